@@ -1,0 +1,1 @@
+"""Data sets: images decoded to uint8 once."""

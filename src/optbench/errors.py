@@ -1,0 +1,65 @@
+"""What can go wrong, as one tree.
+
+    OptbenchError               anything optbench itself reports; never shown as a traceback
+    |-- UserError               the request cannot be carried out as written: exit code 2
+    |   |-- ConfigError         an override, a config file or a value in it
+    |   |-- DataError           a data folder, an image, a label
+    |   |-- RecordError         a run folder or table that cannot be read or trusted
+    |   `-- OutputError         results cannot be written (permissions, full disk)
+    |-- IncompatibleError       the parts are fine, the combination is not: `skipped` in a sweep, exit code 2 alone
+    `-- RunFailure              a run broke while running: `failed` in a sweep, exit code 3 alone
+
+A message says what came, what was expected and, in `hint`, what to do: one to three lines in all.
+"""
+
+from __future__ import annotations
+
+
+class OptbenchError(Exception):
+    """Base of every error that optbench reports in its own words.
+
+    Args:
+        message: what came and what was expected, one line.
+        hint: what to do about it, one line, or empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UserError(OptbenchError):
+    """The request cannot be carried out as written."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """An override, a config file or a value in it is wrong."""
+
+
+class DataError(UserError):
+    """A data folder, an image or a label is missing or unreadable."""
+
+
+class RecordError(UserError):
+    """A run folder or table cannot be read, or names something that may not be built."""
+
+
+class OutputError(UserError):
+    """Results cannot be written: permissions, a full disk, a file in the way."""
+
+
+class IncompatibleError(OptbenchError):
+    """Parts that are fine by themselves do not make a problem together."""
+
+    exit_code = 2
+
+
+class RunFailure(OptbenchError):
+    """A run broke while running."""
+
+    exit_code = 3

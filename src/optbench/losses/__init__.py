@@ -1,0 +1,1 @@
+"""Losses: (outputs, target) to one value per row."""

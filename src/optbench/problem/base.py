@@ -1,0 +1,212 @@
+"""The objective of a run: what is minimised, from where, and how it is judged.
+
+Two kinds of problem, one face. A *surface* is a function of a few coordinates; its weights are the coordinates
+themselves and every step sees the whole objective. A *network* is a module trained on images, batch by batch. Both
+give the training loop the same four things: parameters, batches, the objective on a batch, and an evaluation.
+
+A loss maps (outputs, target) to one value per row; the mean over the rows of a batch is the objective. On a surface
+the rows are independent points, so the same loss serves a batch of images and a batch of surface points.
+
+Randomness never hides in a global state: every draw comes from a stream named by (seed, purpose, position), so a run
+that is resumed at step k sees the numbers that an uninterrupted run sees there.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from optbench.errors import IncompatibleError, UserError
+
+Box = tuple[tuple[float, float], ...]
+
+
+def stream(seed: int, purpose: str, *position: int) -> torch.Generator:
+    """An independent CPU generator for one purpose at one position of a run.
+
+    Args:
+        seed: the run's root seed.
+        purpose: what is drawn ("init", "order", "augment", "noise", "start", "dropout" ...).
+        position: where in the run (epoch, step); absent for draws that happen once.
+
+    Source: SeedSequence spawning keys (O'Neill 2015, as adopted by numpy.random).
+    """
+    key = (zlib.crc32(purpose.encode()), *position)
+    state = np.random.SeedSequence(entropy=seed, spawn_key=key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
+
+
+class AbstractSurface(ABC):
+    """A loss surface: a pure batched function of coordinates that carries its own truth.
+
+    Subclasses are final and implement `__call__` in plain torch operations, (..., dim) -> (...), with no data-dependent
+    control flow, so that one definition serves autograd, batches, tracing and interval arithmetic.
+
+    Attributes:
+        dim: number of coordinates.
+        domain: (low, high) of each axis, the box that the literature uses.
+        start: the usual starting point, inside the domain.
+        minimizers: known global minimizers, each of length dim; empty when there is none or a continuum.
+        minimum: the value there; None when the surface is unbounded below or its infimum is not attained.
+        label: class of the one example when `__call__` returns logits (..., n_classes) and not values; else None.
+    """
+
+    label: int | None = None
+
+    def __init__(
+        self,
+        domain: Sequence[tuple[float, float]],
+        start: Sequence[float],
+        minimizers: Sequence[Sequence[float]] = (),
+        minimum: float | None = None,
+    ) -> None:
+        self.domain: Box = tuple((float(low), float(high)) for low, high in domain)
+        self.dim = len(self.domain)
+        self.start = tuple(float(v) for v in start)
+        self.minimizers = tuple(tuple(float(v) for v in point) for point in minimizers)
+        self.minimum = minimum
+        if self.dim < 1:
+            raise UserError("dim=0: a surface needs at least one coordinate")
+        if len(self.start) != self.dim or any(len(point) != self.dim for point in self.minimizers):
+            raise UserError(f"{type(self).__name__}: start and minimizers must have {self.dim} coordinates")
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """Value at x: (..., dim) -> (...); logits (..., n_classes) where `label` is set."""
+
+
+def check_dim(dim: int, least: int = 1) -> int:
+    """Returns dim if it is an integer of at least `least`; raises UserError otherwise."""
+    if isinstance(dim, bool) or not isinstance(dim, int) or dim < least:
+        raise UserError(f"dim={dim}: expected a whole number of at least {least}")
+    return dim
+
+
+Objective = Callable[[Tensor], Tensor]
+
+
+def surface_objective(surface: AbstractSurface, loss: nn.Module) -> Objective:
+    """The scalar field that a surface under a loss is: (..., dim) -> (...).
+
+    Raises:
+        IncompatibleError: a classification loss on a surface that returns values, or the reverse.
+    """
+    takes_label = getattr(loss, "takes_label", True)
+    name = type(surface).__name__
+    if surface.label is None:
+        if takes_label:
+            raise IncompatibleError(
+                f"{name} is a surface of values; a classification loss has nothing to compare with",
+                "use loss=surface, or model=softmax_logits for a surface of logits",
+            )
+        return surface
+    if not takes_label:
+        raise IncompatibleError(
+            f"{name} gives logits; loss=surface has no value to minimise",
+            "use a classification loss, e.g. loss=cross_entropy or loss=mse_softmax",
+        )
+    label = surface.label
+
+    def objective(x: Tensor) -> Tensor:
+        logits = surface(x)
+        flat = logits.reshape(-1, logits.shape[-1])
+        target = torch.full((flat.shape[0],), label, dtype=torch.long, device=flat.device)
+        values: Tensor = loss(flat, target)
+        return values.reshape(logits.shape[:-1])
+
+    return objective
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, decoded.
+
+    Attributes:
+        images: uint8, (n, channels, image_size, image_size).
+        labels: int64, (n,); None for an unlabelled test set.
+        names: n file names (or made-up ones), in order.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class AbstractData(ABC):
+    """Images in up to three splits, decoded to uint8 once.
+
+    Subclasses are final; they set the attributes and implement `load`.
+
+    Attributes:
+        n_classes: number of classes.
+        channels: 1 or 3.
+        image_size: side of the square images.
+        class_names: n_classes names, in label order.
+    """
+
+    n_classes: int
+    channels: int
+    image_size: int
+    class_names: tuple[str, ...]
+
+    @abstractmethod
+    def load(self, split: str) -> Split:
+        """The "train", "validation" or "test" split; DataError where there is none."""
+
+    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Training-time augmentation of a batch: uint8 (b, c, h, w) -> uint8 (b, c, h, w). Default: none."""
+        return images
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as the objective takes it: float inputs and int64 targets; on a surface both are empty."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class AbstractProblem(ABC):
+    """What the training loop sees of a surface or a network."""
+
+    @property
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The module whose parameters are trained."""
+
+    @property
+    @abstractmethod
+    def steps_per_epoch(self) -> int | None:
+        """Updates in one pass over the data; None where there is no data (a surface)."""
+
+    @abstractmethod
+    def batch(self, step: int) -> Batch:
+        """The batch that update number `step` (0-based) uses; a function of (seed, step) alone."""
+
+    @abstractmethod
+    def objective(self, batch: Batch) -> Tensor:
+        """Scalar objective on the batch, differentiable in the parameters."""
+
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Held-out figures (`val_loss`, `val_accuracy`); empty on a surface. Changes nothing."""
+
+    def perturb_gradient(self, step: int) -> None:
+        """Adds the sampling noise of update `step` to the gradients, where the problem has such a noise."""
+        return
+
+    def coordinates(self) -> list[float] | None:
+        """The point on a surface; None for a network."""
+        return None

@@ -1,0 +1,61 @@
+"""What a run leaves behind, and nothing else: the joint between the half that runs and the half that reads.
+
+A run is a folder that explains itself:
+
+    config.yaml      the resolved configuration
+    run.json         status, reason, summary and provenance: one row of the `runs` table
+    metrics.csv      the curve, one row a recorded step: append-only, flushed, opens in any spreadsheet
+    last.pt, best.pt checkpoints (networks)
+
+run.json exists from the first moment, as `interrupted`, and is replaced when the run ends: whatever kills the process,
+the folder tells the truth. Every other file is written beside its place and renamed into it, so a torn file never reads
+as a result. A folder is data: reading it executes nothing.
+"""
+
+from optbench.records.read import (
+    Run,
+    Unreadable,
+    read_config,
+    read_json,
+    read_rows,
+    read_run,
+    scan,
+    verify_identity,
+)
+from optbench.records.vocabulary import (
+    CURVE_COLUMNS,
+    MAX_COORDINATES,
+    NOT_IDENTITY,
+    NUMERICS,
+    RUN_COLUMNS,
+    Status,
+    flatten,
+    run_id,
+)
+from optbench.records.write import CurveWriter, plain, to_json, write_bytes, write_json, write_yaml, writing
+
+__all__ = [
+    "CURVE_COLUMNS",
+    "MAX_COORDINATES",
+    "NOT_IDENTITY",
+    "NUMERICS",
+    "RUN_COLUMNS",
+    "CurveWriter",
+    "Run",
+    "Status",
+    "Unreadable",
+    "flatten",
+    "plain",
+    "read_config",
+    "read_json",
+    "read_rows",
+    "read_run",
+    "run_id",
+    "scan",
+    "to_json",
+    "verify_identity",
+    "write_bytes",
+    "write_json",
+    "write_yaml",
+    "writing",
+]

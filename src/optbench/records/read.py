@@ -1,0 +1,199 @@
+"""Reading records: plain data, checked, executing nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from optbench.errors import RecordError
+from optbench.records.vocabulary import Status, flatten, run_id
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MAX_TEXT = 4 << 20
+
+
+def _whole_lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    lines = text.split("\n")
+    return lines[:-1]  # what follows the last newline is a line that was being written
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a CSV file as text; a torn last line is left out, a missing file has no rows."""
+    return [row for row in csv.DictReader(_whole_lines(path)) if None not in row and None not in row.values()]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises RecordError where there is none."""
+    try:
+        if path.stat().st_size > _MAX_TEXT:
+            raise RecordError(f"{path}: {path.stat().st_size} bytes is no {path.name}")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: {error}") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: expected one JSON object")
+    return value
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A run's config.yaml as plain data: no tags, no aliases, no interpolation. Raises RecordError."""
+    try:
+        if path.stat().st_size > _MAX_TEXT:
+            raise RecordError(f"{path}: {path.stat().st_size} bytes is no configuration")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise RecordError(f"{path}: aliases are not allowed in a record")
+        value = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RecordError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: expected a mapping")
+    if any(isinstance(v, str) and "${" in v for v in flatten(value).values()):
+        raise RecordError(f"{path}: an interpolation in a record; records hold resolved values only")
+    return value
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it was recorded.
+
+    Attributes:
+        summary: run.json's object: RUN_COLUMNS, swept values under their override names, `provenance`.
+        path: the run's folder; None for a row of a sweep's tables.
+        table: for a row of a sweep's tables, the `curves` table that holds its curve.
+    """
+
+    summary: Mapping[str, Any]
+    path: Path | None = None
+    table: Path | None = field(default=None, repr=False)
+
+    @property
+    def run_id(self) -> str:
+        return str(self.summary["run_id"])
+
+    @property
+    def status(self) -> Status:
+        return Status(self.summary["status"])
+
+    @property
+    def reason(self) -> str:
+        return str(self.summary.get("reason", ""))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration. Raises RecordError for a row that has no folder."""
+        if self.path is None:
+            raise RecordError(f"run {self.run_id} is a row of a table and has no config.yaml")
+        return read_config(self.path / "config.yaml")
+
+    def curve(self) -> pd.DataFrame:
+        """The recorded steps: CURVE_COLUMNS and x0 ... on surfaces; columns that do not apply are absent."""
+        import pandas as pd
+
+        if self.path is not None:
+            rows = read_rows(self.path / "metrics.csv")
+            frame = pd.DataFrame(rows).apply(pd.to_numeric, errors="coerce") if rows else pd.DataFrame()
+            return frame.dropna(axis="columns", how="all")
+        if self.table is None or not self.table.exists():
+            return pd.DataFrame()
+        rows_of_run = pd.read_parquet(self.table, filters=[("run_id", "==", self.run_id)])
+        return rows_of_run.drop(columns="run_id").dropna(axis="columns", how="all").reset_index(drop=True)
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder, checked to be one. Raises RecordError with what is wrong."""
+    if not folder.is_dir():
+        raise RecordError(f"{folder} is not a run folder: no such folder", "give a folder that `optbench run` printed")
+    if not (folder / "run.json").exists():
+        raise RecordError(f"{folder} is not a run folder: it has no run.json")
+    summary = read_json(folder / "run.json")
+    _check_summary(summary, folder)
+    return Run(summary, folder)
+
+
+def _check_summary(summary: Mapping[str, Any], where: Path) -> None:
+    if not isinstance(summary.get("run_id"), str) or not isinstance(summary.get("status"), str):
+        raise RecordError(f"{where}: run.json has no run_id or status")
+    if summary["status"] not in Status.__members__.values():
+        raise RecordError(f"{where}: unknown status {summary['status']!r}")
+    for key in ("steps", "evals", "seconds", "final_loss", "best_loss", "best_step", "final_grad_norm", "val_accuracy"):
+        value = summary.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise RecordError(f"{where}: {key}={value!r} is not a number")
+
+
+def verify_identity(run: Run) -> None:
+    """Checks that a run folder's config.yaml is the one its run_id was made from. Raises RecordError if not."""
+    found = run_id(run.config, run.summary.get("data_fingerprint"))
+    if found != run.run_id:
+        raise RecordError(f"{run.path}: config.yaml was changed after the run (it hashes to {found}, not {run.run_id})",
+                          "restore it, or run the configuration again")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A folder or table that looked like results and could not be read."""
+
+    path: Path
+    why: str
+
+
+def scan(paths: Sequence[Path]) -> tuple[list[Run], list[Unreadable]]:
+    """Every run under the paths, in path order, and everything that looked like one and is not.
+
+    Args:
+        paths: run folders, sweep tables (runs.parquet) or folders of them, at any depth.
+    """
+    runs: dict[str, Run] = {}
+    bad: list[Unreadable] = []
+    for path in paths:
+        if not path.exists():
+            raise RecordError(f"{path}: no such file or folder")
+        for place in _places(path):
+            try:
+                found = _table_runs(place) if place.suffix == ".parquet" else [read_run(place)]
+            except RecordError as error:
+                bad.append(Unreadable(place, error.message))
+                continue
+            runs.update({f"{run.path or run.table}/{run.run_id}": run for run in found})
+    return list(runs.values()), bad
+
+
+def _places(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path.parent if path.name == "run.json" else path
+        return
+    for folder, subfolders, files in os.walk(path):
+        subfolders.sort()
+        if {"run.json", "config.yaml", "metrics.csv"} & set(files):
+            subfolders.clear()
+            yield Path(folder)
+        elif "runs.parquet" in files:
+            yield Path(folder) / "runs.parquet"
+
+
+def _table_runs(path: Path) -> list[Run]:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
+        raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}") from error
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    runs = [Run({str(k): v for k, v in row.items()}, None, path.with_name("curves.parquet")) for row in rows]
+    for run in runs:
+        _check_summary(run.summary, path)
+    return runs

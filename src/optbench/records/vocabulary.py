@@ -1,0 +1,66 @@
+"""The words of a record: columns, statuses, and what makes two runs the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+NUMERICS = 1
+"""Part of every run's identity: raised when the same configuration starts to give other numbers."""
+
+CURVE_COLUMNS = ("step", "epoch", "evals", "seconds", "lr", "loss", "grad_norm", "val_loss", "val_accuracy",
+                 "train_accuracy")  # fmt: skip
+RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_name", "optimizer", "scheduler", "seed",
+               "engine", "steps", "evals", "epochs", "seconds", "final_loss", "best_loss", "best_step",
+               "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at", "critical_type",
+               "lambda_min")  # fmt: skip
+MAX_COORDINATES = 10
+"""Surfaces up to this dimension record their coordinates, x0 ... x9."""
+
+NOT_IDENTITY = frozenset({"trainer.device", "trainer.threads", "trainer.checkpoint_every", "data.root"})
+"""Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint."""
+
+
+class Status(StrEnum):
+    """How a run ended; always with a reason."""
+
+    COMPLETED = "completed"
+    CONVERGED = "converged"
+    TARGET_REACHED = "target_reached"
+    DIVERGED = "diverged"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+
+    @property
+    def final(self) -> bool:
+        """Whether running the same configuration again would only repeat it."""
+        return self not in (Status.FAILED, Status.INTERRUPTED)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to dotted keys: {"a": {"b": 1}} -> {"a.b": 1}. Lists and empty mappings are leaves."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, name + "."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None) -> str:
+    """Identity of a run: 12 hexadecimal digits of the SHA-256 of everything that affects its numbers.
+
+    Args:
+        config: the resolved configuration; keys in NOT_IDENTITY are left out.
+        data_fingerprint: of the data folder, where the data is one.
+    """
+    matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY}
+    text = json.dumps([NUMERICS, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

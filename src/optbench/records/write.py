@@ -1,0 +1,119 @@
+"""Writing records: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from optbench.errors import OutputError
+from optbench.records.read import read_rows
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusal to write into an OutputError that names the place."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space and run the same command again" if full else "choose another folder with --out"
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def _replace_with(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all: temporary file, fsync, rename. Raises OutputError."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace_with(path, data)
+
+
+def plain(value: Any) -> Any:
+    """The value as strict JSON takes it: non-finite numbers become None, enums and paths their text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, StrEnum | Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def to_json(value: Any, indent: int | None = 2) -> str:
+    """Strict JSON text (no NaN, no Infinity), keys in the given order."""
+    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes strict JSON atomically."""
+    write_bytes(path, (to_json(value) + "\n").encode())
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Writes YAML atomically."""
+    write_bytes(path, yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True).encode())
+
+
+class CurveWriter:
+    """Appends rows to metrics.csv, a line at a time; a line is whole or, if the process dies in it, ignored.
+
+    Args:
+        path: the file.
+        columns: its columns, fixed for the run.
+        keep_before: None starts a new file; k keeps the whole rows of an old one whose step is below k.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], keep_before: int | None = None) -> None:
+        self.path, self.columns = path, tuple(columns)
+        kept = [] if keep_before is None else [r for r in read_rows(path) if int(r["step"]) < keep_before]
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [",".join(self.columns), *(",".join(row.get(c, "") for c in self.columns) for row in kept)]
+            _replace_with(path, ("\n".join(lines) + "\n").encode())
+            self._file: TextIO = path.open("a", encoding="utf-8", newline="")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Appends one row; missing or None values stay empty, floats keep all their digits."""
+        cells = ("" if row.get(c) is None else repr(row[c]) for c in self.columns)
+        with writing(self.path):
+            self._file.write(",".join(cells) + "\n")
+
+    def flush(self) -> None:
+        """Hands what was written to the operating system."""
+        with writing(self.path):
+            self._file.flush()
+
+    def close(self) -> None:
+        """Flushes to the disk and closes."""
+        if not self._file.closed:
+            with writing(self.path):
+                try:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                finally:
+                    self._file.close()

@@ -1,0 +1,1 @@
+"""Loss surfaces: pure batched functions that carry their own truth."""

@@ -1,0 +1,51 @@
+"""The members of conf/, found by being there: what the contract tests run over."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def names(group: str) -> list[str]:
+    """Choices of a group, without the bases (leading underscore)."""
+    return sorted(p.stem for p in (CONF / group).glob("*.yaml") if not p.stem.startswith("_"))
+
+
+def read(group: str, name: str) -> dict[str, Any]:
+    """The YAML of one member, as it stands."""
+    found = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"), resolve=False)
+    assert isinstance(found, dict)
+    return found
+
+
+def target(group: str, name: str) -> Any:
+    """The object that `_target_` names."""
+    module, _, attribute = read(group, name)["_target_"].rpartition(".")
+    if module.startswith("torchvision"):
+        import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
+    return getattr(importlib.import_module(module), attribute)
+
+
+def keywords(group: str, name: str) -> dict[str, Any]:
+    """The constructor's keywords in the YAML (interpolations as they stand)."""
+    return {k: v for k, v in read(group, name).items() if k not in ("defaults", "_target_", "_partial_")}
+
+
+def make(group: str, name: str, *args: Any, **changes: Any) -> Any:
+    """The member built with its YAML's keywords, changed by `changes`."""
+    return target(group, name)(*args, **{**keywords(group, name), **changes})
+
+
+def surfaces() -> list[str]:
+    """Names in conf/model that are surfaces."""
+    return [n for n in names("model") if "_surface" in str(read("model", n).get("defaults", ""))]
+
+
+def networks() -> list[str]:
+    """Names in conf/model that are networks."""
+    return [n for n in names("model") if "_network" in str(read("model", n).get("defaults", ""))]
