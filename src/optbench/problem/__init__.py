@@ -12,6 +12,8 @@ from optbench.problem.base import (
     stream,
     surface_objective,
 )
+from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels
+from optbench.problem.surface import SurfaceProblem
 
 __all__ = [
     "AbstractData",
@@ -19,9 +21,13 @@ __all__ = [
     "AbstractSurface",
     "Batch",
     "Box",
+    "NetworkProblem",
     "Objective",
     "Split",
+    "SurfaceProblem",
     "check_dim",
+    "network_outputs",
+    "predicted_labels",
     "stream",
     "surface_objective",
 ]

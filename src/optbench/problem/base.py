@@ -191,6 +191,11 @@ class AbstractProblem(ABC):
     def steps_per_epoch(self) -> int | None:
         """Updates in one pass over the data; None where there is no data (a surface)."""
 
+    @property
+    @abstractmethod
+    def exact_gradient(self) -> bool:
+        """Whether every update sees the gradient of the whole objective: no noise, no sampling."""
+
     @abstractmethod
     def batch(self, step: int) -> Batch:
         """The batch that update number `step` (0-based) uses; a function of (seed, step) alone."""
@@ -205,6 +210,18 @@ class AbstractProblem(ABC):
 
     def perturb_gradient(self, step: int) -> None:
         """Adds the sampling noise of update `step` to the gradients, where the problem has such a noise."""
+        return
+
+    def epoch_figures(self) -> dict[str, float]:
+        """Figures of the training batches since the last call (`train_accuracy`), as they were trained on."""
+        return {}
+
+    def counters(self) -> dict[str, int]:
+        """What epoch_figures has counted so far, for a checkpoint within an epoch."""
+        return {}
+
+    def restore_counters(self, counters: dict[str, int]) -> None:
+        """Goes on counting from counters()."""
         return
 
     def coordinates(self) -> list[float] | None:

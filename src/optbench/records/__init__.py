@@ -32,7 +32,7 @@ from optbench.records.vocabulary import (
     flatten,
     run_id,
 )
-from optbench.records.write import CurveWriter, plain, to_json, write_bytes, write_json, write_yaml, writing
+from optbench.records.write import CurveWriter, locked, plain, to_json, write_bytes, write_json, write_yaml, writing
 
 __all__ = [
     "CURVE_COLUMNS",
@@ -45,6 +45,7 @@ __all__ = [
     "Status",
     "Unreadable",
     "flatten",
+    "locked",
     "plain",
     "read_config",
     "read_json",

@@ -58,9 +58,10 @@ def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None) -> st
     """Identity of a run: 12 hexadecimal digits of the SHA-256 of everything that affects its numbers.
 
     Args:
-        config: the resolved configuration; keys in NOT_IDENTITY are left out.
+        config: the resolved configuration; keys in NOT_IDENTITY are left out, and so are the
+            names of the choices: what they stand for is in the configuration itself.
         data_fingerprint: of the data folder, where the data is one.
     """
-    matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY}
+    matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY and not k.startswith("choices.")}
     text = json.dumps([NUMERICS, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -15,6 +15,11 @@ from typing import Any, TextIO
 
 import yaml
 
+try:
+    import fcntl
+except ImportError:  # Windows: runs are not guarded against a second process there
+    fcntl = None  # type: ignore[assignment]
+
 from optbench.errors import OutputError
 from optbench.records.read import read_rows
 
@@ -30,7 +35,7 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
-def _replace_with(path: Path, data: bytes) -> None:
+def _replace_with(path: Path, data: bytes | memoryview) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -44,24 +49,44 @@ def _replace_with(path: Path, data: bytes) -> None:
         raise
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Writes a file whole or not at all: temporary file, fsync, rename. Raises OutputError."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace_with(path, data)
 
 
-def plain(value: Any) -> Any:
-    """The value as strict JSON takes it: non-finite numbers become None, enums and paths their text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for writing; the lock dies with its owner. Raises OutputError if another process holds it."""
+    with writing(folder):
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputError(f"{folder} is being written by another process", "wait for it to end") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def plain(value: Any, finite: bool = True) -> Any:
+    """The value in Python's own types: enums and paths as text, array scalars as numbers, tuples as lists.
+
+    Args:
+        value: scalars, mappings and sequences, nested.
+        finite: whether numbers that are not finite become None, as strict JSON has no word for them.
+    """
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): plain(v, finite) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [plain(v, finite) for v in value]
     if isinstance(value, StrEnum | Path):
         return str(value)
-    return value.item() if hasattr(value, "item") else value
+    number = value.item() if hasattr(value, "item") else value
+    return None if finite and isinstance(number, float) and not math.isfinite(number) else number
 
 
 def to_json(value: Any, indent: int | None = 2) -> str:
@@ -75,8 +100,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_yaml(path: Path, value: Any) -> None:
-    """Writes YAML atomically."""
-    write_bytes(path, yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True).encode())
+    """Writes YAML atomically; infinities stay, so that a configuration reads back as it was hashed."""
+    write_bytes(path, yaml.safe_dump(plain(value, finite=False), sort_keys=False, allow_unicode=True).encode())
 
 
 class CurveWriter:
@@ -99,7 +124,7 @@ class CurveWriter:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends one row; missing or None values stay empty, floats keep all their digits."""
-        cells = ("" if row.get(c) is None else repr(row[c]) for c in self.columns)
+        cells = ("" if row.get(c) is None else repr(plain(row[c], finite=False)) for c in self.columns)
         with writing(self.path):
             self._file.write(",".join(cells) + "\n")
 

@@ -1,0 +1,42 @@
+"""optbench: which optimizer, schedule and loss trains this, and why?
+
+    import optbench
+    run = optbench.run("optimizer=rmsprop")     # records.Run: status, reason, summary, curve()
+    runs = optbench.sweep("optimizer=sgd,adam", "seeds=3")
+    comparison = optbench.compare("outputs/")   # compare.Comparison: table, runs (DataFrames)
+
+Names are imported when they are first used, so that reading results never pays for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optbench.compare import Comparison, compare
+    from optbench.experiment import run, sweep
+    from optbench.records import Run, Status
+
+_HOMES = {
+    "Comparison": "optbench.compare",
+    "Run": "optbench.records",
+    "Status": "optbench.records",
+    "compare": "optbench.compare",
+    "run": "optbench.experiment",
+    "sweep": "optbench.experiment",
+}
+
+__all__ = ["Comparison", "Run", "Status", "compare", "run", "sweep"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'optbench' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

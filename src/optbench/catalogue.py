@@ -1,0 +1,59 @@
+"""What there is to choose from: group, name and one line, read from conf/ as text. No Hydra, no torch.
+
+The first comment line of a YAML (after Hydra's own `# @package` header, where there is one) is its catalogue entry, and
+the only place where that sentence is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optbench.errors import ConfigError
+from optbench.paths import conf_folder
+from optbench.settings import did_you_mean
+
+GROUPS = ("model", "data", "loss", "optimizer", "scheduler", "trainer", "experiment")
+"""The open sets, one folder of conf/ each, in the order in which people choose."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One choice: `group=name`, what it is, and whether it comes from the user's own folder."""
+
+    group: str
+    name: str
+    description: str
+    own: bool = False
+
+
+def catalogue(group: str | None = None, config_dirs: Sequence[Path] = ()) -> list[Entry]:
+    """All choices, or those of one group, sorted within groups. Raises ConfigError for an unknown group."""
+    if group is not None and group not in GROUPS:
+        raise ConfigError(f"there is no group '{group}' (groups: {', '.join(GROUPS)})", did_you_mean(group, GROUPS))
+    found: dict[tuple[str, str], Entry] = {}
+    for folder in (conf_folder(), *config_dirs):
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {folder}: no such folder")
+        for name in [group] if group else GROUPS:
+            found |= {(e.group, e.name): e for e in _entries(folder, name)}
+    return sorted(found.values(), key=lambda e: (GROUPS.index(e.group), e.name))
+
+
+def _entries(conf: Path, group: str) -> Iterator[Entry]:
+    for path in (conf / group).rglob("*.yaml"):
+        name = path.relative_to(conf / group).with_suffix("").as_posix()
+        if not path.name.startswith("_"):
+            yield Entry(group, name, first_comment(path), own=conf != conf_folder())
+
+
+def first_comment(path: Path) -> str:
+    """The first comment line that is not a Hydra header; empty when the file opens with something else."""
+    with path.open(encoding="utf-8") as lines:
+        for line in map(str.strip, lines):
+            if line.startswith("#") and not line.lstrip("# ").startswith("@"):
+                return line.lstrip("# ")
+            if line and not line.startswith("#"):
+                return ""
+    return ""

@@ -1,0 +1,88 @@
+"""list, config and doctor: what there is, what would run, and whether this machine is fit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from optbench.cli.common import ConfigDir, Json, Overrides, paths, print_json, print_lines
+from optbench.cli.complete import complete_group
+
+
+def list_choices(
+    group: Annotated[
+        str | None,
+        typer.Argument(
+            help="model, data, loss, optimizer, scheduler, trainer or experiment.",
+            autocompletion=complete_group,
+            show_default=False,
+        ),  # fmt: skip
+    ] = None,
+    config_dir: ConfigDir = None,
+    as_json: Json = False,
+) -> None:
+    """List what there is to choose from, with one line each.
+
+    Examples:
+
+      optbench list
+
+      optbench list optimizer
+    """
+    from dataclasses import asdict
+
+    from optbench.catalogue import catalogue
+
+    entries = catalogue(group, paths(config_dir))
+    if as_json:
+        print_json([asdict(e) for e in entries])
+        return
+    width = max((len(e.name) for e in entries), default=0)
+    shown = None
+    for entry in entries:
+        if entry.group != shown:
+            typer.secho(("" if shown is None else "\n") + f"{entry.group}=", bold=True)
+            shown = entry.group
+        typer.echo(f"  {entry.name:<{width}}  {entry.description}" + ("  (yours)" if entry.own else ""))
+
+
+def config(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: Json = False) -> None:
+    """Print the composed configuration and run nothing.
+
+    Examples:
+
+      optbench config model=hw3_cnn optimizer=radam
+
+      optbench config model=hw3_cnn --json
+    """
+    from optbench.config import Composer
+    from optbench.records import run_id
+
+    with Composer(paths(config_dir)) as composer:
+        composed = composer.compose(overrides or []).config
+    if as_json:
+        print_json(composed)
+        return
+    import yaml
+
+    typer.echo(yaml.safe_dump(composed, sort_keys=False, allow_unicode=True), nl=False)
+    if not composed["data"].get("root"):
+        typer.echo(f"# run_id {run_id(composed)}")
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine offers: versions, device, threads, torchvision, conf, whether results can be written.
+
+    Exit code 1 when something needed does not work.
+    """
+    from optbench.doctor import examine
+
+    facts = examine()
+    if as_json:
+        print_json([{"what": f.what, "value": f.value, "ok": f.ok} for f in facts])
+    else:
+        width = max(len(f.what) for f in facts)
+        print_lines([f"{'ok ' if f.ok else 'BAD'}  {f.what:<{width}}  {f.value}" for f in facts])
+    if not all(f.ok for f in facts):
+        raise typer.Exit(1)

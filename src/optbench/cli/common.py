@@ -1,0 +1,60 @@
+"""What the commands share: options, and how an error ends a command. Imports nothing but typer and the error tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optbench.cli.complete import complete_override
+from optbench.errors import OptbenchError
+
+FREE = {"ignore_unknown_options": True}
+"""Lets overrides such as ~scheduler through as positional arguments."""
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OVERRIDES]...",
+        help="Hydra overrides: group=choice (optimizer=adam) or key=value (optimizer.lr=1e-3). See 'optbench list'.",
+        autocompletion=complete_override,
+        show_default=False,
+    ),
+]
+ConfigDir = Annotated[
+    list[Path] | None,
+    typer.Option("--config-dir", help="Your own conf folder, laid over optbench's (repeatable).", show_default=False),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder for results.", show_default=False),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
+
+
+def paths(folders: list[Path] | None) -> list[Path]:
+    """The folders, or none."""
+    return list(folders or ())
+
+
+def print_json(value: Any) -> None:
+    """Prints one strict JSON document."""
+    from optbench.records import to_json
+
+    typer.echo(to_json(value))
+
+
+def report_error(error: OptbenchError) -> None:
+    """Prints an error in one line and its hint in another, on standard error."""
+    typer.secho(f"error: {error.message}", fg=typer.colors.RED, err=True)
+    if error.hint:
+        typer.echo(error.hint, err=True)
+
+
+def print_lines(lines: list[str], err: bool = False) -> None:
+    """Prints lines of plain text."""
+    for line in lines:
+        typer.echo(line, err=err)

@@ -1,0 +1,111 @@
+"""The live display of runs: what runs, step, loss, learning rate, rate, time left. Silent unless a person watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_REFRESH_SECONDS = 0.1
+
+
+def watched() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr.isatty()
+
+
+class LiveDisplay:
+    """Progress bars on standard error: one for the runs of a sweep, one for the steps of the current run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._runs: TaskID | None = None
+        self._steps: TaskID | None = None
+        self._shown = 0.0
+        self._failed = 0
+
+    def start(self, label: str, index: int, count: int) -> None:
+        if count > 1 and self._runs is None:
+            self._runs = self._progress.add_task("all runs", total=count, completed=index, facts="")
+        if self._steps is not None:
+            self._progress.remove_task(self._steps)
+        self._steps = self._progress.add_task(label, total=None, facts="loading torch" if index == 0 else "")
+        self._shown = 0.0
+
+    def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if self._steps is None or (now - self._shown < _REFRESH_SECONDS and step < total):
+            return
+        self._shown = now
+        facts = [f"loss {row['loss']:.4g}"] if row.get("loss") is not None else []
+        facts.append(f"lr {row['lr']:.2g}")
+        if row.get("val_accuracy") is not None:
+            facts.append(f"val {row['val_accuracy']:.1%}")
+        if row.get("epoch") is not None:
+            facts.append(f"epoch {row['epoch']:.1f}")
+        self._progress.update(self._steps, completed=step, total=total, facts="  ".join(facts))
+
+    def end(self, run: Any) -> None:
+        if run.status in ("failed", "skipped"):
+            self._failed += 1
+            self._progress.console.print(f"{run.status}: {run.path.name}: {run.reason}", markup=False, soft_wrap=True)
+        if self._runs is not None:
+            facts = f"{self._failed} failed or skipped" if self._failed else ""
+            self._progress.update(self._runs, advance=1, facts=facts)
+
+
+class PlainDisplay:
+    """When nobody watches: only what went wrong, one line each, on standard error."""
+
+    def start(self, label: str, index: int, count: int) -> None:
+        pass
+
+    def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        pass
+
+    def end(self, run: Any) -> None:
+        if run.status in ("failed", "skipped"):
+            print(f"{run.status}: {run.path.name}: {run.reason}", file=sys.stderr)
+
+
+@contextmanager
+def display(quiet: bool) -> Iterator[LiveDisplay | PlainDisplay]:
+    """A live display when a person watches and did not ask for quiet."""
+    if quiet or not watched():
+        yield PlainDisplay()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed:.3g}/s" if task.speed else "", style="dim")
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+               TextColumn("{task.fields[facts]}", markup=False), Rate(), TimeRemainingColumn(compact=True))  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield LiveDisplay(progress)
+
+
+@contextmanager
+def counter(label: str, quiet: bool) -> Iterator[Any]:
+    """A progress(done, total) callback for work that counts by itself; shown only when a person watches."""
+    if quiet or not watched():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None)
+
+        def update(done: float, total: float | None = None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update

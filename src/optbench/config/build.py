@@ -1,0 +1,74 @@
+"""A configuration to objects, and what a recorded one may name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.errors import ConfigError, OptbenchError, RecordError
+from optbench.paths import conf_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def trusted_targets(config_dirs: Sequence[Path] = ()) -> frozenset[str]:
+    """Every `_target_` that the packaged conf/ and the user's folders name."""
+    pattern = re.compile(r"^\s*_target_:\s*['\"]?([\w.]+)['\"]?\s*(?:#.*)?$", re.MULTILINE)
+    files = (f for folder in (conf_folder(), *config_dirs) for f in folder.rglob("*.yaml"))
+    return frozenset(name for f in files for name in pattern.findall(f.read_text(encoding="utf-8")))
+
+
+def check_targets(node: Any, trusted: frozenset[str], where: str = "") -> None:
+    """Raises RecordError if a recorded node names a `_target_` outside the trusted ones, or another Hydra directive."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "_target_" and value is not None and value not in trusted:
+                raise RecordError(f"{where}_target_: {value} is named by no trusted config, so it is not built",
+                                  "if you trust it, give the folder whose YAML names it with --config-dir")  # fmt: skip
+            if str(key).startswith("_") and key not in ("_target_", "_partial_"):
+                raise RecordError(f"{where}{key} is not allowed in a record")
+            check_targets(value, trusted, f"{where}{key}.")
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            check_targets(value, trusted, f"{where}{i}.")
+
+
+def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
+    """The object that a configuration node describes; `args` complete a `_partial_` one.
+
+    Raises:
+        ConfigError: the target cannot be imported or refuses its keywords.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    if str(node.get("_target_", "")).startswith("torchvision"):
+        import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
+    try:
+        made = instantiate(dict(node), _convert_="all")
+        return made(*args) if args else made
+    except InstantiationException as error:
+        raise _refused(error.__cause__ or error, what) from error
+    except (TypeError, ValueError) as error:
+        raise _refused(error, what) from error
+
+
+def _refused(cause: BaseException, what: str) -> OptbenchError:
+    if isinstance(cause, OptbenchError):
+        return cause
+    text = str(cause).strip().splitlines()
+    return ConfigError(f"{what}: {text[0] if text else type(cause).__name__}")
+
+
+def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Any:
+    """The optimizer over a module's parameters."""
+    return build(config["optimizer"], "optimizer", list(module.parameters()))
+
+
+def build_scheduler(config: Mapping[str, Any], optimizer: Any, total_steps: int) -> Any:
+    """The scheduler; a keyword that is null in its YAML means "the length of the run" and becomes total_steps."""
+    node = {k: total_steps if v is None else v for k, v in config["scheduler"].items()}
+    return build(node, "scheduler", optimizer)

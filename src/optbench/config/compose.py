@@ -1,0 +1,215 @@
+"""Overrides to a resolved configuration: Hydra composes the shape, values are set on a copy and type-checked."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.config.explain import explained
+from optbench.catalogue import GROUPS
+from optbench.config.values import set_value
+from optbench.errors import ConfigError
+from optbench.paths import conf_folder
+from optbench.settings import NetworkTrainer, SurfaceTrainer, check_ranges
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+
+@dataclass
+class _Schema:
+    """Root of every configuration; `n_outputs` is what the loss wants of the model."""
+
+    data: Any = None
+    loss: Any = None
+    trainer: Any = None
+    optimizer: Any = None
+    scheduler: Any = None
+    model: Any = None
+    seed: int = 0
+    n_outputs: Any = "${data.n_classes}"
+
+
+@contextlib.contextmanager
+def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
+    """A Hydra object over conf/ with the user's folders laid over it; global state is put back afterwards."""
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+
+    state = Singleton.get_state()
+    version.setbase("1.3")
+    store = ConfigStore.instance()
+    store.store(name="optbench_schema", node=_Schema, provider="optbench")
+    store.store(group="trainer", name="surface_trainer_schema", node=SurfaceTrainer, provider="optbench")
+    store.store(group="trainer", name="network_trainer_schema", node=NetworkTrainer, provider="optbench")
+    search_path = create_config_search_path(f"file://{conf_folder()}")
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {folder}: no such folder")
+        search_path.prepend("overlay", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="main"))
+    GlobalHydra.instance().clear()
+    try:
+        yield Hydra.create_main_hydra2(task_name="optbench", config_search_path=search_path)
+    finally:
+        GlobalHydra.instance().clear()
+        Singleton.set_state(state)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A resolved configuration.
+
+    Attributes:
+        config: plain data: the groups, seed, n_outputs and `choices` (group -> chosen name).
+        run_dir: where single runs go, sweep_dir: where sweeps go (hydra.run.dir, hydra.sweep.dir).
+    """
+
+    config: dict[str, Any]
+    run_dir: Path
+    sweep_dir: Path
+
+
+class Composer:
+    """Composes configurations over one conf tree; use as a context manager.
+
+    Args:
+        config_dirs: folders laid over conf/, the first one innermost.
+    """
+
+    def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
+        self._stack = contextlib.ExitStack()
+        self._dirs = tuple(config_dirs)
+        self._templates: dict[tuple[str, ...], DictConfig] = {}
+
+    def __enter__(self) -> Composer:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        self._app = self._stack.enter_context(_hydra(self._dirs))
+        self._parser = OverridesParser.create(config_loader=self._app.config_loader)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    @property
+    def loader(self) -> Any:
+        """Hydra's config loader over this tree."""
+        return self._app.config_loader
+
+    def choices(self, group: str) -> list[str]:
+        """Names in a group, bases and schemas left out."""
+        found = self.loader.get_group_options(group)
+        return sorted(n for n in found if not n.startswith("_") and not n.endswith("_schema"))
+
+    def compose(self, overrides: Sequence[str]) -> Composed:
+        """The resolved, checked configuration of one run. Raises ConfigError in the user's words."""
+        with explained(self.choices):
+            values, template = self._split(self._parse(overrides))
+            config = copy.deepcopy(template)
+            for override in values:
+                set_value(config, override)
+            return _resolved(config)
+
+    def expand(self, overrides: Sequence[str]) -> list[list[str]]:
+        """The runs of a sweep as override lists: the product of every choice, range and glob, in order.
+
+        Sweeps that the composed configuration itself declares (hydra.sweeper.params, as an experiment does) are
+        included; an override of the same key on the command line replaces them.
+        """
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        with explained(self.choices):
+            parsed = self._parse(overrides)
+            fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+            declared = self._template(self._shape(self._parse(fixed))).hydra.sweeper.get("params") or {}
+            given = {o.key_or_group for o in parsed}
+            lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
+            everything = self._parse([*lines, *(o.input_line or "" for o in parsed)])
+            for override in everything:
+                if override.is_interval_sweep():
+                    raise ConfigError(f"{override.input_line}: an interval has no grid",
+                                      f"list values, e.g. {override.key_or_group}=1e-3,1e-2,1e-1")  # fmt: skip
+            jobs = BasicSweeper.split_arguments(everything, max_batch_size=None)
+            return [list(job) for batch in jobs for job in batch]
+
+    def _parse(self, overrides: Sequence[str]) -> list[Override]:
+        for text in overrides:
+            if text.startswith("-"):
+                raise ConfigError(f"no such option: {text.split('=')[0]}", "see --help")
+            if "=" not in text and not text.startswith("~"):
+                hint = f"overrides are written key=value, e.g. optimizer={text}"
+                raise ConfigError(f"cannot read the override '{text}'", hint)
+        parsed = list(self._parser.parse_overrides(list(overrides)))
+        for override in parsed:
+            key = override.key_or_group
+            chooses = self._is_group(key) and not override.is_delete() and not override.is_sweep_override()
+            if chooses and not isinstance(override.value(), str | list | None):
+                raise ConfigError(f"{override.input_line}: expected a name for '{key}' "
+                                  f"(choices: {', '.join(self.choices(key))})")  # fmt: skip
+        return parsed
+
+    def _is_group(self, key: str) -> bool:
+        return bool(self.loader.get_group_options(key))
+
+    def _shape(self, overrides: Sequence[Override]) -> tuple[str, ...]:
+        return tuple(o.input_line or "" for o in overrides if not self._is_value(o))
+
+    def _is_value(self, override: Override) -> bool:
+        key = override.key_or_group
+        plain = override.type is not None and override.type.name == "CHANGE" and override.package is None
+        return plain and not key.startswith("hydra") and not self._is_group(key)
+
+    def _split(self, overrides: Sequence[Override]) -> tuple[list[Override], DictConfig]:
+        for override in overrides:
+            if override.is_sweep_override():
+                raise ConfigError(f"{override.input_line}: several values for one run", "use optbench sweep")
+        return [o for o in overrides if self._is_value(o)], self._template(self._shape(overrides))
+
+    def _template(self, shape: tuple[str, ...]) -> DictConfig:
+        from hydra.types import RunMode
+
+        if shape not in self._templates:
+            self._templates[shape] = self._app.compose_config("config", list(shape), RunMode.RUN)
+        return self._templates[shape]
+
+
+def _resolved(config: DictConfig) -> Composed:
+    from omegaconf import OmegaConf
+
+    hydra = config.hydra
+    choices = {g: hydra.runtime.choices.get(g) for g in GROUPS if hydra.runtime.choices.get(g)}
+    for group, name in choices.items():
+        if str(name).startswith("_") or str(name).endswith("_schema"):
+            raise ConfigError(f"'{name}' is a base that others build on, not a choice for '{group}'")
+    run_dir, sweep_dir = Path(str(hydra.run.dir)), Path(str(hydra.sweep.dir))
+    for group in ("model", "data", "loss", "optimizer", "scheduler", "trainer"):
+        if config.get(group) is None:
+            raise ConfigError(f"a run needs a {group}", f"choose one, e.g. {group}=..., see optbench list {group}")
+    tree = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+    if missing := sorted(map(str, OmegaConf.missing_keys(tree))):
+        raise ConfigError(f"{missing[0]} has no value", f"set it: {missing[0]}=...")
+    plain: Any = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
+    plain["choices"] = choices
+    check_ranges(plain)
+    return Composed(plain, run_dir, sweep_dir)
+
+
+def complete(line: str, config_dirs: Sequence[Path] = ()) -> list[str]:
+    """Continuations of one override, as Hydra's completion engine finds them; bases and schemas left out."""
+    from hydra._internal.core_plugins.bash_completion import BashCompletion
+
+    with Composer(config_dirs) as composer:
+        found = BashCompletion(composer.loader)._query(config_name="config", line=line)
+    hidden = ("_", "hydra")
+    return [f for f in found if not f.partition("=")[2].startswith("_") and not f.startswith(hidden)
+            and not f.endswith("_schema")]  # fmt: skip

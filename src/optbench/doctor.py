@@ -1,0 +1,87 @@
+"""Whether this machine is fit to run optbench: what is installed, what works, where things lie."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from optbench.experiment.provenance import package_version, processor
+from optbench.paths import conf_folder
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the doctor: what was looked at, what was found, and whether that is as it should be."""
+
+    what: str
+    value: str
+    ok: bool = True
+
+
+def examine(outputs: Path = Path("outputs")) -> list[Fact]:
+    """Everything that a run needs, looked at by using it."""
+    names = (
+        "optbench",
+        "torch",
+        "torchvision",
+        "hydra-core",
+        "omegaconf",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "typer",
+        "rich",
+    )
+    versions = [
+        Fact(name, found or "not installed", bool(found)) for name in names for found in [package_version(name)]
+    ]
+    return [
+        Fact("python", f"{platform.python_version()} on {platform.platform()}"),
+        *versions,
+        _torch(),
+        _torchvision(),
+        _conf(),
+        _writable(outputs),
+    ]
+
+
+def _torch() -> Fact:
+    try:
+        import torch
+
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
+        cores = os.cpu_count() or 1
+        return Fact("device", f"{processor()}, {cores} cores, {torch.get_num_threads()} torch threads; {gpu}")
+    except Exception as error:  # whatever breaks the import is what the doctor is asked about
+        return Fact("device", f"torch does not import: {error}", ok=False)
+
+
+def _torchvision() -> Fact:
+    try:
+        from optbench.vision import declared_operators, torchvision
+
+        torchvision.transforms.v2.functional.horizontal_flip  # noqa: B018  imported lazily: touch it
+        if declared_operators:
+            words = f"compiled operators do not load beside this torch; declared {', '.join(declared_operators)}"
+            return Fact("torchvision state", f"{words}: transforms, data sets and models work")
+        return Fact("torchvision state", "compiled operators load")
+    except Exception as error:  # as above
+        return Fact("torchvision state", f"does not import: {error}", ok=False)
+
+
+def _conf() -> Fact:
+    conf = conf_folder()
+    return Fact("conf", f"{conf} ({sum(1 for _ in conf.rglob('*.yaml'))} files)")
+
+
+def _writable(outputs: Path) -> Fact:
+    place = outputs if outputs.exists() else Path()
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Fact("outputs", f"{outputs.absolute()}: cannot be written ({error.strerror})", ok=False)
+    return Fact("outputs", f"{outputs.absolute()}: can be written")

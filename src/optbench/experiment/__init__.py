@@ -1,0 +1,72 @@
+"""Overrides to results: plan, execute, record. What the command line and notebooks call.
+
+Example:
+    >>> import optbench
+    >>> run = optbench.run("optimizer=rmsprop", "trainer.steps=100")     # doctest: +SKIP
+    >>> run.status, run.curve().loss.iloc[-1]                             # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from optbench.experiment.execute import execute, execute_all, interruptible
+from optbench.experiment.plan import Planned, plan_run, plan_sweep
+from optbench.experiment.recorder import Display
+from optbench.records import Run
+
+__all__ = ["Display", "Planned", "execute", "execute_all", "interruptible", "plan_run", "plan_sweep", "run", "sweep"]
+
+Folders = str | Path | Iterable[str | Path]
+
+
+def _paths(folders: Folders) -> list[Path]:
+    return [Path(folders)] if isinstance(folders, str | Path) else [Path(f) for f in folders]
+
+
+def run(
+    *overrides: str,
+    config_dir: Folders = (),
+    out: str | Path | None = None,
+    force: bool = False,
+    display: Display | None = None,
+) -> Run:
+    """Runs one configuration and returns its record; a run that is done already is read, not repeated.
+
+    Args:
+        overrides: as on the command line, e.g. "optimizer=rmsprop", "optimizer.lr=1e-3".
+        config_dir: folders laid over optbench's conf/.
+        out: folder that holds runs; default outputs/runs.
+        force: run again although it is done.
+        display: who watches; default nobody.
+
+    Raises:
+        ConfigError, DataError, IncompatibleError, OutputError: nothing ran; the message says why.
+    """
+    planned = plan_run(overrides, _paths(config_dir), Path(out) if out else None)
+    with interruptible() as stop:
+        if display is not None:
+            display.start(planned.label, 0, 1)
+        done = execute(planned, stop, display, force)
+        if display is not None:
+            display.end(done)
+    return done
+
+
+def sweep(
+    *overrides: str,
+    config_dir: Folders = (),
+    out: str | Path | None = None,
+    name: str | None = None,
+    force: bool = False,
+    display: Display | None = None,
+) -> list[Run]:
+    """Runs every combination that the overrides describe, one after another; arguments as in run and plan_sweep.
+
+    Returns:
+        One record a planned run, in plan order; fewer only when the user stopped it.
+    """
+    planned = plan_sweep(overrides, _paths(config_dir), Path(out) if out else None, name)
+    with interruptible() as stop:
+        return list(execute_all(planned, stop, display, force))

@@ -1,0 +1,259 @@
+"""A planned run to a recorded one: build, train, write; whatever happens, one record with a status and a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.config import build, build_optimizer, build_scheduler
+from optbench.errors import IncompatibleError, OptbenchError, OutputError
+from optbench.experiment.plan import Planned
+from optbench.experiment.provenance import provenance
+from optbench.experiment.recorder import Display, Recorder, Stop, columns_for
+from optbench.records import RUN_COLUMNS, Run, Status, locked, write_bytes, write_json, write_yaml, writing
+from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
+
+if TYPE_CHECKING:
+    import torch
+
+    from optbench.loop import Loop, Summary
+    from optbench.problem import AbstractProblem
+
+log = logging.getLogger(__name__)
+
+_ENGINE = "loop"
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Within it the first Ctrl-C asks the running run to end after its update; the second one is obeyed at once."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(signum: int, frame: Any) -> None:
+        stop.requested = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def execute(planned: Planned, stop: Stop, display: Display | None = None, force: bool = False) -> Run:
+    """Runs one planned run, or returns its record if it is done.
+
+    Args:
+        planned: the run.
+        stop: see interruptible().
+        display: who watches.
+        force: run again although it is done.
+
+    Raises:
+        UserError, IncompatibleError: the run cannot start as configured; nothing was written.
+        OutputError: its records cannot be written.
+    """
+    found = planned.recorded()
+    if found is not None and found.status.final and not force:
+        return found
+    import torch
+
+    trainer = trainer_from(planned.config)
+    device = _set_up(trainer)
+    problem = build_problem(planned.config, device)
+    optimizer = build_optimizer(planned.config, problem.module)
+    with writing(planned.folder):
+        planned.folder.mkdir(parents=True, exist_ok=True)
+    with locked(planned.folder):
+        facts = provenance(str(device), torch.get_num_threads(), _dtype(problem), _deterministic())
+        return _recorded(planned, trainer, problem, optimizer, stop, display, facts, force)
+
+
+def _recorded(
+    planned: Planned,
+    trainer: SurfaceTrainer | NetworkTrainer,
+    problem: AbstractProblem,
+    optimizer: torch.optim.Optimizer,
+    stop: Stop,
+    display: Display | None,
+    facts: Mapping[str, Any],
+    force: bool,
+) -> Run:
+    from optbench.loop import Loop, Summary, total_steps
+
+    folder = planned.folder
+    checkpoint = None if force else _checkpoint(folder)
+    unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")
+    write_yaml(folder / "config.yaml", planned.config)
+    write_record(planned, unfinished, facts)
+    x = problem.coordinates()
+    columns = columns_for(len(x) if x is not None and len(x) <= 10 else None, problem.steps_per_epoch is not None)
+    keep = None if checkpoint is None else int(checkpoint["progress"]["step"])
+    recorder = Recorder(folder, columns, display, stop, keep)
+    try:
+        scheduler = build_scheduler(planned.config, optimizer, total_steps(problem, trainer))
+        loop = Loop(problem, optimizer, scheduler, trainer, recorder)
+        if checkpoint is not None:
+            loop.restore(checkpoint)
+        summary = _run(loop, folder)
+    finally:
+        recorder.close()
+    run = write_record(planned, summary, facts)
+    if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
+        recorder.checkpoint("last", {"model": problem.module.state_dict(), "step": summary.steps})
+    return run
+
+
+def _run(loop: Loop, folder: Path) -> Summary:
+    """The loop's summary; an exception becomes `failed`, its traceback goes to the run's log."""
+    from optbench.loop import Summary
+
+    try:
+        return loop.run()
+    except OutputError:
+        raise
+    except Exception as error:
+        write_bytes(folder / "log.txt", traceback.format_exc().encode())
+        first = str(error).strip().splitlines() or [""]
+        p = loop.progress
+        reason = f"{type(error).__name__}: {first[0]} (at step {p.step}; traceback in log.txt)"
+        return Summary(Status.FAILED, reason, p.step, p.evals, None, p.seconds, final_loss=p.measure)
+
+
+def write_record(planned: Planned, summary: Summary, facts: Mapping[str, Any]) -> Run:
+    """Writes run.json: the row of the `runs` table."""
+    choices = planned.choices
+    known: dict[str, Any] = {
+        "run_id": planned.run_id,
+        "sweep": planned.sweep,
+        "model": choices["model"],
+        "data": choices["data"],
+        "loss_name": choices["loss"],
+        "optimizer": choices["optimizer"],
+        "scheduler": choices["scheduler"],
+        "seed": planned.config["seed"],
+        "engine": _ENGINE,
+        "data_fingerprint": planned.data_fingerprint,
+        **asdict(summary),
+    }
+    row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
+    row |= {k: v for k, v in planned.swept.items() if k not in row}
+    row["provenance"] = dict(facts)
+    write_json(planned.folder / "run.json", row)
+    return Run(row, planned.folder)
+
+
+def build_problem(config: Mapping[str, Any], device: torch.device) -> AbstractProblem:
+    """The problem of a configuration: model + data + loss.
+
+    Raises:
+        IncompatibleError: parts that do not belong together.
+    """
+    import torch
+
+    from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, stream
+
+    trainer, seed = trainer_from(config), config["seed"]
+    loss = build(config["loss"], "loss")
+    torch.manual_seed(stream(seed, "init").initial_seed())
+    data = build(config["data"], "data") if config["data"].get("_target_") else None
+    model = build(config["model"], "model")
+    name = config["choices"]["model"]
+    if isinstance(model, AbstractSurface):
+        if data is not None:
+            raise IncompatibleError(f"{name} is a surface and takes no data", "leave data=none")
+        if not isinstance(trainer, SurfaceTrainer):
+            raise IncompatibleError(f"{name} is a surface; trainer=network is for networks", "use trainer=surface")
+        return SurfaceProblem(model, loss, trainer, seed, device)
+    if data is None:
+        raise IncompatibleError(f"{name} is a network and needs data", "choose one, e.g. data=digits")
+    if not isinstance(trainer, NetworkTrainer):
+        raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
+    if not getattr(loss, "takes_label", True):
+        raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
+    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device)
+
+
+def _set_up(trainer: SurfaceTrainer | NetworkTrainer) -> torch.device:
+    """Device, threads and flags of the process, as the run wants them."""
+    import torch
+
+    from optbench.device import keep_freed_memory, pick_device
+
+    device = pick_device(trainer.device)
+    network = isinstance(trainer, NetworkTrainer)
+    torch.set_num_threads(trainer.threads or ((os.cpu_count() or 1) if network else 1))
+    if network and device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    return device
+
+
+def _deterministic() -> bool:
+    import torch
+
+    return torch.are_deterministic_algorithms_enabled() or not torch.backends.cudnn.benchmark
+
+
+def _dtype(problem: AbstractProblem) -> str:
+    return str(next(problem.module.parameters()).dtype).removeprefix("torch.")
+
+
+def _checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The state that an interrupted run left, if it is whole and one to go on from."""
+    import torch
+
+    path = folder / "last.pt"
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises pickle's, zipfile's and its own errors: all mean "not usable"
+        log.warning("%s cannot be read (%s); the run starts again", path, type(error).__name__)
+        return None
+    return state if isinstance(state, dict) and "progress" in state else None
+
+
+def skipped(planned: Planned, status: Status, error: OptbenchError) -> Run:
+    """Records a run that could not start: `skipped` when its parts do not fit, `failed` otherwise."""
+    from optbench.loop import Summary
+
+    write_yaml(planned.folder / "config.yaml", planned.config)
+    return write_record(planned, Summary(status=status, reason=error.message), {})
+
+
+def execute_all(planned: Sequence[Planned], stop: Stop, display: Display | None = None, force: bool = False,
+                on_run: Any = None) -> Iterator[Run]:  # fmt: skip
+    """Executes planned runs one after another, yielding each record; ends early when the user asked to stop.
+
+    A run that cannot start is a row with a reason, not an exception: `skipped` if its parts do not fit together,
+    `failed` if a value is refused.
+    """
+    for index, item in enumerate(planned):
+        if stop.requested:
+            return
+        if display is not None:
+            display.start(item.label, index, len(planned))
+        try:
+            run = execute(item, stop, display, force)
+        except OutputError:
+            raise
+        except IncompatibleError as error:
+            run = skipped(item, Status.SKIPPED, error)
+        except OptbenchError as error:
+            run = skipped(item, Status.FAILED, error)
+        if display is not None:
+            display.end(run)
+        yield run

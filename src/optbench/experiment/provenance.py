@@ -1,0 +1,66 @@
+"""Where a number comes from: versions, commit, device, threads, flags. Part of every record."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from optbench.paths import conf_folder
+
+_PACKAGES = ("optbench", "torch", "torchvision", "numpy", "hydra-core", "omegaconf")
+
+
+def package_version(name: str) -> str | None:
+    """Installed version of a distribution; None when it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def source_commit() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that optbench runs from; empty for an installed wheel."""
+    top = conf_folder().parent
+    if not (top / ".git").exists():
+        return {}
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(top), *words], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):  # no git, or a checkout it refuses: not worth failing a run
+        return {}
+
+
+@functools.cache
+def processor() -> str:
+    """The CPU's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def provenance(device: str, threads: int, dtype: str, deterministic: bool) -> dict[str, Any]:
+    """The `provenance` object of run.json."""
+    return {
+        "versions": {name: package_version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        **source_commit(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "device": device,
+        "threads": threads,
+        "dtype": dtype,
+        "deterministic": deterministic,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,160 @@
+"""A recorded network, built again to be evaluated or to predict.
+
+A run folder is data. Its configuration must be the one that its identity was made from, every `_target_` in the parts
+that are built must be named by the trusted conf tree, and a checkpoint is loaded as tensors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optbench.config import build, check_targets, trusted_targets
+from optbench.errors import RecordError, UserError
+from optbench.records import Run, read_run, verify_identity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from optbench.problem import AbstractData
+
+CHECKPOINTS = ("best", "last")
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a recorded network does on a labelled split.
+
+    Attributes:
+        split: train, validation or test.
+        n: number of images.
+        loss: mean loss.
+        accuracy: share of images whose predicted class is right.
+        confusion: int64 (n_classes, n_classes): rows are true classes, columns predicted ones.
+        class_names: in label order.
+    """
+
+    split: str
+    n: int
+    loss: float
+    accuracy: float
+    confusion: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    @property
+    def class_accuracy(self) -> list[float | None]:
+        """Accuracy on the images of each class; None where the split has none."""
+        totals = self.confusion.sum(axis=1)
+        return [float(self.confusion[i, i] / n) if n else None for i, n in enumerate(totals)]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A recorded network with its data, ready to be used."""
+
+    run: Run
+    model: nn.Module
+    data: AbstractData
+    loss: nn.Module
+    device: Any
+
+    def outputs(self, images: Any) -> Any:
+        """Outputs (n, n_outputs) for uint8 images (n, channels, image_size, image_size)."""
+        from optbench.problem import network_outputs
+
+        return network_outputs(self.model, images, self.device)
+
+    def labels(self, outputs: Any) -> Any:
+        """Predicted classes (n,)."""
+        from optbench.problem import predicted_labels
+
+        return predicted_labels(self.loss, outputs)
+
+
+def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] = ()) -> Rebuilt:
+    """The network of a run folder with the weights of a checkpoint.
+
+    Raises:
+        RecordError: no such run, a changed configuration, an untrusted target, a missing or foreign checkpoint.
+        UserError: the run is on a surface.
+    """
+    if checkpoint not in CHECKPOINTS:
+        raise UserError(f"--checkpoint {checkpoint}: expected {' or '.join(CHECKPOINTS)}")
+    run = read_run(folder)
+    config = run.config
+    verify_identity(run)
+    if not config["data"].get("_target_"):
+        raise UserError(f"{folder} is a run on a surface; there is nothing to predict", "give a network's run folder")
+    trusted = trusted_targets(config_dirs)
+    for part in ("model", "data", "loss"):
+        check_targets(config[part], trusted, f"{folder}: {part}.")
+    return _assemble(run, config, folder / f"{checkpoint}.pt")
+
+
+def _assemble(run: Run, config: dict[str, Any], weights: Path) -> Rebuilt:
+    import torch
+
+    from optbench.device import pick_device
+
+    device = pick_device("auto")
+    model = build(config["model"], "model").to(device).to(memory_format=torch.channels_last)
+    try:
+        state = torch.load(weights, weights_only=True, map_location=device)["model"]
+        model.load_state_dict(state)
+    except FileNotFoundError:
+        hint = "the run ended before its first evaluation" if not run.status.final else "try the other --checkpoint"
+        raise RecordError(f"{weights}: no such checkpoint", hint) from None
+    except Exception as error:  # torch raises pickle's, zipfile's and its own errors: all mean "not these weights"
+        first = str(error).strip().splitlines()[0]
+        raise RecordError(
+            f"{weights}: not a checkpoint of this model ({type(error).__name__}: {first[:120]})"
+        ) from error
+    return Rebuilt(run, model.eval(), build(config["data"], "data"), build(config["loss"], "loss"), device)
+
+
+def evaluate(rebuilt: Rebuilt, split: str = "validation") -> Evaluation:
+    """Accuracy, loss and confusion matrix on a split. Raises UserError for a split without labels."""
+    if split not in SPLITS:
+        raise UserError(f"--split {split}: expected {', '.join(SPLITS)}")
+    part = rebuilt.data.load(split)
+    if part.labels is None:
+        raise UserError(f"the {split} split has no labels to compare with", "use optbench predict")
+    outputs = rebuilt.outputs(part.images)
+    loss = float(rebuilt.loss(outputs, part.labels).mean())
+    predicted, true = rebuilt.labels(outputs).numpy(), part.labels.numpy()
+    k = rebuilt.data.n_classes
+    confusion = np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
+    accuracy = float((predicted == true).mean())
+    return Evaluation(split, len(part), loss, accuracy, confusion, rebuilt.data.class_names)
+
+
+def predict(
+    rebuilt: Rebuilt, folder: Path | None, progress: Callable[[int, int], None] | None = None
+) -> list[tuple[str, int]]:
+    """Predicted class of every image, in file order, as (file name, class).
+
+    Args:
+        rebuilt: the network.
+        folder: images to classify; None: the data set's own test split.
+        progress: told how many images are decoded.
+    """
+    from optbench.images import read_folder
+
+    if folder is None:
+        part = rebuilt.data.load("test")
+        images, names = part.images, part.names
+    else:
+        images, names = read_folder(folder, rebuilt.data.image_size, rebuilt.data.channels, progress=progress)
+    labels = rebuilt.labels(rebuilt.outputs(images))
+    return list(zip(names, (int(v) for v in labels), strict=True))
+
+
+def submission(predictions: Sequence[tuple[str, int]]) -> str:
+    """The homework's submission file: a header, then one line an image: four-digit Id, Category."""
+    return "Id,Category\n" + "".join(f"{i:04d},{label}\n" for i, (_, label) in enumerate(predictions))

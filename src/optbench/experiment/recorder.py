@@ -1,0 +1,87 @@
+"""The observer that turns what the loop reports into a run folder, and tells a display."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from optbench.loop import Row
+from optbench.records import CURVE_COLUMNS, CurveWriter, write_bytes
+
+_FLUSH_SECONDS = 1.0
+
+
+class Display(Protocol):
+    """What shows a person how runs are getting on. Every method must be cheap; `step` is called at every update."""
+
+    def start(self, label: str, index: int, count: int) -> None:
+        """Run `index` (from 0) of `count` begins."""
+
+    def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        """The run is at `step` of `total`; `row` is its current row."""
+
+    def end(self, run: Any) -> None:
+        """The run ended; `run` is its records.Run."""
+
+
+class Stop:
+    """Set by the first Ctrl-C; the loop looks at it between two updates."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+class Recorder:
+    """Writes one run's curve and checkpoints.
+
+    Args:
+        folder: the run's folder.
+        columns: of metrics.csv.
+        display: told at every step; None: nobody watches.
+        stop: whether the user asked to stop.
+        keep_before: on a resumed run, rows below this step stay.
+    """
+
+    def __init__(
+        self, folder: Path, columns: Sequence[str], display: Display | None, stop: Stop, keep_before: int | None = None
+    ) -> None:
+        self._folder, self._display, self._stop = folder, display, stop
+        self._writer = CurveWriter(folder / "metrics.csv", columns, keep_before)
+        self._flushed = time.monotonic()
+
+    def row(self, row: Row) -> None:
+        self._writer.write(row)
+        now = time.monotonic()
+        if now - self._flushed > _FLUSH_SECONDS:
+            self._writer.flush()
+            self._flushed = now
+
+    def step(self, step: int, total: int, row: Row) -> None:
+        if self._display is not None:
+            self._display.step(step, total, row)
+
+    def checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        self._writer.flush()  # rows up to the checkpoint are on disk before it: a resumed run finds them
+        write_bytes(self._folder / f"{name}.pt", buffer.getbuffer())
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop.requested
+
+    def close(self) -> None:
+        """Writes out what is still in memory."""
+        self._writer.close()
+
+
+def columns_for(dim: int | None, network: bool) -> tuple[str, ...]:
+    """Columns of metrics.csv: those of the contract that apply to the problem."""
+    validation = ("epoch", "val_loss", "val_accuracy", "train_accuracy")
+    base = tuple(c for c in CURVE_COLUMNS if network or c not in validation)
+    return base + tuple(f"x{i}" for i in range(dim or 0))

@@ -1,0 +1,60 @@
+"""What a run knows of itself while it runs, and what it amounts to at the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from optbench.records import Status
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Summary:
+    """What a run amounts to; every field is a column of the `runs` table.
+
+    final_loss and best_loss are of the measure: on a surface the objective at the last iterate and at the best one; on
+    a network the mean batch loss of the last epoch and of the best one. val_* are at the last iterate, best_val_* at the
+    evaluation with the highest accuracy (ties: the lower loss).
+    """
+
+    status: Status = Status.COMPLETED
+    reason: str = ""
+    steps: int = 0
+    evals: int = 0
+    epochs: float | None = None
+    seconds: float = 0.0
+    final_loss: float | None = None
+    best_loss: float | None = None
+    best_step: int | None = None
+    final_grad_norm: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    best_val_accuracy: float | None = None
+    best_val_step: int | None = None
+    target: float | None = None
+    steps_to_target: int | None = None
+
+
+@dataclass
+class Progress:
+    """Everything of the loop that must survive an interruption, beside the tensors."""
+
+    step: int = 0
+    evals: int = 0
+    seconds: float = 0.0
+    start_loss: float | None = None
+    grad_norm: float | None = None
+    measure: float | None = None
+    best_measure: float = math.inf
+    best_step: int | None = None
+    plateau_measure: float = math.inf
+    plateau_step: int = 0
+    epoch_losses: list[float] = field(default_factory=list)
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    best_val_loss: float = math.inf
+    best_val_accuracy: float | None = None
+    best_val_step: int | None = None

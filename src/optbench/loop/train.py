@@ -1,0 +1,271 @@
+"""The loop itself: one object a run."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from optbench.loop.progress import Progress, Row, Summary
+from optbench.loop.rules import verdict
+from optbench.problem import AbstractProblem
+from optbench.records import MAX_COORDINATES, Status
+from optbench.settings import NetworkTrainer, SurfaceTrainer
+
+
+class Observer(Protocol):
+    """What the loop reports to while it runs."""
+
+    def row(self, row: Row) -> None:
+        """One row of the curve."""
+
+    def step(self, step: int, total: int, row: Row) -> None:
+        """Called at every update, recorded or not."""
+
+    def checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
+        """A state of the run: "last" to go on from, "best" with the best validation figures so far."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the run should end after this update."""
+        ...
+
+
+class _Ended(Exception):
+    """Raised inside the closure, before the optimizer has changed anything, when the run is over."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def total_steps(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer) -> int:
+    """Number of updates that the settings ask for."""
+    if trainer.steps is not None:
+        return trainer.steps
+    assert isinstance(trainer, NetworkTrainer)
+    assert problem.steps_per_epoch is not None
+    return trainer.epochs * problem.steps_per_epoch
+
+
+class Loop:
+    """One run, from its start or from a checkpoint, to its end.
+
+    Args:
+        problem: what is minimised.
+        optimizer: over the parameters of problem.module.
+        scheduler: stepped once an update; one whose `step` takes a metric is given the objective after each update on a
+            surface and the validation loss after each evaluation on a network.
+        trainer: budget, stop rules, recording.
+        observer: who is told.
+    """
+
+    def __init__(
+        self,
+        problem: AbstractProblem,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any,
+        trainer: SurfaceTrainer | NetworkTrainer,
+        observer: Observer,
+    ) -> None:
+        self.problem, self.optimizer, self.scheduler = problem, optimizer, scheduler
+        self.trainer, self.observer = trainer, observer
+        self.total = total_steps(problem, trainer)
+        self.progress = Progress()
+        self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
+        self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
+        self._started = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on, as tensors and plain values (loads with weights_only=True)."""
+        return {
+            "model": self.problem.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if not callable(v)},
+            "problem": self.problem.counters(),
+            "progress": asdict(self.progress),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state()."""
+        self.problem.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.problem.restore_counters(state["problem"])
+        self.progress = Progress(**state["progress"])
+
+    def run(self) -> Summary:
+        """Runs to the end. Whatever a step raises passes through; the rows so far are with the observer."""
+        self.problem.module.train()
+        try:
+            while True:
+                self._one_step()
+                if self.observer.stop_requested:
+                    self._save_last()
+                    raise _Ended(Status.INTERRUPTED, f"stopped by the user after step {self.progress.step}")
+        except _Ended as ended:
+            return self._summary(ended.status, ended.reason)
+
+    # one step --------------------------------------------------------------------------------------------------------
+
+    def _one_step(self) -> None:
+        p, row = self.progress, self._open_row()
+        at_end = p.step >= self.total
+        if at_end and self.problem.steps_per_epoch is not None:
+            self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
+        self._resume_clock()
+        batch = self.problem.batch(p.step)
+        first = True
+
+        def closure() -> Tensor:
+            nonlocal first
+            self.optimizer.zero_grad()
+            loss = self.problem.objective(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if first:
+                first = False
+                self._take(row, float(loss.detach()))
+                self._settle(row)
+                if at_end:
+                    self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
+            p.evals += 1
+            self.problem.perturb_gradient(p.step)
+            return loss
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+        self._step_scheduler(row)
+        self._pause_clock()
+        p.step += 1
+        if row["step"] % self.trainer.record_every == 0 or "val_loss" in row:
+            self.observer.row(row)
+        self.observer.step(p.step, self.total, row)
+
+    def _open_row(self) -> Row:
+        """The row of the current iterate as far as it is known before its objective is."""
+        p, per_epoch = self.progress, self.problem.steps_per_epoch
+        row: Row = {"step": p.step, "evals": p.evals, "seconds": p.seconds, "lr": self.optimizer.param_groups[0]["lr"]}
+        if (x := self.problem.coordinates()) is not None:
+            row.update({f"x{i}": v for i, v in enumerate(x[:MAX_COORDINATES])} if len(x) <= MAX_COORDINATES else {})
+        if per_epoch is not None:
+            row["epoch"] = p.step / per_epoch
+            if p.step % per_epoch == 0 or p.step >= self.total:
+                self._close_epoch(row)
+        return row
+
+    def _take(self, row: Row, loss: float) -> None:
+        """Enters the objective and the gradient norm of the current iterate (or batch) into its row."""
+        p = self.progress
+        gradients = [q.grad for q in self._parameters if q.grad is not None]
+        row["loss"], row["grad_norm"] = loss, float(get_total_norm(gradients)) if gradients else 0.0
+        p.grad_norm = row["grad_norm"]
+        p.start_loss = loss if p.start_loss is None else p.start_loss
+        if self.problem.steps_per_epoch is None:
+            self._judge(loss)
+        else:
+            p.epoch_losses.append(loss)
+
+    def _judge(self, measure: float) -> None:
+        p = self.progress
+        p.measure = measure
+        if measure < p.best_measure:
+            p.best_measure, p.best_step = measure, p.step
+        enough = self.trainer.plateau_delta * abs(p.plateau_measure) if math.isfinite(p.plateau_measure) else 0.0
+        if measure < p.plateau_measure - enough:
+            p.plateau_measure, p.plateau_step = measure, p.step
+
+    # epochs ----------------------------------------------------------------------------------------------------------
+
+    def _close_epoch(self, row: Row) -> None:
+        """Measures the epoch that ended, evaluates where due, and ends the run where a rule says so.
+
+        The checkpoint comes first: a run that goes on from it closes the epoch once more, to the same effect.
+        """
+        p, trainer, last = self.progress, self.trainer, self.progress.step >= self.total
+        assert isinstance(trainer, NetworkTrainer)
+        assert self.problem.steps_per_epoch is not None
+        epoch = p.step // self.problem.steps_per_epoch
+        if p.step and (epoch % trainer.checkpoint_every == 0 or last):
+            self._save_last()
+        if p.epoch_losses:
+            row.update(self.problem.epoch_figures())
+            self._judge(sum(p.epoch_losses) / len(p.epoch_losses))
+            p.epoch_losses = []
+        if epoch % trainer.eval_every == 0 or last:
+            self._evaluate(row)
+        if p.step:
+            self._settle(row)
+
+    def _evaluate(self, row: Row) -> None:
+        p = self.progress
+        figures = self.problem.evaluate()
+        row.update(figures)
+        p.val_loss, p.val_accuracy = figures["val_loss"], figures["val_accuracy"]
+        if (p.val_accuracy, -p.val_loss) > (p.best_val_accuracy or -1.0, -p.best_val_loss):
+            p.best_val_accuracy, p.best_val_loss, p.best_val_step = p.val_accuracy, p.val_loss, p.step
+            self.observer.checkpoint("best", {"model": self.problem.module.state_dict(), "step": p.step})
+        if self._wants_metric and p.step:
+            self.scheduler.step(p.val_loss)
+            row["lr"] = self.optimizer.param_groups[0]["lr"]
+
+    def _save_last(self) -> None:
+        if self.problem.steps_per_epoch is not None:
+            self.observer.checkpoint("last", self.state())
+
+    def _step_scheduler(self, row: Row) -> None:
+        if not self._wants_metric:
+            self.scheduler.step()
+        elif self.problem.steps_per_epoch is None:
+            self.scheduler.step(row["loss"])
+
+    # the end ---------------------------------------------------------------------------------------------------------
+
+    def _settle(self, row: Row) -> None:
+        """Ends the run if a rule says so; the row of the last iterate is recorded first."""
+        ended = verdict(row, self.progress, self.trainer, self.problem.exact_gradient)
+        if ended is not None:
+            self._finish(row, *ended)
+
+    def _finish(self, row: Row, status: Status, reason: str) -> None:
+        self._pause_clock()
+        self.observer.row(row)
+        self.observer.step(self.progress.step, self.total, row)
+        raise _Ended(status, reason)
+
+    def _summary(self, status: Status, reason: str) -> Summary:
+        p, per_epoch = self.progress, self.problem.steps_per_epoch
+        measure = sum(p.epoch_losses) / len(p.epoch_losses) if p.measure is None and p.epoch_losses else p.measure
+        return Summary(
+            status=status,
+            reason=reason,
+            steps=p.step,
+            evals=p.evals,
+            epochs=None if per_epoch is None else p.step / per_epoch,
+            seconds=p.seconds,
+            final_loss=measure,
+            best_loss=p.best_measure if math.isfinite(p.best_measure) else None,
+            best_step=p.best_step,
+            final_grad_norm=p.grad_norm,
+            val_loss=p.val_loss,
+            val_accuracy=p.val_accuracy,
+            best_val_accuracy=p.best_val_accuracy,
+            best_val_step=p.best_val_step,
+            target=self.trainer.target,
+            steps_to_target=p.step if status is Status.TARGET_REACHED else None,
+        )
+
+    # the clock -------------------------------------------------------------------------------------------------------
+
+    def _resume_clock(self) -> None:
+        self._started = time.perf_counter()
+
+    def _pause_clock(self) -> None:
+        if self._started:
+            self.progress.seconds += time.perf_counter() - self._started
+            self._started = 0.0

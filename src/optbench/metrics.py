@@ -1,0 +1,169 @@
+"""Scores of runs: pure functions of arrays, each computed exactly as its written rule says.
+
+A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
+loss or a failure, and every denominator counts it. `RULES` holds the wording that reports print beside the numbers.
+
+Imported by everything that reads results, hence light: numpy and the standard library; the binomial distribution at
+probability 1/2 is exact in integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+RULES = {
+    "median": "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)",
+    "interval": "[low, high]: order-statistic interval of the median, at least 95 %; below 6 runs there is none, and "
+    "the range is shown, which covers the median with probability 1 - 2^(1-n)",
+    "steps_to_target": "first step whose loss is at most the target; a run that misses counts as +inf",
+    "success_rate": "runs that reached the target / all runs, with Wilson's 95 % interval",
+    "ert": "expected running time: steps until the target or the end, summed over all runs / number of successes",
+}
+"""What each statistic is, in words, for printing beside it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic and its interval.
+
+    Attributes:
+        value: the statistic; infinite where too many runs have no result.
+        low, high: the interval, low <= value <= high; None where the statistic has no interval.
+        coverage: probability that the interval covers the true value; None without an interval.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    coverage: float | None = None
+
+
+def best_so_far(loss: npt.ArrayLike) -> Floats:
+    """Running minimum of a loss curve, (n,) -> (n,); NaN counts as +inf."""
+    values = np.asarray(loss, dtype=float)
+    return np.minimum.accumulate(np.where(np.isnan(values), np.inf, values))
+
+
+def steps_to_target(steps: npt.ArrayLike, loss: npt.ArrayLike, target: float) -> int | None:
+    """The first step whose loss is at most the target; None if there is none.
+
+    Args:
+        steps: (n,) step numbers, ascending.
+        loss: (n,) loss at these steps.
+        target: the loss to reach.
+    """
+    hits = np.flatnonzero(np.asarray(loss, dtype=float) <= target)
+    return int(np.asarray(steps)[hits[0]]) if hits.size else None
+
+
+def mean_log10_loss(steps: npt.ArrayLike, loss: npt.ArrayLike, floor: float = 1e-16) -> float:
+    """Area under log10(loss) over the steps, by trapezoids, divided by the number of steps: an anytime score.
+
+    A drop of 1 is a loss that was ten times smaller throughout. Losses below the floor count as the floor (the
+    logarithm has no other end); a loss that is not finite makes the area infinite.
+
+    Args:
+        steps: (n,) step numbers, ascending, n >= 2.
+        loss: (n,) loss at these steps.
+        floor: the smallest loss that is told apart from 0.
+    """
+    at, values = np.asarray(steps, dtype=float), np.asarray(loss, dtype=float)
+    if at.size < 2 or at[-1] <= at[0]:
+        raise ValueError("an area needs at least two different steps")
+    if not np.isfinite(values).all():
+        return math.inf
+    heights = np.log10(np.maximum(values, floor))
+    return float(np.sum(np.diff(at) * (heights[1:] + heights[:-1]) / 2) / (at[-1] - at[0]))
+
+
+def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Estimate:
+    """The median and its distribution-free confidence interval, from the order statistics.
+
+    The interval [y_(k), y_(n+1-k)] covers the median of any continuous distribution with probability
+    1 - 2 P(Bin(n, 1/2) <= k - 1). k is the largest for which that is at least `level`. For n < 6 no k reaches 95 %: the
+    range (k = 1) is returned with the coverage that it has, 1 - 2^(1-n); for n = 1 that is 0.
+
+    Args:
+        values: (n,) one value a run, n >= 1; infinities of one sign take part.
+        level: the least coverage.
+
+    Source: H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed. (2003), section 7.1.
+    """
+    ordered = sorted(float(v) for v in np.asarray(values, dtype=float).ravel())
+    n = len(ordered)
+    if n == 0 or any(math.isnan(v) for v in ordered):
+        raise ValueError("a median needs at least one value, and numbers only")
+    below, rank, coverage = 1, 1, 1 - 2.0 ** (1 - n)  # below = sum_{i<rank} C(n, i)
+    while 2 * (rank + 1) <= n + 1:
+        below += math.comb(n, rank)
+        reached = 1 - 2 * below / 2**n
+        if reached < level:
+            break
+        rank, coverage = rank + 1, reached
+    low, high = ordered[rank - 1], ordered[n - rank]
+    middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
+    return Estimate(middle, low, high, coverage)
+
+
+def success_rate(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """Share of successes with Wilson's score interval.
+
+    Args:
+        successes: number of runs that succeeded.
+        n: number of runs, at least 1.
+        level: nominal coverage.
+
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} successes in {n} runs")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    p, weight = successes / n, 1 / (1 + z * z / n)
+    centre = weight * (p + z * z / (2 * n))
+    half = weight * z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))  # at p = 0 and 1 up to rounding
+    return Estimate(p, low, high, level)
+
+
+def expected_running_time(hits: Sequence[float | None], ends: Sequence[float]) -> float:
+    """COCO's ERT: cost spent by all runs until they hit or ended, divided by the number of hits; inf without a hit.
+
+    Args:
+        hits: cost at which each run reached the target; None for a run that did not.
+        ends: cost at which each run ended.
+
+    Source: N. Hansen et al., COCO: Performance Assessment, arXiv:1605.03560.
+    """
+    if len(hits) != len(ends):
+        raise ValueError(f"{len(hits)} hits for {len(ends)} runs")
+    spent = sum(end if hit is None else hit for hit, end in zip(hits, ends, strict=True))
+    reached = sum(hit is not None for hit in hits)
+    return spent / reached if reached else math.inf
+
+
+def expected_best(values: npt.ArrayLike) -> Floats:
+    """Expected smallest value among k of the n trials drawn without replacement, for k = 1 ... n: (n,) -> (n,).
+
+    E_k = sum_i y_(i) C(n - i, k - 1) / C(n, k), y ascending: what tuning with k random trials is expected to give.
+
+    Args:
+        values: (n,) final values of n random trials; +inf for a trial that failed.
+
+    Source: P. T. Sivaprasad et al., Optimizer Benchmarking Needs to Account for Hyperparameter Tuning, ICML 2020.
+    """
+    ordered = sorted(float(v) for v in np.asarray(values, dtype=float).ravel())
+    n = len(ordered)
+    result = np.empty(n)
+    for k in range(1, n + 1):
+        ways = math.comb(n, k)
+        # beyond i = n - k + 1 the weight is zero, and 0 * inf must not count
+        result[k - 1] = math.fsum(ordered[i - 1] * (math.comb(n - i, k - 1) / ways) for i in range(1, n - k + 2))
+    return result

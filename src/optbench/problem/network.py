@@ -1,0 +1,146 @@
+"""A network as a problem: images decoded once, batches gathered by index, evaluation on the validation split.
+
+The batch of update k is a function of (seed, k): the order of an epoch comes from (seed, "order", epoch), augmentation
+from (seed, "augment", k), and what the model itself draws (dropout) from (seed, "model", k). So a run that resumes at k
+sees what the uninterrupted one saw.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from optbench.errors import UserError
+from optbench.problem.base import AbstractData, AbstractProblem, Batch, Split, stream
+
+_EVALUATION_BATCH = 256
+
+
+def to_inputs(images: Tensor, device: torch.device) -> Tensor:
+    """uint8 (n, c, h, w) to float32 in [0, 1] on the device, channels last (faster convolutions on CPU and GPU)."""
+    inputs = images.to(device).to(torch.float32).div_(255.0)
+    return inputs.contiguous(memory_format=torch.channels_last)
+
+
+def predicted_labels(loss: nn.Module, outputs: Tensor) -> Tensor:
+    """Labels (n,) from outputs (n, n_outputs): the loss's own rule where it has one, else the largest output."""
+    predict = getattr(loss, "predict", None)
+    labels: Tensor = predict(outputs) if predict is not None else outputs.argmax(dim=-1)
+    return labels
+
+
+@torch.no_grad()
+def network_outputs(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    """The model's outputs in evaluation mode: uint8 (n, c, h, w) -> (n, n_outputs), on the CPU."""
+    training = model.training
+    model.eval()
+    parts = [model(to_inputs(part, device)).cpu() for part in images.split(_EVALUATION_BATCH)]
+    model.train(training)
+    return torch.cat(parts)
+
+
+class NetworkProblem(AbstractProblem):
+    """A model trained on images under a loss.
+
+    Args:
+        model: float (b, c, h, w) to outputs (b, n_outputs).
+        data: the images.
+        loss: (outputs (b, n_outputs), labels (b,)) to (b,).
+        batch_size: images an update sees, or "full".
+        seed: root seed of the run.
+        device: where to compute.
+
+    Raises:
+        UserError: a batch larger than the training split.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: AbstractData,
+        loss: nn.Module,
+        batch_size: int | str,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
+        n = len(self.train)
+        if isinstance(batch_size, int) and batch_size > n:
+            raise UserError(f"trainer.batch_size={batch_size} is larger than the {n} training images",
+                            "use trainer.batch_size=full for full-batch gradient descent")  # fmt: skip
+        self.batch_size = n if isinstance(batch_size, str) else batch_size
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
+        self._correct = torch.zeros((), dtype=torch.long, device=device)
+        self._seen = 0
+
+    @cached_property
+    def train(self) -> Split:
+        """The training split."""
+        return self._labelled("train")
+
+    @cached_property
+    def validation(self) -> Split:
+        """The validation split."""
+        return self._labelled("validation")
+
+    def _labelled(self, name: str) -> Split:
+        split = self.data.load(name)
+        if split.labels is None or not len(split):
+            raise UserError(f"the {name} split of {type(self.data).__name__} has no labelled images")
+        return split
+
+    @property
+    def module(self) -> nn.Module:
+        return self._model
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train) / self.batch_size)
+
+    @property
+    def exact_gradient(self) -> bool:
+        return self.batch_size == len(self.train)
+
+    def batch(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            order = torch.randperm(len(self.train), generator=stream(self._seed, "order", epoch))
+            self._order = (epoch, order)
+        index = self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
+        images = self.data.augment(self.train.images[index], stream(self._seed, "augment", step))
+        assert self.train.labels is not None
+        torch.manual_seed(stream(self._seed, "model", step).initial_seed())
+        return Batch(to_inputs(images, self._device), self.train.labels[index].to(self._device))
+
+    def objective(self, batch: Batch) -> Tensor:
+        outputs = self._model(batch.inputs)
+        with torch.no_grad():
+            self._correct += (predicted_labels(self.loss, outputs) == batch.targets).sum()
+            self._seen += len(batch)
+        losses: Tensor = self.loss(outputs, batch.targets)
+        return losses.mean()
+
+    def epoch_figures(self) -> dict[str, float]:
+        counted = self.counters()
+        self.restore_counters({"seen": 0, "correct": 0})
+        return {"train_accuracy": counted["correct"] / counted["seen"]} if counted["seen"] else {}
+
+    def counters(self) -> dict[str, int]:
+        return {"seen": self._seen, "correct": int(self._correct)}
+
+    def restore_counters(self, counters: dict[str, int]) -> None:
+        self._seen = counters["seen"]
+        self._correct.fill_(counters["correct"])
+
+    def evaluate(self) -> dict[str, float]:
+        outputs = network_outputs(self._model, self.validation.images, self._device)
+        labels = self.validation.labels
+        assert labels is not None
+        loss = self.loss.cpu()(outputs, labels).mean().item()
+        self.loss.to(self._device)
+        accuracy = (predicted_labels(self.loss, outputs) == labels).double().mean().item()
+        return {"val_loss": float(loss), "val_accuracy": float(accuracy)}

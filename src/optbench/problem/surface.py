@@ -1,0 +1,99 @@
+"""A surface as a problem: its weights are the coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from optbench.errors import UserError
+from optbench.problem.base import AbstractProblem, AbstractSurface, Batch, stream, surface_objective
+from optbench.settings import SurfaceTrainer
+
+
+def starting_point(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int) -> list[float]:
+    """The start that the settings ask for: usual, random by seed, or given.
+
+    Raises:
+        UserError: a given start with another number of coordinates, or outside the domain.
+    """
+    if trainer.start == "usual":
+        return list(surface.start)
+    low, high = torch.tensor(surface.domain, dtype=torch.float64).unbind(-1)
+    if trainer.start == "random":
+        uniform = torch.rand(surface.dim, generator=stream(seed, "start"), dtype=torch.float64)
+        return [float(v) for v in low + (high - low) * uniform]
+    start = [float(v) for v in trainer.start]
+    name = type(surface).__name__
+    if len(start) != surface.dim:
+        raise UserError(f"trainer.start has {len(start)} coordinates; {name} has {surface.dim}")
+    outside = [i for i, v in enumerate(start) if not surface.domain[i][0] <= v <= surface.domain[i][1]]
+    if outside and not trainer.start_anywhere:
+        i = outside[0]
+        bounds = f"[{surface.domain[i][0]:g}, {surface.domain[i][1]:g}]"
+        raise UserError(f"trainer.start: x{i}={start[i]:g} is outside the domain {bounds} of {name}",
+                        "add trainer.start_anywhere=true to start there all the same")  # fmt: skip
+    return start
+
+
+class _Point(nn.Module):
+    """The one parameter of a surface: x, float64, (dim,)."""
+
+    def __init__(self, start: list[float], device: torch.device) -> None:
+        super().__init__()
+        self.x = nn.Parameter(torch.tensor(start, dtype=torch.float64, device=device))
+
+
+class SurfaceProblem(AbstractProblem):
+    """A surface under a loss, from a start; each step sees the whole objective.
+
+    Args:
+        surface: the surface.
+        loss: SurfaceLoss, or a classification loss where the surface gives logits.
+        trainer: start and gradient noise.
+        seed: root seed of the run.
+        device: where x lives.
+    """
+
+    steps_per_epoch = None
+
+    def __init__(
+        self,
+        surface: AbstractSurface,
+        loss: nn.Module,
+        trainer: SurfaceTrainer,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.surface = surface
+        self.field = surface_objective(surface, loss)
+        self._seed, self._noise = seed, trainer.grad_noise
+        self._module = _Point(starting_point(surface, trainer, seed), device)
+
+    @property
+    def module(self) -> nn.Module:
+        return self._module
+
+    @property
+    def exact_gradient(self) -> bool:
+        return not self._noise
+
+    def batch(self, step: int) -> Batch:
+        return Batch(torch.empty(0), torch.empty(0, dtype=torch.long))
+
+    def objective(self, batch: Batch) -> Tensor:
+        return self.field(self._module.x)
+
+    def evaluate(self) -> dict[str, float]:
+        return {}
+
+    def perturb_gradient(self, step: int) -> None:
+        gradient = self._module.x.grad
+        if self._noise and gradient is not None:
+            noise = torch.randn(gradient.shape, generator=stream(self._seed, "noise", step), dtype=gradient.dtype)
+            gradient.add_(noise.to(gradient.device), alpha=self._noise)
+
+    def coordinates(self) -> list[float] | None:
+        values: Any = self._module.x.detach().tolist()
+        return [float(v) for v in values]

@@ -1,0 +1,182 @@
+"""How a run is carried out, typed; and the ranges that values must lie in. Everything here is checked without torch.
+
+The trainer's settings are the closed part of the configuration, so they are dataclasses. The open parts (a model's, an
+optimizer's keywords ...) are typed by the values in their YAML files; RANGES says which numbers make sense there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from optbench.errors import ConfigError
+from optbench.records import flatten
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """Budget, stop rules and recording, common to surfaces and networks.
+
+    Attributes:
+        steps: updates to make; None on a network: as many as `epochs` are.
+        seconds: budget of training time in seconds, evaluation not counted; None: no limit. Status `timed_out`.
+        target: loss at which the run stops as `target_reached`; None: none.
+        grad_tol: gradient norm at which the run stops as `converged`; 0: only an exactly zero gradient stops it.
+        plateau_steps: stop as `converged` when the best loss fell by less than `plateau_delta` (relative) over so many
+            steps; None: never.
+        plateau_delta: see plateau_steps.
+        divergence_factor: `diverged` when |loss| exceeds this times max(1, |loss at the start|), or is not finite.
+        record_every: steps between rows of the curve; the first and the last step are always recorded.
+        device: auto, cpu, cuda, cuda:0 ...
+        threads: torch's threads; None: 1 on a surface, all cores on a network.
+    """
+
+    steps: int | None = 1000
+    seconds: float | None = None
+    target: float | None = None
+    grad_tol: float = 0.0
+    plateau_steps: int | None = None
+    plateau_delta: float = 1e-6
+    divergence_factor: float = 1e6
+    record_every: int = 1
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(kw_only=True)
+class SurfaceTrainer(Trainer):
+    """Settings of a run on a surface.
+
+    Attributes:
+        start: "usual" (the literature's), "random" (uniform in the domain, by seed) or the coordinates.
+        start_anywhere: allow coordinates outside the surface's domain.
+        grad_noise: standard deviation of Gaussian noise added to each gradient coordinate: stands in for the sampling
+            noise of mini-batches.
+    """
+
+    start: Any = "usual"
+    start_anywhere: bool = False
+    grad_noise: float = 0.0
+
+
+@dataclass(kw_only=True)
+class NetworkTrainer(Trainer):
+    """Settings of a run on a network.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: 1 (SGD), n (mini-batch) or "full" (full-batch gradient descent).
+        target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
+        eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
+        checkpoint_every: epochs between checkpoints from which an interrupted run goes on.
+    """
+
+    steps: int | None = None
+    epochs: int = 10
+    batch_size: Any = 64
+    target_accuracy: float | None = None
+    eval_every: int = 1
+    checkpoint_every: int = 1
+
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_positive: Check = (lambda v: _number(v) and v > 0, "a positive number")
+_not_negative: Check = (lambda v: _number(v) and v >= 0, "a number that is not negative")
+_fraction: Check = (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
+_share: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
+_count: Check = (lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
+_counts: Check = (
+    lambda v: isinstance(v, list) and all(_count[0](w) for w in v),
+    "a list of whole numbers of at least 1",
+)
+_fractions: Check = (lambda v: isinstance(v, list) and all(_fraction[0](w) for w in v), "a list of numbers in [0, 1)")
+_finite: Check = (_number, "a finite number")
+
+RANGES: Mapping[str, Check] = {
+    "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
+    "model.dim": _count,
+    "model.width": _count,
+    "model.hidden": _counts,
+    "data.image_size": _count,
+    "data.n_classes": (lambda v: _whole(v) and v >= 0, "a whole number"),
+    "data.channels": (lambda v: v in (1, 3), "1 or 3"),
+    "loss.gamma": _not_negative,
+    "loss.label_smoothing": _share,
+    "optimizer.lr": _positive,
+    "optimizer.momentum": _not_negative,
+    "optimizer.betas": _fractions,
+    "optimizer.beta1": _fraction,
+    "optimizer.beta2": _fraction,
+    "optimizer.alpha": _share,
+    "optimizer.rho": _share,
+    "optimizer.eps": _not_negative,
+    "optimizer.weight_decay": _not_negative,
+    "scheduler.gamma": _positive,
+    "scheduler.warmup_steps": (lambda v: _whole(v) and v >= 0, "a whole number that is not negative"),
+    "trainer.steps": _count,
+    "trainer.epochs": _count,
+    "trainer.seconds": _positive,
+    "trainer.target": _finite,
+    "trainer.target_accuracy": _share,
+    "trainer.grad_tol": _not_negative,
+    "trainer.plateau_steps": _count,
+    "trainer.plateau_delta": _not_negative,
+    "trainer.divergence_factor": (lambda v: _number(v) and v > 1, "a number above 1"),
+    "trainer.record_every": _count,
+    "trainer.eval_every": _count,
+    "trainer.checkpoint_every": _count,
+    "trainer.threads": _count,
+    "trainer.grad_noise": _not_negative,
+    "trainer.batch_size": (lambda v: v == "full" or _count[0](v), "a whole number of at least 1, or full"),
+    "trainer.start": (
+        lambda v: v in ("usual", "random") or (isinstance(v, list) and bool(v) and all(_number(w) for w in v)),
+        "usual, random, or a list of finite coordinates such as [-1.2,1]",
+    ),
+}
+
+
+def check_ranges(config: Mapping[str, Any]) -> None:
+    """Checks every value of a resolved configuration that RANGES knows; null means "not set" and passes.
+
+    Raises:
+        ConfigError: naming the key, the value and what was expected.
+    """
+    for key, value in flatten(config).items():
+        if key in RANGES and value is not None:
+            holds, expected = RANGES[key]
+            if not holds(value):
+                raise ConfigError(f"{key}={_shown(value)}: expected {expected}")
+
+
+def _shown(value: Any) -> str:
+    return str(value).replace(" ", "") if isinstance(value, list) else str(value)
+
+
+def trainer_from(config: Mapping[str, Any]) -> SurfaceTrainer | NetworkTrainer:
+    """The typed settings of a resolved configuration's `trainer` node. Raises ConfigError on a foreign key."""
+    node = dict(config["trainer"])
+    kind = NetworkTrainer if "batch_size" in node else SurfaceTrainer
+    known = {f.name for f in fields(kind)}
+    for key in node:
+        if key not in known:
+            raise ConfigError(f"'trainer' has no key '{key}'", did_you_mean(key, known, "trainer."))
+    return kind(**node)
+
+
+def did_you_mean(word: str, known: Any, prefix: str = "", suffix: str = "?") -> str:
+    """A hint with the closest known words, or an empty one."""
+    near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.6)
+    return "did you mean: " + ", ".join(f"{prefix}{n}" for n in near) + suffix if near else ""
