@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,14 @@ def target(group: str, name: str) -> Any:
 
 
 def keywords(group: str, name: str) -> dict[str, Any]:
-    """The constructor's keywords in the YAML (interpolations as they stand)."""
-    return {k: v for k, v in read(group, name).items() if k not in ("defaults", "_target_", "_partial_")}
+    """The constructor's keywords in the YAML: as on a surface; other interpolations as they stand."""
+    raw = {k: v for k, v in read(group, name).items() if k not in ("defaults", "_target_", "_partial_")}
+    return {k: _on_a_surface(v) for k, v in raw.items()}
+
+
+def _on_a_surface(value: Any) -> Any:
+    match = re.fullmatch(r"\$\{by_problem:([^,]+),[^,]+\}", value) if isinstance(value, str) else None
+    return float(match[1]) if match else value
 
 
 def make(group: str, name: str, *args: Any, **changes: Any) -> Any:

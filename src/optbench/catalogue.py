@@ -6,6 +6,7 @@ the only place where that sentence is written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,13 @@ def catalogue(group: str | None = None, config_dirs: Sequence[Path] = ()) -> lis
         for name in [group] if group else GROUPS:
             found |= {(e.group, e.name): e for e in _entries(folder, name)}
     return sorted(found.values(), key=lambda e: (GROUPS.index(e.group), e.name))
+
+
+def surface_names(config_dirs: Sequence[Path] = ()) -> list[str]:
+    """Names of the models that are surfaces: those whose YAML builds on a base that begins with _surface."""
+    files = (f for folder in (conf_folder(), *config_dirs) for f in (folder / "model").rglob("*.yaml"))
+    pattern = re.compile(r"^defaults:\s*\[?[\s-]*_surface", re.MULTILINE)
+    return sorted({f.stem for f in files if not f.stem.startswith("_") and pattern.search(f.read_text("utf-8"))})
 
 
 def _entries(conf: Path, group: str) -> Iterator[Entry]:

@@ -11,6 +11,19 @@ from pathlib import Path
 from optbench.experiment.provenance import package_version, processor
 from optbench.paths import conf_folder
 
+PACKAGES = (
+    "optbench",
+    "torch",
+    "torchvision",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "typer",
+    "rich",
+)
+
 
 @dataclass(frozen=True)
 class Fact:

@@ -76,7 +76,7 @@ class NetworkTrainer(Trainer):
 
     steps: int | None = None
     epochs: int = 10
-    batch_size: Any = 64
+    batch_size: Any = 32
     target_accuracy: float | None = None
     eval_every: int = 1
     checkpoint_every: int = 1

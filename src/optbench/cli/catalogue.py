@@ -17,7 +17,7 @@ def list_choices(
             help="model, data, loss, optimizer, scheduler, trainer or experiment.",
             autocompletion=complete_group,
             show_default=False,
-        ),  # fmt: skip
+        ),
     ] = None,
     config_dir: ConfigDir = None,
     as_json: Json = False,

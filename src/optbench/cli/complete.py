@@ -1,4 +1,4 @@
-"""Shell completion of overrides: group choices from the catalogue's folders, keys and values from Hydra's own engine."""
+"""Shell completion of overrides, by Hydra's own completion engine, and of group names."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def evaluate(
     checkpoint: Checkpoint = "best",
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the confusion matrix into this file.", show_default=False)
-    ] = None,  # fmt: skip
+    ] = None,
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:
@@ -39,9 +39,19 @@ def evaluate(
 
     found = evaluate_run(rebuild(run, checkpoint, paths(config_dir)), split)
     if as_json:
-        print_json({"run": run, "checkpoint": checkpoint, "split": found.split, "n": found.n, "loss": found.loss,
-                    "accuracy": found.accuracy, "class_names": found.class_names,
-                    "class_accuracy": found.class_accuracy, "confusion": found.confusion.tolist()})  # fmt: skip
+        print_json(
+            {
+                "run": run,
+                "checkpoint": checkpoint,
+                "split": found.split,
+                "n": found.n,
+                "loss": found.loss,
+                "accuracy": found.accuracy,
+                "class_names": found.class_names,
+                "class_accuracy": found.class_accuracy,
+                "confusion": found.confusion.tolist(),
+            }
+        )
     else:
         print_lines(_evaluation_lines(found, checkpoint))
     if plot is not None:
@@ -52,8 +62,11 @@ def evaluate(
 
 
 def _evaluation_lines(found: Evaluation, checkpoint: str) -> list[str]:
-    lines = [f"accuracy  {found.accuracy:.4f} on {found.n} {found.split} images (checkpoint {checkpoint})",
-             f"loss      {found.loss:.4g}", ""]  # fmt: skip
+    lines = [
+        f"accuracy  {found.accuracy:.4f} on {found.n} {found.split} images (checkpoint {checkpoint})",
+        f"loss      {found.loss:.4g}",
+        "",
+    ]
     width = max(len(n) for n in found.class_names)
     cell = max(4, len(str(found.confusion.max())) + 1)
     header = "".join(f"{i:>{cell}}" for i in range(len(found.class_names)))
@@ -70,7 +83,7 @@ def predict(
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Folder of images; default: the data set's test split.", show_default=False),
-    ] = None,  # fmt: skip
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("submission.csv"),
     checkpoint: Checkpoint = "best",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,

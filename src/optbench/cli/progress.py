@@ -37,6 +37,10 @@ class LiveDisplay:
         self._steps = self._progress.add_task(label, total=None, facts="loading torch" if index == 0 else "")
         self._shown = 0.0
 
+    def loading(self, done: int, total: int) -> None:
+        if self._steps is not None:
+            self._progress.update(self._steps, completed=done, total=total, facts="decoding images")
+
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         now = time.monotonic()
         if self._steps is None or (now - self._shown < _REFRESH_SECONDS and step < total):
@@ -65,6 +69,9 @@ class PlainDisplay:
     def start(self, label: str, index: int, count: int) -> None:
         pass
 
+    def loading(self, done: int, total: int) -> None:
+        pass
+
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         pass
 
@@ -87,8 +94,14 @@ def display(quiet: bool) -> Iterator[LiveDisplay | PlainDisplay]:
         def render(self, task: Any) -> Text:
             return Text(f"{task.speed:.3g}/s" if task.speed else "", style="dim")
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
-               TextColumn("{task.fields[facts]}", markup=False), Rate(), TimeRemainingColumn(compact=True))  # fmt: skip
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}", markup=False),
+        Rate(),
+        TimeRemainingColumn(compact=True),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield LiveDisplay(progress)
 

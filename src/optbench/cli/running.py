@@ -109,8 +109,15 @@ def _print_plan(planned: list, as_json: bool) -> None:  # type: ignore[type-arg]
     for item in planned:
         found = item.recorded()
         todo = found is None or not found.status.final
-        rows.append({"run_id": item.run_id, "status": "to do" if todo or found is None else str(found.status),
-                     "label": item.label, "path": item.folder, **item.swept})  # fmt: skip
+        rows.append(
+            {
+                "run_id": item.run_id,
+                "status": "to do" if todo or found is None else str(found.status),
+                "label": item.label,
+                "path": item.folder,
+                **item.swept,
+            }
+        )
     if as_json:
         print_json(rows)
         return

@@ -9,9 +9,9 @@ A configuration read back from a run folder is data. It is built only after ever
 trusted tree: the packaged conf/ and the folders given with --config-dir.
 """
 
+from optbench.catalogue import GROUPS
 from optbench.config.build import build, build_optimizer, build_scheduler, check_targets, trusted_targets
 from optbench.config.compose import Composed, Composer, complete
-from optbench.catalogue import GROUPS
 
 __all__ = [
     "GROUPS",

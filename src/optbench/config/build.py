@@ -26,8 +26,10 @@ def check_targets(node: Any, trusted: frozenset[str], where: str = "") -> None:
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key == "_target_" and value is not None and value not in trusted:
-                raise RecordError(f"{where}_target_: {value} is named by no trusted config, so it is not built",
-                                  "if you trust it, give the folder whose YAML names it with --config-dir")  # fmt: skip
+                raise RecordError(
+                    f"{where}_target_: {value} is named by no trusted config, so it is not built",
+                    "if you trust it, give the folder whose YAML names it with --config-dir",
+                )
             if str(key).startswith("_") and key not in ("_target_", "_partial_"):
                 raise RecordError(f"{where}{key} is not allowed in a record")
             check_targets(value, trusted, f"{where}{key}.")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.config.explain import explained
 from optbench.catalogue import GROUPS
+from optbench.config.explain import explained
 from optbench.config.values import set_value
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder
@@ -35,6 +35,15 @@ class _Schema:
     n_outputs: Any = "${data.n_classes}"
 
 
+def _by_problem(surface: Any, network: Any, *, _root_: Any) -> Any:
+    """The resolver ${by_problem:A,B}: A where there is no data (a surface), B on a network.
+
+    The learning rate that suits a narrow valley in two dimensions is not the one that suits a network with batch norm;
+    so an optimizer's YAML gives both defaults.
+    """
+    return surface if _root_.data.get("_target_") is None else network
+
+
 @contextlib.contextmanager
 def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
     """A Hydra object over conf/ with the user's folders laid over it; global state is put back afterwards."""
@@ -45,9 +54,11 @@ def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
+    from omegaconf import OmegaConf
 
     state = Singleton.get_state()
     version.setbase("1.3")
+    OmegaConf.register_new_resolver("by_problem", _by_problem, replace=True)
     store = ConfigStore.instance()
     store.store(name="optbench_schema", node=_Schema, provider="optbench")
     store.store(group="trainer", name="surface_trainer_schema", node=SurfaceTrainer, provider="optbench")
@@ -137,8 +148,10 @@ class Composer:
             everything = self._parse([*lines, *(o.input_line or "" for o in parsed)])
             for override in everything:
                 if override.is_interval_sweep():
-                    raise ConfigError(f"{override.input_line}: an interval has no grid",
-                                      f"list values, e.g. {override.key_or_group}=1e-3,1e-2,1e-1")  # fmt: skip
+                    raise ConfigError(
+                        f"{override.input_line}: an interval has no grid",
+                        f"list values, e.g. {override.key_or_group}=1e-3,1e-2,1e-1",
+                    )
             jobs = BasicSweeper.split_arguments(everything, max_batch_size=None)
             return [list(job) for batch in jobs for job in batch]
 
@@ -154,8 +167,9 @@ class Composer:
             key = override.key_or_group
             chooses = self._is_group(key) and not override.is_delete() and not override.is_sweep_override()
             if chooses and not isinstance(override.value(), str | list | None):
-                raise ConfigError(f"{override.input_line}: expected a name for '{key}' "
-                                  f"(choices: {', '.join(self.choices(key))})")  # fmt: skip
+                raise ConfigError(
+                    f"{override.input_line}: expected a name for '{key}' (choices: {', '.join(self.choices(key))})"
+                )
         return parsed
 
     def _is_group(self, key: str) -> bool:
@@ -211,5 +225,8 @@ def complete(line: str, config_dirs: Sequence[Path] = ()) -> list[str]:
     with Composer(config_dirs) as composer:
         found = BashCompletion(composer.loader)._query(config_name="config", line=line)
     hidden = ("_", "hydra")
-    return [f for f in found if not f.partition("=")[2].startswith("_") and not f.startswith(hidden)
-            and not f.endswith("_schema")]  # fmt: skip
+    return [
+        f
+        for f in found
+        if not f.partition("=")[2].startswith("_") and not f.startswith(hidden) and not f.endswith("_schema")
+    ]

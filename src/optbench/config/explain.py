@@ -34,8 +34,10 @@ def explain(error: BaseException, choices: Callable[[str], list[str]]) -> Config
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = choices(group)
         if group and options:
-            return ConfigError(f"'{name}' is no choice for '{group}' (choices: {', '.join(options)})",
-                               did_you_mean(name, options, f"{group}="))  # fmt: skip
+            return ConfigError(
+                f"'{name}' is no choice for '{group}' (choices: {', '.join(options)})",
+                did_you_mean(name, options, f"{group}="),
+            )
     if isinstance(error, OverrideParseException):
         return ConfigError(f"cannot read the override '{error.override}': {first}")
     match = re.search(r"Could not override '([^']+)'\.", str(error))

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-
 def set_value(config: DictConfig, override: Override) -> None:
     """Sets one value on a composed configuration, held to the type of the value that it replaces."""
     from omegaconf import DictConfig, OmegaConf
@@ -31,8 +30,10 @@ def set_value(config: DictConfig, override: Override) -> None:
     old = None if OmegaConf.is_interpolation(node, last) else node[last]
     old = OmegaConf.to_container(old) if OmegaConf.is_config(old) else old
     if isinstance(old, dict) and not isinstance(value, dict):
-        raise ConfigError(f"{key}={value}: '{key}' is a node with keys {', '.join(map(str, old))}",
-                          f"set one of them, e.g. {key}.{next(iter(old), '...')}=...")  # fmt: skip
+        raise ConfigError(
+            f"{key}={value}: '{key}' is a node with keys {', '.join(map(str, old))}",
+            f"set one of them, e.g. {key}.{next(iter(old), '...')}=...",
+        )
     typed = node._metadata.ref_type is not None and OmegaConf.get_type(node) not in (dict, None)
     OmegaConf.update(config, key, value if typed else _like(key, old, value), merge=not isinstance(value, list))
 

@@ -71,7 +71,7 @@ def execute(planned: Planned, stop: Stop, display: Display | None = None, force:
 
     trainer = trainer_from(planned.config)
     device = _set_up(trainer)
-    problem = build_problem(planned.config, device)
+    problem = build_problem(planned.config, device, display)
     optimizer = build_optimizer(planned.config, problem.module)
     with writing(planned.folder):
         planned.folder.mkdir(parents=True, exist_ok=True)
@@ -107,12 +107,12 @@ def _recorded(
         if checkpoint is not None:
             loop.restore(checkpoint)
         summary = _run(loop, folder)
+        if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
+            # the run will not go on: its weights are worth keeping, the optimizer's state is not
+            recorder.checkpoint("last", {"model": problem.module.state_dict(), "step": summary.steps})
     finally:
         recorder.close()
-    run = write_record(planned, summary, facts)
-    if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
-        recorder.checkpoint("last", {"model": problem.module.state_dict(), "step": summary.steps})
-    return run
+    return write_record(planned, summary, facts)
 
 
 def _run(loop: Loop, folder: Path) -> Summary:
@@ -154,8 +154,8 @@ def write_record(planned: Planned, summary: Summary, facts: Mapping[str, Any]) -
     return Run(row, planned.folder)
 
 
-def build_problem(config: Mapping[str, Any], device: torch.device) -> AbstractProblem:
-    """The problem of a configuration: model + data + loss.
+def build_problem(config: Mapping[str, Any], device: torch.device, display: Display | None = None) -> AbstractProblem:
+    """The problem of a configuration: model + data + loss; `display` is told how many images are decoded.
 
     Raises:
         IncompatibleError: parts that do not belong together.
@@ -168,6 +168,8 @@ def build_problem(config: Mapping[str, Any], device: torch.device) -> AbstractPr
     loss = build(config["loss"], "loss")
     torch.manual_seed(stream(seed, "init").initial_seed())
     data = build(config["data"], "data") if config["data"].get("_target_") else None
+    if data is not None and display is not None and hasattr(data, "progress"):
+        data.progress = display.loading
     model = build(config["model"], "model")
     name = config["choices"]["model"]
     if isinstance(model, AbstractSurface):
@@ -234,8 +236,9 @@ def skipped(planned: Planned, status: Status, error: OptbenchError) -> Run:
     return write_record(planned, Summary(status=status, reason=error.message), {})
 
 
-def execute_all(planned: Sequence[Planned], stop: Stop, display: Display | None = None, force: bool = False,
-                on_run: Any = None) -> Iterator[Run]:  # fmt: skip
+def execute_all(
+    planned: Sequence[Planned], stop: Stop, display: Display | None = None, force: bool = False, on_run: Any = None
+) -> Iterator[Run]:
     """Executes planned runs one after another, yielding each record; ends early when the user asked to stop.
 
     A run that cannot start is a row with a reason, not an exception: `skipped` if its parts do not fit together,

@@ -20,6 +20,9 @@ class Display(Protocol):
     def start(self, label: str, index: int, count: int) -> None:
         """Run `index` (from 0) of `count` begins."""
 
+    def loading(self, done: int, total: int) -> None:
+        """`done` of `total` images of the data set are decoded."""
+
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         """The run is at `step` of `total`; `row` is its current row."""
 

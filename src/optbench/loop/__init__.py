@@ -1,13 +1,13 @@
 """The training loop: the only one, and the only clock.
 
 Row k of the curve is the iterate after k updates: the objective there (on a network: on the batch that update k+1
-uses), measured before the step that it causes. Evaluation is off the clock. Every optimizer is called as `step(closure)`, so
-L-BFGS and the sharpness-aware ones need no special case, and every call of the closure is counted as one evaluation of
-objective and gradient.
+uses), measured before the step that it causes. Evaluation is off the clock. Every optimizer is called as
+`step(closure)`, so L-BFGS and the sharpness-aware ones need no special case, and every call of the closure is counted
+as one evaluation of objective and gradient.
 
 The loop judges one number per iterate, the *measure*: on a surface the objective, at every row; on a network the mean
-of the batch losses over an epoch, at the end of each epoch, since the loss of one batch says little. Target, plateau and
-best are about the measure.
+of the batch losses over an epoch, at the end of each epoch, since the loss of one batch says little. Target, plateau
+and best are about the measure.
 
 A run ends for one reason, which becomes its status: budget, target, gradient norm, plateau, divergence, wall clock, or
 an interrupt, which is obeyed between two updates.

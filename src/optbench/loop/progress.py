@@ -16,8 +16,8 @@ class Summary:
     """What a run amounts to; every field is a column of the `runs` table.
 
     final_loss and best_loss are of the measure: on a surface the objective at the last iterate and at the best one; on
-    a network the mean batch loss of the last epoch and of the best one. val_* are at the last iterate, best_val_* at the
-    evaluation with the highest accuracy (ties: the lower loss).
+    a network the mean batch loss of the last epoch and of the best one. val_* are at the last iterate, best_val_* at
+    the evaluation with the highest accuracy (ties: the lower loss).
     """
 
     status: Status = Status.COMPLETED

@@ -128,7 +128,7 @@ class Loop:
             nonlocal first
             self.optimizer.zero_grad()
             loss = self.problem.objective(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if first:
                 first = False
                 self._take(row, float(loss.detach()))

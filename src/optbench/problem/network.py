@@ -7,13 +7,12 @@ sees what the uninterrupted one saw.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from optbench.errors import UserError
+from optbench.errors import IncompatibleError, UserError
 from optbench.problem.base import AbstractData, AbstractProblem, Batch, Split, stream
 
 _EVALUATION_BATCH = 256
@@ -70,9 +69,12 @@ class NetworkProblem(AbstractProblem):
         self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
         n = len(self.train)
         if isinstance(batch_size, int) and batch_size > n:
-            raise UserError(f"trainer.batch_size={batch_size} is larger than the {n} training images",
-                            "use trainer.batch_size=full for full-batch gradient descent")  # fmt: skip
+            raise UserError(
+                f"trainer.batch_size={batch_size} is larger than the {n} training images",
+                "use trainer.batch_size=full for full-batch gradient descent",
+            )
         self.batch_size = n if isinstance(batch_size, str) else batch_size
+        self._check_shapes()
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
         self._correct = torch.zeros((), dtype=torch.long, device=device)
         self._seen = 0
@@ -93,13 +95,30 @@ class NetworkProblem(AbstractProblem):
             raise UserError(f"the {name} split of {type(self.data).__name__} has no labelled images")
         return split
 
+    def _check_shapes(self) -> None:
+        """Sends one image through the model and the loss. Raises IncompatibleError where they do not fit."""
+        assert self.train.labels is not None
+        try:
+            outputs = network_outputs(self._model, self.train.images[:1], self._device)
+            self.loss.cpu()(outputs, self.train.labels[:1])
+            self.loss.to(self._device)
+        except (RuntimeError, ValueError, IndexError) as error:
+            shape = "x".join(map(str, self.train.images.shape[1:]))
+            first = str(error).strip().splitlines()[0]
+            raise IncompatibleError(
+                f"the model does not take {shape} images with {self.data.n_classes} classes: {first}",
+                "change data.channels, data.image_size or the model",
+            ) from error
+
     @property
     def module(self) -> nn.Module:
         return self._model
 
     @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train) / self.batch_size)
+        whole, rest = divmod(len(self.train), self.batch_size)
+        # a last batch of one image joins the batch before it: batch norm has no variance on one
+        return whole + (rest > (1 if self.batch_size > 1 and whole else 0))
 
     @property
     def exact_gradient(self) -> bool:
@@ -110,7 +129,9 @@ class NetworkProblem(AbstractProblem):
         if self._order[0] != epoch:
             order = torch.randperm(len(self.train), generator=stream(self._seed, "order", epoch))
             self._order = (epoch, order)
-        index = self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
+        last = position == self.steps_per_epoch - 1
+        end = None if last else (position + 1) * self.batch_size
+        index = self._order[1][position * self.batch_size : end]
         images = self.data.augment(self.train.images[index], stream(self._seed, "augment", step))
         assert self.train.labels is not None
         torch.manual_seed(stream(self._seed, "model", step).initial_seed())

@@ -32,8 +32,10 @@ def starting_point(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int)
     if outside and not trainer.start_anywhere:
         i = outside[0]
         bounds = f"[{surface.domain[i][0]:g}, {surface.domain[i][1]:g}]"
-        raise UserError(f"trainer.start: x{i}={start[i]:g} is outside the domain {bounds} of {name}",
-                        "add trainer.start_anywhere=true to start there all the same")  # fmt: skip
+        raise UserError(
+            f"trainer.start: x{i}={start[i]:g} is outside the domain {bounds} of {name}",
+            "add trainer.start_anywhere=true to start there all the same",
+        )
     return start
 
 

@@ -124,8 +124,25 @@ class Run:
             return _numeric(read_rows(self.path / "metrics.csv"))
         if self.table is None or not self.table.exists():
             return pd.DataFrame()
-        rows_of_run = _read_parquet(self.table, filters=[("run_id", "==", self.run_id)])
-        return rows_of_run.drop(columns="run_id").dropna(axis="columns", how="all").reset_index(drop=True)
+        return _curve_of(_read_parquet(self.table, filters=[("run_id", "==", self.run_id)]))
+
+
+def _curve_of(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop(columns="run_id").dropna(axis="columns", how="all").reset_index(drop=True)
+
+
+def read_curves(runs: Sequence[Run]) -> list[pd.DataFrame]:
+    """The curve of each run, as `Run.curve` gives it; a sweep's table is read once and not once a run."""
+    wanted: dict[Path, list[str]] = {}
+    for run in runs:
+        if run.path is None and run.table is not None and run.table.exists():
+            wanted.setdefault(run.table, []).append(run.run_id)
+    found = {
+        (table, run_id): _curve_of(rows)
+        for table, ids in wanted.items()
+        for run_id, rows in _read_parquet(table, filters=[("run_id", "in", ids)]).groupby("run_id", sort=False)
+    }
+    return [found[key] if (key := (run.table, run.run_id)) in found else run.curve() for run in runs]
 
 
 def _number(text: str) -> float:

@@ -1,0 +1,196 @@
+"""From paths to a Comparison, and a Comparison as tables and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.compare.groups import IDENTITY, STATISTICS, Group, form_groups, rank
+from optbench.compare.rows import Row, known_keys, read_rows, resolve_key, select
+from optbench.errors import UserError
+from optbench.metrics import Estimate
+from optbench.records import RUN_COLUMNS, Run, Status, Unreadable, plain, read_curves, scan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of runs, sorted, with their statistics.
+
+    Attributes:
+        groups: by problem, then as sorted.
+        differing: the settings that differ between groups, as columns of `table`.
+        unreadable: folders and tables that looked like results and could not be read; they are in no number.
+        notes: what a reader of the numbers must know, one sentence each.
+    """
+
+    groups: tuple[Group, ...]
+    differing: tuple[str, ...]
+    unreadable: tuple[Unreadable, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> dict[str, list[Group]]:
+        """The groups by the name of their problem."""
+        found: dict[str, list[Group]] = defaultdict(list)
+        for group in self.groups:
+            found[group.problem].append(group)
+        return dict(found)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a group: keys, n, runs by status, and each statistic with its `_low` and `_high` (NaN: none)."""
+        import pandas as pd
+
+        return pd.DataFrame([self._table_row(group) for group in self.groups])
+
+    def _table_row(self, group: Group) -> dict[str, Any]:
+        row: dict[str, Any] = {"problem": group.problem, "configuration": group.label}
+        row |= {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
+        row |= {"n": group.n, **group.n_by_status}
+        for name in STATISTICS:
+            found = group.statistics[name] or Estimate(math.nan)
+            row[name] = found.value
+            row[f"{name}_low"] = math.nan if found.low is None else found.low
+            row[f"{name}_high"] = math.nan if found.high is None else found.high
+        return row
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: problem, configuration, RUN_COLUMNS, every setting, and `path` of the folder."""
+        import pandas as pd
+
+        rows = [
+            {"problem": group.problem, "configuration": group.label, **row.values}
+            for group in self.groups
+            for row in group.rows
+        ]
+        keys = dict.fromkeys(["problem", "configuration", *RUN_COLUMNS, *(key for row in rows for key in row)])
+        return pd.DataFrame([{key: row.get(key) for key in keys} for row in rows])
+
+    def curves(self) -> pd.DataFrame:
+        """All curves below each other: problem, configuration, run_id, seed, and the columns of the curves."""
+        import pandas as pd
+
+        members = [(group, row) for group in self.groups for row in group.rows]
+        frames = []
+        for (group, row), curve in zip(members, read_curves([row.run for _, row in members]), strict=True):
+            named = {"problem": group.problem, "configuration": group.label, "run_id": row.run.run_id}
+            frames.append(curve.assign(**named, seed=row.values.get("seed")))
+        frame = pd.concat([f for f in frames if len(f)], ignore_index=True) if any(map(len, frames)) else pd.DataFrame()
+        front = [c for c in ("problem", "configuration", "run_id", "seed") if c in frame]
+        return frame[[*front, *(c for c in frame if c not in front)]]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The groups as plain data: keys, `n`, `n_by_status`, each statistic as `{value, low, high, coverage}` or null.
+
+        Numbers that are not finite become null: strict JSON has no word for them.
+        """
+        return [
+            {"problem": group.problem, "configuration": group.label, "best": group.best}
+            | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
+            | {"n": group.n, "n_by_status": dict(group.n_by_status)}
+            | {name: _estimate_json(group.statistics[name]) for name in STATISTICS}
+            | {"run_ids": [run.run_id for run in group.runs]}
+            for group in self.groups
+        ]
+
+
+def _estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
+    if found is None:
+        return None
+    json: dict[str, float | None] = plain(vars(found))
+    return json
+
+
+def compare(
+    paths: Sequence[Path | str],
+    *,
+    filters: Sequence[str] = (),
+    group_by: Sequence[str] | str | None = None,
+    sort: str | None = None,
+) -> Comparison:
+    """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
+
+    Args:
+        paths: where to look.
+        filters: which runs take part, see `select`.
+        group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed.
+        sort: column of `table` to sort the groups of a problem by; "-column" from large to small. None: the best first,
+            by accuracy where there is one, else by final loss.
+
+    Raises:
+        UserError: no run found or left, an unknown key.
+        RecordError: a path that does not exist.
+    """
+    runs, bad = scan([Path(path) for path in paths])
+    runs, notes = _each_once(runs)
+    rows, bad_too = read_rows(runs)
+    unreadable = (*bad, *bad_too)
+    if not rows:
+        first = f" {len(unreadable)} could not be read; the first: {unreadable[0].why}" if unreadable else ""
+        raise UserError(
+            f"no runs under {', '.join(map(str, paths))}.{first}", "`optbench run` and `optbench sweep` make some"
+        )
+    rows = select(rows, filters)
+    groups, differing = form_groups(rows, _keys(group_by, rows))
+    return Comparison(_sorted(groups, sort, differing), tuple(differing), unreadable, notes)
+
+
+def _each_once(runs: Sequence[Run]) -> tuple[list[Run], tuple[str, ...]]:
+    # The same run_id is the same computation: a copy is no further evidence. One that ended beats one that did not.
+    kept: dict[str, Run] = {}
+    copies: dict[str, Run] = {}
+    for run in runs:
+        other = kept.setdefault(run.run_id, run)
+        if other is run:
+            continue
+        better, worse = (run, other) if run.status.final and not other.status.final else (other, run)
+        kept[run.run_id], copies[run.run_id] = better, worse
+    if not copies:
+        return list(kept.values()), ()
+    names = ", ".join(f"{run_id} ({run.path or run.table})" for run_id, run in list(copies.items())[:3])
+    more = " ..." if len(copies) > 3 else ""
+    return list(kept.values()), (f"found more than once and counted once: {names}{more}",)
+
+
+def _keys(group_by: Sequence[str] | str | None, rows: Sequence[Row]) -> list[str] | None:
+    if group_by is None:
+        return None
+    names = group_by.split(",") if isinstance(group_by, str) else group_by
+    known = known_keys(rows)
+    return [resolve_key(name.strip(), known) for name in names]
+
+
+def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str]) -> tuple[Group, ...]:
+    if sort is None:
+        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group), group.label)))
+    name = sort.removeprefix("-")
+    columns = ["configuration", *IDENTITY, *differing, "n", *Status, *STATISTICS]
+    key = resolve_key(name, [str(column) for column in columns])
+
+    def place(group: Group) -> tuple[bool, Any]:
+        value = _value(group, key)
+        missing = value is None or (isinstance(value, float) and math.isnan(value))
+        return (missing, 0) if missing else (missing, (isinstance(value, str), value))
+
+    ordered = sorted(groups, key=lambda group: group.label)
+    present = [group for group in ordered if not place(group)[0]]
+    present.sort(key=place, reverse=sort.startswith("-"))
+    absent = [group for group in ordered if place(group)[0]]
+    return tuple(sorted([*present, *absent], key=lambda group: group.problem))
+
+
+def _value(group: Group, key: str) -> Any:
+    if key == "configuration":
+        return group.label
+    if key in STATISTICS:
+        found = group.statistics[key]
+        return None if found is None else found.value
+    return group.n_by_status.get(key, group.n if key == "n" else group.keys.get(key))

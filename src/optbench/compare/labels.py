@@ -1,0 +1,136 @@
+"""What is compared with what, and how it is called.
+
+A *problem* is a model with its parameters, the data and the loss: the keys under `model.`, `data.` and `loss.`. Losses
+of different problems are never set side by side. A *configuration* is everything else but the seed: optimizer,
+schedule, budget. Names say only what differs: "adam lr=0.01" where two learning rates of Adam meet, "adam" where not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from optbench.compare.rows import Row, read_row
+from optbench.records import Run
+
+_PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
+_PROBLEM_SETTINGS = ("model.", "data.", "loss.")
+_PARTS = ("optimizer", "scheduler")
+_NO_NAME = (None, "", "none", "null")
+
+
+def is_problem_setting(key: str) -> bool:
+    """Whether a dotted key belongs to the problem and not to the configuration."""
+    return key.startswith(_PROBLEM_SETTINGS)
+
+
+def problem_key(row: Row) -> Hashable:
+    """What makes two runs runs on the same problem."""
+    parts = sorted((k, v) for k, v in row.settings.items() if is_problem_setting(k))
+    return (*(row.values.get(c) for c in _PROBLEM_COLUMNS), *parts)
+
+
+def configuration_of(row: Row) -> dict[str, Any]:
+    """The row's configuration: its settings without those of the problem."""
+    return {k: v for k, v in row.settings.items() if not is_problem_setting(k)}
+
+
+def configuration_key(row: Row) -> Hashable:
+    """What makes two runs repetitions of each other, up to the seed."""
+    return (row.values.get("optimizer"), row.values.get("scheduler"), *sorted(configuration_of(row).items()))
+
+
+def text(value: Any) -> str:
+    """A setting's value in a label: short, and readable in a command."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
+
+
+def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys whose values differ between the mappings, in order of first appearance; absent is null."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return [key for key in keys if len({one.get(key) for one in settings}) > 1]
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """The last part of each key where that is unique among the keys, the whole key where not."""
+    keys = list(keys)
+    ends = [key.rpartition(".")[2] for key in keys]
+    return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
+
+
+def _shown(settings: Mapping[str, Any], keys: Sequence[str], names: Mapping[str, str]) -> str:
+    return "".join(f" {names[key]}={text(settings.get(key))}" for key in keys)
+
+
+def problem_names(rows: Sequence[Row]) -> dict[Hashable, str]:
+    """Name of each problem: model, data and loss, and the parameters that tell problems of one name apart."""
+    by_name: dict[str, dict[Hashable, Row]] = defaultdict(dict)
+    for row in rows:
+        by_name[_plain_problem(row)].setdefault(problem_key(row), row)
+    names: dict[Hashable, str] = {}
+    for name, problems in by_name.items():
+        settings = {
+            key: {"data_fingerprint": row.values.get("data_fingerprint")}
+            | {k: v for k, v in row.settings.items() if is_problem_setting(k)}
+            for key, row in problems.items()
+        }
+        differing = varying(list(settings.values()))
+        shorter = short_names(differing)
+        names.update({key: name + _shown(one, differing, shorter) for key, one in settings.items()})
+    return names
+
+
+def _plain_problem(row: Row) -> str:
+    model, data, loss = (row.values.get(c) for c in ("model", "data", "loss_name"))
+    on = "" if data in _NO_NAME else f" on {data}"
+    under = "" if loss in (*_NO_NAME, "surface") else f", {loss}"
+    return f"{model}{on}{under}"
+
+
+def configuration_names(rows: Sequence[Row]) -> tuple[dict[Hashable, str], list[str]]:
+    """Names of the configurations of one problem, by configuration_key, and the settings that differ among them.
+
+    Settings of an optimizer are compared among the runs of that optimizer, those of a scheduler likewise: that Adam and
+    SGD have different parameters is no news.
+    """
+    configurations = {configuration_key(row): (row, configuration_of(row)) for row in rows}
+    scoped: dict[tuple[str, Any], list[dict[str, Any]]] = defaultdict(list)
+    for row, settings in configurations.values():
+        for part in _PARTS:
+            scoped[part, row.values.get(part)].append(_under(settings, part))
+        scoped["", None].append({k: v for k, v in settings.items() if not k.startswith(tuple(f"{p}." for p in _PARTS))})
+    differing = {scope: varying(settings) for scope, settings in scoped.items()}
+    all_keys = list(dict.fromkeys(key for keys in differing.values() for key in keys))
+    shorter = short_names(all_keys)
+    several = len({row.values.get("scheduler") for row, _ in configurations.values()}) > 1
+    names = {}
+    for key, (row, settings) in configurations.items():
+        optimizer, scheduler = (row.values.get(part) for part in _PARTS)
+        name = f"{optimizer}{_shown(settings, differing['optimizer', optimizer], shorter)}"
+        schedule = _shown(settings, differing["scheduler", scheduler], shorter)
+        if several or schedule:
+            name += f", {scheduler}{schedule}"
+        names[key] = name + _shown(settings, differing["", None], shorter)
+    return names, all_keys
+
+
+def _under(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k.startswith(f"{part}.")}
+
+
+def label_runs(runs: Sequence[Run]) -> list[str]:
+    """A label for each run that says how it differs from the others but for the seed; for the legend of a figure."""
+    rows = [read_row(run) for run in runs]
+    problems = problem_names(rows)
+    names, _ = configuration_names(rows)
+    labels = [names[configuration_key(row)] for row in rows]
+    if len(problems) == 1:
+        return labels
+    return [f"{problems[problem_key(row)]}: {label}" for row, label in zip(rows, labels, strict=True)]

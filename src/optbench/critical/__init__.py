@@ -1,0 +1,45 @@
+"""Critical points of surfaces: find them all, say what each one is, and look at one of them the way the lecture does.
+
+    find_critical   every critical point in a box, numerically (`numeric`): CriticalSet
+    inspect_point   one point: gradient, Hessian, v'Hv, predicted against measured change (`taylor`): TaylorPicture
+
+Both are loaded when first used: the result types (`points`), the words (`describe`) and the parsers of
+command-line values (`parse`) do not need torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optbench.critical.function import load_function
+    from optbench.critical.numeric import find_critical
+    from optbench.critical.points import Cluster, CriticalPoint, CriticalSet
+    from optbench.critical.taylor import TaylorPicture, inspect_point
+
+_HOME = {
+    "find_critical": "numeric",
+    "inspect_point": "taylor",
+    "TaylorPicture": "taylor",
+    "load_function": "function",
+    "CriticalPoint": "points",
+    "CriticalSet": "points",
+    "Cluster": "points",
+}
+
+__all__ = [
+    "Cluster",
+    "CriticalPoint",
+    "CriticalSet",
+    "TaylorPicture",
+    "find_critical",
+    "inspect_point",
+    "load_function",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,132 @@
+"""Value, gradient and Hessian of an objective at many points at once, in units of the box.
+
+Distances are measured in box widths and the function in a typical |gradient| x width of its own, so that no tolerance
+of the search depends on how the user scaled x or f. The function's unit is a power of two: taking it out and putting it
+back is exact. Derivatives come from reverse-mode differentiation of the batch's sum, whose rows do not mix: a NaN at
+one point stays with that point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from optbench.problem import Box, Objective
+
+Array = npt.NDArray[np.float64]
+EPS = float(np.finfo(np.float64).eps)
+CHUNK = 32768
+
+
+@dataclass(frozen=True)
+class Jet:
+    """Second-order expansions at n points, in box units.
+
+    Attributes:
+        value: (n,) f / unit.
+        grad: (n, d) gradient x width / unit.
+        hess: (n, d, d) Hessian x width x width / unit; symmetric.
+    """
+
+    value: Array
+    grad: Array
+    hess: Array
+
+    def __getitem__(self, rows: npt.NDArray[np.bool_]) -> Jet:
+        """The jets at some of the points."""
+        return Jet(self.value[rows], self.grad[rows], self.hess[rows])
+
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """(n,) True where value, gradient and Hessian are all finite."""
+        first = np.isfinite(self.value) & np.isfinite(self.grad).all(axis=1)
+        return first & np.isfinite(self.hess).all(axis=(1, 2))
+
+
+class Field:
+    """An objective on a box, with derivatives.
+
+    Args:
+        objective: torch callable (..., d) -> (...).
+        box: (low, high) of each axis.
+        unit: what one unit of f is; use `calibrate` to choose it from samples.
+    """
+
+    def __init__(self, objective: Objective, box: Box, unit: float = 1.0) -> None:
+        self.objective = objective
+        self.low = np.array([low for low, _ in box])
+        self.high = np.array([high for _, high in box])
+        self.width = self.high - self.low
+        self.dim = len(box)
+        self.unit = unit
+
+    def calibrate(self, x: Array) -> None:
+        """Sets the unit to the median |gradient| x width over the points where the gradient is finite and not zero."""
+        with np.errstate(over="ignore"):
+            size = np.abs(self.gradient(x)[1]).max(axis=1) * self.unit
+        size = size[np.isfinite(size) & (size > 0)]
+        if len(size):
+            # Clipped so that 1 / unit stays a normal number.
+            self.unit = float(2.0 ** np.clip(np.round(np.log2(np.median(size))), -1000, 1000))
+
+    def value(self, x: Array) -> Array:
+        """(n,) f / unit at x (n, d)."""
+        with torch.no_grad():
+            return np.concatenate([self._evaluate(part).numpy() for part in _parts(x)]) / self.unit
+
+    def gradient(self, x: Array) -> tuple[Array, Array]:
+        """(n,) value and (n, d) gradient at x (n, d), in box units."""
+        found = [self._derivatives(part, order=1) for part in _parts(x)]
+        value, grad = (np.concatenate([f[i] for f in found]) for i in (0, 1))
+        return value / self.unit, grad * (self.width / self.unit)
+
+    def jet(self, x: Array) -> Jet:
+        """Value, gradient and Hessian at x (n, d), in box units."""
+        found = [self._derivatives(part, order=2) for part in _parts(x)]
+        value, grad, hess = (np.concatenate([f[i] for f in found]) for i in (0, 1, 2))
+        scale = self.width / self.unit
+        with np.errstate(invalid="ignore"):
+            hess = 0.5 * (hess + hess.transpose(0, 2, 1)) * scale[:, None] * self.width
+        return Jet(value / self.unit, grad * scale, hess)
+
+    def native(self, jet: Jet) -> Jet:
+        """The same jet in the user's units."""
+        scale = self.unit / self.width
+        return Jet(jet.value * self.unit, jet.grad * scale, jet.hess * scale[:, None] / self.width)
+
+    def outside(self, x: Array) -> Array:
+        """(n,) how far x (n, d) lies outside the box, in box widths; 0 inside."""
+        gap = np.maximum(np.maximum(self.low - x, x - self.high), 0.0)
+        return np.asarray((gap / self.width).max(axis=1))
+
+    def _evaluate(self, x: Tensor) -> Tensor:
+        value = self.objective(x)
+        return value.to(torch.float64).expand(x.shape[:-1])
+
+    def _derivatives(self, points: Tensor, order: int) -> tuple[Array, Array, Array]:
+        x = points.detach().requires_grad_(True)
+        value = self._evaluate(x)
+        n, dim = x.shape
+        hess = torch.zeros(n, dim, dim, dtype=torch.float64)
+        grad = _gradient_of_sum(value, x, create_graph=order > 1)
+        if order > 1:
+            for i in range(dim):
+                hess[:, i] = _gradient_of_sum(grad[:, i], x, retain_graph=True)
+        return value.detach().numpy(), grad.detach().numpy(), hess.numpy()
+
+
+def _gradient_of_sum(value: Tensor, x: Tensor, create_graph: bool = False, retain_graph: bool = False) -> Tensor:
+    """d sum(value) / dx; zeros where the value does not depend on x (a constant, a linear function's gradient)."""
+    if not value.requires_grad:
+        return torch.zeros_like(x)
+    keep = retain_graph or create_graph
+    (found,) = torch.autograd.grad(value.sum(), x, create_graph=create_graph, retain_graph=keep, materialize_grads=True)
+    return found
+
+
+def _parts(x: Array) -> list[Tensor]:
+    whole = torch.as_tensor(np.ascontiguousarray(x, dtype=np.float64))
+    return list(torch.split(whole, CHUNK)) if len(whole) else [whole]

@@ -1,0 +1,159 @@
+"""Results in words: plain lines with aligned columns, for a terminal, a log or a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optbench.critical.points import Cluster, CriticalPoint, CriticalSet
+
+if TYPE_CHECKING:
+    from optbench.critical.taylor import TaylorPicture
+
+MOST_LINES = 60  # of one table; the rest is counted
+PLURAL = {"minimum": "minima", "maximum": "maxima", "saddle": "saddles", "degenerate": "degenerate points"}
+
+
+def describe(found: CriticalSet, most: int = MOST_LINES) -> list[str]:
+    """A table of the points, the clusters, what was checked, and how complete the list is.
+
+    Args:
+        found: the result of a search.
+        most: points listed at most; all are in `to_json` and `rows`.
+    """
+    lines = [f"{found.surface} on {box_text(found.box)}, {found.method} search"]
+    lines += table(
+        ["type", "basis", "point", "f", "|gradient|", "eigenvalues", ""],
+        [_point_cells(point) for point in found.points[:most]],
+    )
+    if len(found.points) > most:
+        lines.append(f"... and {len(found.points) - most} more points")
+    lines += [_cluster_line(cluster) for cluster in found.clusters]
+    return [*lines, *found.notes, *_check(found), conclusion(found)]
+
+
+def conclusion(found: CriticalSet) -> str:
+    """The last sentence: what was found, and whether that is all."""
+    inventory = count_text(found.counts())
+    regions = len(found.clusters)
+    if regions:
+        inventory += (
+            f" and {regions} region{'s' * (regions > 1)} that {'are' if regions > 1 else 'is'} not a single point"
+        )
+    if found.complete:
+        check = ""
+        if found.index_sum is not None and found.index_sum == found.winding_number:
+            check = f"; index sum {found.index_sum} = winding number {found.winding_number}"
+        return f"COMPLETE: proved that the box holds exactly {inventory}{check}."
+    reason = found.why.removeprefix("not proved complete: ")
+    return f"NOT PROVED COMPLETE: found {inventory}; {reason}."
+
+
+def count_text(counts: dict[str, int]) -> str:
+    """9 critical points (4 minima, 1 maximum, 4 saddles)."""
+    total = sum(counts.values())
+    if not total:
+        return "no critical point"
+    parts = [f"{n} {kind_text(kind, n)}" for kind, n in counts.items() if n]
+    return f"{total} critical point{'s' * (total != 1)} ({', '.join(parts)})"
+
+
+def kind_text(kind: str, n: int) -> str:
+    """The type in singular or plural."""
+    if n != 1:
+        return PLURAL[kind]
+    return "degenerate point" if kind == "degenerate" else kind
+
+
+def _check(found: CriticalSet) -> list[str]:
+    """What the index sum and the winding number say together."""
+    if found.winding_number is None:
+        return [] if found.notes else ["no winding number: nothing to check the list against"]
+    turns = f"winding number of the gradient along the edge of the box: {found.winding_number}"
+    if found.index_sum is None:
+        return [f"{turns}; the index sum is unknown, because a point or region has no known index"]
+    if not found.mismatch:
+        return [f"index sum {found.index_sum} = {turns} (necessary, not sufficient: +1 and -1 cancel)"]
+    return [
+        f"index sum {found.index_sum} differs from the {turns}: at least one critical point, kink or pole is missing "
+        "from the list or was judged wrongly"
+    ]
+
+
+def _point_cells(point: CriticalPoint) -> list[str]:
+    kind = point.type if point.type != "degenerate" else f"degenerate {point.verdict}".replace(" undecided", "")
+    remarks = [f"Morse index {point.morse_index}"] if point.type == "saddle" else []
+    remarks += [point.wording] if point.wording else []
+    remarks += ["on the edge of the box"] if point.on_boundary else []
+    values = "[" + ", ".join(short(v) for v in point.eigenvalues) + "]" if point.eigenvalues else "none"
+    norm = f"{point.grad_norm:.1e}" if point.grad_norm == point.grad_norm else "none"
+    return [kind, point.basis, point_text(point.x, point.radius), short(point.value), norm, values, "; ".join(remarks)]
+
+
+def _cluster_line(cluster: Cluster) -> str:
+    low, high = cluster.values
+    values = f"; f = {short(low)}" if short(low) == short(high) else f"; f from {short(low)} to {short(high)}"
+    return f"region {box_text(cluster.box)}: {cluster.wording}{values if low == low else ''}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Left-aligned columns, two spaces apart; nothing when there are no rows."""
+    if not rows:
+        return []
+    width = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)).rstrip() for row in [head, *rows]]
+
+
+def point_text(x: tuple[float, ...], radius: float | None = None) -> str:
+    """Coordinates to ten digits; what is below the point's own uncertainty is 0."""
+    noise = max(radius or 0.0, 1e-10)
+    return "(" + ", ".join("0" if abs(v) <= noise < 1e-6 * max(1.0, *map(abs, x)) else f"{v:.10g}" for v in x) + ")"
+
+
+def box_text(box: tuple[tuple[float, float], ...]) -> str:
+    """[-2, 2] x [-1, 3], equal sides as a power."""
+    if len(box) > 1 and len(set(box)) == 1:
+        return f"[{box[0][0]:.6g}, {box[0][1]:.6g}]^{len(box)}"
+    return " x ".join(f"[{low:.6g}, {high:.6g}]" for low, high in box)
+
+
+def short(value: float) -> str:
+    """Six digits; a plain 0 for both zeros."""
+    return f"{value:.6g}" if value else "0"
+
+
+def describe_picture(picture: TaylorPicture) -> list[str]:
+    """The Taylor picture of one point: derivatives, v'Hv, predicted against measured, verdict."""
+    lines = [f"{picture.surface} at {point_text(picture.x)}: f = {short(picture.value)}"]
+    if picture.gradient:
+        lines.append(f"gradient {vector_text(picture.gradient)}, norm {picture.grad_norm:.4g}")
+        lines += ["Hessian", *table([""] * len(picture.x), [[short(v) for v in row] for row in picture.hessian])[1:]]
+        pairs = zip(picture.eigenvalues, picture.eigenvectors, strict=True)
+        lines += table(["eigenvalue", "eigenvector"], [[short(value), vector_text(v)] for value, v in pairs])
+        rays = [[vector_text(ray.direction), short(ray.curvature)] for ray in picture.fan]
+        lines += ["", *table(["direction v", "v'Hv"], rays)]
+        lines += ["", *_changes(picture)]
+    if picture.escape is not None:
+        way = picture.escape
+        lines.append(
+            f"way down: a step of {short(way.step)} along {vector_text(way.direction)} changes f by "
+            f"{short(way.measured)} (predicted {short(way.predicted)})"
+        )
+    if not picture.critical and picture.nearest is not None:
+        lines.append(f"Newton's method leads to {point_text(picture.nearest)}, {short(picture.distance or 0.0)} away")
+    kind = {"not critical": "", "degenerate": f"degenerate, {picture.verdict}: "}.get(picture.type, f"{picture.type}: ")
+    return [*lines, f"verdict: {kind}{picture.wording}"]
+
+
+def _changes(picture: TaylorPicture) -> list[str]:
+    """Change of f along the eigenvectors: g'd + d'Hd/2 against f itself."""
+    rows = [
+        [short(c.eigenvalue), vector_text(c.direction), short(c.step), f"{c.predicted:.4e}", f"{c.measured:.4e}"]
+        for c in picture.changes
+    ]
+    return table(["eigenvalue", "along", "step", "predicted change", "measured change"], rows)
+
+
+def vector_text(v: tuple[float, ...]) -> str:
+    """Components to four digits; rounding noise is 0."""
+    size = max(map(abs, v), default=0.0)
+    return "(" + ", ".join("0" if abs(c) <= 1e-12 * size else f"{c:.4g}" for c in v) + ")"

@@ -1,0 +1,151 @@
+"""From thousands of converged seeds to distinct points: which are the same, which can be trusted, which hang together.
+
+Trusted points (the sign of every eigenvalue is sure) are isolated by theory and only need to be told from their own
+copies. The others are gathered, and neighbours are tried for a critical point between them: an isolated point pulls
+the seed in the middle to itself, a curve of critical points holds it where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from optbench.critical.calculus import Array, Field, Jet
+from optbench.critical.newton import distance_bound, refine, sign_trust, spectrum
+
+SURE, LOST = 1 / 16, 1 / 4
+COPY = 1e-9  # box widths: copies of one point differ by rounding
+SCATTER = 1e-4  # box widths: how far apart Newton may stall round one degenerate point
+THIN = 0.02  # box widths between the points that stand for a continuum
+REACH = 0.15  # box widths: farthest neighbours that are tried for a point between them
+MOST_ISOLATED = 60  # more untrusted points than this are first thinned
+ALL_PAIRS = MOST_ISOLATED**2 // 2
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Distinct critical points.
+
+    Attributes:
+        sure: (n, d) nondegenerate points.
+        radius: (n,) bound on their error, in box widths.
+        doubtful: (m, d) isolated points at which an eigenvalue's sign is not sure.
+        continua: for each curve or surface of critical points, (k, d) points that stand for it.
+    """
+
+    sure: Array
+    radius: Array
+    doubtful: Array
+    continua: tuple[Array, ...]
+
+
+def sort_out(field: Field, found: Array) -> Groups:
+    """Groups of the critical points `found` (n, d), repetitions and all; those outside the box are dropped."""
+    found = _without_copies(field, found)
+    jet = field.jet(found)
+    spec = spectrum(field, jet)
+    ratio = sign_trust(field, found, jet, spec)
+    trusted = (ratio < SURE).all(axis=1)
+    error = _error(field, found, jet, spec.values)
+    sure, radius = _distinct(field, found[trusted], error[trusted])
+    rest = found[~trusted & (field.outside(found) <= 1e-7)]
+    if len(sure) and len(rest):
+        rest = rest[cKDTree(sure / field.width).query(rest / field.width)[0] > 1e-7]
+    doubtful, continua = _hang_together(field, rest)
+    return Groups(sure, radius, doubtful, continua)
+
+
+def clip(field: Field, x: Array) -> Array:
+    """x moved into the box: for points that rounding put just outside."""
+    return np.clip(x, field.low, field.high)
+
+
+def gather(points: Array, radius: Array, most: int | None = None) -> npt.NDArray[np.int_] | None:
+    """Indices of representatives, first come first kept: every point is within its representative's radius (n,).
+
+    None when there would be more than `most` of them.
+    """
+    kept: list[int] = []
+    free = np.ones(len(points), dtype=bool)
+    for i in range(len(points)):
+        if free[i]:
+            kept.append(i)
+            if most is not None and len(kept) > most:
+                return None
+            free &= np.linalg.norm(points - points[i], axis=1) > radius + radius[i]
+    return np.array(kept, dtype=int)
+
+
+def _error(field: Field, x: Array, jet: Jet, values: Array) -> Array:
+    """(n,) first-order bound on the distance to the true point, in box widths."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(distance_bound(field, x, jet) / np.abs(values).min(axis=1))
+
+
+def _without_copies(field: Field, x: Array) -> Array:
+    """Rows of x that differ by more than COPY, in a fixed order, near or inside the box."""
+    x = x[field.outside(x) <= 1e-7]
+    _, first = np.unique(np.round(x / field.width / COPY), axis=0, return_index=True)
+    return x[first]
+
+
+def _distinct(field: Field, x: Array, error: Array) -> tuple[Array, Array]:
+    """One row for each trusted point inside the box, best first, and its error."""
+    inside = field.outside(x) <= COPY / 1000 + 4 * error
+    x, error = x[inside], error[inside]
+    order = np.lexsort((*x.T[::-1], error))
+    x, error = x[order], error[order]
+    kept = gather(x / field.width, COPY + 4 * error)
+    assert kept is not None
+    order = np.lexsort(x[kept].T[::-1])
+    return clip(field, x[kept][order]), error[kept][order]
+
+
+def _hang_together(field: Field, x: Array) -> tuple[Array, tuple[Array, ...]]:
+    """Splits untrusted points into isolated ones and continua."""
+    if not len(x):
+        return x, ()
+    order = np.lexsort((*x.T[::-1], np.abs(field.gradient(x)[1]).max(axis=1)))
+    x = x[order]
+    scaled = x / field.width
+    kept = gather(scaled, np.full(len(x), SCATTER / 2), MOST_ISOLATED)
+    if kept is None:
+        kept = np.unique(np.floor(scaled / THIN), axis=0, return_index=True)[1]  # the best of each cell
+    label = _joined(field, x[kept])
+    nearest = label[cKDTree(scaled[kept]).query(scaled)[1]]
+    alone, together = [x[:0]], []
+    for k in range(label.max() + 1):
+        if (label == k).sum() <= 2:
+            alone.append(clip(field, x[kept][label == k][:1]))
+        else:
+            together.append(clip(field, x[nearest == k]))
+    return np.concatenate(alone), tuple(group[np.lexsort(group.T[::-1])] for group in together)
+
+
+def _joined(field: Field, x: Array) -> npt.NDArray[np.int_]:
+    """(n,) labels: neighbours with a critical point of their own between them share a label."""
+    n = len(x)
+    pairs = cKDTree(x / field.width).query_pairs(REACH, output_type="ndarray")
+    if not len(pairs):
+        return np.arange(n)
+    gap = np.linalg.norm((x[pairs[:, 0]] - x[pairs[:, 1]]) / field.width, axis=1)
+    nearest = np.argsort(gap, kind="stable")[: max(6 * n, ALL_PAIRS)]
+    pairs, gap = pairs[nearest], gap[nearest]
+    middle = 0.5 * (x[pairs[:, 0]] + x[pairs[:, 1]])
+    held = _held(field, middle, gap)
+    edges = coo_matrix((held[held], (pairs[held, 0], pairs[held, 1])), shape=(n, n))
+    return np.asarray(connected_components(edges, directed=False)[1])
+
+
+def _held(field: Field, middle: Array, gap: Array) -> npt.NDArray[np.bool_]:
+    """(n,) True where Newton from the middle of a pair ends near the middle, not at one of the pair."""
+    ends = refine(field, middle, np.zeros(len(middle), dtype=int))
+    if not len(ends):
+        return np.zeros(len(middle), dtype=bool)
+    distance = cKDTree(ends / field.width).query(middle / field.width)[0]
+    return np.asarray(distance < 0.3 * gap)

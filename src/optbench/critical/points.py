@@ -1,0 +1,188 @@
+"""What a search for critical points found, as plain values: the same types for a numerical and for a certified search.
+
+No torch here: a result can be printed, written and compared without it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["minimum", "maximum", "saddle", "degenerate"]
+Basis = Literal["proved", "numerical", "undecided"]
+Sure = Literal["minimum", "maximum", "saddle"]
+Verdict = Literal["minimum", "maximum", "saddle", "undecided"]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    """One critical point.
+
+    Attributes:
+        x: coordinates.
+        value: f(x).
+        grad_norm: |gradient| at x; NaN where there is no gradient (a kink).
+        eigenvalues: of the Hessian, ascending; empty where there is no Hessian.
+        type: by the second-order test; "degenerate" where that test cannot decide.
+        morse_index: number of negative eigenvalues; None for a degenerate point.
+        basis: what the type rests on; for a degenerate point, what the verdict rests on.
+        radius: the point is within this distance of x in every coordinate; None if unknown.
+        index: Poincare index (2-D: +1 extremum, -1 saddle); None if unknown.
+        verdict: what a degenerate point is by other means; equal to `type` for the others.
+        wording: one sentence on how it was decided; empty where the eigenvalues say it all.
+        on_boundary: the point lies on the edge of the box, up to rounding.
+    """
+
+    x: tuple[float, ...]
+    value: float
+    grad_norm: float
+    eigenvalues: tuple[float, ...]
+    type: Kind
+    morse_index: int | None
+    basis: Basis
+    radius: float | None = None
+    index: int | None = None
+    verdict: Verdict = "undecided"
+    wording: str = ""
+    on_boundary: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; NaN becomes null."""
+        return {
+            "x": list(self.x),
+            "value": number(self.value),
+            "grad_norm": number(self.grad_norm),
+            "eigenvalues": list(self.eigenvalues),
+            "type": self.type,
+            "morse_index": self.morse_index,
+            "basis": self.basis,
+            "radius": self.radius,
+            "index": self.index,
+            "verdict": self.verdict,
+            "wording": self.wording,
+            "on_boundary": self.on_boundary,
+        }
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A region that is not a single, resolved critical point.
+
+    Attributes:
+        box: smallest box round it, (low, high) of each axis.
+        kind: "continuum" (a curve or surface of critical points), "flat" (f is constant in float64), "kinks" (a curve
+            of points without derivative) or "undecided" (may hold none, one or several critical points).
+        index: sum of the indices inside; None if unknown.
+        wording: one sentence.
+        values: (lowest, highest) f seen in it.
+        count: how many points or boxes stand for it.
+    """
+
+    box: tuple[Range, ...]
+    kind: Literal["continuum", "flat", "kinks", "undecided"]
+    index: int | None
+    wording: str
+    values: Range = (math.nan, math.nan)
+    count: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "box": [list(side) for side in self.box],
+            "kind": self.kind,
+            "index": self.index,
+            "wording": self.wording,
+            "values": [number(v) for v in self.values],
+            "count": self.count,
+        }
+
+
+@dataclass(frozen=True)
+class CriticalSet:
+    """The critical points of a surface in a box.
+
+    Attributes:
+        surface: name.
+        box: (low, high) of each axis.
+        method: "numeric" or "certified".
+        complete: proved that there is no other critical point in the box.
+        why: why it is, or is not, complete.
+        winding_number: of the gradient along the edge of the box (2-D; 1-D: the degree); None if undefined.
+        points: sorted by coordinates within their type.
+        clusters: what is not a single point.
+        seconds: wall time.
+        boxes: cells (numeric) or boxes (certified) examined.
+        notes: remarks on the search, e.g. why there is no winding number.
+    """
+
+    surface: str
+    box: tuple[Range, ...]
+    method: Literal["numeric", "certified"]
+    complete: bool
+    why: str
+    winding_number: int | None
+    points: tuple[CriticalPoint, ...]
+    clusters: tuple[Cluster, ...]
+    seconds: float
+    boxes: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.box)
+
+    @property
+    def index_sum(self) -> int | None:
+        """Sum of the indices of all points and clusters; None if one is unknown."""
+        found = [p.index for p in self.points] + [c.index for c in self.clusters]
+        known = [index for index in found if index is not None]
+        return sum(known) if len(known) == len(found) else None
+
+    @property
+    def mismatch(self) -> bool:
+        """True where the index sum and the winding number are both known and differ: something was missed."""
+        return None not in (self.winding_number, self.index_sum) and self.winding_number != self.index_sum
+
+    def counts(self) -> dict[str, int]:
+        """Number of points of each type, in a fixed order."""
+        types = ("minimum", "maximum", "saddle", "degenerate")
+        return {kind: sum(point.type == kind for point in self.points) for kind in types}
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `classify-critical --json` prints (DESIGN: machine-readable contract)."""
+        return {
+            "surface": self.surface,
+            "dim": self.dim,
+            "box": [list(side) for side in self.box],
+            "method": self.method,
+            "complete": self.complete,
+            "why": self.why,
+            "winding_number": self.winding_number,
+            "index_sum": self.index_sum,
+            "points": [point.to_json() for point in self.points],
+            "clusters": [cluster.to_json() for cluster in self.clusters],
+            "seconds": self.seconds,
+            "boxes": self.boxes,
+            "notes": list(self.notes),
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row a point, for CSV: x0 ... x{d-1}, lambda0 ... lambda{d-1}; an absent eigenvalue is empty."""
+        rows = []
+        for point in self.points:
+            row: dict[str, Any] = {"surface": self.surface, "type": point.type, "verdict": point.verdict}
+            row |= {f"x{i}": v for i, v in enumerate(point.x)}
+            row |= {"value": point.value, "grad_norm": point.grad_norm}
+            padded: tuple[float | None, ...] = (*point.eigenvalues, *[None] * self.dim)
+            row |= {f"lambda{i}": padded[i] for i in range(self.dim)}
+            row |= {"morse_index": point.morse_index, "index": point.index, "basis": point.basis}
+            rows.append(row)
+        return rows
+
+
+def number(value: float) -> float | None:
+    """The value, or None where it is not finite: JSON has no NaN."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,100 @@
+"""The handwritten digits that come with scikit-learn: 1797 real images, nothing to download."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from optbench.data._augment import augmented, check_augmentation
+from optbench.errors import DataError
+from optbench.images import check_size
+from optbench.problem import AbstractData, Split, stream
+
+
+class Digits(AbstractData):
+    """Digits of 8x8 pixels in 17 grey levels, enlarged to image_size; about 180 images a class.
+
+    Levels 0..16 become 0..255; the enlargement is bilinear. Each class is shuffled and cut into test, validation and
+    training images, so that every split has the classes in the same proportion. The cut depends on `split_seed` alone,
+    never on the seed of a run: runs with different seeds train and judge on the same images.
+
+    Args:
+        n_classes: 2 to 10; fewer than 10 keeps the digits below n_classes.
+        channels: 1, or 3 equal ones.
+        image_size: side of the images.
+        augment: "none", "flip_crop" (a mirrored digit is seldom a digit) or "auto".
+        validation_share: part of each class for validation, above 0.
+        test_share: part of each class for the test, 0 for no test split.
+        split_seed: names the cut.
+
+    Raises:
+        DataError: a value outside what is written above.
+
+    Source: E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI repository (1998), test set.
+    """
+
+    def __init__(
+        self,
+        n_classes: int = 10,
+        channels: int = 3,
+        image_size: int = 32,
+        augment: str = "none",
+        validation_share: float = 0.2,
+        test_share: float = 0.1,
+        split_seed: int = 0,
+    ) -> None:
+        check_size(image_size, channels)
+        if not 2 <= n_classes <= 10:
+            raise DataError(f"n_classes={n_classes}: expected 2 to 10 digits")
+        if not (validation_share > 0 and test_share >= 0 and validation_share + test_share < 1):
+            raise DataError(
+                f"validation_share={validation_share}, test_share={test_share}: expected shares of the images that "
+                "leave some for training"
+            )
+        if split_seed < 0:
+            raise DataError(f"split_seed={split_seed}: expected 0 or more")
+        self.n_classes = n_classes
+        self.channels = channels
+        self.image_size = image_size
+        self.class_names = tuple(str(digit) for digit in range(n_classes))
+        self._augmentation = check_augmentation(augment)
+        self._shares = {"test": test_share, "validation": validation_share}
+        self._split_seed = split_seed
+
+    def load(self, split: str) -> Split:
+        """The "train", "validation" or "test" split, all with labels; DataError where there is none."""
+        from sklearn.datasets import load_digits  # slow to import: only where digits are used
+
+        bunch = load_digits()
+        labels = torch.from_numpy(bunch.target).long()
+        chosen = self._cut(labels).get(split)
+        if chosen is None or len(chosen) == 0:
+            raise DataError(f"digits: no images in split {split!r} (expected a non-empty train, validation or test)")
+        levels = torch.from_numpy(bunch.images)[chosen]
+        names = tuple(f"{index + 1:04d}.png" for index in chosen.tolist())
+        return Split(self._enlarge(levels), labels[chosen], names)
+
+    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Augments a batch as the keyword `augment` says: uint8 (b, c, s, s) -> uint8 (b, c, s, s)."""
+        return augmented(self._augmentation, images, generator)
+
+    def _cut(self, labels: Tensor) -> dict[str, Tensor]:
+        """Indices of each split, ascending."""
+        parts: dict[str, list[Tensor]] = {"test": [], "validation": [], "train": []}
+        for digit in range(self.n_classes):
+            members = torch.nonzero(labels == digit).flatten()
+            members = members[torch.randperm(len(members), generator=stream(self._split_seed, "split", digit))]
+            start = 0
+            for name, share in self._shares.items():
+                count = round(share * len(members))
+                parts[name].append(members[start : start + count])
+                start += count
+            parts["train"].append(members[start:])
+        return {name: torch.cat(indices).sort().values for name, indices in parts.items()}
+
+    def _enlarge(self, levels: Tensor) -> Tensor:
+        """Levels 0..16, (n, 8, 8) -> uint8 (n, channels, image_size, image_size)."""
+        size = (self.image_size, self.image_size)
+        images = interpolate(levels[:, None].float() * (255 / 16), size, mode="bilinear", antialias=True)
+        return images.round().clamp(0, 255).to(torch.uint8).expand(-1, self.channels, -1, -1).contiguous()

@@ -1,0 +1,63 @@
+"""A surface by name or by record: the scalar field that it is under its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.catalogue import surface_names
+from optbench.config import Composer, build, check_targets, trusted_targets
+from optbench.errors import ConfigError, UserError
+from optbench.records import Run
+from optbench.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from optbench.problem import AbstractSurface, Objective
+
+
+@dataclass(frozen=True)
+class Field:
+    """A surface under a loss: `objective` maps (..., dim) to (...)."""
+
+    name: str
+    surface: AbstractSurface
+    objective: Objective
+
+
+def compose_surface(
+    name: str, dim: int | None = None, overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """The configuration of a surface in the catalogue. No torch here. Raises ConfigError."""
+    names = surface_names(config_dirs)
+    if name not in names:
+        hint = did_you_mean(name, names, "--fn ") or "optbench list model shows them all"
+        raise ConfigError(f"there is no surface '{name}'", hint)
+    with Composer(config_dirs) as composer:
+        chosen = [f"model={name}", *overrides]
+        config = composer.compose(chosen).config
+        if dim is not None and "dim" not in config["model"]:
+            raise ConfigError(f"--dim {dim}: {name} has a fixed number of coordinates")
+        return config if dim is None else composer.compose([*chosen, f"model.dim={dim}"]).config
+
+
+def build_field(config: Mapping[str, Any]) -> Field:
+    """The field of a composed configuration. Raises UserError if its model is a network, IncompatibleError."""
+    from optbench.problem import AbstractSurface, surface_objective
+
+    surface = build(config["model"], "model")
+    name = config["choices"]["model"]
+    if not isinstance(surface, AbstractSurface):
+        raise UserError(f"{name} is a network, not a surface")
+    loss = config["choices"]["loss"]
+    title = name if loss == "surface" else f"{name} under {loss}"
+    return Field(title, surface, surface_objective(surface, build(config["loss"], "loss")))
+
+
+def recorded_field(run: Run, config_dirs: Sequence[Path] = ()) -> Field:
+    """The field that a recorded run descended. Raises RecordError for a target that no trusted config names."""
+    config, trusted = run.config, trusted_targets(config_dirs)
+    for part in ("model", "loss"):
+        check_targets(config[part], trusted, f"{run.path}: {part}.")
+    return build_field(config)

@@ -1,0 +1,22 @@
+"""Figures of records: loss curves, paths on a landscape, critical points, confusion matrices.
+
+Functions take records and plain arrays and return a matplotlib Figure; nothing is shown, no global state is touched,
+and the same data gives the same file. Colours stay apart for colour-blind readers (Okabe and Ito 2008).
+"""
+
+from optbench.plot.confusion import confusion
+from optbench.plot.curves import loss_curves
+from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
+from optbench.plot.style import SUFFIXES, check_suffix, save
+
+__all__ = [
+    "SUFFIXES",
+    "Landscape",
+    "Mark",
+    "check_suffix",
+    "confusion",
+    "critical_points_figure",
+    "loss_curves",
+    "path_on_contours",
+    "save",
+]

@@ -1,0 +1,264 @@
+"""Where runs went: paths over the contours of a surface, and its critical points."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from optbench.compare import label_runs
+from optbench.plot.style import legend_outside, new_figure, styles
+from optbench.records import Run, read_curves
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+
+_SHAPES = {"minimum": ("*", 190), "saddle": ("X", 80), "maximum": ("^", 80), "degenerate": ("D", 55)}
+_PLURALS = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima", "degenerate": "degenerate points"}
+_CURVES = {1: ("curves up (eigenvalue > 0)", "#0072B2"), -1: ("curves down (eigenvalue < 0)", "#D55E00"),
+           0: ("flat (eigenvalue 0)", "#E69F00")}  # fmt: skip
+_NUMBERED = 30  # critical points; beyond, numbers and arrows hide each other
+_DOTTED = 80  # steps; beyond, a dot a step hides the path
+_FAR = 50.0  # boxes away: farther points are drawn here, in their direction; the renderer overflows on 1e300
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A critical point to draw.
+
+    Attributes:
+        x: its dim coordinates.
+        type: "minimum", "maximum", "saddle" or "degenerate".
+        eigenvalues: of the Hessian, (dim,); empty when not known.
+        eigenvectors: one a row, in the order of the eigenvalues; empty when not known.
+    """
+
+    x: tuple[float, ...]
+    type: str
+    eigenvalues: tuple[float, ...] = ()
+    eigenvectors: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A surface of one or two coordinates as arrays.
+
+    Attributes:
+        x: (nx,) grid of the first coordinate, ascending.
+        z: (ny, nx) values, z[j, i] at (x[i], y[j]); (nx,) for one coordinate.
+        y: (ny,) grid of the second coordinate, ascending; None for one coordinate.
+        points: critical points.
+        title: name of the surface.
+    """
+
+    x: Floats
+    z: Floats
+    y: Floats | None = None
+    points: tuple[Mark, ...] = ()
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        expected = (len(self.x),) if self.y is None else (len(self.y), len(self.x))
+        if self.z.shape != expected:
+            raise ValueError(f"z has shape {self.z.shape}, the grid {expected}")
+
+    @property
+    def box(self) -> tuple[tuple[float, float], ...]:
+        """(low, high) of each axis."""
+        axes = [self.x] if self.y is None else [self.x, self.y]
+        return tuple((float(axis[0]), float(axis[-1])) for axis in axes)
+
+    def inside(self, x: Sequence[float]) -> bool:
+        """Whether a point lies in the box."""
+        return all(low <= v <= high for v, (low, high) in zip(x, self.box, strict=True))
+
+
+def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence[str] | None = None) -> Figure:
+    """The paths of runs over a surface: contours for two coordinates, the graph for one.
+
+    A dot marks the start, a square the end; a path that leaves the box is cut at its edge and says so in the legend.
+
+    Args:
+        landscape: the surface, with its critical points.
+        runs: runs that recorded x0 (and x1); others are not drawn.
+        labels: one a run; runs with the same label share a colour. None: what differs.
+    """
+    labels = label_runs(runs) if labels is None else labels
+    figure, ax = _ground(landscape)
+    style = styles(labels)
+    handles: dict[str, Artist] = {}
+    for label, curve in zip(labels, read_curves(runs), strict=True):
+        path = _path(curve, landscape)
+        if not len(path):
+            continue
+        left = not landscape.inside(path[-1, : len(landscape.box)].tolist())
+        handle = _draw_path(ax, _drawable(path, landscape), style[label])
+        handles.setdefault(label + (" (left the box)" if left else ""), handle)
+    if handles:
+        for name, shape in (("start", "o"), ("end", "s")):
+            handles[name] = Line2D([], [], marker=shape, linestyle="", color="0.4")
+    handles |= _draw_marks(ax, landscape)
+    legend_outside(figure, handles)
+    return figure
+
+
+def critical_points_figure(landscape: Landscape) -> Figure:
+    """A surface with its critical points, numbered in order, and the directions in which it curves up and down.
+
+    Numbers and directions (where eigenvectors are known, on two coordinates) are left out beyond 30 points.
+    """
+    figure, ax = _ground(landscape)
+    handles = _draw_marks(ax, landscape)
+    if len(landscape.points) <= _NUMBERED:
+        handles |= _draw_directions(ax, landscape)
+        for i, mark in enumerate(landscape.points, start=1):
+            if landscape.inside(mark.x):
+                ax.annotate(str(i), _place(mark, landscape), (7, 7), textcoords="offset points", fontsize=9, zorder=7,
+                            path_effects=_halo(2.5), annotation_clip=True)  # fmt: skip
+    legend_outside(figure, handles)
+    return figure
+
+
+def _ground(landscape: Landscape) -> tuple[Figure, Axes]:
+    figure = new_figure(8.6, 5.4)
+    ax = figure.subplots()
+    if landscape.y is None:
+        ax.plot(landscape.x, landscape.z, color="0.45", linewidth=1.5, zorder=1)
+        ax.set_ylabel("f(x0)")
+        ax.grid(True, alpha=0.25)
+        low, high = _value_range(landscape)
+        margin = 0.08 * (high - low) or 1.0
+        ax.set_ylim(low - margin, high + margin)
+    else:
+        _contours(figure, ax, landscape)
+        ax.set_ylabel("x1")
+        ax.set_ylim(*landscape.box[1])
+        widths = [high - low for low, high in landscape.box]
+        if max(widths) < 3 * min(widths):
+            ax.set_aspect("equal")  # right angles look right, such as those between eigenvectors
+    ax.set_xlim(*landscape.box[0])
+    ax.set_xlabel("x0")
+    ax.set_title(landscape.title, fontsize=11)
+    return figure, ax
+
+
+def _value_range(landscape: Landscape) -> tuple[float, float]:
+    finite = landscape.z[np.isfinite(landscape.z)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+
+
+def _contours(figure: Figure, ax: Axes, landscape: Landscape) -> None:
+    z = np.ma.masked_invalid(landscape.z)
+    values = z.compressed()
+    if not values.size or values.max() <= values.min():
+        return
+    height = values - values.min()
+    low = max(float(np.quantile(height, 0.005)), 1e-12 * float(height.max()))
+    # Many orders of magnitude between the low tenth and the top: equal levels would show one dark valley.
+    norm: Normalize
+    if height.max() > 30 * max(np.quantile(height, 0.1), 1e-300):
+        levels, extend = np.geomspace(low, height.max(), 22), "min"
+        shown, norm, label = np.ma.maximum(z - values.min(), low), LogNorm(low, height.max()), "f - min f, in the box"
+    else:
+        levels, extend = np.linspace(values.min(), values.max(), 22), "neither"
+        shown, norm, label = z, Normalize(values.min(), values.max()), "f"
+    filled = ax.contourf(landscape.x, landscape.y, shown, levels=levels, norm=norm, cmap=_paper(), extend=extend)
+    ax.contour(landscape.x, landscape.y, shown, levels=levels, colors="white", linewidths=0.5, alpha=0.7,
+               linestyles="solid")  # fmt: skip
+    bar = figure.colorbar(filled, ax=ax, label=label, pad=0.02)
+    bar.locator = LogLocator(numticks=9) if isinstance(norm, LogNorm) else MaxNLocator(7)
+    bar.minorlocator = NullLocator()
+    bar.update_ticks()
+
+
+def _paper() -> Colormap:
+    # pale, so that paths stand out; light where the loss is low, where the paths end
+    return LinearSegmentedColormap.from_list("paper", colormaps["bone_r"](np.linspace(0.04, 0.62, 64)))
+
+
+def _path(curve: pd.DataFrame, landscape: Landscape) -> Floats:
+    # (n, 2) points up to the step that leaves the box for good; on one coordinate the second is the loss
+    columns = ["x0", "loss"] if landscape.y is None else ["x0", "x1"]
+    if any(column not in curve for column in columns):
+        return np.empty((0, 2))
+    path: Floats = np.clip(curve[columns].to_numpy(dtype=float), -1e150, 1e150)  # so that no product overflows
+    path = path[~np.isnan(path).any(axis=1)]
+    within = [i for i, point in enumerate(path) if landscape.inside(point[: len(landscape.box)].tolist())]
+    return path[: within[-1] + 2 if within else 1]
+
+
+def _drawable(path: Floats, landscape: Landscape) -> Floats:
+    # points far outside are pulled towards the box along their direction from its middle
+    second = _value_range(landscape) if landscape.y is None else landscape.box[1]
+    low, high = np.array([landscape.box[0], second]).T
+    away: Floats = (path - (low + high) / 2) / np.maximum(high - low, 1e-12)
+    distance = np.abs(away).max(axis=1, keepdims=True)
+    near: Floats = (low + high) / 2 + away * np.minimum(1.0, _FAR / np.maximum(distance, 1e-300)) * (high - low)
+    return near
+
+
+def _halo(width: float) -> list[Any]:
+    return [Stroke(linewidth=width, foreground="white"), Normal()]
+
+
+def _draw_path(ax: Axes, path: Floats, style: dict[str, Any]) -> Artist:
+    (line,) = ax.plot(path[:, 0], path[:, 1], linewidth=1.4, zorder=4, path_effects=_halo(2.6), **style)
+    if len(path) <= _DOTTED:
+        ax.plot(path[:, 0], path[:, 1], ".", markersize=5, zorder=4, color=style["color"])
+    for point, shape in ((path[:1], "o"), (path[-1:], "s")):
+        ax.scatter(point[:, 0], point[:, 1], s=46, marker=shape, color=style["color"], edgecolors="white", zorder=6)
+    handle: Artist = line
+    return handle
+
+
+def _place(mark: Mark, landscape: Landscape) -> tuple[float, float]:
+    if landscape.y is None:
+        return mark.x[0], float(np.interp(mark.x[0], landscape.x, landscape.z))
+    return mark.x[0], mark.x[1]
+
+
+def _draw_marks(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
+    inside = [mark for mark in landscape.points if landscape.inside(mark.x)]
+    counts = Counter(mark.type for mark in inside)
+    handles: dict[str, Artist] = {}
+    shrink = min(1.0, math.sqrt(_NUMBERED / max(1, len(inside))))
+    for kind, (shape, size) in _SHAPES.items():
+        places = np.array([_place(mark, landscape) for mark in inside if mark.type == kind])
+        if len(places):
+            name = f"{counts[kind]} {_PLURALS[kind]}" if counts[kind] > 1 else kind
+            handles[name] = ax.scatter(places[:, 0], places[:, 1], s=size * shrink, marker=shape, color="white",
+                                       edgecolors="black", linewidths=0.9 * shrink, zorder=5)  # fmt: skip
+    return handles
+
+
+def _draw_directions(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
+    if landscape.y is None:
+        return {}
+    length = 0.07 * min(high - low for low, high in landscape.box)
+    drawn: dict[str, Artist] = {}
+    for mark in landscape.points:
+        if not landscape.inside(mark.x):
+            continue
+        flat = 1e-6 * max(map(abs, mark.eigenvalues), default=0.0)
+        for value, vector in zip(mark.eigenvalues, mark.eigenvectors, strict=False):
+            name, colour = _CURVES[0 if abs(value) <= flat else int(math.copysign(1, value))]
+            direction = length * np.asarray(vector, dtype=float) / (np.linalg.norm(vector) or 1.0)
+            ends = np.array([mark.x - direction, mark.x + direction])
+            ax.plot(ends[:, 0], ends[:, 1], color=colour, linewidth=2.0, zorder=4)
+            drawn.setdefault(name, Line2D([], [], color=colour, linewidth=2.0))
+    return drawn

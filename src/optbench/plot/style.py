@@ -1,0 +1,70 @@
+"""What all figures share: colours, legends, and how they become files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from optbench.errors import UserError
+from optbench.records import write_bytes
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", ":", "-.")
+SUFFIXES = (".png", ".svg", ".pdf")
+_LEGEND_ENTRIES = 24
+# no dates, no random ids: the same data gives the same file
+_METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, whose parts make room for each other."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a line for each different label, in order of appearance; 28 before any repeats."""
+    return {
+        label: {"color": PALETTE[i % len(PALETTE)], "linestyle": LINES[i // len(PALETTE) % len(LINES)]}
+        for i, label in enumerate(dict.fromkeys(labels))
+    }
+
+
+def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
+    """A legend to the right of the axes, where it hides nothing; what does not fit is counted."""
+    shown = list(handles.items())[:_LEGEND_ENTRIES]
+    left = len(handles) - len(shown)
+    if not shown:
+        return
+    artists, names = [artist for _, artist in shown], [name for name, _ in shown]
+    title = f"first {len(shown)} of {len(handles)}" if left else None
+    figure.legend(artists, names, loc="outside right upper", frameon=False, fontsize=9, title=title, title_fontsize=9)
+
+
+def check_suffix(path: Path) -> str:
+    """The figure's format as a suffix; UserError for one that is not .png, .svg or .pdf. Call it before long work."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"{path}: expected a figure ending in {', '.join(SUFFIXES)}, got {suffix or 'no suffix'}")
+    return suffix
+
+
+def save(figure: Figure, path: Path | str) -> Path:
+    """Writes a figure, whole or not at all; the suffix says the format.
+
+    Raises:
+        UserError: a suffix that is not .png, .svg or .pdf.
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    suffix = check_suffix(path)
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "optbench"}):
+        figure.savefig(buffer, format=suffix[1:], dpi=150, metadata=_METADATA[suffix])
+    write_bytes(path, buffer.getvalue())
+    return path

@@ -1,0 +1,23 @@
+"""Comparisons and runs in words: for the terminal, for a pipe, and as CSV, JSON and Markdown.
+
+Every form shows the same cells, made once in `cells`; the rule behind a number stands below it.
+"""
+
+from optbench.report.export import FORMATS, export
+from optbench.report.numbers import interval, number, percent
+from optbench.report.run import run_lines, sparkline
+from optbench.report.tables import footnotes, print_comparison, text_lines, unreadable_lines
+
+__all__ = [
+    "FORMATS",
+    "export",
+    "footnotes",
+    "interval",
+    "number",
+    "percent",
+    "print_comparison",
+    "run_lines",
+    "sparkline",
+    "text_lines",
+    "unreadable_lines",
+]

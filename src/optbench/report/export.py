@@ -1,0 +1,50 @@
+"""A comparison as text for other programs: CSV, JSON, Markdown."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from optbench.compare import Comparison
+from optbench.errors import UserError
+from optbench.records import to_json
+from optbench.report.cells import sheets
+from optbench.report.tables import footnotes, markdown_lines, text_lines
+
+
+def _csv(comparison: Comparison) -> str:
+    text: str = comparison.table.to_csv(index=False)
+    return text
+
+
+def _json(comparison: Comparison) -> str:
+    return to_json(comparison.to_json()) + "\n"
+
+
+def _markdown(comparison: Comparison) -> str:
+    notes = [f"- {line}" for line in footnotes(comparison)]
+    return "\n".join([*markdown_lines(sheets(comparison)), *notes]) + "\n"
+
+
+def _text(comparison: Comparison) -> str:
+    return "\n".join(text_lines(comparison)) + "\n"
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {"text": _text, "csv": _csv, "json": _json, "markdown": _markdown}
+"""What `export` can write, by name."""
+
+
+def export(comparison: Comparison, form: str) -> str:
+    """The comparison in one of FORMATS, ending in a newline.
+
+    `csv` is `Comparison.table` with all digits, one row a group, +inf as "inf" and nothing as empty; `json` is
+    `Comparison.to_json`.
+
+    Raises:
+        UserError: an unknown format.
+    """
+    if form not in FORMATS:
+        close = difflib.get_close_matches(form, FORMATS, n=1)
+        hint = f"did you mean {close[0]}?" if close else ""
+        raise UserError(f"format {form!r}: expected one of {', '.join(FORMATS)}", hint)
+    return FORMATS[form](comparison)

@@ -1,0 +1,40 @@
+"""Numbers as people read them: four significant digits, powers of ten where small or large, "-" where there is none."""
+
+from __future__ import annotations
+
+import math
+
+from optbench.metrics import Estimate
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; three and a power of ten below 0.001 and from 100,000 on; whole numbers in full."""
+    if value is None or math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one decimal; "-" where there is none (a run without a result)."""
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
+
+
+def interval(found: Estimate | None, n: int, *, share: bool = False) -> str:
+    """`value [low, high]`; the value alone where there is no interval, one run, or nothing but one number.
+
+    Args:
+        found: the statistic; None where it does not apply.
+        n: number of runs.
+        share: whether to print percentages.
+    """
+    if found is None:
+        return "-"
+    form = percent if share else number
+    value = form(found.value)
+    if n < 2 or found.low is None or found.high is None or found.low == found.high:
+        return value
+    return f"{value} [{form(found.low)}, {form(found.high)}]"

@@ -1,0 +1,82 @@
+"""One run in a few lines, for the end of `optbench run`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from optbench.records import Run
+from optbench.report.cells import printable
+from optbench.report.numbers import number, percent
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
+    """What came out of a run: status and reason, losses, cost, where it stopped, its folder.
+
+    Args:
+        run: the run.
+        encoding: of the output; the picture of the loss is left out where it has no signs for it.
+    """
+    facts = run.summary
+    on = "" if facts.get("data") in (None, "none") else f" on {facts['data']}"
+    lines = [
+        f"{facts.get('model')}{on}, {facts.get('optimizer')}, {facts.get('scheduler')}, seed {facts.get('seed')}",
+        f"{run.status.replace('_', ' ')}" + (f": {run.reason}" if run.reason else ""),
+        _losses(run),
+    ]
+    if facts.get("val_accuracy") is not None:
+        lines.append(f"validation accuracy {percent(facts['val_accuracy'])} %")
+    if facts.get("target") is not None:
+        hit = facts.get("steps_to_target")
+        when = "not reached" if hit is None else f"reached at step {number(hit)}"
+        lines.append(f"target {number(facts['target'])} {when}")
+    if facts.get("critical_type") is not None:
+        least = facts.get("lambda_min")
+        curvature = "" if least is None else f", smallest eigenvalue {number(least)}"
+        lines.append(f"critical point where it stopped: {facts['critical_type']}{curvature}")
+    steps, evals, seconds = (number(facts.get(column)) for column in ("steps", "evals", "seconds"))
+    lines.append(f"{steps} steps, {evals} evaluations, {seconds} s")
+    picture = _picture(run, encoding)
+    return [*map(printable, lines), *([f"loss {picture}"] if picture else []), *([str(run.path)] if run.path else [])]
+
+
+def _losses(run: Run) -> str:
+    facts = run.summary
+    best = f"best {number(facts.get('best_loss'))}"
+    at = f" at step {number(facts['best_step'])}" if facts.get("best_step") is not None else ""
+    gradient = facts.get("final_grad_norm")
+    slope = f", gradient norm {number(gradient)}" if gradient is not None else ""
+    return f"final loss {number(facts.get('final_loss'))}, {best}{at}{slope}"
+
+
+def _picture(run: Run, encoding: str) -> str:
+    curve = run.curve()
+    picture = sparkline(curve["loss"].tolist()) if "loss" in curve else ""
+    try:
+        picture.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return ""
+    return picture
+
+
+def sparkline(values: Sequence[float], width: int = 48) -> str:
+    """A curve in one line of blocks: the last value of each of `width` equal parts; log scale where all are positive.
+
+    Values that are not finite are left blank. Empty for fewer than two finite values.
+    """
+    n = len(values)
+    columns = min(width, n)
+    picked = [values[(i + 1) * n // columns - 1] for i in range(columns)]
+    finite = [v for v in picked if math.isfinite(v)]
+    if len(finite) < 2:
+        return ""
+    scale = math.log10 if min(finite) > 0 else float
+    low, high = scale(min(finite)), scale(max(finite))
+    span = (high - low) or 1.0
+
+    def block(value: float) -> str:
+        return _BLOCKS[round((scale(value) - low) / span * (len(_BLOCKS) - 1))] if math.isfinite(value) else " "
+
+    return "".join(map(block, picked))

@@ -1,0 +1,114 @@
+"""A comparison on the terminal, or as plain aligned text where the output is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from optbench.compare import Comparison
+from optbench.metrics import RULES
+from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WORDS = 3  # the first columns are words, the others numbers: configuration, n, status
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """The rules behind the numbers shown, and what a reader must know of these runs."""
+    statistics = [group.statistics for group in comparison.groups]
+    rules = [RULES["median"][0].upper() + RULES["median"][1:]]
+    if any(group.n > 1 for group in comparison.groups):
+        rules.append(RULES["interval"])
+    for name, title in (("steps_to_target", "steps to target"), ("success_rate", "reached target"), ("ert", "ERT")):
+        if any(one[name] is not None for one in statistics):
+            rules.append(f"{title}: {RULES[name]}")
+    return [f"{rule}." for rule in (*rules, *comparison.notes)]
+
+
+def unreadable_lines(comparison: Comparison) -> list[str]:
+    """What could not be read and is in no number; for standard error. Empty where all was read."""
+    bad = comparison.unreadable
+    if not bad:
+        return []
+    return [f"{len(bad)} could not be read and take no part:", *(f"  {printable(b.why)}" for b in bad)]
+
+
+def text_lines(comparison: Comparison) -> list[str]:
+    """Aligned columns without colours or boxes, of any width; the best row of a problem starts with a star."""
+    lines: list[str] = []
+    for sheet in sheets(comparison):
+        lines += [sheet.title, *_aligned(sheet), ""]
+    return [*lines, *footnotes(comparison)]
+
+
+def _aligned(sheet: Sheet) -> list[str]:
+    table = [sheet.header, *sheet.rows]
+    widths = column_widths(sheet)
+    lines = []
+    for row, best in zip(table, (False, *sheet.best), strict=True):
+        cells = [_place(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        lines.append((("* " if best else "  ") + (" " * GAP).join(cells)).rstrip())
+    return lines
+
+
+def _place(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if _is_words(column) else cell.rjust(width)
+
+
+def _is_words(column: int) -> bool:
+    return column < _WORDS and column != 1
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Prints the tables and their rules: rich tables on a terminal, plain aligned text into a pipe or a file.
+
+    Args:
+        comparison: what to print.
+        console: where to; None: standard output.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console()
+    if not console.is_terminal:
+        console.file.write("\n".join(text_lines(comparison)) + "\n")
+        return
+    for whole in sheets(comparison):
+        sheet, dropped = narrowed(whole, console.width)
+        table = Table(title=Text(sheet.title), title_justify="left", title_style="bold", header_style="dim", box=None)
+        for i, name in enumerate(sheet.header):
+            table.add_column(Text(name), justify="left" if _is_words(i) else "right", overflow="fold")
+        for row, best in zip(sheet.rows, sheet.best, strict=True):
+            table.add_row(*map(Text, row), style="bold" if best else None)
+        console.print(table)
+        if dropped:
+            console.print(Text(f"too narrow for {', '.join(dropped)}; a pipe or --format csv has them", style="dim"))
+        console.print()
+    for line in footnotes(comparison):
+        console.print(Text(line, style="dim"))
+
+
+def markdown_lines(found: Sequence[Sheet]) -> list[str]:
+    """The sheets as Markdown tables; the best row of a problem is bold."""
+    lines: list[str] = []
+    for sheet in found:
+        rule = ["---" if _is_words(i) else "---:" for i in range(len(sheet.header))]
+        lines += [f"### {_escape(sheet.title)}", "", _row(sheet.header), _row(rule)]
+        for row, best in zip(sheet.rows, sheet.best, strict=True):
+            cells = [_escape(cell) for cell in row]
+            lines.append(_row([f"**{cell}**" for cell in cells] if best else cells))
+        lines.append("")
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(text: str) -> str:
+    for sign in "\\|*_[]<`":
+        text = text.replace(sign, "\\" + sign)
+    return " ".join(text.split())

@@ -1,0 +1,299 @@
+"""Comparisons of runs made by hand: grouping, denominators, filters, names, and what is refused."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import CONFIG, make_run, make_table
+
+from optbench.compare import STATISTICS, Comparison, compare, label_runs
+from optbench.errors import RecordError, UserError
+from optbench.records import flatten, read_run, to_json, write_bytes
+
+
+def seeds(folder: Path, losses: list[float | None], changes: dict[str, Any] | None = None, **summary: Any) -> None:
+    """One run a loss; None is a run that diverged."""
+    for seed, loss in enumerate(losses):
+        ended = {"status": "diverged", "final_loss": None, "best_loss": 1.0} if loss is None else {"final_loss": loss}
+        make_run(folder / f"{seed}", {**(changes or {}), "seed": seed}, **{"best_loss": loss, **summary, **ended})
+
+
+def group(comparison: Comparison, label: str) -> Any:
+    (found,) = [g for g in comparison.groups if g.label == label]
+    return found
+
+
+def test_seeds_are_repetitions_and_only_what_differs_is_named(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [0.1, 0.3, 0.2])
+    seeds(tmp_path / "b", [0.5, 0.6], {"optimizer.lr": 0.001})
+    seeds(tmp_path / "c", [0.05], {"optimizer.lr": 0.5, "optimizer.momentum": 0.9}, optimizer="sgd")
+    found = compare([tmp_path])
+    assert [g.label for g in found.groups] == ["sgd", "adam lr=0.01", "adam lr=0.001"]
+    assert [g.problem for g in found.groups] == ["rosenbrock"] * 3
+    assert [g.n for g in found.groups] == [1, 3, 2]
+    assert [g.best for g in found.groups] == [True, False, False]
+    middle = group(found, "adam lr=0.01").statistics["final_loss"]
+    assert (middle.value, middle.low, middle.high, middle.coverage) == (0.2, 0.1, 0.3, 0.75)
+    assert group(found, "adam lr=0.001").statistics["final_loss"].value == pytest.approx(0.55)
+    assert found.differing == ("optimizer.lr",)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed", "interrupted", "skipped"])
+def test_a_run_without_a_result_stays_in_every_denominator_as_infinite(tmp_path: Path, status: str) -> None:
+    seeds(tmp_path / "good", [1.0, 2.0])
+    make_run(tmp_path / "bad", {"seed": 7}, status=status, final_loss=1e-9, best_loss=1e-9)
+    (only,) = compare([tmp_path]).groups
+    assert only.n == 3
+    assert only.n_by_status[status] == 1
+    assert sum(only.n_by_status.values()) == 3
+    for name in ("final_loss", "best_loss"):
+        assert (only.statistics[name].value, only.statistics[name].high) == (2.0, math.inf)
+
+
+def test_a_group_that_only_diverged_is_infinite_last_and_never_best(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [None, None], {"optimizer.lr": 50.0})
+    assert [g.best for g in compare([tmp_path]).groups] == [False]
+    seeds(tmp_path / "b", [3.0])
+    found = compare([tmp_path])
+    assert [g.label for g in found.groups] == ["adam lr=0.01", "adam lr=50"]
+    assert found.to_json()[1]["final_loss"] == {"value": None, "low": None, "high": None, "coverage": 0.5}
+
+
+def test_time_to_target_success_rate_and_ert(tmp_path: Path) -> None:
+    for seed, (hit, steps) in enumerate([(100, 100), (150, 150), (None, 400), (None, 400)]):
+        status = "target_reached" if hit else "completed"
+        make_run(tmp_path / str(seed), {"seed": seed}, status=status, steps=steps, steps_to_target=hit, target=1e-3)
+    (only,) = compare([tmp_path]).groups
+    assert only.statistics["ert"].value == 525
+    assert only.statistics["success_rate"].value == 0.5
+    assert only.statistics["steps_to_target"].value == math.inf
+    assert only.statistics["steps"].value == 275
+    (row,) = compare([tmp_path]).to_json()
+    assert row["ert"] == {"value": 525.0, "low": None, "high": None, "coverage": None}
+
+
+def test_statistics_that_do_not_apply_are_none(tmp_path: Path) -> None:
+    seeds(tmp_path, [1.0])
+    (row,) = compare([tmp_path]).to_json()
+    assert [name for name in STATISTICS if row[name] is None] == [
+        "val_accuracy",
+        "steps_to_target",
+        "success_rate",
+        "ert",
+    ]
+
+
+def test_networks_are_ranked_by_accuracy(tmp_path: Path) -> None:
+    network = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+    seeds(tmp_path / "a", [0.1], val_accuracy=0.8, **network)
+    seeds(tmp_path / "b", [0.9], {"optimizer.lr": 0.1}, val_accuracy=0.95, **network)
+    seeds(tmp_path / "c", [None], {"optimizer.lr": 9.0}, val_accuracy=0.99, **network)
+    found = compare([tmp_path])
+    assert [g.label for g in found.groups] == ["adam lr=0.1", "adam lr=0.01", "adam lr=9"]
+    assert {g.problem for g in found.groups} == {"mlp on digits, cross_entropy"}
+    assert found.groups[0].best
+    assert found.groups[2].statistics["val_accuracy"].value == -math.inf
+
+
+def test_problems_are_never_pooled(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [0.1])
+    seeds(tmp_path / "b", [0.2], {"model.dim": 5})
+    seeds(tmp_path / "c", [0.3], model="beale")
+    found = compare([tmp_path])
+    assert list(found.problems) == ["beale", "rosenbrock dim=2", "rosenbrock dim=5"]
+    assert [g.label for g in found.groups] == ["adam"] * 3
+    assert all(g.best for g in found.groups)
+
+
+def test_the_budget_is_part_of_the_configuration_and_the_device_is_not(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [0.1])
+    seeds(tmp_path / "b", [0.2], {"trainer.steps": 500})
+    assert [g.label for g in compare([tmp_path]).groups] == ["adam steps=100", "adam steps=500"]
+    make_run(tmp_path / "d", {"seed": 5, "trainer.device": "cuda", "trainer.threads": 8}, run_id="f" * 12)
+    assert [g.n for g in compare([tmp_path]).groups] == [2, 1]
+
+
+def test_schedulers_are_named_where_they_differ(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [0.1])
+    seeds(tmp_path / "b", [0.2], {"scheduler.warmup": 10}, scheduler="cosine")
+    seeds(tmp_path / "c", [0.3], {"scheduler.warmup": 20}, scheduler="cosine")
+    labels = [g.label for g in compare([tmp_path]).groups]
+    assert labels == ["adam, constant", "adam, cosine warmup=10", "adam, cosine warmup=20"]
+
+
+def test_settings_with_one_last_name_keep_their_whole_names(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [0.1], {"optimizer.decay": 1, "trainer.decay": 1})
+    seeds(tmp_path / "b", [0.2], {"optimizer.decay": 2, "trainer.decay": 2})
+    assert compare([tmp_path]).groups[0].label == "adam optimizer.decay=1 trainer.decay=1"
+
+
+def test_nearly_equal_rates_stay_two_groups(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [0.1], {"optimizer.lr": 0.12345678})
+    seeds(tmp_path / "b", [0.2], {"optimizer.lr": 0.12345679})
+    assert [g.label for g in compare([tmp_path]).groups] == ["adam lr=0.12345678", "adam lr=0.12345679"]
+
+
+def test_tables_and_folders_mix(tmp_path: Path) -> None:
+    full = {k: v for k, v in flatten(CONFIG).items() if "." in k and not k.startswith("choices")}
+    rows = [{**full, "optimizer.lr": lr, "seed": seed, "final_loss": lr} for lr in (0.01, 0.1) for seed in (0, 1)]
+    made = make_table(tmp_path / "sweep", rows)
+    make_run(tmp_path / "run", {"seed": 2}, final_loss=0.02)
+    found = compare([tmp_path])
+    assert [(g.label, g.n) for g in found.groups] == [("adam lr=0.01", 3), ("adam lr=0.1", 2)]
+    assert len(found.runs) == 5
+    assert found.runs["path"].notna().sum() == 1
+    curves = found.curves()
+    assert len(curves) == 15
+    assert set(curves["run_id"]) == {g.run_id for one in found.groups for g in one.runs} >= {r["run_id"] for r in made}
+
+
+def test_a_setting_that_a_table_does_not_state_is_not_assumed(tmp_path: Path) -> None:
+    make_table(tmp_path / "sweep", [{"optimizer.lr": 0.01, "seed": 0}])
+    make_run(tmp_path / "run", {"model.dim": 5, "seed": 1})
+    assert len(compare([tmp_path]).problems) == 2
+
+
+def test_a_copy_of_a_run_counts_once_and_is_named(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        make_run(tmp_path / place)
+    found = compare([tmp_path / "a", tmp_path / "b", tmp_path])
+    assert found.groups[0].n == 1
+    assert "counted once" in found.notes[0]
+    make_run(tmp_path / "a", status="interrupted", final_loss=99.0)
+    (only,) = compare([tmp_path]).groups
+    assert only.n_by_status["completed"] == 1
+    assert only.statistics["final_loss"].value == 0.25
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    seeds(tmp_path / "a", [0.1, 0.2])
+    seeds(tmp_path / "b", [None], {"optimizer.lr": 5.0})
+    seeds(tmp_path / "c", [0.3], {"optimizer.lr": 0.1, "optimizer.betas": [0.5, 0.9]}, optimizer="adamw")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("filters", "n"),
+    [
+        (["optimizer=adam"], 3),
+        (["optimizer!=adam"], 1),
+        (["optimizer=adam,adamw"], 4),
+        (["optimizer~adam?"], 1),
+        (["optimizer ~ *w"], 1),
+        (["optimizer.lr<0.05"], 2),
+        (["lr<=.1"], 3),
+        (["lr>0.05", "optimizer=adam"], 1),
+        (["optimizer.lr=1e-2"], 2),
+        (["final_loss<1"], 3),
+        (["final_loss>=0.2"], 2),
+        (["final_loss=null"], 1),
+        (["data=none"], 4),
+        (["optimizer.betas=[0.5, 0.9]"], 1),
+        (["optimizer._partial_=true"], 4),
+        (["status==diverged"], 1),
+        (["path~*/c/*"], 1),
+    ],
+)
+def test_filters(three: Path, filters: list[str], n: int) -> None:
+    assert sum(g.n for g in compare([three], filters=filters).groups) == n
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        ({"filters": ["optimzer=adam"]}, "no run has a column or setting 'optimzer'", "did you mean optimizer"),
+        ({"filters": ["nonsense"]}, "expected key=value", "!="),
+        ({"filters": ["optimizer=lion"]}, "no run is left", "optimizer is adam, adamw"),
+        ({"filters": ["optimizer<3"]}, "no run is left", "adam"),
+        ({"filters": ["lr<fast"]}, "'fast' is not a number", "~"),
+        ({"filters": ["_target_=x"]}, "may be any of", "whole key"),
+        ({"group_by": "optimizer,sed"}, "no run has a column or setting 'sed'", "seed"),
+        ({"sort": "final_los"}, "no run has a column or setting", "final_loss"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(three: Path, options: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        compare([three], **options)
+    assert hint in caught.value.hint
+
+
+def test_group_by_pools_everything_else(three: Path) -> None:
+    found = compare([three], group_by="optimizer")
+    assert [(g.label, g.n) for g in found.groups] == [("adam", 3), ("adamw", 1)]
+    assert found.groups[0].statistics["final_loss"].value == 0.2
+    assert [g.label for g in compare([three], group_by=["optimizer", "lr"]).groups] == [
+        "adam lr=0.01", "adamw lr=0.1", "adam lr=5",
+    ]  # fmt: skip
+    assert compare([three], group_by="seed").groups[0].label in ("seed=0", "seed=1")
+
+
+def test_sorting(three: Path) -> None:
+    def order(sort: str) -> list[str]:
+        return [g.label for g in compare([three], sort=sort).groups]
+
+    assert order("optimizer.lr") == order("lr") == ["adam lr=0.01", "adamw", "adam lr=5"]
+    assert order("-final_loss") == ["adam lr=5", "adamw", "adam lr=0.01"]
+    assert order("-n")[0] == "adam lr=0.01"
+    assert order("-diverged")[0] == "adam lr=5"
+    assert order("configuration") == sorted(order("n"))
+    assert order("val_accuracy") == sorted(order("n"))  # nothing to sort by
+
+
+def test_nothing_found_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no runs under"):
+        compare([tmp_path])
+    with pytest.raises(RecordError, match="no such file"):
+        compare([tmp_path / "nowhere"])
+    (tmp_path / "torn").mkdir()
+    write_bytes(tmp_path / "torn" / "run.json", b'{"run_id": "a", "sta')
+    with pytest.raises(UserError, match="1 could not be read"):
+        compare([tmp_path])
+
+
+def test_unreadable_folders_are_listed_and_cost_nobody_else(tmp_path: Path) -> None:
+    make_run(tmp_path / "good")
+    (make_run(tmp_path / "noconfig", {"seed": 1}) / "config.yaml").unlink()
+    write_bytes(make_run(tmp_path / "torn", {"seed": 2}) / "run.json", b'{"run_id')
+    found = compare([tmp_path])
+    assert sum(g.n for g in found.groups) == 1
+    assert {bad.path.name for bad in found.unreadable} == {"noconfig", "torn"}
+    assert all(bad.why for bad in found.unreadable)
+
+
+def test_table_columns_are_a_contract(three: Path) -> None:
+    table = compare([three]).table
+    front = ["problem", "configuration", "model", "data", "loss_name", "optimizer", "scheduler", "optimizer.lr"]
+    assert list(table.columns[:8]) == front
+    assert {"n", "completed", "diverged", *STATISTICS} <= set(table.columns)
+    assert {f"{name}_{end}" for name in STATISTICS for end in ("low", "high")} <= set(table.columns)
+    assert table["n"].sum() == 4
+
+
+def test_json_has_each_statistic_as_value_low_high(three: Path) -> None:
+    rows = compare([three]).to_json()
+    assert to_json(rows).count('"final_loss"') == 3
+    for row in rows:
+        assert {"value", "low", "high"} <= row["final_loss"].keys()
+        assert sum(row["n_by_status"].values()) == row["n"] == len(row["run_ids"])
+
+
+def test_labels_of_runs_for_a_legend(three: Path) -> None:
+    runs = [read_run(three / name / "0") for name in "ab"]
+    assert label_runs(runs) == ["adam lr=0.01", "adam lr=5"]
+    assert label_runs(runs[:1]) == ["adam"]
+
+
+def test_reading_needs_neither_torch_nor_hydra_nor_pandas(three: Path) -> None:
+    code = (
+        "import sys; from optbench.compare import compare; compare([sys.argv[1]]).to_json();"
+        "print(sorted({'torch', 'hydra', 'omegaconf', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(three)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,109 @@
+"""Every score against its written rule: closed forms, scipy, and enumeration."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optbench import metrics
+
+
+def test_best_so_far_never_rises_and_reads_nan_as_infinite() -> None:
+    assert metrics.best_so_far([3.0, 5.0, math.nan, 2.0, math.inf, 2.5]).tolist() == [3, 3, 3, 2, 2, 2]
+    assert metrics.best_so_far([math.nan, 1.0]).tolist() == [math.inf, 1.0]
+
+
+def test_steps_to_target_is_the_first_step_at_most_the_target() -> None:
+    steps, loss = [0, 10, 20, 30], [4.0, math.nan, 1.0, 0.5]
+    assert metrics.steps_to_target(steps, loss, 1.0) == 20
+    assert metrics.steps_to_target(steps, loss, 4.0) == 0
+    assert metrics.steps_to_target(steps, loss, 0.49) is None
+
+
+def test_mean_log10_loss_of_a_linear_rate_is_the_middle_of_its_exponent() -> None:
+    steps = np.array([0, 1, 5, 7, 100])
+    assert metrics.mean_log10_loss(steps, 10.0 ** (-steps / 10)) == pytest.approx(-5.0, rel=1e-12)
+    assert metrics.mean_log10_loss([0, 2], [0.0, 0.0], floor=1e-8) == pytest.approx(-8.0)
+    assert metrics.mean_log10_loss([0, 1], [1.0, math.nan]) == math.inf
+    with pytest.raises(ValueError, match="two different steps"):
+        metrics.mean_log10_loss([3], [1.0])
+
+
+@pytest.mark.parametrize("n", range(1, 41))
+def test_median_interval_has_the_ranks_that_the_binomial_gives(n: int) -> None:
+    found = metrics.median_interval(np.arange(1, n + 1)[::-1])
+    assert found.value == (n + 1) / 2
+    ranks = range(1, (n + 1) // 2 + 1)
+    best = max((k for k in ranks if 1 - 2 * scipy.stats.binom.cdf(k - 1, n, 0.5) >= 0.95), default=1)
+    assert (found.low, found.high) == (best, n + 1 - best)
+    exact = 1 - 2 * scipy.stats.binom.cdf(best - 1, n, 0.5)
+    assert found.coverage == pytest.approx(exact, abs=1e-12)
+    assert (exact >= 0.95) == (n >= 6)
+
+
+def test_median_interval_against_the_published_table() -> None:
+    # Conover, Practical Nonparametric Statistics: n = 10 -> (2, 9) at 97.85 %; n = 20 -> (6, 15) at 95.86 %
+    ten, twenty = metrics.median_interval(range(1, 11)), metrics.median_interval(range(1, 21))
+    assert (ten.low, ten.high, round(ten.coverage or 0, 4)) == (2, 9, 0.9785)
+    assert (twenty.low, twenty.high, round(twenty.coverage or 0, 4)) == (6, 15, 0.9586)
+
+
+def test_a_diverged_run_stays_in_the_median() -> None:
+    assert metrics.median_interval([1.0, math.inf, 2.0]).value == 2.0
+    assert metrics.median_interval([1.0, math.inf]).value == math.inf
+    assert metrics.median_interval([1.0, math.inf, 2.0]).high == math.inf
+    assert metrics.median_interval([-math.inf, 0.5, 0.7]).value == 0.5
+    assert metrics.median_interval([1.7e308, 1.7e308]).value == 1.7e308
+    for wrong in ([], [math.nan]):
+        with pytest.raises(ValueError, match="median needs"):
+            metrics.median_interval(wrong)
+
+
+@given(st.integers(1, 500), st.data())
+def test_wilson_interval_is_scipys(n: int, data: st.DataObject) -> None:
+    k = data.draw(st.integers(0, n))
+    exact = scipy.stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
+    found = metrics.success_rate(k, n)
+    assert found.value == k / n
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_success_rate_refuses_impossible_counts() -> None:
+    for k, n in ((2, 1), (-1, 3), (0, 0)):
+        with pytest.raises(ValueError, match="successes in"):
+            metrics.success_rate(k, n)
+
+
+def test_expected_running_time_is_cocos_example() -> None:
+    assert metrics.expected_running_time([100, 150, None, None], [400, 400, 400, 400]) == 525
+    assert metrics.expected_running_time([None, None], [10, 10]) == math.inf
+    assert metrics.expected_running_time([7], [7]) == 7
+    with pytest.raises(ValueError, match="1 hits for 2"):
+        metrics.expected_running_time([1], [1, 2])
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=7))
+def test_expected_best_is_the_mean_over_all_subsets(values: list[float]) -> None:
+    found = metrics.expected_best(values)
+    for k in range(1, len(values) + 1):
+        enumerated = np.mean([min(subset) for subset in itertools.combinations(values, k)])
+        assert found[k - 1] == pytest.approx(enumerated, abs=1e-9)
+
+
+def test_expected_best_of_uniform_ranks_and_with_failures() -> None:
+    n = 60  # the minimum of k of 1..n has mean (n + 1) / (k + 1)
+    assert metrics.expected_best(range(1, n + 1)) == pytest.approx([(n + 1) / (k + 1) for k in range(1, n + 1)])
+    assert metrics.expected_best([2.0, math.inf]).tolist() == [math.inf, 2.0]
+
+
+def test_every_statistic_that_reports_name_has_a_rule() -> None:
+    assert {"median", "interval", "success_rate", "ert", "steps_to_target"} <= metrics.RULES.keys()

@@ -1,0 +1,269 @@
+"""Figures say what the records say: read back from the axes, not looked at."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_runs import make_run
+from matplotlib.figure import Figure
+
+from optbench import plot
+from optbench.errors import OutputError, UserError
+from optbench.plot.curves import _rolling_mean
+from optbench.records import Run, read_run
+
+NETWORK = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+SIGNATURES = {".png": b"\x89PNG\r\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
+
+
+def run_of(folder: Path, columns: dict[str, Any], changes: dict[str, Any] | None = None, **summary: Any) -> Run:
+    n = len(next(iter(columns.values())))
+    curve = [{"step": i, **{name: values[i] for name, values in columns.items()}} for i in range(n)]
+    return read_run(make_run(folder, changes, curve, **summary))
+
+
+def bowl(points: tuple[plot.Mark, ...] = (), scale: float = 1.0) -> plot.Landscape:
+    x, y = np.linspace(-2, 2, 41), np.linspace(-1, 3, 31)
+    return plot.Landscape(x, scale * (x[None, :] ** 2 + y[:, None] ** 2), y, points, "bowl")
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for box in figure.legends for text in box.get_texts()]
+
+
+def drawn(figure: Figure) -> None:
+    figure.canvas.draw()
+
+
+# loss curves
+
+
+def test_a_loss_over_orders_of_magnitude_is_on_a_log_scale_and_a_negative_one_is_not(tmp_path: Path) -> None:
+    falling = run_of(tmp_path / "a", {"loss": [100.0, 1.0, 0.01]})
+    (ax,) = plot.loss_curves([falling]).axes
+    assert ax.get_yscale() == "log"
+    assert ax.lines[0].get_ydata().tolist() == [100.0, 1.0, 0.01]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "loss")
+    for i, losses in enumerate(([1.0, -3.0, -78.0], [1.0, 0.9, 0.8], [0.0, 0.0, 0.0])):
+        (ax,) = plot.loss_curves([run_of(tmp_path / f"{i}", {"loss": losses})]).axes
+        assert ax.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"), [([4.0, 1e30, 1e300, np.inf], "log"), ([-4.0, -1e30, -1e300, np.nan], "linear")]
+)
+def test_a_diverged_run_does_not_ruin_the_axes(tmp_path: Path, losses: list[float], scale: str) -> None:
+    good = run_of(tmp_path / "a", {"loss": [2.0, 1.0, 0.5, 0.1] if scale == "log" else [2.0, -1.0, -5.0, -9.0]})
+    bad = run_of(tmp_path / "b", {"loss": losses}, {"optimizer.lr": 9.0}, status="diverged")
+    figure = plot.loss_curves([good, bad])
+    drawn(figure)
+    low, high = figure.axes[0].get_ylim()
+    assert figure.axes[0].get_yscale() == scale
+    assert -1000 < low < 0.1
+    assert 1 < high < 1000
+    assert legend(figure) == ["adam lr=0.01", "adam lr=9"]
+
+
+def test_networks_have_accuracy_and_schedules_a_learning_rate(tmp_path: Path) -> None:
+    columns = {"epoch": [0, 1, 2], "loss": [2.0, 1.0, 0.5], "lr": [0.1, 0.1, 0.1], "val_accuracy": [None, 0.5, 0.75]}
+    first = run_of(tmp_path / "a", columns, **NETWORK)
+    loss, accuracy = plot.loss_curves([first]).axes
+    assert loss.get_ylabel() == "training loss"
+    assert accuracy.lines[0].get_xdata().tolist() == [1, 2]
+    assert accuracy.lines[0].get_ydata().tolist() == [50.0, 75.0]
+    second = run_of(tmp_path / "b", {**columns, "lr": [0.1, 0.05, 0.0]}, {"seed": 1}, **NETWORK)
+    axes = plot.loss_curves([first, second]).axes
+    assert [ax.get_ylabel() for ax in axes] == ["training loss", "validation\naccuracy, %", "learning rate"]
+    assert axes[2].lines[1].get_ydata().tolist() == [0.1, 0.05, 0.0]
+
+
+def test_runs_with_one_label_share_a_colour_and_different_ones_do_not(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / f"{i}", {"loss": [3.0, 1.0]}, {"seed": i}) for i in range(3)]
+    figure = plot.loss_curves(runs, labels=["a", "a", "b"])
+    colours = [line.get_color() for line in figure.axes[0].lines]
+    assert colours[0] == colours[1] != colours[2]
+    assert legend(figure) == ["a", "b"]
+    many = plot.loss_curves(runs * 10, labels=[f"configuration {i}" for i in range(30)])
+    assert len({(line.get_color(), line.get_linestyle()) for line in many.axes[0].lines}) == 28
+    assert many.legends[0].get_title().get_text() == "first 24 of 30"
+
+
+def test_long_curves_of_batches_are_pale_under_their_rolling_mean(tmp_path: Path) -> None:
+    losses = [1.0 + (i % 2) for i in range(400)]
+    run = run_of(tmp_path, {"epoch": [i / 100 for i in range(400)], "loss": losses}, **NETWORK)
+    pale, smooth = plot.loss_curves([run]).axes[0].lines
+    assert pale.get_alpha() < 0.5
+    assert pale.get_ydata().tolist() == losses
+    assert np.abs(smooth.get_ydata() - 1.5).max() < 0.07
+
+
+def test_rolling_mean_is_the_mean_of_the_neighbours() -> None:
+    values = np.array([1.0, 2.0, np.nan, 8.0, 16.0, np.nan, np.nan, np.nan])
+    expected = [np.nanmean(values[max(0, i - 1) : i + 2]) if i < 6 else np.nan for i in range(8)]
+    assert _rolling_mean(values, 1) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_run_without_a_curve_is_an_empty_place(tmp_path: Path) -> None:
+    drawn(plot.loss_curves([run_of(tmp_path / "a", {"lr": [0.1]}), read_run(make_run(tmp_path / "b", curve=[]))]))
+
+
+# paths
+
+
+def test_a_path_is_drawn_where_it_went(tmp_path: Path) -> None:
+    run = run_of(tmp_path, {"loss": [5.0, 2.0, 0.0], "x0": [-1.0, 1.0, 0.0], "x1": [2.0, 1.0, 0.0]})
+    figure = plot.path_on_contours(bowl((plot.Mark((0.0, 0.0), "minimum"),)), [run])
+    ax = figure.axes[0]
+    assert ax.lines[0].get_xydata().tolist() == [[-1, 2], [1, 1], [0, 0]]
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-2, 2), (-1, 3))
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("x0", "x1", "bowl")
+    assert legend(figure) == ["adam", "start", "end", "minimum"]
+    drawn(figure)
+
+
+def test_a_path_that_leaves_is_cut_and_named_and_one_that_returns_is_whole(tmp_path: Path) -> None:
+    far = {"x0": [0.0, 1.0, 1e300, -1e308, np.inf], "x1": [0.0, 0.0, 2e300, 1.0, np.nan]}
+    gone = run_of(tmp_path / "a", far, {"optimizer.lr": 9.0}, status="diverged")
+    back = run_of(tmp_path / "b", {"x0": [0.0, 5.0, 1.0], "x1": [0.0, 0.0, 1.0]})
+    outside = run_of(tmp_path / "c", {"x0": [9.0, 9.0], "x1": [9.0, 9.0]}, {"seed": 3, "optimizer.lr": 1.0})
+    figure = plot.path_on_contours(bowl(), [gone, back, outside])
+    drawn(figure)
+    lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "-"]
+    assert len(lines[0].get_xydata()) == 3
+    assert np.abs(lines[0].get_xydata()).max() < 1e4
+    assert lines[1].get_xydata().tolist() == [[0, 0], [5, 0], [1, 1]]
+    assert figure.axes[0].get_xlim() == (-2, 2)
+    assert legend(figure)[:3] == ["adam lr=9 (left the box)", "adam lr=0.01", "adam lr=1 (left the box)"]
+
+
+def test_runs_without_coordinates_are_not_drawn(tmp_path: Path) -> None:
+    figure = plot.path_on_contours(bowl(), [run_of(tmp_path, {"loss": [1.0, 0.5]})])
+    assert legend(figure) == []
+    assert not figure.axes[0].lines
+
+
+def test_one_coordinate_is_a_graph(tmp_path: Path) -> None:
+    x = np.linspace(-2, 2, 81)
+    points = (plot.Mark((-1.0,), "minimum"), plot.Mark((1.0,), "minimum"), plot.Mark((0.0,), "maximum"))
+    landscape = plot.Landscape(x, (x**2 - 1) ** 2, points=points)
+    run = run_of(tmp_path, {"loss": [9.0, 0.5625, 1e200], "x0": [2.0, 0.5, 1e80]})
+    figure = plot.path_on_contours(landscape, [run])
+    drawn(figure)
+    graph, path = figure.axes[0].lines[:2]
+    assert graph.get_ydata().tolist() == landscape.z.tolist()
+    assert path.get_xydata()[:2].tolist() == [[2.0, 9.0], [0.5, 0.5625]]
+    assert legend(figure) == ["adam (left the box)", "start", "end", "2 minima", "maximum"]
+    assert figure.axes[0].get_ylim()[1] < 11
+    drawn(plot.critical_points_figure(landscape))
+
+
+@pytest.mark.parametrize(
+    ("z", "label"),
+    [
+        (lambda x, y: 100 * (y - x * x) ** 2 + (1 - x) ** 2, "f - min f, in the box"),
+        (lambda x, y: x * x - y * y, "f"),
+        (lambda x, y: np.where(x < 0, np.nan, x + y), "f"),
+        (lambda x, y: 0 * x + 0 * y + 3, None),
+        (lambda x, y: 0 * x + 0 * y + np.nan, None),
+    ],
+    ids=["decades", "linear", "holes", "flat", "nowhere"],
+)
+def test_levels_follow_the_surface(z: Any, label: str | None) -> None:
+    x = np.linspace(-2, 2, 51)
+    figure = plot.critical_points_figure(plot.Landscape(x, z(x[None, :], x[:, None]), x))
+    drawn(figure)
+    assert [ax.get_ylabel() for ax in figure.axes[1:]] == ([label] if label else [])
+
+
+def test_a_grid_that_does_not_fit_its_values_is_refused() -> None:
+    with pytest.raises(ValueError, match="z has shape"):
+        plot.Landscape(np.arange(3.0), np.zeros((3, 2)), np.arange(2.0))
+
+
+# critical points
+
+
+def test_critical_points_are_counted_numbered_and_have_their_directions() -> None:
+    up_down = ((1.0, 0.0), (0.0, 1.0))
+    points = (
+        plot.Mark((0.0, 0.0), "saddle", (2.0, -2.0), up_down),
+        plot.Mark((1.0, 1.0), "saddle", (3.0, -1.0), up_down),
+        plot.Mark((-1.0, 1.0), "degenerate", (4.0, 1e-12), up_down),
+        plot.Mark((1.0, 2.0), "minimum"),
+        plot.Mark((50.0, 50.0), "maximum", (-1.0, -1.0), up_down),
+    )
+    figure = plot.critical_points_figure(bowl(points))
+    drawn(figure)
+    assert legend(figure) == [
+        "minimum", "2 saddles", "degenerate",
+        "curves up (eigenvalue > 0)", "curves down (eigenvalue < 0)", "flat (eigenvalue 0)",
+    ]  # fmt: skip
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2", "3", "4"]
+    along, across = figure.axes[0].lines[:2]
+    assert np.ptp(along.get_ydata()) == np.ptp(across.get_xdata()) == 0
+    assert along.get_color() != across.get_color()
+
+
+def test_many_critical_points_stay_readable() -> None:
+    places = [(x, y) for x in np.linspace(-1.9, 1.9, 21) for y in np.linspace(-0.9, 2.9, 21)]
+    figure = plot.critical_points_figure(
+        bowl(tuple(plot.Mark((x, y), "minimum", (1.0,), ((1.0, 0.0),)) for x, y in places))
+    )
+    assert legend(figure) == ["441 minima"]
+    assert not figure.axes[0].texts
+    assert not figure.axes[0].lines
+
+
+# confusion
+
+
+def test_confusion_shows_counts_and_shares_of_the_true_class() -> None:
+    figure = plot.confusion([[8, 2, 0], [0, 5, 5], [0, 0, 0]], ["bread", "egg", "soup"])
+    ax = figure.axes[0]
+    assert np.asarray(ax.images[0].get_array()).tolist() == [[80, 20, 0], [0, 50, 50], [0, 0, 0]]
+    assert [text.get_text() for text in ax.texts] == ["8", "2", "5", "5"]
+    assert ax.get_title() == "20 images, 65.0 % right"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+    drawn(figure)
+    assert not plot.confusion(np.eye(40), [str(i) for i in range(40)]).axes[0].texts
+    with pytest.raises(ValueError, match="2 class names"):
+        plot.confusion(np.eye(3), ["a", "b"])
+
+
+# files
+
+
+@pytest.mark.parametrize("suffix", plot.SUFFIXES)
+def test_the_same_data_gives_the_same_file(tmp_path: Path, suffix: str) -> None:
+    run = run_of(tmp_path / "run", {"loss": [5.0, 2.0, 0.1], "x0": [-1.0, 1.0, 0.0], "x1": [2.0, 1.0, 0.0]})
+    written = [
+        plot.save(plot.path_on_contours(bowl(), [run]), tmp_path / "new" / f"{name}{suffix}").read_bytes()
+        for name in "ab"
+    ]
+    assert written[0] == written[1]
+    assert written[0].startswith(SIGNATURES[suffix])
+
+
+def test_files_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    figure = plot.confusion([[1]], ["a"])
+    for name in ("figure.gif", "figure"):
+        with pytest.raises(UserError, match=r"\.png, \.svg, \.pdf"):
+            plot.save(figure, tmp_path / name)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write"):
+        plot.save(figure, tmp_path / "file" / "figure.png")
+    assert plot.save(figure, str(tmp_path / "UPPER.PNG")).exists()
+
+
+def test_plotting_needs_neither_torch_nor_pyplot() -> None:
+    code = (
+        "import sys; from optbench import plot; plot.confusion([[1]], ['a']).canvas.draw();"
+        "print(sorted({'torch', 'hydra', 'omegaconf', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

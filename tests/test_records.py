@@ -1,0 +1,332 @@
+"""Records: what is written reads back to the bit, what is torn never reads as a result, reading executes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_runs import CONFIG, CURVE, configure, make_run, make_table
+
+from optbench import records
+from optbench.errors import OutputError, RecordError
+
+property_test = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+words = st.text(st.characters(codec="utf-8", exclude_characters=["\0"]), max_size=8)
+scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+names = st.text("abcdefghij_", min_size=1, max_size=5)
+configs = st.recursive(
+    st.dictionaries(names, scalars | words.filter(lambda w: "${" not in w) | st.lists(scalars, max_size=3), max_size=4),
+    lambda inner: st.dictionaries(names, inner | scalars, max_size=3),
+    max_leaves=8,
+)
+
+
+def same(a: float, b: float) -> bool:
+    return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+
+
+# curves
+
+
+@property_test
+@given(st.lists(st.tuples(numbers, st.none() | numbers), min_size=1, max_size=12))
+def test_a_curve_reads_back_to_the_bit(tmp_path: Path, rows: list[tuple[float, float | None]]) -> None:
+    curve = [{"step": i, "loss": loss, "val_loss": val} for i, (loss, val) in enumerate(rows)]
+    found = records.read_run(make_run(tmp_path / "run", curve=curve)).curve()
+    assert found["step"].tolist() == list(range(len(rows)))
+    for name, column in (("loss", [r[0] for r in rows]), ("val_loss", [r[1] for r in rows])):
+        expected = [math.nan if value is None else value for value in column]
+        if all(map(math.isnan, expected)):
+            assert name not in found  # nothing to say: absent, never 0
+        else:
+            assert all(itertools.starmap(same, zip(found[name], expected, strict=True)))
+
+
+def test_array_scalars_are_written_as_numbers(tmp_path: Path) -> None:
+    with_arrays = [{"step": np.int64(3), "loss": np.float64(0.1), "lr": np.float32(0.5), "x0": float("-inf")}]
+    folder = make_run(tmp_path, curve=with_arrays)
+    assert (folder / "metrics.csv").read_text() == "step,loss,lr,x0\n3,0.1,0.5,-inf\n"
+
+
+def test_a_curve_torn_at_any_byte_keeps_exactly_its_whole_lines(tmp_path: Path) -> None:
+    whole = (make_run(tmp_path / "whole") / "metrics.csv").read_bytes()
+    run = records.read_run(make_run(tmp_path / "torn"))
+    for size in range(len(whole) + 1):
+        (tmp_path / "torn" / "metrics.csv").write_bytes(whole[:size])
+        lines = max(0, whole[:size].count(b"\n") - 1)
+        curve = run.curve()
+        assert len(curve) == lines
+        assert list(curve.get("loss", [])) == [row["loss"] for row in CURVE[:lines]]
+
+
+def test_resuming_after_a_torn_line_continues_before_the_step(tmp_path: Path) -> None:
+    path = make_run(tmp_path) / "metrics.csv"
+    path.write_bytes(path.read_bytes() + b"150,151,0.7")
+    columns = path.read_text().split("\n")[0].split(",")
+    writer = records.CurveWriter(path, columns, keep_before=100)
+    writer.write({"step": 100, "loss": 7.0})
+    writer.flush()
+    assert [(row["step"], row["loss"]) for row in records.read_rows(path)] == [
+        ("0", "24.2"),
+        ("50", "3.5"),
+        ("100", "7.0"),
+    ]
+    writer.close()
+    writer.close()
+    restarted = records.CurveWriter(path, columns)
+    restarted.close()
+    assert records.read_rows(path) == []
+
+
+def test_a_curve_that_is_no_table_is_refused_and_a_missing_one_is_empty(tmp_path: Path) -> None:
+    run = records.read_run(make_run(tmp_path))
+    (tmp_path / "metrics.csv").write_text("step,loss\n0," + "9" * 200_000 + "\n")
+    with pytest.raises(RecordError, match=r"metrics\.csv"):
+        run.curve()
+    (tmp_path / "metrics.csv").write_text("step,loss\n0,1.5\n1,2.5,3.5\n2\n3,word\n")
+    assert run.curve()["loss"].tolist()[0] == 1.5
+    assert run.curve()["step"].tolist() == [0, 3]
+    (tmp_path / "metrics.csv").unlink()
+    assert run.curve().empty
+
+
+# JSON and YAML
+
+
+@property_test
+@given(configs)
+def test_json_and_yaml_read_back(tmp_path: Path, value: dict[str, Any]) -> None:
+    records.write_json(tmp_path / "value.json", value)
+    assert records.read_json(tmp_path / "value.json") == value
+    records.write_yaml(tmp_path / "value.yaml", value)
+    assert records.read_config(tmp_path / "value.yaml") == value
+    assert records.run_id(records.read_config(tmp_path / "value.yaml")) == records.run_id(value)
+
+
+def test_json_is_strict_and_yaml_keeps_infinity(tmp_path: Path) -> None:
+    value = {"a": math.inf, "b": [math.nan, np.float64(1.5), (1, 2)], "c": records.Status.FAILED, "d": Path("x/y")}
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    assert json.loads(records.to_json(value), parse_constant=refuse) == {
+        "a": None, "b": [None, 1.5, [1, 2]], "c": "failed", "d": "x/y",
+    }  # fmt: skip
+    records.write_yaml(tmp_path / "config.yaml", {"trainer": {"max_norm": math.inf}})
+    assert records.read_config(tmp_path / "config.yaml") == {"trainer": {"max_norm": math.inf}}
+
+
+@pytest.mark.parametrize("size", range(0, 60, 7))
+def test_torn_json_is_no_run(tmp_path: Path, size: int) -> None:
+    whole = (make_run(tmp_path) / "run.json").read_bytes()
+    (tmp_path / "run.json").write_bytes(whole[:size])
+    with pytest.raises(RecordError, match=r"run\.json"):
+        records.read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("summary", "complaint"),
+    [
+        ([], "one JSON object"),
+        ({"status": "completed"}, "no run_id"),
+        ({"run_id": "a"}, "no run_id or status"),
+        ({"run_id": "a", "status": "splendid"}, "unknown status 'splendid'"),
+        ({"run_id": "a", "status": "completed", "final_loss": "low"}, "final_loss='low' is not a number"),
+        ({"run_id": "a", "status": "completed", "steps": True}, "steps=True is not a number"),
+    ],
+)
+def test_json_that_is_no_summary_is_refused(tmp_path: Path, summary: Any, complaint: str) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(summary))
+    with pytest.raises(RecordError, match=complaint):
+        records.read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: &x [1]\nb: *x\n", "aliases"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "aliases"),
+        ("model: {_target_: '${oc.env:HOME}'}\n", "interpolation"),
+        ("model: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+        ("model: !!python/name:os.system\n", "could not determine a constructor"),
+        ("- 1\n- 2\n", "expected a mapping"),
+        ("", "expected a mapping"),
+        ("a: [1\n", "config.yaml"),
+        ("a: " + "[" * 200_000, "nested deeper"),
+        ("a: " + "x" * (5 << 20), "is no configuration"),
+        ("a: \x00\n", "config.yaml"),
+    ],
+    ids=["alias", "laughs", "interpolation", "call", "name", "list", "empty", "torn", "deep", "large", "binary"],
+)
+def test_a_configuration_that_is_not_plain_data_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    run = records.read_run(make_run(tmp_path))
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(RecordError, match=complaint):
+        _ = run.config
+
+
+def test_deeply_nested_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"a":' * 100_000)
+    with pytest.raises(RecordError):
+        records.read_run(tmp_path)
+
+
+def test_both_yaml_loaders_refuse_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = records.read_run(make_run(tmp_path))
+    expected = run.config
+    monkeypatch.setattr("optbench.records.read._YAML_LOADER", yaml.SafeLoader)
+    assert run.config == expected
+    (tmp_path / "config.yaml").write_text("a: " + "[" * 1000)
+    with pytest.raises(RecordError, match="nested deeper"):
+        _ = run.config
+
+
+# identity
+
+
+def shuffled(value: Any) -> Any:
+    return {k: shuffled(v) for k, v in reversed(value.items())} if isinstance(value, dict) else value
+
+
+@property_test
+@given(configs, names, scalars, scalars)
+def test_run_id_is_of_the_values_not_of_their_order(config: dict[str, Any], key: str, a: Any, b: Any) -> None:
+    made = records.run_id({**config, key: a})
+    assert records.run_id(shuffled({**config, key: a})) == made
+    assert len(made) == 12
+    assert (records.run_id({**config, key: b}) == made) == (json.dumps(a) == json.dumps(b))
+
+
+def test_run_id_changes_with_every_setting_but_those_that_do_not_matter() -> None:
+    made = records.run_id(CONFIG)
+    for key in records.flatten(CONFIG):
+        changed = records.run_id(configure({key: "another"}))
+        irrelevant = key in records.NOT_IDENTITY or key.startswith("choices.")
+        assert (changed == made) == irrelevant, key
+    assert records.run_id(CONFIG, "fingerprint") != made
+    for key in records.NOT_IDENTITY:
+        assert records.run_id(configure({key: "another"})) == made
+
+
+def test_run_id_is_known_and_stable() -> None:
+    # printf '[1, null, {"a.b": 1}]' | sha256sum; a change of this value makes every recorded run another run
+    assert records.NUMERICS == 1
+    assert records.run_id({"a": {"b": 1}}) == "135abff1fc74"
+
+
+def test_a_changed_configuration_is_noticed(tmp_path: Path) -> None:
+    made = records.run_id(CONFIG)
+    records.write_json(tmp_path / "run.json", {"run_id": made, "status": "completed"})
+    records.write_yaml(tmp_path / "config.yaml", shuffled(CONFIG))
+    records.verify_identity(records.read_run(tmp_path))
+    records.write_yaml(tmp_path / "config.yaml", configure({"optimizer.lr": 0.02}))
+    with pytest.raises(RecordError, match="changed after the run"):
+        records.verify_identity(records.read_run(tmp_path))
+
+
+def test_flatten() -> None:
+    assert records.flatten({"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": {}}) == {
+        "a.b.c": 1, "a.d": [1, {"e": 2}], "f": {},
+    }  # fmt: skip
+
+
+# scanning
+
+
+def test_scan_finds_runs_at_any_depth_and_names_what_is_broken(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "deep" / "good")
+    make_table(tmp_path / "sweeps" / "one", [{"seed": 1}, {"seed": 2}])
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text('{"run_id": "x"')
+    (tmp_path / "never_started").mkdir()
+    (tmp_path / "never_started" / "metrics.csv").write_text("step,loss\n")
+    (tmp_path / "notatable").mkdir()
+    (tmp_path / "notatable" / "runs.parquet").write_bytes(b"PAR1 nonsense")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("nothing to see")
+    found, bad = records.scan([tmp_path])
+    assert sorted(run.summary["seed"] for run in found) == [0, 1, 2]
+    assert sorted(place.path.relative_to(tmp_path).as_posix() for place in bad) == [
+        "never_started", "notatable/runs.parquet", "torn",
+    ]  # fmt: skip
+    assert "no run.json" in next(b.why for b in bad if b.path.name == "never_started")
+
+
+def test_scan_takes_folders_files_and_tables_and_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run(tmp_path / "a")
+    make_table(tmp_path / "t", [{"seed": 1}])
+    monkeypatch.chdir(tmp_path)
+    places = [tmp_path, folder, folder / "run.json", tmp_path / "t" / "runs.parquet", Path("a"), Path("./t")]
+    found, bad = records.scan(places)
+    assert (len(found), bad) == (2, [])
+    with pytest.raises(RecordError, match="no such file or folder"):
+        records.scan([tmp_path / "nowhere"])
+    with pytest.raises(RecordError, match="no such folder"):
+        records.read_run(tmp_path / "nowhere")
+
+
+def test_the_sweeps_tables_give_runs_and_their_curves(tmp_path: Path) -> None:
+    made = make_table(tmp_path, [{"seed": s, "optimizer.lr": 0.1 * s, "final_loss": 1.0 / s} for s in (1, 2, 3)])
+    found, _ = records.scan([tmp_path])
+    assert [run.run_id for run in found] == [row["run_id"] for row in made]
+    assert [run.summary["final_loss"] for run in found] == [1.0, 0.5, 1 / 3]
+    assert found[0].summary["val_accuracy"] is None
+    assert found[0].status is records.Status.COMPLETED
+    assert found[0].reason == "100 steps done"
+    curve = found[1].curve()
+    folder = records.read_run(make_run(tmp_path / "folder", curve=CURVE[:2]))
+    together = records.read_curves([found[2], folder, found[1]])
+    assert [len(one) for one in together] == [3, 2, 3]
+    assert together[2].equals(curve)
+    assert together[0].equals(found[2].curve())
+    assert curve["loss"].tolist() == [row["loss"] for row in CURVE]
+    assert "run_id" not in curve
+    assert "val_loss" not in curve
+    with pytest.raises(RecordError, match=r"no config\.yaml"):
+        _ = found[0].config
+    (tmp_path / "curves.parquet").write_bytes(b"torn")
+    with pytest.raises(RecordError, match=r"curves\.parquet"):
+        found[0].curve()
+    (tmp_path / "curves.parquet").unlink()
+    assert found[0].curve().empty
+
+
+def test_only_failed_and_interrupted_runs_are_worth_repeating() -> None:
+    assert {s for s in records.Status if not s.final} == {records.Status.FAILED, records.Status.INTERRUPTED}
+
+
+# writing
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    records.write_json(path, {"a": 1})
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OutputError, match="No space left") as caught:
+        records.write_json(path, {"a": 2})
+    assert "free some space" in caught.value.hint
+    assert records.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for write in (records.write_json, records.write_yaml):
+        with pytest.raises(OutputError, match="cannot write"):
+            write(tmp_path / "file" / "run.json", {})
+    with pytest.raises(OutputError, match="cannot write"):
+        records.CurveWriter(tmp_path / "file" / "metrics.csv", ["step"])

@@ -1,0 +1,166 @@
+"""Reports: every number that is computed is printed, in every form, with its rule."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from made_runs import make_run
+from rich.console import Console
+
+from optbench import report
+from optbench.compare import Comparison, compare
+from optbench.errors import UserError
+from optbench.metrics import Estimate
+from optbench.records import read_run
+
+NETWORK = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Comparison:
+    for seed, loss in enumerate([1.25e-7, 0.5, 3.0]):
+        make_run(tmp_path / f"good{seed}", {"seed": seed}, final_loss=loss, best_loss=loss, seconds=12.3456)
+    for seed, status in enumerate(["completed", "diverged", "timed_out"]):
+        make_run(tmp_path / f"{status}", {"seed": seed, "optimizer.lr": 5.0}, status=status, final_loss=7.0)
+    for seed, accuracy in enumerate([0.91, 0.955]):
+        hit = 40 if seed else None
+        make_run(
+            tmp_path / f"net{seed}", {"seed": seed}, val_accuracy=accuracy, target=0.3, steps_to_target=hit, **NETWORK
+        )
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text("{")
+    return compare([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"), (1000, "1000"), (123456.0, "123456"), (0.123456, "0.1235"), (99999.6, "1e+05"), (-2.5, "-2.5"),
+        (0.00099, "9.90e-04"), (1.234567e-12, "1.23e-12"), (1234567.8, "1.23e+06"), (1e300, "1.00e+300"),
+        (math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "-"), (None, "-"), (24.2, "24.2"),
+    ],
+)  # fmt: skip
+def test_numbers(value: float | None, text: str) -> None:
+    assert report.number(value) == text
+
+
+def test_intervals() -> None:
+    assert report.interval(None, 5) == "-"
+    assert report.interval(Estimate(2.0, 1.0, math.inf, 0.75), 3) == "2 [1, inf]"
+    assert report.interval(Estimate(2.0, 2.0, 2.0, 0.0), 1) == "2"
+    assert report.interval(Estimate(2.0, 2.0, 2.0, 0.75), 3) == "2"
+    assert report.interval(Estimate(0.5, 0.25, 1.0, 0.95), 4, share=True) == "50.0 [25.0, 100.0]"
+    assert report.interval(Estimate(-math.inf, -math.inf, 0.5, 0.5), 2, share=True) == "- [-, 50.0]"
+
+
+def test_a_pipe_gets_whole_aligned_text_without_signs_for_terminals(comparison: Comparison) -> None:
+    out = io.StringIO()
+    report.print_comparison(comparison, Console(file=out, width=20))
+    text = out.getvalue()
+    assert "\x1b" not in text
+    assert "…" not in text
+    assert text == report.export(comparison, "text")
+    lines = text.splitlines()
+    assert lines[0] == "mlp on digits, cross_entropy: 2 runs in 1 configuration"
+    assert "* adam" in lines[2]
+    assert "93.2 [91.0, 95.5]" in lines[2]
+    header, best, other = lines[lines.index("rosenbrock: 6 runs in 2 configurations") + 1 :][:3]
+    assert best.startswith("* adam lr=0.01")
+    assert "0.5 [1.25e-07, 3]" in best
+    assert other.startswith("  adam lr=5 ")
+    assert "1 completed, 1 diverged, 1 timed out" in other
+    assert "7 [7, inf]" in other
+    assert header.index("status") == best.index("3 completed")
+    assert len(best) == len(header) == len(other)  # numbers are aligned to the right
+
+
+def test_a_terminal_gets_a_bold_best_row_and_says_which_columns_did_not_fit(comparison: Comparison) -> None:
+    wide, narrow = io.StringIO(), io.StringIO()
+    report.print_comparison(comparison, Console(file=wide, width=200, force_terminal=True))
+    assert "\x1b[1madam lr=0.01" in wide.getvalue()
+    assert "too narrow" not in wide.getvalue()
+    report.print_comparison(comparison, Console(file=narrow, width=90, force_terminal=True))
+    assert "too narrow for ERT, steps, steps to target, seconds, best loss" in narrow.getvalue()
+    assert "…" not in narrow.getvalue()
+
+
+def test_names_cannot_command_the_terminal(tmp_path: Path) -> None:
+    make_run(tmp_path, optimizer="adam\x1b[2J", model="rosen\x07brock")
+    text = report.export(compare([tmp_path]), "text")
+    assert "adam?[2J" in text
+    assert "\x1b" not in text
+
+
+def test_rules_stand_below_the_numbers_they_belong_to(comparison: Comparison) -> None:
+    notes = "\n".join(report.footnotes(comparison))
+    for word in ("+inf", "order-statistic interval", "below 6 runs", "Wilson", "ERT", "steps to target"):
+        assert word in notes
+    only = compare([comparison.groups[1].runs[0].path or ""])
+    assert "Wilson" not in "\n".join(report.footnotes(only))
+    assert "order-statistic" not in "\n".join(report.footnotes(only))
+
+
+def test_unreadable_folders_have_their_own_lines(comparison: Comparison) -> None:
+    first, second = report.unreadable_lines(comparison)
+    assert first == "1 could not be read and take no part:"
+    assert "torn" in second
+    assert "torn" not in report.export(comparison, "text")
+
+
+def test_csv_has_all_digits_and_a_row_a_group(comparison: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(report.export(comparison, "csv"))))
+    assert [row["configuration"] for row in rows] == ["adam", "adam lr=0.01", "adam lr=5"]
+    assert float(rows[1]["final_loss_low"]) == 1.25e-7
+    assert float(rows[2]["final_loss_high"]) == math.inf
+    assert rows[1]["val_accuracy"] == ""
+    assert (rows[2]["n"], rows[2]["diverged"]) == ("3", "1")
+
+
+def test_json_is_strict_and_markdown_is_a_table(comparison: Comparison) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    rows = json.loads(report.export(comparison, "json"), parse_constant=refuse)
+    assert rows[2]["final_loss"] == {"value": 7.0, "low": 7.0, "high": None, "coverage": 0.75}
+    lines = report.export(comparison, "markdown").splitlines()
+    assert lines[0] == "### mlp on digits, cross\\_entropy: 2 runs in 1 configuration"
+    assert lines[3].count("---") == lines[2].count("|") - 1
+    assert any(line.startswith("| **adam lr=0.01** |") for line in lines)
+    with pytest.raises(UserError, match="expected one of") as caught:
+        report.export(comparison, "jsno")
+    assert "json" in caught.value.hint
+
+
+def test_one_run_in_words(tmp_path: Path) -> None:
+    facts = {"critical_type": "saddle", "lambda_min": -27.75, "target": 1e-3, "steps_to_target": 88}
+    run = read_run(make_run(tmp_path / "a", status="target_reached", reason="loss 0.0009", **facts))
+    lines = report.run_lines(run)
+    assert lines[:3] == [
+        "rosenbrock, adam, constant, seed 0",
+        "target reached: loss 0.0009",
+        "final loss 0.25, best 0.25 at step 100, gradient norm 0.1",
+    ]
+    assert "target 0.001 reached at step 88" in lines
+    assert "critical point where it stopped: saddle, smallest eigenvalue -27.75" in lines
+    assert "100 steps, 101 evaluations, 0.5 s" in lines
+    assert lines[-1] == str(tmp_path / "a")
+    assert any(line.startswith("loss █") for line in lines)
+    assert not any(line.startswith("loss") for line in report.run_lines(run, encoding="ascii"))
+    network = report.run_lines(read_run(make_run(tmp_path / "b", val_accuracy=0.5, target=0.1, curve=[], **NETWORK)))
+    assert "mlp on digits, adam, constant, seed 0" in network
+    assert "validation accuracy 50.0 %" in network
+    assert "target 0.1 not reached" in network
+
+
+def test_sparkline() -> None:
+    assert report.sparkline([1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]) == "█▇▆▅▄▃▂▁"
+    assert report.sparkline([-1.0, 0.0, 6.0]) == "▁▂█"
+    assert report.sparkline([1.0, math.inf, 2.0, math.nan]) == "▁ █ "
+    assert report.sparkline([3.0, 3.0]) == "▁▁"
+    assert report.sparkline([1.0]) == report.sparkline([]) == report.sparkline([math.nan, 1.0]) == ""
+    assert len(report.sparkline(list(range(1, 1001)))) == 48
