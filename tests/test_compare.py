@@ -78,6 +78,13 @@ def test_time_to_target_success_rate_and_ert(tmp_path: Path) -> None:
     assert row["ert"] == {"value": 525.0, "low": None, "high": None, "coverage": None}
 
 
+def test_a_target_accuracy_is_a_target(tmp_path: Path) -> None:
+    for seed, hit in enumerate((40, None)):
+        make_run(tmp_path / str(seed), {"seed": seed, "trainer.target_accuracy": 0.9}, steps_to_target=hit)
+    (only,) = compare([tmp_path]).groups
+    assert only.statistics["success_rate"].value == 0.5
+
+
 def test_statistics_that_do_not_apply_are_none(tmp_path: Path) -> None:
     seeds(tmp_path, [1.0])
     (row,) = compare([tmp_path]).to_json()

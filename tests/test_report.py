@@ -127,7 +127,7 @@ def test_json_is_strict_and_markdown_is_a_table(comparison: Comparison) -> None:
 
     rows = json.loads(report.export(comparison, "json"), parse_constant=refuse)
     assert rows[2]["final_loss"] == {"value": 7.0, "low": 7.0, "high": None, "coverage": 0.75}
-    lines = report.export(comparison, "markdown").splitlines()
+    lines = report.export(comparison, "md").splitlines()
     assert lines[0] == "### mlp on digits, cross\\_entropy: 2 runs in 1 configuration"
     assert lines[3].count("---") == lines[2].count("|") - 1
     assert any(line.startswith("| **adam lr=0.01** |") for line in lines)

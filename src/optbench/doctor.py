@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import tempfile
@@ -74,9 +75,9 @@ def _torch() -> Fact:
 
 def _torchvision() -> Fact:
     try:
-        from optbench.vision import declared_operators, torchvision
+        from optbench.vision import declared_operators  # must come before anything of torchvision
 
-        torchvision.transforms.v2.functional.horizontal_flip  # noqa: B018  imported lazily: touch it
+        importlib.import_module("torchvision.transforms.v2")
         if declared_operators:
             words = f"compiled operators do not load beside this torch; declared {', '.join(declared_operators)}"
             return Fact("torchvision state", f"{words}: transforms, data sets and models work")

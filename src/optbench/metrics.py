@@ -23,7 +23,8 @@ RULES = {
     "median": "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)",
     "interval": "[low, high]: order-statistic interval of the median, at least 95 %; below 6 runs there is none, and "
     "the range is shown, which covers the median with probability 1 - 2^(1-n)",
-    "steps_to_target": "first step whose loss is at most the target; a run that misses counts as +inf",
+    "steps_to_target": "first recorded step that meets the target (loss at most, accuracy at least); a run that "
+    "misses counts as +inf",
     "success_rate": "runs that reached the target / all runs, with Wilson's 95 % interval",
     "ert": "expected running time: steps until the target or the end, summed over all runs / number of successes",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -23,16 +24,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("run", context_settings=FREE)(running.run)
-app.command("sweep", context_settings=FREE)(running.sweep)
-app.command("compare")(results.compare)
-app.command("plot")(results.plot)
-app.command("classify-critical")(critical.classify_critical)
-app.command("evaluate")(homework.evaluate)
-app.command("predict")(homework.predict)
-app.command("list")(catalogue.list_choices)
-app.command("config", context_settings=FREE)(catalogue.config)
-app.command("doctor")(catalogue.doctor)
+COMMANDS: tuple[tuple[str, str, Callable[..., None], bool], ...] = (
+    ("run", "Run one configuration and record it.", running.run, True),
+    ("sweep", "Run every combination and compare them.", running.sweep, True),
+    ("compare", "Compare recorded runs.", results.compare, False),
+    ("plot", "Draw loss curves, or paths on a surface.", results.plot, False),
+    ("classify-critical", "Find and classify critical points.", critical.classify_critical, True),
+    ("evaluate", "Accuracy and confusion matrix of a run.", homework.evaluate, False),
+    ("predict", "Classify images, write submission.csv.", homework.predict, False),
+    ("list", "List what there is to choose from.", catalogue.list_choices, False),
+    ("config", "Print a composed configuration.", catalogue.config, True),
+    ("doctor", "Say what this machine offers.", catalogue.doctor, False),
+)
+"""Name, line in the overview, function, and whether it takes overrides."""
+
+for _name, _line, _function, _overrides in COMMANDS:
+    app.command(_name, short_help=_line, context_settings=FREE if _overrides else None)(_function)
 
 
 def _print_version(wanted: bool) -> None:

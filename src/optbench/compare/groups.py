@@ -19,6 +19,7 @@ STATISTICS = ("final_loss", "best_loss", "val_accuracy", "steps", "evals", "seco
 """What is computed of each group; a statistic that does not apply is None. `metrics.RULES` says how."""
 
 _NO_RESULT = frozenset({Status.DIVERGED, Status.FAILED, Status.INTERRUPTED, Status.SKIPPED})
+_TARGETS = ("target", "trainer.target", "trainer.target_accuracy")
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
 
 
@@ -60,7 +61,7 @@ def statistics_of(rows: Sequence[Row]) -> dict[str, Estimate | None]:
 
     A run that diverged, failed, was interrupted or skipped has no result: it counts as the worst one there is.
     """
-    with_target = [row for row in rows if row.values.get("target") is not None]
+    with_target = [row for row in rows if any(row.values.get(key) is not None for key in _TARGETS)]
     return {
         "final_loss": _median([_result(row, "final_loss", math.inf) for row in rows]),
         "best_loss": _median([_result(row, "best_loss", math.inf) for row in rows]),

@@ -162,7 +162,9 @@ class Composer:
             if "=" not in text and not text.startswith("~"):
                 hint = f"overrides are written key=value, e.g. optimizer={text}"
                 raise ConfigError(f"cannot read the override '{text}'", hint)
-        parsed = list(self._parser.parse_overrides(list(overrides)))
+        # +experiment=x is how Hydra's documentation writes it; experiment stands in the defaults, so = is enough
+        lines = [o.removeprefix("+") if o.startswith("+experiment=") else o for o in overrides]
+        parsed = list(self._parser.parse_overrides(lines))
         for override in parsed:
             key = override.key_or_group
             chooses = self._is_group(key) and not override.is_delete() and not override.is_sweep_override()

@@ -50,7 +50,7 @@ def reduced_spheres(
     for radius in largest * LADDER:
         fan = directions(null.shape[1], FAN)
         points = _lift(field, x, null, fixed, radius, fan)
-        if null.shape[1] > 9:
+        if null.shape[1] > 2:
             points = np.concatenate([points, _descend(field, x, null, fixed, radius, fan, points)])
         points = points[field.outside(points) <= 1e-12]
         value = field.value(points)

@@ -83,7 +83,7 @@ def plan_sweep(
         name: the sweep's folder in it; by default made from the experiment and a hash of the overrides, so that the
             same command finds its own results again.
     """
-    overrides = [_seeds(o) for o in overrides]
+    overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
     with Composer(config_dirs) as composer:
         jobs = composer.expand(overrides)
         composed = [composer.compose(job) for job in jobs]
@@ -115,7 +115,7 @@ def _values(job: Sequence[str]) -> dict[str, str]:
 
 
 def _sweep_name(overrides: Sequence[str]) -> str:
-    named = [o.partition("=")[2] for o in overrides if re.match(r"\+?experiment=[\w/]+$", o)]
+    named = [o.partition("=")[2] for o in overrides if re.match(r"experiment=[\w/]+$", o)]
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
     return f"{named[0].replace('/', '-') if named else 'sweep'}-{digest}"
 

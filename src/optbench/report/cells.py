@@ -44,7 +44,7 @@ def _with_interval(name: str, share: bool = False) -> Callable[[Group], str]:
 
 
 # A column is shown where any group of the problem has its statistic. Of the costs, the median alone: their spread is in
-# the table that `compare --format csv` writes.
+# the table that `compare --csv` writes.
 _COLUMNS: tuple[tuple[str, str, Callable[[Group], str]], ...] = (
     ("val_accuracy", "val accuracy, %", _with_interval("val_accuracy", share=True)),
     ("final_loss", "final loss", _with_interval("final_loss")),

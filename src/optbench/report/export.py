@@ -1,4 +1,4 @@
-"""A comparison as text for other programs: CSV, JSON, Markdown."""
+"""A comparison as text for other programs: CSV, JSON, Markdown (md)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _text(comparison: Comparison) -> str:
     return "\n".join(text_lines(comparison)) + "\n"
 
 
-FORMATS: dict[str, Callable[[Comparison], str]] = {"text": _text, "csv": _csv, "json": _json, "markdown": _markdown}
+FORMATS: dict[str, Callable[[Comparison], str]] = {"text": _text, "csv": _csv, "json": _json, "md": _markdown}
 """What `export` can write, by name."""
 
 

@@ -85,7 +85,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             table.add_row(*map(Text, row), style="bold" if best else None)
         console.print(table)
         if dropped:
-            console.print(Text(f"too narrow for {', '.join(dropped)}; a pipe or --format csv has them", style="dim"))
+            console.print(Text(f"too narrow for {', '.join(dropped)}; a pipe or --csv has them", style="dim"))
         console.print()
     for line in footnotes(comparison):
         console.print(Text(line, style="dim"))
