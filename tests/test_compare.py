@@ -160,6 +160,20 @@ def test_tables_and_folders_mix(tmp_path: Path) -> None:
     assert set(curves["run_id"]) == {g.run_id for one in found.groups for g in one.runs} >= {r["run_id"] for r in made}
 
 
+def test_one_value_written_in_two_ways_is_one_value(tmp_path: Path) -> None:
+    seeds(tmp_path / "a", [0.1, 0.2], {"optimizer.betas": [0, 0.5], "optimizer.lr": 1})
+    changes = {"optimizer.betas": (0.0, 0.5), "optimizer.lr": 1.0, "optimizer.weight": None, "seed": 5}
+    make_run(tmp_path / "b", changes)
+    assert [(g.label, g.n) for g in compare([tmp_path]).groups] == [("adam", 3)]
+
+
+def test_optimizers_with_the_same_settings_are_still_two(tmp_path: Path) -> None:
+    for name in ("adam", "adamw"):
+        make_run(tmp_path / name, optimizer=name)
+    make_run(tmp_path / "cosine", scheduler="cosine")
+    assert {g.label for g in compare([tmp_path]).groups} == {"adam, constant", "adamw, constant", "adam, cosine"}
+
+
 def test_a_setting_that_a_table_does_not_state_is_not_assumed(tmp_path: Path) -> None:
     make_table(tmp_path / "sweep", [{"optimizer.lr": 0.01, "seed": 0}])
     make_run(tmp_path / "run", {"model.dim": 5, "seed": 1})

@@ -172,8 +172,10 @@ def test_degenerate_points_are_decided_without_the_second_order_test(name: str) 
 
 def test_three_flat_directions_hide_a_narrow_way_down() -> None:
     def function(x: Tensor) -> Tensor:
-        a, b, c, d = x.unbind(dim=-1)
-        return (a * a - b * b) ** 2 + (c - a) ** 4 + (b - c) ** 4 - 0.02 * (a**4 + b**4 + c**4) + d**2
+        # Lower than f(0) only within 0.01 rad of the axis (1, 2, 3).
+        flat, along = x[..., :3], (x[..., 0] + 2 * x[..., 1] + 3 * x[..., 2]) / math.sqrt(14)
+        square = (flat**2).sum(dim=-1)
+        return 1e4 * (square - along**2) * square - along**4 + x[..., 3] ** 2
 
     point = only(find_critical(function, ((-1.0, 1.0),) * 4))
     assert (point.type, point.verdict) == ("degenerate", "saddle")
@@ -251,6 +253,22 @@ def test_points_on_corner_and_edge_of_the_box_count(low: float) -> None:
     assert point.on_boundary
     assert found.winding_number is None
     assert "edge of the box" in " ".join(describe(found))
+
+
+def test_a_fold_on_the_edge_is_not_taken_for_a_minimum() -> None:
+    point = only(find_critical(lambda x: x[..., 0] ** 3, ((0.0, 1.0),)))
+    assert (point.type, point.verdict, point.index, point.on_boundary) == ("degenerate", "saddle", 0, True)
+
+
+def test_a_spent_budget_is_said_and_progress_runs_from_0_to_1() -> None:
+    shares: list[float] = []
+    found = find_critical(
+        objective("sphere"), SQUARE, budget_seconds=0.0, progress=lambda share, phrase: shares.append(share)
+    )
+    assert only(found).type == "minimum"
+    assert "budget of 0 s" in " ".join(found.notes)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    assert shares == sorted(shares)
 
 
 def test_close_pairs_are_told_apart_or_left_undecided() -> None:

@@ -29,8 +29,10 @@ def canonical(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, sort_keys=True)
+    if isinstance(value, Mapping):
+        return json.dumps({str(k): canonical(v) for k, v in value.items()}, sort_keys=True)
+    if isinstance(value, list | tuple):
+        return json.dumps([canonical(v) for v in value])
     return value
 
 

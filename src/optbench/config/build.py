@@ -61,8 +61,8 @@ def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
 def _refused(cause: BaseException, what: str) -> OptbenchError:
     if isinstance(cause, OptbenchError):
         return cause
-    text = str(cause).strip().splitlines()
-    return ConfigError(f"{what}: {text[0] if text else type(cause).__name__}")
+    text = " ".join(str(cause).split())
+    return ConfigError(f"{what}: {text[:240] or type(cause).__name__}")
 
 
 def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Any:

@@ -20,12 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from optbench.critical.calculus import EPS, Array, Field
-from optbench.critical.newton import sign_trust, spectrum
+from optbench.critical.newton import SURE, sign_trust, spectrum
 from optbench.critical.points import Verdict
 from optbench.critical.splitting import Sphere, directions, reduced_spheres
 from optbench.critical.winding import winding_round
-
-SURE = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _witness(seen: list[Sphere], negative: int, unit: float) -> str:
     if not down:
         return "negative curvature in one direction, and f grows along the flat directions"
     best = down[len(down) // 2]
-    text = f"not a minimum: f drops by {-best.lowest * unit:.2g} {best.radius:.1g} box widths away"
+    text = f"not a minimum: f drops by {-best.lowest * unit:.2g} at a distance of {best.radius:.1g} box widths"
     power = _power(down, lowest=True)
     if power is not None and not negative:
         text += f" (like distance^{power})"

@@ -16,9 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from optbench.critical.calculus import Array, Field, Jet
-from optbench.critical.newton import distance_bound, refine, sign_trust, spectrum
+from optbench.critical.newton import SURE, distance_bound, refine, sign_trust, spectrum
 
-SURE, LOST = 1 / 16, 1 / 4
 COPY = 1e-9  # box widths: copies of one point differ by rounding
 SCATTER = 1e-4  # box widths: how far apart Newton may stall round one degenerate point
 THIN = 0.02  # box widths between the points that stand for a continuum

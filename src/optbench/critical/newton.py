@@ -17,6 +17,7 @@ from optbench.critical.calculus import EPS, Array, Field, Jet
 
 LONGEST_STEP = 0.1  # box widths
 STRAY = 0.25  # box widths outside the box after which a seed is given up
+SURE, LOST = 1 / 16, 1 / 4  # Kantorovich ratios: the eigenvalue's sign is sure; it may be zero
 CONVERGED = 1e-9  # box widths: the last Newton step of an accepted point
 GUIDED = 15  # iterations during which a descent or ascent seed stays one
 PLAIN, DOWN, UP = 0, 1, -1

@@ -9,8 +9,8 @@ from scipy.spatial import cKDTree
 
 from optbench.critical.calculus import EPS, Array, Field
 from optbench.critical.degenerate import Judgement, judge, judge_kink, signed, smoothness
-from optbench.critical.groups import LOST, SURE, Groups
-from optbench.critical.newton import sign_trust, spectrum
+from optbench.critical.groups import Groups
+from optbench.critical.newton import LOST, SURE, sign_trust, spectrum
 from optbench.critical.points import Cluster, CriticalPoint, Kind, Sure
 from optbench.critical.splitting import directions
 from optbench.critical.winding import winding_round

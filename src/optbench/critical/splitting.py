@@ -52,8 +52,8 @@ def reduced_spheres(
         points = _lift(field, x, null, fixed, radius, fan)
         if null.shape[1] > 2:
             points = np.concatenate([points, _descend(field, x, null, fixed, radius, fan, points)])
-        points = points[field.outside(points) <= 1e-12]
-        value = field.value(points)
+        # Also outside the box: whether a point on its edge is a minimum is a question about f, not about the box.
+        value = field.value(points[np.isfinite(points).all(axis=1)])
         value = value[np.isfinite(value)]
         if len(value):
             change = value - start

@@ -17,8 +17,7 @@ import numpy as np
 
 from optbench.critical.calculus import Array, Field, Jet
 from optbench.critical.degenerate import judge, judge_kink, smoothness
-from optbench.critical.groups import SURE
-from optbench.critical.newton import PLAIN, accepted, refine, sign_trust, spectrum
+from optbench.critical.newton import PLAIN, SURE, accepted, refine, sign_trust, spectrum
 from optbench.critical.points import Kind, Verdict, number
 from optbench.critical.report import type_of
 from optbench.critical.splitting import directions, reduced_spheres

@@ -37,7 +37,7 @@ def winding_of_box(field: Field, samples: int = 1024) -> Winding:
     if field.dim == 1:
         return degree(field, field.low, field.high)
     if field.dim != 2:
-        return Winding(None, "the winding number is defined in one and two dimensions only")
+        return Winding(None, "it is defined in one and two dimensions only")
 
     def edge(t: Array) -> Array:
         side, along = np.minimum((4 * t).astype(int), 3), 4 * t - np.minimum((4 * t).astype(int), 3)
@@ -92,7 +92,7 @@ def _wind(field: Field, curve: Callable[[Array], Array], samples: int) -> Windin
         stuck = wide & (np.diff(t) < SHORTEST_PIECE)
         if stuck.any() or len(t) > MOST_SAMPLES:
             at = curve(t[:-1][stuck if stuck.any() else wide])[0]
-            return Winding(None, f"the gradient vanishes or jumps on the curve near {_place(at)}")
+            return Winding(None, f"the gradient vanishes or jumps on the edge near {_place(at)}")
         middle = 0.5 * (t[:-1] + t[1:])[wide]
         order = np.argsort(np.concatenate([t, middle]), kind="stable")
         t = np.concatenate([t, middle])[order]
@@ -103,10 +103,10 @@ def _trouble(x: Array, grad: Array) -> str:
     """Why the gradient has no direction somewhere on the curve; empty if it has one everywhere."""
     bad = ~np.isfinite(grad).all(axis=1)
     if bad.any():
-        return f"the gradient is not finite on the curve at {_place(x[bad][0])}"
+        return f"the gradient is not finite on the edge at {_place(x[bad][0])}"
     zero = (grad == 0).all(axis=1)
     if zero.any():
-        return f"the gradient vanishes on the curve at {_place(x[zero][0])}"
+        return f"the gradient vanishes on the edge at {_place(x[zero][0])}"
     return ""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.config import GROUPS, Composed, Composer
-from optbench.errors import ConfigError, RecordError, UserError
+from optbench.errors import ConfigError, DataError, RecordError, UserError
 from optbench.folders import fingerprint
 from optbench.records import Run, flatten, read_run, run_id
 
@@ -29,7 +29,6 @@ class Planned:
         sweep: name of the sweep it belongs to, or None.
         swept: the overrides that set it apart within its sweep, by override name.
         data_fingerprint: of the data folder, where the data is one.
-        trusted: folders given with --config-dir.
     """
 
     config: Mapping[str, Any]
@@ -125,7 +124,12 @@ def _planned(
 ) -> Planned:
     config = composed.config
     root = config["data"].get("root")
-    print_of_data = fingerprint(Path(root)) if root else None
+    try:
+        print_of_data = fingerprint(Path(root)) if root else None
+    except DataError as error:
+        name = config["choices"]["data"]
+        hint = f"data={name} reads data.root={root}; data=synthetic_food makes its own pictures in the same layout"
+        raise DataError(error.message, error.hint or hint) from error
     identity = run_id(config, print_of_data)
     names = [str(config["choices"][g]) for g in ("model", "optimizer", "scheduler")]
     folder = parent / ("-".join([*(re.sub(r"\W+", "_", n) for n in names), f"s{config['seed']}", identity]))

@@ -72,6 +72,8 @@ class SurfaceProblem(AbstractProblem):
         self.field = surface_objective(surface, loss)
         self._seed, self._noise = seed, trainer.grad_noise
         self._module = _Point(starting_point(surface, trainer, seed), device)
+        with torch.no_grad():
+            self.field(self._module.x)  # a loss that does not take the surface's outputs says so now
 
     @property
     def module(self) -> nn.Module:
