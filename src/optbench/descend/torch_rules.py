@@ -150,7 +150,7 @@ def _adagrad(given: _Given) -> Rule:
         x, g = _decayed(x, g, h, decay, False)
         total = s["sum"]
         if begun:
-            total = total + torch.where(torch.as_tensor(t) == 0, 1.0, 0.0) * h["initial_accumulator_value"]
+            total = total + torch.where(t == 0, 1.0, 0.0) * h["initial_accumulator_value"]
         total = total + g * g
         lr = h["lr"] * h["slowed"] if slows else h["lr"]
         return x - lr * g / (total.sqrt() + h["eps"]), {"sum": total}
@@ -253,7 +253,7 @@ def _radam(given: _Given) -> Rule:
         x, g = _decayed(x, g, h, decay, decoupled)
         m, v = _first(g, s, h), _second(g, s, h)
         adapted = h["rectified"] / (v.sqrt() + h["eps"])
-        scale = torch.where(torch.as_tensor(h["trusted"]) > 0.5, adapted, 1.0)
+        scale = torch.where(h["trusted"] > 0.5, adapted, 1.0)
         return x - h["lr"] * h["scale"] * m * scale, {"m": m, "v": v}
 
     return Rule(("m", "v"), update, _moments(given), coefficients, ("beta1", "beta2"))
@@ -266,8 +266,8 @@ def _rprop(given: _Given) -> Rule:
     def update(x: Tensor, g: Tensor, s: Memory, h: Values, t: Number) -> Stepped:
         agreement = g * s["g"]
         factor = torch.where(agreement > 0, h["grow"], torch.where(agreement < 0, h["shrink"], 1.0))
-        size = torch.where(torch.as_tensor(t) == 0, h["lr"], s["size"]) * factor
-        size = torch.minimum(torch.maximum(size, torch.as_tensor(h["least"])), torch.as_tensor(h["most"]))
+        size = torch.where(t == 0, h["lr"], s["size"]) * factor
+        size = torch.minimum(torch.maximum(size, h["least"]), h["most"])
         g = torch.where(agreement < 0, 0.0, g)
         return x - g.sign() * size, {"g": g, "size": size}
 

@@ -18,7 +18,7 @@ from optbench.errors import IncompatibleError, OptbenchError, OutputError
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
 from optbench.experiment.recorder import Display, Recorder, Stop, columns_for
-from optbench.records import RUN_COLUMNS, Run, Status, locked, write_bytes, write_json, write_yaml, writing
+from optbench.records import NUMERICS, RUN_COLUMNS, Run, Status, locked, write_bytes, write_json, write_yaml, writing
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def write_record(planned: Planned, summary: Summary, facts: Mapping[str, Any]) -
         "seed": planned.config["seed"],
         "engine": _ENGINE,
         "data_fingerprint": planned.data_fingerprint,
+        "numerics": NUMERICS,
         **asdict(summary),
     }
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known

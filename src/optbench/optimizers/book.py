@@ -127,6 +127,17 @@ class Book(Optimizer):
         ValueError: a name or a number outside these.
     """
 
+    memories = ("m", "sigma")
+
+    @staticmethod
+    def pure(
+        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same update as a function of many runs at once; see optbench.descend.rules."""
+        m, next_m = M_RULES[hyper["m"]].advance(gradient, memory["m"], hyper, t)
+        sigma, next_sigma = SIGMA_RULES[hyper["sigma"]].advance(gradient, memory["sigma"], hyper, t)
+        return x - hyper["lr"] * direction(m, sigma), {"m": next_m, "sigma": next_sigma}
+
     def __init__(
         self,
         params: ParamsT,

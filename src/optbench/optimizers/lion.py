@@ -9,8 +9,8 @@ Source: Chen et al., *Symbolic Discovery of Optimization Algorithms* (2023), arX
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import overload
+from collections.abc import Callable, Mapping
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -47,6 +47,16 @@ class Lion(Optimizer):
     Raises:
         ValueError: a number outside these ranges.
     """
+
+    memories = ("m",)
+
+    @staticmethod
+    def pure(
+        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same update as a function of many runs at once; see optbench.descend.rules."""
+        sign, m = lion_update(gradient, memory["m"], *hyper["betas"])
+        return x * (1.0 - hyper["lr"] * hyper["weight_decay"]) - hyper["lr"] * sign, {"m": m}
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class Muon(Optimizer):
         ValueError: a hyperparameter that torch.optim.Muon or torch.optim.AdamW refuses.
     """
 
+    on_vectors = "torch.optim.AdamW"  # what is left of it on a surface; see optbench.descend.rules
+
     def __init__(
         self,
         params: ParamsT,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from optbench.errors import RecordError
-from optbench.records.vocabulary import Status, flatten, run_id
+from optbench.records.vocabulary import NUMERICS, Status, flatten, run_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,7 +195,8 @@ def _check_summary(summary: Mapping[str, Any], where: Path) -> None:
 
 def verify_identity(run: Run) -> None:
     """Checks that a run folder's config.yaml is the one its run_id was made from. Raises RecordError if not."""
-    found = run_id(run.config, run.summary.get("data_fingerprint"))
+    numerics = run.summary.get("numerics", NUMERICS)
+    found = run_id(run.config, run.summary.get("data_fingerprint"), numerics)
     if found != run.run_id:
         raise RecordError(f"{run.path}: config.yaml was changed after the run (it hashes to {found}, not {run.run_id})",
                           "restore it, or run the configuration again")  # fmt: skip

@@ -54,14 +54,15 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None) -> str:
+def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None, numerics: int = NUMERICS) -> str:
     """Identity of a run: 12 hexadecimal digits of the SHA-256 of everything that affects its numbers.
 
     Args:
         config: the resolved configuration; keys in NOT_IDENTITY are left out, and so are the
             names of the choices: what they stand for is in the configuration itself.
         data_fingerprint: of the data folder, where the data is one.
+        numerics: the NUMERICS that the run was made under.
     """
     matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY and not k.startswith("choices.")}
-    text = json.dumps([NUMERICS, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
+    text = json.dumps([numerics, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -103,7 +103,7 @@ def square(a: Array) -> Array:
 
 def reciprocal(a: Array) -> Array:
     """1 / a; unbounded where a holds 0."""
-    return unbounded(round_up(-1.0 / a), (a[0] >= 0) & (a[1] >= 0))
+    return unbounded(round_up(-1.0 / a[::-1]), (a[0] >= 0) & (a[1] >= 0))
 
 
 def power(a: Array, n: int) -> Array:

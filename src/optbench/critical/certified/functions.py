@@ -230,14 +230,14 @@ def _negative_power_rule(n: int) -> Rule:
 def real_power_rule(p: float) -> Rule:
     """x^p = e^(p log x) for x > 0; at x = 0 its value is 0 (p > 0) and its derivatives are unbounded."""
 
-    def at(a: Array, q: float) -> Array:
-        return exp_ends(scale(_log(a, 0)[0], q))
+    # p - 1 and p (p - 1) are rounded: they enter as intervals.
+    exponents = [ends.constant(p), *(shift(ends.constant(p), -k) for k in (1.0, 2.0))]
+    factors = [ends.constant(1.0), exponents[0], multiply(exponents[0], exponents[1])]
 
     def rule(a: Array, order: int) -> list[Array]:
-        factors = (1.0, p, p * (p - 1.0))
-        found = [ends.multiply(ends.constant(factors[k]), at(a, p - k)) for k in range(order + 1)]
-        # The factor p (p - 1) is rounded: one more step than the product takes.
-        return [found[0], *_on_positive(a, [ends.round_up(d, 2) for d in found[1:]])]
+        log = _log(a, 0)[0]
+        found = [multiply(factors[k], exp_ends(multiply(exponents[k], log))) for k in range(order + 1)]
+        return [found[0], *_on_positive(a, found[1:])]
 
     return rule
 

@@ -1,0 +1,115 @@
+"""An objective on a box, seen through interval jets: boxes in, enclosures of f, gradient and Hessian out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from optbench.critical.certified import ends
+from optbench.critical.certified.ends import Array
+from optbench.critical.certified.jet import Jet, coordinates_of_boxes, pairs
+from optbench.critical.certified.traced import MissingRule
+from optbench.errors import UserError
+from optbench.problem import Box, Objective
+
+CHUNK = 4096  # boxes evaluated together: their intermediate arrays stay in the cache
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """Ranges over n boxes, natural ends: [0] lower, [1] upper; infinite where nothing is known.
+
+    Attributes:
+        value: (2, n).
+        grad: (2, n, d); empty where it was not asked for.
+        hess: (2, n, d, d), symmetric; empty where it was not asked for.
+    """
+
+    value: Array
+    grad: Array
+    hess: Array
+
+    def rows(self, chosen: Array) -> Enclosure:
+        """The enclosures of some of the boxes."""
+        return Enclosure(self.value[:, chosen], self.grad[:, chosen], self.hess[:, chosen])
+
+
+class Field:
+    """An objective with a box.
+
+    Args:
+        objective: torch callable (..., d) -> (...).
+        box: (low, high) of each axis.
+
+    Raises:
+        MissingRule: the objective uses an operation without an interval rule.
+        UserError: it does not return one value a point.
+    """
+
+    def __init__(self, objective: Objective, box: Box) -> None:
+        self.objective = objective
+        self.low = np.array([float(low) for low, _ in box])
+        self.high = np.array([float(high) for _, high in box])
+        self.width = self.high - self.low
+        self.dim = len(box)
+        self.enclose(self.low[None], self.high[None], 0)
+
+    def enclose(self, low: Array, high: Array, order: int) -> Enclosure:
+        """Ranges of f and its derivatives up to `order` over the boxes low, high: (n, d)."""
+        found = [self._enclose(low[k : k + CHUNK], high[k : k + CHUNK], order) for k in range(0, max(len(low), 1), CHUNK)]
+        if len(found) == 1:
+            return found[0]
+        value, grad, hess = (
+            np.concatenate([getattr(f, name) for f in found], axis=1) for name in ("value", "grad", "hess")
+        )
+        return Enclosure(value, grad, hess)
+
+    def at(self, x: Array, order: int) -> Enclosure:
+        """Enclosures at the points x (n, d): wide by rounding only."""
+        return self.enclose(x, x, order)
+
+    def _enclose(self, low: Array, high: Array, order: int) -> Enclosure:
+        n, d = low.shape
+        with np.errstate(all="ignore"):
+            jet = self._run(low, high, order)
+            empty = np.empty((2, n, 0))
+            grad = _full(jet, jet.grad, n, d) if order else empty
+            hess = _symmetric(jet, n, d) if order > 1 else empty[..., None]
+            return Enclosure(_natural(np.broadcast_to(jet.value, (2, n))), grad, hess)
+
+    def _run(self, low: Array, high: Array, order: int) -> Jet:
+        try:
+            found = self.objective(coordinates_of_boxes(low, high, order))  # type: ignore[arg-type]
+        except (TypeError, ValueError, AttributeError) as error:
+            raise MissingRule(f"the surface ({str(error).splitlines()[0]})") from error
+        if isinstance(found, int | float):
+            return Jet(ends.constant(float(found)), (), np.zeros((2, 0, 1)), None, order)
+        if not isinstance(found, Jet):
+            raise UserError(f"the surface returns a {type(found).__name__} on intervals, not one value a point")
+        return found
+
+
+def _natural(values: Array) -> Array:
+    """Natural ends, contiguous."""
+    out = np.array(values)
+    np.negative(out[0], out=out[0])
+    return out
+
+
+def _full(jet: Jet, grad: Array, n: int, d: int) -> Array:
+    out = np.zeros((2, n, d))
+    for k, i in enumerate(jet.coordinates):
+        out[0, :, i], out[1, :, i] = -grad[0, k], grad[1, k]
+    return out
+
+
+def _symmetric(jet: Jet, n: int, d: int) -> Array:
+    out = np.zeros((2, n, d, d))
+    if jet.hess is not None:
+        rows, columns = pairs(len(jet.coordinates))
+        for k in range(len(rows)):
+            i, j = jet.coordinates[rows[k]], jet.coordinates[columns[k]]
+            for p, q in {(i, j), (j, i)}:
+                out[0, :, p, q], out[1, :, p, q] = -jet.hess[0, k], jet.hess[1, k]
+    return out

@@ -1,0 +1,167 @@
+"""Intervals that carry their gradient and Hessian: second-order Taylor arithmetic over batches of boxes.
+
+A jet knows on which coordinates it depends and carries derivatives by those alone: a term of Rosenbrock's chain has
+three second derivatives in any dimension. The Hessian is kept as its upper triangle, row by row. A Hessian of `None` is
+exactly 0 (a linear expression). Derivatives that do not depend on the box keep a batch axis of length 1.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.critical.certified import ends
+from optbench.critical.certified.ends import Array
+from optbench.critical.certified.functions import RULES, Rule, power_rule, real_power_rule
+from optbench.critical.certified.traced import Columns, Scalar
+
+Index = npt.NDArray[np.intp]
+
+
+@cache
+def pairs(k: int) -> tuple[Index, Index]:
+    """Rows and columns of the upper triangle of a k x k matrix, row by row."""
+    rows, columns = np.triu_indices(k)
+    return rows, columns
+
+
+@cache
+def _places(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[Index, Index]:
+    """Where the coordinates `small` and their pairs stand among those of `large`, which contains them."""
+    at = np.array([large.index(v) for v in small], dtype=np.intp)
+    rows, columns = pairs(len(small))
+    table = np.zeros((len(large), len(large)), dtype=np.intp)
+    table[pairs(len(large))] = np.arange(len(pairs(len(large))[0]))
+    return at, table[at[rows], at[columns]]
+
+
+class Jet(Scalar):
+    """A batch of interval jets.
+
+    Attributes:
+        value: (2, n) ends of the value.
+        grad: (2, k, n or 1) ends of the derivatives by the k coordinates in `coordinates`; empty for order 0.
+        hess: (2, k (k + 1) / 2, n or 1) ends of the second derivatives; None where all are 0, and for order < 2.
+        coordinates: rising numbers of the coordinates on which it depends.
+        order: highest derivative carried, 0 to 2.
+    """
+
+    __slots__ = ("coordinates", "grad", "hess", "order", "value")
+
+    def __init__(
+        self, value: Array, coordinates: tuple[int, ...], grad: Array, hess: Array | None = None, order: int = 2
+    ) -> None:
+        self.value, self.coordinates, self.grad, self.hess, self.order = value, coordinates, grad, hess, order
+
+    def plus(self, other: Self) -> Self:
+        value = ends.add(self.value, other.value)
+        if not self.order:
+            return self._new(value, self.grad, None)
+        a, b, union = _joined(self, other)
+        hess = b.hess if a.hess is None else a.hess if b.hess is None else ends.add(a.hess, b.hess)
+        return self._new(value, ends.add(a.grad, b.grad), hess, union)
+
+    def times(self, other: Self) -> Self:
+        value = ends.multiply(self.value, other.value)
+        if not self.order:
+            return self._new(value, self.grad, None)
+        a, b, union = _joined(self, other)
+        u, v = self.value[:, None], other.value[:, None]
+        grad = ends.add(ends.multiply(u, b.grad), ends.multiply(v, a.grad))
+        if self.order < 2:
+            return self._new(value, grad, None, union)
+        i, j = pairs(len(union))
+        hess = ends.add(ends.multiply(a.grad[:, i], b.grad[:, j]), ends.multiply(a.grad[:, j], b.grad[:, i]))
+        for factor, part in ((u, b.hess), (v, a.hess)):
+            if part is not None:
+                hess = ends.add(hess, ends.multiply(factor, part))
+        return self._new(value, grad, hess, union)
+
+    def shift(self, c: float) -> Self:
+        return self._new(ends.shift(self.value, c), self.grad, self.hess)
+
+    def scale(self, c: float) -> Self:
+        hess = None if self.hess is None else ends.scale(self.hess, c)
+        return self._new(ends.scale(self.value, c), ends.scale(self.grad, c), hess)
+
+    def over(self, c: float) -> Self:
+        hess = None if self.hess is None else ends.divide(self.hess, c)
+        return self._new(ends.divide(self.value, c), ends.divide(self.grad, c), hess)
+
+    def apply(self, name: str) -> Self:
+        return self._through(RULES[name])
+
+    def power(self, n: int) -> Self:
+        return self._through(power_rule(n))
+
+    def real_power(self, p: float) -> Self:
+        return self._through(real_power_rule(p))
+
+    def _through(self, rule: Rule) -> Self:
+        """Chain rule."""
+        value, *slopes = rule(self.value, self.order)
+        if not slopes:
+            return self._new(value, self.grad, None)
+        first = slopes[0][:, None]
+        grad = ends.multiply(first, self.grad)
+        if self.order < 2:
+            return self._new(value, grad, None)
+        hess = ends.multiply(slopes[1][:, None], _outer_square(self.grad, len(self.coordinates)))
+        if self.hess is not None:
+            hess = ends.add(hess, ends.multiply(first, self.hess))
+        return self._new(value, grad, hess)
+
+    def _new(self, value: Array, grad: Array, hess: Array | None, coordinates: tuple[int, ...] | None = None) -> Self:
+        return type(self)(value, self.coordinates if coordinates is None else coordinates, grad, hess, self.order)
+
+
+def coordinates_of_boxes(low: Array, high: Array, order: int) -> Columns:
+    """The point x itself over boxes: the jets of its coordinates.
+
+    Args:
+        low: lower ends, (n, dim).
+        high: upper ends, (n, dim).
+        order: highest derivative to carry.
+    """
+    boxes = np.stack([-low.T, high.T])
+    one, none = np.array([[[-1.0]], [[1.0]]]), np.zeros((2, 0, 1))
+    return Columns([Jet(boxes[:, i], (i,), one if order else none, None, order) for i in range(low.shape[1])])
+
+
+def _outer_square(grad: Array, k: int) -> Array:
+    """Upper triangle of g g^T, with squares on the diagonal."""
+    if k == 1:
+        return ends.square(grad)
+    i, j = pairs(k)
+    outer = ends.multiply(grad[:, i], grad[:, j])
+    outer[:, i == j] = ends.square(grad)
+    return outer
+
+
+class _Lifted:
+    """A jet's derivatives by a larger set of coordinates."""
+
+    __slots__ = ("grad", "hess")
+
+    def __init__(self, jet: Jet, union: tuple[int, ...]) -> None:
+        self.grad, self.hess = jet.grad, jet.hess
+        if jet.coordinates != union:
+            at, pair_at = _places(jet.coordinates, union)
+            self.grad = _spread(jet.grad, at, len(union))
+            self.hess = None if jet.hess is None else _spread(jet.hess, pair_at, len(pairs(len(union))[0]))
+
+
+def _joined(a: Jet, b: Jet) -> tuple[_Lifted, _Lifted, tuple[int, ...]]:
+    union = a.coordinates
+    if b.coordinates != union:
+        union = tuple(sorted({*a.coordinates, *b.coordinates}))
+    return _Lifted(a, union), _Lifted(b, union), union
+
+
+def _spread(values: Array, at: Index, size: int) -> Array:
+    out = np.zeros((2, size, values.shape[2]))
+    out[:, at] = values
+    return out

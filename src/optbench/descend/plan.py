@@ -1,0 +1,158 @@
+"""A batch made ready: a rule, numbers a row, and tables over the steps. Both engines execute this and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optbench.descend.batch import Batch, Floats, Ints
+from optbench.descend.rules import Rule, UnsupportedError, rule_for
+from optbench.descend.schedules import factors, floor_key
+
+TABLE_LIMIT = 1 << 26
+"""Most numbers in one table (512 MB); what needs more is cut into pieces of rows by the engine."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Coefficients over the steps, one line for each distinct setting.
+
+    Attributes:
+        names: n coefficients.
+        values: (n, settings, steps + 1) float64; the last step makes no update and repeats the one before.
+        index: (rows,) the setting of each row; None when all have the same.
+    """
+
+    names: tuple[str, ...]
+    values: Floats
+    index: Ints | None
+
+    def of(self, rows: NDArray[Any] | slice) -> Table:
+        """The same table for some of the rows."""
+        return self if self.index is None else Table(self.names, self.values, self.index[rows])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch computes.
+
+    Attributes:
+        rule: the optimizer.
+        hyper: the rule's numbers as the engine passes them, flat: name to a float or (rows,) float64.
+        floor: lowest learning rate of the schedule, a float or (rows,); None when it is 0 for all.
+        tables: the optimizer's coefficients, then the schedule's factor (named "factor").
+    """
+
+    rule: Rule
+    hyper: Mapping[str, float | Floats]
+    floor: float | Floats | None
+    tables: tuple[Table, Table]
+
+    def structured(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """The mapping that the rule's update takes, from values for the flat names (and coefficients)."""
+        out = dict(flat)
+        for name, value in self.rule.hyper.items():
+            if isinstance(value, tuple):
+                out[name] = tuple(out.pop(f"{name}.{i}") for i in range(len(value)))
+            elif name not in out:
+                out[name] = value
+        return out
+
+
+def make_plan(batch: Batch) -> Plan:
+    """Raises UnsupportedError when the optimizer or the schedule has no form for rows."""
+    rule = rule_for(batch.optimizer)
+    hyper = _flat(rule)
+    if "lr" not in hyper:
+        raise UnsupportedError("the optimizer has no learning rate")
+    factor, floor = _schedule(batch)
+    return Plan(rule, hyper, floor, (_coefficients(rule, hyper, batch), factor))
+
+
+def _flat(rule: Rule) -> dict[str, float | Floats]:
+    flat: dict[str, float | Floats] = {}
+    for name, value in rule.hyper.items():
+        parts = {f"{name}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {name: value}
+        for key, part in parts.items():
+            if isinstance(part, np.ndarray):
+                flat[key] = part if np.any(part != part[0]) else float(part[0])
+            elif isinstance(part, int | float) and not isinstance(part, bool):
+                flat[key] = float(part)
+    return flat
+
+
+def _coefficients(rule: Rule, hyper: Mapping[str, float | Floats], batch: Batch) -> Table:
+    varied = [name for name in rule.inputs if isinstance(hyper[name], np.ndarray)]
+    values: dict[str, Any] = {name: hyper[name] for name in rule.inputs}
+    index = None
+    if varied:
+        columns = np.stack([np.asarray(hyper[name]) for name in varied], axis=1)
+        distinct, index = np.unique(columns, axis=0, return_inverse=True)
+        values |= {name: distinct[:, i : i + 1] for i, name in enumerate(varied)}
+        _check_size(len(distinct) * len(rule.inputs), batch.steps)
+    found = rule.coefficients(np.arange(batch.steps, dtype=np.float64), values)
+    settings = 1 if index is None else int(index.max()) + 1
+    shape = (settings, batch.steps)
+    lines = [np.broadcast_to(value, shape) for value in found.values()]
+    stacked = np.stack(lines) if lines else np.zeros((0, *shape))
+    return Table(tuple(found), _longer(stacked), None if index is None else index.reshape(-1).astype(np.int64))
+
+
+def _check_size(settings: int, steps: int) -> None:
+    if settings * (steps + 1) > TABLE_LIMIT:
+        raise UnsupportedError(f"{settings} settings over {steps} steps make too large a table; run fewer rows at once")
+
+
+def _longer(values: Floats) -> Floats:
+    return np.ascontiguousarray(np.concatenate([values, values[..., -1:]], axis=-1))
+
+
+def _schedule(batch: Batch) -> tuple[Table, float | Floats | None]:
+    target = str(batch.scheduler["_target_"])
+    keywords = {k: v for k, v in batch.scheduler.items() if not k.startswith("_")}
+    keywords = {k: batch.steps if v is None else v for k, v in keywords.items()}
+    key = floor_key(target)
+    floor = keywords.pop(key, 0.0) if key else 0.0
+    per_row = [k for k, v in keywords.items() if isinstance(v, np.ndarray)]
+    settings: dict[str, dict[str, Any]] = {}
+    index = np.zeros(batch.rows, dtype=np.int64)
+    order: dict[str, int] = {}
+    lines = [keywords[k].tolist() for k in per_row]
+    for row, values in enumerate(zip(*lines, strict=True) if per_row else ()):
+        name = repr(values)
+        index[row] = order.setdefault(name, len(order))
+        settings.setdefault(name, keywords | dict(zip(per_row, values, strict=True)))
+    _check_size(max(len(settings), 1), batch.steps)
+    table = np.stack([factors(target, k, batch.steps) for k in settings.values() or [keywords]])
+    values = _longer(table[None])
+    lowest = floor if np.any(np.asarray(floor) != 0.0) else None
+    return Table(("factor",), values, index if len(settings) > 1 else None), lowest
+
+
+def learning_rates(plan: Plan, rows: NDArray[Any], steps: NDArray[Any]) -> Floats:
+    """Learning rate of update `steps[j]` of each row: (len(rows), len(steps)), or (rows,) for one step a row.
+
+    Args:
+        plan: the plan.
+        rows: (n,) rows.
+        steps: (m,) steps for all rows, or (n, 1) one step for each row.
+    """
+    table = plan.tables[1]
+    setting = np.zeros(len(rows), dtype=np.int64) if table.index is None else table.index[rows]
+    factor = table.values[0][setting[:, None], steps]
+    lr = np.broadcast_to(np.asarray(plan.hyper["lr"]).reshape(-1), (_length(plan),) if _length(plan) > 1 else (1,))
+    base = lr[rows][:, None] if len(lr) > 1 else lr[:1][:, None]
+    if plan.floor is None:
+        return np.asarray(base * factor)
+    floor = np.asarray(plan.floor, dtype=np.float64).reshape(-1)
+    low = floor[rows][:, None] if len(floor) > 1 else floor[:1][:, None]
+    return np.asarray(low + (base - low) * factor)
+
+
+def _length(plan: Plan) -> int:
+    lr = plan.hyper["lr"]
+    return len(lr) if isinstance(lr, np.ndarray) else 1
