@@ -6,6 +6,7 @@ import importlib
 import os
 import platform
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,21 +38,7 @@ class Fact:
 
 def examine(outputs: Path = Path("outputs")) -> list[Fact]:
     """Everything that a run needs, looked at by using it."""
-    names = (
-        "optbench",
-        "torch",
-        "torchvision",
-        "hydra-core",
-        "omegaconf",
-        "numpy",
-        "pandas",
-        "pyarrow",
-        "typer",
-        "rich",
-    )
-    versions = [
-        Fact(name, found or "not installed", bool(found)) for name in names for found in [package_version(name)]
-    ]
+    versions = [Fact(name, found or "not installed", bool(found)) for name, found in _versions()]
     return [
         Fact("python", f"{platform.python_version()} on {platform.platform()}"),
         *versions,
@@ -60,6 +47,10 @@ def examine(outputs: Path = Path("outputs")) -> list[Fact]:
         _conf(),
         _writable(outputs),
     ]
+
+
+def _versions() -> Iterator[tuple[str, str | None]]:
+    return ((name, package_version(name)) for name in PACKAGES)
 
 
 def _torch() -> Fact:

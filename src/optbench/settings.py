@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from optbench.errors import ConfigError
-from optbench.records import flatten
 
 
 @dataclass(kw_only=True)
@@ -24,7 +23,8 @@ class Trainer:
         steps: updates to make; None on a network: as many as `epochs` are.
         seconds: budget of training time in seconds, evaluation not counted; None: no limit. Status `timed_out`.
         target: loss at which the run stops as `target_reached`; None: none.
-        grad_tol: gradient norm at which the run stops as `converged`; 0: only an exactly zero gradient stops it.
+        grad_tol: gradient norm at which the run stops as `converged`; 0: only an exactly zero gradient stops it. Applies
+            where the gradient is that of the whole objective: full batch, no gradient noise.
         plateau_steps: stop as `converged` when the best loss fell by less than `plateau_delta` (relative) over so many
             steps; None: never.
         plateau_delta: see plateau_steps.
@@ -57,6 +57,7 @@ class SurfaceTrainer(Trainer):
             noise of mini-batches.
     """
 
+    steps: int = 1000
     start: Any = "usual"
     start_anywhere: bool = False
     grad_noise: float = 0.0
@@ -98,6 +99,7 @@ _not_negative: Check = (lambda v: _number(v) and v >= 0, "a number that is not n
 _fraction: Check = (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 _share: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
 _count: Check = (lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
+_dimension: Check = (lambda v: _whole(v) and 1 <= v <= 1_000_000, "a whole number from 1 to 1000000")
 _counts: Check = (
     lambda v: isinstance(v, list) and all(_count[0](w) for w in v),
     "a list of whole numbers of at least 1",
@@ -107,7 +109,8 @@ _finite: Check = (_number, "a finite number")
 
 RANGES: Mapping[str, Check] = {
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
-    "model.dim": _count,
+    "n_outputs": (lambda v: _whole(v) and v >= 0, "a whole number that is not negative"),
+    "model.dim": _dimension,
     "model.width": _count,
     "model.hidden": _counts,
     "data.image_size": _count,
@@ -154,15 +157,24 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the key, the value and what was expected.
     """
-    for key, value in flatten(config).items():
-        if key in RANGES and value is not None:
-            holds, expected = RANGES[key]
-            if not holds(value):
-                raise ConfigError(f"{key}={_shown(value)}: expected {expected}")
+    for key, (holds, expected) in RANGES.items():
+        value = _at(config, key)
+        if value is not None and not holds(value):
+            raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
-def _shown(value: Any) -> str:
-    return str(value).replace(" ", "") if isinstance(value, list) else str(value)
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value as one types it on the command line: true, null, [1,2]."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value).replace(" ", "") if isinstance(value, list | dict) else str(value)
 
 
 def trainer_from(config: Mapping[str, Any]) -> SurfaceTrainer | NetworkTrainer:
@@ -178,5 +190,5 @@ def trainer_from(config: Mapping[str, Any]) -> SurfaceTrainer | NetworkTrainer:
 
 def did_you_mean(word: str, known: Any, prefix: str = "", suffix: str = "?") -> str:
     """A hint with the closest known words, or an empty one."""
-    near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower(), sorted(known), n=3, cutoff=0.6)
     return "did you mean: " + ", ".join(f"{prefix}{n}" for n in near) + suffix if near else ""

@@ -6,19 +6,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from optbench.cli import catalogue, critical, homework, results, running
 from optbench.cli.common import FREE, report_error
-from optbench.errors import OptbenchError
+from optbench.errors import OptbenchError, UserError
 
 app = typer.Typer(
     name="optbench",
     help="Which optimizer, schedule and loss trains this, and why?",
     epilog="Start with: optbench run optimizer=rmsprop",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,23 +52,38 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    """Which optimizer, schedule and loss trains this, and why?"""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+_UsageError: type[BaseException] = typer.BadParameter.__mro__[1]
+"""What typer raises for a wrong command line; some versions of typer bring their own copy of click's."""
+
+
+def _report_usage(error: Any) -> None:
+    command = error.ctx.command_path if error.ctx is not None else "optbench"
+    report_error(UserError(" ".join(error.format_message().split()), f"see {command} --help"))
 
 
 def main() -> None:
     """Runs the command line; optbench's own errors end it in one to three lines and their exit code."""
     try:
-        app(prog_name="optbench")
+        sys.exit(app(prog_name="optbench", standalone_mode=False))
+    except _UsageError as error:
+        _report_usage(error)
+        sys.exit(2)
     except OptbenchError as error:
         if os.environ.get("OPTBENCH_TRACEBACK") == "1":
             raise
         report_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say

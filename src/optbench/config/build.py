@@ -25,7 +25,7 @@ def check_targets(node: Any, trusted: frozenset[str], where: str = "") -> None:
     """Raises RecordError if a recorded node names a `_target_` outside the trusted ones, or another Hydra directive."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            if key == "_target_" and value is not None and value not in trusted:
+            if key == "_target_" and value is not None and not (isinstance(value, str) and value in trusted):
                 raise RecordError(
                     f"{where}_target_: {value} is named by no trusted config, so it is not built",
                     "if you trust it, give the folder whose YAML names it with --config-dir",
@@ -36,13 +36,15 @@ def check_targets(node: Any, trusted: frozenset[str], where: str = "") -> None:
     elif isinstance(node, list):
         for i, value in enumerate(node):
             check_targets(value, trusted, f"{where}{i}.")
+    elif isinstance(node, str) and "${" in node:
+        raise RecordError(f"{where.removesuffix('.')}: {node} is not allowed in a record, whose values are resolved")
 
 
 def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
     """The object that a configuration node describes; `args` complete a `_partial_` one.
 
     Raises:
-        ConfigError: the target cannot be imported or refuses its keywords.
+        ConfigError: the target cannot be imported, refuses its keywords, or breaks on them.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -54,7 +56,7 @@ def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
         return made(*args) if args else made
     except InstantiationException as error:
         raise _refused(error.__cause__ or error, what) from error
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a constructor given a wrong value raises what it likes: IndexError, RuntimeError ...
         raise _refused(error, what) from error
 
 

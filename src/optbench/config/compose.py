@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import GROUPS
-from optbench.config.explain import explained
+from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.values import set_value
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder
@@ -152,6 +153,8 @@ class Composer:
                         f"{override.input_line}: an interval has no grid",
                         f"list values, e.g. {override.key_or_group}=1e-3,1e-2,1e-1",
                     )
+                if override.is_sweep_override() and not any(True for _ in override.sweep_string_iterator()):
+                    raise ConfigError(f"{override.input_line}: no value to sweep over")
             jobs = BasicSweeper.split_arguments(everything, max_batch_size=None)
             return [list(job) for batch in jobs for job in batch]
 
@@ -159,19 +162,20 @@ class Composer:
         for text in overrides:
             if text.startswith("-"):
                 raise ConfigError(f"no such option: {text.split('=')[0]}", "see --help")
-            if "=" not in text and not text.startswith("~"):
-                hint = f"overrides are written key=value, e.g. optimizer={text}"
-                raise ConfigError(f"cannot read the override '{text}'", hint)
+            if not text.startswith("~") and (text.startswith("=") or "=" not in text):
+                raise unreadable(text)
         # +experiment=x is how Hydra's documentation writes it; experiment stands in the defaults, so = is enough
         lines = [o.removeprefix("+") if o.startswith("+experiment=") else o for o in overrides]
         parsed = list(self._parser.parse_overrides(lines))
         for override in parsed:
             key = override.key_or_group
             chooses = self._is_group(key) and not override.is_delete() and not override.is_sweep_override()
-            if chooses and not isinstance(override.value(), str | list | None):
+            if chooses and not isinstance(override.value(), str):
                 raise ConfigError(
                     f"{override.input_line}: expected a name for '{key}' (choices: {', '.join(self.choices(key))})"
                 )
+            if chooses and re.search(r"^/|\.\.|\.ya?ml$", str(override.value())):
+                raise no_choice(key, str(override.value()), self.choices(key))
         return parsed
 
     def _is_group(self, key: str) -> bool:
@@ -210,7 +214,12 @@ def _resolved(config: DictConfig) -> Composed:
     run_dir, sweep_dir = Path(str(hydra.run.dir)), Path(str(hydra.sweep.dir))
     for group in ("model", "data", "loss", "optimizer", "scheduler", "trainer"):
         if config.get(group) is None:
-            raise ConfigError(f"a run needs a {group}", f"choose one, e.g. {group}=..., see optbench list {group}")
+            raise ConfigError(f"a run needs '{group}'", f"choose one: {group}=..., see optbench list {group}")
+    for key in config:
+        if key not in (*GROUPS, "seed", "n_outputs", "hydra"):
+            raise ConfigError(f"'{key}' is no part of a run (parts: {', '.join(GROUPS)}, seed, n_outputs)")
+    if "seed" not in config:
+        raise ConfigError("a run needs 'seed'", "set it: seed=0")
     tree = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     if missing := sorted(map(str, OmegaConf.missing_keys(tree))):
         raise ConfigError(f"{missing[0]} has no value", f"set it: {missing[0]}=...")

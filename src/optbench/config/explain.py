@@ -4,47 +4,67 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from optbench.catalogue import GROUPS
-from optbench.errors import ConfigError
+from optbench.errors import ConfigError, OptbenchError
 from optbench.settings import did_you_mean
 
 
 @contextlib.contextmanager
 def explained(choices: Callable[[str], list[str]]) -> Iterator[None]:
-    """Turns what Hydra, OmegaConf and the YAML reader raise into a ConfigError of one or two lines."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    """Turns what is raised within it into a ConfigError of one or two lines.
 
+    Within it only Hydra, OmegaConf and the YAML reader work on what the user wrote; besides their own errors they let
+    ValueError, TypeError, AttributeError, RecursionError and OSError through.
+    """
     try:
         yield
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except OptbenchError:
+        raise
+    except Exception as error:
         raise explain(error, choices) from error
+
+
+def no_choice(group: str, name: str, options: Sequence[str]) -> ConfigError:
+    """There is no such name in the group."""
+    message = f"'{name}' is no choice for '{group}' (choices: {', '.join(options)})"
+    return ConfigError(message, did_you_mean(name, options, f"{group}="))
+
+
+def unreadable(text: str, detail: str = "") -> ConfigError:
+    """The text is not an override."""
+    shown = " ".join(text.split())
+    hint = "overrides are written key=value, e.g. optimizer=adam or optimizer.lr=1e-3; quote values with odd characters"
+    return ConfigError(f"cannot read the override '{shown}'{detail}", hint)
 
 
 def explain(error: BaseException, choices: Callable[[str], list[str]]) -> ConfigError:
     """What is wrong, in one line, with a suggestion where there is a close match."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+    from yaml import MarkedYAMLError
 
-    first = str(error).strip().splitlines()[0]
+    first = _first_line(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        options = choices(group)
-        if group and options:
-            return ConfigError(
-                f"'{name}' is no choice for '{group}' (choices: {', '.join(options)})",
-                did_you_mean(name, options, f"{group}="),
-            )
+        if group and (options := choices(group)):
+            return no_choice(group, name, options)
     if isinstance(error, OverrideParseException):
-        return ConfigError(f"cannot read the override '{error.override}': {first}")
+        says_nothing = first.startswith(("Error parsing override", "LexerNoViableAlt"))
+        return unreadable(error.override, "" if says_nothing else f": {first}")
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return ConfigError(f"{mark.name}, line {mark.line + 1}: not YAML ({error.problem})")
     match = re.search(r"Could not override '([^']+)'\.", str(error))
     if match and "No match in the defaults list" in str(error):
         return ConfigError(f"there is no group '{match[1]}'", did_you_mean(match[1], GROUPS, suffix="=...?"))
     cause = error.__cause__ or error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return ConfigError(f"no key '{cause.full_key}' ({first})")
-    detail = str(cause).strip().splitlines()[0]
+    detail = _first_line(cause)
     return ConfigError(detail if detail in first or cause is error else f"{first} ({detail})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

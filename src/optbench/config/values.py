@@ -6,36 +6,55 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import GROUPS
 from optbench.errors import ConfigError
-from optbench.settings import did_you_mean
+from optbench.settings import did_you_mean, shown
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
+_WORDS = {bool: "true or false", float: "a number", int: "a whole number", list: "a list", str: "a text"}
+
 
 def set_value(config: DictConfig, override: Override) -> None:
     """Sets one value on a composed configuration, held to the type of the value that it replaces."""
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
+    from omegaconf.errors import ValidationError
 
     key, value = override.key_or_group, override.value()
-    head, _, last = key.rpartition(".")
-    node = OmegaConf.select(config, head) if head else config
-    if not isinstance(node, DictConfig) or last not in node:
-        known = [k for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
-        where = f"'{head}'" if head else "the configuration"
-        listed = f" (keys: {', '.join(str(k) for k in known if not str(k).startswith('_'))})" if known else ""
-        groups = [g for g in GROUPS if not head]
-        near = did_you_mean(last, {*map(str, known), *groups}, f"{head}." if head else "")
-        raise ConfigError(f"{where} has no key '{last}'{listed}", near)
+    node, last = _parent(config, key)
     old = None if OmegaConf.is_interpolation(node, last) else node[last]
     old = OmegaConf.to_container(old) if OmegaConf.is_config(old) else old
     if isinstance(old, dict) and not isinstance(value, dict):
         raise ConfigError(
-            f"{key}={value}: '{key}' is a node with keys {', '.join(map(str, old))}",
+            f"{key}={shown(value)}: '{key}' is a node with keys {', '.join(map(str, old))}",
             f"set one of them, e.g. {key}.{next(iter(old), '...')}=...",
         )
     typed = node._metadata.ref_type is not None and OmegaConf.get_type(node) not in (dict, None)
-    OmegaConf.update(config, key, value if typed else _like(key, old, value), merge=not isinstance(value, list))
+    try:
+        OmegaConf.update(config, key, value if typed else _like(key, old, value), merge=not isinstance(value, list))
+    except ValidationError:
+        expected = _WORDS.get(node._get_node(last)._metadata.ref_type, "another type")
+        raise ConfigError(f"{key}={shown(value)}: expected {expected}") from None
+
+
+def _parent(config: DictConfig, key: str) -> tuple[DictConfig, str]:
+    """The node that holds `key`, and the key's last name. Raises ConfigError at the first name that is not there."""
+    from omegaconf import DictConfig
+
+    node: Any = config
+    *heads, last = key.split(".")
+    for depth, name in enumerate([*heads, last]):
+        head = ".".join(heads[:depth])
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"'{head}' is a value and has no keys", f"set it: {head}=...")
+        if name not in node:
+            known = [str(k) for k in node if str(k) != "hydra" and not str(k).startswith("_")]
+            where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
+            near = did_you_mean(name, {*known, *(() if head else GROUPS)}, prefix)
+            raise ConfigError(f"{where} has no key '{name}'" + (f" (keys: {', '.join(known)})" if known else ""), near)
+        if depth < len(heads):
+            node = node._get_node(name)  # not node[name]: an interpolation is a value, whatever it stands for
+    return node, last
 
 
 def _like(key: str, old: Any, new: Any) -> Any:
@@ -55,6 +74,5 @@ def _like(key: str, old: Any, new: Any) -> Any:
     else:
         fits = isinstance(new, type(old))
     if not fits:
-        words = {bool: "true or false", float: "a number", int: "a whole number", list: "a list", str: "a text"}
-        raise ConfigError(f"{key}={new}: expected {words.get(type(old), type(old).__name__)}, such as {old}")
+        raise ConfigError(f"{key}={shown(new)}: expected {_WORDS.get(type(old), 'another type')}, such as {shown(old)}")
     return new

@@ -33,6 +33,7 @@ class CriticalPoint:
         verdict: what a degenerate point is by other means; equal to `type` for the others.
         wording: one sentence on how it was decided; empty where the eigenvalues say it all.
         on_boundary: the point lies on the edge of the box, up to rounding.
+        eigenvalue_bounds: proved (lowest, highest) of each eigenvalue; empty where nothing is proved.
     """
 
     x: tuple[float, ...]
@@ -47,6 +48,7 @@ class CriticalPoint:
     verdict: Verdict = "undecided"
     wording: str = ""
     on_boundary: bool = False
+    eigenvalue_bounds: tuple[Range, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; NaN becomes null."""
@@ -63,6 +65,7 @@ class CriticalPoint:
             "verdict": self.verdict,
             "wording": self.wording,
             "on_boundary": self.on_boundary,
+            "eigenvalue_bounds": [[number(v) for v in pair] for pair in self.eigenvalue_bounds],
         }
 
 

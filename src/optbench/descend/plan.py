@@ -23,7 +23,7 @@ class Table:
 
     Attributes:
         names: n coefficients.
-        values: (n, settings, steps + 1) float64; the last step makes no update and repeats the one before.
+        values: (n, settings, steps + 1) float64, for t = 0 ... steps; nothing is updated at t = steps.
         index: (rows,) the setting of each row; None when all have the same.
     """
 
@@ -94,21 +94,18 @@ def _coefficients(rule: Rule, hyper: Mapping[str, float | Floats], batch: Batch)
         distinct, index = np.unique(columns, axis=0, return_inverse=True)
         values |= {name: distinct[:, i : i + 1] for i, name in enumerate(varied)}
         _check_size(len(distinct) * len(rule.inputs), batch.steps)
-    found = rule.coefficients(np.arange(batch.steps, dtype=np.float64), values)
+    t = np.arange(batch.steps + 1, dtype=np.float64)
+    found = rule.coefficients(t, values) if rule.inputs else {}
     settings = 1 if index is None else int(index.max()) + 1
-    shape = (settings, batch.steps)
+    shape = (settings, batch.steps + 1)
     lines = [np.broadcast_to(value, shape) for value in found.values()]
     stacked = np.stack(lines) if lines else np.zeros((0, *shape))
-    return Table(tuple(found), _longer(stacked), None if index is None else index.reshape(-1).astype(np.int64))
+    return Table(tuple(found), np.ascontiguousarray(stacked), None if index is None else index.reshape(-1).astype(np.int64))
 
 
 def _check_size(settings: int, steps: int) -> None:
     if settings * (steps + 1) > TABLE_LIMIT:
         raise UnsupportedError(f"{settings} settings over {steps} steps make too large a table; run fewer rows at once")
-
-
-def _longer(values: Floats) -> Floats:
-    return np.ascontiguousarray(np.concatenate([values, values[..., -1:]], axis=-1))
 
 
 def _schedule(batch: Batch) -> tuple[Table, float | Floats | None]:
@@ -127,10 +124,9 @@ def _schedule(batch: Batch) -> tuple[Table, float | Floats | None]:
         index[row] = order.setdefault(name, len(order))
         settings.setdefault(name, keywords | dict(zip(per_row, values, strict=True)))
     _check_size(max(len(settings), 1), batch.steps)
-    table = np.stack([factors(target, k, batch.steps) for k in settings.values() or [keywords]])
-    values = _longer(table[None])
+    table = np.stack([factors(target, k, batch.steps + 1) for k in settings.values() or [keywords]])
     lowest = floor if np.any(np.asarray(floor) != 0.0) else None
-    return Table(("factor",), values, index if len(settings) > 1 else None), lowest
+    return Table(("factor",), table[None], index if len(settings) > 1 else None), lowest
 
 
 def learning_rates(plan: Plan, rows: NDArray[Any], steps: NDArray[Any]) -> Floats:

@@ -18,6 +18,7 @@ one, `on_vectors`, the `_target_` of the torch optimizer that it is when its onl
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,10 +82,16 @@ def rule_for(node: Mapping[str, Any]) -> Rule:
         for base in made.__mro__:
             name = f"torch.optim.{base.__name__}"
             if base.__module__.startswith("torch.optim") and name in TORCH_RULES:
-                if made.step is not base.step or made.__init__ is not base.__init__:  # type: ignore[attr-defined,misc]
+                if _other_step(made, base):
                     break
                 return TORCH_RULES[name](keywords, only_known=True)
     return _own_rule(target, made, keywords)
+
+
+def _other_step(kind: Any, base: Any) -> bool:
+    """Whether a subclass computes something else than its base; torch wraps `step` in hooks, class by class."""
+    same = inspect.unwrap(kind.step) is inspect.unwrap(base.step)
+    return not same or kind.__init__ is not base.__init__
 
 
 def _own_rule(target: str, make: Callable[..., Any], keywords: dict[str, Any]) -> Rule:

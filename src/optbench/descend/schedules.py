@@ -80,9 +80,9 @@ _TORCH: dict[str, Callable[..., Table]] = {
 }
 
 
-def factors(target: str, keywords: Mapping[str, Any], steps: int) -> Table:
-    """factor(t) for t = 0 ... steps - 1, float64, of one setting. Raises UnsupportedError."""
-    t = np.arange(steps, dtype=np.float64)
+def factors(target: str, keywords: Mapping[str, Any], points: int) -> Table:
+    """factor(t) for t = 0 ... points - 1, float64, of one setting. Raises UnsupportedError."""
+    t = np.arange(points, dtype=np.float64)
     try:
         if target in _TORCH:
             return _TORCH[target](t, **{k: v for k, v in keywords.items() if k != "last_epoch"})
@@ -91,7 +91,7 @@ def factors(target: str, keywords: Mapping[str, Any], steps: int) -> Table:
         pure = getattr(importlib.import_module(module), f"{name}_factor", None)
         if pure is not None:
             return np.asarray(pure(torch.from_numpy(t), **keywords), dtype=np.float64)
-        return _stepped(target, keywords, steps)
+        return _stepped(target, keywords, points)
     except (TypeError, ValueError) as error:
         raise UnsupportedError(f"{target}: {error}") from error
 
@@ -112,13 +112,13 @@ class _Still(torch.optim.Optimizer):
         return
 
 
-def _stepped(target: str, keywords: Mapping[str, Any], steps: int) -> Table:
+def _stepped(target: str, keywords: Mapping[str, Any], points: int) -> Table:
     optimizer = _Still([1.0, 0.5])
     scheduler = find(target)(optimizer, **keywords)
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise UnsupportedError("a schedule that follows the loss")
-    seen = np.empty((steps, 2))
-    for k in range(steps):
+    seen = np.empty((points, 2))
+    for k in range(points):
         seen[k] = [group["lr"] for group in optimizer.param_groups]
         optimizer.step()
         scheduler.step()

@@ -11,12 +11,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from optbench.experiment.execute import execute, execute_all, interruptible
+from optbench.experiment.execute import execute, execute_all, interruptible, settle, skipped
 from optbench.experiment.plan import Planned, plan_run, plan_sweep
-from optbench.experiment.recorder import Display
+from optbench.experiment.recorder import Display, Stop
 from optbench.records import Run
 
-__all__ = ["Display", "Planned", "execute", "execute_all", "interruptible", "plan_run", "plan_sweep", "run", "sweep"]
+__all__ = [
+    "Display",
+    "Planned",
+    "Stop",
+    "execute",
+    "execute_all",
+    "interruptible",
+    "plan_run",
+    "plan_sweep",
+    "run",
+    "settle",
+    "skipped",
+    "sweep",
+]
 
 Folders = str | Path | Iterable[str | Path]
 

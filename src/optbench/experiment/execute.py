@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build, build_optimizer, build_scheduler
-from optbench.errors import IncompatibleError, OptbenchError, OutputError
+from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
 from optbench.experiment.recorder import Display, Recorder, Stop, columns_for
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ENGINE = "loop"
+_LAST = "last.pt"
 
 
 @contextlib.contextmanager
@@ -51,7 +52,9 @@ def interruptible() -> Iterator[Stop]:
         signal.signal(signal.SIGINT, before)
 
 
-def execute(planned: Planned, stop: Stop, display: Display | None = None, force: bool = False) -> Run:
+def execute(
+    planned: Planned, stop: Stop, display: Display | None = None, force: bool = False, threads: int | None = None
+) -> Run:
     """Runs one planned run, or returns its record if it is done.
 
     Args:
@@ -59,53 +62,71 @@ def execute(planned: Planned, stop: Stop, display: Display | None = None, force:
         stop: see interruptible().
         display: who watches.
         force: run again although it is done.
+        threads: cores that a network may use where trainer.threads does not say; None: all.
 
     Raises:
-        UserError, IncompatibleError: the run cannot start as configured; nothing was written.
+        UserError, IncompatibleError, RunFailure: the run cannot start as configured; nothing was written.
         OutputError: its records cannot be written.
     """
-    found = planned.recorded()
-    if found is not None and found.status.final and not force:
+    if (found := _done(planned, force)) is not None:
         return found
     import torch
 
     trainer = trainer_from(planned.config)
-    device = _set_up(trainer)
-    problem = build_problem(planned.config, device, display)
-    optimizer = build_optimizer(planned.config, problem.module)
+    device = _set_up(trainer, threads)
+    recorder = Recorder(planned.folder, display, stop)
+    loop = _build_loop(planned.config, trainer, device, recorder, display)
     with writing(planned.folder):
         planned.folder.mkdir(parents=True, exist_ok=True)
     with locked(planned.folder):
-        facts = provenance(str(device), torch.get_num_threads(), _dtype(problem), _deterministic())
-        return _recorded(planned, trainer, problem, optimizer, stop, display, facts, force)
+        if (found := _done(planned, force)) is not None:  # another process was first
+            return found
+        facts = provenance(str(device), torch.get_num_threads(), _dtype(loop.problem), _deterministic())
+        return _recorded(planned, loop, recorder, facts, force)
 
 
-def _recorded(
-    planned: Planned,
+def _done(planned: Planned, force: bool) -> Run | None:
+    found = None if force else planned.recorded()
+    return found if found is not None and found.status.final else None
+
+
+def _build_loop(
+    config: Mapping[str, Any],
     trainer: SurfaceTrainer | NetworkTrainer,
-    problem: AbstractProblem,
-    optimizer: torch.optim.Optimizer,
-    stop: Stop,
+    device: torch.device,
+    recorder: Recorder,
     display: Display | None,
-    facts: Mapping[str, Any],
-    force: bool,
-) -> Run:
-    from optbench.loop import Loop, Summary, total_steps
+) -> Loop:
+    """The loop that a configuration describes; whatever its parts raise becomes an OptbenchError."""
+    from optbench.loop import Loop, total_steps
 
-    folder = planned.folder
-    checkpoint = None if force else _checkpoint(folder)
+    try:
+        problem = build_problem(config, device, display)
+        optimizer = build_optimizer(config, problem.module)
+        scheduler = build_scheduler(config, optimizer, total_steps(problem, trainer))
+    except OptbenchError:
+        raise
+    except Exception as error:  # parts are anyone's code
+        log.debug("a part could not be built", exc_info=True)
+        raise RunFailure(f"the run could not be built: {_in_a_line(error)}") from error
+    return Loop(problem, optimizer, scheduler, trainer, recorder)
+
+
+def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[str, Any], force: bool) -> Run:
+    from optbench.loop import Summary
+
+    folder, problem = planned.folder, loop.problem
+    if force:
+        with writing(folder):
+            (folder / _LAST).unlink(missing_ok=True)  # or a later run would go on from what is being replaced
+    resumed = _restore(loop, folder)
     unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")
     write_yaml(folder / "config.yaml", planned.config)
     write_record(planned, unfinished, facts)
     x = problem.coordinates()
     columns = columns_for(len(x) if x is not None and len(x) <= 10 else None, problem.steps_per_epoch is not None)
-    keep = None if checkpoint is None else int(checkpoint["progress"]["step"])
-    recorder = Recorder(folder, columns, display, stop, keep)
+    recorder.open(columns, loop.progress.step if resumed else None)
     try:
-        scheduler = build_scheduler(planned.config, optimizer, total_steps(problem, trainer))
-        loop = Loop(problem, optimizer, scheduler, trainer, recorder)
-        if checkpoint is not None:
-            loop.restore(checkpoint)
         summary = _run(loop, folder)
         if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
             # the run will not go on: its weights are worth keeping, the optimizer's state is not
@@ -117,18 +138,19 @@ def _recorded(
 
 def _run(loop: Loop, folder: Path) -> Summary:
     """The loop's summary; an exception becomes `failed`, its traceback goes to the run's log."""
-    from optbench.loop import Summary
-
     try:
         return loop.run()
     except OutputError:
         raise
     except Exception as error:
         write_bytes(folder / "log.txt", traceback.format_exc().encode())
-        first = str(error).strip().splitlines() or [""]
-        p = loop.progress
-        reason = f"{type(error).__name__}: {first[0]} (at step {p.step}; traceback in log.txt)"
-        return Summary(Status.FAILED, reason, p.step, p.evals, None, p.seconds, final_loss=p.measure)
+        reason = f"{_in_a_line(error)} (at step {loop.progress.step}; traceback in log.txt)"
+        return loop.summary(Status.FAILED, reason)
+
+
+def _in_a_line(error: Exception) -> str:
+    first = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {first[0]}"
 
 
 def write_record(planned: Planned, summary: Summary, facts: Mapping[str, Any]) -> Run:
@@ -188,7 +210,7 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
     return NetworkProblem(model, data, loss, trainer.batch_size, seed, device)
 
 
-def _set_up(trainer: SurfaceTrainer | NetworkTrainer) -> torch.device:
+def _set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> torch.device:
     """Device, threads and flags of the process, as the run wants them."""
     import torch
 
@@ -196,7 +218,7 @@ def _set_up(trainer: SurfaceTrainer | NetworkTrainer) -> torch.device:
 
     device = pick_device(trainer.device)
     network = isinstance(trainer, NetworkTrainer)
-    torch.set_num_threads(trainer.threads or ((os.cpu_count() or 1) if network else 1))
+    torch.set_num_threads(trainer.threads or ((threads or os.cpu_count() or 1) if network else 1))
     if network and device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":
@@ -214,19 +236,30 @@ def _dtype(problem: AbstractProblem) -> str:
     return str(next(problem.module.parameters()).dtype).removeprefix("torch.")
 
 
-def _checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The state that an interrupted run left, if it is whole and one to go on from."""
+def _restore(loop: Loop, folder: Path) -> bool:
+    """Goes on from the checkpoint of an interrupted run where there is a whole one; says whether it did.
+
+    Raises:
+        RecordError: the checkpoint is whole and is not this run's.
+    """
     import torch
 
-    path = folder / "last.pt"
+    path = folder / _LAST
     if not path.exists():
-        return None
+        return False
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises pickle's, zipfile's and its own errors: all mean "not usable"
         log.warning("%s cannot be read (%s); the run starts again", path, type(error).__name__)
-        return None
-    return state if isinstance(state, dict) and "progress" in state else None
+        return False
+    if not isinstance(state, dict) or "progress" not in state:
+        return False
+    try:
+        loop.restore(state)
+    except Exception as error:  # torch and the optimizers raise whatever they trip over
+        hint = "remove it, or run with --force"
+        raise RecordError(f"{path} is no checkpoint of this run ({_in_a_line(error)})", hint) from error
+    return True
 
 
 def skipped(planned: Planned, status: Status, error: OptbenchError) -> Run:
@@ -237,27 +270,37 @@ def skipped(planned: Planned, status: Status, error: OptbenchError) -> Run:
     return write_record(planned, Summary(status=status, reason=error.message), {})
 
 
+def settle(
+    planned: Planned, stop: Stop, display: Display | None = None, force: bool = False, threads: int | None = None
+) -> Run:
+    """Executes one planned run and records it whatever happens; arguments as in execute.
+
+    A run that cannot start is a row with a reason, not an exception: `skipped` if its parts do not fit together,
+    `failed` otherwise.
+
+    Raises:
+        OutputError: its records cannot be written.
+    """
+    try:
+        return execute(planned, stop, display, force, threads)
+    except OutputError:
+        raise
+    except IncompatibleError as error:
+        return skipped(planned, Status.SKIPPED, error)
+    except OptbenchError as error:
+        return skipped(planned, Status.FAILED, error)
+
+
 def execute_all(
     planned: Sequence[Planned], stop: Stop, display: Display | None = None, force: bool = False, on_run: Any = None
 ) -> Iterator[Run]:
-    """Executes planned runs one after another, yielding each record; ends early when the user asked to stop.
-
-    A run that cannot start is a row with a reason, not an exception: `skipped` if its parts do not fit together,
-    `failed` if a value is refused.
-    """
+    """Settles planned runs one after another, yielding each record; ends early when the user asked to stop."""
     for index, item in enumerate(planned):
         if stop.requested:
             return
         if display is not None:
             display.start(item.label, index, len(planned))
-        try:
-            run = execute(item, stop, display, force)
-        except OutputError:
-            raise
-        except IncompatibleError as error:
-            run = skipped(item, Status.SKIPPED, error)
-        except OptbenchError as error:
-            run = skipped(item, Status.FAILED, error)
+        run = settle(item, stop, display, force)
         if display is not None:
             display.end(run)
         yield run

@@ -40,20 +40,22 @@ class Stop:
 class Recorder:
     """Writes one run's curve and checkpoints.
 
+    Nothing is written before `open`.
+
     Args:
         folder: the run's folder.
-        columns: of metrics.csv.
         display: told at every step; None: nobody watches.
         stop: whether the user asked to stop.
-        keep_before: on a resumed run, rows below this step stay.
     """
 
-    def __init__(
-        self, folder: Path, columns: Sequence[str], display: Display | None, stop: Stop, keep_before: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path, display: Display | None, stop: Stop) -> None:
         self._folder, self._display, self._stop = folder, display, stop
-        self._writer = CurveWriter(folder / "metrics.csv", columns, keep_before)
+        self._writer: CurveWriter
         self._flushed = time.monotonic()
+
+    def open(self, columns: Sequence[str], keep_before: int | None = None) -> None:
+        """Starts metrics.csv with these columns; on a resumed run, rows below step `keep_before` stay."""
+        self._writer = CurveWriter(self._folder / "metrics.csv", columns, keep_before)
 
     def row(self, row: Row) -> None:
         self._writer.write(row)

@@ -3,7 +3,8 @@
 Row k of the curve is the iterate after k updates: the objective there (on a network: on the batch that update k+1
 uses), measured before the step that it causes. Evaluation is off the clock. Every optimizer is called as
 `step(closure)`, so L-BFGS and the sharpness-aware ones need no special case, and every call of the closure is counted
-as one evaluation of objective and gradient.
+as one evaluation of objective and gradient. `evals` in row k is what it took to get there: the evaluation that measures
+the iterate itself belongs to the step that follows, and where none follows it is not counted.
 
 The loop judges one number per iterate, the *measure*: on a surface the objective, at every row; on a network the mean
 of the batch losses over an epoch, at the end of each epoch, since the loss of one batch says little. Target, plateau

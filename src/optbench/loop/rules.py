@@ -19,8 +19,8 @@ def verdict(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool) -> Ve
         row: the current row; rules about what is not in it yet stay silent.
         p: the run so far.
         trainer: the limits.
-        exact_gradient: whether the gradient is that of the whole objective (no noise, no sampling): only then does an
-            exactly zero one mean that nothing will move any more.
+        exact_gradient: whether the gradient is that of the whole objective (no noise, no sampling): only then does a
+            small one mean that nothing will move any more.
     """
     return (
         _diverged(row, p, trainer)
@@ -58,7 +58,7 @@ def _at_target(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:
 
 def _at_rest(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool) -> Verdict | None:
     norm = row.get("grad_norm")
-    if norm is None or norm > trainer.grad_tol or not (exact_gradient or trainer.grad_tol > 0):
+    if norm is None or norm > trainer.grad_tol or not exact_gradient:
         return None
     return Status.CONVERGED, f"gradient norm {norm:.3g} <= {trainer.grad_tol:g} at step {p.step}"
 

@@ -111,7 +111,7 @@ class Loop:
                     self._save_last()
                     raise _Ended(Status.INTERRUPTED, f"stopped by the user after step {self.progress.step}")
         except _Ended as ended:
-            return self._summary(ended.status, ended.reason)
+            return self.summary(ended.status, ended.reason)
 
     # one step --------------------------------------------------------------------------------------------------------
 
@@ -207,7 +207,8 @@ class Loop:
         figures = self.problem.evaluate()
         row.update(figures)
         p.val_loss, p.val_accuracy = figures["val_loss"], figures["val_accuracy"]
-        if (p.val_accuracy, -p.val_loss) > (p.best_val_accuracy or -1.0, -p.best_val_loss):
+        best = -1.0 if p.best_val_accuracy is None else p.best_val_accuracy
+        if (p.val_accuracy, -p.val_loss) > (best, -p.best_val_loss):
             p.best_val_accuracy, p.best_val_loss, p.best_val_step = p.val_accuracy, p.val_loss, p.step
             self.observer.checkpoint("best", {"model": self.problem.module.state_dict(), "step": p.step})
         if self._wants_metric and p.step:
@@ -238,7 +239,8 @@ class Loop:
         self.observer.step(self.progress.step, self.total, row)
         raise _Ended(status, reason)
 
-    def _summary(self, status: Status, reason: str) -> Summary:
+    def summary(self, status: Status, reason: str) -> Summary:
+        """What the run amounts to so far, under this status."""
         p, per_epoch = self.progress, self.problem.steps_per_epoch
         measure = sum(p.epoch_losses) / len(p.epoch_losses) if p.measure is None and p.epoch_losses else p.measure
         return Summary(

@@ -122,7 +122,7 @@ class NetworkProblem(AbstractProblem):
 
     @property
     def exact_gradient(self) -> bool:
-        return self.batch_size == len(self.train)
+        return self.steps_per_epoch == 1
 
     def batch(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)

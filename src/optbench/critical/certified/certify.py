@@ -1,0 +1,203 @@
+"""All critical points of a surface in a box, with proof: the public entry of the certified enumerator."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from optbench.critical.certified.clusters import Region, regions
+from optbench.critical.certified.ends import Array
+from optbench.critical.certified.enumerate import Progress, Search
+from optbench.critical.certified.field import Field
+from optbench.critical.certified.inertia import eigenvalue_ranges
+from optbench.critical.certified.krawczyk import polish
+from optbench.critical.certified.winding import certified_winding
+from optbench.critical.certified.wording import ASSUMPTION, cluster_of, is_point, point_of
+from optbench.critical.points import Basis, CriticalPoint, CriticalSet, Kind
+from optbench.critical.winding import Winding
+from optbench.errors import UserError
+from optbench.problem import Box, Objective
+
+DEPTH = 1e-7  # of the domain: what is not decided at this width stays undecided
+ORDER: dict[Kind, int] = {"minimum": 0, "maximum": 1, "saddle": 2, "degenerate": 3}
+
+
+def certify(
+    objective: Objective,
+    box: Box,
+    *,
+    name: str = "surface",
+    max_boxes: int = 2_000_000,
+    seconds: float = 60.0,
+    depth: float = DEPTH,
+    progress: Progress | None = None,
+) -> CriticalSet:
+    """Proves what critical points the box holds, as far as the budgets reach.
+
+    Every point with basis "proved" exists, is the only critical point within its enclosure, and has the type and Morse
+    index given. `complete` is True where besides them the box is proved to hold none.
+
+    Args:
+        objective: torch callable (..., d) -> (...), of operations that have an interval rule.
+        box: (low, high) of each of the d axes.
+        name: of the surface, for the report.
+        max_boxes: boxes examined at most.
+        seconds: wall time after which no new batch of boxes is started.
+        depth: width, relative to the box, below which a region is left undecided.
+        progress: called with the share of the volume that is done (0..1) and a phrase.
+
+    Raises:
+        MissingRule: the objective uses an operation without an interval rule; search numerically instead.
+        UserError: a bad box or budget.
+
+    Source: R. B. Kearfott, Rigorous Global Search: Continuous Problems (1996); A. Neumaier (1990), see `krawczyk`.
+    """
+    start = time.perf_counter()
+    _check(box, max_boxes, depth)
+    search = Search(Field(objective, box), depth, max_boxes, seconds, progress)
+    search.run()
+    low, high, overlaps = _distinct(search)
+    points = _certified(search.field, low, high)
+    found = regions(search, low, high)
+    points += [_degenerate(search.field, region) for region in found if is_point(region)]
+    points.sort(key=lambda p: (ORDER[p.type], p.x))
+    clusters = tuple(cluster_of(r, search.field.width) for r in found if not is_point(r))
+    winding = _winding(search.field, points, found)
+    notes = [ASSUMPTION]
+    if winding.number is None and len(box) <= 2:
+        notes.append(f"no winding number: {winding.reason}")
+    result = CriticalSet(
+        name, box, "certified", False, "", winding.number, tuple(points), clusters, 0.0, search.boxes, tuple(notes)
+    )
+    why = _open_questions(search, result, found, overlaps)
+    text = why or "every part of the box is proved to hold exactly one of the points listed, or none"
+    return replace(result, complete=not why, why=text, seconds=time.perf_counter() - start)
+
+
+def _check(box: Box, max_boxes: int, depth: float) -> None:
+    if not box or any(not (np.isfinite([a, b]).all() and a < b and np.isfinite(b - a)) for a, b in box):
+        raise UserError(f"box {box}: expected finite pairs (low, high) with low < high")
+    if max_boxes < 1 or not 0 < depth < 1:
+        raise UserError(f"max_boxes={max_boxes}, depth={depth}: expected at least one box and 0 < depth < 1")
+
+
+def _distinct(search: Search) -> tuple[Array, Array, int]:
+    """Enclosures of the distinct points in the box, polished; and how many pairs could not be told apart.
+
+    Two enclosures are of the same point if one of them lies in the box in which the other's point is the only one, and
+    of different points if they are disjoint.
+    """
+    field = search.field
+    unique_low, unique_high = search.unique.arrays()
+    low, high = polish(field, *search.held.arrays())
+    here = ((high >= field.low) & (low <= field.high)).all(axis=1)
+    low, high, unique_low, unique_high = low[here], high[here], unique_low[here], unique_high[here]
+    order = np.lexsort(low.T[::-1])
+    low, high, unique_low, unique_high = low[order], high[order], unique_low[order], unique_high[order]
+    if len(low) < 2:
+        return low, high, 0
+    scaled = 0.5 * (low + high) / field.width
+    reach = float(((high - low) / field.width).max()) + 1e-15
+    dropped, overlaps = np.zeros(len(low), dtype=bool), 0
+    for i, j in np.sort(cKDTree(scaled).query_pairs(reach, p=np.inf, output_type="ndarray"), axis=1):
+        meet = ((low[i] <= high[j]) & (low[j] <= high[i])).all()
+        if not meet:
+            continue
+        inside = [((low[a] >= unique_low[b]) & (high[a] <= unique_high[b])).all() for a, b in ((i, j), (j, i))]
+        dropped[j] |= any(inside)
+        overlaps += not any(inside)
+    return low[~dropped], high[~dropped], overlaps
+
+
+def _certified(field: Field, low: Array, high: Array) -> list[CriticalPoint]:
+    """The certified points with their proved types."""
+    if not len(low):
+        return []
+    eigen_low, eigen_high = eigenvalue_ranges(field.enclose(low, high, 2).hess)
+    x = np.clip(0.5 * (low + high), low, high)
+    value, grad, centers = _at(field, x)
+    edge = ((low <= field.low) | (high >= field.high)).any(axis=1)
+    points = []
+    for i in range(len(x)):
+        positive, negative = int((eigen_low[i] > 0).sum()), int((eigen_high[i] < 0).sum())
+        sure = positive + negative == field.dim
+        kind = _kind(positive, negative) if sure else "degenerate"
+        basis: Basis = "proved" if sure else "undecided"
+        points.append(
+            CriticalPoint(
+                x=tuple(x[i].tolist()),
+                value=float(value[i]),
+                grad_norm=float(grad[i]),
+                eigenvalues=tuple(np.clip(np.linalg.eigvalsh(centers[i]), eigen_low[i], eigen_high[i]).tolist()),
+                type=kind,
+                morse_index=negative if sure else None,
+                basis=basis,
+                radius=float(np.maximum(high[i] - x[i], x[i] - low[i]).max()),
+                index=(-1) ** negative if sure else None,
+                verdict=kind if kind != "degenerate" else "undecided",
+                wording="" if sure else "proved to exist and to be nondegenerate; the signs of its eigenvalues are open",
+                on_boundary=bool(edge[i]),
+                eigenvalue_bounds=tuple(zip(eigen_low[i].tolist(), eigen_high[i].tolist(), strict=True)),
+            )
+        )
+    return points
+
+
+def _kind(positive: int, negative: int) -> Kind:
+    if not negative:
+        return "minimum"
+    return "saddle" if positive else "maximum"
+
+
+def _at(field: Field, x: Array) -> tuple[Array, Array, Array]:
+    """Value, |gradient| and Hessian at x (n, d): the middle of their enclosures."""
+    at = field.at(x, 2)
+    with np.errstate(all="ignore"):
+        value, grad, hess = (0.5 * v[0] + 0.5 * v[1] for v in (at.value, at.grad, at.hess))
+        return value, np.linalg.norm(grad, axis=1), hess
+
+
+def _degenerate(field: Field, region: Region) -> CriticalPoint:
+    value, grad, hess = _at(field, 0.5 * (region.low + region.high)[None])
+    eigenvalues = np.linalg.eigvalsh(hess[0]) if region.smooth else np.empty(0)
+    return point_of(region, field.width, float(value[0]), float(grad[0]), eigenvalues)
+
+
+def _winding(field: Field, points: list[CriticalPoint], found: list[Region]) -> Winding:
+    if any(point.on_boundary for point in points) or any(region.touches_edge for region in found):
+        return Winding(None, "a critical point or an undecided region lies on the edge of the box")
+    return certified_winding(field, field.low, field.high)
+
+
+def _open_questions(search: Search, result: CriticalSet, found: list[Region], overlaps: int) -> str:
+    """Why the list is not proved complete; empty where it is."""
+    reasons = []
+    if search.stopped:
+        reasons.append(search.stopped)
+    if found:
+        boxes = [np.concatenate(pair) for pair in zip(search.undecided.arrays(), search.continua.arrays(), strict=True)]
+        share = float(np.prod((boxes[1] - boxes[0]) / search.field.width, axis=1).sum())
+        plural = "regions are" if len(found) > 1 else "region is"
+        reasons.append(
+            f"{len(found)} {plural} not resolved; outside there is proved to be nothing else, which covers "
+            f"{_percent(1.0 - share)} of the box"
+        )
+    unknown = sum(p.basis == "undecided" and p.eigenvalue_bounds != () for p in result.points)
+    if unknown:
+        reasons.append(f"the type of {unknown} certified point{'s' * (unknown > 1)} is open")
+    if overlaps:
+        reasons.append(f"{overlaps} pair{'s' * (overlaps > 1)} of certified points could not be told apart")
+    if not reasons and result.mismatch:
+        reasons.append("the index sum is not the winding number, which contradicts the proof: please report this")
+    return "; ".join(reasons)
+
+
+def _percent(share: float) -> str:
+    """A share that is never rounded up to 100 %."""
+    if share >= 1.0 - 1e-12:
+        return "all but 1e-12"
+    missing = 1.0 - share
+    return f"{100 * share:.3g} %" if missing > 1e-3 else f"all but {missing:.1g}"

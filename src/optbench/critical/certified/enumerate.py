@@ -1,0 +1,217 @@
+"""Branch and bound: every critical point in a box, each proved to exist and to be the only one near it.
+
+A box is dropped when the gradient is proved not to vanish in it (ranges of the gradient, its mean-value form,
+Krawczyk's operator), certified when Krawczyk's operator maps it, or an inflated box round it, into its own interior,
+and else shrunk and cut in two. What is still alive below a width of `depth` is left undecided. Boxes go breadth first,
+a level at a time, so that one evaluation serves thousands of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field as default
+
+import numpy as np
+
+from optbench.critical.certified.components import components, extent
+from optbench.critical.certified.ends import STEP, TINY, Array
+from optbench.critical.certified.field import Field
+from optbench.critical.certified.krawczyk import (
+    CONTRACTS,
+    Contraction,
+    contract,
+    gamma,
+    inflate,
+    krawczyk,
+    middle_of,
+    strictly_inside,
+)
+
+PIECE = 8192  # boxes between two looks at the clock
+THINNER = 64.0  # no side of a box gets thinner than this against another, relative to the domain
+SMALL = 1e-3  # of the domain: above it, growth says nothing about a continuum
+LEVELS = 12
+LARGE = 0.01  # of the domain: a component at least this long is not a point
+CROWD = 20_000  # boxes round what is left: too many to be worth following, if they are still multiplying
+Progress = Callable[[float, str], None]
+
+
+@dataclass
+class Boxes:
+    """Boxes as they come, in pieces: low and high corners, (n, d) in all."""
+
+    dim: int
+    low: list[Array] = default(default_factory=list)
+    high: list[Array] = default(default_factory=list)
+
+    def add(self, low: Array, high: Array) -> None:
+        """Takes some more."""
+        self.low.append(low)
+        self.high.append(high)
+
+    def arrays(self) -> tuple[Array, Array]:
+        """All of them."""
+        none = np.empty((0, self.dim))
+        return np.concatenate([none, *self.low]), np.concatenate([none, *self.high])
+
+    def __len__(self) -> int:
+        return sum(map(len, self.low))
+
+
+class Search:
+    """Branch and bound over the field's box.
+
+    Attributes:
+        unique: boxes with exactly one critical point each.
+        held: enclosures of those points, in the same order.
+        undecided: boxes that may hold none, one or several.
+        continua: undecided boxes of components that neither shrink nor end.
+        boxes: boxes examined.
+        stopped: why the search ended early; empty if it did not.
+
+    Args:
+        field: the objective on its box.
+        depth: relative width below which a box is left undecided.
+        max_boxes: budget.
+        seconds: budget, wall time.
+        progress: called with the share of the box that is done and a phrase.
+    """
+
+    def __init__(
+        self, field: Field, depth: float, max_boxes: int, seconds: float, progress: Progress | None = None
+    ) -> None:
+        self.field, self.depth, self.max_boxes = field, depth, max_boxes
+        self.deadline = time.perf_counter() + seconds
+        self.seconds = seconds
+        self.progress = progress or (lambda share, phrase: None)
+        self.unique, self.held, self.undecided, self.continua = (Boxes(field.dim) for _ in range(4))
+        self.boxes = 0
+        self.stopped = ""
+        self._history: list[tuple[int, int, float]] = []
+
+    def run(self) -> None:
+        """Searches until nothing is left or a budget is spent."""
+        low, high = self.field.low[None], self.field.high[None]
+        while len(low):
+            low, high = self._level(low, high)
+            if self.stopped:
+                break
+            low, high = self._set_continua_aside(low, high)
+            self.progress(1.0 - self._share(low, high), f"{len(self.unique)} certified, {len(low)} boxes open")
+        self.undecided.add(low, high)
+
+    def _level(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """All boxes of a level; returns their children, and what was not reached when a budget was spent."""
+        children = Boxes(self.field.dim)
+        for k in range(0, len(low), PIECE):
+            if self.boxes >= self.max_boxes:
+                self.stopped = f"the budget of {self.max_boxes} boxes is spent"
+            elif k and time.perf_counter() > self.deadline:
+                self.stopped = f"the budget of {self.seconds:g} s is spent"
+            if self.stopped:
+                children.add(low[k:], high[k:])
+                break
+            children.add(*self._examine(low[k : k + PIECE], high[k : k + PIECE]))
+        if not self.stopped and time.perf_counter() > self.deadline and len(children):
+            self.stopped = f"the budget of {self.seconds:g} s is spent"
+        return children.arrays()
+
+    def _examine(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Drops, certifies, leaves undecided or cuts each box; returns the halves."""
+        self.boxes += len(low)
+        over = self.field.enclose(low, high, 2)
+        alive = np.flatnonzero(((over.grad[0] <= 0) & (over.grad[1] >= 0)).all(axis=1))
+        low, high, over = low[alive], high[alive], over.rows(alive)
+        middle = middle_of(low, high)
+        grad = self.field.at(middle, 1).grad
+        steepness = np.maximum(np.abs(over.hess[0]), np.abs(over.hess[1]))
+        k = krawczyk(low, high, middle, grad, over.hess)
+        alive = ~_no_zero(grad, steepness, low, high, middle) & ~((k.low > high) | (k.high < low)).any(axis=1)
+        sure = alive & strictly_inside(k, low, high)
+        self.unique.add(low[sure], high[sure])
+        self.held.add(k.low[sure], k.high[sure])
+        open_ = alive & ~sure
+        open_[open_] = ~self._inflated(low[open_], high[open_], _rows(k, open_))
+        low, high = np.maximum(low, k.low)[open_], np.minimum(high, k.high)[open_]
+        small = ((high - low) <= self.depth * self.field.width).all(axis=1)
+        self.undecided.add(low[small], high[small])
+        return self._halves(low[~small], high[~small], steepness[open_][~small])
+
+    def _inflated(self, low: Array, high: Array, k: Contraction) -> Array:
+        """(n,) True for boxes inside a larger box that is certified: for zeros on faces and corners."""
+        done = np.zeros(len(low), dtype=bool)
+        near = (np.abs(k.newton - 0.5 * (low + high)) <= (high - low) + self.depth * self.field.width).all(axis=1)
+        at = np.flatnonzero(near & (k.norm < CONTRACTS))
+        if not len(at):
+            return done
+        wide_low, wide_high = inflate(self.field, low[at], high[at], k.newton[at])
+        found = contract(self.field, wide_low, wide_high)
+        sure = strictly_inside(found, wide_low, wide_high)
+        self.unique.add(wide_low[sure], wide_high[sure])
+        self.held.add(found.low[sure], found.high[sure])
+        done[at[sure]] = True
+        return done
+
+    def _halves(self, low: Array, high: Array, steepness: Array) -> tuple[Array, Array]:
+        """Cuts where the gradient varies most, but never a side much thinner than the others."""
+        if not len(low):
+            return low, high
+        wide = high - low
+        relative = wide / self.field.width
+        with np.errstate(all="ignore"):
+            smear = steepness.sum(axis=1) * wide
+        axis = np.where(np.isfinite(smear).all(axis=1), smear.argmax(axis=1), relative.argmax(axis=1))
+        rows = np.arange(len(low))
+        needle = relative[rows, axis] * THINNER < relative.max(axis=1)
+        axis = np.where(needle, relative.argmax(axis=1), axis)
+        cut = middle_of(low, high)[rows, axis]
+        left_high, right_low = high.copy(), low.copy()
+        left_high[rows, axis] = cut
+        right_low[rows, axis] = cut
+        return split(low, left_high, right_low, high)
+
+    def _set_continua_aside(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Takes out components whose boxes multiply for ever: continua, and points too flat for this arithmetic."""
+        span = float(((high.max(axis=0, initial=-np.inf) - low.min(axis=0, initial=np.inf)) / self.field.width).max())
+        self._history.append((len(low), len(self.unique), span))
+        if len(low) < LEVELS or len(self._history) <= LEVELS:
+            return low, high
+        before, certified, span_before = self._history[-1 - LEVELS]
+        if certified < len(self.unique) or ((high - low).max(axis=0) > SMALL * self.field.width).any():
+            return low, high
+        crowded = len(low) > max(CROWD, before)
+        growing = len(low) >= before * 2.0 ** (0.75 * LEVELS / self.field.dim)
+        shrinking = span < 0.7 * span_before
+        if not (crowded or (growing and not shrinking)):
+            return low, high
+        self._history.clear()
+        label = components(low, high, self.field.width)
+        sizes = [extent(low[label == c], high[label == c], self.field.width) for c in range(label.max() + 1)]
+        long = (np.array(sizes) > LARGE)[label] & (not shrinking)
+        self.continua.add(low[long], high[long])
+        if crowded:
+            self.undecided.add(low[~long], high[~long])
+            return low[:0], high[:0]
+        return low[~long], high[~long]
+
+    def _share(self, low: Array, high: Array) -> float:
+        """Share of the domain's volume in the boxes."""
+        return float(np.prod((high - low) / self.field.width, axis=1).sum())
+
+
+def split(low: Array, left_high: Array, right_low: Array, high: Array) -> tuple[Array, Array]:
+    """Both halves of every box."""
+    return np.concatenate([low, right_low]), np.concatenate([left_high, high])
+
+
+def _no_zero(grad: Array, steepness: Array, low: Array, high: Array, middle: Array) -> Array:
+    """(n,) True where the mean-value form g(m) + H(X)(X - m) excludes 0."""
+    with np.errstate(all="ignore"):
+        half = np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP)
+        reach = (steepness @ half[..., None])[..., 0] * (1.0 + 8.0 * gamma(low.shape[1])) + 4 * TINY
+        return np.asarray(((grad[0] > reach) | (-grad[1] > reach)).any(axis=1))
+
+
+def _rows(k: Contraction, chosen: Array) -> Contraction:
+    return Contraction(k.low[chosen], k.high[chosen], k.newton[chosen], k.norm[chosen])

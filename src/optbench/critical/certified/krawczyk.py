@@ -1,0 +1,137 @@
+"""Krawczyk's operator on batches of boxes: it shrinks a box round a zero of the gradient, empties it, or certifies it.
+
+For a box X with midpoint m and any matrix Y,  K = m - Y g(m) + (I - Y H(X)) (X - m)  holds every zero of g in X. If K
+lies strictly inside X there is exactly one zero in X and every matrix in H(X) is regular: the critical point exists, is
+unique and nondegenerate (A. Neumaier, Interval Methods for Systems of Equations, 1990, theorem 5.1.8).
+
+Matrices are taken as centre and radius and multiplied in floating point; the error of a product of d terms in any order
+of summation is at most gamma = (d + 2) 2^-52 times the product of absolute values (N. J. Higham, Accuracy and Stability
+of Numerical Algorithms, 2002, section 3.5), which is added to the radius.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from optbench.critical.certified.ends import STEP, TINY, Array
+from optbench.critical.certified.field import Enclosure, Field
+
+NARROWEST = 1e-11  # of the domain: sides of an inflated box
+THINNEST = 0.01  # of its widest side
+MARGIN = 1.02
+CONTRACTS = 0.6  # below it, an inflated box is worth a try: its size, and so the norm, may double
+POLISH = 12
+
+
+def gamma(d: int) -> float:
+    """Relative error bound of a floating-point product of d terms, with room to spare."""
+    return (d + 2) * STEP
+
+
+def center_radius(low: Array, high: Array) -> tuple[Array, Array]:
+    """Centres c and radii r with [low, high] inside [c - r, c + r]; (0, inf) where an end is not finite."""
+    with np.errstate(all="ignore"):
+        center = 0.5 * low + 0.5 * high
+        radius = np.maximum(high - center, center - low) * (1.0 + 2.0 * STEP) + TINY
+        bad = ~np.isfinite(radius)
+        return np.where(bad, 0.0, center), np.where(bad, np.inf, radius)
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """Krawczyk's operator on n boxes.
+
+    Attributes:
+        low, high: (n, d) ends of K; infinite where nothing is known.
+        newton: (n, d) the Newton step from the midpoint, in floating point.
+        norm: (n,) of I - Y H(X), in units of the box's sides; below 1 the box is contracted.
+    """
+
+    low: Array
+    high: Array
+    newton: Array
+    norm: Array
+
+
+def krawczyk(low: Array, high: Array, middle: Array, grad: Array, hess: Array) -> Contraction:
+    """K of the boxes low, high (n, d), with grad (2, n, d) at `middle` (n, d) and hess (2, n, d, d) over the boxes."""
+    d = low.shape[1]
+    g, more = gamma(d), 1.0 + 8.0 * gamma(d)
+    with np.errstate(all="ignore"):
+        h, h_radius = center_radius(hess[0], hess[1])
+        y = _inverse(h)
+        b, b_radius = center_radius(grad[0], grad[1])
+        half = np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP)
+        spread = np.abs(np.eye(d) - y @ h) + np.abs(y) @ (h_radius + g * np.abs(h))
+        spread = spread * more + 2.0**-1000
+        step = (y @ b[..., None])[..., 0]
+        radius = (np.abs(y) @ (b_radius + g * np.abs(b))[..., None] + spread @ half[..., None])[..., 0]
+        newton = middle - step
+        radius = radius * more + 2.0 * STEP * (np.abs(newton) + np.abs(step) + radius) + 4 * d * TINY
+        norm = np.where(half > 0, (spread @ half[..., None])[..., 0] / half, np.inf).max(axis=1)
+        k_low, k_high = newton - radius, newton + radius
+    return Contraction(
+        np.where(np.isnan(k_low), -np.inf, k_low),
+        np.where(np.isnan(k_high), np.inf, k_high),
+        newton,
+        np.where(np.isnan(norm), np.inf, norm),
+    )
+
+
+def _inverse(h: Array) -> Array:
+    """Approximate inverses; zero where there is none (any Y is valid)."""
+    size = np.abs(h).max(axis=(1, 2), keepdims=True)
+    good = np.isfinite(size) & (size > 0)
+    scaled = np.where(good, h / np.where(good, size, 1.0), np.eye(h.shape[1]))
+    scaled[np.linalg.det(scaled) == 0] = np.eye(h.shape[1])
+    inverse = np.linalg.inv(scaled) / np.where(good, size, 1.0)
+    residual = np.abs(inverse @ h - np.eye(h.shape[1])).max(axis=(1, 2), keepdims=True)
+    return np.where(good & np.isfinite(inverse) & (residual < 0.5), inverse, 0.0)
+
+
+def strictly_inside(k: Contraction, low: Array, high: Array) -> Array:
+    """(n,) True where K lies in the interior of the box."""
+    return np.asarray(((k.low > low) & (k.high < high)).all(axis=1))
+
+
+def middle_of(low: Array, high: Array) -> Array:
+    """A point of each box next to its centre."""
+    return np.asarray(np.clip(0.5 * low + 0.5 * high, low, high))
+
+
+def contract(field: Field, low: Array, high: Array) -> Contraction:
+    """K of the boxes, from scratch."""
+    middle = middle_of(low, high)
+    over: Enclosure = field.enclose(low, high, 2)
+    return krawczyk(low, high, middle, field.at(middle, 1).grad, over.hess)
+
+
+def inflate(field: Field, low: Array, high: Array, newton: Array) -> tuple[Array, Array]:
+    """Boxes centred near the zero that the Newton points lead to, covering the given boxes.
+
+    A zero on a face or corner of a box is never strictly inside it; it is inside the inflated box. Needle-thin sides
+    are widened, because rounding would spoil strict inclusion there.
+    """
+    half = np.maximum(np.abs(high - newton), np.abs(newton - low)) * MARGIN
+    relative = half / field.width
+    least = np.maximum(THINNEST * relative.max(axis=1, keepdims=True), NARROWEST)
+    half = np.maximum(relative, least) * field.width
+    return newton - half, newton + half
+
+
+def polish(field: Field, low: Array, high: Array) -> tuple[Array, Array]:
+    """Narrows enclosures that hold exactly one zero each, down to rounding: X and K, again and again."""
+    low, high = low.copy(), high.copy()
+    active = np.arange(len(low))
+    for _ in range(POLISH):
+        if not len(active):
+            break
+        k = contract(field, low[active], high[active])
+        new_low, new_high = np.maximum(low[active], k.low), np.minimum(high[active], k.high)
+        before = (high[active] - low[active]).max(axis=1)
+        after = (new_high - new_low).max(axis=1)
+        low[active], high[active] = new_low, new_high
+        active = active[after < 0.7 * before]
+    return low, high

@@ -1,0 +1,145 @@
+"""A straight-line program of scalars: what one step of one row computes, without a loop, a branch or a repetition.
+
+Values are numbered; an instruction that was seen before gets its old number, and the few simplifications are exact
+(NaN and infinity included; only the sign of a zero may change). Tensors are NumPy object arrays of such numbers, so that
+indexing, stacking and broadcasting need no code of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Value = int
+Array = NDArray[np.object_]
+
+
+class Instruction(NamedTuple):
+    """`op` on earlier values; inputs carry their name and constants their number in `payload`."""
+
+    op: str
+    args: tuple[Value, ...] = ()
+    payload: Any = None
+
+
+_LONGEST_PRODUCT = 64
+"""Integer powers up to here become products."""
+
+
+class Program:
+    """Instructions in the order in which they were first needed."""
+
+    def __init__(self) -> None:
+        self.code: list[Instruction] = []
+        self._known: dict[Instruction, Value] = {}
+
+    def _put(self, op: str, *args: Value, payload: Any = None) -> Value:
+        instruction = Instruction(op, args, payload)
+        key = Instruction(op, args, payload.hex() if op == "const" else payload)
+        if key not in self._known:
+            self._known[key] = len(self.code)
+            self.code.append(instruction)
+        return self._known[key]
+
+    def const(self, number: float | bool) -> Value:
+        """A constant; truth values are 1 and 0."""
+        return self._put("const", payload=float(number))
+
+    def input(self, name: str) -> Value:
+        """A value from outside."""
+        return self._put("input", payload=name)
+
+    def number(self, value: Value) -> float | None:
+        """The number that a value is known to be, or None."""
+        instruction = self.code[value]
+        return instruction.payload if instruction.op == "const" else None
+
+    def apply(self, op: str, *args: Value) -> Value:
+        """The value of an operation of `emit.FORMS`, simplified where that is exact."""
+        numbers = [self.number(a) for a in args]
+        if op in _NEUTRAL:
+            right, left = _NEUTRAL[op]
+            if numbers[1] == right:
+                return args[0]
+            if left is not None and numbers[0] == left:
+                return args[1]
+        if op == "where" and numbers[0] is not None:
+            return args[1] if numbers[0] else args[2]
+        if op == "neg" and self.code[args[0]].op == "neg":
+            return self.code[args[0]].args[0]
+        if op == "pow" and numbers[1] is not None:
+            return self._power(args[0], numbers[1], args)
+        if op in _COMMUTES and args[0] > args[1]:
+            args = (args[1], args[0])
+        return self._put(op, *args)
+
+    def _power(self, base: Value, exponent: float, args: tuple[Value, ...]) -> Value:
+        if exponent == 0.5:
+            return self.apply("sqrt", base)
+        if exponent == -1.0:
+            return self.apply("div", self.const(1.0), base)
+        if exponent < 0 or exponent > _LONGEST_PRODUCT or exponent != math.floor(exponent):
+            return self._put("pow", *args)
+        result, square, left = self.const(1.0), base, int(exponent)
+        while left:
+            if left & 1:
+                result = self.apply("mul", result, square)
+            square, left = self.apply("mul", square, square) if left > 1 else square, left >> 1
+        return result
+
+    # arrays ----------------------------------------------------------------------------------------------------------
+
+    def constants(self, numbers: Any) -> Array:
+        """An array of constants."""
+        return self.map(self.const, np.asarray(numbers, dtype=np.float64))
+
+    def map(self, function: Callable[..., Value], *arrays: Any) -> Array:
+        """`function` of the elements of arrays that broadcast against each other."""
+        full = np.broadcast_arrays(*(np.asarray(a, dtype=object) for a in arrays))
+        out = np.empty(full[0].shape, dtype=object)
+        for place in np.ndindex(out.shape):
+            out[place] = function(*(a[place] for a in full))
+        return out
+
+    def all(self, op: str, *arrays: Any) -> Array:
+        """An operation, elementwise."""
+        return self.map(lambda *args: self.apply(op, *args), *arrays)
+
+    def sum(self, array: Array, dims: Sequence[int], keepdim: bool = False) -> Array:
+        """Sum along some dimensions, in the order of their elements."""
+        return self.fold("add", array, dims, keepdim)
+
+    def fold(self, op: str, array: Array, dims: Sequence[int], keepdim: bool = False) -> Array:
+        """An associative operation along some dimensions, from the first element to the last."""
+        axes = sorted({d % array.ndim for d in dims}) if array.ndim else []
+        rest = [d for d in range(array.ndim) if d not in axes]
+        shape = tuple(array.shape[d] for d in rest)
+        lines = array.transpose(rest + axes).reshape(*shape, -1)
+        out = np.empty(shape, dtype=object)
+        for place in np.ndindex(shape):
+            first, *others = lines[place]
+            for value in others:
+                first = self.apply(op, first, value)
+            out[place] = first
+        return np.expand_dims(out, tuple(axes)) if keepdim else out
+
+    def needed(self, results: Sequence[Value]) -> list[Value]:
+        """The values that the results depend on, in order."""
+        wanted = set(results)
+        for value in range(len(self.code) - 1, -1, -1):
+            if value in wanted:
+                wanted.update(self.code[value].args)
+        return sorted(wanted)
+
+
+_NEUTRAL: dict[str, tuple[float, float | None]] = {
+    "add": (0.0, 0.0),
+    "sub": (0.0, None),
+    "mul": (1.0, 1.0),
+    "div": (1.0, None),
+}
+_COMMUTES = frozenset({"add", "mul", "eq", "ne", "and", "or"})
