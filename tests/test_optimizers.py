@@ -29,7 +29,7 @@ from optbench.optimizers.lion import Lion, lion_update
 from optbench.optimizers.muon import Muon
 
 ALL = members.names("optimizer")
-OWN = [name for name in ALL if members.read("optimizer", name)["_target_"].startswith("optbench.")]
+OWN = [name for name in ALL if members.read("optimizer", name)["_target_"].startswith("optbench.") and name != "lbfgs"]
 SHAPES = [(2,), (3, 2), (), (2, 1, 2, 2)]  # vector, matrix, scalar, convolution kernel
 
 Make = Callable[[list[Tensor]], Optimizer]
@@ -441,3 +441,28 @@ def test_muon_keeps_the_names_of_parameters() -> None:
 def test_muon_refuses_bad_hyperparameters(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"nvalid|should be|not supported"):
         Muon(parameters(), **bad)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_lbfgs_is_torchs_in_any_memory_layout(memory_format: torch.memory_format) -> None:
+    target = torch.linspace(-1, 1, 36, dtype=torch.float64).reshape(1, 4, 3, 3)
+
+    def descend(optimizer_class: Any, layout: torch.memory_format) -> torch.Tensor:
+        x = torch.nn.Parameter(torch.zeros(1, 4, 3, 3, dtype=torch.float64).to(memory_format=layout))
+        optimizer = optimizer_class([x], lr=0.5, max_iter=3, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = ((x - target) ** 4).sum() + (x * x.roll(1, 1)).sum() ** 2
+            loss.backward()
+            return loss
+
+        for _ in range(5):
+            optimizer.step(closure)
+        return x.detach()
+
+    ours = descend(members.target("optimizer", "lbfgs"), memory_format)
+    reference = descend(torch.optim.LBFGS, torch.contiguous_format)
+    if memory_format is torch.contiguous_format:
+        assert torch.equal(ours, reference)
+    torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)  # another layout sums in another order

@@ -11,12 +11,17 @@ Names are imported when they are first used, so that reading results never pays 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optbench.compare import Comparison, compare
     from optbench.experiment import run, sweep
     from optbench.records import Run, Status
+
+# Read by OpenMP when torch is loaded: idle threads sleep and do not spin. Where another process holds a core, spinning
+# threads wait for a thread that does not run: the HW3 CNN then trained 2.5 to 7 times as slowly (measured, 2 cores).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "Comparison": "optbench.compare",

@@ -122,7 +122,6 @@ RANGES: Mapping[str, Check] = {
     "optimizer.momentum": _not_negative,
     "optimizer.betas": _fractions,
     "optimizer.beta1": _fraction,
-    "optimizer.beta2": _fraction,
     "optimizer.alpha": _share,
     "optimizer.rho": _share,
     "optimizer.eps": _not_negative,

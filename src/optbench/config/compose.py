@@ -65,7 +65,7 @@ def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
     store.store(group="trainer", name="surface_trainer_schema", node=SurfaceTrainer, provider="optbench")
     store.store(group="trainer", name="network_trainer_schema", node=NetworkTrainer, provider="optbench")
     search_path = create_config_search_path(f"file://{conf_folder()}")
-    for folder in config_dirs:
+    for folder in reversed(config_dirs):  # each goes right before the packaged tree: the last one given ends up first
         if not folder.is_dir():
             raise ConfigError(f"--config-dir {folder}: no such folder")
         search_path.prepend("overlay", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="main"))
@@ -215,7 +215,9 @@ def _resolved(config: DictConfig) -> Composed:
     for group in ("model", "data", "loss", "optimizer", "scheduler", "trainer"):
         if config.get(group) is None:
             raise ConfigError(f"a run needs '{group}'", f"choose one: {group}=..., see optbench list {group}")
-    for key in config:
+        if group != "trainer" and "_target_" not in config[group]:
+            raise ConfigError(f"{group}={choices.get(group)} has no _target_", "its YAML names there what is built")
+    for key in map(str, config):
         if key not in (*GROUPS, "seed", "n_outputs", "hydra"):
             raise ConfigError(f"'{key}' is no part of a run (parts: {', '.join(GROUPS)}, seed, n_outputs)")
     if "seed" not in config:

@@ -63,8 +63,12 @@ def explain(error: BaseException, choices: Callable[[str], list[str]]) -> Config
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return ConfigError(f"no key '{cause.full_key}' ({first})")
     detail = _first_line(cause)
+    key = getattr(cause, "full_key", None)
+    if key and key not in first:
+        return ConfigError(f"{key}: {first}")
     return ConfigError(detail if detail in first or cause is error else f"{first} ({detail})")
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    first, *rest = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first

@@ -22,8 +22,10 @@ def set_value(config: DictConfig, override: Override) -> None:
 
     key, value = override.key_or_group, override.value()
     node, last = _parent(config, key)
-    old = None if OmegaConf.is_interpolation(node, last) else node[last]
-    old = OmegaConf.to_container(old) if OmegaConf.is_config(old) else old
+    if OmegaConf.is_interpolation(node, last):
+        old, value = None, _as_float(value) if isinstance(_resolved(node, last), float) else value
+    else:
+        old = OmegaConf.to_container(node[last]) if OmegaConf.is_config(node[last]) else node[last]
     if isinstance(old, dict) and not isinstance(value, dict):
         raise ConfigError(
             f"{key}={shown(value)}: '{key}' is a node with keys {', '.join(map(str, old))}",
@@ -33,8 +35,23 @@ def set_value(config: DictConfig, override: Override) -> None:
     try:
         OmegaConf.update(config, key, value if typed else _like(key, old, value), merge=not isinstance(value, list))
     except ValidationError:
-        expected = _WORDS.get(node._get_node(last)._metadata.ref_type, "another type")
+        leaf: Any = node._get_node(last)
+        expected = _WORDS.get(leaf._metadata.ref_type, "another type")
         raise ConfigError(f"{key}={shown(value)}: expected {expected}") from None
+
+
+def _resolved(node: DictConfig, name: str) -> Any:
+    from omegaconf.errors import InterpolationResolutionError
+
+    try:
+        return node[name]
+    except InterpolationResolutionError:
+        return None
+
+
+def _as_float(value: Any) -> Any:
+    """1 as 1.0, so that optimizer.lr=1 and optimizer.lr=1.0 are the same run; what is no whole number as it stands."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _parent(config: DictConfig, key: str) -> tuple[DictConfig, str]:
@@ -64,8 +81,7 @@ def _like(key: str, old: Any, new: Any) -> Any:
     if isinstance(old, bool) or isinstance(new, bool):
         fits = isinstance(old, bool) and isinstance(new, bool)
     elif isinstance(old, float):
-        fits = isinstance(new, int | float)
-        new = float(new) if fits else new
+        fits, new = isinstance(new, int | float), _as_float(new)
     elif isinstance(old, int):
         fits = isinstance(new, int)
     elif isinstance(old, list):

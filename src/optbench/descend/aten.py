@@ -9,18 +9,19 @@ Source: torch's native_functions.yaml and derivatives.yaml for what an operation
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from optbench.descend.program import Array, Program
 
 Lowering = Callable[..., Any]
+Lowers = TypeVar("Lowers", bound=Lowering)
 LOWERINGS: dict[str, Lowering] = {}
 
 
-def _lowers(*names: str) -> Callable[[Lowering], Lowering]:
-    def register(function: Lowering) -> Lowering:
+def _lowers(*names: str) -> Callable[[Lowers], Lowers]:
+    def register(function: Lowers) -> Lowers:
         LOWERINGS.update(dict.fromkeys(names, function))
         return function
 
@@ -187,9 +188,7 @@ def _select_backward(p: Program, grad: Array, sizes: Sequence[int], dim: int, in
 
 
 @_lowers("slice_backward")
-def _slice_backward(
-    p: Program, grad: Array, sizes: Sequence[int], dim: int, start: int, end: int, step: int
-) -> Array:
+def _slice_backward(p: Program, grad: Array, sizes: Sequence[int], dim: int, start: int, end: int, step: int) -> Array:
     out = p.constants(np.zeros(tuple(sizes)))
     np.moveaxis(out, dim, 0)[start:end:step] = np.moveaxis(grad, dim, 0)
     return out
@@ -214,7 +213,8 @@ def _scatter_add(p: Program, a: Any, dim: int, index: Any, source: Array) -> Arr
     for place in np.ndindex(where.shape):
         to = list(place)
         to[dim] = int(where[place])
-        out[tuple(to)] = p.apply("add", out[tuple(to)], source[place])
+        values: Any = (out[tuple(to)], source[place])
+        out[tuple(to)] = p.apply("add", *values)
     return out
 
 

@@ -119,7 +119,7 @@ class Batch:
         return np.broadcast_to(np.asarray(self.grad_noise, dtype=np.float64), (self.rows,))
 
     def grad_tol_of(self) -> Floats:
-        """Gradient norm at which each row is at rest, (rows,); below 0 where no norm is (noise with a tolerance of 0)."""
+        """Gradient norm at which each row is at rest, (rows,); below 0 where none is (noise, tolerance 0)."""
         tolerance = self.trainer.grad_tol
         return np.where((self.noise_of() != 0.0) & (tolerance <= 0.0), -1.0, tolerance)
 

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from optbench.descend.batch import Batch, Floats, Ints
 from optbench.descend.rules import Rule, UnsupportedError, rule_for
 from optbench.descend.schedules import factors, floor_key
-
-TABLE_LIMIT = 1 << 26
-"""Most numbers in one table (512 MB); what needs more is cut into pieces of rows by the engine."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +26,6 @@ class Table:
     names: tuple[str, ...]
     values: Floats
     index: Ints | None
-
-    def of(self, rows: NDArray[Any] | slice) -> Table:
-        """The same table for some of the rows."""
-        return self if self.index is None else Table(self.names, self.values, self.index[rows])
 
 
 @dataclass(frozen=True)
@@ -93,19 +85,15 @@ def _coefficients(rule: Rule, hyper: Mapping[str, float | Floats], batch: Batch)
         columns = np.stack([np.asarray(hyper[name]) for name in varied], axis=1)
         distinct, index = np.unique(columns, axis=0, return_inverse=True)
         values |= {name: distinct[:, i : i + 1] for i, name in enumerate(varied)}
-        _check_size(len(distinct) * len(rule.inputs), batch.steps)
     t = np.arange(batch.steps + 1, dtype=np.float64)
     found = rule.coefficients(t, values) if rule.inputs else {}
     settings = 1 if index is None else int(index.max()) + 1
     shape = (settings, batch.steps + 1)
     lines = [np.broadcast_to(value, shape) for value in found.values()]
     stacked = np.stack(lines) if lines else np.zeros((0, *shape))
-    return Table(tuple(found), np.ascontiguousarray(stacked), None if index is None else index.reshape(-1).astype(np.int64))
-
-
-def _check_size(settings: int, steps: int) -> None:
-    if settings * (steps + 1) > TABLE_LIMIT:
-        raise UnsupportedError(f"{settings} settings over {steps} steps make too large a table; run fewer rows at once")
+    return Table(
+        tuple(found), np.ascontiguousarray(stacked), None if index is None else index.reshape(-1).astype(np.int64)
+    )
 
 
 def _schedule(batch: Batch) -> tuple[Table, float | Floats | None]:
@@ -123,14 +111,13 @@ def _schedule(batch: Batch) -> tuple[Table, float | Floats | None]:
         name = repr(values)
         index[row] = order.setdefault(name, len(order))
         settings.setdefault(name, keywords | dict(zip(per_row, values, strict=True)))
-    _check_size(max(len(settings), 1), batch.steps)
     table = np.stack([factors(target, k, batch.steps + 1) for k in settings.values() or [keywords]])
     lowest = floor if np.any(np.asarray(floor) != 0.0) else None
     return Table(("factor",), table[None], index if len(settings) > 1 else None), lowest
 
 
-def learning_rates(plan: Plan, rows: NDArray[Any], steps: NDArray[Any]) -> Floats:
-    """Learning rate of update `steps[j]` of each row: (len(rows), len(steps)), or (rows,) for one step a row.
+def learning_rates(plan: Plan, rows: Ints, steps: Ints) -> Floats:
+    """Learning rate of update `steps` of each row, (n, m).
 
     Args:
         plan: the plan.
@@ -140,15 +127,10 @@ def learning_rates(plan: Plan, rows: NDArray[Any], steps: NDArray[Any]) -> Float
     table = plan.tables[1]
     setting = np.zeros(len(rows), dtype=np.int64) if table.index is None else table.index[rows]
     factor = table.values[0][setting[:, None], steps]
-    lr = np.broadcast_to(np.asarray(plan.hyper["lr"]).reshape(-1), (_length(plan),) if _length(plan) > 1 else (1,))
-    base = lr[rows][:, None] if len(lr) > 1 else lr[:1][:, None]
-    if plan.floor is None:
-        return np.asarray(base * factor)
-    floor = np.asarray(plan.floor, dtype=np.float64).reshape(-1)
-    low = floor[rows][:, None] if len(floor) > 1 else floor[:1][:, None]
-    return np.asarray(low + (base - low) * factor)
+    lr, low = _column(plan.hyper["lr"], rows), _column(0.0 if plan.floor is None else plan.floor, rows)
+    return np.asarray(low + (lr - low) * factor)
 
 
-def _length(plan: Plan) -> int:
-    lr = plan.hyper["lr"]
-    return len(lr) if isinstance(lr, np.ndarray) else 1
+def _column(value: float | Floats, rows: Ints) -> Floats:
+    """(n, 1), or (1, 1) where all rows have the same."""
+    return value[rows][:, None] if isinstance(value, np.ndarray) else np.array([[value]])

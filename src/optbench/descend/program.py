@@ -1,8 +1,8 @@
 """A straight-line program of scalars: what one step of one row computes, without a loop, a branch or a repetition.
 
 Values are numbered; an instruction that was seen before gets its old number, and the few simplifications are exact
-(NaN and infinity included; only the sign of a zero may change). Tensors are NumPy object arrays of such numbers, so that
-indexing, stacking and broadcasting need no code of their own.
+(NaN and infinity included; only the sign of a zero may change). Tensors are NumPy object arrays of such numbers, so
+that indexing, stacking and broadcasting need no code of their own.
 """
 
 from __future__ import annotations

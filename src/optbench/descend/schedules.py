@@ -66,17 +66,14 @@ def _cosine_restarts(t: Table, T_0: int, T_mult: int = 1, eta_min: float = 0.0) 
 
 
 _TORCH: dict[str, Callable[..., Table]] = {
-    f"torch.optim.lr_scheduler.{name}": function
-    for name, function in {
-        "ConstantLR": _constant,
-        "LinearLR": _linear,
-        "StepLR": _step,
-        "MultiStepLR": _multistep,
-        "ExponentialLR": _exponential,
-        "PolynomialLR": _polynomial,
-        "CosineAnnealingLR": _cosine,
-        "CosineAnnealingWarmRestarts": _cosine_restarts,
-    }.items()
+    "ConstantLR": _constant,
+    "LinearLR": _linear,
+    "StepLR": _step,
+    "MultiStepLR": _multistep,
+    "ExponentialLR": _exponential,
+    "PolynomialLR": _polynomial,
+    "CosineAnnealingLR": _cosine,
+    "CosineAnnealingWarmRestarts": _cosine_restarts,
 }
 
 
@@ -84,10 +81,10 @@ def factors(target: str, keywords: Mapping[str, Any], points: int) -> Table:
     """factor(t) for t = 0 ... points - 1, float64, of one setting. Raises UnsupportedError."""
     t = np.arange(points, dtype=np.float64)
     try:
-        if target in _TORCH:
-            return _TORCH[target](t, **{k: v for k, v in keywords.items() if k != "last_epoch"})
-        find(target)
         module, _, name = target.rpartition(".")
+        if module == "torch.optim.lr_scheduler" and name in _TORCH:
+            return _TORCH[name](t, **{k: v for k, v in keywords.items() if k != "last_epoch"})
+        find(target)
         pure = getattr(importlib.import_module(module), f"{name}_factor", None)
         if pure is not None:
             return np.asarray(pure(torch.from_numpy(t), **keywords), dtype=np.float64)

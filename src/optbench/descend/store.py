@@ -32,7 +32,9 @@ class Store:
         self.loss, self.grad_norm = np.full(shape, np.nan), np.full(shape, np.nan)
         self.path: Floats = np.full((*shape, batch.dim), np.nan)
 
-    def result(self, batch: Batch, plan: Plan, seconds: float, compile_seconds: float, engine: str, why: str) -> BatchResult:
+    def result(
+        self, batch: Batch, plan: Plan, seconds: float, compile_seconds: float, engine: str, why: str
+    ) -> BatchResult:
         """The result of a batch that has run."""
         lr = learning_rates(plan, self.recorded, self.grid)
         lr[self.grid[None, :] > self.steps[self.recorded][:, None]] = np.nan

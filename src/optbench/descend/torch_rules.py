@@ -84,11 +84,13 @@ def _moments(given: _Given) -> dict[str, Any]:
 
 
 def _first(g: Tensor, s: Memory, h: Values) -> Tensor:
-    return h["beta1"] * s["m"] + h["rest1"] * g
+    m: Tensor = h["beta1"] * s["m"] + h["rest1"] * g
+    return m
 
 
 def _second(g: Tensor, s: Memory, h: Values) -> Tensor:
-    return h["beta2"] * s["v"] + h["rest2"] * g * g
+    v: Tensor = h["beta2"] * s["v"] + h["rest2"] * g * g
+    return v
 
 
 def _sgd(given: _Given) -> Rule:

@@ -55,7 +55,7 @@ class Tracer(TorchDispatchMode):
         return False  # torch would import its compiler (2 s) to keep it away from here
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.program = Program()
         self._arrays: dict[int, Array] = {}
         self._storages: dict[int, set[int]] = {}

@@ -92,7 +92,7 @@ def _distinct(search: Search) -> tuple[Array, Array, int]:
     """
     field = search.field
     unique_low, unique_high = search.unique.arrays()
-    low, high = polish(field, *search.held.arrays())
+    low, high = polish(field, *search.held.arrays(), unique_low, unique_high)
     here = ((high >= field.low) & (low <= field.high)).all(axis=1)
     low, high, unique_low, unique_high = low[here], high[here], unique_low[here], unique_high[here]
     order = np.lexsort(low.T[::-1])
@@ -117,7 +117,7 @@ def _certified(field: Field, low: Array, high: Array) -> list[CriticalPoint]:
     if not len(low):
         return []
     eigen_low, eigen_high = eigenvalue_ranges(field.enclose(low, high, 2).hess)
-    x = np.clip(0.5 * (low + high), low, high)
+    x = np.clip(np.clip(0.5 * low + 0.5 * high, low, high), field.low, field.high)
     value, grad, centers = _at(field, x)
     edge = ((low <= field.low) | (high >= field.high)).any(axis=1)
     points = []
@@ -178,8 +178,8 @@ def _open_questions(search: Search, result: CriticalSet, found: list[Region], ov
     if search.stopped:
         reasons.append(search.stopped)
     if found:
-        boxes = [np.concatenate(pair) for pair in zip(search.undecided.arrays(), search.continua.arrays(), strict=True)]
-        share = float(np.prod((boxes[1] - boxes[0]) / search.field.width, axis=1).sum())
+        low, high = search.open_boxes()
+        share = float(np.prod((high - low) / search.field.width, axis=1).sum())
         plural = "regions are" if len(found) > 1 else "region is"
         reasons.append(
             f"{len(found)} {plural} not resolved; outside there is proved to be nothing else, which covers "

@@ -24,7 +24,6 @@ ROOMS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)  # of
 MOST_CERTIFICATES = 200  # regions beyond this number are described, not certified
 MOST_CANDIDATES = 1000
 GLOBAL_BOXES = 20_000
-UNDERFLOW = 1e-290
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def regions(search: Search, held_low: Array, held_high: Array) -> list[Region]:
     """
     field = search.field
     groups = []
-    for boxes, endless in ((_unexplained(search), False), (search.continua.arrays(), True)):
+    for boxes, endless in ((_unexplained(search), False), (search.continua.arrays(), True), (search.flat.arrays(), False)):
         label = components(*boxes, field.width)
         groups += [(boxes[0][label == c], boxes[1][label == c], endless) for c in range(label.max(initial=-1) + 1)]
     groups.sort(key=lambda g: tuple(g[0].min(axis=0)))

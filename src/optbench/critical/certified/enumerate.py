@@ -34,6 +34,8 @@ SMALL = 1e-3  # of the domain: above it, growth says nothing about a continuum
 LEVELS = 12
 LARGE = 0.01  # of the domain: a component at least this long is not a point
 CROWD = 20_000  # boxes round what is left: too many to be worth following, if they are still multiplying
+UNDERFLOW = 1e-290  # derivatives below it are noise: no smaller box would tell more
+MANY = 500  # boxes of one component, set aside from a crowd
 Progress = Callable[[float, str], None]
 
 
@@ -67,6 +69,7 @@ class Search:
         held: enclosures of those points, in the same order.
         undecided: boxes that may hold none, one or several.
         continua: undecided boxes of components that neither shrink nor end.
+        flat: undecided boxes all over which the gradient underflows.
         boxes: boxes examined.
         stopped: why the search ended early; empty if it did not.
 
@@ -85,7 +88,7 @@ class Search:
         self.deadline = time.perf_counter() + seconds
         self.seconds = seconds
         self.progress = progress or (lambda share, phrase: None)
-        self.unique, self.held, self.undecided, self.continua = (Boxes(field.dim) for _ in range(4))
+        self.unique, self.held, self.undecided, self.continua, self.flat = (Boxes(field.dim) for _ in range(5))
         self.boxes = 0
         self.stopped = ""
         self._history: list[tuple[int, int, float]] = []
@@ -121,7 +124,10 @@ class Search:
         """Drops, certifies, leaves undecided or cuts each box; returns the halves."""
         self.boxes += len(low)
         over = self.field.enclose(low, high, 2)
-        alive = np.flatnonzero(((over.grad[0] <= 0) & (over.grad[1] >= 0)).all(axis=1))
+        alive = ((over.grad[0] <= 0) & (over.grad[1] >= 0)).all(axis=1)
+        flat = alive & (np.abs(over.grad).max(axis=(0, 2)) < UNDERFLOW) & (np.abs(over.hess).max(axis=(0, 2, 3)) < UNDERFLOW)
+        self.flat.add(low[flat], high[flat])
+        alive &= ~flat
         low, high, over = low[alive], high[alive], over.rows(alive)
         middle = middle_of(low, high)
         grad = self.field.at(middle, 1).grad
@@ -137,6 +143,11 @@ class Search:
         small = ((high - low) <= self.depth * self.field.width).all(axis=1)
         self.undecided.add(low[small], high[small])
         return self._halves(low[~small], high[~small], steepness[open_][~small])
+
+    def open_boxes(self) -> tuple[Array, Array]:
+        """Everything that is not decided."""
+        parts = [boxes.arrays() for boxes in (self.undecided, self.continua, self.flat)]
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def _inflated(self, low: Array, high: Array, k: Contraction) -> Array:
         """(n,) True for boxes inside a larger box that is certified: for zeros on faces and corners."""
@@ -187,13 +198,13 @@ class Search:
             return low, high
         self._history.clear()
         label = components(low, high, self.field.width)
-        sizes = [extent(low[label == c], high[label == c], self.field.width) for c in range(label.max() + 1)]
-        long = (np.array(sizes) > LARGE)[label] & (not shrinking)
+        groups = [label == c for c in range(label.max() + 1)]
+        long = np.array([extent(low[g], high[g], self.field.width) > LARGE for g in groups])[label] & (not shrinking)
+        large = np.array([g.sum() > MANY for g in groups])[label] & ~long & crowded
         self.continua.add(low[long], high[long])
-        if crowded:
-            self.undecided.add(low[~long], high[~long])
-            return low[:0], high[:0]
-        return low[~long], high[~long]
+        self.undecided.add(low[large], high[large])
+        rest = ~(long | large)
+        return low[rest], high[rest]
 
     def _share(self, low: Array, high: Array) -> float:
         """Share of the domain's volume in the boxes."""

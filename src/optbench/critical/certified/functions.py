@@ -187,10 +187,6 @@ def _atan(a: Array, order: int) -> list[Array]:
     return found[: order + 1]
 
 
-def _sign_free(a: Array, order: int) -> list[Array]:
-    return [a, ends.constant(1.0), ends.constant(0.0)][: order + 1]
-
-
 def _up_to(order: int, make: Callable[[], list[Array]]) -> list[Array]:
     return make() if order else []
 
@@ -251,7 +247,6 @@ RULES: dict[str, Rule] = {
     "expm1": _expm1,
     "log": _log,
     "log1p": _log1p,
-    "positive": _sign_free,
     "reciprocal": _reciprocal,
     "relu": _relu,
     "sigmoid": _sigmoid,

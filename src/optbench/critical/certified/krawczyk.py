@@ -23,6 +23,8 @@ THINNEST = 0.01  # of its widest side
 MARGIN = 1.02
 CONTRACTS = 0.6  # below it, an inflated box is worth a try: its size, and so the norm, may double
 POLISH = 12
+NEWTON_STEPS = 8
+SMALL_BOXES = (1e-13, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3)  # of the domain
 
 
 def gamma(d: int) -> float:
@@ -121,9 +123,34 @@ def inflate(field: Field, low: Array, high: Array, newton: Array) -> tuple[Array
     return newton - half, newton + half
 
 
-def polish(field: Field, low: Array, high: Array) -> tuple[Array, Array]:
-    """Narrows enclosures that hold exactly one zero each, down to rounding: X and K, again and again."""
+def polish(field: Field, low: Array, high: Array, unique_low: Array, unique_high: Array) -> tuple[Array, Array]:
+    """Narrows enclosures that hold exactly one zero each, down to rounding.
+
+    A small box round the limit of Newton's method is certified on its own; within the box in which the zero is the only
+    one, it is the same zero. Where that fails, X := X and K, again and again, narrows what can be narrowed.
+
+    Args:
+        field: the objective.
+        low, high: the enclosures, (n, d).
+        unique_low, unique_high: boxes round them with no other zero, (n, d).
+    """
     low, high = low.copy(), high.copy()
+    x = middle_of(low, high)
+    for _ in range(NEWTON_STEPS if len(x) else 0):
+        x = np.clip(contract(field, x, x).newton, low, high)
+    todo = np.arange(len(low))
+    for share in SMALL_BOXES:
+        box_low, box_high = x[todo] - share * field.width, x[todo] + share * field.width
+        box_low, box_high = np.maximum(box_low, unique_low[todo]), np.minimum(box_high, unique_high[todo])
+        k = contract(field, box_low, box_high) if len(todo) else None
+        if k is not None:
+            sure = strictly_inside(k, box_low, box_high)
+            low[todo[sure]], high[todo[sure]] = k.low[sure], k.high[sure]
+            todo = todo[~sure]
+    return _narrowed(field, low, high)
+
+
+def _narrowed(field: Field, low: Array, high: Array) -> tuple[Array, Array]:
     active = np.arange(len(low))
     for _ in range(POLISH):
         if not len(active):
@@ -133,5 +160,5 @@ def polish(field: Field, low: Array, high: Array) -> tuple[Array, Array]:
         before = (high[active] - low[active]).max(axis=1)
         after = (new_high - new_low).max(axis=1)
         low[active], high[active] = new_low, new_high
-        active = active[after < 0.7 * before]
+        active = active[after < 0.95 * before]
     return low, high

@@ -336,7 +336,7 @@ def same(x: Operand, *_: Any, **__: Any) -> Any:
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    **{name: partial(elementary, name) for name in RULES if name not in ("abs", "square", "positive")},
+    **{name: partial(elementary, name) for name in RULES if name not in ("abs", "square")},
     **{name: partial(elementary, "abs") for name in ("abs", "absolute")},
     **{name: partial(elementary, alias) for name, alias in (("arctan", "atan"), ("square", "square"))},
     **dict.fromkeys(("add", "radd"), add),

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from optbench.critical.certified.clusters import UNDERFLOW, Region
+from optbench.critical.certified.clusters import Region
 from optbench.critical.certified.ends import Array
+from optbench.critical.certified.enumerate import UNDERFLOW
 from optbench.critical.degenerate import signed
 from optbench.critical.points import Cluster, CriticalPoint, Verdict
 
@@ -121,7 +122,7 @@ def _cluster_wording(region: Region, width: Array, kind: str) -> str:
         parts.append(f"nothing in the box is lower by more than {gap:.2g} (proved): global minima up to that")
     if region.index is not None:
         parts.append(f"Poincare index {signed(region.index)}{ways(region.index)}")
-    if kind in ("undecided", "continuum"):
+    if kind == "undecided" or (kind == "continuum" and not _along(region)):
         parts.append(_spectrum(region))
     return "; ".join(p for p in parts if p)
 
@@ -159,9 +160,9 @@ def _singular(region: Region) -> str:
 def _cause(region: Region) -> str:
     if region.smooth:
         return ""
-    if np.isfinite(region.steepest):
-        return "the surface is not twice differentiable here (an abs or sqrt kink), or overflows"
-    return "the derivatives are not finite here: a kink (abs, sqrt), a pole, or the edge of the surface's domain"
+    if np.isfinite(region.values).all():
+        return "the surface is not twice differentiable here (an abs or sqrt kink)"
+    return "f is not finite here: a pole, an overflow, or the edge of the surface's own domain"
 
 
 def ways(index: int) -> str:
@@ -177,4 +178,4 @@ def ways(index: int) -> str:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.2g} %" if share >= 1e-3 else f"{share:.0e}"
+    return f"{100 * share:.3g} %" if share >= 1e-3 else f"{share:.0e}"

@@ -1,0 +1,189 @@
+"""Run-steps a second of the surface engine against its rivals; ratios within one process, medians of interleaved rounds.
+
+    python benchmarks/engine.py --quick          # some minutes; a part of the table
+    python benchmarks/engine.py                  # all of it
+    python benchmarks/engine.py --write          # and benchmarks/results/engine.md
+
+Time is CPU time of the process, so that other work on the machine disturbs it least; everything has one thread (JAX has
+its own, and their CPU time counts). JAX and a C compiler are taken if they are there. Compile times are beside the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import rivals
+import torch
+from rivals import Task
+
+from optbench.descend import Batch, descend
+from optbench.problem import AbstractSurface
+from optbench.settings import SurfaceTrainer
+from optbench.surfaces.ackley import Ackley
+from optbench.surfaces.rastrigin import Rastrigin
+from optbench.surfaces.rosenbrock import Rosenbrock
+
+SURFACES: dict[str, Callable[[int], AbstractSurface]] = {
+    "rosenbrock": Rosenbrock,
+    "rastrigin": Rastrigin,
+    "ackley": Ackley,
+}
+RATES = {"sgd": 1e-4, "rmsprop": 3e-3, "adam": 1e-2}
+STEPS = 500
+_BUDGET = 2.5
+"""Seconds that one timing of one method may take, about; slow methods make fewer steps (their cost a step is constant)."""
+
+
+def make_task(surface: str, dim: int, optimizer: str, dtype: str, rows: int) -> Task:
+    """Starts uniform in the middle of the domain, learning rates over a factor of four."""
+    shape = SURFACES[surface](dim)
+    random = np.random.default_rng(0)
+    low, high = np.array(shape.domain).T
+    starts = (low + high) / 2 + (high - low) / 4 * random.uniform(-1, 1, (rows, dim))
+    lr = RATES[optimizer] * random.uniform(0.5, 2.0, rows)
+    return Task(surface, optimizer, dtype, starts, lr, shape)
+
+
+def optbench(backend: str) -> Callable[[Task], rivals.Run]:
+    """Our engine as a rival, whole calls to `descend`: planning, copying in and out included."""
+
+    def make(task: Task) -> rivals.Run:
+        name = rivals.TORCH[task.optimizer].__name__
+        node = {"_target_": f"torch.optim.{name}", "lr": task.lr, **rivals.Hyper[task.optimizer]}
+        batch = Batch(
+            objective=task.objective,
+            starts=task.starts,
+            optimizer=node,
+            scheduler={"_target_": "torch.optim.lr_scheduler.ConstantLR", "factor": 1.0, "total_iters": 0},
+            trainer=SurfaceTrainer(steps=STEPS, grad_tol=1e-12),
+            dtype=task.dtype,
+            backend=backend,
+        )
+
+        def run(steps: int) -> None:
+            run.result = descend(replace(batch, trainer=replace(batch.trainer, steps=steps)))  # type: ignore[attr-defined]
+
+        return run
+
+    return make
+
+
+METHODS: dict[str, Callable[[Task], rivals.Run]] = {
+    "a torch.optim loop": rivals.torch_loop,
+    "b torch.optim stacked": rivals.torch_stacked,
+    "c JAX + optax": rivals.jax_optax,
+    "d hand-written C": rivals.hand_c,
+    "optbench eager": optbench("eager"),
+    "optbench fused": optbench("fused"),
+}
+_GROWS = {"b torch.optim stacked", "c JAX + optax", "d hand-written C", "optbench eager", "optbench fused"}
+
+
+def measure(task: Task, methods: list[str], rounds: int) -> tuple[dict[str, float], float]:
+    """Median run-steps a second of each method, and seconds that compiling took."""
+    runs, plan = {}, {}
+    for name in methods:
+        try:
+            runs[name] = METHODS[name](task)
+        except (ImportError, FileNotFoundError) as error:
+            print(f"  without {name}: {error}", file=sys.stderr)
+            continue
+        plan[name] = _steps(runs[name], name)
+    compiled = runs["optbench fused"].result.compile_seconds if "optbench fused" in runs else float("nan")
+    seen: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            steps, repeats = plan[name]
+            began = time.process_time()
+            for _ in range(repeats):
+                run(steps)
+            spent = time.process_time() - began
+            rows = task.rows if name in _GROWS else 1
+            seen[name].append(rows * steps * repeats / max(spent, 1e-9))
+    return {name: statistics.median(rates) for name, rates in seen.items()}, compiled
+
+
+def _steps(run: rivals.Run, name: str) -> tuple[int, int]:
+    """Steps and repeats of one timing; the first call warms up and compiles."""
+    run(STEPS if name in ("c JAX + optax", "optbench fused") else 3)
+    began = time.perf_counter()
+    run(STEPS if name in ("c JAX + optax", "d hand-written C", "optbench fused") else 3)
+    once = time.perf_counter() - began
+    if name in ("c JAX + optax", "d hand-written C", "optbench fused"):
+        return STEPS, max(1, min(50, int(0.1 / max(once, 1e-6))))
+    return max(3, min(STEPS, int(_BUDGET / max(once / 3, 1e-6)))), 1
+
+
+def hardware() -> str:
+    """Processor and versions, one line."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = found[0] if found else name
+    import numba
+
+    return (
+        f"{name}, {os.cpu_count()} cores, one thread used; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numba {numba.__version__}, numpy {np.__version__}"
+    )
+
+
+def table(lines: list[tuple[str, dict[str, float], float]]) -> str:
+    """Markdown: run-steps a second, and how many times (a), (c) and (d) the fused engine makes."""
+    names = list(METHODS)
+    head = ["task", *names, "fused / a", "fused / c", "fused / d", "compile s"]
+    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for label, rates, compiled in lines:
+        cells = [f"{rates[n]:.2g}" if n in rates else "" for n in names]
+        fused = rates.get("optbench fused")
+        for rival, form in (("a torch.optim loop", ",.0f"), ("c JAX + optax", ".1f"), ("d hand-written C", ".2f")):
+            cells.append(format(fused / rates[rival], form) if fused and rival in rates else "")
+        rows.append("| " + " | ".join([label, *cells, f"{compiled:.2f}"]) + " |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer tasks, rows and rounds")
+    parser.add_argument("--rounds", type=int, default=None)
+    parser.add_argument("--rows", default=None, help="numbers of rows, e.g. 1,100,10000")
+    parser.add_argument("--surfaces", default="rosenbrock-2,rosenbrock-10,rastrigin-2,ackley-2")
+    parser.add_argument("--optimizers", default="sgd,rmsprop,adam")
+    parser.add_argument("--dtypes", default=None, help="float64,float32")
+    parser.add_argument("--methods", default=None, help="first letters of the methods, e.g. ad")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/engine.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [int(float(n)) for n in (options.rows or ("1,10000" if options.quick else "1,100,1e4,1e6")).split(",")]
+    dtypes = (options.dtypes or ("float64" if options.quick else "float64,float32")).split(",")
+    rounds = options.rounds or (3 if options.quick else 5)
+    wanted = [n for n in METHODS if options.methods is None or n[0] in options.methods or n.startswith("optbench f")]
+    lines = []
+    for surface in options.surfaces.split(","):
+        name, _, dim = surface.partition("-")
+        for optimizer in options.optimizers.split(","):
+            for dtype in dtypes:
+                for n in rows:
+                    rates, compiled = measure(make_task(name, int(dim), optimizer, dtype, n), wanted, rounds)
+                    lines.append((f"{surface} {optimizer} {dtype} {n:,} rows", rates, compiled))
+                    print(table(lines[-1:]).splitlines()[-1], flush=True)
+    text = f"# Surface engine: run-steps a second\n\n{hardware()}; {STEPS} steps a run, CPU time, medians of {rounds} interleaved rounds.\n\n{table(lines)}\n"
+    print(text)
+    if options.write:
+        (Path(__file__).parent / "results" / "engine.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

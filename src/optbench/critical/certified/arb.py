@@ -1,0 +1,220 @@
+"""Second-order jets of Arb balls: the arithmetic of the independent second proof (F. Johansson, IEEE Trans. Comput. 66
+(2017) 1281, through python-flint).
+
+One box at a time, every elementary function proved by the library, sharing nothing with the intervals but the face that
+surfaces see (`traced`). A ball that is not finite stands for "unknown". Integer powers are products: `arb ** int` of
+python-flint 0.9 is NaN for a ball with midpoint 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import flint
+
+from optbench.critical.certified.traced import Columns, Scalar
+
+UNKNOWN = flint.arb("nan")
+Slopes = tuple[Any, Any, Any]
+
+
+def ball(low: float, high: float) -> Any:
+    """The ball that holds [low, high]."""
+    return flint.arb(low).union(flint.arb(high))
+
+
+class ArbJet(Scalar):
+    """Value, gradient and Hessian as balls.
+
+    Attributes:
+        value: arb.
+        grad: d of them.
+        hess: d rows of d.
+    """
+
+    __slots__ = ("grad", "hess", "value")
+
+    def __init__(self, value: Any, grad: list[Any], hess: list[list[Any]]) -> None:
+        self.value, self.grad, self.hess = value, grad, hess
+
+    def plus(self, other: Self) -> Self:
+        return self._map2(other, lambda a, b: a + b)
+
+    def times(self, other: Self) -> Self:
+        u, v, n = self, other, range(len(self.grad))
+        return type(self)(
+            u.value * v.value,
+            [_mul(u.value, v.grad[i]) + _mul(v.value, u.grad[i]) for i in n],
+            [
+                [
+                    _mul(u.value, v.hess[i][j])
+                    + _mul(v.value, u.hess[i][j])
+                    + _mul(u.grad[i], v.grad[j])
+                    + _mul(u.grad[j], v.grad[i])
+                    for j in n
+                ]
+                for i in n
+            ],
+        )
+
+    def shift(self, c: float) -> Self:
+        return type(self)(self.value + c, self.grad, self.hess)
+
+    def scale(self, c: float) -> Self:
+        return self._map(lambda a: a * c)
+
+    def over(self, c: float) -> Self:
+        return self._map(lambda a: a / c)
+
+    def apply(self, name: str) -> Self:
+        return self._through(SLOPES[name](self.value))
+
+    def power(self, n: int) -> Self:
+        if n < 0:
+            return self.power(-n).apply("reciprocal")
+        x = self.value
+        return self._through((_power(x, n), n * _power(x, n - 1), n * (n - 1) * _power(x, n - 2)))
+
+    def real_power(self, p: float) -> Self:
+        exponent, log = flint.arb(p), _positive(self.value, self.value.log())
+        derivatives = (((exponent - k) * log).exp() for k in range(3))
+        value, first, second = derivatives
+        return self._through((value, exponent * first, exponent * (exponent - 1) * second))
+
+    def _through(self, slopes: Slopes) -> Self:
+        """Chain rule."""
+        value, first, second = slopes
+        n, g, h = range(len(self.grad)), self.grad, self.hess
+        return type(self)(
+            value,
+            [_mul(first, g[i]) for i in n],
+            [
+                [_mul(first, h[i][j]) + _mul(second, _square(g[i]) if i == j else _mul(g[i], g[j])) for j in n]
+                for i in n
+            ],
+        )
+
+    def _map(self, function: Callable[[Any], Any]) -> Self:
+        return type(self)(
+            function(self.value), [function(g) for g in self.grad], [[function(h) for h in row] for row in self.hess]
+        )
+
+    def _map2(self, other: Self, function: Callable[[Any, Any], Any]) -> Self:
+        rows = zip(self.hess, other.hess, strict=True)
+        return type(self)(
+            function(self.value, other.value),
+            [function(a, b) for a, b in zip(self.grad, other.grad, strict=True)],
+            [[function(a, b) for a, b in zip(p, q, strict=True)] for p, q in rows],
+        )
+
+
+def arb_point(balls: list[Any]) -> Columns:
+    """The point x over a box given by its balls."""
+    zero, one, n = flint.arb(0), flint.arb(1), range(len(balls))
+    rows = [[zero] * len(balls) for _ in n]
+    return Columns([ArbJet(x, [one if i == k else zero for k in n], rows) for i, x in enumerate(balls)])
+
+
+def _mul(a: Any, b: Any) -> Any:
+    """a b; an exact 0 (no dependence on a coordinate) stays 0 whatever it is multiplied with."""
+    return flint.arb(0) if a == 0 or b == 0 else a * b
+
+
+def _square(x: Any) -> Any:
+    small, large = abs(x).abs_lower(), abs(x).abs_upper()
+    return (small * small).union(large * large)
+
+
+def _power(x: Any, n: int) -> Any:
+    """x^n by products; 0 for n < 0, whose factor is 0."""
+    if n <= 0:
+        return flint.arb(1 if n == 0 else 0)
+    half = _square(_power(x, n // 2)) if n > 1 else flint.arb(1)
+    return half * x if n % 2 else half
+
+
+def _positive(x: Any, value: Any) -> Any:
+    """The value where x > 0 is proved, else unknown."""
+    return value if x > 0 else UNKNOWN
+
+
+def _reciprocal(x: Any) -> Slopes:
+    inverse = 1 / x
+    return inverse, -(inverse * inverse), 2 * inverse * inverse * inverse
+
+
+def _sqrt(x: Any) -> Slopes:
+    if not x > 0:
+        return (ball(0.0, 0.0).union(x.abs_upper().sqrt()) if x.contains(0) else UNKNOWN), UNKNOWN, UNKNOWN
+    root = x.sqrt()
+    return root, 1 / (2 * root), -1 / (4 * root * x)
+
+
+def _abs(x: Any) -> Slopes:
+    if x.contains(0):
+        return abs(x), ball(-1.0, 1.0), UNKNOWN
+    return abs(x), flint.arb(1 if x > 0 else -1), flint.arb(0)
+
+
+def _relu(x: Any) -> Slopes:
+    if x.contains(0):
+        return ball(0.0, 0.0).union(x), ball(0.0, 1.0), UNKNOWN
+    return (x, flint.arb(1), flint.arb(0)) if x > 0 else (flint.arb(0),) * 3
+
+
+def _log(x: Any) -> Slopes:
+    inverse = _positive(x, 1 / x)
+    return _positive(x, x.log()), inverse, -(inverse * inverse)
+
+
+def _log1p(x: Any) -> Slopes:
+    inverse = _positive(1 + x, 1 / (1 + x))
+    return _positive(1 + x, x.log1p()), inverse, -(inverse * inverse)
+
+
+def _tan(x: Any) -> Slopes:
+    t = x.tan()
+    return t, 1 + t * t, 2 * t * (1 + t * t)
+
+
+def _tanh(x: Any) -> Slopes:
+    t, s = x.tanh(), _square(x.sech())
+    return t, s, -2 * t * s
+
+
+def _sigmoid(x: Any) -> Slopes:
+    s, t = 1 / (1 + (-x).exp()), 1 / (1 + x.exp())
+    return s, s * t, s * t * (t - s)
+
+
+def _softplus(x: Any) -> Slopes:
+    s, first, _ = _sigmoid(x)
+    return x.exp().log1p(), s, first
+
+
+def _atan(x: Any) -> Slopes:
+    s = 1 / (1 + _square(x))
+    return x.atan(), s, -2 * x * s * s
+
+
+SLOPES: dict[str, Callable[[Any], Slopes]] = {
+    "abs": _abs,
+    "atan": _atan,
+    "cos": lambda x: (x.cos(), -x.sin(), -x.cos()),
+    "cosh": lambda x: (x.cosh(), x.sinh(), x.cosh()),
+    "exp": lambda x: (x.exp(),) * 3,
+    "expm1": lambda x: (x.expm1(), x.exp(), x.exp()),
+    "log": _log,
+    "log1p": _log1p,
+    "reciprocal": _reciprocal,
+    "relu": _relu,
+    "sigmoid": _sigmoid,
+    "sin": lambda x: (x.sin(), x.cos(), -x.sin()),
+    "sinh": lambda x: (x.sinh(), x.cosh(), x.sinh()),
+    "softplus": _softplus,
+    "sqrt": _sqrt,
+    "square": lambda x: (_square(x), 2 * x, flint.arb(2)),
+    "tan": _tan,
+    "tanh": _tanh,
+}

@@ -1,0 +1,199 @@
+"""The loss of a network over a whole data set, as a function of all its weights in one flat vector.
+
+A sum of parts, one a chunk of the data, so that neither value, gradient nor Hessian-vector product ever holds more than
+one chunk's activations. The model is a copy in evaluation mode: batch norm uses its running statistics, dropout is off,
+and the original is left as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from optbench.errors import UserError
+from optbench.problem import Split, stream, to_inputs
+
+Part = Callable[[Tensor], Tensor]
+DOUBLE_UP_TO = 100_000  # weights; beyond, float64 costs twice the time and memory of float32
+LARGEST_CHUNK = 512
+_TRANSIENT = 6  # peak bytes of a product, in bytes that autograd saves in one forward pass (measured 2 to 5 on CNNs)
+_KINKED = ("relu", "max_pool", "abs", "hardtanh", "hardswish", "hardsigmoid", "threshold", "clamp", "maximum", "amax")
+
+
+@dataclass
+class FlatObjective:
+    """A sum of scalar functions of one vector, and the point at which it is looked at.
+
+    Attributes:
+        parts: functions of a float vector (n,) to a scalar; the objective is their sum.
+        weights: the point, float (n,).
+        layout: (name, shape) of the tensors that `weights` lines up; empty where it is only a vector.
+        examples: how many examples the parts hold together; 0 where there are none.
+        of: how many there would be without a `share`.
+        piecewise: the loss has kinks (ReLU, max pooling ...): derivatives are those of the piece at the point.
+        part_bytes: estimate of what autograd saves in one forward pass of a part.
+    """
+
+    parts: Sequence[Part]
+    weights: Tensor
+    layout: tuple[tuple[str, torch.Size], ...] = ()
+    examples: int = 0
+    of: int = 0
+    piecewise: bool = False
+    part_bytes: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def n(self) -> int:
+        """Number of weights."""
+        return self.weights.numel()
+
+    @torch.no_grad()
+    def value(self, weights: Tensor | None = None) -> float:
+        """The objective at a point (n,); default: at `weights`."""
+        at = self.weights if weights is None else weights
+        return sum(part(at).item() for part in self.parts)
+
+    def part_gradient(self, i: int, weights: Tensor) -> tuple[float, Tensor]:
+        """Value and gradient (n,) of one part."""
+        at = weights.detach().requires_grad_()
+        value = self.parts[i](at)
+        (gradient,) = torch.autograd.grad(value, at)
+        return value.item(), gradient
+
+    def gradient(self, weights: Tensor | None = None) -> tuple[float, Tensor]:
+        """Value and gradient (n,) of the objective."""
+        at = self.weights if weights is None else weights
+        total, sum_ = 0.0, torch.zeros_like(at)
+        for i in range(len(self.parts)):
+            value, gradient = self.part_gradient(i, at)
+            total += value
+            sum_ += gradient
+        return total, sum_
+
+    def named(self, vector: Tensor) -> dict[str, Tensor]:
+        """A vector (n,) cut into tensors of the weights' names and shapes."""
+        return _cut(vector, self.layout)
+
+
+def _cut(vector: Tensor, layout: Sequence[tuple[str, torch.Size]]) -> dict[str, Tensor]:
+    pieces = vector.split([shape.numel() for _, shape in layout])
+    return {name: piece.view(shape) for (name, shape), piece in zip(layout, pieces, strict=True)}
+
+
+def network_objective(
+    model: nn.Module,
+    loss: nn.Module,
+    split: Split,
+    *,
+    share: float = 1.0,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    chunk: int | None = None,
+    chunk_bytes: float = 1e9,
+) -> FlatObjective:
+    """The mean loss of a model over a split.
+
+    Args:
+        model: float (b, c, h, w) to outputs (b, n_outputs); copied.
+        loss: (outputs, labels (b,)) to (b,); copied.
+        split: labelled images.
+        share: part of the images to use, in (0, 1]; which ones is decided by `seed`.
+        seed: see share.
+        dtype: float64 or float32; None: float64 up to DOUBLE_UP_TO weights.
+        chunk: images a part; None: as many as keep a product's peak memory below `chunk_bytes`, at most LARGEST_CHUNK.
+        chunk_bytes: see chunk.
+
+    Raises:
+        UserError: no labels, no trainable weights, a share outside (0, 1].
+    """
+    if split.labels is None or not len(split):
+        raise UserError("this split has no labelled images: there is no loss to look at")
+    if not 0 < share <= 1:
+        raise UserError(f"share={share:g}: expected a number above 0 and at most 1")
+    n = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if not n:
+        raise UserError("the model has no trainable weights")
+    dtype = dtype or (torch.float64 if n <= DOUBLE_UP_TO else torch.float32)
+    model, loss = copy.deepcopy(model).eval().to(dtype), copy.deepcopy(loss).eval().to(dtype)
+    images, labels = _subset(split.images, split.labels, share, seed)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    layout = tuple((name, p.shape) for name, p in trained.items())
+    weights = torch.cat([p.detach().reshape(-1) for p in trained.values()])
+    model.requires_grad_(False)
+    loss_of = partial(_loss, model, loss, layout, len(images))
+    saved, piecewise = _probe(partial(loss_of, images[:1], labels[:1]), weights)
+    size = chunk or max(1, min(LARGEST_CHUNK, int(chunk_bytes / (_TRANSIENT * max(saved, 1)))))
+    edges = _edges(len(images), size)
+    parts = [partial(loss_of, images[a:b], labels[a:b]) for a, b in pairwise(edges)]
+    return FlatObjective(parts, weights, layout, len(images), len(split), piecewise, saved * min(size, len(images)))
+
+
+def _subset(images: Tensor, labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    count = max(1, round(share * len(images)))
+    if count == len(images):
+        return images, labels
+    chosen = torch.randperm(len(images), generator=stream(seed, "curvature share"))[:count].sort().values
+    return images[chosen], labels[chosen]
+
+
+def _edges(count: int, size: int) -> list[int]:
+    # parts of nearly equal size: their gradients are comparable, and no last part is tiny
+    pieces = -(-count // size)
+    return [count * i // pieces for i in range(pieces + 1)]
+
+
+def _loss(
+    model: nn.Module,
+    loss: nn.Module,
+    layout: Sequence[tuple[str, torch.Size]],
+    count: int,
+    images: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """Sum of the losses of these images, over the number of all images."""
+    inputs = to_inputs(images, weights.device).to(weights.dtype)
+    outputs = functional_call(model, _cut(weights, layout), (inputs,))
+    losses: Tensor = loss(outputs, labels.to(weights.device))
+    return losses.sum() / count
+
+
+class _Operations(TorchDispatchMode):
+    """Notes the names of the tensor operations that run under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def _probe(one: Part, weights: Tensor) -> tuple[int, bool]:
+    """Bytes that autograd saves for one image beside the weights, and whether the loss has kinks."""
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() != weights.untyped_storage().data_ptr():
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    operations = _Operations()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), operations:
+        value = one(weights.detach().requires_grad_())
+    del value
+    # "softmax" and "log_softmax" contain none of the words; "relu" also finds leaky_relu, and gelu is smooth
+    kinked = any(word in name for name in operations.names for word in _KINKED)
+    return sum(saved.values()), kinked

@@ -1,0 +1,158 @@
+"""Rows in blocks of 64, each from start to end in one compiled loop; blocks are spread over threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optbench.descend.batch import Batch, Ints
+from optbench.descend.emit import LANES, STATISTICS, Layout, emit, layout_of
+from optbench.descend.kernel import Kernel
+from optbench.descend.plan import Plan
+from optbench.descend.store import Store
+from optbench.descend.trace import trace_step
+
+_PIECE_STEPS = 50_000_000
+"""Run-steps between two looks at the outside world: below a second."""
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A batch as a kernel.
+
+    Attributes:
+        source: of the kernel's module.
+        layout: of its arguments.
+    """
+
+    source: str
+    layout: Layout
+
+
+def fuse(batch: Batch, plan: Plan) -> Fused:
+    """Traces the batch's step. Raises NotImplementedError with what stands in the way."""
+    if batch.noisy:
+        raise NotImplementedError("gradient noise is drawn step by step")
+    if batch.trainer.seconds is not None:
+        raise NotImplementedError("a wall-clock limit is looked at step by step")
+    if batch.dtype == "float32" and batch.steps >= 1 << 24:
+        raise NotImplementedError("float32 cannot count that many steps")
+    step = trace_step(batch.objective, batch.starts[0].tolist(), plan)
+    layout = layout_of(plan, batch.dim, len(batch.targets), batch.trainer.plateau_steps is not None)
+    return Fused(emit(step, layout, batch.dtype), layout)
+
+
+def run_fused(batch: Batch, plan: Plan, store: Store, fused: Fused, kernel: Kernel) -> None:
+    """Runs the batch into the store: rows with a curve first, then the others."""
+    others = np.flatnonzero(store.place < 0)
+    for rows, every in ((store.recorded, batch.trainer.record_every), (others, 0)):
+        if len(rows):
+            _Run(batch, plan, store, fused.layout, kernel, rows, every).run()
+
+
+class _Run:
+    """One pass of the kernel over some rows; arrays have a column a row, filled up to whole blocks."""
+
+    def __init__(
+        self, batch: Batch, plan: Plan, store: Store, layout: Layout, kernel: Kernel, rows: Ints, every: int
+    ) -> None:
+        self.batch, self.store, self.kernel, self.rows, self.every = batch, store, kernel, rows, every
+        self.dtype: Any = np.dtype(batch.dtype)
+        self.blocks = -(-len(rows) // LANES)
+        whole = len(rows) == batch.rows == self.blocks * LANES
+        self.take: Any = slice(None) if whole else np.minimum(np.arange(self.blocks * LANES), len(rows) - 1)
+        self.take = self.take if whole else rows[self.take]
+        columns = self.blocks * LANES
+        self.x = np.array(batch.starts.T[:, self.take], dtype=self.dtype, order="C")
+        self.statistics = np.full((len(STATISTICS) + len(batch.targets), columns), np.nan, dtype=self.dtype)
+        self.statistics[0] = 0.0
+        points = len(store.grid) if every else 0
+        self.curve = np.empty((points, 2 + batch.dim, columns if every else 0), dtype=self.dtype)
+        self.fixed = self._numbers(plan, layout)
+
+    def _numbers(self, plan: Plan, layout: Layout) -> tuple[NDArray[Any], ...]:
+        """The kernel's arguments from per_row to limits."""
+        numbers: dict[str, Any] = dict(plan.hyper) | {"floor": plan.floor}
+        per_row = np.empty((len(layout.per_row), self.x.shape[1]), dtype=self.dtype)
+        for i, name in enumerate(layout.per_row):
+            per_row[i] = numbers[name][self.take]
+        uniform = np.array([numbers[name] for name in layout.uniform], dtype=self.dtype)
+        tables = [np.ascontiguousarray(table.values, dtype=self.dtype) for table in plan.tables]
+        none = np.zeros(0, dtype=np.int64)
+        index = [none if table.index is None else np.ascontiguousarray(table.index[self.take]) for table in plan.tables]
+        return per_row, uniform, *tables, *index, self._limits()
+
+    def _limits(self) -> NDArray[Any]:
+        trainer = self.batch.trainer
+        target = -np.inf if trainer.target is None else trainer.target
+        patience = trainer.plateau_steps or 0
+        flat = largest_square(trainer.grad_tol, self.dtype)
+        limits = [trainer.divergence_factor, target, flat, trainer.plateau_delta, patience, *self.batch.targets]
+        return np.array(limits, dtype=self.dtype)
+
+    def run(self) -> None:
+        """Runs all blocks and writes the rows that ended."""
+        pieces = list(self._pieces())
+        if self.batch.threads > 1 and len(pieces) > 1:
+            with ThreadPoolExecutor(self.batch.threads) as pool:
+                list(pool.map(self._run_piece, pieces))
+        else:
+            for piece in pieces:
+                self._run_piece(piece)
+        self._write()
+
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        fair = -(-self.blocks // (4 * self.batch.threads)) if self.batch.threads > 1 else self.blocks
+        size = max(1, min(fair, _PIECE_STEPS // (LANES * self.batch.steps)))
+        for begin in range(0, self.blocks, size):
+            yield begin, min(begin + size, self.blocks)
+
+    def _run_piece(self, piece: tuple[int, int]) -> None:
+        if self.batch.stop_requested():
+            return
+        begin, stop = piece
+        self.kernel(begin, stop, self.batch.steps, self.every, self.x, *self.fixed, self.statistics, self.curve)
+        self.batch.on_rows(min(stop * LANES, len(self.rows)) - begin * LANES)
+
+    def _write(self) -> None:
+        store, rows, n = self.store, self.rows, len(self.rows)
+        where: Any = slice(None) if n == self.batch.rows else rows
+        code, end, start, loss, slope, best, best_step, *reached = self.statistics[:, :n]
+        store.code[where], store.steps[where] = code, np.nan_to_num(end)
+        store.start_loss[where], store.final_loss[where] = start, loss
+        store.final_grad_norm[where] = np.sqrt(slope)
+        done = code != 0
+        store.best_loss[where] = np.where(done, best, np.inf)
+        store.best_step[where] = np.where(done, np.nan_to_num(best_step), -1)
+        for j, line in enumerate(reached):
+            store.reached[where, j] = np.where(done, np.nan_to_num(line), -1)
+        store.x[where] = self.x[:, :n].T
+        if self.every:
+            self._write_curves(done)
+
+    def _write_curves(self, done: NDArray[np.bool_]) -> None:
+        store, n = self.store, len(self.rows)
+        past = (store.grid[None, :] > store.steps[self.rows][:, None]) | ~done[:, None]
+        store.loss[:] = self.curve[:, 0, :n].T
+        store.grad_norm[:] = np.sqrt(self.curve[:, 1, :n].T)
+        store.path[:] = self.curve[:, 2:, :n].transpose(2, 0, 1)
+        for values in (store.loss, store.grad_norm, store.path):
+            values[past] = np.nan
+
+
+def largest_square(norm: float, dtype: Any) -> float:
+    """The largest s with sqrt(s) <= norm, so that the kernel needs no root to compare: exact in dtype."""
+    kind = np.dtype(dtype).type
+    limit = kind(norm)
+    s = kind(limit * limit)
+    while np.sqrt(s) > limit:
+        s = np.nextafter(s, kind(0))
+    while math.isfinite(s) and np.sqrt(np.nextafter(s, kind(np.inf))) <= limit:
+        s = np.nextafter(s, kind(np.inf))
+    return float(s)

@@ -1,0 +1,50 @@
+"""Where planned runs execute: worker processes here, a Ray cluster, or a Slurm queue. The records are the same.
+
+A launcher takes planned runs and yields their records as they finish, in any order. What it adds to `experiment.settle`
+is what happens around a run:
+
+    a worker dies       its run is tried again in a fresh one, up to `retries` times, then recorded as `failed`
+    the driver dies     workers notice, end after their update and save; the same sweep again goes on from there
+    the user stops      running ones end after their update, save and are `interrupted`; waiting ones stay to do
+    records fail        the others are ended as if the user had stopped, then the OutputError is raised
+
+Workers on other machines need the same optbench and see the same folders under the same names: a shared file system.
+
+Example:
+    >>> from optbench.launch import Nobody, launcher
+    >>> from optbench.experiment import interruptible, plan_sweep
+    >>> with interruptible() as stop:                                                             # doctest: +SKIP
+    ...     runs = list(launcher({"name": "local"}).launch(plan_sweep(["seeds=4"]), stop, Nobody()))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optbench.launch.base import Launcher, Nobody, Watcher
+from optbench.launch.settings import LAUNCHERS, LocalSettings, RaySettings, SlurmSettings, settings_from
+
+__all__ = ["LAUNCHERS", "Launcher", "Nobody", "Watcher", "launcher"]
+
+
+def launcher(settings: Mapping[str, Any]) -> Launcher:
+    """The launcher that `hydra.launcher` describes: `name` (local, ray, slurm) and its keys; see conf/hydra/launcher/.
+
+    Raises:
+        ConfigError: an unknown launcher or key, or a value of the wrong kind.
+        UserError: the extra that it needs is not installed.
+    """
+    chosen = settings_from(settings)
+    if isinstance(chosen, LocalSettings):
+        from optbench.launch.local import LocalLauncher
+
+        return LocalLauncher(chosen)
+    if isinstance(chosen, RaySettings):
+        from optbench.launch.ray_cluster import RayLauncher
+
+        return RayLauncher(chosen)
+    assert isinstance(chosen, SlurmSettings)
+    from optbench.launch.slurm import SlurmLauncher
+
+    return SlurmLauncher(chosen)

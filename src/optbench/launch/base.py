@@ -1,0 +1,173 @@
+"""What every launcher shares: the contract, who is told, and what becomes of a run whose worker was lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from optbench.errors import OptbenchError, RunFailure
+from optbench.experiment import Display, Planned, Stop, skipped
+from optbench.records import Run, Status
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[Planned, Stop, Display | None, bool, int | None], Run]
+"""What executes one planned run: experiment.settle. A stand-in must be importable by name: workers get it pickled."""
+
+TICK_SECONDS = 0.1
+_REPORT_SECONDS = 0.25
+
+
+class Watcher(Protocol):
+    """Told in the driver, between two events, how the runs are getting on. Every method must be cheap."""
+
+    def started(self, planned: Planned, where: str) -> None:
+        """A run begins at a place: "process 4711", a host, a job of a queue. Again after each retry."""
+
+    def loading(self, planned: Planned, done: int, total: int) -> None:
+        """`done` of `total` images of a run's data are decoded."""
+
+    def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
+        """A run is at `step` of `total`; a few times a second at most, where the launcher hears of it at all."""
+
+    def retried(self, planned: Planned, why: str) -> None:
+        """A run's worker was lost, and the run waits for another one."""
+
+    def finished(self, run: Run) -> None:
+        """A run has its record; also told of runs that were done before."""
+
+
+class Nobody:
+    """A Watcher that does not look."""
+
+    def started(self, planned: Planned, where: str) -> None:
+        pass
+
+    def loading(self, planned: Planned, done: int, total: int) -> None:
+        pass
+
+    def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
+        pass
+
+    def retried(self, planned: Planned, why: str) -> None:
+        pass
+
+    def finished(self, run: Run) -> None:
+        pass
+
+
+class Launcher(Protocol):
+    """Executes planned runs somewhere."""
+
+    def where(self, planned: Sequence[Planned]) -> str:
+        """In a few words, where and how these runs would execute; nothing is started."""
+
+    def launch(self, planned: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool = False) -> Iterator[Run]:
+        """Executes the runs, yielding one record each as they finish; fewer only when the user stopped it.
+
+        Args:
+            planned: the runs; those that are done already come first and are not repeated.
+            stop: see experiment.interruptible.
+            watcher: told what happens.
+            force: run again what is done.
+
+        Raises:
+            OutputError: records cannot be written; what was running has been ended and saved.
+            UserError, RunFailure: the place cannot be reached, or no worker lives long enough to begin.
+        """
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def divided(planned: Sequence[Planned], force: bool) -> tuple[list[Run], list[Planned]]:
+    """The records of runs that are done, and the runs to do."""
+    done: list[Run] = []
+    todo: list[Planned] = []
+    for item in planned:
+        found = None if force else item.recorded()
+        if found is not None and found.status.final:
+            done.append(found)
+        else:
+            todo.append(item)
+    return done, todo
+
+
+def attempt(work: Work, planned: Planned, stop: Stop, display: Display, force: bool, threads: int) -> Run:
+    """Executes one run where it is; what no one foresaw becomes `failed`. Raises OptbenchError as `work` does."""
+    try:
+        return work(planned, stop, display, force, threads)
+    except OptbenchError:
+        raise
+    except Exception as error:
+        log.debug("%s", planned.folder, exc_info=True)
+        first = (str(error).strip().splitlines() or [""])[0]
+        return skipped(planned, Status.FAILED, RunFailure(f"{type(error).__name__}: {first}"))
+
+
+class Relay:
+    """A Display that passes on, a few times a second, where a run is.
+
+    Args:
+        send: takes ("loading", done, total) and ("step", step, total, row); called in the thread of the run.
+        pause: least seconds between two of them.
+    """
+
+    def __init__(self, send: Callable[[tuple[Any, ...]], None], pause: float = _REPORT_SECONDS) -> None:
+        self._send, self._pause, self._next = send, pause, 0.0
+
+    def start(self, label: str, index: int, count: int) -> None:
+        pass
+
+    def loading(self, done: int, total: int) -> None:
+        self._pass_on("loading", done, total)
+
+    def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        self._pass_on("step", step, total, row)
+
+    def end(self, run: Any) -> None:
+        pass
+
+    def _pass_on(self, *message: Any) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self._pause
+            self._send(tuple(dict(m) if isinstance(m, Mapping) else m for m in message))
+
+
+def tell(watcher: Watcher, planned: Planned, message: tuple[Any, ...]) -> None:
+    """Passes a Relay's message on to a watcher."""
+    kind, *rest = message
+    (watcher.loading if kind == "loading" else watcher.progress)(planned, *rest)
+
+
+class Attempts:
+    """How often each run lost its worker, and whether it gets another one.
+
+    Args:
+        retries: how often a run may be tried again.
+        watcher: told of every retry.
+    """
+
+    def __init__(self, retries: int, watcher: Watcher) -> None:
+        self._retries, self._watcher = retries, watcher
+        self._lost: Counter[str] = Counter()
+
+    def before(self, planned: Planned) -> int:
+        """How many attempts the run has behind it."""
+        return self._lost[planned.run_id]
+
+    def lost(self, planned: Planned, why: str) -> Run | None:
+        """Counts a lost worker: None when the run is to be tried again, else the record of its failure."""
+        self._lost[planned.run_id] += 1
+        if self._lost[planned.run_id] <= self._retries:
+            self._watcher.retried(planned, why)
+            return None
+        times = self._lost[planned.run_id]
+        return skipped(planned, Status.FAILED, RunFailure(f"{why}, {times} attempt{'s' if times > 1 else ''}"))

@@ -1,0 +1,104 @@
+"""Runs on this machine: in this process, or in as many worker processes as pay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from optbench.experiment import Planned, Stop, settle
+from optbench.launch.base import Relay, Watcher, Work, attempt, available_cores, divided, tell
+from optbench.launch.pool import Pool
+from optbench.launch.settings import LocalSettings
+from optbench.records import Run
+
+START_SECONDS = 3.0
+"""What a worker costs before its first run: python, torch. benchmarks/launch.py measures it."""
+
+STEP_SECONDS = 4e-4
+"""What one update on a surface costs. benchmarks/launch.py measures it."""
+
+
+def estimated_seconds(planned: Planned) -> float:
+    """A surface's steps at STEP_SECONDS each; a network is taken to be worth at least a worker of its own."""
+    return START_SECONDS if _is_network(planned) else (planned.config["trainer"]["steps"] or 0) * STEP_SECONDS
+
+
+def jobs_that_pay(planned: Sequence[Planned], cores: int) -> int:
+    """How many worker processes to start; 0: none, the runs execute in this process.
+
+    One run needs no worker. Of several, each worker's share must take at least as long as its start; a single worker
+    is no faster than this process, but protects it from networks that run out of memory.
+    """
+    if len(planned) < 2:
+        return 0
+    if gpus := gpus_for(planned):
+        return min(len(gpus), len(planned))
+    jobs = min(cores, len(planned), int(sum(map(estimated_seconds, planned)) / START_SECONDS))
+    return jobs if jobs > 1 or any(map(_is_network, planned)) else 0
+
+
+def _is_network(planned: Planned) -> bool:
+    return "batch_size" in planned.config["trainer"]
+
+
+def gpus_for(planned: Sequence[Planned]) -> list[str]:
+    """This machine's GPUs, where the runs would take any: one worker each, since two runs would share its memory."""
+    if any(item.config["trainer"]["device"] not in ("auto", "cuda") for item in planned):
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip() not in ("", "-1")]
+    folder = Path("/proc/driver/nvidia/gpus")  # asking torch would cost its import
+    return [str(i) for i, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
+
+
+class LocalLauncher:
+    """Executes runs on this machine.
+
+    Args:
+        settings: see LocalSettings.
+        work: what executes a run.
+    """
+
+    def __init__(self, settings: LocalSettings, work: Work = settle) -> None:
+        self._settings, self._work = settings, work
+
+    def where(self, planned: Sequence[Planned]) -> str:
+        jobs, threads = self._shares(planned)
+        if not jobs:
+            return "in this process"
+        plural = "es" if jobs > 1 else ""
+        return f"in {jobs} worker process{plural} of {threads} thread{'s' if threads > 1 else ''}"
+
+    def launch(self, planned: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool = False) -> Iterator[Run]:
+        done, todo = divided(planned, force)
+        for run in done:
+            watcher.finished(run)
+            yield run
+        if not todo:
+            return
+        jobs, threads = self._shares(todo)
+        if not jobs:
+            yield from self._here(todo, stop, watcher, force, threads)
+            return
+        gpus = gpus_for(todo)
+        assigned = gpus if jobs <= len(gpus) else ()
+        yield from Pool(jobs, threads, self._settings.retries, self._work, force, assigned).run(todo, stop, watcher)
+
+    def _shares(self, planned: Sequence[Planned]) -> tuple[int, int]:
+        """Worker processes, and threads of each run."""
+        cores = available_cores()
+        wanted = self._settings.jobs
+        jobs = jobs_that_pay(planned, cores) if wanted is None else min(wanted, len(planned))
+        return jobs, self._settings.threads or max(1, cores // max(1, jobs))
+
+    def _here(self, todo: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool, threads: int) -> Iterator[Run]:
+        for item in todo:
+            if stop.requested:
+                return
+            watcher.started(item, "this process")
+            relay = Relay(lambda message, item=item: tell(watcher, item, message))  # type: ignore[misc]
+            run = attempt(self._work, item, stop, relay, force, threads)
+            watcher.finished(run)
+            yield run

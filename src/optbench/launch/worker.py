@@ -1,0 +1,69 @@
+"""What a worker process does: take a run, execute it, answer; end when the driver says so or is gone.
+
+A thread listens to the driver, so that a word from it, or its death (the pipe ends), is heard in mid-run: the run then
+ends after its update, saves and is `interrupted`.
+
+    driver -> worker    Planned: execute it            None: the user stops
+    worker -> driver    ("ready",)                     torch is imported
+                        ("loading" | "step", ...)      where the run is
+                        ("done", Run)                  it has its record
+                        ("error", OptbenchError)       it has none: its records cannot be written
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from optbench.errors import OptbenchError
+from optbench.experiment import Planned, Stop
+from optbench.launch.base import Relay, Work, attempt
+
+GRACE_SECONDS = 20.0
+"""How long a worker whose driver is gone may take to end its update and save."""
+
+
+def main(connection: Connection, work: Work, threads: int, force: bool, gpu: str | None) -> None:
+    """A worker's life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the driver passes it on
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    os.dup2(2, 1)  # standard output belongs to the driver's one document
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    stop = Stop()
+    inbox: queue.SimpleQueue[Planned | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
+    import torch  # noqa: F401  so that `ready` means ready
+
+    def send(message: tuple[Any, ...]) -> None:
+        with contextlib.suppress(OSError):  # the driver is gone: the listener knows, and the run ends by itself
+            connection.send(message)
+
+    send(("ready",))
+    while (planned := inbox.get()) is not None:
+        try:
+            send(("done", attempt(work, planned, stop, Relay(send), force, threads)))
+        except OptbenchError as error:
+            send(("error", error))
+
+
+def _listen(connection: Connection, inbox: queue.SimpleQueue[Planned | None], stop: Stop) -> None:
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            stop.requested = True
+            inbox.put(None)
+            time.sleep(GRACE_SECONDS)
+            os._exit(1)
+        if message is None:
+            stop.requested = True
+        else:
+            inbox.put(message)

@@ -1,0 +1,116 @@
+"""The house rules that a machine can hold: sizes, docstrings, catalogue lines, layers."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from members import CONF
+
+from optbench.catalogue import GROUPS, catalogue
+
+TOP = Path(__file__).parents[1]
+SRC = TOP / "src"
+FILES = sorted(SRC.rglob("*.py"))
+IDS = [f.relative_to(SRC).as_posix() for f in FILES]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def lines_without_docstring(node: Function) -> int:
+    """Lines from `def` to the end; the docstring's own lines do not count."""
+    total = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if ast.get_docstring(node, clean=False) is not None:
+        total -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return total
+
+
+def public(tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
+    """Public functions and classes of a module. Methods are left to the eye: many carry out a documented interface."""
+    return (n for n in tree.body if isinstance(n, Function | ast.ClassDef) and not n.name.startswith("_"))
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(FILES) > 50
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_file_is_short_and_documented(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 300, "split the file"
+    assert ast.get_docstring(tree), "the module opens with its idea"
+    long = {f.name: lines_without_docstring(f) for f in functions(tree) if lines_without_docstring(f) > 50}
+    assert not long, "split the functions"
+    bare = [node.name for node in public(tree) if not documented(node)]
+    assert not bare, "give them docstrings"
+
+
+def documented(node: Function | ast.ClassDef) -> bool:
+    """A docstring, or an overload, whose docstring stands with the implementation."""
+    return bool(ast.get_docstring(node)) or "overload" in {ast.unparse(d) for d in node.decorator_list}
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if "cli" not in f.parts], ids=lambda f: f.stem)
+def test_only_the_command_line_prints(path: Path) -> None:
+    calls = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)]
+    printed = [n.lineno for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
+    assert not printed, "results are returned; only cli/ and an explicit console write to the terminal"
+
+
+def declares_all(path: Path) -> bool:
+    tree = ast.parse(path.read_text("utf-8"))
+    targets = (t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets)
+    return any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets)
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if declares_all(f)], ids=lambda f: f.parent.name)
+def test_all_is_sorted_and_true(path: Path) -> None:
+    name = path.relative_to(SRC).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    module = importlib.import_module(name)
+    constants, rest = [n for n in module.__all__ if n.isupper()], [n for n in module.__all__ if not n.isupper()]
+    assert module.__all__ == [*sorted(constants), *sorted(n for n in rest if n[0].isupper()),
+                              *sorted(n for n in rest if not n[0].isupper())]  # fmt: skip
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert not [n for n in module.__all__ if not hasattr(module, n)]
+
+
+def test_every_choice_has_its_catalogue_line() -> None:
+    entries = catalogue()
+    files = {p.relative_to(CONF).with_suffix("").as_posix() for g in GROUPS for p in (CONF / g).rglob("[!_]*.yaml")}
+    assert {f"{e.group}/{e.name}" for e in entries} == files
+    poor = [f"{e.group}={e.name}" for e in entries if len(e.description.split()) < 3 or e.description.endswith(".")]
+    assert not poor, "the first comment line says what it is, without a full stop"
+    lines = [e.description for e in entries]
+    assert len(set(lines)) == len(lines), "two choices with the same line"
+
+
+def test_every_group_is_a_folder() -> None:
+    assert set(GROUPS) <= {p.name for p in CONF.iterdir() if p.is_dir()}
+
+
+def test_no_path_of_a_machine() -> None:
+    """Files must work from any folder: none names a home folder or the folder that this test runs in."""
+    marks = ("/home/", "/Users/", "/root/", str(TOP) + "/")
+    trees = [f for folder in (SRC, CONF) for kind in ("*.py", "*.yaml") for f in folder.rglob(kind)]
+    files = [*trees, *TOP.glob("*.toml"), *TOP.glob("*.md"), TOP / "Makefile"]
+    found = [(f.name, m) for f in files for m in marks if m in f.read_text("utf-8")]
+    assert not found
+
+
+@pytest.mark.slow
+def test_the_layers_hold() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    if not lint.exists():
+        pytest.skip("import-linter is not installed")
+    done = subprocess.run([lint, "--no-cache"], cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

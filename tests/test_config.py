@@ -1,0 +1,676 @@
+"""Overrides to a resolved configuration: what composes, what is refused and in which words, what a sweep expands to,
+and what a recorded configuration may name."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import members
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from optbench.catalogue import GROUPS, catalogue
+from optbench.config import Composed, Composer, check_targets, complete, trusted_targets
+from optbench.errors import ConfigError, OptbenchError, RecordError, UserError
+from optbench.experiment.plan import plan_run, plan_sweep
+from optbench.records import flatten, run_id
+from optbench.settings import RANGES, NetworkTrainer, SurfaceTrainer, check_ranges, trainer_from
+
+TRUSTED = trusted_targets()
+CHOICES = [(group, name) for group in GROUPS for name in members.names(group)]
+
+
+@pytest.fixture(scope="module")
+def composer() -> Iterator[Composer]:
+    with Composer() as ready:
+        yield ready
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    """A user's own conf folder: an optimizer, a surface, an experiment, and another adam."""
+    files = {
+        "optimizer/own_sgd.yaml": "# my SGD\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n",
+        "optimizer/adam.yaml": "# my Adam\n_target_: torch.optim.Adam\n_partial_: true\nlr: 0.25\n",
+        "model/own_bowl.yaml": "# my bowl\ndefaults: [_surface]\n_target_: my.module.Bowl\nsteep: 2.0\n",
+        "experiment/own_race.yaml": (
+            "# @package _global_\n# my race\ndefaults:\n  - override /model: own_bowl\n"
+            "trainer: {steps: 7}\nhydra: {sweeper: {params: {optimizer: 'own_sgd,adam'}}}\n"
+        ),
+    }
+    for name, text in files.items():
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "mine"
+
+
+def refused(*overrides: str, folders: list[Path] | None = None) -> ConfigError:
+    """The error that composing these overrides ends in."""
+    with Composer(folders or []) as composer, pytest.raises(ConfigError) as caught:
+        composer.compose(list(overrides))
+    assert_readable(caught.value)
+    return caught.value
+
+
+def assert_readable(error: OptbenchError) -> None:
+    """One line, a hint of at most one more, and no Python in it."""
+    assert error.message
+    assert len(error.message.splitlines()) == 1
+    assert len(error.hint.splitlines()) <= 1
+    assert "Traceback" not in error.message
+    assert "object has no attribute" not in error.message
+
+
+# ---- what composes
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_choice_composes(composer: Composer, group: str, name: str) -> None:
+    """Resolved, with every key of its YAML, the same run after a round trip through YAML, and trusted in a record."""
+    config = composer.compose([f"{group}={name}"]).config
+    assert config["choices"][group] == name
+    assert not [v for v in flatten(config).values() if isinstance(v, str) and ("${" in v or v == "???")]
+    if group != "experiment":
+        given_keys = {k for k in members.read(group, name) if k not in ("defaults", "n_outputs")}
+        assert given_keys <= set(config[group])
+    assert run_id(yaml.safe_load(yaml.safe_dump(config))) == run_id(config)
+    check_targets(config, TRUSTED)
+
+
+def test_the_default_run_is_rmsprop_on_rosenbrock(composer: Composer) -> None:
+    config = composer.compose(["optimizer=rmsprop"]).config
+    assert config["choices"] == {
+        "model": "rosenbrock",
+        "data": "none",
+        "loss": "surface",
+        "optimizer": "rmsprop",
+        "scheduler": "constant",
+        "trainer": "surface",
+    }
+    assert config["seed"] == 0
+    assert config["model"] == {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": 2}
+
+
+@pytest.mark.parametrize("model", members.surfaces())
+def test_a_surface_brings_its_trainer_and_no_data(composer: Composer, model: str) -> None:
+    config = composer.compose([f"model={model}"]).config
+    assert config["choices"]["data"] == "none"
+    assert config["choices"]["trainer"] == "surface"
+    assert isinstance(trainer_from(config), SurfaceTrainer)
+
+
+@pytest.mark.parametrize("model", members.networks())
+def test_a_network_brings_its_trainer_and_data(composer: Composer, model: str) -> None:
+    config = composer.compose([f"model={model}"]).config
+    assert config["choices"]["data"] == "digits"
+    assert config["choices"]["loss"] == "cross_entropy"
+    assert isinstance(trainer_from(config), NetworkTrainer)
+    assert config["n_outputs"] == config["data"]["n_classes"] == 10
+
+
+def test_the_command_line_wins_over_what_a_model_brings(composer: Composer) -> None:
+    overrides = ["model=hw3_cnn", "data=synthetic_food", "loss=focal"]
+    for order in itertools.permutations(overrides):
+        choices = composer.compose(order).config["choices"]
+        assert (choices["data"], choices["loss"]) == ("synthetic_food", "focal")
+
+
+def test_one_output_under_class_number_whatever_the_data(composer: Composer) -> None:
+    for data in ("digits", "synthetic_food"):
+        config = composer.compose(["model=hw3_cnn", "loss=class_number", f"data={data}"]).config
+        assert config["n_outputs"] == config["model"]["n_outputs"] == 1
+        assert config["loss"]["n_classes"] == config["data"]["n_classes"] > 1
+
+
+def test_by_problem_gives_each_its_learning_rate(composer: Composer) -> None:
+    raw = members.read("optimizer", "rmsprop")["lr"]
+    on_surface, on_network = (float(v) for v in raw.removeprefix("${by_problem:").removesuffix("}").split(","))
+    assert on_surface != on_network
+    assert composer.compose(["optimizer=rmsprop"]).config["optimizer"]["lr"] == on_surface
+    assert composer.compose(["optimizer=rmsprop", "model=hw3_cnn"]).config["optimizer"]["lr"] == on_network
+    assert composer.compose(["optimizer=rmsprop", "optimizer.lr=0.7"]).config["optimizer"]["lr"] == 0.7
+
+
+@pytest.mark.parametrize("name", members.names("experiment"))
+def test_plus_experiment_is_experiment(composer: Composer, name: str) -> None:
+    assert composer.compose([f"+experiment={name}"]) == composer.compose([f"experiment={name}"])
+    assert composer.expand([f"+experiment={name}"]) == composer.expand([f"experiment={name}"])
+    plans = [plan_sweep([f"{sign}experiment={name}"]) for sign in ("", "+")]
+    assert plans[0] == plans[1]
+    assert len(plans[0]) > 1
+
+
+def test_composing_leaves_no_trace_in_the_next(composer: Composer) -> None:
+    before = copy.deepcopy(composer.compose([]))
+    composer.compose(["optimizer.lr=0.5", "trainer.start=[1,1]", "seed=9"]).config["optimizer"]["lr"] = 99
+    assert composer.compose([]) == before
+
+
+def test_composing_does_not_touch_hydras_global_state() -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    before = GlobalHydra.instance().hydra
+    with Composer() as composer:
+        composer.compose([])
+    assert GlobalHydra.instance().hydra is before
+
+
+@pytest.mark.parametrize("text", ["optimizer.lr=1e-1", "optimizer.lr=0.1", "optimizer.lr=.1"])
+def test_ways_to_write_a_number(composer: Composer, text: str) -> None:
+    assert composer.compose([text]).config["optimizer"]["lr"] == 0.1
+
+
+def test_whole_numbers_are_numbers(composer: Composer) -> None:
+    """With the same identity, whether the default is a number (eps) or depends on the problem (lr)."""
+    for key in ("optimizer.lr", "optimizer.eps"):
+        configs = [composer.compose([f"{key}={text}"]).config for text in ("1", "1.0", "1e0")]
+        assert {type(flatten(c)[key]) for c in configs} == {float}
+        assert len({run_id(c) for c in configs}) == 1
+
+
+# ---- what is refused, and in which words
+
+REFUSED = [
+    ("optimizer=sdg", "'sdg' is no choice for 'optimizer'", "did you mean: optimizer=sgd?"),
+    ("optimizer=ADAM", "'ADAM' is no choice", "optimizer=adam"),
+    ("optimizer=", "'' is no choice for 'optimizer'", ""),
+    ("optimizer=adam.yaml", "'adam.yaml' is no choice", "optimizer=adam"),
+    ("optimizer=../model/rosenbrock", "is no choice for 'optimizer'", ""),
+    ("optimizer=/etc/hostname", "is no choice for 'optimizer'", ""),
+    ("optimizer=null", "expected a name for 'optimizer'", ""),
+    ("optimizer=3", "expected a name for 'optimizer'", ""),
+    ("optimizer=[adam,sgd]", "expected a name for 'optimizer'", ""),
+    ("experiment=nope", "'nope' is no choice for 'experiment'", ""),
+    ("hydra/launcher=nope", "'nope' is no choice for 'hydra/launcher'", ""),
+    ("model=_surface", "'_surface' is a base that others build on", ""),
+    ("loss=_one_output", "'_one_output' is a base that others build on", ""),
+    ("trainer=surface_trainer_schema", "is a base that others build on", ""),
+    ("optimizer.lrr=1", "'optimizer' has no key 'lrr' (keys: lr, betas", "did you mean: optimizer.lr?"),
+    ("optimizer.foo.bar=1", "'optimizer' has no key 'foo'", ""),
+    ("optimizer.lr.x=1", "'optimizer.lr' is a value and has no keys", "optimizer.lr=..."),
+    ("optimzer=adam", "no key 'optimzer'", "did you mean: optimizer?"),
+    ("optimzer.lr=1", "no key 'optimzer'", "did you mean: optimizer?"),
+    ("seed.x=1", "'seed' is a value", ""),
+    ("choices.model=x", "no key 'choices'", ""),
+    ("trainer.batch_size=8", "'trainer' has no key 'batch_size'", ""),
+    ("+foo=1", "'foo' is no part of a run", ""),
+    ("hydra.foo=1", "hydra.foo", ""),
+    ("optimizer.lr=fast", "optimizer.lr=fast: expected a positive number", ""),
+    ("optimizer.lr=true", "optimizer.lr=true: expected a positive number", ""),
+    ("optimizer.lr={a:1}", "optimizer.lr={'a':1}: expected a positive number", ""),
+    ("optimizer.lr=${nope}", "'nope' not found", ""),
+    ("optimizer.lr=${optimizer.lr}", "optimizer.lr: Recursive interpolation", ""),
+    ("optimizer.eps=small", "optimizer.eps=small: expected a number", ""),
+    ("optimizer.betas=0.9", "expected a list", ""),
+    ("optimizer.betas=[a,b]", "optimizer.betas[0]=a: expected a number", ""),
+    ("optimizer=3e", "'3e' is no choice", ""),
+    ("model=1", "expected a name for 'model'", ""),
+    ("model.dim=2.5", "model.dim=2.5: expected a whole number", ""),
+    ("trainer={steps: 3}", "expected a name for 'trainer'", ""),
+    ("trainer.steps=1.5", "trainer.steps=1.5: expected a whole number", ""),
+    ("trainer.steps=null", "trainer.steps=null: expected a whole number", ""),
+    ("trainer.steps=many", "trainer.steps=many: expected a whole number", ""),
+    ("trainer.start_anywhere=maybe", "trainer.start_anywhere=maybe: expected true or false", ""),
+    ("seed=x", "seed=x: expected a whole number", ""),
+    ("seed=null", "seed=null: expected a whole number", ""),
+    ("optimizer.lr=-1", "optimizer.lr=-1.0: expected a positive number", ""),
+    ("optimizer.lr=nan", "optimizer.lr=nan: expected a positive number", ""),
+    ("optimizer.lr=1e400", "expected a positive number", ""),
+    ("optimizer.betas=[0.9,1]", "expected a list of numbers in [0, 1)", ""),
+    ("model.dim=0", "model.dim=0: expected a whole number from 1 to 1000000", ""),
+    ("model.dim=10000000000", "expected a whole number from 1 to 1000000", ""),
+    ("seed=-1", "seed=-1: expected a whole number from 0", ""),
+    ("n_outputs=-1", "n_outputs=-1: expected", ""),
+    ("trainer.steps=0", "trainer.steps=0: expected a whole number of at least 1", ""),
+    ("trainer.seconds=0", "trainer.seconds=0.0: expected a positive number", ""),
+    ("trainer.start=[nan,1]", "expected usual, random, or a list of finite coordinates", ""),
+    ("trainer.start=[]", "expected usual, random, or a list of finite coordinates", ""),
+    ("trainer.divergence_factor=1", "expected a number above 1", ""),
+    ("optimizer", "cannot read the override 'optimizer'", "key=value"),
+    ("", "cannot read the override ''", "key=value"),
+    ("=adam", "cannot read the override '=adam'", "key=value"),
+    ("optimizer==adam", "cannot read the override", "key=value"),
+    ("optimizer.lr=[1", "cannot read the override", "key=value"),
+    ("optimizer.lr=\n", "cannot read the override", "key=value"),
+    ("optimizer=é", "cannot read the override 'optimizer=é'", "quote"),
+    ("--plto", "no such option: --plto", "--help"),
+    ("optimizer=adam,sgd", "optimizer=adam,sgd: several values for one run", "optbench sweep"),
+    ("seed=range(3)", "several values for one run", "optbench sweep"),
+    ("optimizer.lr=interval(0,1)", "several values for one run", "optbench sweep"),
+    ("optimizer=glob(a*)", "several values for one run", "optbench sweep"),
+    ("optimizer.lr=???", "optimizer.lr has no value", "set it: optimizer.lr="),
+    ("~optimizer", "a run needs 'optimizer'", "optbench list optimizer"),
+    ("~seed", "a run needs 'seed'", "seed=0"),
+    ("~nothing", "nothing", ""),
+    ("+optimizer=adam", "optimizer", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "message", "hint"), REFUSED, ids=[repr(r[0]) for r in REFUSED])
+def test_a_wrong_override_is_named(composer: Composer, text: str, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        composer.compose([text])
+    assert_readable(caught.value)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_an_unknown_choice_lists_the_choices(composer: Composer) -> None:
+    with pytest.raises(ConfigError) as caught:
+        composer.compose(["scheduler=nope"])
+    assert all(name in caught.value.message for name in members.names("scheduler"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trainer.batch_size=0",
+        "trainer.batch_size=2.5",
+        "trainer.batch_size=half",
+        "trainer.epochs=0",
+        "trainer.epochs=null",
+        "trainer.target_accuracy=1.5",
+        "data.channels=2",
+        "data.image_size=0",
+        "model.width=0",
+        "trainer.eval_every=0",
+    ],
+)
+def test_ranges_of_a_network(composer: Composer, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        composer.compose(["model=hw3_cnn", text])
+    assert_readable(caught.value)
+    assert caught.value.message.startswith(text.partition("=")[0])
+
+
+def test_every_range_is_of_a_key_that_some_choice_has() -> None:
+    known = {"seed", "n_outputs", *(f"{group}.{key}" for group, name in CHOICES for key in members.read(group, name))}
+    known |= {f"trainer.{f.name}" for kind in (SurfaceTrainer, NetworkTrainer) for f in fields(kind)}
+    assert set(RANGES) <= known
+
+
+WORDS = st.sampled_from(
+    ["optimizer", "optimizer.lr", "model", "model.dim", "trainer.start", "seed", "x", "data", "hydra"]
+)
+SCRAPS = st.lists(
+    st.sampled_from(
+        ["adam", "1", "-1", "nan", "[", "]", "{", "}", ",", "$", "${", ":", "'", '"', "(", ")", "=", ".", "~"]
+    )
+    | st.text(max_size=3),
+    max_size=4,
+).map("".join)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=WORDS, sign=st.sampled_from(["", "+", "++", "~"]), value=SCRAPS)
+@example(key="seed", sign="", value="${seed}")
+@example(key="optimizer.lr", sign="", value="${oc.env:NO_SUCH_VARIABLE}")
+def test_any_text_composes_or_is_refused_in_a_line(composer: Composer, key: str, sign: str, value: str) -> None:
+    for text in (f"{sign}{key}={value}", value):
+        try:
+            made = composer.compose([text])
+        except OptbenchError as error:
+            assert_readable(error)
+        else:
+            assert isinstance(made, Composed)
+            check_ranges(made.config)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(lr=st.floats(allow_nan=True, allow_infinity=True), steps=st.integers(-3, 10**12), dim=st.integers(-2, 10**7))
+def test_a_number_passes_exactly_when_it_is_in_range(composer: Composer, lr: float, steps: int, dim: int) -> None:
+    def passes(text: str) -> bool:
+        try:
+            return bool(composer.compose([text]))
+        except ConfigError as error:
+            assert_readable(error)
+            return False
+
+    assert passes(f"optimizer.lr={lr!r}") == (0 < lr < float("inf"))
+    assert passes(f"trainer.steps={steps}") == (steps >= 1)
+    assert passes(f"model.dim={dim}") == (1 <= dim <= 10**6)
+
+
+# ---- a user's own folder
+
+
+def test_an_overlay_adds_choices(overlay: Path) -> None:
+    with Composer([overlay]) as composer:
+        config = composer.compose(["optimizer=own_sgd", "model=own_bowl"]).config
+        jobs = composer.expand(["experiment=own_race"])
+        steps = composer.compose(["experiment=own_race"]).config["trainer"]["steps"]
+    assert config["optimizer"] == {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.5}
+    assert config["model"] == {"_target_": "my.module.Bowl", "steep": 2.0}
+    assert config["choices"]["trainer"] == "surface"
+    assert jobs == [["optimizer=own_sgd", "experiment=own_race"], ["optimizer=adam", "experiment=own_race"]]
+    assert steps == 7
+
+
+def test_an_overlay_wins_over_the_packaged_choice(overlay: Path, composer: Composer) -> None:
+    with Composer([overlay]) as mine:
+        assert mine.compose(["optimizer=adam"]).config["optimizer"]["lr"] == 0.25
+        assert mine.compose(["optimizer=sgd"]) == composer.compose(["optimizer=sgd"])
+    assert composer.compose(["optimizer=adam"]).config["optimizer"]["lr"] != 0.25
+
+
+def test_the_last_overlay_wins(overlay: Path, tmp_path: Path) -> None:
+    (tmp_path / "more/optimizer").mkdir(parents=True)
+    (tmp_path / "more/optimizer/adam.yaml").write_text("# a\n_target_: torch.optim.Adam\n_partial_: true\nlr: 0.125\n")
+    for folders, lr in (([overlay, tmp_path / "more"], 0.125), ([tmp_path / "more", overlay], 0.25)):
+        with Composer(folders) as composer:
+            assert composer.compose(["optimizer=adam"]).config["optimizer"]["lr"] == lr
+        described = {e.name: e.description for e in catalogue("optimizer", folders)}
+        assert described["adam"] == ("a" if lr == 0.125 else "my Adam")
+
+
+def test_the_catalogue_of_an_overlay(overlay: Path) -> None:
+    entries = {(e.group, e.name): e for e in catalogue(None, [overlay])}
+    own = {key for key, e in entries.items() if e.own}
+    assert own == {
+        ("optimizer", "own_sgd"),
+        ("optimizer", "adam"),
+        ("model", "own_bowl"),
+        ("experiment", "own_race"),
+    }
+    assert entries["experiment", "own_race"].description == "my race"
+
+
+def test_an_overlay_is_checked_like_the_package(overlay: Path) -> None:
+    assert "did you mean: optimizer=own_sgd" in refused("optimizer=own_sgb", folders=[overlay]).hint
+    assert "'model' has no key 'steap'" in refused("model=own_bowl", "model.steap=1", folders=[overlay]).message
+    assert "expected a number" in refused("model=own_bowl", "model.steep=x", folders=[overlay]).message
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder"), Composer([tmp_path / "gone"]):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="no such folder"), Composer([tmp_path / "file"]):
+        pass
+    with pytest.raises(ConfigError, match="no such folder"):
+        catalogue(None, [tmp_path / "gone"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("_target_: [torch\nlr: : 1\n", "own_sgd.yaml, line 2: not YAML"),
+        ("\tlr: 1\n", "own_sgd.yaml, line 1: not YAML"),
+        ("- a\n- b\n", "optimizer=own_sgd has no _target_"),
+        ("just a sentence\n", "optimizer=own_sgd has no _target_"),
+        ("", "optimizer=own_sgd has no _target_"),
+        ("lr: 1\nlr: 2\n", "own_sgd.yaml, line 2: not YAML"),
+        ("defaults: [nowhere]\nlr: 1\n", "nowhere"),
+        ("defaults: 3\nlr: 1\n", ""),
+        ("_target_: torch.optim.SGD\n_partial_: true\nlr: ???\n", "optimizer.lr has no value"),
+        ("_target_: torch.optim.SGD\n_partial_: true\nlr: ${nope}\n", "nope"),
+        ("_target_: torch.optim.SGD\n_partial_: true\nlr: -1.0\n", "optimizer.lr=-1.0: expected a positive number"),
+    ],
+)
+def test_a_broken_file_of_an_overlay_is_named(overlay: Path, text: str, message: str) -> None:
+    (overlay / "optimizer/own_sgd.yaml").write_text(text)
+    assert message in refused("optimizer=own_sgd", folders=[overlay]).message
+    with Composer([overlay]) as composer:
+        assert composer.compose(["optimizer=sgd"]).config["choices"]["optimizer"] == "sgd"
+
+
+def test_a_file_that_is_not_text(overlay: Path) -> None:
+    (overlay / "optimizer/own_sgd.yaml").write_bytes(b"\xff\xfe\x00lr: 1")
+    refused("optimizer=own_sgd", folders=[overlay])
+
+
+def test_a_foreign_trainer_key_of_an_overlay_is_named(overlay: Path) -> None:
+    (overlay / "experiment/own_race.yaml").write_text("# @package _global_\n# e\ntrainer: {stpes: 3}\n")
+    assert "stpes" in refused("experiment=own_race", folders=[overlay]).message
+
+
+def test_a_foreign_keyword_of_an_overlay_is_named_when_it_is_built(overlay: Path) -> None:
+    pytest.importorskip("torch")
+    from optbench.config import build
+
+    text = "# s\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\nlrr: 1\n"
+    (overlay / "optimizer/own_sgd.yaml").write_text(text)
+    with Composer([overlay]) as composer:
+        config = composer.compose(["optimizer=own_sgd"]).config
+    with pytest.raises(ConfigError, match=r"optimizer: .*lrr") as caught:
+        build(config["optimizer"], "optimizer", [])
+    assert_readable(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"betas": [0.9]}, {"betas": []}, {"_target_": "torch.optim.Nope"}, {"_target_": "no.x"}]
+)
+def test_whatever_a_constructor_raises_is_one_line(composer: Composer, changes: dict[str, Any]) -> None:
+    import torch
+
+    from optbench.config import build
+
+    node = composer.compose(["optimizer=adam"]).config["optimizer"] | changes
+    with pytest.raises(ConfigError) as caught:
+        build(node, "optimizer", [torch.zeros(1, requires_grad=True)])
+    assert_readable(caught.value)
+
+
+# ---- sweeps
+
+
+def product(**values: list[str]) -> list[set[str]]:
+    return [
+        {f"{k.replace('__', '.')}={v}" for k, v in zip(values, row, strict=True)}
+        for row in itertools.product(*values.values())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "jobs"),
+    [
+        ([], [set()]),
+        (["optimizer=adam,sgd"], product(optimizer=["adam", "sgd"])),
+        (["optimizer=choice(adam,sgd)"], product(optimizer=["adam", "sgd"])),
+        (["seed=range(3)"], product(seed=["0", "1", "2"])),
+        (["seed=range(2,7,2)"], product(seed=["2", "4", "6"])),
+        (
+            ["optimizer=glob([a*,b*],exclude=book*)"],
+            product(optimizer=[n for n in members.names("optimizer") if n[0] == "a"]),
+        ),
+        (["optimizer=adam,sgd", "seed=1,2"], product(optimizer=["adam", "sgd"], seed=["1", "2"])),
+        (["model=booth", "optimizer.lr=1e-3,1e-2"], product(model=["booth"], optimizer__lr=["0.001", "0.01"])),
+        (["optimizer.betas=[0.9,0.99],[0.5,0.5]"], product(optimizer__betas=["[0.9,0.99]", "[0.5,0.5]"])),
+    ],
+)
+def test_a_sweep_is_the_product_of_its_values(composer: Composer, overrides: list[str], jobs: list[set[str]]) -> None:
+    assert [set(job) for job in composer.expand(overrides)] == jobs
+
+
+def test_an_experiment_declares_its_sweep(composer: Composer) -> None:
+    declared = members.read("experiment", "book_optimizers")["hydra"]["sweeper"]["params"]
+    expected = 10
+    for key in ("optimizer", "optimizer.lr"):
+        expected *= len(declared[key].split(","))
+    jobs = composer.expand(["experiment=book_optimizers"])
+    assert len({tuple(j) for j in jobs}) == len(jobs) == expected
+    assert all("experiment=book_optimizers" in job for job in jobs)
+
+
+def test_a_declared_axis_is_replaced_by_the_command_line(composer: Composer) -> None:
+    jobs = composer.expand(["experiment=book_optimizers", "optimizer=adam", "seed=3,4"])
+    rates = members.read("experiment", "book_optimizers")["hydra"]["sweeper"]["params"]["optimizer.lr"].split(",")
+    expected = {(float(r), s) for r in rates for s in ("3", "4")}
+    found = [dict(o.split("=") for o in job) for job in jobs]
+    assert {j["optimizer"] for j in found} == {"adam"}
+    assert {(float(j["optimizer.lr"]), j["seed"]) for j in found} == expected
+    assert len(jobs) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=interval(0,1)", "an interval has no grid"),
+        ("optimizer=glob(zzz*)", "no value to sweep over"),
+        ("seed=range(0)", "no value to sweep over"),
+        ("seed=range(1,5,0)", "zero"),
+        ("seed=choice()", "cannot read the override"),
+        ("seeds=0", "expected how many seeds"),
+        ("seeds=-1", "expected how many seeds"),
+        ("seeds=2.5", "expected how many seeds"),
+        ("seeds=many", "expected how many seeds"),
+        ("optimizer=adam,sdg", "'sdg' is no choice"),
+        ("optimizer.lr=1,fast", "optimizer.lr=fast: expected a positive number"),
+        ("optimizer.lrr=1,2", "no key 'lrr'"),
+        ("experiment=surface_race,nope", "'nope' is no choice"),
+    ],
+)
+def test_a_wrong_sweep_is_named_before_anything_runs(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan_sweep([override])
+    assert_readable(caught.value)
+    assert message in caught.value.message
+
+
+def test_seeds_stands_for_a_range(tmp_path: Path) -> None:
+    planned = plan_sweep(["seeds=4"], out=tmp_path)
+    assert [p.config["seed"] for p in planned] == [0, 1, 2, 3]
+    assert [p.swept for p in planned] == [{"seed": s} for s in range(4)]
+
+
+def test_the_same_run_is_planned_once(tmp_path: Path) -> None:
+    planned = plan_sweep(["optimizer.lr=0.1,1e-1,0.2"], out=tmp_path)
+    assert [p.config["optimizer"]["lr"] for p in planned] == [0.1, 0.2]
+
+
+def test_the_same_sweep_has_the_same_folder(tmp_path: Path) -> None:
+    a = plan_sweep(["seeds=2", "optimizer=adam,sgd"], out=tmp_path)
+    b = plan_sweep(["optimizer=adam,sgd", "seeds=2"], out=tmp_path)
+    c = plan_sweep(["optimizer=adam,sgd", "seeds=2"], out=tmp_path, name="mine")
+    assert {p.folder for p in a} == {p.folder for p in b}
+    assert {p.folder.parent for p in c} == {tmp_path / "mine"}
+    assert {p.run_id for p in a} == {p.run_id for p in c}
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", "-x", ".", ".."])
+def test_a_sweep_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    if name:
+        with pytest.raises(UserError, match="--name"):
+            plan_sweep([], out=tmp_path, name=name)
+    else:
+        assert plan_sweep([], out=tmp_path, name=name)[0].folder.parent.parent == tmp_path
+
+
+# ---- identity
+
+
+def test_identity_depends_on_what_changes_the_numbers(tmp_path: Path) -> None:
+    def identity(*overrides: str) -> str:
+        return plan_run(overrides, out=tmp_path).run_id
+
+    same = identity()
+    assert same == identity("seed=0") == identity("trainer.device=cpu") == identity("trainer.threads=3")
+    assert same == identity("optimizer=adam", "model=rosenbrock") == identity("hydra.run.dir=elsewhere")
+    others = [
+        "seed=1",
+        "optimizer=amsgrad",
+        "optimizer.lr=0.02",
+        "trainer.steps=999",
+        "trainer.start=random",
+        "model=booth",
+    ]
+    assert len({same, *(identity(o) for o in others)}) == 1 + len(others)
+    assert len(same) == 12
+    assert int(same, 16) >= 0
+
+
+def test_identity_is_the_same_in_every_process() -> None:
+    """Worked out from its rule by hand: SHA-256 over the sorted values."""
+    import hashlib
+    import json
+
+    from optbench.records import NUMERICS
+
+    config = {"seed": 3, "trainer": {"steps": 5, "device": "cpu"}, "choices": {"model": "x"}, "a": {"b": [1, 2.5]}}
+    text = json.dumps([NUMERICS, None, {"a.b": [1, 2.5], "seed": 3, "trainer.steps": 5}])
+    assert run_id(config) == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# ---- a record is data
+
+
+HOSTILE = [
+    {"_target_": "os.system", "command": "touch pwned"},
+    {"_target_": "pandas.read_pickle", "filepath_or_buffer": "evil.pkl"},
+    {"_target_": "numpy.load", "file": "evil.npy", "allow_pickle": True},
+    {"_target_": "builtins.eval"},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock.__init__.__globals__"},
+    {"_target_": "torch.load"},
+    {"_target_": ["os.system"]},
+    {"_target_": {"_target_": "os.system"}},
+    {"_target_": 3},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "_args_": ["x"]},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "_recursive_": False},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "_convert_": "none"},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": {"_target_": "os.getpid"}},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": [{"a": [{"_target_": "os.system"}]}]},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": "${oc.env:HOME}"},
+    {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": ["x${oc.decode:1}"]},
+]
+
+
+@pytest.mark.parametrize("node", HOSTILE, ids=str)
+def test_a_hostile_node_is_refused(node: dict[str, Any]) -> None:
+    with pytest.raises(RecordError) as caught:
+        check_targets(node, TRUSTED, "here: model.")
+    assert_readable(caught.value)
+    assert caught.value.message.startswith("here: model.")
+
+
+def test_a_users_own_target_is_trusted_with_their_folder_only(overlay: Path) -> None:
+    node = {"_target_": "my.module.Bowl", "steep": 2.0}
+    check_targets(node, trusted_targets([overlay]))
+    with pytest.raises(RecordError) as caught:
+        check_targets(node, TRUSTED)
+    assert "--config-dir" in caught.value.hint
+
+
+@pytest.mark.parametrize("part", ["model", "data", "loss"])
+def test_a_hostile_record_is_not_built(tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an identity that fits the changed configuration: only the rule about targets stands in its way."""
+    from optbench.experiment.rebuild import rebuild
+    from optbench.experiment.surface import recorded_field
+    from optbench.records import read_run, write_json, write_yaml
+
+    monkeypatch.setattr(os, "system", lambda command: pytest.fail("the record was executed"))
+    planned = plan_run(["model=hw3_cnn"], out=tmp_path)
+    config = copy.deepcopy(dict(planned.config))
+    config[part] = {"_target_": "os.system", "command": "echo"} | ({"n_classes": 10} if part == "data" else {})
+    row = {"run_id": run_id(config), "status": "completed", "reason": "", "seed": 0, "provenance": {}}
+    row |= {k: config["choices"][k] for k in ("model", "data", "optimizer", "scheduler")}
+    write_yaml(tmp_path / "r/config.yaml", config)
+    write_json(tmp_path / "r/run.json", row | {"loss_name": "cross_entropy"})
+    (tmp_path / "r/metrics.csv").write_text("step\n0\n")
+    with pytest.raises(RecordError, match=r"os\.system is named by no trusted config"):
+        rebuild(tmp_path / "r")
+    if part != "data":
+        with pytest.raises(RecordError, match=r"os\.system is named by no trusted config"):
+            recorded_field(read_run(tmp_path / "r"))
+
+
+# ---- completion
+
+
+def test_completion_finds_choices_and_keys() -> None:
+    assert set(complete("optimizer=r")) == {f"optimizer={n}" for n in members.names("optimizer") if n.startswith("r")}
+    assert complete("optimizer.l") == ["optimizer.lr="]
+    assert "optimizer=" in complete("opt")
+    assert not [f for f in complete("model=") if "=_" in f]
+
+
+def test_completion_knows_the_users_folder(overlay: Path) -> None:
+    assert complete("optimizer=own", [overlay]) == ["optimizer=own_sgd"]
