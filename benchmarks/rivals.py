@@ -1,8 +1,8 @@
 """What the surface engine is measured against: the usual loop, stacked rows, JAX + optax, and C written by hand.
 
 Each rival is made for one (surface, dim, optimizer, dtype, rows) and is a function `steps -> None` that runs the rows
-from their starts for so many steps; making it (compiling) is not timed. The C kernel keeps the same statistics and asks
-the same stop rules as optbench; the others only return their last losses, which is less work than optbench does.
+from their starts for so many steps; making it (compiling) is not timed. C and JAX keep the same statistics and ask
+the same stop rules as optbench (last and best loss, its step, divergence, gradient norm); (a) and (b) do not.
 """
 
 from __future__ import annotations
@@ -103,15 +103,24 @@ def jax_optax(task: Task) -> Run:
     def one(start: jax.Array, lr: jax.Array, steps: int) -> jax.Array:
         optimizer = make(lr)
 
-        def step(carry: tuple, _: None) -> tuple:
-            x, state, best = carry
+        def step(carry: tuple, t: jax.Array) -> tuple:
+            x, state, best, at, code, end, bound = carry
             loss, gradient = jax.value_and_grad(value)(x)
+            slope = jnp.sum(gradient * gradient)
+            bound = jnp.where(t == 0, 1e6 * jnp.maximum(1.0, jnp.abs(loss)), bound)
+            best, at = jnp.minimum(best, loss), jnp.where(loss < best, t, at)
+            sound = (jnp.abs(loss) <= bound) & (slope < jnp.inf)
+            stop = jnp.where(sound, jnp.where(slope <= 1e-24, 3, jnp.where(t == steps, 5, 0)), 1)
+            running = code == 0
+            code, end = jnp.where(running, stop, code), jnp.where(running, t, end)
             updates, state = optimizer.update(gradient, state, x)
-            return (optax.apply_updates(x, updates), state, jnp.minimum(best, loss)), None
+            x = jnp.where(code == 0, optax.apply_updates(x, updates), x)
+            return (x, state, best, at, code, end, bound), None
 
-        begin = (start, optimizer.init(start), jnp.asarray(jnp.inf, start.dtype))
-        (x, _, best), _ = jax.lax.scan(step, begin, None, length=steps)
-        return value(x), best
+        whole, size = jnp.int32(0), jnp.asarray(jnp.inf, start.dtype)
+        begin = (start, optimizer.init(start), size, whole, whole, whole, size)
+        (x, _, best, at, code, end, _), _ = jax.lax.scan(step, begin, jnp.arange(steps + 1, dtype=jnp.int32))
+        return value(x), best, at, code, end
 
     compiled = jax.jit(jax.vmap(one, in_axes=(0, 0, None)), static_argnums=2)
     starts, lr = (np.asarray(a, dtype=task.dtype) for a in (task.starts, task.lr))
@@ -231,7 +240,8 @@ def hand_c(task: Task) -> Run:
     folder = Path(tempfile.mkdtemp(prefix="engine-bench-"))
     (folder / "k.c").write_text(_c_source(task))
     unsplit = [] if task.surface == "rosenbrock" else _UNSPLIT
-    subprocess.run(["gcc", *_FLAGS, *unsplit, "-o", str(folder / "k.so"), str(folder / "k.c"), "-lmvec", "-lm"], check=True)
+    files = ["-o", str(folder / "k.so"), str(folder / "k.c"), "-lmvec", "-lm"]
+    subprocess.run(["gcc", *_FLAGS, *unsplit, *files], check=True, stderr=subprocess.DEVNULL)
     kernel = ctypes.CDLL(str(folder / "k.so")).run
     blocks = -(-task.rows // 64)
     n = blocks * 64

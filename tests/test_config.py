@@ -143,10 +143,8 @@ def test_by_problem_gives_each_its_learning_rate(composer: Composer) -> None:
 @pytest.mark.parametrize("name", members.names("experiment"))
 def test_plus_experiment_is_experiment(composer: Composer, name: str) -> None:
     assert composer.compose([f"+experiment={name}"]) == composer.compose([f"experiment={name}"])
-    assert composer.expand([f"+experiment={name}"]) == composer.expand([f"experiment={name}"])
-    plans = [plan_sweep([f"{sign}experiment={name}"]) for sign in ("", "+")]
-    assert plans[0] == plans[1]
-    assert len(plans[0]) > 1
+    assert jobs_of(composer, [f"+experiment={name}"]) == jobs_of(composer, [f"experiment={name}"])
+    assert len(jobs_of(composer, [f"experiment={name}"])) > 1
 
 
 def test_composing_leaves_no_trace_in_the_next(composer: Composer) -> None:
@@ -158,10 +156,10 @@ def test_composing_leaves_no_trace_in_the_next(composer: Composer) -> None:
 def test_composing_does_not_touch_hydras_global_state() -> None:
     from hydra.core.global_hydra import GlobalHydra
 
-    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     with Composer() as composer:
         composer.compose([])
-    assert GlobalHydra.instance().hydra is before
+    assert not GlobalHydra.instance().is_initialized()
 
 
 @pytest.mark.parametrize("text", ["optimizer.lr=1e-1", "optimizer.lr=0.1", "optimizer.lr=.1"])
@@ -346,12 +344,12 @@ def test_a_number_passes_exactly_when_it_is_in_range(composer: Composer, lr: flo
 def test_an_overlay_adds_choices(overlay: Path) -> None:
     with Composer([overlay]) as composer:
         config = composer.compose(["optimizer=own_sgd", "model=own_bowl"]).config
-        jobs = composer.expand(["experiment=own_race"])
+        jobs = jobs_of(composer, ["experiment=own_race"])
         steps = composer.compose(["experiment=own_race"]).config["trainer"]["steps"]
     assert config["optimizer"] == {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.5}
     assert config["model"] == {"_target_": "my.module.Bowl", "steep": 2.0}
     assert config["choices"]["trainer"] == "surface"
-    assert jobs == [["optimizer=own_sgd", "experiment=own_race"], ["optimizer=adam", "experiment=own_race"]]
+    assert jobs == [{"optimizer": o, "experiment": "own_race"} for o in ("own_sgd", "adam")]
     assert steps == 7
 
 
@@ -463,58 +461,77 @@ def test_whatever_a_constructor_raises_is_one_line(composer: Composer, changes: 
 # ---- sweeps
 
 
-def product(**values: list[str]) -> list[set[str]]:
-    return [
-        {f"{k.replace('__', '.')}={v}" for k, v in zip(values, row, strict=True)}
-        for row in itertools.product(*values.values())
-    ]
+SWEEPS: list[tuple[list[str], dict[str, list[str]]]] = [
+    ([], {}),
+    (["optimizer=adam,sgd"], {"optimizer": ["adam", "sgd"]}),
+    (["optimizer=choice(adam,sgd)"], {"optimizer": ["adam", "sgd"]}),
+    (["seed=range(3)"], {"seed": ["0", "1", "2"]}),
+    (["seed=range(2,7,2)"], {"seed": ["2", "4", "6"]}),
+    (
+        ["optimizer=glob([a*,b*],exclude=book*)"],
+        {"optimizer": [n for n in members.names("optimizer") if n[0] in "ab" and not n.startswith("book")]},
+    ),
+    (["optimizer=adam,sgd", "seed=1,2"], {"optimizer": ["adam", "sgd"], "seed": ["1", "2"]}),
+    (["model=booth", "optimizer.lr=1e-3,1e-2"], {"model": ["booth"], "optimizer.lr": ["1e-3", "1e-2"]}),
+    (["optimizer.lr=1,2"], {"optimizer.lr": ["1.0", "2.0"]}),
+    (["optimizer.betas=[0.9,0.99],[0.5,0.5]"], {"optimizer.betas": ["[0.9,0.99]", "[0.5,0.5]"]}),
+    (["trainer.start=usual,random,[1,1]"], {"trainer.start": ["usual", "random", "[1,1]"]}),
+    (["model=hw3_cnn,logistic", "loss=class_number,focal"], {"model": ["hw3_cnn", "logistic"],
+                                                              "loss": ["class_number", "focal"]}),
+    (["optimizer.lr=0.5,${by_problem:0.25,1}"], {"optimizer.lr": ["0.5", "0.25"]}),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("overrides", "jobs"),
-    [
-        ([], [set()]),
-        (["optimizer=adam,sgd"], product(optimizer=["adam", "sgd"])),
-        (["optimizer=choice(adam,sgd)"], product(optimizer=["adam", "sgd"])),
-        (["seed=range(3)"], product(seed=["0", "1", "2"])),
-        (["seed=range(2,7,2)"], product(seed=["2", "4", "6"])),
-        (
-            ["optimizer=glob([a*,b*],exclude=book*)"],
-            product(optimizer=[n for n in members.names("optimizer") if n[0] == "a"]),
-        ),
-        (["optimizer=adam,sgd", "seed=1,2"], product(optimizer=["adam", "sgd"], seed=["1", "2"])),
-        (["model=booth", "optimizer.lr=1e-3,1e-2"], product(model=["booth"], optimizer__lr=["0.001", "0.01"])),
-        (["optimizer.betas=[0.9,0.99],[0.5,0.5]"], product(optimizer__betas=["[0.9,0.99]", "[0.5,0.5]"])),
-    ],
-)
-def test_a_sweep_is_the_product_of_its_values(composer: Composer, overrides: list[str], jobs: list[set[str]]) -> None:
-    assert [set(job) for job in composer.expand(overrides)] == jobs
+@pytest.mark.parametrize(("overrides", "values"), SWEEPS, ids=[" ".join(o) for o, _ in SWEEPS])
+def test_a_sweep_is_the_product_of_its_values(
+    composer: Composer, overrides: list[str], values: dict[str, list[str]]
+) -> None:
+    """In order, each run exactly what composing it by itself gives."""
+    rows = itertools.product(*values.values())
+    alone = [composer.compose([f"{k}={v}" for k, v in zip(values, row, strict=True)]) for row in rows]
+    grid = composer.grid(overrides)
+    assert [job.composed for job in grid] == alone
+    assert grid.count == len(alone)
 
 
 def test_an_experiment_declares_its_sweep(composer: Composer) -> None:
     declared = members.read("experiment", "book_optimizers")["hydra"]["sweeper"]["params"]
-    expected = 10
+    count = 10
     for key in ("optimizer", "optimizer.lr"):
-        expected *= len(declared[key].split(","))
-    jobs = composer.expand(["experiment=book_optimizers"])
-    assert len({tuple(j) for j in jobs}) == len(jobs) == expected
-    assert all("experiment=book_optimizers" in job for job in jobs)
+        count *= len(declared[key].split(","))
+    jobs = list(composer.grid(["experiment=book_optimizers"]))
+    assert len({run_id(job.composed.config) for job in jobs}) == len(jobs) == count
+    assert {job.composed.config["choices"]["experiment"] for job in jobs} == {"book_optimizers"}
 
 
 def test_a_declared_axis_is_replaced_by_the_command_line(composer: Composer) -> None:
-    jobs = composer.expand(["experiment=book_optimizers", "optimizer=adam", "seed=3,4"])
+    jobs = [job.composed.config for job in composer.grid(["experiment=book_optimizers", "optimizer=adam", "seed=3,4"])]
     rates = members.read("experiment", "book_optimizers")["hydra"]["sweeper"]["params"]["optimizer.lr"].split(",")
-    expected = {(float(r), s) for r in rates for s in ("3", "4")}
-    found = [dict(o.split("=") for o in job) for job in jobs]
-    assert {j["optimizer"] for j in found} == {"adam"}
-    assert {(float(j["optimizer.lr"]), j["seed"]) for j in found} == expected
-    assert len(jobs) == len(expected)
+    assert {c["choices"]["optimizer"] for c in jobs} == {"adam"}
+    assert sorted((c["optimizer"]["lr"], c["seed"]) for c in jobs) == sorted(
+        (float(r), s) for r in rates for s in (3, 4)
+    )
+
+
+def test_intervals_are_drawn_within_and_always_the_same(composer: Composer) -> None:
+    overrides = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "optimizer=adam,sgd"]
+    drawn = [j.composed.config for j in composer.grid(overrides, samples=8)]
+    rates = {
+        name: [c["optimizer"]["lr"] for c in drawn if c["choices"]["optimizer"] == name] for name in ("adam", "sgd")
+    }
+    assert len(set(rates["adam"])) == 8
+    assert rates["adam"] == rates["sgd"], "the optimizers race at the same points"
+    assert all(1e-4 <= r <= 1e-1 for r in rates["adam"])
+    assert [j.composed.config for j in composer.grid(overrides, samples=8)] == drawn
+    assert [j.composed.config for j in composer.grid(overrides, samples=8, sample_seed=1)] != drawn
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.lr=interval(0,1)", "an interval has no grid"),
+        ("optimizer.lr=interval(1,0)", "expected interval(low, high)"),
+        ("optimizer.lr=tag(log,interval(0,1))", "both positive for log"),
+        ("optimizer.lr=interval(-2,-1)", "expected a positive number"),
         ("optimizer=glob(zzz*)", "no value to sweep over"),
         ("seed=range(0)", "no value to sweep over"),
         ("seed=range(1,5,0)", "zero"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import asdict
 from typing import Any
@@ -20,19 +21,25 @@ from optbench.settings import SurfaceTrainer, trainer_from
 OPTIMIZERS, SCHEDULERS, LOSSES = members.names("optimizer"), members.names("scheduler"), members.names("loss")
 
 
-def part(group: str, name: str, **changes: Any) -> dict[str, Any]:
+@functools.cache
+def part(group: str, name: str) -> dict[str, Any]:
     """A node of the configuration, as it is on a surface."""
     raw = members.read(group, name)
-    return {k: raw[k] for k in ("_target_", "_partial_") if k in raw} | members.keywords(group, name) | changes
+    return {k: raw[k] for k in ("_target_", "_partial_") if k in raw} | members.keywords(group, name)
+
+
+@functools.cache
+def loss_of(surface: str) -> str:
+    """The loss that the surface brings."""
+    return "cross_entropy" if "_surface_logits" in members.read("model", surface)["defaults"] else "surface"
 
 
 def on_surface(model: str, optimizer: str = "adam", scheduler: str = "constant", steps: int = 3) -> dict[str, Any]:
     """The configuration of a short run on a surface, put together without Hydra: a thousand are wanted."""
-    loss = "cross_entropy" if "_surface_logits" in members.read("model", model)["defaults"] else "surface"
     return {
         "model": part("model", model),
         "data": {"_target_": None},
-        "loss": part("loss", loss),
+        "loss": part("loss", loss_of(model)),
         "optimizer": part("optimizer", optimizer),
         "scheduler": part("scheduler", scheduler),
         "trainer": asdict(SurfaceTrainer(steps=steps, threads=1)),

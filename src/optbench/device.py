@@ -23,12 +23,12 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"trainer.device={name}: not a device", "use auto, cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
+        torch.zeros((), device=device).item()  # a device may be known by name and not be there
+    except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"trainer.device={name}: this torch ({torch.__version__}) sees no CUDA device", "use auto or cpu"
-        )
+            f"trainer.device={name}: not a device that this torch ({torch.__version__}) can use",
+            "use auto, cpu, cuda or cuda:0",
+        ) from error
     return device
 
 

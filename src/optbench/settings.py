@@ -23,8 +23,8 @@ class Trainer:
         steps: updates to make; None on a network: as many as `epochs` are.
         seconds: budget of training time in seconds, evaluation not counted; None: no limit. Status `timed_out`.
         target: loss at which the run stops as `target_reached`; None: none.
-        grad_tol: gradient norm at which the run stops as `converged`; 0: only an exactly zero gradient stops it. Applies
-            where the gradient is that of the whole objective: full batch, no gradient noise.
+        grad_tol: gradient norm at which the run stops as `converged`; 0: only an exactly zero one stops it. Applies
+            where the gradient is that of the whole objective: full batch, no noise.
         plateau_steps: stop as `converged` when the best loss fell by less than `plateau_delta` (relative) over so many
             steps; None: never.
         plateau_delta: see plateau_steps.
@@ -156,9 +156,15 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the key, the value and what was expected.
     """
-    for key, (holds, expected) in RANGES.items():
-        value = _at(config, key)
-        if value is not None and not holds(value):
+    for key in RANGES:
+        check_range(key, _at(config, key))
+
+
+def check_range(key: str, value: Any) -> None:
+    """Checks one value if RANGES knows its key; null passes. Raises ConfigError."""
+    if key in RANGES and value is not None:
+        holds, expected = RANGES[key]
+        if not holds(value):
             raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 

@@ -32,10 +32,24 @@ def classify_critical(
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one row a point as CSV.")] = False,
     as_json: Json = False,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Where this recorded run stopped, network or surface.", show_default=False),
+    ] = None,
+    checkpoint: Annotated[str, typer.Option("--checkpoint", help="best or last, with --run.")] = "best",
+    share: Annotated[float, typer.Option("--share", help="Part of the training data to use, with --run.")] = 1.0,
+    products: Annotated[
+        int | None,
+        typer.Option("--products", help="Hessian-vector products to spend, with --run.", show_default=False),
+    ] = None,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
 ) -> None:
     """Find and classify the critical points of a surface: minima, maxima, saddles, degenerate points.
+
+    With --run: the point where a recorded run stopped. For a network that is a checkpoint: gradient, extreme
+    eigenvalues of the Hessian, shares of negative, zero and positive ones, a way down, and a verdict; the cost is
+    printed before it starts.
 
     The search is numerical (multistart Newton in float64) and says so: "not proved complete". In two dimensions the
     winding number of the gradient along the edge of the box is an independent check.
@@ -49,6 +63,8 @@ def classify_critical(
       optbench classify-critical --fn linear_net --at 0,0
 
       optbench classify-critical --fn my_surface.py:f --box "-2,2;-1,3" --json
+
+      optbench classify-critical --run outputs/runs/hw3_cnn-adam-s0-1a2b3c --plot spectrum.png
     """
     from optbench.critical.parse import parse_box, parse_function, parse_point
     from optbench.errors import UserError
@@ -59,8 +75,17 @@ def classify_critical(
         from optbench.plot import check_suffix
 
         check_suffix(plot)
+    if run is not None:
+        from optbench.cli.curvature import classify_run
+
+        if as_csv or at or box or overrides:
+            raise UserError("--run looks at one recorded point: --csv, --at, --box and overrides do not apply")
+        classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
+        return
     file = parse_function(fn)
     point = parse_point(at, dim) if at else None
+    if box:
+        parse_box(box)  # a box that cannot be read is named before torch is imported
     if file is None:
         name, objective, domain = _from_catalogue(fn, dim, overrides or [], paths(config_dir))
         limits = parse_box(box, len(domain)) if box else domain

@@ -12,7 +12,7 @@ from optbench.cli.common import Json, print_lines
 
 def compare(
     where: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Run folders, sweep folders, or folders of them.")
+        list[Path], typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.")
     ],
     filters: Annotated[
         list[str] | None,
@@ -54,7 +54,7 @@ def compare(
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of them.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")] = Path(
         "curves.png"
     ),

@@ -12,11 +12,13 @@ trusted tree: the packaged conf/ and the folders given with --config-dir.
 from optbench.catalogue import GROUPS
 from optbench.config.build import build, build_optimizer, build_scheduler, check_targets, trusted_targets
 from optbench.config.compose import Composed, Composer, complete
+from optbench.config.grid import Job
 
 __all__ = [
     "GROUPS",
     "Composed",
     "Composer",
+    "Job",
     "build",
     "build_optimizer",
     "build_scheduler",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import GROUPS
 from optbench.config.explain import explained, no_choice, unreadable
+from optbench.config.grid import Grid
 from optbench.config.values import set_value
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder
@@ -84,11 +85,13 @@ class Composed:
     Attributes:
         config: plain data: the groups, seed, n_outputs and `choices` (group -> chosen name).
         run_dir: where single runs go, sweep_dir: where sweeps go (hydra.run.dir, hydra.sweep.dir).
+        launcher: hydra.launcher, where the runs of a sweep execute.
     """
 
     config: dict[str, Any]
     run_dir: Path
     sweep_dir: Path
+    launcher: Mapping[str, Any]
 
 
 class Composer:
@@ -102,6 +105,7 @@ class Composer:
         self._stack = contextlib.ExitStack()
         self._dirs = tuple(config_dirs)
         self._templates: dict[tuple[str, ...], DictConfig] = {}
+        self._groups: dict[str, bool] = {}
 
     def __enter__(self) -> Composer:
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -126,39 +130,34 @@ class Composer:
     def compose(self, overrides: Sequence[str]) -> Composed:
         """The resolved, checked configuration of one run. Raises ConfigError in the user's words."""
         with explained(self.choices):
-            values, template = self._split(self._parse(overrides))
+            values, template = self._split(self.parse(overrides))
             config = copy.deepcopy(template)
             for override in values:
-                set_value(config, override)
-            return _resolved(config)
+                set_value(config, override.key_or_group, override.value())
+            return resolved(config)
 
-    def expand(self, overrides: Sequence[str]) -> list[list[str]]:
-        """The runs of a sweep as override lists: the product of every choice, range and glob, in order.
+    def grid(self, overrides: Sequence[str], samples: int = 20, sample_seed: int = 0) -> Grid:
+        """The runs of a sweep: the product of every choice, range and glob, and random points of the intervals.
 
         Sweeps that the composed configuration itself declares (hydra.sweeper.params, as an experiment does) are
         included; an override of the same key on the command line replaces them.
-        """
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+        Args:
+            overrides: in Hydra's sweep grammar.
+            samples: points drawn from the intervals, where there are any.
+            sample_seed: of these draws.
+        """
         with explained(self.choices):
-            parsed = self._parse(overrides)
+            parsed = self.parse(overrides)
             fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-            declared = self._template(self._shape(self._parse(fixed))).hydra.sweeper.get("params") or {}
+            declared = self.template(self._shape(self.parse(fixed))).hydra.sweeper.get("params") or {}
             given = {o.key_or_group for o in parsed}
             lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
-            everything = self._parse([*lines, *(o.input_line or "" for o in parsed)])
-            for override in everything:
-                if override.is_interval_sweep():
-                    raise ConfigError(
-                        f"{override.input_line}: an interval has no grid",
-                        f"list values, e.g. {override.key_or_group}=1e-3,1e-2,1e-1",
-                    )
-                if override.is_sweep_override() and not any(True for _ in override.sweep_string_iterator()):
-                    raise ConfigError(f"{override.input_line}: no value to sweep over")
-            jobs = BasicSweeper.split_arguments(everything, max_batch_size=None)
-            return [list(job) for batch in jobs for job in batch]
+            everything = self.parse([*lines, *(o.input_line or "" for o in parsed)])
+            return Grid(self, everything, samples, sample_seed)
 
-    def _parse(self, overrides: Sequence[str]) -> list[Override]:
+    def parse(self, overrides: Sequence[str]) -> list[Override]:
+        """The overrides as Hydra reads them, checked for what it would not say clearly. Raises ConfigError."""
         for text in overrides:
             if text.startswith("-"):
                 raise ConfigError(f"no such option: {text.split('=')[0]}", "see --help")
@@ -179,12 +178,15 @@ class Composer:
         return parsed
 
     def _is_group(self, key: str) -> bool:
-        return bool(self.loader.get_group_options(key))
+        if key not in self._groups:  # Hydra lists folders for the answer: 50 ms
+            self._groups[key] = bool(self.loader.get_group_options(key))
+        return self._groups[key]
 
     def _shape(self, overrides: Sequence[Override]) -> tuple[str, ...]:
-        return tuple(o.input_line or "" for o in overrides if not self._is_value(o))
+        return tuple(o.input_line or "" for o in overrides if not self.is_value(o))
 
-    def _is_value(self, override: Override) -> bool:
+    def is_value(self, override: Override) -> bool:
+        """Whether the override sets a plain value; all others decide the shape of the configuration."""
         key = override.key_or_group
         plain = override.type is not None and override.type.name == "CHANGE" and override.package is None
         return plain and not key.startswith("hydra") and not self._is_group(key)
@@ -193,9 +195,10 @@ class Composer:
         for override in overrides:
             if override.is_sweep_override():
                 raise ConfigError(f"{override.input_line}: several values for one run", "use optbench sweep")
-        return [o for o in overrides if self._is_value(o)], self._template(self._shape(overrides))
+        return [o for o in overrides if self.is_value(o)], self.template(self._shape(overrides))
 
-    def _template(self, shape: tuple[str, ...]) -> DictConfig:
+    def template(self, shape: tuple[str, ...]) -> DictConfig:
+        """The configuration that Hydra composes from overrides of shape; not to be changed."""
         from hydra.types import RunMode
 
         if shape not in self._templates:
@@ -203,7 +206,8 @@ class Composer:
         return self._templates[shape]
 
 
-def _resolved(config: DictConfig) -> Composed:
+def resolved(config: DictConfig) -> Composed:
+    """A composed configuration as plain data, checked to be whole and in range. Raises ConfigError."""
     from omegaconf import OmegaConf
 
     hydra = config.hydra
@@ -228,7 +232,8 @@ def _resolved(config: DictConfig) -> Composed:
     plain: Any = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
     plain["choices"] = choices
     check_ranges(plain)
-    return Composed(plain, run_dir, sweep_dir)
+    launcher: Any = OmegaConf.to_container(hydra.launcher, resolve=True)
+    return Composed(plain, run_dir, sweep_dir, launcher)
 
 
 def complete(line: str, config_dirs: Sequence[Path] = ()) -> list[str]:

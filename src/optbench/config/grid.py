@@ -1,9 +1,9 @@
 """A sweep's overrides to many configurations, without composing each.
 
 Every override is an axis: one value, or several (a choice, a range, a glob). Axes that decide the shape (groups,
-+additions, ~deletions) are composed by Hydra once a combination. Plain values are converted and checked once an axis and
-then set on copies of the resolved configuration, which share what they do not change: 10,000 runs that differ in numbers
-cost one composition and a few microseconds each. A value that an interpolation refers to is set before resolving.
++additions, ~deletions) are composed by Hydra once a combination. Plain values are converted and checked once, then set
+on copies of the resolved configuration, which share what they do not change: 10,000 runs that differ in numbers cost
+one composition and some microseconds each. A value that an interpolation refers to is set before resolving.
 
 Intervals make random search: together they are one axis of `samples` points, drawn by `sample_seed`, the same for every
 combination of the other axes; tag(log, interval(a, b)) draws uniformly in the logarithm.
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from optbench.config.explain import explained
 from optbench.config.values import set_value
 from optbench.errors import ConfigError
 from optbench.settings import check_range
@@ -84,15 +85,18 @@ class Grid:
         for point in itertools.product(*self.axes):
             settings = [setting for part in point for setting in part]
             lines = tuple(s.line for s in settings if s.shape)
-            if lines not in self._shapes:
-                self._shapes[lines] = _Shape(self._composer.template(lines))
-            composed = self._shapes[lines].compose([s for s in settings if not s.shape])
+            with explained(self._composer.choices):
+                if lines not in self._shapes:
+                    self._shapes[lines] = _Shape(self._composer.template(lines))
+                composed = self._shapes[lines].compose([s for s in settings if not s.shape])
             yield Job(composed, {s.key: s.value for s in settings})
 
     def _axis(self, override: Override) -> Axis:
         key, shape = override.key_or_group, not self._composer.is_value(override)
         if not override.is_sweep_override():
-            return [(Setting(key, override.input_line or "", None if override.is_delete() else override.value(), shape),)]
+            return [
+                (Setting(key, override.input_line or "", None if override.is_delete() else override.value(), shape),)
+            ]
         texts = list(override.sweep_string_iterator())
         if not texts:
             raise ConfigError(f"{override.input_line}: no value to sweep over")
@@ -100,7 +104,7 @@ class Grid:
         lines = [f"{prefix}={text}" for text in texts]
         if shape:
             return [(Setting(key, line, text, True),) for line, text in zip(lines, texts, strict=True)]
-        values = list(override.sweep_iterator())
+        values: list[Any] = list(override.sweep_iterator())
         if any(not isinstance(v, int | float | bool) for v in values):  # quoted texts, lists: let Hydra read each
             values = [o.value() for o in self._composer.parse(lines)]
         return [(Setting(key, line, value, False),) for line, value in zip(lines, values, strict=True)]
@@ -114,8 +118,10 @@ def _draws(overrides: Sequence[Override], samples: int, seed: int) -> Axis:
         low, high = float(interval.start), float(interval.end)
         log = "log" in interval.tags
         if not low < high or (log and low <= 0):
-            raise ConfigError(f"{override.input_line}: expected interval(low, high) with low < high"
-                              + (", both positive for log" if log else ""))
+            raise ConfigError(
+                f"{override.input_line}: expected interval(low, high) with low < high"
+                + (", both positive for log" if log else "")
+            )
         draws = rng.uniform(math.log(low) if log else low, math.log(high) if log else high, samples)
         values = [float(f"{v:.6g}") for v in (np.exp(draws) if log else draws)]
         columns.append([Setting(override.key_or_group, "", v, False) for v in values])
@@ -129,10 +135,10 @@ class _Shape:
         from omegaconf import OmegaConf
 
         self._template = template
-        text = str(OmegaConf.to_container(OmegaConf.masked_copy(template, [k for k in template if k != "hydra"])))
+        text = str(OmegaConf.to_container(OmegaConf.masked_copy(template, [str(k) for k in template if k != "hydra"])))
         self._referenced = frozenset(re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text))
         self._resolved: dict[tuple[tuple[str, str], ...], Composed] = {}
-        self._casts: dict[tuple[str, type], type | None] = {}
+        self._known: dict[tuple[str, Any], Any] = {}
 
     def compose(self, settings: Sequence[Setting]) -> Composed:
         """The resolved configuration with these values."""
@@ -158,16 +164,20 @@ class _Shape:
         return resolved(config)
 
     def _value(self, setting: Setting) -> Any:
-        """The value as the configuration holds it: converted to the type of the one it replaces, and in range."""
-        kind = (setting.key, type(setting.value))
-        if kind not in self._casts:
+        """The value as the configuration holds it: converted to the type of the one it replaces, and in range.
+
+        What becomes of the first number of a type tells what becomes of every number of that type (a float, or what it
+        was); so a thousand seeds are not composed a thousand times. Other values are remembered one by one.
+        """
+        number = isinstance(setting.value, int | float) and not isinstance(setting.value, bool)
+        known = (setting.key, type(setting.value) if number else repr(setting.value))
+        if known not in self._known:
             value = self._converted(setting)
-            # what became of the first number tells what becomes of every number of its type; other values go one by one
-            number = isinstance(value, int | float) and isinstance(setting.value, int | float)
-            self._casts[kind] = type(value) if number else None
+            self._known[known] = type(value) if number else value
             return value
-        cast = self._casts[kind]
-        value = cast(setting.value) if cast is not None else self._converted(setting)
+        if not number:
+            return self._known[known]
+        value = self._known[known](setting.value)
         check_range(setting.key, value)
         return value
 

@@ -9,18 +9,16 @@ from optbench.errors import ConfigError
 from optbench.settings import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 _WORDS = {bool: "true or false", float: "a number", int: "a whole number", list: "a list", str: "a text"}
 
 
-def set_value(config: DictConfig, override: Override) -> None:
+def set_value(config: DictConfig, key: str, value: Any) -> None:
     """Sets one value on a composed configuration, held to the type of the value that it replaces."""
     from omegaconf import OmegaConf
     from omegaconf.errors import ValidationError
 
-    key, value = override.key_or_group, override.value()
     node, last = _parent(config, key)
     if OmegaConf.is_interpolation(node, last):
         old, value = None, _as_float(value) if isinstance(_resolved(node, last), float) else value

@@ -45,15 +45,16 @@ _ROWS_FIRST = 32
 """From this dimension on a row is contiguous in memory."""
 
 
-def run_eager(batch: Batch, plan: Plan, store: Store) -> None:
-    """Runs the batch into the store."""
-    with _one_thread():
-        for first in range(0, batch.rows, PIECE):
+def run_eager(batch: Batch, plan: Plan, store: Store, rows: Ints | None = None) -> None:
+    """Runs the batch into the store; of some rows, where they are given, it is taken as told that they ended."""
+    chosen = np.arange(batch.rows) if rows is None else rows
+    with _one_thread(), np.errstate(over="ignore", invalid="ignore"):  # rows that diverge overflow
+        for first in range(0, len(chosen), PIECE):
             if batch.stop_requested():
                 return
-            rows = np.arange(first, min(first + PIECE, batch.rows))
-            _Piece(batch, plan, store, rows).run()
-            batch.on_rows(len(rows))
+            piece = chosen[first : first + PIECE]
+            _Piece(batch, plan, store, piece).run()
+            batch.on_rows(len(piece) if rows is None else 0)
 
 
 @contextmanager
@@ -101,7 +102,7 @@ class _Piece:
             value = loss.numpy().astype(np.float64)
             self._judge(k, value, norm)
             self._record(k, value, norm)
-            late = batch.trainer.seconds is not None and time.perf_counter() - began >= batch.trainer.seconds
+            late = k > 0 and batch.trainer.seconds is not None and time.perf_counter() - began >= batch.trainer.seconds
             self._end(k, value, norm, late)
             if not self.alive.any():
                 return

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from optbench.descend import vector_math
 from optbench.descend.batch import COMPLETED, DIVERGED, PLATEAU, REST, TARGET
 from optbench.descend.plan import Plan
 from optbench.descend.program import Instruction
 from optbench.descend.trace import Step
 
 LANES = 64
-STATISTICS = ("code", "end", "start", "loss", "slope", "best", "best_step")
-"""What a block hands back, a row each, before the first steps at the targets; slope is the squared gradient norm."""
+STATISTICS = ("code", "end", "start", "loss", "slope", "best", "best_step", "far")
+"""What a block hands back, a row each, before the first steps at the targets; slope is the squared gradient norm, far
+whether an argument of sin or cos was out of reach."""
 
 FORMS = {
     "add": "{0} + {1}",
@@ -33,7 +36,8 @@ FORMS = {
     "pow": "{0} ** {1}",
     "sqrt": "math.sqrt({0})",
     "abs": "math.fabs({0})",
-    **{name: f"math.{name}({{0}})" for name in ("sin", "cos", "tan", "tanh", "atan", "exp", "expm1", "log", "log1p")},
+    **{name: f"math.{name}({{0}})" for name in ("tan", "tanh", "atan", "expm1", "log", "log1p")},
+    **{name: f"F(_vector_{name}(np.float64({{0}})))" for name in vector_math.FUNCTIONS},
     "sign": "ONE if {0} > ZERO else (-ONE if {0} < ZERO else ZERO)",
     "maximum": "{0} if ({0} > {1}) | ({0} != {0}) else {1}",
     "minimum": "{0} if ({0} < {1}) | ({0} != {0}) else {1}",
@@ -73,7 +77,7 @@ class Layout:
     targets: int
     plateau: bool
 
-    @property
+    @cached_property
     def slots(self) -> dict[str, int]:
         """Position of each quantity in the scratch array, in units of LANES."""
         names = [f"x[{i}]" for i in range(self.dim)]
@@ -95,7 +99,10 @@ def layout_of(plan: Plan, dim: int, targets: int, plateau: bool) -> Layout:
 
 def emit(step: Step, layout: Layout, dtype: str) -> str:
     """The source of the kernel's module."""
+    called = any(i.op in vector_math.FUNCTIONS for i in step.program.code)
     return _TEMPLATE.format(
+        functions=vector_math.source() if called else "",
+        farthest=vector_math.FARTHEST,
         dtype=dtype,
         size=len(layout.slots) * LANES,
         lanes=LANES,
@@ -168,6 +175,9 @@ def _computed(step: Step, layout: Layout) -> list[str]:
         slope = program.apply("add", slope, square)
     outputs = [slope, step.loss, *step.x, *(v for name in layout.memories for v in step.memory[name])]
     lines = [f"v{v} = {_expression(program.code[v])}" for v in program.needed(outputs)]
+    turned = {program.code[v].args[0] for v in program.needed(outputs) if program.code[v].op in ("sin", "cos")}
+    far = " | ".join(f"(math.fabs(v{v}) > FARTHEST)" for v in sorted(turned))
+    lines.append(f"far = (ONE if {far} else q_far) if q_code == ZERO else q_far" if far else "far = ZERO")
     return [*lines, f"loss = v{step.loss}", f"slope = v{slope}"]
 
 
@@ -235,7 +245,7 @@ def _leave(layout: Layout) -> list[str]:
     return lines + [f"x[{i}, base + lane] = w[{_at(layout, f'x[{i}]')}]" for i in range(layout.dim)]
 
 
-_TEMPLATE = '''"""Written by optbench.descend.emit and named by the hash of its text: a change here is never looked at."""
+_TEMPLATE = '''"""Written by optbench.descend.emit, named by the hash of its text: a change here is never looked at."""
 
 import math
 
@@ -244,11 +254,14 @@ import numpy as np
 
 F = np.{dtype}
 ZERO, ONE, INF, NAN, BIG = F(0), F(1), F(np.inf), F(np.nan), np.finfo(F).max
+FARTHEST = F({farthest})
 LANES = {lanes}
 _T = numba.{dtype}
 _A1, _A2, _A3, _I1 = _T[::1], _T[:, ::1], _T[:, :, ::1], numba.int64[::1]
 _I = numba.int64
 
+
+{functions}
 
 @numba.njit(
     numba.void(_I, _I, _I, _I, _A2, _A2, _A1, _A3, _A3, _I1, _I1, _A1, _A2, _A3),

@@ -71,17 +71,17 @@ def _choose(batch: Batch, plan: Plan) -> _Ready:
     # only now: tracing has a cost of some milliseconds
     from optbench.descend.fused import fuse, run_fused
 
+    why = "asked for"
     try:
         fused = fuse(batch, plan)
+        if batch.backend == "auto":
+            compiled, fast = _estimates(batch, is_compiled(fused.source))
+            if fast < compiled:
+                return eager(f"about {fast:.1g} s; compiled {compiled:.1g} s")
+            why = f"about {compiled:.1g} s; eager {fast:.1g} s"
+        kernel = load(fused.source)
     except NotImplementedError as error:
         return eager(f"not fused: {error}")
-    why = "asked for"
-    if batch.backend == "auto":
-        compiled, fast = _estimates(batch, is_compiled(fused.source))
-        if fast < compiled:
-            return eager(f"about {fast:.1g} s; compiled {compiled:.1g} s")
-        why = f"about {compiled:.1g} s; eager {fast:.1g} s"
-    kernel = load(fused.source)
     return "fused", why, lambda store: run_fused(batch, plan, store, fused, kernel)
 
 

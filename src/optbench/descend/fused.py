@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.descend.batch import Batch, Ints
+from optbench.descend.eager import run_eager
 from optbench.descend.emit import LANES, STATISTICS, Layout, emit, layout_of
 from optbench.descend.kernel import Kernel
 from optbench.descend.plan import Plan
@@ -50,10 +51,13 @@ def fuse(batch: Batch, plan: Plan) -> Fused:
 
 def run_fused(batch: Batch, plan: Plan, store: Store, fused: Fused, kernel: Kernel) -> None:
     """Runs the batch into the store: rows with a curve first, then the others."""
+    far = np.zeros(batch.rows, dtype=np.bool_)
     others = np.flatnonzero(store.place < 0)
     for rows, every in ((store.recorded, batch.trainer.record_every), (others, 0)):
         if len(rows):
-            _Run(batch, plan, store, fused.layout, kernel, rows, every).run()
+            far[rows] = _Run(batch, plan, store, fused.layout, kernel, rows, every).run()
+    if far.any():
+        run_eager(batch, plan, store, np.flatnonzero(far))
 
 
 class _Run:
@@ -96,8 +100,8 @@ class _Run:
         limits = [trainer.divergence_factor, target, flat, trainer.plateau_delta, patience, *self.batch.targets]
         return np.array(limits, dtype=self.dtype)
 
-    def run(self) -> None:
-        """Runs all blocks and writes the rows that ended."""
+    def run(self) -> NDArray[np.bool_]:
+        """Runs all blocks and writes the rows that ended; says which rows must be run again by torch."""
         pieces = list(self._pieces())
         if self.batch.threads > 1 and len(pieces) > 1:
             with ThreadPoolExecutor(self.batch.threads) as pool:
@@ -106,6 +110,8 @@ class _Run:
             for piece in pieces:
                 self._run_piece(piece)
         self._write()
+        found: NDArray[np.bool_] = self.statistics[STATISTICS.index("far"), : len(self.rows)] > 0
+        return found
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
         fair = -(-self.blocks // (4 * self.batch.threads)) if self.batch.threads > 1 else self.blocks
@@ -123,7 +129,7 @@ class _Run:
     def _write(self) -> None:
         store, rows, n = self.store, self.rows, len(self.rows)
         where: Any = slice(None) if n == self.batch.rows else rows
-        code, end, start, loss, slope, best, best_step, *reached = self.statistics[:, :n]
+        code, end, start, loss, slope, best, best_step, _far, *reached = self.statistics[:, :n]
         store.code[where], store.steps[where] = code, np.nan_to_num(end)
         store.start_loss[where], store.final_loss[where] = start, loss
         store.final_grad_norm[where] = np.sqrt(slope)

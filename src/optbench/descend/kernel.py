@@ -44,10 +44,17 @@ def is_compiled(source: str) -> bool:
 
 
 def load(source: str) -> Kernel:
-    """The compiled kernel."""
+    """The compiled kernel. Raises NotImplementedError when numba is missing or refuses it."""
     name = kernel_name(source)
     if name not in _loaded:
-        _loaded[name] = _import(name, _written(name, source)).run
+        try:
+            from numba.core.errors import NumbaError
+        except ImportError as error:
+            raise NotImplementedError("numba is not installed") from error
+        try:
+            _loaded[name] = _import(name, _written(name, source)).run
+        except NumbaError as error:
+            raise NotImplementedError(f"numba: {str(error).strip().splitlines()[0]}") from error
     return _loaded[name]
 
 

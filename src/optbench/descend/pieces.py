@@ -50,17 +50,17 @@ def _joined(parts: list[BatchResult], starts: list[int]) -> BatchResult:
         for f in fields(BatchResult)
         if isinstance(getattr(parts[0], f.name), np.ndarray)
     }
+    kept = [part for part in parts if len(part.curves.rows)] or parts[:1]
     curves: dict[str, Any] = {
-        f.name: np.concatenate([getattr(part.curves, f.name) for part in parts])
+        f.name: np.concatenate([getattr(part.curves, f.name) for part in kept])
         for f in fields(Curves)
         if f.name not in ("rows", "steps")
     }
     rows = np.concatenate([part.curves.rows + start for part, start in zip(parts, starts, strict=True)])
-    grid = max((part.curves.steps for part in parts), key=len)
     return replace(
         parts[0],
         **arrays,
-        curves=Curves(rows, grid, **curves),
+        curves=Curves(rows, kept[0].curves.steps, **curves),
         seconds=sum(part.seconds for part in parts),
         compile_seconds=sum(part.compile_seconds for part in parts),
         engine="+".join(dict.fromkeys(part.engine for part in parts)),

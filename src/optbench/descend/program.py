@@ -99,11 +99,12 @@ class Program:
 
     def map(self, function: Callable[..., Value], *arrays: Any) -> Array:
         """`function` of the elements of arrays that broadcast against each other."""
-        full = np.broadcast_arrays(*(np.asarray(a, dtype=object) for a in arrays))
-        out = np.empty(full[0].shape, dtype=object)
-        for place in np.ndindex(out.shape):
-            out[place] = function(*(a[place] for a in full))
-        return out
+        given = [np.asarray(a, dtype=object) for a in arrays]
+        shape = np.broadcast_shapes(*(a.shape for a in given))
+        flat = ((a if a.shape == shape else np.broadcast_to(a, shape)).reshape(-1).tolist() for a in given)
+        out = np.empty(math.prod(shape), dtype=object)
+        out[:] = [function(*values) for values in zip(*flat, strict=True)]
+        return out.reshape(shape)
 
     def all(self, op: str, *arrays: Any) -> Array:
         """An operation, elementwise."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import optbench.descend.aten_losses  # noqa: F401  registers its operations
 from optbench.descend.aten import LOWERINGS
 from optbench.descend.plan import Plan
 from optbench.descend.program import Array, Program, Value

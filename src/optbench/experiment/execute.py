@@ -116,8 +116,10 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     from optbench.loop import Summary
 
     folder, problem = planned.folder, loop.problem
-    if force:
-        with writing(folder):
+    with writing(folder):
+        for left_over in folder.glob(".*.tmp"):  # by a process that was killed while it wrote
+            left_over.unlink()
+        if force:
             (folder / _LAST).unlink(missing_ok=True)  # or a later run would go on from what is being replaced
     resumed = _restore(loop, folder)
     unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")

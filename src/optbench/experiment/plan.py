@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from optbench.config import GROUPS, Composed, Composer
+from optbench.config import GROUPS, Composed, Composer, Job
 from optbench.errors import ConfigError, DataError, RecordError, UserError
 from optbench.folders import fingerprint
-from optbench.records import Run, flatten, read_run, run_id
+from optbench.records import Run, read_run, run_id
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,30 @@ def plan_run(overrides: Sequence[str], config_dirs: Sequence[Path] = (), out: Pa
     """The one run that the overrides describe. Raises ConfigError, DataError."""
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
-    return _planned(composed, out or composed.run_dir)
+    return _Identifier()(composed, out or composed.run_dir)
+
+
+class Sweep(Sequence[Planned]):
+    """The planned runs of a sweep, in order, no two of them the same run.
+
+    Attributes:
+        name: of the sweep.
+        folder: where its records go.
+        launcher: hydra.launcher: where its runs execute.
+    """
+
+    def __init__(self, runs: Sequence[Planned], name: str, folder: Path, launcher: Mapping[str, Any]) -> None:
+        self._runs, self.name, self.folder, self.launcher = list(runs), name, folder, launcher
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Planned: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Planned]: ...
+    def __getitem__(self, index: int | slice) -> Planned | list[Planned]:
+        return self._runs[index]
 
 
 def plan_sweep(
@@ -72,31 +95,40 @@ def plan_sweep(
     config_dirs: Sequence[Path] = (),
     out: Path | None = None,
     name: str | None = None,
-) -> list[Planned]:
-    """Every run of a sweep, in order, duplicates left out. Raises ConfigError, DataError.
+    samples: int = 20,
+) -> Sweep:
+    """Every run of a sweep. Raises ConfigError, DataError.
 
     Args:
-        overrides: with Hydra's sweep grammar (choices, ranges, globs) and `seeds=n` for seed=0 ... n-1.
+        overrides: with Hydra's sweep grammar (choices, ranges, globs, intervals) and `seeds=n` for seed=0 ... n-1.
         config_dirs: folders laid over conf/.
         out: folder that holds sweeps.
         name: the sweep's folder in it; by default made from the experiment and a hash of the overrides, so that the
             same command finds its own results again.
+        samples: points drawn from intervals, where there are any.
     """
     overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
-    with Composer(config_dirs) as composer:
-        jobs = composer.expand(overrides)
-        composed = [composer.compose(job) for job in jobs]
     name = name or _sweep_name(overrides)
     if not re.fullmatch(r"[\w][\w.,=+-]*", name):
         raise UserError(f"--name {name}: expected letters, digits and . , = + -")
-    values = [_values(job) for job in jobs]
-    keys = [k for k in dict.fromkeys(k for v in values for k in v) if len({str(v.get(k)) for v in values}) > 1]
-    runs: dict[str, Planned] = {}
-    for c, given in zip(composed, values, strict=True):
-        flat = flatten(c.config) | c.config["choices"]
-        planned = _planned(c, (out or c.sweep_dir) / name, name, {k: flat.get(k, given.get(k)) for k in keys})
-        runs.setdefault(planned.run_id, planned)
-    return list(runs.values())
+    with Composer(config_dirs) as composer:
+        grid = composer.grid(overrides, samples)
+        keys = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
+        runs: dict[str, Planned] = {}
+        identify = _Identifier()
+        for job in grid:
+            folder = (out or job.composed.sweep_dir) / name
+            planned = identify(job.composed, folder, name, {k: _set_to(job, k) for k in keys})
+            runs.setdefault(planned.run_id, planned)
+    return Sweep(list(runs.values()), name, folder, job.composed.launcher)
+
+
+def _set_to(job: Job, key: str) -> Any:
+    """What a run has under a swept key: the value as composed, or the choice of a group."""
+    value: Any = job.composed.config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return job.given[key] if value is None or isinstance(value, Mapping) else value
 
 
 def _seeds(override: str) -> str:
@@ -108,29 +140,37 @@ def _seeds(override: str) -> str:
     return f"seed=range({match[1]})"
 
 
-def _values(job: Sequence[str]) -> dict[str, str]:
-    pairs = (o.lstrip("+").partition("=") for o in job if "=" in o)
-    return {key: value for key, _, value in pairs}
-
-
 def _sweep_name(overrides: Sequence[str]) -> str:
     named = [o.partition("=")[2] for o in overrides if re.match(r"experiment=[\w/]+$", o)]
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
     return f"{named[0].replace('/', '-') if named else 'sweep'}-{digest}"
 
 
-def _planned(
-    composed: Composed, parent: Path, sweep: str | None = None, swept: Mapping[str, Any] | None = None
-) -> Planned:
-    config = composed.config
-    root = config["data"].get("root")
-    try:
-        print_of_data = fingerprint(Path(root)) if root else None
-    except DataError as error:
-        name = config["choices"]["data"]
-        hint = f"data={name} reads data.root={root}; data=synthetic_food makes its own pictures in the same layout"
-        raise DataError(error.message, error.hint or hint) from error
-    identity = run_id(config, print_of_data)
-    names = [str(config["choices"][g]) for g in ("model", "optimizer", "scheduler")]
-    folder = parent / ("-".join([*(re.sub(r"\W+", "_", n) for n in names), f"s{config['seed']}", identity]))
-    return Planned(config, folder, identity, sweep, swept or {}, print_of_data)
+class _Identifier:
+    """Composed configurations to planned runs; a data folder is looked at once."""
+
+    def __init__(self) -> None:
+        self._fingerprints: dict[str, str] = {}
+
+    def __call__(
+        self, composed: Composed, parent: Path, sweep: str | None = None, swept: Mapping[str, Any] | None = None
+    ) -> Planned:
+        config = composed.config
+        seen = self._fingerprint(config)
+        identity = run_id(config, seen)
+        names = [str(config["choices"][g]) for g in ("model", "optimizer", "scheduler")]
+        slug = "-".join([*(re.sub(r"\W+", "_", n) for n in names), f"s{config['seed']}", identity])
+        return Planned(config, parent / slug, identity, sweep, swept or {}, seen)
+
+    def _fingerprint(self, config: Mapping[str, Any]) -> str | None:
+        root = config["data"].get("root")
+        if not root:
+            return None
+        if root not in self._fingerprints:
+            try:
+                self._fingerprints[root] = fingerprint(Path(root))
+            except DataError as error:
+                name = config["choices"]["data"]
+                hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"
+                raise DataError(error.message, error.hint or hint) from error
+        return self._fingerprints[root]

@@ -6,10 +6,12 @@ import io
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from optbench.loop import Row
 from optbench.records import CURVE_COLUMNS, CurveWriter, write_bytes
+
+if TYPE_CHECKING:
+    from optbench.loop import Row
 
 _FLUSH_SECONDS = 1.0
 

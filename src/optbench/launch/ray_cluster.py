@@ -8,7 +8,9 @@ when the driver dies, Ray ends its tasks and the board.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import platform
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ _WINDOW = 256
 """Tasks submitted at a time: enough for Ray to fill a cluster, few enough to watch."""
 _NEWS_SECONDS = 0.25
 _OBJECT_STORE_BYTES = 100 << 20
+_SAME_HINT = "every node needs the same optbench, Python and Ray as this machine"
 
 
 class Board:
@@ -54,7 +57,7 @@ def perform(task: Task, board: Any) -> Run | OptbenchError:
     import ray
 
     run_id, stop = task.planned.run_id, Stop()
-    board.tell.remote(run_id, ("started", f"{os.uname().nodename}, process {os.getpid()}"))
+    board.tell.remote(run_id, ("started", f"{platform.node()}, process {os.getpid()}"))
     with Lookout(lambda: bool(ray.get(board.stopping.remote())), stop):
         return task.perform(stop, Relay(lambda message: board.tell.remote(run_id, message), pause=1.0))
 
@@ -105,7 +108,7 @@ def _connected(address: str | None) -> Iterator[None]:
     new: dict[str, Any] = {"num_cpus": available_cores(), "_node_ip_address": "127.0.0.1"}
     new |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else new))
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else new))
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "start one with `ray start --head`, or leave hydra.launcher.address=null"
@@ -114,6 +117,10 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
 class _Flight:
@@ -178,6 +185,10 @@ class _Flight:
                 self._ray.cancel(ref, force=True)
                 del self._flying[ref]
 
+    def _give_up(self, error: OptbenchError) -> None:
+        self._error = self._error or error
+        self._wind_up()
+
     def _landed(self) -> list[Any]:
         """Tasks that ended, one way or another; waits a moment for one, and passes on the news."""
         flying = list(self._flying)
@@ -206,6 +217,9 @@ class _Flight:
         self._started.discard(item.run_id)
         try:
             outcome = self._ray.get(ref)
+        except self._ray.exceptions.RayTaskError as error:  # a task raises nothing: it could not even be read there
+            self._give_up(UserError(f"a Ray worker cannot execute a run ({_last_line(error)})", _SAME_HINT))
+            return None
         except self._ray.exceptions.RayError as error:
             if self._winding_up:
                 return item.recorded()
@@ -214,8 +228,7 @@ class _Flight:
                 self._waiting.appendleft(item)
             return run
         if isinstance(outcome, OptbenchError):
-            self._error = self._error or outcome
-            self._wind_up()
+            self._give_up(outcome)
             return None
         assert isinstance(outcome, Run)
         return outcome

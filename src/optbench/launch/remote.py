@@ -1,8 +1,9 @@
-"""What a launcher for other machines hands to them: where to stand, what to execute, how long to wait for a dead owner."""
+"""What a launcher for other machines hands to them: where to stand, what to execute, whom to ask about stopping."""
 
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 import time
@@ -35,7 +36,7 @@ class Place:
         except OSError as error:
             why = error.strerror or str(error)
             raise OutputError(
-                f"{os.uname().nodename} cannot enter {self.folder}: {why}",
+                f"{platform.node()} cannot enter {self.folder}: {why}",
                 "every machine must see the driver's folder under the same name: use a shared file system",
             ) from error
         sys.path.extend(p for p in self.path if p not in sys.path)

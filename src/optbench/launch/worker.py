@@ -16,6 +16,7 @@ import contextlib
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -34,7 +35,8 @@ def main(connection: Connection, work: Work, threads: int, force: bool, gpu: str
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the driver passes it on
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    os.dup2(2, 1)  # standard output belongs to the driver's one document
+    with contextlib.suppress(OSError):  # no standard error, nothing to keep apart
+        os.dup2(2, 1)  # standard output belongs to the driver's one document
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     stop = Stop()
@@ -52,6 +54,9 @@ def main(connection: Connection, work: Work, threads: int, force: bool, gpu: str
             send(("done", attempt(work, planned, stop, Relay(send), force, threads)))
         except OptbenchError as error:
             send(("error", error))
+    connection.close()
+    sys.stderr.flush()
+    os._exit(0)  # all is recorded; taking torch apart would cost seconds
 
 
 def _listen(connection: Connection, inbox: queue.SimpleQueue[Planned | None], stop: Stop) -> None:

@@ -7,6 +7,7 @@ and the same data gives the same file. Colours stay apart for colour-blind reade
 from optbench.plot.confusion import confusion
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
+from optbench.plot.spectrum import curvature_curves, spectral_density
 from optbench.plot.style import SUFFIXES, check_suffix, save
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "check_suffix",
     "confusion",
     "critical_points_figure",
+    "curvature_curves",
     "loss_curves",
     "path_on_contours",
     "save",
+    "spectral_density",
 ]

@@ -119,7 +119,7 @@ def _certified(field: Field, low: Array, high: Array) -> list[CriticalPoint]:
     eigen_low, eigen_high = eigenvalue_ranges(field.enclose(low, high, 2).hess)
     x = np.clip(np.clip(0.5 * low + 0.5 * high, low, high), field.low, field.high)
     value, grad, centers = _at(field, x)
-    edge = ((low <= field.low) | (high >= field.high)).any(axis=1)
+    edge = np.asarray(((low <= field.low) | (high >= field.high)).any(axis=1))
     points = []
     for i in range(len(x)):
         positive, negative = int((eigen_low[i] > 0).sum()), int((eigen_high[i] < 0).sum())
@@ -138,7 +138,9 @@ def _certified(field: Field, low: Array, high: Array) -> list[CriticalPoint]:
                 radius=float(np.maximum(high[i] - x[i], x[i] - low[i]).max()),
                 index=(-1) ** negative if sure else None,
                 verdict=kind if kind != "degenerate" else "undecided",
-                wording="" if sure else "proved to exist and to be nondegenerate; the signs of its eigenvalues are open",
+                wording=""
+                if sure
+                else "proved to exist and to be nondegenerate; the signs of its eigenvalues are open",
                 on_boundary=bool(edge[i]),
                 eigenvalue_bounds=tuple(zip(eigen_low[i].tolist(), eigen_high[i].tolist(), strict=True)),
             )
@@ -153,10 +155,11 @@ def _kind(positive: int, negative: int) -> Kind:
 
 
 def _at(field: Field, x: Array) -> tuple[Array, Array, Array]:
-    """Value, |gradient| and Hessian at x (n, d): the middle of their enclosures."""
+    """Value in floating point, |gradient| and Hessian by the middle of their enclosures, at x (n, d)."""
     at = field.at(x, 2)
     with np.errstate(all="ignore"):
-        value, grad, hess = (0.5 * v[0] + 0.5 * v[1] for v in (at.value, at.grad, at.hess))
+        grad, hess = (0.5 * v[0] + 0.5 * v[1] for v in (at.grad, at.hess))
+        value = np.clip(field.values(x), at.value[0], at.value[1])
         return value, np.linalg.norm(grad, axis=1), hess
 
 

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optbench.critical.certified.components import components
+from optbench.critical.certified.components import components, split_by
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import Search
-from optbench.critical.certified.extremum import extremum_inside, prove_above
+from optbench.critical.certified.extremum import extremum_inside, prove_above, proved_finite
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.inertia import eigenvalue_ranges
 from optbench.critical.certified.winding import certified_winding
 
 ROOMS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)  # of the domain
+MOST_REGIONS = 1000  # more than these are described as one
 MOST_CERTIFICATES = 200  # regions beyond this number are described, not certified
 MOST_CANDIDATES = 1000
+MOST_BOXES = 1_000_000  # more than these are described by their hull
 GLOBAL_BOXES = 20_000
 
 
@@ -43,6 +45,7 @@ class Region:
         index: certified Poincare index of the room; None if unknown.
         room: width of the box in which they were proved, relative to the domain; 0 where there was none.
         lowest: nothing in the whole domain is lower than values[0] by more than values[1] - values[0]: proved.
+        continuous: f, and its gradient unless the region is a kink, is proved finite all over the room: no pole.
     """
 
     low: Array
@@ -59,6 +62,7 @@ class Region:
     index: int | None = None
     room: float = 0.0
     lowest: bool = False
+    continuous: bool = False
 
     @property
     def smooth(self) -> bool:
@@ -80,9 +84,15 @@ def regions(search: Search, held_low: Array, held_high: Array) -> list[Region]:
     """
     field = search.field
     groups = []
-    for boxes, endless in ((_unexplained(search), False), (search.continua.arrays(), True), (search.flat.arrays(), False)):
+    for boxes, endless in (
+        (_unexplained(search), False),
+        (search.continua.arrays(), True),
+        (search.flat.arrays(), False),
+    ):
         label = components(*boxes, field.width)
-        groups += [(boxes[0][label == c], boxes[1][label == c], endless) for c in range(label.max(initial=-1) + 1)]
+        if label.max(initial=0) >= MOST_REGIONS:
+            label[:] = 0
+        groups += [(low, high, endless) for low, high in split_by(label, *boxes)]
     groups.sort(key=lambda g: tuple(g[0].min(axis=0)))
     found = []
     for k, (low, high, endless) in enumerate(groups):
@@ -108,20 +118,24 @@ def _unexplained(search: Search) -> tuple[Array, Array]:
 def _describe(
     field: Field, low: Array, high: Array, endless: bool, walls: tuple[Array, Array], certify: bool
 ) -> Region:
+    hull_low, hull_high = low.min(axis=0), high.max(axis=0)
+    count = len(low)
+    if count > MOST_BOXES:
+        low, high = hull_low[None], hull_high[None]
     over = field.enclose(low, high, 2)
     eigen_low, eigen_high = eigenvalue_ranges(over.hess)
     with np.errstate(all="ignore"):
         steepest = float(np.linalg.norm(np.abs(over.grad).max(axis=0), axis=1).max())
-    hull_low, hull_high = low.min(axis=0), high.max(axis=0)
     values = (float(over.value[0].min()), float(over.value[1].max()))
     touches = bool(((hull_low <= field.low) | (hull_high >= field.high)).any())
-    extremum, index, room, lowest = "", None, 0.0, False
+    extremum, index, room, lowest, continuous = "", None, 0.0, False, False
     place = _room(field, hull_low, hull_high, walls) if certify and not touches else None
     if place is not None:
         room = float(((place[1] - place[0]) / field.width).max())
         middles = 0.5 * (low + high)[:: max(1, len(low) // MOST_CANDIDATES)]
         middles = np.concatenate([0.5 * (hull_low + hull_high)[None], middles])
-        extremum = extremum_inside(field, *place, middles)
+        continuous = proved_finite(field, *place, 1 if np.isfinite(over.grad).all() else 0)
+        extremum = extremum_inside(field, *place, middles) if continuous else ""
         index = certified_winding(field, *place).number if field.dim <= 2 else None
     if endless and np.isfinite(values).all():
         gap = values[1] - values[0]
@@ -129,7 +143,7 @@ def _describe(
     return Region(
         hull_low,
         hull_high,
-        len(low),
+        count,
         endless,
         values,
         steepest,
@@ -141,6 +155,7 @@ def _describe(
         index,
         room,
         lowest,
+        continuous,
     )
 
 
@@ -153,5 +168,3 @@ def _room(field: Field, low: Array, high: Array, walls: tuple[Array, Array]) -> 
         if not ((walls[0] <= room_high) & (walls[1] >= room_low)).all(axis=1).any():
             return room_low, room_high
     return None
-
-

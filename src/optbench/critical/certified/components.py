@@ -28,6 +28,13 @@ def components(low: Array, high: Array, unit: Array) -> npt.NDArray[np.int_]:
     return np.asarray(connected_components(edges, directed=False)[1])[inverse.reshape(-1)]
 
 
+def split_by(label: npt.NDArray[np.int_], low: Array, high: Array) -> list[tuple[Array, Array]]:
+    """The boxes of label 0, of label 1, and so on."""
+    order = np.argsort(label, kind="stable")
+    cuts = np.cumsum(np.bincount(label))[:-1]
+    return list(zip(np.split(low[order], cuts), np.split(high[order], cuts), strict=True)) if len(label) else []
+
+
 def extent(low: Array, high: Array, unit: Array) -> float:
     """Longest side, in units, of the smallest box round all boxes."""
     return float(((high.max(axis=0) - low.min(axis=0)) / unit).max())

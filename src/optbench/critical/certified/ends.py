@@ -4,7 +4,7 @@ An array of intervals is one float64 array E of shape (2, ...): E[0] holds the *
 ends. Rounding an interval outward is then rounding every number of E upward, one operation for both ends. A step of
 |x| 2^-52 + 2^-1074 is at least one unit in the last place of every double, and the error of a correctly rounded
 operation is at most half of one, so one step is a proof. An unknown end is +inf; so is what would be NaN (0 * inf,
-inf - inf) and a lower end that overflowed: the interval only grows.
+inf - inf): the interval only grows.
 
 No warning is silenced here: call within `numpy.errstate(all="ignore")`.
 """
@@ -15,19 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 STEP = 2.0**-52
 TINY = 2.0**-1074
+LARGE = 1.7e308  # below every overflow, library errors included
 
 
 def round_up(ends: Array, steps: int = 1) -> Array:
     """Moves every end outward by `steps` units in the last place or more, in place; NaN becomes unbounded."""
+    if not ends.min(initial=0.0) > -np.inf:
+        ends[np.isnan(ends)] = np.inf
+        ends[ends == -np.inf] = -LARGE  # a lower end that overflowed
     error = np.abs(ends)
     error *= steps * STEP
     error += steps * TINY
     ends += error
-    # -inf (a lower end that overflowed) has become NaN in the line above.
-    if not ends.min(initial=0.0) > -np.inf:
-        ends[np.isnan(ends)] = np.inf
     return ends
 
 
@@ -116,7 +118,7 @@ def power(a: Array, n: int) -> Array:
     # x^n is odd and rising: the upper end from the upper end, the negated lower end from the negated lower end.
     up = _power_of_ends(np.stack([np.minimum(a, 0.0), np.maximum(a, 0.0)]), n)
     # For a >= 0 the bound rounded away from 0 counts, for a < 0 the one rounded towards 0.
-    return np.where(a >= 0, up[1], up[0])
+    return np.asarray(np.where(a >= 0, up[1], up[0]))
 
 
 def _power_of_ends(a: Array, n: int) -> Array:
@@ -152,7 +154,7 @@ def clip(a: Array, least: float, most: float) -> Array:
     return a
 
 
-def unbounded(a: Array, where: npt.NDArray[np.bool_]) -> Array:
+def unbounded(a: Array, where: Mask) -> Array:
     """Makes intervals unbounded, in place, where the mask of shape (...) says so."""
     if where.any():
         a[:, where] = np.inf

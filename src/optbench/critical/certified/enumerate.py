@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field as default
+from dataclasses import dataclass
+from dataclasses import field as default
 
 import numpy as np
 
-from optbench.critical.certified.components import components, extent
-from optbench.critical.certified.ends import STEP, TINY, Array
+from optbench.critical.certified.components import components, extent, split_by
+from optbench.critical.certified.ends import STEP, TINY, Array, Mask
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.krawczyk import (
     CONTRACTS,
@@ -30,7 +31,7 @@ from optbench.critical.certified.krawczyk import (
 
 PIECE = 8192  # boxes between two looks at the clock
 THINNER = 64.0  # no side of a box gets thinner than this against another, relative to the domain
-SMALL = 1e-3  # of the domain: above it, growth says nothing about a continuum
+SMALL = 2.0**-8  # of the domain, geometric mean of a box's sides: above it, growth says nothing about a continuum
 LEVELS = 12
 LARGE = 0.01  # of the domain: a component at least this long is not a point
 CROWD = 20_000  # boxes round what is left: too many to be worth following, if they are still multiplying
@@ -91,7 +92,7 @@ class Search:
         self.unique, self.held, self.undecided, self.continua, self.flat = (Boxes(field.dim) for _ in range(5))
         self.boxes = 0
         self.stopped = ""
-        self._history: list[tuple[int, int, float]] = []
+        self._history: list[tuple[int, int, float, float]] = []
 
     def run(self) -> None:
         """Searches until nothing is left or a budget is spent."""
@@ -125,7 +126,11 @@ class Search:
         self.boxes += len(low)
         over = self.field.enclose(low, high, 2)
         alive = ((over.grad[0] <= 0) & (over.grad[1] >= 0)).all(axis=1)
-        flat = alive & (np.abs(over.grad).max(axis=(0, 2)) < UNDERFLOW) & (np.abs(over.hess).max(axis=(0, 2, 3)) < UNDERFLOW)
+        flat = (
+            alive
+            & (np.abs(over.grad).max(axis=(0, 2)) < UNDERFLOW)
+            & (np.abs(over.hess).max(axis=(0, 2, 3)) < UNDERFLOW)
+        )
         self.flat.add(low[flat], high[flat])
         alive &= ~flat
         low, high, over = low[alive], high[alive], over.rows(alive)
@@ -149,7 +154,7 @@ class Search:
         parts = [boxes.arrays() for boxes in (self.undecided, self.continua, self.flat)]
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
-    def _inflated(self, low: Array, high: Array, k: Contraction) -> Array:
+    def _inflated(self, low: Array, high: Array, k: Contraction) -> Mask:
         """(n,) True for boxes inside a larger box that is certified: for zeros on faces and corners."""
         done = np.zeros(len(low), dtype=bool)
         near = (np.abs(k.newton - 0.5 * (low + high)) <= (high - low) + self.depth * self.field.width).all(axis=1)
@@ -172,7 +177,8 @@ class Search:
         relative = wide / self.field.width
         with np.errstate(all="ignore"):
             smear = steepness.sum(axis=1) * wide
-        axis = np.where(np.isfinite(smear).all(axis=1), smear.argmax(axis=1), relative.argmax(axis=1))
+        usable = np.isfinite(smear).all(axis=1) & (smear > 0).any(axis=1)
+        axis = np.where(usable, smear.argmax(axis=1), relative.argmax(axis=1))
         rows = np.arange(len(low))
         needle = relative[rows, axis] * THINNER < relative.max(axis=1)
         axis = np.where(needle, relative.argmax(axis=1), axis)
@@ -185,11 +191,13 @@ class Search:
     def _set_continua_aside(self, low: Array, high: Array) -> tuple[Array, Array]:
         """Takes out components whose boxes multiply for ever: continua, and points too flat for this arithmetic."""
         span = float(((high.max(axis=0, initial=-np.inf) - low.min(axis=0, initial=np.inf)) / self.field.width).max())
-        self._history.append((len(low), len(self.unique), span))
+        size = float(np.prod((high - low) / self.field.width, axis=1).max(initial=0.0) ** (1.0 / self.field.dim))
+        self._history.append((len(low), len(self.unique), span, size))
         if len(low) < LEVELS or len(self._history) <= LEVELS:
             return low, high
-        before, certified, span_before = self._history[-1 - LEVELS]
-        if certified < len(self.unique) or ((high - low).max(axis=0) > SMALL * self.field.width).any():
+        before, certified, span_before, size_before = self._history[-1 - LEVELS]
+        contracting = size < 0.5 * size_before * 2.0 ** (-LEVELS / self.field.dim)
+        if certified < len(self.unique) or size > SMALL or contracting:
             return low, high
         crowded = len(low) > max(CROWD, before)
         growing = len(low) >= before * 2.0 ** (0.75 * LEVELS / self.field.dim)
@@ -198,9 +206,9 @@ class Search:
             return low, high
         self._history.clear()
         label = components(low, high, self.field.width)
-        groups = [label == c for c in range(label.max() + 1)]
-        long = np.array([extent(low[g], high[g], self.field.width) > LARGE for g in groups])[label] & (not shrinking)
-        large = np.array([g.sum() > MANY for g in groups])[label] & ~long & crowded
+        groups = split_by(label, low, high)
+        long = np.array([extent(*group, self.field.width) > LARGE for group in groups])[label] & (not shrinking)
+        large = (np.bincount(label) > MANY)[label] & ~long & crowded
         self.continua.add(low[long], high[long])
         self.undecided.add(low[large], high[large])
         rest = ~(long | large)
@@ -216,7 +224,7 @@ def split(low: Array, left_high: Array, right_low: Array, high: Array) -> tuple[
     return np.concatenate([low, right_low]), np.concatenate([left_high, high])
 
 
-def _no_zero(grad: Array, steepness: Array, low: Array, high: Array, middle: Array) -> Array:
+def _no_zero(grad: Array, steepness: Array, low: Array, high: Array, middle: Array) -> Mask:
     """(n,) True where the mean-value form g(m) + H(X)(X - m) excludes 0."""
     with np.errstate(all="ignore"):
         half = np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP)
@@ -224,5 +232,5 @@ def _no_zero(grad: Array, steepness: Array, low: Array, high: Array, middle: Arr
         return np.asarray(((grad[0] > reach) | (-grad[1] > reach)).any(axis=1))
 
 
-def _rows(k: Contraction, chosen: Array) -> Contraction:
+def _rows(k: Contraction, chosen: Mask) -> Contraction:
     return Contraction(k.low[chosen], k.high[chosen], k.newton[chosen], k.norm[chosen])

@@ -14,8 +14,9 @@ surface, and anything else is an error.
              |  x1 | x2 | ... | xn  (or x0 | x1 | ..., if x0 occurs; not mixed with x, y, z, w)
 
 A power has a constant on one side: a whole exponent up to 100 in size on any base, a real exponent on a base that is
-not negative (elsewhere the surface is undefined), or a positive constant base with any exponent. At most 2000 characters,
-nested at most 50 deep. Equal subexpressions are computed once, so that (x - 1)*(x - 1) is a square to intervals, too.
+not negative (elsewhere the surface is undefined), or a positive constant base with any exponent. At most 2000
+characters, nested at most 50 deep. Equal subexpressions are computed once, so that (x - 1)*(x - 1) is a square to
+intervals, too.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _apply(name: str, a: Any, b: Any) -> Any:
     """An operator on tensors and numbers; a whole exponent is passed as an int."""
     if name == "**" and isinstance(b, float) and b.is_integer():
         return a ** int(b)
-    return {sign: function for sign, function in OPERATORS.values()}[name](a, b)
+    return dict(OPERATORS.values())[name](a, b)
 
 
 def parse_expression(text: str, dim: int | None = None) -> Expression:
@@ -112,7 +113,9 @@ def parse_expression(text: str, dim: int | None = None) -> Expression:
         UserError: it does not keep to the grammar of this module; says where and what is allowed.
     """
     if len(text) > LONGEST:
-        raise UserError(f"--expr has {len(text)} characters, at most {LONGEST} are read", "put it in a file: --fn file.py:f")
+        raise UserError(
+            f"--expr has {len(text)} characters, at most {LONGEST} are read", "put it in a file: --fn file.py:f"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's advice on literals is not for formulas

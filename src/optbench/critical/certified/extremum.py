@@ -14,6 +14,7 @@ from optbench.critical.certified.field import Field
 from optbench.critical.certified.krawczyk import gamma, middle_of
 
 MOST_BOXES = 20_000
+MOST_FINITE = 1000
 
 
 def prove_above(field: Field, low: Array, high: Array, level: float, sign: int = 1, most: int = MOST_BOXES) -> bool:
@@ -46,7 +47,7 @@ def prove_above(field: Field, low: Array, high: Array, level: float, sign: int =
 
 def _signed(value: Array, sign: int) -> Array:
     """Lower ends of sign * value, (n,), for natural ends (2, n)."""
-    return value[0] if sign > 0 else -value[1]
+    return np.asarray(value[0] if sign > 0 else -value[1])
 
 
 def _halves(low: Array, high: Array, slope: Array, width: Array) -> tuple[Array, Array]:
@@ -59,6 +60,22 @@ def _halves(low: Array, high: Array, slope: Array, width: Array) -> tuple[Array,
     left, right = high.copy(), low.copy()
     left[rows, axis], right[rows, axis] = cut, cut
     return np.concatenate([low, right]), np.concatenate([left, high])
+
+
+def proved_finite(field: Field, low: Array, high: Array, order: int, most: int = MOST_FINITE) -> bool:
+    """Whether f (and its gradient, for order 1) is proved finite, and so continuous, all over the box low, high (d,).
+
+    Every operation with an interval rule is continuous where its range is finite: what this excludes is poles.
+    """
+    low, high, spent = low[None], high[None], 0
+    while len(low):
+        spent += len(low)
+        if spent > most:
+            return False
+        over = field.enclose(low, high, order)
+        bad = ~(np.isfinite(over.value).all(axis=0) & np.isfinite(over.grad).all(axis=(0, 2)))
+        low, high = _halves(low[bad], high[bad], (high - low)[bad] / field.width, field.width)
+    return True
 
 
 def faces(low: Array, high: Array) -> tuple[Array, Array]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
-from optbench.critical.certified import ends
-from optbench.critical.certified.ends import Array
+from optbench.critical.certified import ends, operations  # noqa: F401  operations fills the table of traced
+from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.jet import Jet, coordinates_of_boxes, pairs
 from optbench.critical.certified.traced import MissingRule
 from optbench.errors import UserError
@@ -30,7 +32,7 @@ class Enclosure:
     grad: Array
     hess: Array
 
-    def rows(self, chosen: Array) -> Enclosure:
+    def rows(self, chosen: Mask) -> Enclosure:
         """The enclosures of some of the boxes."""
         return Enclosure(self.value[:, chosen], self.grad[:, chosen], self.hess[:, chosen])
 
@@ -57,7 +59,9 @@ class Field:
 
     def enclose(self, low: Array, high: Array, order: int) -> Enclosure:
         """Ranges of f and its derivatives up to `order` over the boxes low, high: (n, d)."""
-        found = [self._enclose(low[k : k + CHUNK], high[k : k + CHUNK], order) for k in range(0, max(len(low), 1), CHUNK)]
+        found = [
+            self._enclose(low[k : k + CHUNK], high[k : k + CHUNK], order) for k in range(0, max(len(low), 1), CHUNK)
+        ]
         if len(found) == 1:
             return found[0]
         value, grad, hess = (
@@ -68,6 +72,12 @@ class Field:
     def at(self, x: Array, order: int) -> Enclosure:
         """Enclosures at the points x (n, d): wide by rounding only."""
         return self.enclose(x, x, order)
+
+    def values(self, x: Array) -> Array:
+        """f at the points x (n, d) in plain floating point: nothing is proved, nothing is rounded outward."""
+        with torch.no_grad():
+            found = self.objective(torch.from_numpy(np.ascontiguousarray(x)))
+            return np.asarray(torch.as_tensor(found, dtype=torch.float64).expand(len(x)).numpy())
 
     def _enclose(self, low: Array, high: Array, order: int) -> Enclosure:
         n, d = low.shape
@@ -80,7 +90,7 @@ class Field:
 
     def _run(self, low: Array, high: Array, order: int) -> Jet:
         try:
-            found = self.objective(coordinates_of_boxes(low, high, order))  # type: ignore[arg-type]
+            found: Any = self.objective(coordinates_of_boxes(low, high, order))  # type: ignore[arg-type]
         except (TypeError, ValueError, AttributeError) as error:
             raise MissingRule(f"the surface ({str(error).splitlines()[0]})") from error
         if isinstance(found, int | float):

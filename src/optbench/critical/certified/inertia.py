@@ -24,7 +24,7 @@ def eigenvalue_ranges(hess: Array) -> tuple[Array, Array]:
         h, h_radius = center_radius(hess[0], hess[1])
         d = h.shape[-1]
         g, more = gamma(d), 1.0 + 8.0 * gamma(d)
-        unknown = ~np.isfinite(h_radius).all(axis=(1, 2))
+        unknown = np.asarray(~np.isfinite(h_radius).all(axis=(1, 2)))
         # A common power of two: the eigenvalues of tiny and huge matrices neither underflow nor overflow on the way.
         size = 2.0 ** np.floor(np.log2(np.clip(np.abs(h).max(axis=(1, 2), keepdims=True), 2.0**-1000, 2.0**1000)))
         h, h_radius = h / size, h_radius / size + TINY

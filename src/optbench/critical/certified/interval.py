@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Self
 
+import numpy as np
+
 from optbench.critical.certified import ends
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.functions import RULES, Rule, power_rule, real_power_rule
@@ -41,7 +43,7 @@ class Interval(Scalar):
     @property
     def high(self) -> Array:
         """Upper ends, (n,)."""
-        return self.ends[1]
+        return np.asarray(self.ends[1])
 
     def plus(self, other: Self) -> Self:
         return type(self)(ends.add(self.ends, other.ends))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optbench.critical.certified.ends import STEP, TINY, Array
+from optbench.critical.certified.ends import STEP, TINY, Array, Mask
 from optbench.critical.certified.field import Enclosure, Field
 
 NARROWEST = 1e-11  # of the domain: sides of an inflated box
@@ -93,7 +93,7 @@ def _inverse(h: Array) -> Array:
     return np.where(good & np.isfinite(inverse) & (residual < 0.5), inverse, 0.0)
 
 
-def strictly_inside(k: Contraction, low: Array, high: Array) -> Array:
+def strictly_inside(k: Contraction, low: Array, high: Array) -> Mask:
     """(n,) True where K lies in the interior of the box."""
     return np.asarray(((k.low > low) & (k.high < high)).all(axis=1))
 

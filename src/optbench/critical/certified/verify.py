@@ -18,7 +18,7 @@ from optbench.errors import UserError
 from optbench.problem import Objective
 
 DEPTH = 1e-7  # of the domain
-NEAR = 1e-6  # of the domain: round a region that the first proof left open
+NEAR = 1e-5  # of the domain: what stays open here must lie this near a region that the first proof left open
 STEPS = 6  # of Newton's method
 SIZES = (1e-13, 1e-11, 1e-9, 1e-7, 1e-5)  # of the domain
 BITS = 80
@@ -252,7 +252,7 @@ def _balls(low: Array, high: Array) -> list[Any]:
 def _inverse(h: Array) -> Array:
     if not np.isfinite(h).all() or np.linalg.det(h / (np.abs(h).max() or 1.0)) == 0:
         return np.zeros_like(h)
-    return np.linalg.inv(h)
+    return np.asarray(np.linalg.inv(h), dtype=np.float64)
 
 
 def _lower(ball: Any) -> float:

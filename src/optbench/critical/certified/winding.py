@@ -44,7 +44,9 @@ def certified_winding(field: Field, low: Array, high: Array) -> Winding:
         middle = 0.5 * (start + end)
         # A piece without a label is replaced by its halves, in place, so that neighbours stay neighbours.
         repeat = np.where(todo, 2, 1)
-        second = np.repeat(todo, repeat) & (np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat) == 1)
+        second = np.repeat(todo, repeat) & (
+            np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat) == 1
+        )
         first = np.repeat(todo, repeat) & ~second
         label = np.repeat(label, repeat)
         start = np.where(second, np.repeat(middle, repeat), np.repeat(start, repeat))

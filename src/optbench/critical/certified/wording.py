@@ -14,14 +14,14 @@ from optbench.critical.points import Cluster, CriticalPoint, Verdict
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 ASSUMPTION = (
-    "proved for the surface as programmed, in arithmetic rounded outward; library functions (sin, exp ...) are taken to "
-    "err by at most 4 units in the last place (--verify arb does without that)"
+    "proved for the surface as programmed, in arithmetic rounded outward; library functions (sin, exp ...) are taken "
+    "to err by at most 4 units in the last place (--verify arb does without that)"
 )
 
 
 def is_point(region: Region) -> bool:
     """Whether the region is reported as one degenerate point: small, and proved to hold something."""
-    return not region.endless and not is_flat(region) and bool(region.extremum or region.index)
+    return not region.endless and not is_flat(region) and region.continuous and bool(region.extremum or region.index)
 
 
 def is_flat(region: Region) -> bool:
@@ -121,7 +121,8 @@ def _cluster_wording(region: Region, width: Array, kind: str) -> str:
         gap = region.values[1] - region.values[0]
         parts.append(f"nothing in the box is lower by more than {gap:.2g} (proved): global minima up to that")
     if region.index is not None:
-        parts.append(f"Poincare index {signed(region.index)}{ways(region.index)}")
+        meaning = ways(region.index) if region.continuous else ""
+        parts.append(f"Poincare index {signed(region.index)}{meaning}")
     if kind == "undecided" or (kind == "continuum" and not _along(region)):
         parts.append(_spectrum(region))
     return "; ".join(p for p in parts if p)

@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from optbench.errors import UserError
-from optbench.problem import Split, stream, to_inputs
+from optbench.problem import Split, stream
 
 Part = Callable[[Tensor], Tensor]
 DOUBLE_UP_TO = 100_000  # weights; beyond, float64 costs twice the time and memory of float32
@@ -162,7 +162,8 @@ def _loss(
     weights: Tensor,
 ) -> Tensor:
     """Sum of the losses of these images, over the number of all images."""
-    inputs = to_inputs(images, weights.device).to(weights.dtype)
+    # not problem.to_inputs: it divides in place, which torch.func.linearize gets wrong
+    inputs = images.to(weights.device, weights.dtype).contiguous(memory_format=torch.channels_last) / 255.0
     outputs = functional_call(model, _cut(weights, layout), (inputs,))
     losses: Tensor = loss(outputs, labels.to(weights.device))
     return losses.sum() / count
@@ -172,7 +173,7 @@ class _Operations(TorchDispatchMode):
     """Notes the names of the tensor operations that run under it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -28,6 +28,7 @@ from optbench.critical.points import Range
 EXACT_UP_TO = 3000  # weights: 72 MB of Hessian, minutes of eigenvalues
 ZERO = 1e-3  # of the largest |lambda|: eigenvalues up to this count as zero
 _DEVIATIONS = 3.29  # a normal variable lies within with probability 99.9 %
+_SAME = 1e-8  # of the largest node: nearer, x and the node are one; the corner would drown the other nodes
 _GRID = 801
 _BLUR = 0.08  # relative width of the density's kernels
 
@@ -147,7 +148,7 @@ def _with_node(probe: Tridiagonal, x: float) -> tuple[Array, Array, int]:
     values, vectors, _ = probe.ritz()
     nearest = int(np.abs(values - x).argmin())
     scale = max(float(np.abs(values).max()), abs(x), 1e-300)
-    if abs(values[nearest] - x) <= 1e-13 * scale:
+    if abs(values[nearest] - x) <= _SAME * scale:
         return values, vectors[0] ** 2, nearest
     beta = float(probe.beta[-1])
     corner = x + beta**2 * float((vectors[-1] ** 2 / (values - x)).sum())

@@ -1,0 +1,133 @@
+"""classify-critical --run: where a recorded run stopped, and what its loss looks like there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from optbench.cli.common import print_json, print_lines
+
+if TYPE_CHECKING:
+    from optbench.critical.network import Inspection, NetworkPicture
+    from optbench.records import Run
+
+ESCAPE = "escape.pt"
+
+
+def classify_run(
+    folder: Path,
+    checkpoint: str,
+    share: float,
+    products: int | None,
+    plot: Path | None,
+    as_json: bool,
+    config_dirs: Sequence[Path],
+    quiet: bool,
+) -> None:
+    """Classifies the checkpoint of a network's run, or the last point of a surface's run.
+
+    Raises:
+        RecordError, UserError: nothing to classify; the message says why.
+    """
+    from optbench.records import read_run, verify_identity
+
+    run = read_run(folder)
+    if run.config["data"].get("_target_"):
+        _network(folder, checkpoint, share, products, plot, as_json, config_dirs, quiet)
+    else:
+        verify_identity(run)
+        _surface(run, plot, as_json, config_dirs)
+
+
+def _surface(run: Run, plot: Path | None, as_json: bool, config_dirs: Sequence[Path]) -> None:
+    """The Taylor picture of a surface where a run on it stopped."""
+    from optbench.critical import inspect_point
+    from optbench.critical.describe import describe_picture
+    from optbench.errors import RecordError, UserError
+    from optbench.experiment.surface import recorded_field
+
+    if plot is not None:
+        raise UserError(
+            "--plot draws the spectrum of a network; this is a run on a surface", "use optbench plot --path"
+        )
+    field = recorded_field(run, config_dirs)
+    curve = run.curve()
+    names = [f"x{i}" for i in range(field.surface.dim)]
+    if not len(curve) or any(name not in curve for name in names):
+        raise RecordError(f"{run.path}: its curve does not say where it stopped")
+    last = tuple(float(curve[name].iloc[-1]) for name in names)
+    picture = inspect_point(field.objective, last, name=field.name, box=field.surface.domain)
+    if as_json:
+        print_json(picture.to_json())
+    else:
+        typer.echo(f"run {run.run_id} stopped after {int(curve['step'].iloc[-1])} steps ({run.status}: {run.reason})")
+        print_lines(describe_picture(picture))
+
+
+def _network(
+    folder: Path,
+    checkpoint: str,
+    share: float,
+    products: int | None,
+    plot: Path | None,
+    as_json: bool,
+    config_dirs: Sequence[Path],
+    quiet: bool,
+) -> None:
+    from optbench.cli.progress import counter
+    from optbench.critical.network.describe import describe_network, describe_plan
+
+    inspection = _planned(folder, checkpoint, share, products, config_dirs)
+    print_lines(describe_plan(inspection.plan), err=True)
+    with counter(f"curvature of {inspection.name}", quiet or as_json) as progress:
+        picture = inspection.look(progress)
+    saved = _save_escape(picture, folder / ESCAPE)
+    if plot is not None:
+        _draw(picture, plot)
+    if as_json:
+        print_json({**picture.to_json(), "escape_file": str(folder / ESCAPE) if saved else None})
+    else:
+        print_lines(describe_network(picture))
+        if saved:
+            typer.echo(f"direction down saved to {folder / ESCAPE}")
+
+
+def _planned(
+    folder: Path, checkpoint: str, share: float, products: int | None, config_dirs: Sequence[Path]
+) -> Inspection:
+    from optbench.critical.network import network_objective, prepare
+    from optbench.experiment.rebuild import rebuild
+
+    rebuilt = rebuild(folder, checkpoint, config_dirs)
+    objective = network_objective(rebuilt.model, rebuilt.loss, rebuilt.data.load("train"), share=share)
+    objective.notes.append("the training loss alone: weight decay and other terms of the optimizer are not in it")
+    return prepare(objective, name=f"{folder.name}/{checkpoint}.pt", products=products)
+
+
+def _save_escape(picture: NetworkPicture, path: Path) -> bool:
+    """Writes the direction that leads down, where there is one; it loads with weights_only=True."""
+    import torch
+
+    from optbench.records import write_bytes
+
+    way: dict[str, Any] | None = picture.way_down()
+    if way is None:
+        return False
+    buffer = io.BytesIO()
+    torch.save(way, buffer)
+    write_bytes(path, buffer.getbuffer())
+    return True
+
+
+def _draw(picture: NetworkPicture, path: Path) -> None:
+    from optbench.plot import save
+    from optbench.plot.spectrum import spectral_density
+
+    title = f"{picture.name}: loss {picture.loss:.4g}, |g| = {picture.grad_norm:.2g}"
+    ends = (picture.lambda_min, picture.lambda_max)
+    save(spectral_density(picture.density.grid, picture.density.density, ends, picture.shares.tau, title), path)
+    typer.echo(f"figure {path}", err=True)

@@ -1,0 +1,149 @@
+"""Batches of rows beside the training loop: the same runs, described once."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import members
+import numpy as np
+import pytest
+import torch
+
+from optbench.descend import Batch, BatchResult
+from optbench.descend.kernel import kernel_name
+from optbench.loop import Loop, Summary
+from optbench.problem import AbstractSurface, SurfaceProblem, surface_objective
+from optbench.settings import SurfaceTrainer
+
+SUPPORTED_OPTIMIZERS = [n for n in members.names("optimizer") if n != "lbfgs"]
+SUPPORTED_SCHEDULERS = [n for n in members.names("scheduler") if n != "plateau"]
+
+
+def node(group: str, name: str, **changes: Any) -> dict[str, Any]:
+    """A member as it stands in a resolved configuration."""
+    return {"_target_": members.read(group, name)["_target_"], **members.keywords(group, name), **changes}
+
+
+@dataclass
+class Rows:
+    """Runs on a surface; `changes` maps a keyword of the optimizer to one value a row."""
+
+    surface: str = "rosenbrock"
+    optimizer: str = "adam"
+    scheduler: str = "constant"
+    changes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    starts: Sequence[Sequence[float]] | None = None
+    trainer: SurfaceTrainer = field(default_factory=lambda: SurfaceTrainer(steps=100, grad_tol=1e-12))
+    loss: str = "surface"
+    noise: float = 0.0
+    seeds: Sequence[int] = ()
+
+    @property
+    def shape(self) -> AbstractSurface:
+        made: AbstractSurface = members.make("model", self.surface)
+        return made
+
+    @property
+    def n(self) -> int:
+        return len(self.starts) if self.starts is not None else len(next(iter(self.changes.values())))
+
+    def start(self, row: int) -> list[float]:
+        return list(self.starts[row] if self.starts is not None else self.shape.start)
+
+    def batch(self, backend: str, **more: Any) -> Batch:
+        """All runs as one batch, every row recorded."""
+        fixed: dict[str, Any] = {"record": range(self.n), "backend": backend}
+        return Batch(
+            objective=surface_objective(self.shape, members.make("loss", self.loss)),
+            starts=np.array([self.start(i) for i in range(self.n)]),
+            optimizer=node("optimizer", self.optimizer, **{k: np.array(v) for k, v in self.changes.items()}),
+            scheduler=node("scheduler", self.scheduler),
+            trainer=self.trainer,
+            grad_noise=self.noise,
+            seeds=np.array(self.seeds) if self.seeds else None,
+            **{**fixed, **more},
+        )
+
+    def loop(self, row: int) -> tuple[Summary, dict[str, np.ndarray]]:
+        """One run by the training loop: its summary and its curve."""
+        trainer = replace(self.trainer, start=self.start(row), start_anywhere=True, grad_noise=self.noise)
+        seed = self.seeds[row] if self.seeds else 0
+        problem = SurfaceProblem(self.shape, members.make("loss", self.loss), trainer, seed, torch.device("cpu"))
+        keywords = {k: v[row] for k, v in self.changes.items()}
+        optimizer = members.make("optimizer", self.optimizer, list(problem.module.parameters()), **keywords)
+        filled = {k: trainer.steps for k, v in members.keywords("scheduler", self.scheduler).items() if v is None}
+        scheduler = members.make("scheduler", self.scheduler, optimizer, **filled)
+        seen = _Seen()
+        summary = Loop(problem, optimizer, scheduler, trainer, seen).run()
+        names = ["step", "lr", "loss", "grad_norm", *(f"x{i}" for i in range(self.shape.dim))]
+        return summary, {name: np.array([row[name] for row in seen.rows]) for name in names}
+
+
+class _Seen:
+    """An observer that keeps the rows."""
+
+    stop_requested = False
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def row(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+
+    def step(self, step: int, total: int, row: Any) -> None:
+        """Not looked at."""
+
+    def checkpoint(self, name: str, state: Any) -> None:
+        """Not looked at."""
+
+
+def assert_as_loop(rows: Rows, result: BatchResult, tolerance: float = 1e-12) -> None:
+    """Every row ends as the loop's run does, and its curve is the loop's, relative to a column's largest number."""
+    for i in range(rows.n):
+        summary, curve = rows.loop(i)
+        assert (result.status(i), int(result.steps[i])) == (summary.status, summary.steps)
+        assert result.reason(i) == summary.reason
+        found = result.curve(i)
+        assert found["step"].tolist() == curve["step"].tolist()
+        for name, values in curve.items():
+            finite = np.isfinite(values)
+            assert np.array_equal(finite, np.isfinite(found[name]))
+            scale = np.abs(values[finite]).max(initial=1e-300)
+            np.testing.assert_allclose(
+                found[name][finite], values[finite], rtol=0, atol=tolerance * scale, err_msg=name
+            )
+        expected = (summary.final_loss, summary.best_loss, summary.final_grad_norm)
+        mine = (result.final_loss[i], result.best_loss[i], result.final_grad_norm[i])
+        for want, got in zip(expected, mine, strict=True):
+            if want is not None and np.isfinite(want):
+                assert got == pytest.approx(want, rel=1e-9, abs=tolerance * float(np.abs(curve["loss"][0])))
+        assert result.best_step[i] == (-1 if summary.best_step is None else summary.best_step)
+
+
+def interpreted(source: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The kernel as plain Python: slow, and without a compiler between the text and its meaning."""
+    fake = types.ModuleType("numba")
+
+    class Kind:
+        def __getitem__(self, key: Any) -> None:
+            return None
+
+    def njit(*args: Any, **options: Any) -> Any:
+        return (lambda function: function) if options else args[0]
+
+    for name, value in {
+        "float64": Kind(),
+        "float32": Kind(),
+        "int64": Kind(),
+        "void": lambda *a: None,
+        "njit": njit,
+    }.items():
+        setattr(fake, name, value)
+    monkeypatch.setitem(sys.modules, "numba", fake)
+    scope: dict[str, Any] = {"__name__": kernel_name(source)}
+    exec(compile(source, "kernel", "exec"), scope)
+    return scope["run"]

@@ -1,0 +1,74 @@
+"""Parts that misbehave on purpose; workers import this file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optbench.records import Run
+
+OVERLAY = {
+    "killer": "# kills its process at update `at`, `times` times, counted in the file `marker`\n"
+    "_target_: launch_parts.Killer\n_partial_: true\nlr: 0.01\nat: 5\ntimes: 1\nmarker: ''\n",
+    "sleeper": "# sleeps before every update\n_target_: launch_parts.Sleeper\n_partial_: true\nlr: 0.01\npause: 0.02\n",
+    "buggy": "# raises what nobody foresaw\n_target_: launch_parts.Buggy\n_partial_: true\nlr: 0.01\n",
+}
+
+
+def write_overlay(folder: Path) -> Path:
+    """A --config-dir with the optimizers of this file."""
+    (folder / "optimizer").mkdir(parents=True)
+    for name, text in OVERLAY.items():
+        (folder / "optimizer" / f"{name}.yaml").write_text(text)
+    return folder
+
+
+class Killer(torch.optim.SGD):
+    """SGD that dies as if the system had killed it."""
+
+    def __init__(self, params: Any, lr: float, at: int, times: int, marker: str) -> None:
+        super().__init__(params, lr=lr)
+        self._at, self._times, self._marker, self._made = at, times, Path(marker), 0
+
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        deaths = self._marker.stat().st_size if self._marker.exists() else 0
+        if self._made == self._at and deaths < self._times:
+            with self._marker.open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._made += 1
+        return super().step(closure)
+
+
+class Sleeper(torch.optim.SGD):
+    """SGD that takes its time."""
+
+    def __init__(self, params: Any, lr: float, pause: float) -> None:
+        super().__init__(params, lr=lr)
+        self._pause = pause
+
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        time.sleep(self._pause)
+        return super().step(closure)
+
+
+class Buggy(torch.optim.SGD):
+    """SGD with a bug."""
+
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        raise KeyError("no such thing")
+
+
+def stillborn(*args: Any) -> Run:
+    """Work whose import ends a worker; see the last lines of this file."""
+    raise AssertionError("never called")
+
+
+if os.environ.get("OPTBENCH_TEST_STILLBORN") and "--multiprocessing-fork" in sys.orig_argv:
+    os._exit(7)

@@ -1,0 +1,93 @@
+"""The second proof in Arb arithmetic: it confirms what is right and contradicts what is not."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from certified_tools import objective_of
+
+from optbench.critical.certified import certify, verify_arb
+from optbench.critical.certified.functions import RULES
+from optbench.errors import UserError
+
+FAST = [
+    "sphere",
+    "near_flat_min",
+    "himmelblau",
+    "six_hump_camel",
+    "linear_net_l2",
+    "branin",
+    "double_well_1d",
+    "linear_net",
+]
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_agrees(name: str) -> None:
+    pytest.importorskip("flint")
+    objective, box = objective_of(name)
+    found = certify(objective, box)
+    proof = verify_arb(objective, found)
+    assert proof.agrees, proof.why
+    assert proof.points == sum(p.type != "degenerate" for p in found.points)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["rastrigin", "levy", "peaks", "goldstein_price", "schwefel", "ackley", "rosenbrock_4d"]
+)
+def test_agrees_on_larger_surfaces(name: str) -> None:
+    pytest.importorskip("flint")
+    objective, box = objective_of(name)
+    proof = verify_arb(objective, certify(objective, box), seconds=900.0)
+    assert proof.agrees, proof.why
+
+
+def test_contradicts_a_wrong_list() -> None:
+    pytest.importorskip("flint")
+    objective, box = objective_of("himmelblau")
+    found = certify(objective, box)
+    short = replace(found, points=found.points[1:])
+    assert "9 points in Arb arithmetic, 8 in the list" in verify_arb(objective, short).why
+    first = replace(found.points[0], morse_index=1)
+    assert "Morse index" in verify_arb(objective, replace(found, points=(first, *found.points[1:]))).why
+    moved = replace(found.points[0], x=(0.5, 0.5))
+    proof = verify_arb(objective, replace(found, points=(moved, *found.points[1:])))
+    assert (proof.agrees, "not found" in proof.why) == (False, True)
+    assert "budget" in verify_arb(objective, found, max_boxes=3).why
+
+
+def test_degenerate_regions_must_be_known() -> None:
+    pytest.importorskip("flint")
+    objective, box = objective_of("quartic_bowl")
+    found = certify(objective, box)
+    assert verify_arb(objective, found).agrees
+    assert "could not be decided" in verify_arb(objective, replace(found, points=())).why
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_ball_rules_hold_autograd(name: str) -> None:
+    pytest.importorskip("flint")
+    from optbench.critical.certified.arb import SLOPES, ball
+
+    for x in (0.3, 1.7, 2.9) + (() if name in ("log", "sqrt") else (-0.6,)):
+        t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        value = getattr(torch, name)(t) if name != "softplus" else torch.nn.functional.softplus(t)
+        (first,) = torch.autograd.grad(value, t, create_graph=True)
+        second = torch.autograd.grad(first, t)[0] if first.requires_grad else torch.tensor(0.0)
+        for found, exact in zip(SLOPES[name](ball(x - 1e-9, x + 1e-9)), (value, first, second), strict=True):
+            truth = float(exact.detach())
+            assert abs(float(found.mid()) - truth) <= 1e-7 * (1 + abs(truth))
+            assert found.contains(truth) or float(found.rad()) < 1e-13
+
+
+def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, box = objective_of("sphere")
+    found = certify(objective, box)
+    monkeypatch.setitem(sys.modules, "flint", None)
+    with pytest.raises(UserError, match="python-flint") as caught:
+        verify_arb(objective, found)
+    assert "optbench[verify]" in caught.value.hint

@@ -1,0 +1,352 @@
+"""Batches of rows: the training loop's numbers and statuses, by both engines, whatever else is in the batch."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import members
+import numpy as np
+import pytest
+import torch
+from descend_tools import SUPPORTED_OPTIMIZERS, SUPPORTED_SCHEDULERS, Rows, assert_as_loop, interpreted
+from torch import Tensor
+
+from optbench.descend import Batch, BatchResult, descend, emit, pieces, vector_math
+from optbench.descend.fused import fuse, largest_square, run_fused
+from optbench.descend.kernel import cache_hits, load
+from optbench.descend.plan import make_plan
+from optbench.descend.store import Store
+from optbench.errors import UserError
+from optbench.records import Status
+from optbench.settings import SurfaceTrainer
+
+BOTH = pytest.mark.parametrize("backend", ["eager", "fused"])
+LOGITS = ("cross_entropy", "focal", "label_smoothing", "mse_softmax")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kernels of the tests go to a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def rates(optimizer: str) -> list[float]:
+    lr = float(members.keywords("optimizer", optimizer)["lr"])
+    return [lr, 0.3 * lr, 2.0 * lr]
+
+
+def as_python(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> BatchResult:
+    """The fused engine with its kernel executed as plain Python."""
+    plan, store = make_plan(batch), Store(batch)
+    fused = fuse(batch, plan)
+    with np.errstate(all="ignore"):
+        run_fused(batch, plan, store, fused, interpreted(fused.source, monkeypatch))
+    return store.result(batch, plan, 0.0, 0.0, "python", "")
+
+
+# the loop's numbers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", SUPPORTED_OPTIMIZERS)
+def test_eager_is_the_loop_for_every_optimizer(optimizer: str) -> None:
+    rows = Rows("rosenbrock", optimizer, "cosine", {"lr": rates(optimizer)})
+    assert_as_loop(rows, descend(rows.batch("eager")))
+
+
+@pytest.mark.parametrize("scheduler", SUPPORTED_SCHEDULERS)
+def test_eager_is_the_loop_for_every_schedule(scheduler: str) -> None:
+    rows = Rows("styblinski_tang", "adam", scheduler, {"lr": rates("adam")}, trainer=SurfaceTrainer(steps=60))
+    assert_as_loop(rows, descend(rows.batch("eager")))
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "book_adam"])
+def test_fused_is_the_loop(optimizer: str) -> None:
+    rows = Rows("beale", optimizer, "one_cycle", {"lr": rates(optimizer)})
+    result = descend(rows.batch("fused"))
+    assert result.engine == "fused"
+    assert_as_loop(rows, result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("surface", ["rosenbrock", "styblinski_tang", "himmelblau"])
+@pytest.mark.parametrize("optimizer", SUPPORTED_OPTIMIZERS)
+@BOTH
+def test_engines_are_the_loop(surface: str, optimizer: str, backend: str) -> None:
+    for scheduler in SUPPORTED_SCHEDULERS:
+        rows = Rows(surface, optimizer, scheduler, {"lr": rates(optimizer)})
+        assert_as_loop(rows, descend(rows.batch(backend)))
+
+
+@pytest.mark.parametrize("name", members.surfaces())
+def test_kernel_of_every_surface_means_the_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced gradients against autograd, step by step; the kernel's text is executed as Python, without a compiler."""
+    for loss in LOGITS if members.make("model", name).label is not None else ("surface",):
+        rows = Rows(name, "adam", changes={"lr": rates("adam")}, loss=loss, trainer=SurfaceTrainer(steps=12))
+        assert_as_loop(rows, as_python(rows.batch("fused"), monkeypatch))
+
+
+@pytest.mark.parametrize("optimizer", SUPPORTED_OPTIMIZERS)
+def test_kernel_of_every_optimizer_means_the_loop(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows("himmelblau", optimizer, "cosine", {"lr": rates(optimizer)}, trainer=SurfaceTrainer(steps=12))
+    assert_as_loop(rows, as_python(rows.batch("fused"), monkeypatch))
+
+
+def _hill(x: Tensor) -> Tensor:
+    return torch.cat([x.clamp(min=-0.5), x.flip(-1).abs().log1p()], dim=-1).amax(dim=-1) + (x.tanh() / 3).mean(dim=-1)
+
+
+def _powers(x: Tensor) -> Tensor:
+    return x.sigmoid().sum(dim=-1) + torch.where(x > 0, x * x, -x).sum(dim=-1) + (x + 9.0).rsqrt().sum(dim=-1)
+
+
+def _swapped(x: Tensor) -> Tensor:
+    return torch.logsumexp(torch.stack([x, -2 * x], dim=0).movedim(0, -1), dim=(-2, -1)) + torch.atan(x).pow(3).sum(-1)
+
+
+@pytest.mark.parametrize("objective", [_hill, _powers, _swapped])
+def test_operations_that_users_may_write(
+    objective: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Rows("sphere", "adam", changes={"lr": [0.1, 0.2]}, starts=[[0.7, -1.3], [1.1, 0.4]])
+    rows.trainer.steps = 12
+    batch = replace(rows.batch("fused"), objective=objective)
+    found, expected = as_python(batch, monkeypatch), descend(replace(batch, backend="eager"))
+    np.testing.assert_allclose(found.curves.loss, expected.curves.loss, rtol=1e-13)
+    np.testing.assert_allclose(found.x, expected.x, rtol=1e-13)
+
+
+# how rows end --------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_rows_end_for_the_loops_reasons(backend: str) -> None:
+    trainer = SurfaceTrainer(steps=80, target=1e-4, grad_tol=1e-9, plateau_steps=30, plateau_delta=1e-3)
+    lr = [0.1, 1e-3, 1e-12, 1.5, 3e200, 0.3]
+    starts = [[1.0, 1.0], [1.0, 0.5], [2.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1e-10, 0.0]]
+    rows = Rows("sphere", "gd", changes={"lr": lr}, starts=starts, trainer=trainer)
+    result = descend(rows.batch(backend))
+    assert_as_loop(rows, result)
+    assert [result.status(i) for i in range(6)] == [
+        Status.TARGET_REACHED,
+        Status.COMPLETED,
+        Status.CONVERGED,
+        Status.DIVERGED,
+        Status.DIVERGED,
+        Status.TARGET_REACHED,
+    ]
+    resting = replace(rows, trainer=replace(trainer, target=None))
+    ended = descend(resting.batch(backend))
+    assert_as_loop(resting, ended)
+    assert "gradient norm" in ended.reason(5)
+    assert "fell by less" in ended.reason(2)
+
+
+@BOTH
+def test_first_steps_at_several_targets(backend: str) -> None:
+    rows = Rows("sphere", "gd", changes={"lr": [0.1, 0.01, 2.0]}, starts=[[1.0, 1.0]] * 3)
+    result = descend(rows.batch(backend, targets=(1.0, 1e-3, -1.0)))
+    for i in range(3):
+        loss = result.curve(i)["loss"]
+        for j, target in enumerate((1.0, 1e-3, -1.0)):
+            hits = np.flatnonzero(loss <= target)
+            assert result.reached[i, j] == (hits[0] if len(hits) else -1)
+    assert result.status(2) is Status.DIVERGED
+
+
+def test_start_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows("ackley", "sgd", changes={"lr": [0.1] * 2}, starts=[[0.0, 0.0], [1.0, 1.0]])  # slope 0/0 at the kink
+    for result in (descend(rows.batch("eager")), as_python(rows.batch("fused"), monkeypatch)):
+        assert (result.status(0), result.steps[0]) == (Status.DIVERGED, 0)
+        assert result.status(1) is not Status.DIVERGED
+        assert result.best_loss[0] == pytest.approx(0.0, abs=1e-15)
+
+
+def test_wall_clock_and_interruption() -> None:
+    rows = Rows(changes={"lr": [0.01, 0.02]}, trainer=SurfaceTrainer(steps=500, seconds=1e-9))
+    result = descend(rows.batch("fused"))
+    assert (result.engine, result.status(0), result.steps[0]) == ("eager", Status.TIMED_OUT, 1)
+    assert "wall-clock" in result.why
+    rows.trainer.seconds = None
+    stopped = descend(rows.batch("eager", stop_requested=lambda: True))
+    assert stopped.status(1) is Status.INTERRUPTED
+
+
+def test_noise_is_that_of_the_loop() -> None:
+    rows = Rows("rosenbrock", "rmsprop", changes={"lr": [0.01, 0.02, 0.01]}, noise=0.5, seeds=[3, 3, 8])
+    rows.trainer.steps = 25
+    rows.trainer.grad_tol = 0.0
+    result = descend(rows.batch("auto"))
+    assert_as_loop(rows, result)
+    assert (result.engine, "noise" in result.why) == ("eager", True)
+    with pytest.raises(UserError, match="one seed a row"):
+        replace(rows.batch("eager"), seeds=None)
+
+
+# rows are independent ------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_row_alone_has_the_bits_that_it_has_in_company(backend: str) -> None:
+    """Mixed momentum, decay and alpha, and neighbours that diverge: nothing of it shows in a row."""
+    n = 70
+    lr = [1e-3] * n
+    lr[3:60:2] = [10.0] * len(lr[3:60:2])
+    changes = {
+        "lr": lr,
+        "momentum": [0.9 * (i % 2) for i in range(n)],
+        "weight_decay": [0.1 * (i % 3) for i in range(n)],
+    }
+    changes["alpha"] = [0.9 + 0.001 * i for i in range(n)]
+    random = np.random.default_rng(1)
+    rows = Rows("levy", "rmsprop", "step", changes, starts=random.uniform(-5, 5, (n, 2)).tolist())
+    batch = rows.batch(backend, record=())
+    whole = descend(batch)
+    threaded = descend(replace(batch, threads=2))
+    assert np.array_equal(threaded.x, whole.x)
+    for i in (0, 64, 66, 69) if backend == "eager" else (66,):
+        part = {k: v[i : i + 1] if isinstance(v, np.ndarray) else v for k, v in batch.optimizer.items()}
+        alone = descend(replace(batch, starts=batch.starts[i : i + 1], optimizer=part))
+        for name in ("x", "final_loss", "best_loss", "final_grad_norm", "steps", "code"):
+            assert np.array_equal(getattr(alone, name)[0], getattr(whole, name)[i]), (name, i)
+
+
+def test_recording_changes_nothing_and_keeps_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows("himmelblau", "adam", changes={"lr": [0.1, 0.2, 0.3, 0.4]})
+    rows.trainer.record_every, rows.trainer.steps, rows.trainer.target = 7, 60, 0.5
+    for run in (descend, lambda batch: as_python(batch, monkeypatch)):
+        full, some = (run(rows.batch("eager", record=r)) for r in (range(4), (3, 1)))
+        assert some.curves.rows.tolist() == [1, 3]
+        assert np.array_equal(full.final_loss, some.final_loss)
+        assert_as_loop(rows, full)
+        assert np.array_equal(some.curve(3)["loss"], full.curve(3)["loss"])
+
+
+def test_pieces_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"lr": [0.01] * 5, "betas": [[0.9, 0.99], [0.8, 0.99], [0.9, 0.9], [0.5, 0.99], [0.9, 0.99]]}
+    batch = Rows("rosenbrock", "adam", "cosine", changes).batch("eager", record=(0, 3), targets=(1.0,))
+    whole = descend(batch)
+    monkeypatch.setattr(pieces, "TABLE_LIMIT", 2 * 4 * (batch.steps + 1))
+    parts = descend(batch)
+    for name in ("x", "code", "final_loss", "reached", "final_lr"):
+        assert np.array_equal(getattr(parts, name), getattr(whole, name))
+    assert np.array_equal(parts.curves.loss, whole.curves.loss)
+    assert parts.curves.rows.tolist() == [0, 3]
+
+
+def test_high_dimensions_are_eager_and_right() -> None:
+    batch = Rows("sphere", "adam", changes={"lr": [0.1, 0.2]}, starts=[[1.0, 2.0]] * 2).batch("fused")
+    wide = replace(batch, starts=np.linspace(-1, 1, 80).reshape(2, 40), objective=lambda x: (x * x).sum(-1))
+    result = descend(wide)
+    assert "40 dimensions" in result.why
+    single = descend(replace(wide, starts=wide.starts[:, :1].copy()))
+    assert np.allclose(single.x[:, 0], result.x[:, 0], rtol=1e-13)  # the sphere is separable
+
+
+@pytest.mark.parametrize("backend", ["eager", "fused"])
+def test_single_precision(backend: str) -> None:
+    batch = Rows("rosenbrock", "adam", changes={"lr": [0.01, 0.02]}).batch(backend)
+    exact, single = descend(batch), descend(replace(batch, dtype="float32"))
+    assert np.allclose(single.curves.loss, exact.curves.loss, rtol=2e-3)
+    assert not np.array_equal(single.x, exact.x)
+    assert np.array_equal(single.x, single.x.astype(np.float32))
+
+
+# choosing ------------------------------------------------------------------------------------------------------------
+
+
+def _branching(x: Tensor) -> Tensor:
+    return (x * x).sum(-1) if bool((x.sum() > 100).item()) else (x * x * x * x).sum(-1)
+
+
+def _foreign(x: Tensor) -> Tensor:
+    return torch.special.bessel_j0(x.detach()).sum(-1) + (x * x).sum(-1)
+
+
+@pytest.mark.parametrize(("objective", "name"), [(_branching, "_local_scalar_dense"), (_foreign, "special_bessel_j0")])
+def test_what_cannot_be_traced_runs_eagerly_and_says_so(objective: Callable[[Tensor], Tensor], name: str) -> None:
+    batch = replace(Rows("sphere", "gd", changes={"lr": [0.1]}).batch("fused"), objective=objective)
+    result = descend(batch)
+    assert (result.engine, result.why) == ("eager", f"not fused: aten.{name}")
+    assert result.status(0) is Status.COMPLETED
+
+
+def test_kernel_that_numba_refuses_runs_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(emit.FORMS, "mul", "{0} @ {1}")
+    result = descend(Rows("three_hump_camel", "gd", changes={"lr": [0.1]}).batch("fused"))
+    assert (result.engine, result.why[:18]) == ("eager", "not fused: numba: ")
+
+
+def test_arguments_out_of_reach_are_computed_again_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows("sphere", "gd", changes={"lr": [0.1] * 3}, starts=[[1.0, 2.0], [3e6, 1.0], [0.1, -1.0]])
+    rows.trainer.steps = 5
+    batch = replace(rows.batch("fused"), objective=lambda x: (x.cos() + x.sin()).sum(-1))
+    found, expected = as_python(batch, monkeypatch), descend(replace(batch, backend="eager"))
+    assert np.array_equal(found.x[1], expected.x[1])
+    assert np.allclose(found.x, expected.x, rtol=1e-14)
+    assert np.allclose(found.curves.loss, expected.curves.loss, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("name", "widest"), [("sin", 1e3), ("sin", 1.5e6), ("cos", 1e3), ("cos", 1.5e6), ("exp", 740.0)]
+)
+def test_vector_functions_are_the_librarys(name: str, widest: float) -> None:
+    points = np.random.default_rng(0).uniform(-widest, widest, 2000)
+    points = np.concatenate([points, points / widest, [0.0, np.pi / 2, np.pi / 4]])
+    points = points[points < 709.0] if name == "exp" else points
+    for x in points.tolist():
+        exact = getattr(math, name)(x)
+        assert abs(vector_math.FUNCTIONS[name](x) - exact) <= 2 * math.ulp(exact), x
+
+
+def test_vector_functions_at_the_ends() -> None:
+    f = vector_math.FUNCTIONS
+    with np.errstate(all="ignore"):
+        assert f["exp"](math.inf) == f["exp"](709.9) == math.inf
+        assert f["exp"](-math.inf) == f["exp"](-1000.0) == 0.0
+        assert f["exp"](-740.0) == pytest.approx(math.exp(-740.0), rel=0.1)  # a subnormal number
+        assert all(math.isnan(f[name](math.nan)) for name in f)
+
+
+def test_small_work_is_not_compiled() -> None:
+    rows = Rows("mccormick", "adadelta", changes={"lr": [1.0]}, trainer=SurfaceTrainer(steps=3))
+    assert descend(rows.batch("auto")).engine == "eager"
+
+
+def test_second_process_finds_the_kernel(tmp_path: Path) -> None:
+    rows = Rows("beale", "rmsprop", "one_cycle", {"lr": rates("rmsprop")})
+    batch = rows.batch("fused")
+    source = fuse(batch, make_plan(batch)).source
+    load(source)
+    (tmp_path / "source.py").write_text(source)
+    code = "import sys; from optbench.descend.kernel import *; print(cache_hits(load(open(sys.argv[1]).read())))"
+    found = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "source.py"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "1"
+    assert cache_hits(load(source)) in (0, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("norm", [0.0, 1e-12, 1e-3, 0.7, 3.0])
+def test_largest_square_is_the_rule_on_the_root(norm: float, dtype: str) -> None:
+    kind: Any = np.dtype(dtype).type
+    limit = kind(largest_square(norm, dtype))
+    assert np.sqrt(limit) <= kind(norm) < np.sqrt(np.nextafter(limit, kind(np.inf)))
+
+
+def test_wrong_batches_are_refused() -> None:
+    batch = Rows(changes={"lr": [0.1, 0.2]}).batch("eager")
+    with pytest.raises(UserError, match="3 values for 2 rows"):
+        replace(batch, optimizer={**batch.optimizer, "eps": np.zeros(3)})
+    with pytest.raises(UserError, match="expected one of"):
+        replace(batch, backend="gpu")
+    with pytest.raises(UserError, match="shape"):
+        replace(batch, starts=np.zeros(2))

@@ -1,0 +1,518 @@
+"""Where runs execute: every planned run ends as one true record, whoever dies on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import launch_parts
+import pytest
+
+from optbench.config import Composer
+from optbench.errors import ConfigError, OutputError, RunFailure
+from optbench.experiment import Planned, Stop, plan_run, settle
+from optbench.launch import Nobody, launcher
+from optbench.launch import local as local_module
+from optbench.launch.local import LocalLauncher, gpus_for, jobs_that_pay
+from optbench.launch.settings import LAUNCHERS, LocalSettings
+from optbench.records import Run, Status, read_curves, read_run
+
+TESTS = Path(__file__).parent
+
+
+@dataclass
+class Notes(Nobody):
+    """A Watcher that writes down what it is told, by run_id."""
+
+    starts: list[str] = field(default_factory=list)
+    retries: list[tuple[str, str]] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+    steps: dict[str, list[int]] = field(default_factory=dict)
+
+    def started(self, planned: Planned, where: str) -> None:
+        assert where
+        self.starts.append(planned.run_id)
+
+    def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
+        self.steps.setdefault(planned.run_id, []).append(step)
+
+    def retried(self, planned: Planned, why: str) -> None:
+        self.retries.append((planned.run_id, why))
+
+    def finished(self, run: Run) -> None:
+        self.ends.append(run.run_id)
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return launch_parts.write_overlay(tmp_path_factory.mktemp("launch") / "conf")
+
+
+Plan = dict[str, Planned]
+SURFACE = ["model=sphere", "trainer.steps=40", "trainer.start=random"]
+NETWORK = ["model=logistic", "trainer.epochs=3", "trainer.threads=1"]
+
+
+def plans(overlay: Path, out: Path) -> Plan:
+    """One run of every kind that a launcher meets, by what it is."""
+    wanted = {
+        "plain": [*SURFACE, "optimizer=adam"],
+        "plain too": [*SURFACE, "optimizer=adam", "seed=1"],
+        "dies once": [*SURFACE, "optimizer=killer", f"optimizer.marker={out}.once"],
+        "dies always": [*SURFACE, "optimizer=killer", "optimizer.times=99", f"optimizer.marker={out}.always"],
+        "network dies once": [*NETWORK, "optimizer=killer", "optimizer.at=100", f"optimizer.marker={out}.network"],
+        "does not fit": ["model=sphere", "data=digits"],
+        "cannot start": ["model=sphere", "trainer.start=[1e9,1e9]"],
+        "breaks": [*SURFACE, "optimizer=buggy"],
+        "watched": [*SURFACE, "optimizer=sleeper"],
+    }
+    return {name: plan_run(overrides, [overlay], out) for name, overrides in wanted.items()}
+
+
+def check_sweep(plan: Plan, runs: Sequence[Run], notes: Notes) -> None:
+    """What must hold of the sweep of `plans`, wherever it ran, with one retry."""
+    by_id = {run.run_id: run for run in runs}
+    assert sorted(by_id) == sorted(item.run_id for item in plan.values())
+    assert len(runs) == len(plan) == len(notes.ends)
+    got = {name: by_id[item.run_id] for name, item in plan.items()}
+    expected = {"dies always": "failed", "cannot start": "failed", "breaks": "failed", "does not fit": "skipped"}
+    assert {name: str(run.status) for name, run in got.items()} == {n: expected.get(n, "completed") for n in plan}
+    for name, run in got.items():
+        on_disk = read_run(plan[name].folder)
+        assert (on_disk.run_id, on_disk.status, on_disk.reason) == (run.run_id, run.status, run.reason)
+        assert run.reason
+    assert got["dies always"].reason.endswith(", 2 attempts")
+    died = {item.run_id for name, item in plan.items() if " dies " in f" {name}"}
+    assert {run_id for run_id, _ in notes.retries} == died
+    assert len(notes.retries) == len(died)
+    assert Path(plan["dies always"].config["optimizer"]["marker"]).stat().st_size == 2
+
+
+@pytest.fixture(scope="module")
+def swept(overlay: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, list[Run], Notes]:
+    """The sweep of `plans` in two worker processes, one retry."""
+    plan, notes = plans(overlay, tmp_path_factory.mktemp("launch") / "runs"), Notes()
+    local = launcher({"name": "local", "jobs": 2, "retries": 1})
+    return plan, list(local.launch(list(plan.values()), Stop(), notes)), notes
+
+
+def test_every_run_has_one_record_and_only_the_deadly_one_fails(swept: tuple[Plan, list[Run], Notes]) -> None:
+    plan, runs, notes = swept
+    check_sweep(plan, runs, notes)
+    assert all("signal 9" in why for _, why in notes.retries)
+    assert "signal 9" in read_run(plan["dies always"].folder).reason
+    starts = {name: notes.starts.count(item.run_id) for name, item in plan.items()}
+    assert {name for name, n in starts.items() if n == 2} == {"dies once", "dies always", "network dies once"}
+    assert set(starts.values()) == {1, 2}  # nobody is dragged down by another one's death
+
+
+def test_a_watcher_hears_of_progress(swept: tuple[Plan, list[Run], Notes]) -> None:
+    plan, _, notes = swept
+    heard = notes.steps[plan["watched"].run_id]
+    assert len(heard) >= 2
+    assert heard == sorted(heard)
+
+
+def test_workers_give_the_numbers_of_one_process(
+    swept: tuple[Plan, list[Run], Notes], overlay: Path, tmp_path: Path
+) -> None:
+    # the reference never dies: its markers say that it died already. A network that died goes on from its checkpoint.
+    plan, _, _ = swept
+    out = tmp_path / "runs"
+    for name in ("once", "network"):
+        Path(f"{out}.{name}").write_text("x")
+    reference = plans(overlay, out)
+    for name in ("plain", "plain too", "dies once", "network dies once"):
+        alone = settle(reference[name], Stop(), None, False, 1)
+        there = read_run(plan[name].folder)
+        for column in ("steps", "evals", "final_loss", "best_loss", "best_step", "val_accuracy", "final_grad_norm"):
+            assert there.summary[column] == alone.summary[column], (name, column)
+        curves = [c.drop(columns="seconds") for c in read_curves([there, alone])]
+        assert curves[0].equals(curves[1]), name
+
+
+def test_what_is_done_is_not_repeated(swept: tuple[Plan, list[Run], Notes]) -> None:
+    plan, _, _ = swept
+    done, notes = [plan["plain"], plan["does not fit"], plan["dies once"]], Notes()
+    runs = list(launcher({"name": "local"}).launch(done, Stop(), notes))
+    assert [r.run_id for r in runs] == [p.run_id for p in done] == notes.ends
+    assert not notes.starts
+
+
+def test_in_this_process(overlay: Path, tmp_path: Path) -> None:
+    plan = plans(overlay, tmp_path / "runs")
+    names, notes = ("plain", "breaks", "does not fit", "watched"), Notes()
+    local = launcher({"name": "local", "jobs": 0})
+    runs = list(local.launch([plan[n] for n in names], Stop(), notes))
+    assert [r.status for r in runs] == ["completed", "failed", "skipped", "completed"]
+    assert len(notes.starts) == 4
+    assert notes.steps[plan["watched"].run_id]
+    assert local.where([plan["plain"]]) == "in this process"
+
+
+def test_stop_before_and_between_runs(overlay: Path, tmp_path: Path) -> None:
+    plan, stop = plans(overlay, tmp_path / "runs"), Stop()
+    local = launcher({"name": "local", "jobs": 0})
+    for _ in local.launch([plan["plain"], plan["plain too"]], stop, Nobody()):
+        stop.requested = True
+    assert plan["plain"].recorded() is not None
+    assert plan["plain too"].recorded() is None
+
+
+@pytest.mark.parametrize("jobs", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_records_that_cannot_be_written_end_the_sweep(overlay: Path, tmp_path: Path, jobs: int) -> None:
+    (tmp_path / "file").write_text("in the way")
+    blocked = plan_run([*SURFACE, "optimizer=adam"], [overlay], tmp_path / "file")
+    slow = plan_run([*SURFACE, "optimizer=sleeper", "trainer.steps=100000"], [overlay], tmp_path / "runs")
+    last = plan_run([*SURFACE, "optimizer=adam", "seed=2"], [overlay], tmp_path / "runs")
+    order = [slow, blocked, last] if jobs else [blocked, slow, last]
+    with pytest.raises(OutputError, match="cannot write") as caught:
+        list(launcher({"name": "local", "jobs": jobs}).launch(order, Stop(), Nobody()))
+    assert caught.value.hint
+    found = slow.recorded()
+    if found is not None:  # it had begun: then it was ended in order
+        assert found.status is Status.INTERRUPTED
+        assert found.reason.startswith("stopped by the user after step")
+    assert last.recorded() is None
+
+
+def test_workers_that_cannot_start_are_named(overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTBENCH_TEST_STILLBORN", "1")
+    plan = plans(overlay, tmp_path / "runs")
+    broken = LocalLauncher(LocalSettings(jobs=1), launch_parts.stillborn)
+    with pytest.raises(RunFailure, match=r"while they start .*exit code 7"):
+        list(broken.launch([plan["plain"]], Stop(), Nobody()))
+
+
+# the driver's death and Ctrl-C ----------------------------------------------------------------------------------------
+
+_DRIVER = """
+import sys
+from pathlib import Path
+from optbench.experiment import interruptible, plan_sweep
+from optbench.launch import Nobody, launcher
+
+overlay, out, pause = sys.argv[1:]
+planned = plan_sweep(["model=sphere", "optimizer=sleeper", "trainer.steps=100000", "trainer.start=random", "seeds=3",
+                      f"optimizer.pause={pause}"], [Path(overlay)], Path(out), "s")
+with interruptible() as stop:
+    runs = list(launcher({"name": "local", "jobs": 2}).launch(planned, stop, Nobody()))
+print("ended", [str(r.status) for r in runs])
+"""  # no __main__ guard, on purpose: workers must not run it again
+
+
+@dataclass
+class Driver:
+    """A process that sweeps slow runs in two workers."""
+
+    process: subprocess.Popen[str]
+    out: Path
+
+    def folders(self) -> list[Path]:
+        return [f.parent for f in self.out.glob("s/*/run.json")]
+
+    def workers(self) -> list[int]:
+        """Its worker processes."""
+        return processes(f"OPTBENCH_TEST_OUT={self.out}", "spawn_main")
+
+
+def processes(mark: str, command: str = "") -> list[int]:
+    """Processes that inherited `mark` in their environment and whose command line contains `command`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            marked = mark.encode() in (entry / "environ").read_bytes().split(b"\0")
+            if marked and command.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def drive(overlay: Path, tmp_path: Path) -> Iterator[Callable[[float], Driver]]:
+    """Starts a driver whose every update takes some seconds' time; both its workers have begun a run."""
+    if not Path("/proc").is_dir():
+        pytest.skip("processes are looked up in /proc")
+    started: list[Driver] = []
+
+    def start(pause: float) -> Driver:
+        script, out = tmp_path / "driver.py", tmp_path / "out"
+        script.write_text(_DRIVER)
+        env = os.environ | {"PYTHONPATH": str(TESTS), "OPTBENCH_TEST_OUT": str(out)}
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(overlay), str(out), str(pause)],
+            env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        driver = Driver(process, out)
+        started.append(driver)
+        wait_for(lambda: process.poll() is not None or len(driver.folders()) == 2)
+        assert process.poll() is None, process.communicate()
+        assert len(driver.workers()) == 2
+        return driver
+
+    yield start
+    for driver in started:
+        for pid in driver.workers():
+            os.kill(pid, signal.SIGKILL)
+        driver.process.kill()
+        driver.process.communicate()
+
+
+def test_workers_end_and_save_when_the_driver_is_killed(drive: Callable[[float], Driver]) -> None:
+    driver = drive(0.02)
+    driver.process.kill()
+    wait_for(lambda: not driver.workers())
+    runs = [read_run(folder) for folder in driver.folders()]
+    assert [r.status for r in runs] == [Status.INTERRUPTED] * 2
+    assert all(r.reason.startswith("stopped by the user after step") for r in runs)
+
+
+def test_ctrl_c_ends_runs_in_order(drive: Callable[[float], Driver]) -> None:
+    driver = drive(0.02)
+    os.killpg(driver.process.pid, signal.SIGINT)  # as a terminal does: everyone in the group
+    out, err = driver.process.communicate(timeout=60)
+    assert "ended ['interrupted', 'interrupted']" in out
+    assert "Traceback" not in err
+    assert driver.process.returncode == 0
+    assert not driver.workers()
+    assert len(driver.folders()) == 2  # the third never began
+    assert all(json.loads((f / "run.json").read_text())["steps"] > 0 for f in driver.folders())
+
+
+@pytest.mark.slow
+def test_second_ctrl_c_kills(drive: Callable[[float], Driver]) -> None:
+    driver = drive(600.0)
+    os.killpg(driver.process.pid, signal.SIGINT)
+    time.sleep(1.0)
+    assert driver.process.poll() is None
+    os.killpg(driver.process.pid, signal.SIGINT)
+    _, err = driver.process.communicate(timeout=30)
+    assert "KeyboardInterrupt" in err
+    wait_for(lambda: not driver.workers())
+    assert [read_run(f).status for f in driver.folders()] == [Status.INTERRUPTED] * 2
+
+
+# how many workers, and the settings -----------------------------------------------------------------------------------
+
+
+def _surface(steps: int) -> Planned:
+    return Planned({"trainer": {"steps": steps, "device": "cpu"}}, Path("x"), "x")
+
+
+def _network(device: str = "cpu") -> Planned:
+    return Planned({"trainer": {"steps": None, "batch_size": 32, "device": device}}, Path("x"), "x")
+
+
+def test_as_many_workers_as_pay() -> None:
+    enough = int(local_module.START_SECONDS / local_module.STEP_SECONDS) + 1
+    assert jobs_that_pay([_network()], 8) == 0
+    assert jobs_that_pay([_network()] * 3, 8) == 3
+    assert jobs_that_pay([_network()] * 30, 8) == 8
+    assert jobs_that_pay([_network()] * 3, 1) == 1
+    assert jobs_that_pay([_surface(10)] * 50, 8) == 0
+    assert jobs_that_pay([_surface(enough)] * 2, 8) == 2
+    assert jobs_that_pay([_surface(enough)] * 2, 1) == 0
+    assert jobs_that_pay([_surface(enough // 5)] * 22, 8) == 4
+
+
+def test_one_worker_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert gpus_for([_network("auto"), _network("cuda")]) == ["3", "5"]
+    assert gpus_for([_network("auto"), _network("cpu")]) == []
+    assert jobs_that_pay([_network("auto")] * 9, 8) == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus_for([_network("auto")]) == []
+
+
+def test_the_cores_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_module, "available_cores", lambda: 8)
+    where = LocalLauncher(LocalSettings()).where
+    assert where([_network()] * 2) == "in 2 worker processes of 4 threads"
+    assert where([_network()] * 20) == "in 8 worker processes of 1 thread"
+    assert (
+        LocalLauncher(LocalSettings(jobs=3, threads=5))
+        .where([_network()] * 9)
+        .endswith("3 worker processes of 5 threads")
+    )
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"name": "local", "job": 2}, "no key 'job'"),
+        ({"name": "local", "jobs": -1}, "jobs=-1: expected a whole number of at least 0, or null"),
+        ({"name": "local", "retries": None}, "retries=None: expected a whole number"),
+        ({"name": "local", "threads": True}, "threads=True: expected"),
+        ({"name": "ray", "address": 3}, "address=3: expected a text, or null"),
+        ({"name": "ray", "jobs": 0}, "at least 1"),
+        ({"name": "slurm", "cluster": "sge"}, "expected slurm or local"),
+        ({"name": "slurm", "minutes": 1.5}, "expected a whole number"),
+        ({"name": "dask"}, "expected local, ray, slurm, not dask"),
+        ({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, "BasicLauncher"),
+    ],
+)
+def test_wrong_settings_are_named(node: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        launcher(node)
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    with Composer() as composer:
+        return dict(composer.compose(overrides).launcher)
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_the_yaml_of_a_launcher_is_its_defaults(name: str) -> None:
+    node = composed(f"hydra/launcher={name}")
+    assert node.pop("name") == name
+    defaults = LAUNCHERS[name]()
+    assert node == vars(defaults)
+
+
+def test_launchers_compose() -> None:
+    assert composed()["name"] == "local"
+    assert composed("hydra/launcher=ray", "hydra.launcher.address=auto")["address"] == "auto"
+    with pytest.raises(ConfigError, match="job"):
+        composed("hydra.launcher.job=2")
+    with pytest.raises(ConfigError, match=r"dask.*local, ray, slurm"):
+        composed("hydra/launcher=dask")
+
+
+# Ray and Slurm --------------------------------------------------------------------------------------------------------
+
+
+def needs(module: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(module) is None
+    return pytest.mark.skipif(missing, reason=f"{module} is not installed: pip install 'optbench[ray,slurm]'")
+
+
+@pytest.mark.slow
+@needs("submitit")
+def test_slurm_by_its_local_executor(overlay: Path, tmp_path: Path) -> None:
+    everything, notes = plans(overlay, tmp_path / "runs"), Notes()
+    plan = {name: everything[name] for name in ("plain", "dies once", "dies always", "does not fit")}
+    slurm = launcher({"name": "slurm", "cluster": "local", "jobs": 2, "retries": 1})
+    check_sweep(plan, list(slurm.launch(list(plan.values()), Stop(), notes)), notes)
+
+
+@pytest.mark.slow
+@needs("ray")
+def test_ray_started_here(overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTBENCH_TEST_RAY", str(tmp_path))
+    plan, notes = plans(overlay, tmp_path / "runs"), Notes()
+    here = launcher({"name": "ray", "retries": 1})
+    check_sweep(plan, list(here.launch(list(plan.values()), Stop(), notes)), notes)
+    assert all(why == "worker lost: WorkerCrashedError" for _, why in notes.retries)
+    assert set(notes.starts) == {item.run_id for item in plan.values()}
+    assert notes.steps[plan["watched"].run_id]
+    wait_for(lambda: not processes(f"OPTBENCH_TEST_RAY={tmp_path}", "ray"))
+
+
+@pytest.mark.slow
+@needs("ray")
+def test_ray_stops_in_order(overlay: Path, tmp_path: Path) -> None:
+    stop = Stop()
+    slow = [
+        plan_run([*SURFACE, "optimizer=sleeper", "trainer.steps=100000", f"seed={i}"], [overlay], tmp_path)
+        for i in range(5)
+    ]
+
+    class Asks(Notes):
+        def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
+            stop.requested = True
+
+    notes = Asks()
+    runs = list(launcher({"name": "ray", "jobs": 2}).launch(slow, stop, notes))
+    assert 1 <= len(runs) <= 2
+    assert {r.status for r in runs} == {Status.INTERRUPTED}
+    assert all(r.reason.startswith("stopped by the user after step") for r in runs)
+
+
+@dataclass
+class Cluster:
+    """Two Ray nodes of one CPU each, as two machines would be: own addresses, own processes."""
+
+    address: str
+    folder: str
+
+    def node(self, number: int, command: str = "") -> list[int]:
+        return processes(f"OPTBENCH_TEST_NODE={self.folder}-{number}", command)
+
+    def kill(self, number: int) -> None:
+        """As if someone pulled the plug: everything of the node at once."""
+        while found := self.node(number):
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    folder = tempfile.mkdtemp(prefix="ray")  # short: sockets are in it
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Cluster(f"127.0.0.1:{port}", folder)
+    head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
+    try:
+        for number, arguments in ((1, head), (2, [f"--address={made.address}"])):
+            common = [f"--node-ip-address=127.0.0.{number}", "--num-cpus=1", "--object-store-memory=100000000"]
+            subprocess.run(
+                [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *common, "--disable-usage-stats"],
+                env=os.environ | {"OPTBENCH_TEST_NODE": f"{folder}-{number}"},
+                check=True, capture_output=True, text=True, timeout=120,
+            )  # fmt: skip
+        yield made
+    finally:
+        for number in (2, 1):
+            made.kill(number)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@needs("ray")
+def test_ray_survives_the_loss_of_a_node(overlay: Path, tmp_path: Path, cluster: Cluster) -> None:
+    slow = [
+        plan_run([*SURFACE, "optimizer=sleeper", "optimizer.pause=0.05", f"seed={i}"], [overlay], tmp_path / "runs")
+        for i in range(6)
+    ]
+    where: dict[str, set[int]] = {}
+
+    class Kills(Notes):
+        def started(self, planned: Planned, where_it_is: str) -> None:
+            super().started(planned, where_it_is)
+            pid = int(where_it_is.rpartition(" ")[2])
+            number = 2 if pid in cluster.node(2) else 1
+            where.setdefault(planned.run_id, set()).add(number)
+            if number == 2:
+                cluster.kill(2)
+
+    notes = Kills()
+    ray = launcher({"name": "ray", "address": cluster.address})
+    runs = list(ray.launch(slow, Stop(), notes))
+    assert {r.run_id for r in runs} == {p.run_id for p in slow}
+    assert {r.status for r in runs} == {Status.COMPLETED}
+    lost = {run_id for run_id, _ in notes.retries}
+    assert len(lost) == 1
+    assert {run_id for run_id, nodes in where.items() if 2 in nodes} == lost
+    assert where[lost.pop()] == {1, 2}
+    assert cluster.node(1, "raylet")  # what was there stays there
