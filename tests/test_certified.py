@@ -252,6 +252,14 @@ def test_scales_offsets_and_close_pairs(expression: str, expected: tuple[int, in
     assert found.index_sum == found.winding_number
 
 
+@pytest.mark.parametrize("stiffness", ["1e2", "1e4", "1e6"])
+def test_a_steep_valley_is_no_continuum(stiffness: str) -> None:
+    found = run(f"{stiffness}*(y - x**2)**2 + (1 - x)**2", (-2.0, 2.1))
+    assert (found.complete, counts(found)) == (True, (1, 0, 0))
+    found = run(f"{stiffness}*(sqrt(x**2 + y**2 + 0.01) - 1)**2 + 0.1*x", (-2.0, 2.1))
+    assert (found.complete, counts(found)) == (True, (1, 1, 1))
+
+
 def test_a_pair_closer_than_the_depth_stays_undecided_or_is_told_apart() -> None:
     found = run("x**3/3 - 1e-14*x + y**2", (-1.0, 1.0))
     assert not found.complete

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from made_runs import CONFIG, make_run, make_table
 
-from optbench.compare import STATISTICS, Comparison, compare, label_runs
+from optbench.comparison import STATISTICS, Comparison, compare, label_runs
 from optbench.errors import RecordError, UserError
 from optbench.records import flatten, read_run, to_json, write_bytes
 
@@ -313,8 +313,16 @@ def test_labels_of_runs_for_a_legend(three: Path) -> None:
 
 def test_reading_needs_neither_torch_nor_hydra_nor_pandas(three: Path) -> None:
     code = (
-        "import sys; from optbench.compare import compare; compare([sys.argv[1]]).to_json();"
+        "import sys; from optbench.comparison import compare; compare([sys.argv[1]]).to_json();"
         "print(sorted({'torch', 'hydra', 'omegaconf', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(three)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_api_is_a_function_whatever_was_imported_before(tmp_path: Path) -> None:
+    import optbench
+    import optbench.comparison
+
+    assert callable(optbench.compare)
+    assert optbench.compare.__module__ == "optbench.comparison.comparison"

@@ -21,7 +21,7 @@ import yaml
 
 import optbench
 from optbench.cli import main
-from optbench.compare import compare
+from optbench.comparison import compare
 from optbench.config import build
 from optbench.errors import ConfigError, IncompatibleError, OutputError, RecordError, RunFailure, UserError
 from optbench.experiment import plan_run, plan_sweep

@@ -22,7 +22,7 @@ import launch_parts
 import pytest
 
 from optbench.config import Composer
-from optbench.errors import ConfigError, OutputError, RunFailure
+from optbench.errors import ConfigError, OutputError, RunFailure, UserError
 from optbench.experiment import Planned, Stop, plan_run, settle
 from optbench.launch import Nobody, launcher
 from optbench.launch import local as local_module
@@ -428,23 +428,46 @@ def test_ray_started_here(overlay: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@needs("ray")
-def test_ray_stops_in_order(overlay: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"name": "ray", "jobs": 2}, marks=needs("ray")),
+        pytest.param({"name": "slurm", "cluster": "local", "jobs": 2}, marks=needs("submitit")),
+    ],
+)
+def test_stop_in_order_elsewhere(settings: dict[str, Any], overlay: Path, tmp_path: Path) -> None:
     stop = Stop()
-    slow = [
-        plan_run([*SURFACE, "optimizer=sleeper", "trainer.steps=100000", f"seed={i}"], [overlay], tmp_path)
-        for i in range(5)
-    ]
+    changes = ["optimizer=sleeper", "trainer.steps=100000"]
+    slow = [plan_run([*SURFACE, *changes, f"seed={i}"], [overlay], tmp_path / "runs") for i in range(5)]
 
     class Asks(Notes):
-        def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
-            stop.requested = True
+        def started(self, planned: Planned, where: str) -> None:
+            super().started(planned, where)
+            stop.requested = len(self.starts) == 2
 
-    notes = Asks()
-    runs = list(launcher({"name": "ray", "jobs": 2}).launch(slow, stop, notes))
-    assert 1 <= len(runs) <= 2
+    runs = list(launcher(settings).launch(slow, stop, Asks()))
+    assert len(runs) == 2
     assert {r.status for r in runs} == {Status.INTERRUPTED}
     assert all(r.reason.startswith("stopped by the user after step") for r in runs)
+    assert sum(item.recorded() is not None for item in slow) == 2
+
+
+@needs("ray")
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
+def test_no_ray_cluster_there(address: str) -> None:
+    item = plan_run(SURFACE, (), Path("nowhere"))
+    with pytest.raises(UserError, match="no Ray cluster there") as caught:
+        list(launcher({"name": "ray", "address": address}).launch([item], Stop(), Nobody()))
+    assert "ray start" in caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "module"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_missing_extra_is_named(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError) as caught:
+        launcher({"name": name})
+    assert f"optbench[{name}]" in caught.value.hint
 
 
 @dataclass

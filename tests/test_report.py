@@ -13,7 +13,7 @@ from made_runs import make_run
 from rich.console import Console
 
 from optbench import report
-from optbench.compare import Comparison, compare
+from optbench.comparison import Comparison, compare
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import read_run

@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optbench.compare import Comparison, compare
+    from optbench.comparison import Comparison, compare
     from optbench.experiment import run, sweep
     from optbench.records import Run, Status
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
-    "Comparison": "optbench.compare",
+    "Comparison": "optbench.comparison",
     "Run": "optbench.records",
     "Status": "optbench.records",
-    "compare": "optbench.compare",
+    "compare": "optbench.comparison",
     "run": "optbench.experiment",
     "sweep": "optbench.experiment",
 }

@@ -30,6 +30,8 @@ class Trainer:
         plateau_delta: see plateau_steps.
         divergence_factor: `diverged` when |loss| exceeds this times max(1, |loss at the start|), or is not finite.
         record_every: steps between rows of the curve; the first and the last step are always recorded.
+        curvature_every: updates between measurements of the extreme eigenvalues of the Hessian and of the gradient of
+            the whole training objective (columns lambda_min, lambda_max, full_grad_norm), off the clock; None: never.
         device: auto, cpu, cuda, cuda:0 ...
         threads: torch's threads; None: 1 on a surface, all cores on a network.
     """
@@ -42,6 +44,7 @@ class Trainer:
     plateau_delta: float = 1e-6
     divergence_factor: float = 1e6
     record_every: int = 1
+    curvature_every: int | None = None
     device: str = "auto"
     threads: int | None = None
 
@@ -72,6 +75,7 @@ class NetworkTrainer(Trainer):
         batch_size: 1 (SGD), n (mini-batch) or "full" (full-batch gradient descent).
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
         eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
+        curvature_share: part of the training images that curvature is measured on; always the same ones.
         checkpoint_every: epochs between checkpoints from which an interrupted run goes on.
     """
 
@@ -80,6 +84,7 @@ class NetworkTrainer(Trainer):
     batch_size: Any = 32
     target_accuracy: float | None = None
     eval_every: int = 1
+    curvature_share: float = 1.0
     checkpoint_every: int = 1
 
 
@@ -138,6 +143,8 @@ RANGES: Mapping[str, Check] = {
     "trainer.plateau_delta": _not_negative,
     "trainer.divergence_factor": (lambda v: _number(v) and v > 1, "a number above 1"),
     "trainer.record_every": _count,
+    "trainer.curvature_every": _count,
+    "trainer.curvature_share": (lambda v: _number(v) and 0 < v <= 1, "a number above 0 and at most 1"),
     "trainer.eval_every": _count,
     "trainer.checkpoint_every": _count,
     "trainer.threads": _count,

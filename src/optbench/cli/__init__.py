@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optbench.cli import catalogue, critical, homework, results, running
+from optbench.cli import catalogue, critical, homework, results, running, sweeping
 from optbench.cli.common import FREE, report_error
 from optbench.errors import OptbenchError, UserError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 COMMANDS: tuple[tuple[str, str, Callable[..., None], bool], ...] = (
     ("run", "Run one configuration and record it.", running.run, True),
-    ("sweep", "Run every combination and compare them.", running.sweep, True),
+    ("sweep", "Run every combination and compare them.", sweeping.sweep, True),
     ("compare", "Compare recorded runs.", results.compare, False),
     ("plot", "Draw loss curves, or paths on a surface.", results.plot, False),
     ("classify-critical", "Find and classify critical points.", critical.classify_critical, True),

@@ -13,35 +13,44 @@ if TYPE_CHECKING:
     from optbench.problem import Box, Objective
 
 
+Fn = Annotated[
+    str, typer.Option("--fn", help="A surface of the catalogue, or path/to/file.py:function.", metavar="NAME")
+]
+At = Annotated[
+    str | None, typer.Option("--at", help="Look at one point only: x,y", metavar="POINT", show_default=False)
+]
+BoxText = Annotated[
+    str | None,
+    typer.Option("--box", help="lo,hi;lo,hi (one pair serves all axes).", metavar="BOX", show_default=False),
+]
+Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", show_default=False)]
+Budget = Annotated[float, typer.Option("--budget", help="Seconds to search.", min=0.1)]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)]
+Csv = Annotated[bool, typer.Option("--csv", help="Print one row a point as CSV.")]
+RecordedRun = Annotated[
+    Path | None, typer.Option("--run", help="Where this recorded run stopped, network or surface.", show_default=False)
+]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="best or last, with --run.")]
+Share = Annotated[float, typer.Option("--share", help="Part of the training data to use, with --run.")]
+Products = Annotated[
+    int | None, typer.Option("--products", help="Hessian-vector products to spend, with --run.", show_default=False)
+]
+
+
 def classify_critical(
     overrides: Overrides = None,
-    fn: Annotated[
-        str, typer.Option("--fn", help="A surface of the catalogue, or path/to/file.py:function.", metavar="NAME")
-    ] = "rosenbrock",
-    at: Annotated[
-        str | None, typer.Option("--at", help="Look at one point only: x,y", metavar="POINT", show_default=False)
-    ] = None,
-    box: Annotated[
-        str | None,
-        typer.Option("--box", help="lo,hi;lo,hi (one pair serves all axes).", metavar="BOX", show_default=False),
-    ] = None,
-    dim: Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", show_default=False)] = None,
-    budget: Annotated[float, typer.Option("--budget", help="Seconds to search.", min=0.1)] = 60.0,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)
-    ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print one row a point as CSV.")] = False,
+    fn: Fn = "rosenbrock",
+    at: At = None,
+    box: BoxText = None,
+    dim: Dim = None,
+    budget: Budget = 60.0,
+    plot: Plot = None,
+    as_csv: Csv = False,
     as_json: Json = False,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Where this recorded run stopped, network or surface.", show_default=False),
-    ] = None,
-    checkpoint: Annotated[str, typer.Option("--checkpoint", help="best or last, with --run.")] = "best",
-    share: Annotated[float, typer.Option("--share", help="Part of the training data to use, with --run.")] = 1.0,
-    products: Annotated[
-        int | None,
-        typer.Option("--products", help="Hessian-vector products to spend, with --run.", show_default=False),
-    ] = None,
+    run: RecordedRun = None,
+    checkpoint: Checkpoint = "best",
+    share: Share = 1.0,
+    products: Products = None,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -92,15 +101,23 @@ def classify_critical(
     else:
         if overrides:
             raise UserError(f"{overrides[0]}: overrides belong to surfaces of the catalogue", "drop them")
-        if box is None and point is None:
-            raise UserError("a function from a file has no domain", 'say where to look: --box "-2,2;-1,3"')
-        size = dim or (len(point) if point else max(2, len(parse_box(box or ""))))
-        limits = parse_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in point or ())
+        size, limits = _place_to_look(dim, box, point)
         name, objective = f"{file.path.name}:{file.name}", _from_file(file, size)
     if point is not None:
         _one_point(objective, parse_point(at or "", len(limits)), name, limits, as_json)
     else:
         _all_points(objective, limits, name, budget, plot, as_csv, as_json, quiet)
+
+
+def _place_to_look(dim: int | None, box: str | None, point: tuple[float, ...] | None) -> tuple[int, Box]:
+    """Dimension and box for a function from a file: as given, or around the point."""
+    from optbench.critical.parse import parse_box
+    from optbench.errors import UserError
+
+    if box is None and point is None:
+        raise UserError("a function from a file has no domain", 'say where to look: --box "-2,2;-1,3"')
+    size = dim or (len(point) if point else max(2, len(parse_box(box or ""))))
+    return size, parse_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in point or ())
 
 
 def _from_catalogue(

@@ -38,7 +38,7 @@ def compare(
 
       optbench compare outputs/ --csv > results.csv
     """
-    from optbench.compare import compare as compare_runs
+    from optbench.comparison import compare as compare_runs
     from optbench.errors import UserError
     from optbench.report import export, print_comparison, unreadable_lines
 

@@ -1,4 +1,4 @@
-"""run and sweep."""
+"""run: one configuration."""
 
 from __future__ import annotations
 
@@ -57,84 +57,12 @@ def run(
         print_lines([*run_lines(done), *(f"figure    {f}" for f in figures)])
         if known:
             typer.echo("this run was done already; --force runs it again", err=True)
-    _exit_for([done])
+    exit_for([done])
 
 
-def sweep(
-    overrides: Overrides = None,
-    config_dir: ConfigDir = None,
-    out: Out = None,
-    name: Annotated[str | None, typer.Option("--name", help="Folder name of the sweep.", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Run every combination and compare them.
-
-    Values are swept with commas, range(), choice() and glob(); seeds=10 stands for seed=range(10). Without overrides:
-    the book's optimizers on rosenbrock, ten random starts each. The same command again runs only what is missing.
-
-    Examples:
-
-      optbench sweep optimizer=sgd,momentum,adam optimizer.lr=1e-3,1e-2 seeds=5 trainer.start=random
-
-      optbench sweep model=hw3_cnn model.width=16 optimizer=adam,radam seeds=3
-
-      optbench sweep +experiment=book_optimizers --dry-run
-    """
-    from optbench import experiment
-    from optbench.cli.progress import display
-
-    wanted = overrides or ["experiment=book_optimizers"]
-    planned = experiment.plan_sweep(wanted, paths(config_dir), out, name)
-    if dry_run:
-        _print_plan(planned, as_json)
-        return
-    with experiment.interruptible() as stop, display(quiet or as_json) as shown:
-        runs = list(experiment.execute_all(planned, stop, shown, force))
-    if as_json:
-        print_json([{**r.summary, "path": r.path} for r in runs])
-    else:
-        from optbench.compare import compare
-        from optbench.report import print_comparison
-
-        print_comparison(compare([r.path for r in runs if r.path is not None]))
-        typer.echo(f"{len(runs)} of {len(planned)} runs in {planned[0].folder.parent}", err=True)
-    _exit_for(runs, interrupted=stop.requested)
-
-
-def _print_plan(planned: list, as_json: bool) -> None:  # type: ignore[type-arg]
-    rows = []
-    for item in planned:
-        found = item.recorded()
-        todo = found is None or not found.status.final
-        rows.append(
-            {
-                "run_id": item.run_id,
-                "status": "to do" if todo or found is None else str(found.status),
-                "label": item.label,
-                "path": item.folder,
-                **item.swept,
-            }
-        )
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        typer.echo(f"{row['status']:>15}  {row['label']}")
-    left = sum(row["status"] == "to do" for row in rows)
-    typer.echo(f"{len(rows)} runs planned, {left} to do, in {planned[0].folder.parent}", err=True)
-
-
-def _exit_for(runs: list[Run], interrupted: bool = False) -> None:
-    """Exit code 130 after an interrupt, 3 if a run failed; failures are listed again at the end."""
-    failed = [r for r in runs if r.status == "failed"]
-    if len(failed) and len(runs) > 1:
-        typer.echo(f"{len(failed)} of {len(runs)} runs failed:", err=True)
-        for r in failed:
-            typer.echo(f"  {r.path}: {r.reason}", err=True)
-    if interrupted or any(r.status == "interrupted" for r in runs):
+def exit_for(runs: list[Run]) -> None:
+    """Exit code 130 after an interrupt, 3 if a run failed."""
+    if any(r.status == "interrupted" for r in runs):
         raise typer.Exit(130)
-    if failed:
+    if any(r.status == "failed" for r in runs):
         raise typer.Exit(3)

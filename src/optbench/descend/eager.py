@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +42,8 @@ LANES = 64
 """Rows are filled up to a multiple of this."""
 _ROWS_FIRST = 32
 """From this dimension on a row is contiguous in memory."""
+_AHEAD = 256
+"""Steps whose shared coefficients are made into tensors at once."""
 
 
 def run_eager(batch: Batch, plan: Plan, store: Store, rows: Ints | None = None) -> None:
@@ -88,6 +89,8 @@ class _Piece:
         self.start_loss, self.bound = np.full(n, np.nan), np.full(n, np.inf)
         self.tolerance = batch.grad_tol_of()[self.rows]
         self.noise = batch.noise_of()[self.rows]
+        self.clock, self.ahead = torch.zeros((), dtype=self.dtype), dict[int, list[tuple[Tensor, ...]]]()
+        self.ones = torch.ones((), dtype=self.dtype)
         self._set_numbers()
 
     # one step --------------------------------------------------------------------------------------------------------
@@ -99,7 +102,7 @@ class _Piece:
             loss, gradient = self._value_and_gradient()
             slope = gradient.numpy()
             norm = np.sqrt((slope * slope).sum(axis=0))
-            value = loss.numpy().astype(np.float64)
+            value = loss.numpy().astype(np.float64, copy=False)
             self._judge(k, value, norm)
             self._record(k, value, norm)
             late = k > 0 and batch.trainer.seconds is not None and time.perf_counter() - began >= batch.trainer.seconds
@@ -111,7 +114,9 @@ class _Piece:
     def _value_and_gradient(self) -> tuple[Tensor, Tensor]:
         x = self.x.requires_grad_(True)
         loss = self.batch.objective(x.movedim(0, -1))
-        (gradient,) = torch.autograd.grad(loss, x, torch.ones_like(loss))
+        if self.ones.shape != loss.shape:
+            self.ones = torch.ones_like(loss)
+        (gradient,) = torch.autograd.grad(loss, x, self.ones)
         self.x = x.detach()
         return loss.detach(), gradient
 
@@ -142,20 +147,18 @@ class _Piece:
             rules.insert(1, (TARGET, value <= trainer.target))
         if trainer.plateau_steps is not None:
             rules.append((PLATEAU, k - self.plateau_step >= trainer.plateau_steps))
-        if late:
-            rules.append((TIMED_OUT, self.alive))
-        if k == self.batch.steps:
-            rules.append((COMPLETED, self.alive))
-        if self.batch.stop_requested():
-            rules.append((RUNNING, self.alive))
+        outside = [(TIMED_OUT, late), (COMPLETED, k == self.batch.steps), (RUNNING, self.batch.stop_requested())]
+        rules += [(code, self.alive) for code, holds in outside if holds]
+        if not (np.logical_or.reduce([holds for _, holds in rules]) & self.alive).any():
+            return
         for code, holds in rules:
-            ended = holds & self.alive
-            if ended.any():
-                self._write(k, code, ended, value, norm)
+            self._write(k, code, holds & self.alive, value, norm)
         if _filled(int(self.alive.sum())) <= len(self.alive) // 2:
             self._compact()
 
     def _write(self, k: int, code: int, ended: NDArray[np.bool_], value: Floats, norm: Floats) -> None:
+        if not ended.any():
+            return
         store, rows = self.store, self.rows[ended]
         store.code[rows], store.steps[rows] = code, k
         store.start_loss[rows], store.final_loss[rows] = self.start_loss[ended], value[ended]
@@ -180,15 +183,25 @@ class _Piece:
             gradient, self._kept = self._laid_out(gradient[:, keep]), None
         if self.batch.noisy:
             gradient = gradient + self._noise_at(k)
-        flat = dict(self.numbers)
-        for (names, values), column in zip(self.tables, self.columns, strict=True):
-            line = values[:, column, k]
-            flat |= dict(zip(names, line, strict=True))
+        flat = self.numbers | self._coefficients(k)
         factor, lr = flat.pop("factor"), flat["lr"]
         flat["lr"] = lr * factor if self.floor is None else self.floor + (lr - self.floor) * factor
-        t = torch.tensor(float(k), dtype=self.dtype)
+        t = self.clock.fill_(k)
         with torch.no_grad():
             self.x, self.memory = self.plan.rule.update(self.x, gradient, self.memory, self.plan.structured(flat), t)
+
+    def _coefficients(self, k: int) -> dict[str, Tensor]:
+        """What the tables say for step k; those that all rows share are taken apart some hundred steps at a time."""
+        found: dict[str, Tensor] = {}
+        for i, (names, values, column) in enumerate(self.tables):
+            if column is not None:
+                found |= dict(zip(names, values[:, column, k], strict=True))
+                continue
+            if k % _AHEAD == 0 or i not in self.ahead:
+                part = values[:, 0, k - k % _AHEAD :][:, :_AHEAD]
+                self.ahead[i] = [line.unbind(0) for line in part]
+            found |= {name: line[k % _AHEAD] for name, line in zip(names, self.ahead[i], strict=True)}
+        return found
 
     # numbers ---------------------------------------------------------------------------------------------------------
 
@@ -207,9 +220,13 @@ class _Piece:
     def _set_numbers(self) -> None:
         self.numbers = {name: self._tensor(value) for name, value in self.plan.hyper.items()}
         self.floor = None if self.plan.floor is None else self._tensor(self.plan.floor)
-        self.tables = [(table.names, torch.from_numpy(table.values).to(self.dtype)) for table in self.plan.tables]
-        self.columns: list[Any] = [
-            0 if table.index is None else torch.from_numpy(table.index[self.rows][None]) for table in self.plan.tables
+        self.tables = [
+            (
+                table.names,
+                torch.from_numpy(table.values).to(self.dtype),
+                None if table.index is None else torch.from_numpy(table.index[self.rows][None]),
+            )
+            for table in self.plan.tables
         ]
 
     def _noise_at(self, k: int) -> Tensor:

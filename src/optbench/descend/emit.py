@@ -142,13 +142,8 @@ def _enter(layout: Layout) -> list[str]:
 
 
 def _shared_coefficients(layout: Layout) -> list[str]:
-    tables = enumerate(layout.tables)
-    return [
-        f"{_name(name)} = table{j}[{i}, 0, k]"
-        for j, (names, varied) in tables
-        if not varied
-        for i, name in enumerate(names)
-    ]
+    shared = [(j, names) for j, (names, varied) in enumerate(layout.tables) if not varied]
+    return [f"{_name(name)} = table{j}[{i}, 0, k]" for j, names in shared for i, name in enumerate(names)]
 
 
 def _varied_coefficients(layout: Layout) -> list[str]:

@@ -113,7 +113,8 @@ def _sgd(given: _Given) -> Rule:
     return Rule(("m",) if heavy else (), update, hyper, coefficients, inputs)
 
 
-def _adam_with(given: _Given, decoupled: bool) -> Rule:
+def _adam(given: _Given) -> Rule:
+    decoupled = bool(given.values.get("decoupled_weight_decay", True))  # AdamW has no such switch
     decay, amsgrad = given.used("weight_decay"), given.flag("amsgrad")
 
     def coefficients(t: Times, h: Values) -> dict[str, Any]:
@@ -131,14 +132,6 @@ def _adam_with(given: _Given, decoupled: bool) -> Rule:
 
     memories = ("m", "v", "largest") if amsgrad else ("m", "v")
     return Rule(memories, update, _moments(given), coefficients, ("beta1", "beta2"))
-
-
-def _adam(given: _Given) -> Rule:
-    return _adam_with(given, given.flag("decoupled_weight_decay"))
-
-
-def _adamw(given: _Given) -> Rule:
-    return _adam_with(given, True)
 
 
 def _adagrad(given: _Given) -> Rule:
@@ -288,7 +281,7 @@ TORCH_RULES: dict[str, Callable[..., Rule]] = {
     for name, make in {
         "SGD": _sgd,
         "Adam": _adam,
-        "AdamW": _adamw,
+        "AdamW": _adam,
         "Adagrad": _adagrad,
         "RMSprop": _rmsprop,
         "Adadelta": _adadelta,

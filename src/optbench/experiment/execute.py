@@ -109,7 +109,11 @@ def _build_loop(
     except Exception as error:  # parts are anyone's code
         log.debug("a part could not be built", exc_info=True)
         raise RunFailure(f"the run could not be built: {_in_a_line(error)}") from error
-    return Loop(problem, optimizer, scheduler, trainer, recorder)
+    if trainer.curvature_every is None:
+        return Loop(problem, optimizer, scheduler, trainer, recorder)
+    from optbench.critical.network.along import curvature_of
+
+    return Loop(problem, optimizer, scheduler, trainer, recorder, curvature_of(problem, trainer))
 
 
 def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[str, Any], force: bool) -> Run:
@@ -126,7 +130,9 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     write_yaml(folder / "config.yaml", planned.config)
     write_record(planned, unfinished, facts)
     x = problem.coordinates()
-    columns = columns_for(len(x) if x is not None and len(x) <= 10 else None, problem.steps_per_epoch is not None)
+    coordinates = len(x) if x is not None and len(x) <= 10 else None
+    curvature = loop.trainer.curvature_every is not None
+    columns = columns_for(coordinates, problem.steps_per_epoch is not None, curvature)
     recorder.open(columns, loop.progress.step if resumed else None)
     try:
         summary = _run(loop, folder)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import platform
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -108,6 +109,7 @@ def _connected(address: str | None) -> Iterator[None]:
     new: dict[str, Any] = {"num_cpus": available_cores(), "_node_ip_address": "127.0.0.1"}
     new |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
+        _knock(address)
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else new))
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -121,6 +123,13 @@ def _connected(address: str | None) -> Iterator[None]:
 
 def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens at host:port; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=5.0).close()
 
 
 class _Flight:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -65,6 +65,7 @@ class Loop:
             surface and the validation loss after each evaluation on a network.
         trainer: budget, stop rules, recording.
         observer: who is told.
+        curvature: measures columns of its own every trainer.curvature_every updates, off the clock, changing nothing.
     """
 
     def __init__(
@@ -74,9 +75,10 @@ class Loop:
         scheduler: Any,
         trainer: SurfaceTrainer | NetworkTrainer,
         observer: Observer,
+        curvature: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         self.problem, self.optimizer, self.scheduler = problem, optimizer, scheduler
-        self.trainer, self.observer = trainer, observer
+        self.trainer, self.observer, self._curvature = trainer, observer, curvature
         self.total = total_steps(problem, trainer)
         self.progress = Progress()
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
@@ -143,7 +145,7 @@ class Loop:
         self._step_scheduler(row)
         self._pause_clock()
         p.step += 1
-        if row["step"] % self.trainer.record_every == 0 or "val_loss" in row:
+        if row["step"] % self.trainer.record_every == 0 or "val_loss" in row or "full_grad_norm" in row:
             self.observer.row(row)
         self.observer.step(p.step, self.total, row)
 
@@ -153,6 +155,8 @@ class Loop:
         row: Row = {"step": p.step, "evals": p.evals, "seconds": p.seconds, "lr": self.optimizer.param_groups[0]["lr"]}
         if (x := self.problem.coordinates()) is not None:
             row.update({f"x{i}": v for i, v in enumerate(x[:MAX_COORDINATES])} if len(x) <= MAX_COORDINATES else {})
+        if self._curvature is not None and p.step % (self.trainer.curvature_every or 1) == 0:
+            row.update(self._curvature())
         if per_epoch is not None:
             row["epoch"] = p.step / per_epoch
             if p.step % per_epoch == 0 or p.step >= self.total:

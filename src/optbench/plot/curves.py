@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optbench.compare import label_runs
+from optbench.comparison import label_runs
 from optbench.plot.style import legend_outside, new_figure, styles
 from optbench.records import Run, read_curves
 

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from optbench.compare import label_runs
+from optbench.comparison import label_runs
 from optbench.plot.style import legend_outside, new_figure, styles
 from optbench.records import Run, read_curves
 

@@ -24,6 +24,7 @@ from optbench.records.read import (
     verify_identity,
 )
 from optbench.records.vocabulary import (
+    CURVATURE_COLUMNS,
     CURVE_COLUMNS,
     MAX_COORDINATES,
     NOT_IDENTITY,
@@ -36,6 +37,7 @@ from optbench.records.vocabulary import (
 from optbench.records.write import CurveWriter, locked, plain, to_json, write_bytes, write_json, write_yaml, writing
 
 __all__ = [
+    "CURVATURE_COLUMNS",
     "CURVE_COLUMNS",
     "MAX_COORDINATES",
     "NOT_IDENTITY",

@@ -111,10 +111,21 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration. Raises RecordError for a row that has no folder."""
-        if self.path is None:
-            raise RecordError(f"run {self.run_id} is a row of a table and has no config.yaml")
-        return read_config(self.path / "config.yaml")
+        """The resolved configuration: of the folder's config.yaml, or of a table row's dotted columns."""
+        if self.path is not None:
+            return read_config(self.path / "config.yaml")
+        names = {
+            "model": "model",
+            "data": "data",
+            "loss": "loss_name",
+            "optimizer": "optimizer",
+            "scheduler": "scheduler",
+        }
+        config: dict[str, Any] = {"choices": {group: self.summary[column] for group, column in names.items()}}
+        for key, value in self.summary.items():
+            if "." in key:
+                _put(config, key.split("."), value)
+        return config | {"seed": self.summary["seed"], "n_outputs": self.summary.get("n_outputs", 0)}
 
     def curve(self) -> pd.DataFrame:
         """The recorded steps: CURVE_COLUMNS and x0 ... on surfaces; columns that do not apply are absent."""
@@ -169,6 +180,14 @@ def _read_parquet(path: Path, **options: Any) -> pd.DataFrame:
         return pd.read_parquet(path, **options)
     except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
         raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Sets a dotted column in a nested mapping; lists are JSON text in a table."""
+    *heads, last = path
+    for head in heads:
+        config = config.setdefault(head, {})
+    config[last] = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
 
 
 def read_run(folder: Path) -> Run:

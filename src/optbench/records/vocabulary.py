@@ -13,6 +13,9 @@ NUMERICS = 1
 
 CURVE_COLUMNS = ("step", "epoch", "evals", "seconds", "lr", "loss", "grad_norm", "val_loss", "val_accuracy",
                  "train_accuracy")  # fmt: skip
+CURVATURE_COLUMNS = ("lambda_min", "lambda_max", "full_grad_norm")
+"""Further columns with trainer.curvature_every: extreme eigenvalues of the Hessian and gradient norm, both of the whole
+training objective."""
 RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_name", "optimizer", "scheduler", "seed",
                "engine", "steps", "evals", "epochs", "seconds", "final_loss", "best_loss", "best_step",
                "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at", "critical_type",

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -57,16 +58,28 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder for writing; the lock dies with its owner. Raises OutputError if another process holds it."""
+def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Holds a folder for writing; the lock dies with its owner.
+
+    Args:
+        folder: the folder.
+        wait: seconds to wait for another process that holds it.
+
+    Raises:
+        OutputError: another process holds it still.
+    """
     with writing(folder):
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if fcntl is not None:
+        deadline = time.monotonic() + wait
+        while fcntl is not None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             except BlockingIOError as error:
-                raise OutputError(f"{folder} is being written by another process", "wait for it to end") from error
+                if time.monotonic() >= deadline:
+                    raise OutputError(f"{folder} is being written by another process", "wait for it to end") from error
+                time.sleep(0.05)
         yield
     finally:
         os.close(handle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from optbench.compare import Comparison, Group
+from optbench.comparison import Comparison, Group
 from optbench.report.numbers import interval, number
 
 

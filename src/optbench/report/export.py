@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from optbench.compare import Comparison
+from optbench.comparison import Comparison
 from optbench.errors import UserError
 from optbench.records import to_json
 from optbench.report.cells import sheets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optbench.compare import Comparison
+from optbench.comparison import Comparison
 from optbench.metrics import RULES
 from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets
 

@@ -8,6 +8,7 @@ that there is nothing between one region and the next, so the box "round it" may
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from optbench.critical.certified.winding import certified_winding
 
 ROOMS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)  # of the domain
 MOST_REGIONS = 1000  # more than these are described as one
-MOST_CERTIFICATES = 200  # regions beyond this number are described, not certified
+PATIENCE = 10.0  # seconds, after which further regions are described, not certified
 MOST_CANDIDATES = 1000
 MOST_BOXES = 1_000_000  # more than these are described by their hull
 GLOBAL_BOXES = 20_000
@@ -94,14 +95,14 @@ def regions(search: Search, held_low: Array, held_high: Array) -> list[Region]:
             label[:] = 0
         groups += [(low, high, endless) for low, high in split_by(label, *boxes)]
     groups.sort(key=lambda g: tuple(g[0].min(axis=0)))
-    found = []
+    found, deadline = [], time.perf_counter() + PATIENCE
     for k, (low, high, endless) in enumerate(groups):
         rest = [g for i, g in enumerate(groups) if i != k]
         walls = (
             np.concatenate([held_low, *(g[0] for g in rest)]),
             np.concatenate([held_high, *(g[1] for g in rest)]),
         )
-        found.append(_describe(field, low, high, endless, walls, certify=k < MOST_CERTIFICATES))
+        found.append(_describe(field, low, high, endless, walls, certify=time.perf_counter() < deadline))
     return found
 
 

@@ -16,6 +16,7 @@ from dataclasses import field as default
 import numpy as np
 
 from optbench.critical.certified.components import components, extent, split_by
+from optbench.critical.certified.continuum import follows_zeros
 from optbench.critical.certified.ends import STEP, TINY, Array, Mask
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.krawczyk import (
@@ -199,20 +200,24 @@ class Search:
         contracting = size < 0.5 * size_before * 2.0 ** (-LEVELS / self.field.dim)
         if certified < len(self.unique) or size > SMALL or contracting:
             return low, high
-        crowded = len(low) > max(CROWD, before)
-        growing = len(low) >= before * 2.0 ** (0.75 * LEVELS / self.field.dim)
         shrinking = span < 0.7 * span_before
-        if not (crowded or (growing and not shrinking)):
+        growing = len(low) >= before * 2.0 ** (0.75 * LEVELS / self.field.dim)
+        crowded = len(low) > max(CROWD, 2 * before)
+        # A valley that is about to be resolved shrinks, too, but not for long.
+        steady = len(self._history) > 2 * LEVELS and span_before < 0.7 * self._history[-1 - 2 * LEVELS][2]
+        if not (crowded and steady if shrinking else growing or crowded):
             return low, high
         self._history.clear()
         label = components(low, high, self.field.width)
         groups = split_by(label, low, high)
-        long = np.array([extent(*group, self.field.width) > LARGE for group in groups])[label] & (not shrinking)
-        large = (np.bincount(label) > MANY)[label] & ~long & crowded
-        self.continua.add(low[long], high[long])
-        self.undecided.add(low[large], high[large])
-        rest = ~(long | large)
-        return low[rest], high[rest]
+        if shrinking:  # too flat a point: its boxes multiply although the region that they fill gets smaller
+            aside = (np.bincount(label) > MANY)[label]
+            self.undecided.add(low[aside], high[aside])
+        else:
+            long = [extent(*g, self.field.width) > LARGE and follows_zeros(self.field, *g) for g in groups]
+            aside = np.array(long)[label]
+            self.continua.add(low[aside], high[aside])
+        return low[~aside], high[~aside]
 
     def _share(self, low: Array, high: Array) -> float:
         """Share of the domain's volume in the boxes."""

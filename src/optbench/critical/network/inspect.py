@@ -34,6 +34,7 @@ CONFIDENCE = 0.999
 _STARTS, _STEPS = 3, 50
 _LEAST = 10  # products
 _EXTRA = 6  # products beside spectrum and Newton gain: noise (2), Rayleigh quotients (2), trust (2)
+_WORTH_KEEPING = 1e9  # bytes saved in all forward passes; below, linearizing costs more than it saves (about 2 s)
 _NOISE_SEED = 20_000  # apart from the starts of Lanczos
 
 
@@ -61,7 +62,8 @@ class Inspection:
         loss, gradient = self.objective.gradient()
         if not math.isfinite(loss) or not bool(torch.isfinite(gradient).all()):
             raise UserError(f"{self.name}: the loss is {loss:g} with a gradient that is not finite; nothing to look at")
-        self.operator.linearize()
+        if self.plan.products * self.objective.part_bytes > _WORTH_KEEPING:
+            self.operator.linearize()
         found = self._measure()
         low, high = self._rayleigh(found.v_min), self._rayleigh(found.v_max)
         norm = max(abs(low[0]), abs(high[0]))

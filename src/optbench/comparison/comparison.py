@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.compare.groups import IDENTITY, STATISTICS, Group, form_groups, rank
-from optbench.compare.rows import Row, known_keys, read_rows, resolve_key, select
+from optbench.comparison.groups import IDENTITY, STATISTICS, Group, form_groups, rank
+from optbench.comparison.rows import Row, known_keys, read_rows, resolve_key, select
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, Status, Unreadable, plain, read_curves, scan

@@ -9,8 +9,8 @@ pandas (0.5 s to import) is imported where a table is asked for and not before; 
 once, and the command line stays quick.
 """
 
-from optbench.compare.comparison import Comparison, compare
-from optbench.compare.groups import STATISTICS, Group, statistics_of
-from optbench.compare.labels import label_runs
+from optbench.comparison.comparison import Comparison, compare
+from optbench.comparison.groups import STATISTICS, Group, statistics_of
+from optbench.comparison.labels import label_runs
 
 __all__ = ["STATISTICS", "Comparison", "Group", "compare", "label_runs", "statistics_of"]

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from optbench.compare.rows import Row, read_row
+from optbench.comparison.rows import Row, read_row
 from optbench.records import Run
 
 _PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optbench import metrics
-from optbench.compare import labels
-from optbench.compare.rows import Row
+from optbench.comparison import labels
+from optbench.comparison.rows import Row
 from optbench.metrics import Estimate
 from optbench.records import Run, Status
 

@@ -1,0 +1,129 @@
+"""The live table of a sweep: done, running, failed, rate, time left, and the best run of each optimizer so far."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from optbench.experiment import Planned
+    from optbench.records import Run
+
+_SHOWN = 8
+
+
+class PlainSweep:
+    """When nobody watches: only what went wrong, one line each, on standard error."""
+
+    def started(self, planned: Planned, where: str) -> None:
+        pass
+
+    def loading(self, planned: Planned, done: int, total: int) -> None:
+        pass
+
+    def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
+        pass
+
+    def retried(self, planned: Planned, why: str) -> None:
+        print(f"retried: {planned.folder.name}: {why}", file=sys.stderr)
+
+    def finished(self, run: Run) -> None:
+        if run.status in ("failed", "skipped"):
+            print(f"{run.status}: {run.path.name if run.path else run.run_id}: {run.reason}", file=sys.stderr)
+
+    def batch(self, label: str, rows: int) -> None:
+        pass
+
+    def rows(self, ended: int) -> None:
+        pass
+
+
+class LiveSweep:
+    """A bar over all runs, a line for each running one, a table of the best; on standard error, gone at the end."""
+
+    def __init__(self, count: int) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}", markup=False),
+            TimeRemainingColumn(compact=True),
+        )
+        self._progress = Progress(*columns)
+        self._all = self._progress.add_task("all runs", total=count, facts="")
+        self._running: dict[str, Any] = {}
+        self._best: dict[str, tuple[float, str]] = {}
+        self._failed, self._done, self._began = 0, 0, time.monotonic()
+        self._live = Live(
+            get_renderable=self._render, console=Console(stderr=True), transient=True, refresh_per_second=8
+        )
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._live.__exit__(*exc)
+
+    def _render(self) -> Group:
+        from rich.console import Group
+        from rich.table import Table
+
+        if not self._best:
+            return Group(self._progress)
+        table = Table("best so far", "final loss", "run", box=None, pad_edge=False)
+        for name, (loss, label) in sorted(self._best.items(), key=lambda item: item[1][0])[:_SHOWN]:
+            table.add_row(name, f"{loss:.4g}", label)
+        return Group(self._progress, table)
+
+    def started(self, planned: Planned, where: str) -> None:
+        if planned.run_id not in self._running:
+            self._running[planned.run_id] = self._progress.add_task(planned.label, total=None, facts=where)
+
+    def loading(self, planned: Planned, done: int, total: int) -> None:
+        self._update(planned, done, total, "decoding images")
+
+    def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
+        loss = f"loss {row['loss']:.4g}" if row.get("loss") is not None else ""
+        self._update(planned, step, total, loss)
+
+    def _update(self, planned: Planned, done: int, total: int, facts: str) -> None:
+        task = self._running.get(planned.run_id)
+        if task is not None:
+            self._progress.update(task, completed=done, total=total, facts=facts)
+
+    def retried(self, planned: Planned, why: str) -> None:
+        self._live.console.print(f"retried: {planned.folder.name}: {why}", markup=False, soft_wrap=True)
+
+    def finished(self, run: Run) -> None:
+        task = self._running.pop(run.run_id, None)
+        if task is not None:
+            self._progress.remove_task(task)
+        if run.status in ("failed", "skipped"):
+            self._failed += 1
+            name = run.path.name if run.path else run.run_id
+            self._live.console.print(f"{run.status}: {name}: {run.reason}", markup=False, soft_wrap=True)
+        loss, optimizer = run.summary.get("final_loss"), str(run.summary.get("optimizer"))
+        if loss is not None and loss < self._best.get(optimizer, (float("inf"), ""))[0]:
+            self._best[optimizer] = (loss, run.path.name if run.path else run.run_id)
+        self._count(1)
+
+    def batch(self, label: str, rows: int) -> None:
+        self._progress.update(self._all, description=f"{label}, {rows} rows")
+
+    def rows(self, ended: int) -> None:
+        self._count(ended)
+
+    def _count(self, runs: int) -> None:
+        self._done += runs
+        rate = self._done / max(time.monotonic() - self._began, 1e-9)
+        facts = f"{len(self._running)} running, {self._failed} failed or skipped, {rate:.3g} runs/s"
+        self._progress.update(self._all, advance=runs, facts=facts)

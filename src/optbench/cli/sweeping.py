@@ -1,0 +1,162 @@
+"""sweep: every combination, then the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, paths, print_json
+
+if TYPE_CHECKING:
+    from optbench.experiment.plan import Sweep
+    from optbench.launch.sweep import Division, Options, Outcome
+
+DEFAULT = "experiment=book_optimizers"
+
+
+def sweep(
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    out: Out = None,
+    name: Annotated[str | None, typer.Option("--name", help="Folder name of the sweep.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost; run nothing.")] = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Torch threads a run.", show_default=False)] = None,
+    retry: Annotated[str, typer.Option("--retry", help="failed: run again what failed.")] = "",
+    on_error: Annotated[str, typer.Option("--on-error", help="keep going, or stop at the first failed run.")] = "keep",
+    samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = 20,
+    engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager or fused.")] = "auto",
+    curves: Annotated[int, typer.Option("--curves", help="Runs of a batch that keep their curve.", min=0)] = 20,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run every combination and compare them.
+
+    Values are swept with commas, range(), choice(), glob() and interval() (random search: --samples points; tag(log,
+    interval(a,b)) for a logarithmic one); seeds=10 stands for seed=range(10). Without overrides: the book's optimizers
+    on rosenbrock, ten random starts each. The same command again runs only what is missing. Runs on a surface that
+    differ in numbers only execute together, as the rows of one array program.
+
+    Examples:
+
+      optbench sweep optimizer=sgd,momentum,adam optimizer.lr=1e-3,1e-2 seeds=5 trainer.start=random
+
+      optbench sweep model=hw3_cnn model.width=16 optimizer=adam,radam seeds=3 --jobs 2
+
+      optbench sweep optimizer=adam 'optimizer.lr=tag(log,interval(1e-4,1))' --samples 50
+
+      optbench sweep +experiment=book_optimizers --dry-run
+
+      optbench sweep hydra/launcher=ray hydra.launcher.address=auto seeds=100
+    """
+    from optbench import experiment
+    from optbench.errors import UserError
+    from optbench.launch import launcher
+    from optbench.launch.sweep import ENGINES, Options, divide, run_sweep
+
+    for option, value, known in (
+        ("--retry", retry, ("", "failed")),
+        ("--on-error", on_error, ("keep", "stop")),
+        ("--engine", engine, ENGINES),
+    ):
+        if value not in known:
+            raise UserError(f"{option} {value}: expected {' or '.join(filter(None, known))}")
+    plan = experiment.plan_sweep(overrides or [DEFAULT], paths(config_dir), out, name, samples)
+    given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
+    place = launcher({**plan.launcher, **given})
+    options = Options(force, retry == "failed", on_error == "stop", engine, curves)
+    if dry_run:
+        division = divide(plan, options)
+        _print_plan(plan, division, place.where(division.single), options, as_json)
+        return
+    with experiment.interruptible() as stop, _watching(len(plan), quiet or as_json) as watcher:
+        outcome = run_sweep(plan, place, stop, watcher, options)
+    _report(plan, outcome, as_json)
+    _end(plan, outcome, stop.requested and on_error == "keep")
+
+
+def _print_plan(plan: Sweep, division: Division, where: str, options: Options, as_json: bool) -> None:
+    rows = [
+        {
+            "run_id": p.run_id,
+            "status": division.done.get(p.run_id, "to do"),
+            "label": p.label,
+            "path": p.folder,
+            **p.swept,
+        }
+        for p in plan
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    from optbench.launch.probe import estimate
+
+    for row in rows[:40]:
+        typer.echo(f"{row['status']:>15}  {row['label']}")
+    if len(rows) > 40:
+        typer.echo(f"{'':>15}  ... and {len(rows) - 40} more")
+    typer.echo(f"{len(plan)} runs planned, {division.todo} to do, into {plan.folder}")
+    if division.todo:
+        cost = estimate(division, options.recorded)
+        batched = sum(len(r.planned) for r in division.rows)
+        if batched:
+            typer.echo(f"{batched} as rows of {len(division.rows)} array programs")
+        if division.single:
+            typer.echo(f"{len(division.single)} one by one, {where}")
+        typer.echo(
+            f"about {_duration(cost.seconds)} of computing on one worker, "
+            f"{cost.disk / 1e6:.1f} MB on disk (from a probe)"
+        )
+        for label in cost.unknown:
+            typer.echo(f"not probed, since it cannot start: {label}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
+    from optbench.records import scan
+
+    if as_json:
+        wanted = {p.run_id for p in plan}
+        found = [r for r in scan([plan.folder])[0] if r.run_id in wanted] if plan.folder.exists() else []
+        print_json([{**r.summary, "path": r.path or r.table} for r in found])
+        return
+    if outcome.by_status:
+        from optbench.comparison import compare
+        from optbench.report import print_comparison
+
+        print_comparison(compare([plan.folder]))
+
+
+def _end(plan: Sweep, outcome: Outcome, interrupted: bool) -> None:
+    """Failures once more, a last line, and the exit code: 130 after an interrupt, 3 if a run failed."""
+    for run in outcome.failed[:20]:
+        typer.echo(f"failed: {run.path}: {run.reason}", err=True)
+    if len(outcome.failed) > 20:
+        typer.echo(f"... and {len(outcome.failed) - 20} more failed", err=True)
+    ended = sum(n for status, n in outcome.by_status.items() if status != "interrupted")
+    typer.echo(f"{ended} of {len(plan)} runs in {plan.folder}", err=True)
+    if interrupted or outcome.by_status["interrupted"]:
+        raise typer.Exit(130)
+    if outcome.by_status["failed"]:
+        raise typer.Exit(3)
+
+
+@contextmanager
+def _watching(count: int, quiet: bool) -> Iterator[Any]:
+    from optbench.cli.progress import watched
+    from optbench.cli.sweep_display import LiveSweep, PlainSweep
+
+    if quiet or not watched():
+        yield PlainSweep()
+        return
+    with LiveSweep(count) as display:
+        yield display

@@ -1,0 +1,92 @@
+"""What a sweep will cost, from a measured probe: a few updates of one run of each kind, extrapolated."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optbench.errors import OptbenchError
+from optbench.experiment import Planned
+from optbench.experiment.execute import build_problem
+from optbench.launch.rows import Rows, batch_of
+from optbench.launch.sweep import Division
+
+_STEPS = 3
+_ROW_STEPS = 20
+_ROWS = 2000
+_BYTES_A_ROW = 130  # of metrics.csv, measured on runs of this tool
+_BYTES_A_RUN = 6000  # run.json and config.yaml, likewise
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimated seconds of computing on one worker, bytes on disk, and the kinds of runs that would not start."""
+
+    seconds: float
+    disk: float
+    unknown: tuple[str, ...] = ()
+
+
+def estimate(division: Division, recorded: int) -> Cost:
+    """Probes one run of each kind (model, optimizer) and each batch. Imports torch; writes nothing."""
+    costs = [_rows_cost(rows, recorded) for rows in division.rows]
+    kinds: dict[tuple[str, str], list[Planned]] = defaultdict(list)
+    for item in division.single:
+        kinds[item.choices["model"], item.choices["optimizer"]].append(item)
+    costs += [_single_cost(members) for members in kinds.values()]
+    unknown = tuple(name for cost in costs for name in cost.unknown)
+    return Cost(sum(c.seconds for c in costs), sum(c.disk for c in costs), unknown)
+
+
+def _rows_cost(rows: Rows, recorded: int) -> Cost:
+    from optbench.descend import descend
+    from optbench.experiment import Stop
+
+    part = Rows(rows.planned[:_ROWS], rows.varying)
+    try:
+        batch = batch_of(part, Stop(), backend="eager")
+        steps = batch.steps
+        short = dataclasses.replace(batch, trainer=dataclasses.replace(batch.trainer, steps=min(_ROW_STEPS, steps)))
+        seconds = descend(short).seconds
+    except OptbenchError:
+        return Cost(0.0, 0.0, (rows.planned[0].label,))
+    scale = steps / min(_ROW_STEPS, steps) * len(rows.planned) / len(part.planned)
+    curves = min(recorded, len(rows.planned)) * steps * 60
+    return Cost(seconds * scale, 200 * len(rows.planned) + curves)
+
+
+def _single_cost(members: Sequence[Planned]) -> Cost:
+    import torch
+
+    from optbench.config import build_optimizer
+    from optbench.loop import total_steps
+    from optbench.settings import trainer_from
+
+    first = members[0]
+    try:
+        problem = build_problem(first.config, torch.device("cpu"))
+        optimizer = build_optimizer(first.config, problem.module)
+    except OptbenchError:
+        return Cost(0.0, 0.0, (first.label,))
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = problem.objective(problem.batch(0))
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # the first one pays for what is set up lazily
+    began = time.perf_counter()
+    for _ in range(_STEPS):
+        optimizer.step(closure)
+    a_step = (time.perf_counter() - began) / _STEPS
+    weights = 0 if problem.steps_per_epoch is None else sum(p.numel() * 4 for p in problem.module.parameters())
+    seconds = disk = 0.0
+    for item in members:
+        steps = total_steps(problem, trainer_from(item.config))
+        seconds += steps * a_step
+        disk += _BYTES_A_RUN + steps * _BYTES_A_ROW + 2 * weights
+    return Cost(seconds, disk)

@@ -1,0 +1,251 @@
+"""Runs on one surface that differ in numbers only, executed as the rows of one array program and recorded as tables.
+
+Which runs belong together: those whose configurations are equal but for the seed, the start, the gradient noise and the
+numeric keywords of optimizer and scheduler, and whose optimizer and schedule the engine knows (`descend.unsupported`).
+A handful of runs is not worth a table: they keep a folder each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optbench.comparison.rows import canonical
+from optbench.experiment import Planned, Stop
+from optbench.experiment.execute import build_problem
+from optbench.experiment.provenance import provenance
+from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
+from optbench.records.tables import add_rows
+from optbench.settings import SurfaceTrainer, trainer_from
+
+if TYPE_CHECKING:
+    from optbench.descend import Batch, BatchResult
+
+LEAST_ROWS = 16
+"""Fewer runs than this keep a folder each, with figures and curves of their own."""
+
+RECORDED = 20
+"""How many runs of a batch keep their whole curve unless asked otherwise: a million curves are 2 GB."""
+
+_FREE = ("trainer.start", "trainer.grad_noise", "seed")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Planned runs that are the rows of one batch.
+
+    Attributes:
+        planned: the runs.
+        varying: dotted keys of the numbers that differ from row to row.
+    """
+
+    planned: Sequence[Planned]
+    varying: tuple[str, ...]
+
+
+def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> tuple[list[Rows], list[Planned]]:
+    """The runs that execute as rows, batch by batch, and the others.
+
+    Args:
+        planned: the runs to do.
+        least: smallest batch.
+    """
+    groups: dict[str, list[Planned]] = defaultdict(list)
+    flats = {}
+    for item in planned:
+        flats[item.run_id] = flat = flatten(item.config)
+        apart = ("data._target_", "trainer.seconds", "trainer.curvature_every")  # what only the loop can do
+        if all(flat.get(key) is None for key in apart):
+            groups[_shape(flat)].append(item)
+    chosen: list[Rows] = []
+    for members in groups.values():
+        if len(members) >= least and _known(members[0].config):
+            chosen.append(Rows(members, _varying([flats[m.run_id] for m in members])))
+    taken = {m.run_id for rows in chosen for m in rows.planned}
+    return chosen, [item for item in planned if item.run_id not in taken]
+
+
+def _shape(flat: Mapping[str, Any]) -> str:
+    """Everything that rows of one batch share."""
+    kept = {k: v for k, v in flat.items() if k not in _FREE and not _is_row_number(k, v)}
+    return json.dumps(kept | {k: "number" for k, v in flat.items() if _is_row_number(k, v)}, sort_keys=True)
+
+
+def _is_row_number(key: str, value: Any) -> bool:
+    if not key.startswith(("optimizer.", "scheduler.")):
+        return False
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(v, float) for v in value)
+    return isinstance(value, float)
+
+
+def _known(config: Mapping[str, Any]) -> bool:
+    from optbench.descend import unsupported
+
+    return unsupported(config["optimizer"], config["scheduler"]) is None
+
+
+def _varying(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    first = flats[0]
+    return tuple(k for k in first if any(flat[k] != first[k] for flat in flats[1:]))
+
+
+def run_rows(
+    rows: Rows,
+    stop: Stop,
+    on_rows: Callable[[int], None] = lambda n: None,
+    *,
+    threads: int = 1,
+    backend: str = "auto",
+    recorded: int = RECORDED,
+) -> dict[str, int]:
+    """Executes a batch and adds its rows to the sweep's tables.
+
+    Args:
+        rows: the batch.
+        stop: see experiment.interruptible; rows that did not end by then are left to do.
+        on_rows: told how many rows have ended since it was told last.
+        threads: of the fused engine.
+        backend: "auto", "eager" or "fused".
+        recorded: how many of the first rows keep their curve.
+
+    Returns:
+        How many rows ended with each status.
+
+    Raises:
+        UserError, IncompatibleError: a configuration that cannot start; nothing was written.
+    """
+    from optbench.descend import descend
+
+    batch = batch_of(rows, stop, on_rows, threads, backend, recorded)
+    result = descend(batch)
+    ended = [i for i in range(len(rows.planned)) if result.status(i) is not Status.INTERRUPTED]
+    if ended:
+        runs = _run_columns(rows, result, ended, threads)
+        add_rows(rows.planned[0].folder.parent, runs, _curve_columns(rows, result, set(ended)))
+    counts: dict[str, int] = defaultdict(int)
+    for i in ended:
+        counts[result.status(i).value] += 1
+    return dict(counts)
+
+
+def batch_of(
+    rows: Rows,
+    stop: Stop,
+    on_rows: Callable[[int], None] = lambda n: None,
+    threads: int = 1,
+    backend: str = "auto",
+    recorded: int = 0,
+) -> Batch:
+    """The engine's form of a batch; arguments as in run_rows."""
+    import torch
+
+    from optbench.descend import Batch
+    from optbench.problem import SurfaceProblem
+    from optbench.problem.surface import starting_point
+
+    configs = [item.config for item in rows.planned]
+    problem = build_problem(configs[0], torch.device("cpu"))
+    assert isinstance(problem, SurfaceProblem)
+    trainers = [trainer_from(c) for c in configs]
+    starts = []
+    for config, trainer in zip(configs, trainers, strict=True):
+        assert isinstance(trainer, SurfaceTrainer)
+        starts.append(starting_point(problem.surface, trainer, config["seed"]))
+    assert isinstance(trainers[0], SurfaceTrainer)
+    return Batch(
+        objective=problem.field,
+        starts=np.array(starts, dtype=np.float64),
+        optimizer=_node(rows, "optimizer"),
+        scheduler=_node(rows, "scheduler"),
+        trainer=trainers[0],
+        grad_noise=np.array([c["trainer"]["grad_noise"] for c in configs], dtype=np.float64),
+        seeds=np.array([c["seed"] for c in configs], dtype=np.int64),
+        record=np.arange(min(recorded, len(configs))),
+        backend=backend,
+        threads=threads,
+        stop_requested=lambda: stop.requested,
+        on_rows=on_rows,
+    )
+
+
+def _node(rows: Rows, part: str) -> dict[str, Any]:
+    """The configuration node of the batch: what varies becomes an array."""
+    node = dict(rows.planned[0].config[part])
+    for key in node:
+        if f"{part}.{key}" in rows.varying:
+            node[key] = np.array([item.config[part][key] for item in rows.planned], dtype=np.float64)
+    return node
+
+
+def _run_columns(rows: Rows, result: BatchResult, ended: Sequence[int], threads: int) -> dict[str, list[Any]]:
+    """Columns of the `runs` table for the rows that ended."""
+    planned = [rows.planned[i] for i in ended]
+    n, first = len(planned), planned[0]
+    facts = to_json(provenance("cpu", threads, "float64", True), indent=None)
+    trainer = result.trainer
+    hit = [result.status(i) is Status.TARGET_REACHED for i in ended]
+    columns: dict[str, list[Any]] = {
+        "run_id": [p.run_id for p in planned],
+        "sweep": [p.sweep for p in planned],
+        "status": [result.status(i).value for i in ended],
+        "reason": [result.reason(i) for i in ended],
+        **{name: [first.choices[group]] * n for name, group in _CHOICES.items()},
+        "seed": [p.config["seed"] for p in planned],
+        "engine": [result.engine] * n,
+        "steps": result.steps[ended].tolist(),
+        "evals": result.steps[ended].tolist(),
+        "seconds": [result.seconds / len(rows.planned)] * n,
+        "final_loss": _finite(result.final_loss[ended]),
+        "best_loss": _finite(result.best_loss[ended]),
+        "best_step": [int(s) if s >= 0 else None for s in result.best_step[ended]],
+        "final_grad_norm": _finite(result.final_grad_norm[ended]),
+        "target": [trainer.target] * n,
+        "steps_to_target": [int(s) if h else None for h, s in zip(hit, result.steps[ended], strict=True)],
+        "numerics": [NUMERICS] * n,
+        "provenance": [facts] * n,
+    }
+    columns = {name: columns.pop(name) for name in RUN_COLUMNS if name in columns} | columns
+    for key, value in flatten(first.config).items():
+        if key not in columns and not key.startswith("choices."):
+            columns[key] = [_cell(_at(p.config, key)) for p in planned] if key in rows.varying else [_cell(value)] * n
+    return columns
+
+
+_CHOICES = {"model": "model", "data": "data", "loss_name": "loss", "optimizer": "optimizer", "scheduler": "scheduler"}
+
+
+def _curve_columns(rows: Rows, result: BatchResult, ended: set[int]) -> dict[str, Any]:
+    """Columns of the `curves` table: run_id and the columns of metrics.csv."""
+    parts: dict[str, list[Any]] = defaultdict(list)
+    for row in map(int, result.curves.rows):
+        if row not in ended:
+            continue
+        curve = result.curve(row)
+        parts["run_id"].append(np.full(len(curve["step"]), rows.planned[row].run_id, dtype=object))
+        parts["evals"].append(curve["step"])
+        for name, values in curve.items():
+            parts[name].append(values)
+    if not parts:
+        return {"run_id": []}
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _finite(values: Any) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+def _cell(value: Any) -> Any:
+    """A setting as a table takes it: lists as JSON text, since one column has one type."""
+    return canonical(value) if isinstance(value, list | dict) else value
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    for name in key.split("."):
+        config = config[name]
+    return config

@@ -1,0 +1,152 @@
+"""A sweep from its plan to its records: what is done is left, rows run as batches, the rest goes to the launcher."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from optbench.errors import IncompatibleError, OptbenchError, OutputError
+from optbench.experiment import Planned, Stop, skipped
+from optbench.experiment.plan import Sweep
+from optbench.launch.base import Launcher, Watcher, available_cores
+from optbench.launch.rows import RECORDED, Rows, batches, run_rows
+from optbench.records import Run, Status
+from optbench.records.tables import recorded_ids
+
+ENGINES = ("auto", "loop", "eager", "fused")
+
+
+class SweepWatcher(Watcher, Protocol):
+    """A Watcher that is also told of batches."""
+
+    def batch(self, label: str, rows: int) -> None:
+        """A batch of runs begins."""
+
+    def rows(self, ended: int) -> None:
+        """So many rows of the batch have ended since it was told last."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is carried out.
+
+    Attributes:
+        force: run again what is done.
+        retry_failed: run again what failed.
+        stop_on_error: end the sweep at the first failed run.
+        engine: "auto"; "loop": every run by itself; "eager" or "fused": rows by this engine.
+        recorded: how many runs of a batch keep their whole curve.
+    """
+
+    force: bool = False
+    retry_failed: bool = False
+    stop_on_error: bool = False
+    engine: str = "auto"
+    recorded: int = RECORDED
+
+
+@dataclass
+class Outcome:
+    """What became of a sweep: how many runs have each status, done before or now; those that failed or were skipped."""
+
+    by_status: Counter[str] = field(default_factory=Counter)
+    failed: list[Run] = field(default_factory=list)
+    skipped: list[Run] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        """Counts one run."""
+        self.by_status[run.status.value] += 1
+        if run.status is Status.FAILED:
+            self.failed.append(run)
+        if run.status is Status.SKIPPED:
+            self.skipped.append(run)
+
+
+@dataclass(frozen=True)
+class Division:
+    """The runs of a sweep by what is to be done with them.
+
+    Attributes:
+        done: run_id to status of the runs that are done.
+        rows: batches to do.
+        single: runs to do one by one.
+    """
+
+    done: Mapping[str, str]
+    rows: Sequence[Rows]
+    single: Sequence[Planned]
+
+    @property
+    def todo(self) -> int:
+        """Number of runs to do."""
+        return len(self.single) + sum(len(r.planned) for r in self.rows)
+
+
+def divide(sweep: Sweep, options: Options) -> Division:
+    """Looks at what is recorded, once for the whole folder, and sorts the runs."""
+    in_tables = {} if options.force else recorded_ids(sweep.folder)
+    folders = set(os.listdir(sweep.folder)) if sweep.folder.is_dir() and not options.force else set()
+    done: dict[str, str] = {}
+    todo: list[Planned] = []
+    for item in sweep:
+        status = in_tables.get(item.run_id)
+        if status is None and item.folder.name in folders:
+            found = item.recorded()
+            status = None if found is None else found.status.value
+        finished = status is not None and (Status(status).final or (status == "failed" and not options.retry_failed))
+        if finished and status is not None:
+            done[item.run_id] = status
+        else:
+            todo.append(item)
+    rows, single = ([], todo) if options.engine == "loop" else batches(todo)
+    return Division(done, rows, single)
+
+
+def run_sweep(
+    sweep: Sweep, launcher: Launcher, stop: Stop, watcher: SweepWatcher, options: Options | None = None
+) -> Outcome:
+    """Carries a sweep out; every planned run has one record in the end, unless the user stopped it.
+
+    Args:
+        sweep: the plan.
+        launcher: where single runs execute, see launch.launcher.
+        stop: see experiment.interruptible.
+        watcher: told what happens.
+        options: see Options.
+
+    Raises:
+        OutputError: records cannot be written.
+    """
+    options = options or Options()
+    division, outcome = divide(sweep, options), Outcome()
+    outcome.by_status.update(division.done.values())
+    for rows in division.rows:
+        if not stop.requested:
+            _run_batch(rows, stop, watcher, options, outcome)
+    if division.single and not stop.requested:
+        for run in launcher.launch(division.single, stop, watcher, options.force):
+            outcome.add(run)
+            if run.status is Status.FAILED and options.stop_on_error:
+                stop.requested = True
+    return outcome
+
+
+def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, outcome: Outcome) -> None:
+    first = rows.planned[0]
+    watcher.batch(f"{first.choices['model']} {first.choices['optimizer']}", len(rows.planned))
+    backend = "auto" if options.engine == "auto" else options.engine
+    try:
+        counts = run_rows(
+            rows, stop, watcher.rows, threads=available_cores(), backend=backend, recorded=options.recorded
+        )
+    except OutputError:
+        raise
+    except OptbenchError as error:
+        status = Status.SKIPPED if isinstance(error, IncompatibleError) else Status.FAILED
+        for item in rows.planned:
+            outcome.add(skipped(item, status, error))
+        return
+    outcome.by_status.update(counts)
