@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.experiment import Display, Planned, Stop, plan_run, settle
+from optbench.experiment.provenance import processor
 from optbench.launch import Launcher, Nobody
 from optbench.launch.base import available_cores
 from optbench.launch.local import LocalLauncher
@@ -98,7 +99,7 @@ def _children_seconds() -> float:
 def report(rows: list[Row], start: float, step: float) -> str:
     """The table, as Markdown."""
     lines = [
-        f"{platform.processor() or platform.machine()}, {available_cores()} cores, Python {platform.python_version()}",
+        f"{processor()}, {available_cores()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}",
         "",
         "| launcher | runs | driver, ms CPU a run | wall, ms a run | first record after, s |",
         "|---|---|---|---|---|",

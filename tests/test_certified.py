@@ -254,7 +254,7 @@ def test_scales_offsets_and_close_pairs(expression: str, expected: tuple[int, in
 
 @pytest.mark.parametrize("stiffness", ["1e2", "1e4", "1e6"])
 def test_a_steep_valley_is_no_continuum(stiffness: str) -> None:
-    found = run(f"{stiffness}*(y - x**2)**2 + (1 - x)**2", (-2.0, 2.1))
+    found = run(f"{stiffness}*(y - x**2)**2 + (1 - x)**2", (-2.0, 2.1), depth=1e-10)
     assert (found.complete, counts(found)) == (True, (1, 0, 0))
     found = run(f"{stiffness}*(sqrt(x**2 + y**2 + 0.01) - 1)**2 + 0.1*x", (-2.0, 2.1))
     assert (found.complete, counts(found)) == (True, (1, 1, 1))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from optbench.critical import find_critical
+from optbench.critical import critical_points
 from optbench.errors import UserError
 from optbench.experiment.surface import Field, recorded_field
 from optbench.plot import Landscape, Mark, loss_curves, path_on_contours, save
@@ -62,7 +62,7 @@ def _eigenvectors(objective: Objective, x: tuple[float, ...]) -> tuple[tuple[flo
 
 def _field_landscape(field: Field) -> Landscape:
     box = field.surface.domain
-    found = find_critical(field.objective, box, name=field.name, budget_seconds=_SECONDS_FOR_POINTS)
+    found = critical_points(field.objective, box, name=field.name, seconds=_SECONDS_FOR_POINTS)
     return landscape(field.objective, box, [Mark(p.x, p.type) for p in found.points], field.name)
 
 

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Overrides, Quiet, paths, print_json, print_lines
-
-if TYPE_CHECKING:
-    from optbench.problem import Box, Objective
-
+from optbench.cli.common import ConfigDir, Json, Overrides, Quiet, paths
+from optbench.errors import UserError
 
 Fn = Annotated[
-    str, typer.Option("--fn", help="A surface of the catalogue, or path/to/file.py:function.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--fn",
+        help="A surface of the catalogue, or path/to/file.py:function.",
+        metavar="NAME",
+        show_default="rosenbrock",
+    ),
+]
+Formula = Annotated[
+    str | None, typer.Option("--expr", help='A formula, e.g. "x**4 - 3*x*y + y**2".', show_default=False)
+]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", help="certified (a proof; default up to 4 coordinates) or numeric.", show_default=False),
+]
+Verify = Annotated[
+    str | None, typer.Option("--verify", help="arb: prove it once more in ball arithmetic.", show_default=False)
 ]
 At = Annotated[
     str | None, typer.Option("--at", help="Look at one point only: x,y", metavar="POINT", show_default=False)
@@ -39,10 +52,13 @@ Products = Annotated[
 
 def classify_critical(
     overrides: Overrides = None,
-    fn: Fn = "rosenbrock",
+    fn: Fn = None,
+    expr: Formula = None,
     at: At = None,
     box: BoxText = None,
     dim: Dim = None,
+    method: Method = None,
+    verify: Verify = None,
     budget: Budget = 60.0,
     plot: Plot = None,
     as_csv: Csv = False,
@@ -56,12 +72,14 @@ def classify_critical(
 ) -> None:
     """Find and classify the critical points of a surface: minima, maxima, saddles, degenerate points.
 
+    Up to four coordinates the answer is a proof, by interval arithmetic: COMPLETE, or what is not resolved and why. A
+    function with an operation that intervals do not know, and --method numeric, are searched by multistart Newton,
+    which can miss points and says so. In two dimensions the winding number of the gradient along the edge of the box
+    is an independent check.
+
     With --run: the point where a recorded run stopped. For a network that is a checkpoint: gradient, extreme
     eigenvalues of the Hessian, shares of negative, zero and positive ones, a way down, and a verdict; the cost is
     printed before it starts.
-
-    The search is numerical (multistart Newton in float64) and says so: "not proved complete". In two dimensions the
-    winding number of the gradient along the edge of the box is an independent check.
 
     Examples:
 
@@ -71,118 +89,39 @@ def classify_critical(
 
       optbench classify-critical --fn linear_net --at 0,0
 
+      optbench classify-critical --expr "x**4 - 3*x*y + y**2" --box "-3,3"
+
       optbench classify-critical --fn my_surface.py:f --box "-2,2;-1,3" --json
 
       optbench classify-critical --run outputs/runs/hw3_cnn-adam-s0-1a2b3c --plot spectrum.png
     """
-    from optbench.critical.parse import parse_box, parse_function, parse_point
-    from optbench.errors import UserError
+    from optbench.cli.surface_points import Question, answer, ask, look
 
+    _check_options(as_csv, as_json, plot, method, verify)
+    if run is not None:
+        from optbench.cli.curvature import classify_run
+
+        if as_csv or at or box or overrides or fn or expr:
+            raise UserError("--run looks at one recorded point: surfaces, --csv, --at and --box do not apply")
+        classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
+        return
+    question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
+    if question.point is not None:
+        look(question, as_json)
+    else:
+        answer(question, method, verify, budget, plot, as_csv, as_json, quiet)
+
+
+def _check_options(as_csv: bool, as_json: bool, plot: Path | None, method: str | None, verify: str | None) -> None:
     if as_csv and as_json:
         raise UserError("--csv and --json: choose one form")
+    if method not in (None, "certified", "numeric"):
+        raise UserError(f"--method {method}: expected certified or numeric")
+    if verify not in (None, "arb"):
+        raise UserError(f"--verify {verify}: expected arb")
+    if verify and method == "numeric":
+        raise UserError("--verify arb proves again what is certified; --method numeric proves nothing", "drop one")
     if plot is not None:
         from optbench.plot import check_suffix
 
         check_suffix(plot)
-    if run is not None:
-        from optbench.cli.curvature import classify_run
-
-        if as_csv or at or box or overrides:
-            raise UserError("--run looks at one recorded point: --csv, --at, --box and overrides do not apply")
-        classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
-        return
-    file = parse_function(fn)
-    point = parse_point(at, dim) if at else None
-    if box:
-        parse_box(box)  # a box that cannot be read is named before torch is imported
-    if file is None:
-        name, objective, domain = _from_catalogue(fn, dim, overrides or [], paths(config_dir))
-        limits = parse_box(box, len(domain)) if box else domain
-    else:
-        if overrides:
-            raise UserError(f"{overrides[0]}: overrides belong to surfaces of the catalogue", "drop them")
-        size, limits = _place_to_look(dim, box, point)
-        name, objective = f"{file.path.name}:{file.name}", _from_file(file, size)
-    if point is not None:
-        _one_point(objective, parse_point(at or "", len(limits)), name, limits, as_json)
-    else:
-        _all_points(objective, limits, name, budget, plot, as_csv, as_json, quiet)
-
-
-def _place_to_look(dim: int | None, box: str | None, point: tuple[float, ...] | None) -> tuple[int, Box]:
-    """Dimension and box for a function from a file: as given, or around the point."""
-    from optbench.critical.parse import parse_box
-    from optbench.errors import UserError
-
-    if box is None and point is None:
-        raise UserError("a function from a file has no domain", 'say where to look: --box "-2,2;-1,3"')
-    size = dim or (len(point) if point else max(2, len(parse_box(box or ""))))
-    return size, parse_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in point or ())
-
-
-def _from_catalogue(
-    name: str, dim: int | None, overrides: list[str], config_dirs: list[Path]
-) -> tuple[str, Objective, Box]:
-    from optbench.experiment.surface import build_field, compose_surface
-
-    field = build_field(compose_surface(name, dim, overrides, config_dirs))
-    return field.name, field.objective, field.surface.domain
-
-
-def _from_file(file: Any, dim: int) -> Objective:
-    from optbench.critical import load_function
-
-    return load_function(file, dim)
-
-
-def _one_point(objective: Objective, point: tuple[float, ...], name: str, box: Box, as_json: bool) -> None:
-    from optbench.critical import inspect_point
-    from optbench.critical.describe import describe_picture
-
-    picture = inspect_point(objective, point, name=name, box=box)
-    if as_json:
-        print_json(picture.to_json())
-    else:
-        print_lines(describe_picture(picture))
-
-
-def _all_points(
-    objective: Objective,
-    box: Box,
-    name: str,
-    budget: float,
-    plot: Path | None,
-    as_csv: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    from optbench.cli.progress import counter
-    from optbench.critical import find_critical
-    from optbench.critical.describe import describe
-
-    with counter(f"critical points of {name}", quiet or as_json) as progress:
-        tell = None if progress is None else (lambda share, phrase: progress(share, 1.0))
-        found = find_critical(objective, box, name=name, budget_seconds=budget, progress=tell)
-    if plot is not None:
-        from optbench.landscape import landscape, marks_of
-        from optbench.plot import critical_points_figure, save
-
-        figure = critical_points_figure(landscape(objective, box, marks_of(found, objective), name))
-        save(figure, plot)
-        typer.echo(f"figure {plot}", err=True)
-    if as_json:
-        print_json(found.to_json())
-    elif as_csv:
-        _print_csv(found.rows())
-    else:
-        print_lines(describe(found))
-
-
-def _print_csv(rows: list[dict[str, Any]]) -> None:
-    import csv
-    import sys
-
-    if rows:
-        writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,6 +1,7 @@
 """Critical points of surfaces: find them all, say what each one is, and look at one of them the way the lecture does.
 
-    find_critical   every critical point in a box, numerically (`numeric`): CriticalSet
+    critical_points every critical point in a box, with proof where that can be (`search`): CriticalSet
+    find_critical   the same, numerically (`numeric`); `certified.certify`: with proof or not at all
     inspect_point   one point: gradient, Hessian, v'Hv, predicted against measured change (`taylor`): TaylorPicture
 
 Both are loaded when first used: the result types (`points`), the words (`describe`) and the parsers of
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from optbench.critical.function import load_function
     from optbench.critical.numeric import find_critical
     from optbench.critical.points import Cluster, CriticalPoint, CriticalSet
+    from optbench.critical.search import critical_points
     from optbench.critical.taylor import TaylorPicture, inspect_point
 
 _HOME = {
+    "critical_points": "search",
     "find_critical": "numeric",
     "inspect_point": "taylor",
     "TaylorPicture": "taylor",
@@ -33,6 +36,7 @@ __all__ = [
     "CriticalPoint",
     "CriticalSet",
     "TaylorPicture",
+    "critical_points",
     "find_critical",
     "inspect_point",
     "load_function",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from optbench.plot.style import PALETTE, new_figure
 
-_LEAST = 1e-6  # of the density's peak: the axis ends there
+_LEAST = 1e-12  # of the density's peak: the axis ends there at the latest
 _LINEAR = 0.5  # decades that the linear part takes on either side of zero
 _NEGATIVE, _POSITIVE = PALETTE[1], PALETTE[0]
 
@@ -43,7 +43,8 @@ def spectral_density(
     ax.set_xscale("symlog", linthresh=tau, linscale=_LINEAR)
     ax.set_yscale("log")
     top = float(density.max())
-    floor = _LEAST * top
+    # low enough to show a single eigenvalue at either end
+    floor = float(np.clip(np.interp(ends, grid, density).min() / 5, _LEAST * top, 1e-4 * top))
     ax.axvspan(-tau, tau, color="0.92", linewidth=0, label="counted as zero")
     shown = np.where(density > floor, density, np.nan)
     for where, colour, name in ((grid <= 0, _NEGATIVE, "negative"), (grid >= 0, _POSITIVE, "positive")):

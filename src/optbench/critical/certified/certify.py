@@ -22,6 +22,7 @@ from optbench.errors import UserError
 from optbench.problem import Box, Objective
 
 DEPTH = 1e-7  # of the domain: what is not decided at this width stays undecided
+COMPLETE = "every part of the box is proved to hold exactly one of the points listed, or none"
 ORDER: dict[Kind, int] = {"minimum": 0, "maximum": 1, "saddle": 2, "degenerate": 3}
 
 
@@ -66,15 +67,15 @@ def certify(
     points.sort(key=lambda p: (ORDER[p.type], p.x))
     clusters = tuple(cluster_of(r, search.field.width) for r in found if not is_point(r))
     winding = _winding(search.field, points, found)
-    notes = [ASSUMPTION]
-    if winding.number is None and len(box) <= 2:
-        notes.append(f"no winding number: {winding.reason}")
+    notes = (
+        ASSUMPTION,
+        *([f"no winding number: {winding.reason}"] if winding.number is None and len(box) <= 2 else []),
+    )
     result = CriticalSet(
-        name, box, "certified", False, "", winding.number, tuple(points), clusters, 0.0, search.boxes, tuple(notes)
+        name, box, "certified", False, "", winding.number, tuple(points), clusters, 0.0, search.boxes, notes
     )
     why = _open_questions(search, result, found, overlaps)
-    text = why or "every part of the box is proved to hold exactly one of the points listed, or none"
-    return replace(result, complete=not why, why=text, seconds=time.perf_counter() - start)
+    return replace(result, complete=not why, why=why or COMPLETE, seconds=time.perf_counter() - start)
 
 
 def _check(box: Box, max_boxes: int, depth: float) -> None:

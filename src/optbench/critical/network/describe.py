@@ -122,13 +122,13 @@ def _witness(p: NetworkPicture) -> list[tuple[str, str]]:
 
 
 def _share(share: Range) -> str:
-    low, high = (100 * side for side in share)
-    return f"{low:.1f} %" if high - low < 0.05 else f"{low:.1f}..{high:.1f} %"
+    low, high = (f"{100 * side:.2f}" for side in share)
+    return f"{low} %" if low == high else f"{low}..{high} %"
 
 
 def _plain(share: Range) -> str:
-    low, high = share
-    return f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f}..{high:.3f}"
+    low, high = (f"{side:.4f}" for side in share)
+    return low if low == high else f"{low}..{high}"
 
 
 def _duration(seconds: float) -> str:

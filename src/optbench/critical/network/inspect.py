@@ -35,6 +35,9 @@ _STARTS, _STEPS = 3, 50
 _LEAST = 10  # products
 _EXTRA = 6  # products beside spectrum and Newton gain: noise (2), Rayleigh quotients (2), trust (2)
 _WORTH_KEEPING = 1e9  # bytes saved in all forward passes; below, linearizing costs more than it saves (about 2 s)
+_BASIS, _CHUNK = 0.45, 0.125  # of the memory: a Krylov basis, and what a chunk takes for a moment
+_WORKING = 12  # vectors of weights in use at once
+_PROCESS = 5e8  # bytes of Python, torch and the images
 _NOISE_SEED = 20_000  # apart from the starts of Lanczos
 
 
@@ -67,7 +70,7 @@ class Inspection:
         found = self._measure()
         low, high = self._rayleigh(found.v_min), self._rayleigh(found.v_max)
         norm = max(abs(low[0]), abs(high[0]))
-        newton = newton_gain(self.operator, loss, gradient, norm, self.basis_dtype, tell=self._tell)
+        newton = newton_gain(self.operator, loss, gradient, norm, self.basis_dtype, self.plan.gain_steps, self._tell)
         noise = self._noise(norm)
         figures = self._figures(found, newton, low[0], high[0], noise, gradient)
         witness = self._witness(figures, found, loss, gradient, ZERO * norm)
@@ -204,8 +207,10 @@ def prepare(
     """
     n, weights = objective.n, objective.weights
     exact, starts, steps, dtype = _budget(n, products, memory, weights.dtype)
-    vectors = 8 * n * n * 3 if exact else steps * n * dtype.itemsize
-    kept = max(0.0, 0.75 * (memory - vectors - 12 * n * weights.element_size()))
+    gain_steps = min(STEPS, n, int(_BASIS * memory / (n * dtype.itemsize)))
+    vectors = max(8 * n * n * 3 if exact else steps * n * dtype.itemsize, gain_steps * n * dtype.itemsize)
+    work = _WORKING * n * weights.element_size() + _CHUNK * memory + _PROCESS
+    kept = max(0.0, 0.8 * (memory - vectors - work))
     operator = HessianOperator(objective, kept)
     ratio, seconds, _ = operator.cost(random_unit(n, seed, 0, weights.dtype, weights.device), repeats=1)
     plan = Plan(
@@ -216,7 +221,8 @@ def prepare(
         exact=exact,
         starts=starts,
         steps=steps,
-        products=(n if exact else starts * steps) + min(STEPS, n) + _EXTRA,
+        gain_steps=gain_steps,
+        products=(n if exact else starts * steps) + gain_steps + _EXTRA,
         gradient_seconds=seconds,
         product_gradients=ratio,
         vector_bytes=int(vectors),
@@ -234,7 +240,7 @@ def _budget(n: int, products: int | None, memory: float, dtype: torch.dtype) -> 
         raise UserError(f"--products {products}: expected at least {_LEAST}")
     starts = _STARTS if products is None else max(1, min(_STARTS, products // 30))
     steps = min(n, _STEPS if products is None else products // starts)
-    room = 0.6 * memory / n  # bytes that a weight may take in the basis
+    room = _BASIS * memory / n  # bytes that a weight may take in the basis
     basis = torch.float64 if dtype == torch.float64 or 8 * steps <= room else torch.float32
     return False, starts, max(2, min(steps, int(room / basis.itemsize))), basis
 
@@ -262,5 +268,5 @@ def inspect_network(
     Raises:
         UserError: no labels, a bad share, or a loss that is not finite.
     """
-    objective = network_objective(model, loss, split, share=share, seed=seed, dtype=dtype, chunk_bytes=memory / 4)
+    objective = network_objective(model, loss, split, share=share, seed=seed, dtype=dtype, chunk_bytes=_CHUNK * memory)
     return prepare(objective, name=name, products=products, memory=memory, seed=seed).look(progress)

@@ -89,7 +89,6 @@ class Ends:
         probes: the tridiagonal of each start.
         miss: eps: with `confidence`, no eigenvalue lies further out than eps times the width of the spectrum.
         confidence: of both ends together.
-        last: the last run, basis included.
     """
 
     low: Pair
@@ -97,7 +96,6 @@ class Ends:
     probes: tuple[Tridiagonal, ...]
     miss: float
     confidence: float
-    last: Krylov
 
     @property
     def lower_bound(self) -> float:
@@ -176,10 +174,8 @@ def ends(
     """
     low: Pair | None = None
     high: Pair | None = None
-    run: Krylov | None = None
     probes: list[Tridiagonal] = []
     for i in range(starts):
-        run = None  # frees the last basis before the next is taken
         run = lanczos(operator, random_unit(n, seed, i, dtype, device or torch.device("cpu")), steps, dtype, tell)
         values, vectors, bounds = run.tridiagonal.ritz()
         if low is None or values[0] < low.value:
@@ -187,11 +183,11 @@ def ends(
         if high is None or values[-1] > high.value:
             high = Pair(float(values[-1]), float(bounds[-1]), run.combine(vectors[:, -1]))
         probes.append(run.tridiagonal)
+        del run  # or its basis would still be there when the next one is taken
     assert low is not None
     assert high is not None
-    assert run is not None
     miss = 0.0 if any(p.exhausted for p in probes) else missed(n, min(p.steps for p in probes), starts, confidence)
-    return Ends(low, high, tuple(probes), miss, confidence, run)
+    return Ends(low, high, tuple(probes), miss, confidence)
 
 
 def missed(n: int, steps: int, starts: int, confidence: float) -> float:

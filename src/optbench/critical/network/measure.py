@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optbench.critical.network.hvp import HessianOperator
-from optbench.critical.network.lanczos import Array, Ends, Step, ends
+from optbench.critical.network.hvp import HessianOperator, random_unit
+from optbench.critical.network.lanczos import Array, Step, ends, lanczos
 from optbench.critical.network.spectrum import (
     Density,
     Shares,
@@ -21,6 +21,8 @@ from optbench.critical.network.spectrum import (
     gauss,
     positive_definite,
 )
+
+_BLOCK = 1 << 16  # weights whose part of the basis is rotated in place at a time
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,18 @@ def measure_by_lanczos(
         upper_bound=found.upper_bound,
         shares=lambda tau: estimated_shares(found.probes, operator.n, tau),
         density=lambda tau: density(nodes, weights, tau),
-        positive=lambda tau: _positive(found, tau),
+        positive=lambda tau: _positive(operator, steps, seed, dtype, tau),
         definite=lambda shift: False,
         exact=False,
     )
 
 
-def _positive(found: Ends, tau: float) -> Tensor:
-    """Ritz vectors of the last start whose eigenvalue is surely above tau."""
-    values, vectors, bounds = found.last.tridiagonal.ritz()
-    basis = found.last.basis
-    sure = (values > tau) & (bounds < 0.5 * values)
-    return torch.as_tensor(vectors[:, sure].T.copy(), dtype=basis.dtype, device=basis.device) @ basis
+def _positive(operator: HessianOperator, steps: int, seed: int, dtype: torch.dtype, tau: float) -> Tensor:
+    """Ritz vectors whose eigenvalue is surely above tau, from a run of its own: seldom needed, and large."""
+    run = lanczos(operator, random_unit(operator.n, seed, 0, dtype, operator.device), steps, dtype)
+    values, vectors, bounds = run.tridiagonal.ritz()
+    rotation = torch.as_tensor(vectors[:, (values > tau) & (bounds < 0.5 * values)].T.copy(), dtype=dtype)
+    rotation = rotation.to(operator.device)
+    for block in run.basis.split(_BLOCK, dim=1):
+        block[: len(rotation)] = rotation @ block
+    return run.basis[: len(rotation)]

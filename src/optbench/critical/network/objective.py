@@ -99,7 +99,7 @@ def network_objective(
     seed: int = 0,
     dtype: torch.dtype | None = None,
     chunk: int | None = None,
-    chunk_bytes: float = 1e9,
+    chunk_bytes: float = 5e8,
 ) -> FlatObjective:
     """The mean loss of a model over a split.
 

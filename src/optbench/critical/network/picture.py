@@ -26,6 +26,7 @@ class Plan:
         exact: the whole Hessian will be computed.
         starts: random starts of Lanczos; 0 for an exact Hessian.
         steps: products from each start.
+        gain_steps: products for the Newton gain.
         products: all products.
         gradient_seconds: measured, of the whole objective.
         product_gradients: gradients a product costs, measured without kept intermediates.
@@ -41,6 +42,7 @@ class Plan:
     exact: bool
     starts: int
     steps: int
+    gain_steps: int
     products: int
     gradient_seconds: float
     product_gradients: float

@@ -1,0 +1,159 @@
+"""What classify-critical does for a surface: which one is asked about, the search, the answer in the form wanted."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from optbench.cli.common import print_json, print_lines
+from optbench.errors import UserError
+
+if TYPE_CHECKING:
+    from optbench.critical import CriticalSet
+    from optbench.problem import Box, Objective
+
+
+@dataclass(frozen=True)
+class Question:
+    """A surface in a box, and the one point to look at, if any."""
+
+    name: str
+    objective: Objective
+    box: Box
+    point: tuple[float, ...] | None
+
+
+def ask(
+    fn: str | None,
+    expr: str | None,
+    at: str | None,
+    box: str | None,
+    dim: int | None,
+    overrides: list[str],
+    config_dirs: list[Path],
+) -> Question:
+    """The question that the options ask; what can be refused before torch is imported is refused first."""
+    from optbench.critical.parse import parse_box, parse_function, parse_point
+
+    if fn and expr:
+        raise UserError("--fn and --expr: choose one")
+    file = parse_function(fn) if fn else None
+    if overrides and (file or expr):
+        raise UserError(f"{overrides[0]}: overrides belong to surfaces of the catalogue", "drop them")
+    point = parse_point(at, dim) if at else None
+    if box:
+        parse_box(box)
+    if file is None and expr is None:
+        name, objective, domain = _from_catalogue(fn or "rosenbrock", dim, overrides, config_dirs)
+        limits = parse_box(box, len(domain)) if box else domain
+    else:
+        if box is None and point is None:
+            what = "a formula" if expr else "a function from a file"
+            raise UserError(f"{what} has no domain", 'say where to look: --box "-2,2;-1,3"')
+        name, objective, size = _from_formula(expr, dim) if expr else _from_file(file, dim, box, point)
+        limits = parse_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in point or ())
+    return Question(name, objective, limits, parse_point(at, len(limits)) if at else None)
+
+
+def _from_catalogue(
+    name: str, dim: int | None, overrides: list[str], config_dirs: list[Path]
+) -> tuple[str, Objective, Box]:
+    from optbench.experiment.surface import build_field, compose_surface
+
+    field = build_field(compose_surface(name, dim, overrides, config_dirs))
+    return field.name, field.objective, field.surface.domain
+
+
+def _from_formula(text: str, dim: int | None) -> tuple[str, Objective, int]:
+    from optbench.critical.certified import parse_expression
+
+    formula = parse_expression(text, dim)
+    return text, formula, formula.dim
+
+
+def _from_file(
+    file: Any, dim: int | None, box: str | None, point: tuple[float, ...] | None
+) -> tuple[str, Objective, int]:
+    from optbench.critical import load_function
+    from optbench.critical.parse import parse_box
+
+    size = dim or (len(point) if point else max(2, len(parse_box(box or ""))))
+    return f"{file.path.name}:{file.name}", load_function(file, size), size
+
+
+def look(question: Question, as_json: bool) -> None:
+    """The Taylor picture at one point."""
+    from optbench.critical import inspect_point
+    from optbench.critical.describe import describe_picture
+
+    assert question.point is not None
+    picture = inspect_point(question.objective, question.point, name=question.name, box=question.box)
+    if as_json:
+        print_json(picture.to_json())
+    else:
+        print_lines(describe_picture(picture))
+
+
+def answer(
+    question: Question,
+    method: str | None,
+    verify: str | None,
+    budget: float,
+    plot: Path | None,
+    as_csv: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """All critical points in the box, as a table, CSV or JSON; the figure and the second proof where asked for."""
+    from optbench.cli.progress import counter
+    from optbench.critical import critical_points
+    from optbench.critical.describe import describe
+
+    with counter(f"critical points of {question.name}", quiet or as_json) as progress:
+        tell = None if progress is None else (lambda share, phrase: progress(share, 1.0))
+        found = critical_points(
+            question.objective, question.box, name=question.name, method=method, seconds=budget, progress=tell
+        )
+    if plot is not None:
+        _draw(question, found, plot)
+    if as_json:
+        print_json(found.to_json())
+    elif as_csv:
+        _print_csv(found.rows())
+    else:
+        print_lines(describe(found))
+    if verify:
+        _verify(question, found, as_json or as_csv)
+
+
+def _draw(question: Question, found: CriticalSet, plot: Path) -> None:
+    from optbench.landscape import landscape, marks_of
+    from optbench.plot import critical_points_figure, save
+
+    marks = marks_of(found, question.objective)
+    save(critical_points_figure(landscape(question.objective, question.box, marks, question.name)), plot)
+    typer.echo(f"figure {plot}", err=True)
+
+
+def _verify(question: Question, found: CriticalSet, aside: bool) -> None:
+    from optbench.critical.certified import verify_arb
+
+    if found.method != "certified":
+        raise UserError("--verify arb: there is no proof to repeat", "the function was searched numerically")
+    second = verify_arb(question.objective, found)
+    word = "VERIFIED" if second.agrees else "NOT VERIFIED"
+    typer.echo(f"{word} ({second.boxes} boxes, {second.seconds:.1f} s): {second.why}", err=aside)
+    if not second.agrees:
+        raise typer.Exit(1)
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    if rows:
+        writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
