@@ -19,6 +19,10 @@ setup: .venv/.installed ## create .venv and install optbench with pinned version
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+.venv/.installed-extras: .venv/.installed
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,ray,slurm,verify]'
+	@touch $@
+
 demo: setup ## run a surface race and the homework's CNN on digits, then compare them
 	$(OPTBENCH) sweep +experiment=surface_race --name demo-surface
 	$(OPTBENCH) sweep +experiment=digits_cnn --name demo-digits
@@ -29,7 +33,7 @@ demo: setup ## run a surface race and the homework's CNN on digits, then compare
 test: check ## run the checks and the tests (under 5 minutes on 2 cores)
 	$(RUN) pytest -n auto
 
-test-slow: setup ## run the tests that take longer
+test-slow: .venv/.installed-extras ## install the extras (ray, slurm, verify) and run the tests that take longer
 	$(RUN) pytest -n auto -m slow
 
 check: setup ## format, lint, types and layers
@@ -43,8 +47,8 @@ format: setup ## let ruff format and mend what it can
 	$(RUN) ruff format src tests benchmarks
 
 bench: setup ## measure speed ratios on this machine
-	$(RUN) pip install --quiet --constraint constraints.txt numba
 	$(BIN)/python benchmarks/engine.py --quick
+	$(BIN)/python benchmarks/launch.py
 
 report: setup ## compare everything under outputs/
 	$(OPTBENCH) compare outputs

@@ -14,7 +14,7 @@ from loop_tools import CPU, Watcher, on_dots
 
 from optbench.config import Composer, build_optimizer, build_scheduler
 from optbench.errors import IncompatibleError
-from optbench.experiment.execute import build_problem
+from optbench.experiment.assemble import build_problem
 from optbench.loop import Loop, Summary, total_steps
 from optbench.settings import SurfaceTrainer, trainer_from
 

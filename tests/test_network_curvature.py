@@ -148,6 +148,20 @@ def test_intermediates_are_kept_within_the_budget_only() -> None:
     assert torch.allclose(half(v), everything(v), rtol=0, atol=1e-14)
 
 
+def test_a_linearized_part_that_is_wrong_is_not_kept() -> None:
+    # torch.func.linearize (2.13) applies an in-place operation on a constant twice
+    pixels = torch.arange(12, dtype=torch.uint8).view(4, 3)
+
+    def part(weights: Tensor) -> Tensor:
+        return (pixels.to(weights.dtype).div_(255.0) @ weights).tanh().square().sum()
+
+    objective = FlatObjective([part], torch.tensor([1.0, -2.0, 3.0], dtype=DOUBLE))
+    operator = HessianOperator(objective, 1e9)
+    operator.linearize()
+    v = random_unit(3, 0, 0, DOUBLE, CPU)
+    assert np.abs(operator(v).numpy() - autograd_hessian(objective) @ v.numpy()).max() < 1e-15
+
+
 def test_a_share_is_a_fixed_part_of_the_data() -> None:
     first, again = (network_objective(tanh_net(), LOSS, images(), share=0.5) for _ in range(2))
     other = network_objective(tanh_net(), LOSS, images(), share=0.5, seed=1)

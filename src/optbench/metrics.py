@@ -9,6 +9,7 @@ probability 1/2 is exact in integers.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ RULES = {
     "ert": "expected running time: steps until the target or the end, summed over all runs / number of successes",
 }
 """What each statistic is, in words, for printing beside it."""
+
+
+_EXACT_UP_TO = 2000
+"""Runs up to which the coverage of a median's interval is summed in whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +107,30 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Estimate:
     n = len(ordered)
     if n == 0 or any(math.isnan(v) for v in ordered):
         raise ValueError("a median needs at least one value, and numbers only")
-    below, rank, coverage = 1, 1, 1 - 2.0 ** (1 - n)  # below = sum_{i<rank} C(n, i)
+    rank, coverage = _median_rank(n, level)
+    low, high = ordered[rank - 1], ordered[n - rank]
+    middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
+    return Estimate(middle, low, high, coverage)
+
+
+@functools.lru_cache(maxsize=256)
+def _median_rank(n: int, level: float) -> tuple[int, float]:
+    """The largest k whose interval covers the median with at least `level`, and its coverage; 1 where none does."""
+    if n > _EXACT_UP_TO:
+        from scipy.stats import binom  # costs 0.8 s to import: only where exact sums would cost more
+
+        rank = int(binom.ppf((1 - level) / 2, n, 0.5))  # P(Bin <= rank - 1) < (1 - level) / 2 <= P(Bin <= rank)
+        return rank, float(1 - 2 * binom.cdf(rank - 1, n, 0.5))
+    rank, coverage = 1, 1 - 2.0 ** (1 - n)
+    term, below = 1, 1  # C(n, rank - 1), sum_{i < rank} C(n, i)
     while 2 * (rank + 1) <= n + 1:
-        below += math.comb(n, rank)
+        term = term * (n - rank + 1) // rank
+        below += term
         reached = 1 - 2 * below / 2**n
         if reached < level:
             break
         rank, coverage = rank + 1, reached
-    low, high = ordered[rank - 1], ordered[n - rank]
-    middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
-    return Estimate(middle, low, high, coverage)
+    return rank, coverage
 
 
 def success_rate(successes: int, n: int, level: float = 0.95) -> Estimate:

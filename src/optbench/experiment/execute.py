@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import threading
 import traceback
@@ -13,8 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.config import build, build_optimizer, build_scheduler
+from optbench.config import build_optimizer, build_scheduler
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
+from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
 from optbench.experiment.recorder import Display, Recorder, Stop, columns_for
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     import torch
 
     from optbench.loop import Loop, Summary
-    from optbench.problem import AbstractProblem
 
 log = logging.getLogger(__name__)
 
 _ENGINE = "loop"
 _LAST = "last.pt"
+
+_WAIT_SECONDS = 3600.0
+"""How long a sweep waits for a run that another process is doing; then its record is taken."""
 
 
 @contextlib.contextmanager
@@ -53,7 +55,12 @@ def interruptible() -> Iterator[Stop]:
 
 
 def execute(
-    planned: Planned, stop: Stop, display: Display | None = None, force: bool = False, threads: int | None = None
+    planned: Planned,
+    stop: Stop,
+    display: Display | None = None,
+    force: bool = False,
+    threads: int | None = None,
+    wait: float = 0.0,
 ) -> Run:
     """Runs one planned run, or returns its record if it is done.
 
@@ -63,6 +70,7 @@ def execute(
         display: who watches.
         force: run again although it is done.
         threads: cores that a network may use where trainer.threads does not say; None: all.
+        wait: seconds to wait for another process that is doing this run.
 
     Raises:
         UserError, IncompatibleError, RunFailure: the run cannot start as configured; nothing was written.
@@ -73,15 +81,15 @@ def execute(
     import torch
 
     trainer = trainer_from(planned.config)
-    device = _set_up(trainer, threads)
+    device = set_up(trainer, threads)
     recorder = Recorder(planned.folder, display, stop)
     loop = _build_loop(planned.config, trainer, device, recorder, display)
     with writing(planned.folder):
         planned.folder.mkdir(parents=True, exist_ok=True)
-    with locked(planned.folder):
+    with locked(planned.folder, wait):
         if (found := _done(planned, force)) is not None:  # another process was first
             return found
-        facts = provenance(str(device), torch.get_num_threads(), _dtype(loop.problem), _deterministic())
+        facts = provenance(str(device), torch.get_num_threads(), dtype_of(loop.problem), deterministic())
         return _recorded(planned, loop, recorder, facts, force)
 
 
@@ -185,65 +193,6 @@ def write_record(planned: Planned, summary: Summary, facts: Mapping[str, Any]) -
     return Run(row, planned.folder)
 
 
-def build_problem(config: Mapping[str, Any], device: torch.device, display: Display | None = None) -> AbstractProblem:
-    """The problem of a configuration: model + data + loss; `display` is told how many images are decoded.
-
-    Raises:
-        IncompatibleError: parts that do not belong together.
-    """
-    import torch
-
-    from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, stream
-
-    trainer, seed = trainer_from(config), config["seed"]
-    loss = build(config["loss"], "loss")
-    torch.manual_seed(stream(seed, "init").initial_seed())
-    data = build(config["data"], "data") if config["data"].get("_target_") else None
-    if data is not None and display is not None and hasattr(data, "progress"):
-        data.progress = display.loading
-    model = build(config["model"], "model")
-    name = config["choices"]["model"]
-    if isinstance(model, AbstractSurface):
-        if data is not None:
-            raise IncompatibleError(f"{name} is a surface and takes no data", "leave data=none")
-        if not isinstance(trainer, SurfaceTrainer):
-            raise IncompatibleError(f"{name} is a surface; trainer=network is for networks", "use trainer=surface")
-        return SurfaceProblem(model, loss, trainer, seed, device)
-    if data is None:
-        raise IncompatibleError(f"{name} is a network and needs data", "choose one, e.g. data=digits")
-    if not isinstance(trainer, NetworkTrainer):
-        raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
-    if not getattr(loss, "takes_label", True):
-        raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
-    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device)
-
-
-def _set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> torch.device:
-    """Device, threads and flags of the process, as the run wants them."""
-    import torch
-
-    from optbench.device import keep_freed_memory, pick_device
-
-    device = pick_device(trainer.device)
-    network = isinstance(trainer, NetworkTrainer)
-    torch.set_num_threads(trainer.threads or ((threads or os.cpu_count() or 1) if network else 1))
-    if network and device.type == "cpu":
-        keep_freed_memory()
-    if device.type == "cuda":
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    return device
-
-
-def _deterministic() -> bool:
-    import torch
-
-    return torch.are_deterministic_algorithms_enabled() or not torch.backends.cudnn.benchmark
-
-
-def _dtype(problem: AbstractProblem) -> str:
-    return str(next(problem.module.parameters()).dtype).removeprefix("torch.")
-
-
 def _restore(loop: Loop, folder: Path) -> bool:
     """Goes on from the checkpoint of an interrupted run where there is a whole one; says whether it did.
 
@@ -290,7 +239,7 @@ def settle(
         OutputError: its records cannot be written.
     """
     try:
-        return execute(planned, stop, display, force, threads)
+        return execute(planned, stop, display, force, threads, _WAIT_SECONDS)
     except OutputError:
         raise
     except IncompatibleError as error:

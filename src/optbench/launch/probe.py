@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from optbench.errors import OptbenchError
 from optbench.experiment import Planned
-from optbench.experiment.execute import build_problem
+from optbench.experiment.assemble import build_problem
 from optbench.launch.rows import Rows, batch_of
 from optbench.launch.sweep import Division
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from optbench.comparison.rows import canonical
 from optbench.experiment import Planned, Stop
-from optbench.experiment.execute import build_problem
+from optbench.experiment.assemble import build_problem
 from optbench.experiment.provenance import provenance
 from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
 from optbench.records.tables import add_rows

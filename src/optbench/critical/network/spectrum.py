@@ -130,7 +130,7 @@ def mass_below(probe: Tridiagonal, x: float, inclusive: bool = False) -> Range:
         return mass, mass
     nodes, weights, at = _with_node(probe, x)
     left = float(weights[:at].sum())
-    return max(0.0, left), min(1.0, left)
+    return max(0.0, left), min(1.0, left + float(weights[at]))
 
 
 def gauss(probe: Tridiagonal) -> tuple[Array, Array]:

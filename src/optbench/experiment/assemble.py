@@ -1,0 +1,78 @@
+"""A configuration to a problem on a device: the parts built, and checked to belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from optbench.config import build
+from optbench.errors import IncompatibleError
+from optbench.experiment.recorder import Display
+from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
+
+if TYPE_CHECKING:
+    import torch
+
+    from optbench.problem import AbstractProblem
+
+
+def build_problem(config: Mapping[str, Any], device: torch.device, display: Display | None = None) -> AbstractProblem:
+    """The problem of a configuration: model + data + loss; `display` is told how many images are decoded.
+
+    Raises:
+        IncompatibleError: parts that do not belong together.
+    """
+    import torch
+
+    from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, stream
+
+    trainer, seed = trainer_from(config), config["seed"]
+    loss = build(config["loss"], "loss")
+    torch.manual_seed(stream(seed, "init").initial_seed())
+    data = build(config["data"], "data") if config["data"].get("_target_") else None
+    if data is not None and display is not None and hasattr(data, "progress"):
+        data.progress = display.loading
+    model = build(config["model"], "model")
+    name = config["choices"]["model"]
+    if isinstance(model, AbstractSurface):
+        if data is not None:
+            raise IncompatibleError(f"{name} is a surface and takes no data", "leave data=none")
+        if not isinstance(trainer, SurfaceTrainer):
+            raise IncompatibleError(f"{name} is a surface; trainer=network is for networks", "use trainer=surface")
+        return SurfaceProblem(model, loss, trainer, seed, device)
+    if data is None:
+        raise IncompatibleError(f"{name} is a network and needs data", "choose one, e.g. data=digits")
+    if not isinstance(trainer, NetworkTrainer):
+        raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
+    if not getattr(loss, "takes_label", True):
+        raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
+    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device)
+
+
+def set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> torch.device:
+    """Device, threads and flags of the process, as the run wants them."""
+    import torch
+
+    from optbench.device import keep_freed_memory, pick_device
+
+    device = pick_device(trainer.device)
+    network = isinstance(trainer, NetworkTrainer)
+    torch.set_num_threads(trainer.threads or ((threads or os.cpu_count() or 1) if network else 1))
+    if network and device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    return device
+
+
+def deterministic() -> bool:
+    """Whether torch was asked for algorithms that repeat."""
+    import torch
+
+    return torch.are_deterministic_algorithms_enabled() or not torch.backends.cudnn.benchmark
+
+
+def dtype_of(problem: AbstractProblem) -> str:
+    """Name of the parameters' dtype."""
+    return str(next(problem.module.parameters()).dtype).removeprefix("torch.")
