@@ -169,6 +169,14 @@ def test_a_share_is_a_fixed_part_of_the_data() -> None:
     assert first.value() == again.value() != other.value()
 
 
+def test_the_error_of_a_share_is_the_spread_of_its_gradients() -> None:
+    shared = network_objective(tanh_net(), LOSS, images(), share=0.5, chunk=1)
+    each = np.array([shared.part_gradient(i, shared.weights)[1].numpy() * 24 for i in range(24)])
+    assert shared.sampling_error() == pytest.approx(math.sqrt(each.var(axis=0, ddof=1).sum() / 24), rel=1e-9)
+    assert network_objective(tanh_net(), LOSS, images(), chunk=1).sampling_error() is None
+    assert network_objective(tanh_net(), LOSS, images(), share=0.5).sampling_error() is None
+
+
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5, math.nan])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(UserError, match="share"):

@@ -35,6 +35,9 @@ class PlainSweep:
         if run.status in ("failed", "skipped"):
             print(f"{run.status}: {run.path.name if run.path else run.run_id}: {run.reason}", file=sys.stderr)
 
+    def already(self, done: int) -> None:
+        pass
+
     def batch(self, label: str, rows: int) -> None:
         pass
 
@@ -115,6 +118,9 @@ class LiveSweep:
         if loss is not None and loss < self._best.get(optimizer, (float("inf"), ""))[0]:
             self._best[optimizer] = (loss, run.path.name if run.path else run.run_id)
         self._count(1)
+
+    def already(self, done: int) -> None:
+        self._progress.update(self._all, completed=done)
 
     def batch(self, label: str, rows: int) -> None:
         self._progress.update(self._all, description=f"{label}, {rows} rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,7 +77,7 @@ def sweep(
     with experiment.interruptible() as stop, _watching(len(plan), quiet or as_json) as watcher:
         outcome = run_sweep(plan, place, stop, watcher, options)
     _report(plan, outcome, as_json)
-    _end(plan, outcome, stop.requested and on_error == "keep")
+    _end(plan, outcome, stop.requested and not (on_error == "stop" and outcome.failed))
 
 
 def _print_plan(plan: Sweep, division: Division, where: str, options: Options, as_json: bool) -> None:
@@ -99,7 +100,8 @@ def _print_plan(plan: Sweep, division: Division, where: str, options: Options, a
         typer.echo(f"{row['status']:>15}  {row['label']}")
     if len(rows) > 40:
         typer.echo(f"{'':>15}  ... and {len(rows) - 40} more")
-    typer.echo(f"{len(plan)} runs planned, {division.todo} to do, into {plan.folder}")
+    counts = ", ".join(f"{n} {status}" for status, n in Counter(row["status"] for row in rows).items())
+    typer.echo(f"{len(plan)} runs planned ({counts}) into {plan.folder}")
     if division.todo:
         cost = estimate(division, options.recorded)
         batched = sum(len(r.planned) for r in division.rows)
@@ -111,8 +113,8 @@ def _print_plan(plan: Sweep, division: Division, where: str, options: Options, a
             f"about {_duration(cost.seconds)} of computing on one worker, "
             f"{cost.disk / 1e6:.1f} MB on disk (from a probe)"
         )
-        for label in cost.unknown:
-            typer.echo(f"not probed, since it cannot start: {label}")
+        for why in cost.unable:
+            typer.echo(f"cannot start: {why}")
 
 
 def _duration(seconds: float) -> str:
@@ -127,7 +129,7 @@ def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
     if as_json:
         wanted = {p.run_id for p in plan}
         found = [r for r in scan([plan.folder])[0] if r.run_id in wanted] if plan.folder.exists() else []
-        print_json([{**r.summary, "path": r.path or r.table} for r in found])
+        print_json([{k: v for k, v in r.summary.items() if k != "config"} | {"path": r.path or r.table} for r in found])
         return
     if outcome.by_status:
         from optbench.comparison import compare
@@ -142,6 +144,9 @@ def _end(plan: Sweep, outcome: Outcome, interrupted: bool) -> None:
         typer.echo(f"failed: {run.path}: {run.reason}", err=True)
     if len(outcome.failed) > 20:
         typer.echo(f"... and {len(outcome.failed) - 20} more failed", err=True)
+    before = outcome.by_status["failed"] - len(outcome.failed)
+    if before > 0:
+        typer.echo(f"{before} failed before; --retry failed runs them again", err=True)
     ended = sum(n for status, n in outcome.by_status.items() if status != "interrupted")
     typer.echo(f"{ended} of {len(plan)} runs in {plan.folder}", err=True)
     if interrupted or outcome.by_status["interrupted"]:

@@ -7,12 +7,18 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from optbench.errors import OptbenchError
 from optbench.experiment import Planned
 from optbench.experiment.assemble import build_problem
-from optbench.launch.rows import Rows, batch_of
+from optbench.launch.rows import Rows, batch_of, startable
 from optbench.launch.sweep import Division
+
+if TYPE_CHECKING:
+    import torch
+
+    from optbench.problem import AbstractProblem
 
 _STEPS = 3
 _ROW_STEPS = 20
@@ -23,36 +29,49 @@ _BYTES_A_RUN = 6000  # run.json and config.yaml, likewise
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated seconds of computing on one worker, bytes on disk, and the kinds of runs that would not start."""
+    """What runs will cost.
+
+    Attributes:
+        seconds: estimated, of computing on one worker.
+        disk: estimated bytes.
+        unable: kinds of runs that cannot start: how many, one of them, why.
+    """
 
     seconds: float
     disk: float
-    unknown: tuple[str, ...] = ()
+    unable: tuple[str, ...] = ()
 
 
 def estimate(division: Division, recorded: int) -> Cost:
-    """Probes one run of each kind (model, optimizer) and each batch. Imports torch; writes nothing."""
+    """Probes one run of each kind (its choices of parts) and each batch. Imports torch; writes nothing."""
     costs = [_rows_cost(rows, recorded) for rows in division.rows]
-    kinds: dict[tuple[str, str], list[Planned]] = defaultdict(list)
+    kinds: dict[tuple[str, ...], list[Planned]] = defaultdict(list)
     for item in division.single:
-        kinds[item.choices["model"], item.choices["optimizer"]].append(item)
+        kinds[tuple(item.choices.values())].append(item)
     costs += [_single_cost(members) for members in kinds.values()]
-    unknown = tuple(name for cost in costs for name in cost.unknown)
-    return Cost(sum(c.seconds for c in costs), sum(c.disk for c in costs), unknown)
+    unable = tuple(why for cost in costs for why in cost.unable)
+    return Cost(sum(c.seconds for c in costs), sum(c.disk for c in costs), unable)
+
+
+def _unable(members: Sequence[Planned], error: Exception) -> Cost:
+    reason = error.message if isinstance(error, OptbenchError) else f"{type(error).__name__}: {error}"
+    return Cost(0.0, 0.0, (f"{len(members)} like {members[0].label}: {reason}",))
 
 
 def _rows_cost(rows: Rows, recorded: int) -> Cost:
     from optbench.descend import descend
     from optbench.experiment import Stop
 
-    part = Rows(rows.planned[:_ROWS], rows.varying)
     try:
+        part, unable = startable(Rows(rows.planned[:_ROWS], rows.varying))
+        if not part.planned:
+            return _single_cost(unable)
         batch = batch_of(part, Stop(), backend="eager")
         steps = batch.steps
         short = dataclasses.replace(batch, trainer=dataclasses.replace(batch.trainer, steps=min(_ROW_STEPS, steps)))
         seconds = descend(short).seconds
-    except OptbenchError:
-        return Cost(0.0, 0.0, (rows.planned[0].label,))
+    except Exception as error:  # parts are anyone's code
+        return _unable(rows.planned, error)
     scale = steps / min(_ROW_STEPS, steps) * len(rows.planned) / len(part.planned)
     curves = min(recorded, len(rows.planned)) * steps * 60
     return Cost(seconds * scale, 200 * len(rows.planned) + curves)
@@ -61,7 +80,7 @@ def _rows_cost(rows: Rows, recorded: int) -> Cost:
 def _single_cost(members: Sequence[Planned]) -> Cost:
     import torch
 
-    from optbench.config import build_optimizer
+    from optbench.config import build_optimizer, build_scheduler
     from optbench.loop import total_steps
     from optbench.settings import trainer_from
 
@@ -69,9 +88,20 @@ def _single_cost(members: Sequence[Planned]) -> Cost:
     try:
         problem = build_problem(first.config, torch.device("cpu"))
         optimizer = build_optimizer(first.config, problem.module)
-    except OptbenchError:
-        return Cost(0.0, 0.0, (first.label,))
+        build_scheduler(first.config, optimizer, total_steps(problem, trainer_from(first.config)))
+        a_step = _step_seconds(problem, optimizer)
+    except Exception as error:  # parts are anyone's code
+        return _unable(members, error)
+    weights = 0 if problem.steps_per_epoch is None else sum(p.numel() * 4 for p in problem.module.parameters())
+    seconds = disk = 0.0
+    for item in members:
+        steps = total_steps(problem, trainer_from(item.config))
+        seconds += steps * a_step
+        disk += _BYTES_A_RUN + steps * _BYTES_A_ROW + 2 * weights
+    return Cost(seconds, disk)
 
+
+def _step_seconds(problem: AbstractProblem, optimizer: torch.optim.Optimizer) -> float:
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         loss = problem.objective(problem.batch(0))
@@ -82,11 +112,4 @@ def _single_cost(members: Sequence[Planned]) -> Cost:
     began = time.perf_counter()
     for _ in range(_STEPS):
         optimizer.step(closure)
-    a_step = (time.perf_counter() - began) / _STEPS
-    weights = 0 if problem.steps_per_epoch is None else sum(p.numel() * 4 for p in problem.module.parameters())
-    seconds = disk = 0.0
-    for item in members:
-        steps = total_steps(problem, trainer_from(item.config))
-        seconds += steps * a_step
-        disk += _BYTES_A_RUN + steps * _BYTES_A_ROW + 2 * weights
-    return Cost(seconds, disk)
+    return (time.perf_counter() - began) / _STEPS

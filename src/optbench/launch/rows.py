@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optbench.comparison.rows import canonical
+from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
 from optbench.experiment.assemble import build_problem
 from optbench.experiment.provenance import provenance
-from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
-from optbench.records.tables import add_rows
+from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, plain, to_json
+from optbench.records.tables import add_rows, remove_folders, repeated
 from optbench.settings import SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
     from optbench.descend import Batch, BatchResult
+    from optbench.problem import SurfaceProblem
 
 LEAST_ROWS = 16
 """Fewer runs than this keep a folder each, with figures and curves of their own."""
@@ -60,7 +62,8 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> tuple[list[R
     for item in planned:
         flats[item.run_id] = flat = flatten(item.config)
         apart = ("data._target_", "trainer.seconds", "trainer.curvature_every")  # what only the loop can do
-        if all(flat.get(key) is None for key in apart):
+        here = flat["trainer.device"] in ("auto", "cpu")
+        if here and all(flat.get(key) is None for key in apart):
             groups[_shape(flat)].append(item)
     chosen: list[Rows] = []
     for members in groups.values():
@@ -73,7 +76,8 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> tuple[list[R
 def _shape(flat: Mapping[str, Any]) -> str:
     """Everything that rows of one batch share."""
     kept = {k: v for k, v in flat.items() if k not in _FREE and not _is_row_number(k, v)}
-    return json.dumps(kept | {k: "number" for k, v in flat.items() if _is_row_number(k, v)}, sort_keys=True)
+    numbers = {k: [len(v) if isinstance(v, list) else 0] for k, v in flat.items() if _is_row_number(k, v)}
+    return json.dumps([kept, numbers], sort_keys=True)
 
 
 def _is_row_number(key: str, value: Any) -> bool:
@@ -95,6 +99,44 @@ def _varying(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(k for k in first if any(flat[k] != first[k] for flat in flats[1:]))
 
 
+def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
+    """The rows that can start, and the runs that cannot: a start outside the domain, or of the wrong dimension.
+
+    Raises:
+        IncompatibleError: the parts that all rows share do not fit together.
+    """
+    problem = _problem(rows)
+    able: list[Planned] = []
+    unable: list[Planned] = []
+    for item in rows.planned:
+        try:
+            _start(problem, item.config)
+        except (UserError, IncompatibleError):
+            unable.append(item)
+        else:
+            able.append(item)
+    return (Rows(able, rows.varying) if unable else rows), unable
+
+
+def _problem(rows: Rows) -> SurfaceProblem:
+    import torch
+
+    from optbench.problem import SurfaceProblem
+
+    problem = build_problem(rows.planned[0].config, torch.device("cpu"))
+    if not isinstance(problem, SurfaceProblem):
+        raise IncompatibleError(f"{rows.planned[0].choices['model']} is no surface")
+    return problem
+
+
+def _start(problem: SurfaceProblem, config: Mapping[str, Any]) -> Any:
+    from optbench.problem.surface import starting_point
+
+    trainer = trainer_from(config)
+    assert isinstance(trainer, SurfaceTrainer)
+    return starting_point(problem.surface, trainer, config["seed"])
+
+
 def run_rows(
     rows: Rows,
     stop: Stop,
@@ -104,7 +146,7 @@ def run_rows(
     backend: str = "auto",
     recorded: int = RECORDED,
 ) -> dict[str, int]:
-    """Executes a batch and adds its rows to the sweep's tables.
+    """Executes a batch and adds its rows to the sweep's tables; a folder that a run had before is replaced by its row.
 
     Args:
         rows: the batch.
@@ -128,6 +170,7 @@ def run_rows(
     if ended:
         runs = _run_columns(rows, result, ended, threads)
         add_rows(rows.planned[0].folder.parent, runs, _curve_columns(rows, result, set(ended)))
+        remove_folders(rows.planned[i].folder for i in ended)
     counts: dict[str, int] = defaultdict(int)
     for i in ended:
         counts[result.status(i).value] += 1
@@ -143,27 +186,17 @@ def batch_of(
     recorded: int = 0,
 ) -> Batch:
     """The engine's form of a batch; arguments as in run_rows."""
-    import torch
-
     from optbench.descend import Batch
-    from optbench.problem import SurfaceProblem
-    from optbench.problem.surface import starting_point
 
     configs = [item.config for item in rows.planned]
-    problem = build_problem(configs[0], torch.device("cpu"))
-    assert isinstance(problem, SurfaceProblem)
-    trainers = [trainer_from(c) for c in configs]
-    starts = []
-    for config, trainer in zip(configs, trainers, strict=True):
-        assert isinstance(trainer, SurfaceTrainer)
-        starts.append(starting_point(problem.surface, trainer, config["seed"]))
-    assert isinstance(trainers[0], SurfaceTrainer)
+    problem, trainer = _problem(rows), trainer_from(configs[0])
+    assert isinstance(trainer, SurfaceTrainer)
     return Batch(
         objective=problem.field,
-        starts=np.array(starts, dtype=np.float64),
+        starts=np.array([_start(problem, c) for c in configs], dtype=np.float64),
         optimizer=_node(rows, "optimizer"),
         scheduler=_node(rows, "scheduler"),
-        trainer=trainers[0],
+        trainer=trainer,
         grad_noise=np.array([c["trainer"]["grad_noise"] for c in configs], dtype=np.float64),
         seeds=np.array([c["seed"] for c in configs], dtype=np.int64),
         record=np.arange(min(recorded, len(configs))),
@@ -208,13 +241,32 @@ def _run_columns(rows: Rows, result: BatchResult, ended: Sequence[int], threads:
         "target": [trainer.target] * n,
         "steps_to_target": [int(s) if h else None for h, s in zip(hit, result.steps[ended], strict=True)],
         "numerics": [NUMERICS] * n,
-        "provenance": [facts] * n,
+        "provenance": repeated([facts], [0] * n),
+        "config": _configs(planned, rows.varying),
     }
-    columns = {name: columns.pop(name) for name in RUN_COLUMNS if name in columns} | columns
+    columns = {name: columns.pop(name, [None] * n) for name in RUN_COLUMNS} | columns
     for key, value in flatten(first.config).items():
         if key not in columns and not key.startswith("choices."):
             columns[key] = [_cell(_at(p.config, key)) for p in planned] if key in rows.varying else [_cell(value)] * n
     return columns
+
+
+def _configs(planned: Sequence[Planned], varying: Sequence[str]) -> Any:
+    """The `config` column: the whole configuration, which is the same text for rows that differ in scalars only."""
+    texts: dict[str, int] = {}
+    indices: dict[str, int] = {}
+    which = []
+    for item in planned:
+        values = [_at(item.config, key) for key in varying]
+        key = json.dumps([v for v in values if not _is_scalar(v)])
+        if key not in indices:
+            indices[key] = texts.setdefault(json.dumps(plain(item.config, finite=False)), len(texts))
+        which.append(indices[key])
+    return repeated(list(texts), which)
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _CHOICES = {"model": "model", "data": "data", "loss_name": "loss", "optimizer": "optimizer", "scheduler": "scheduler"}

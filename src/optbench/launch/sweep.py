@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from optbench.errors import IncompatibleError, OptbenchError, OutputError
-from optbench.experiment import Planned, Stop, skipped
+from optbench.errors import OptbenchError, OutputError, RecordError
+from optbench.experiment import Planned, Stop
 from optbench.experiment.plan import Sweep
 from optbench.launch.base import Launcher, Watcher, available_cores
-from optbench.launch.rows import RECORDED, Rows, batches, run_rows
+from optbench.launch.rows import RECORDED, Rows, batches, run_rows, startable
 from optbench.records import Run, Status
 from optbench.records.tables import recorded_ids
+
+log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "loop", "eager", "fused")
 
 
 class SweepWatcher(Watcher, Protocol):
     """A Watcher that is also told of batches."""
+
+    def already(self, done: int) -> None:
+        """So many runs of the sweep were done before."""
 
     def batch(self, label: str, rows: int) -> None:
         """A batch of runs begins."""
@@ -86,8 +92,13 @@ class Division:
 
 
 def divide(sweep: Sweep, options: Options) -> Division:
-    """Looks at what is recorded, once for the whole folder, and sorts the runs."""
-    in_tables = {} if options.force else recorded_ids(sweep.folder)
+    """Looks at what is recorded, once for the whole folder, and sorts the runs.
+
+    Raises:
+        RecordError: the sweep has a table that cannot be read.
+    """
+    found_ids = recorded_ids(sweep.folder)  # with force too: rows cannot be added to a table that cannot be read
+    in_tables = {} if options.force else found_ids
     folders = set(os.listdir(sweep.folder)) if sweep.folder.is_dir() and not options.force else set()
     done: dict[str, str] = {}
     todo: list[Planned] = []
@@ -119,34 +130,42 @@ def run_sweep(
 
     Raises:
         OutputError: records cannot be written.
+        RecordError: the sweep has a table that cannot be read; nothing was changed.
     """
     options = options or Options()
     division, outcome = divide(sweep, options), Outcome()
     outcome.by_status.update(division.done.values())
+    watcher.already(len(division.done))
+    single = list(division.single)
     for rows in division.rows:
         if not stop.requested:
-            _run_batch(rows, stop, watcher, options, outcome)
-    if division.single and not stop.requested:
-        for run in launcher.launch(division.single, stop, watcher, options.force):
+            single += _run_batch(rows, stop, watcher, options, outcome)
+    if single and not stop.requested:
+        for run in launcher.launch(single, stop, watcher, options.force):
             outcome.add(run)
             if run.status is Status.FAILED and options.stop_on_error:
                 stop.requested = True
     return outcome
 
 
-def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, outcome: Outcome) -> None:
+def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, outcome: Outcome) -> Sequence[Planned]:
+    """Executes a batch; returns the runs that must go one by one, where each gets its own status and reason."""
     first = rows.planned[0]
-    watcher.batch(f"{first.choices['model']} {first.choices['optimizer']}", len(rows.planned))
-    backend = "auto" if options.engine == "auto" else options.engine
     try:
+        able, unable = startable(rows)
+        if not able.planned:
+            return unable
+        watcher.batch(f"{first.choices['model']} {first.choices['optimizer']}", len(able.planned))
         counts = run_rows(
-            rows, stop, watcher.rows, threads=available_cores(), backend=backend, recorded=options.recorded
+            able, stop, watcher.rows, threads=available_cores(), backend=options.engine, recorded=options.recorded
         )
-    except OutputError:
+    except (OutputError, RecordError):
         raise
-    except OptbenchError as error:
-        status = Status.SKIPPED if isinstance(error, IncompatibleError) else Status.FAILED
-        for item in rows.planned:
-            outcome.add(skipped(item, status, error))
-        return
+    except OptbenchError:
+        return rows.planned
+    except Exception as error:  # parts are anyone's code, and the engine traces what they do
+        log.debug("%s", first.label, exc_info=True)
+        log.warning("%s: its %d runs go one by one (%r)", first.label, len(rows.planned), error)
+        return rows.planned
     outcome.by_status.update(counts)
+    return unable

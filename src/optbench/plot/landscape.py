@@ -112,7 +112,7 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
     if handles:
         for name, shape in (("start", "o"), ("end", "s")):
             handles[name] = Line2D([], [], marker=shape, linestyle="", color="0.4")
-    handles |= _draw_marks(ax, landscape)
+    handles |= draw_marks(ax, landscape)
     legend_outside(figure, handles)
     return figure
 
@@ -123,7 +123,7 @@ def critical_points_figure(landscape: Landscape) -> Figure:
     Numbers and directions (where eigenvectors are known, on two coordinates) are left out beyond 30 points.
     """
     figure, ax = _ground(landscape)
-    handles = _draw_marks(ax, landscape)
+    handles = draw_marks(ax, landscape)
     if len(landscape.points) <= _NUMBERED:
         handles |= _draw_directions(ax, landscape)
         for i, mark in enumerate(landscape.points, start=1):
@@ -232,7 +232,8 @@ def _place(mark: Mark, landscape: Landscape) -> tuple[float, float]:
     return mark.x[0], mark.x[1]
 
 
-def _draw_marks(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
+def draw_marks(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
+    """Draws the critical points in the box, a shape for each type; returns the legend's handles."""
     inside = [mark for mark in landscape.points if landscape.inside(mark.x)]
     counts = Counter(mark.type for mark in inside)
     handles: dict[str, Artist] = {}

@@ -25,7 +25,6 @@ def spectral_density(
     ends: tuple[float, float],
     tau: float,
     title: str = "",
-    eigenvalues: Array | None = None,
 ) -> Figure:
     """Spectral density over lambda: linear within tau of zero, logarithmic beyond, on both sides.
 
@@ -35,7 +34,6 @@ def spectral_density(
         ends: smallest and largest eigenvalue, marked.
         tau: |lambda| <= tau counts as zero; shaded.
         title: of the figure.
-        eigenvalues: all of them, as a rug; None: not known.
     """
     figure = new_figure(8.0, 4.2)
     ax = figure.subplots()
@@ -56,8 +54,6 @@ def spectral_density(
             rf"$\lambda_{{\mathrm{{{name}}}}}$ = {end:.3g}", (end, 1.0), xycoords=("data", "axes fraction"),
             xytext=(4 * side, -4), textcoords="offset points", ha="left" if side > 0 else "right", va="top", fontsize=9,
         )  # fmt: skip
-    if eigenvalues is not None:
-        ax.plot(eigenvalues, np.full(len(eigenvalues), floor), "|", color="0.3", markersize=7, alpha=0.5)
     ax.set_ylim(floor, 5 * top)
     _room_for_labels(ax, ends, tau)
     ax.set_xlabel(r"eigenvalue $\lambda$ of the Hessian")

@@ -111,9 +111,11 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration: of the folder's config.yaml, or of a table row's dotted columns."""
+        """The resolved configuration: of the folder's config.yaml, or of a table row's `config` and dotted columns."""
         if self.path is not None:
             return read_config(self.path / "config.yaml")
+        if self.summary.get("config") is not None:
+            return _with_numbers(json.loads(self.summary["config"]), self.summary)
         names = {
             "model": "model",
             "data": "data",
@@ -190,6 +192,17 @@ def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
     config[last] = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
 
 
+def _with_numbers(config: dict[str, Any], row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration with the row's numbers, each of the type it has there: a table may hold 2 as 2.0."""
+    for key, value in config.items():
+        given = row.get(prefix + key)
+        if isinstance(value, dict):
+            config[key] = value if prefix + key == "choices" else _with_numbers(value, row, f"{prefix}{key}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and given is not None:
+            config[key] = type(value)(given)
+    return config
+
+
 def read_run(folder: Path) -> Run:
     """The run in a folder, checked to be one. Raises RecordError with what is wrong."""
     if not folder.is_dir():
@@ -233,7 +246,8 @@ def scan(paths: Sequence[Path]) -> tuple[list[Run], list[Unreadable]]:
     """Every run under the paths, in path order, and everything that looked like one and is not.
 
     Args:
-        paths: run folders, sweep tables (runs.parquet) or folders of them, at any depth.
+        paths: run folders, sweep tables (runs.parquet) or folders of them, at any depth. A run that a sweep has both as
+            a row and as a folder is one run: the one that ended, the folder if both did.
     """
     runs: dict[str, Run] = {}
     bad: list[Unreadable] = []
@@ -248,7 +262,19 @@ def scan(paths: Sequence[Path]) -> tuple[list[Run], list[Unreadable]]:
                 continue
             # one place reached by two spellings of its path is one place
             runs.update({f"{place.resolve()}/{run.run_id}": run for run in found})
-    return list(runs.values()), bad
+    return _one_record_each(list(runs.values())), bad
+
+
+def _one_record_each(runs: list[Run]) -> list[Run]:
+    beside = {(run.path.parent, run.run_id): run for run in runs if run.path is not None}
+    sweeps = {parent for parent, _ in beside}
+    left_out = set()
+    for run in runs:
+        if run.table is not None and run.table.parent in sweeps:
+            folder = beside.get((run.table.parent, run.run_id))
+            if folder is not None:
+                left_out.add(id(folder if run.status.final and not folder.status.final else run))
+    return [run for run in runs if id(run) not in left_out] if left_out else runs
 
 
 def _places(path: Path) -> Iterator[Path]:

@@ -1,18 +1,21 @@
 """The records of a batch: two Parquet tables in the sweep's folder, `runs` and `curves`, instead of a folder a run.
 
 A table is replaced whole (temporary file, rename) under the folder's lock, so a reader never sees half of it. The
-columns of `runs` are those of run.json, and every resolved setting under its dotted name, so a row explains itself.
+columns of `runs` are those of run.json, and every resolved setting under its dotted name, so a row explains itself;
+`config` holds the configuration as JSON, of which only scalar numbers may differ from those of the row.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.errors import RecordError
-from optbench.records.write import locked, write_bytes
+from optbench.errors import OutputError, RecordError
+from optbench.records.write import locked, write_bytes, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +37,11 @@ def add_rows(folder: Path, runs: Mapping[str, Sequence[Any]], curves: Mapping[st
     """
     import pyarrow as pa
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=60.0):
+        for left_over in folder.glob(".*.parquet.*.tmp"):  # by a process that was killed while it wrote
+            left_over.unlink()
         _replace(folder / CURVES, pa.table(dict(curves)), runs["run_id"])  # first: a run never lacks its curve
         _replace(folder / RUNS, pa.table(dict(runs)), runs["run_id"])
 
@@ -46,27 +52,81 @@ def _replace(path: Path, new: pa.Table, run_ids: Sequence[str]) -> None:
     from pyarrow import parquet
 
     if path.exists():
-        try:
+        with _reading(path):
             old = parquet.read_table(path)
             old = old.filter(pc.invert(pc.is_in(old["run_id"], pa.array(run_ids, pa.string()))))
-            new = pa.concat_tables([old, new], promote_options="permissive")
-        except (pa.ArrowException, KeyError, OSError) as error:
-            first = str(error).splitlines()[0]
-            raise RecordError(f"{path}: cannot be read ({first})", "move it away and run again") from error
+            new = pa.concat_tables(_alike(old, new), promote_options="permissive")
     buffer = io.BytesIO()
     parquet.write_table(new, buffer, compression="zstd")
     write_bytes(path, buffer.getbuffer())
 
 
-def recorded_ids(folder: Path) -> dict[str, str]:
-    """run_id to status of every row of a sweep's `runs` table; empty where there is none."""
-    from pyarrow import ArrowException, parquet
+def _alike(old: pa.Table, new: pa.Table) -> list[pa.Table]:
+    """The tables with one type a column: a setting that is a number here and a text or a flag there becomes text."""
+    import pyarrow as pa
 
-    path = folder / RUNS
-    if not path.exists():
-        return {}
+    for name in set(old.column_names) & set(new.column_names):
+        kinds = {_kind(table.schema.field(name).type) for table in (old, new)} - {"null"}
+        if len(kinds) > 1:
+            old, new = (
+                table.set_column(table.column_names.index(name), name, table[name].cast(pa.string()))
+                for table in (old, new)
+            )
+    return [old, new]
+
+
+def _kind(type_: pa.DataType) -> str:
+    import pyarrow.types as kind
+
+    if kind.is_integer(type_) or kind.is_floating(type_):
+        return "number"
+    return str(type_)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
     try:
-        table = parquet.read_table(path, columns=["run_id", "status"])
-    except (ArrowException, OSError) as error:
-        raise RecordError(f"{path}: cannot be read ({str(error).splitlines()[0]})", "move it away") from error
+        yield
+    except (pa.ArrowException, KeyError, OSError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        hint = "nothing was changed; move the table away, or bring it back from a copy, and run again"
+        raise RecordError(f"{path}: cannot be read ({first})", hint) from error
+
+
+def repeated(texts: Sequence[str], indices: Sequence[int]) -> pa.DictionaryArray:
+    """A column of few different texts: row i has texts[indices[i]], and each text is stored once."""
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(texts, pa.string()))
+
+
+def remove_folders(folders: Iterable[Path]) -> None:
+    """Removes run folders whose runs are rows now, but for those that another process is writing."""
+    for folder in folders:
+        if folder.is_dir():
+            with contextlib.suppress(OutputError), locked(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def recorded_ids(folder: Path) -> dict[str, str]:
+    """run_id to status of every row of a sweep's `runs` table; empty where there is none.
+
+    Raises:
+        RecordError: a table cannot be read.
+    """
+    runs, curves = folder / RUNS, folder / CURVES
+    if not runs.exists() and not curves.exists():
+        return {}
+    from pyarrow import parquet
+
+    if curves.exists():
+        with _reading(curves):
+            parquet.read_metadata(curves)  # rows to come are added to it
+    if not runs.exists():
+        return {}
+    with _reading(runs):
+        table = parquet.read_table(runs, columns=["run_id", "status"])
+        table["run_id"], table["status"]  # columns that a table lacks are left out silently
     return dict(zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True))

@@ -3,13 +3,16 @@
 Every form shows the same cells, made once in `cells`; the rule behind a number stands below it.
 """
 
+from optbench.report.cells import Sheet
 from optbench.report.export import FORMATS, export
 from optbench.report.numbers import interval, number, percent
 from optbench.report.run import run_lines, sparkline
-from optbench.report.tables import footnotes, print_comparison, text_lines, unreadable_lines
+from optbench.report.tables import aligned, footnotes, print_comparison, text_lines, unreadable_lines
 
 __all__ = [
     "FORMATS",
+    "Sheet",
+    "aligned",
     "export",
     "footnotes",
     "interval",

@@ -39,11 +39,12 @@ def text_lines(comparison: Comparison) -> list[str]:
     """Aligned columns without colours or boxes, of any width; the best row of a problem starts with a star."""
     lines: list[str] = []
     for sheet in sheets(comparison):
-        lines += [sheet.title, *_aligned(sheet), ""]
+        lines += [sheet.title, *aligned(sheet), ""]
     return [*lines, *footnotes(comparison)]
 
 
-def _aligned(sheet: Sheet) -> list[str]:
+def aligned(sheet: Sheet) -> list[str]:
+    """A sheet as aligned text: first and third column are words, the others numbers; a star before the best."""
     table = [sheet.header, *sheet.rows]
     widths = column_widths(sheet)
     lines = []

@@ -58,7 +58,8 @@ def _data(plan: Plan) -> str:
 
 
 def _gradient(p: NetworkPicture) -> str:
-    text = f"|g| = {p.grad_norm:.4g}   relative Newton gain {percent(p.newton.predicted)}"
+    error = "" if p.grad_error is None else f" (+-{p.grad_error:.2g} for the examples that were drawn)"
+    text = f"|g| = {p.grad_norm:.4g}{error}   relative Newton gain {percent(p.newton.predicted)}"
     if p.newton.predicted > 0:
         text += f" (checked: {percent(-p.newton.measured)} with {p.newton.share:g} of the step)"
     return f"{text}   -> {_CRITICALITY[p.verdict.criticality]}"

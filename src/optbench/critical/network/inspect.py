@@ -62,9 +62,7 @@ class Inspection:
         """
         began = time.perf_counter()
         self._progress, self._done = progress, 0
-        loss, gradient = self.objective.gradient()
-        if not math.isfinite(loss) or not bool(torch.isfinite(gradient).all()):
-            raise UserError(f"{self.name}: the loss is {loss:g} with a gradient that is not finite; nothing to look at")
+        loss, gradient = self._gradient()
         if self.plan.products * self.objective.part_bytes > _WORTH_KEEPING:
             self.operator.linearize()
         found = self._measure()
@@ -81,6 +79,7 @@ class Inspection:
             plan=self.plan,
             loss=loss,
             grad_norm=newton.grad_norm,
+            grad_error=self.objective.sampling_error(),
             newton=newton,
             lambda_min=low[0],
             lambda_max=high[0],
@@ -101,8 +100,14 @@ class Inspection:
             verdict=decide(figures),
             seconds=time.perf_counter() - began,
             notes=self._notes(),
-            layout=tuple((name, tuple(shape)) for name, shape in self.objective.layout),
+            layout=self.objective.layout,
         )
+
+    def _gradient(self) -> tuple[float, Tensor]:
+        loss, gradient = self.objective.gradient()
+        if not math.isfinite(loss) or not bool(torch.isfinite(gradient).all()):
+            raise UserError(f"{self.name}: the loss is {loss:g} with a gradient that is not finite; nothing to look at")
+        return loss, gradient
 
     def _tell(self, count: int = 1) -> None:
         self._done += count

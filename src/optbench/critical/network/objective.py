@@ -8,6 +8,7 @@ and the original is left as it was.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,12 +81,25 @@ class FlatObjective:
             sum_ += gradient
         return total, sum_
 
-    def named(self, vector: Tensor) -> dict[str, Tensor]:
-        """A vector (n,) cut into tensors of the weights' names and shapes."""
-        return _cut(vector, self.layout)
+    def sampling_error(self) -> float | None:
+        """Standard error of |gradient| as an estimate for all examples, from the spread between parts.
+
+        None where all examples are used, or where there is only one part.
+        """
+        count = len(self.parts)
+        if self.examples == self.of or count < 2:
+            return None
+        total, squares = torch.zeros_like(self.weights), 0.0
+        for i in range(count):
+            gradient = self.part_gradient(i, self.weights)[1]
+            total += gradient
+            squares += float(gradient.double().square().sum())
+        spread = squares - float(total.double().square().sum()) / count
+        return math.sqrt(max(0.0, spread) * count / (count - 1))
 
 
-def _cut(vector: Tensor, layout: Sequence[tuple[str, torch.Size]]) -> dict[str, Tensor]:
+def cut(vector: Tensor, layout: Sequence[tuple[str, torch.Size]]) -> dict[str, Tensor]:
+    """A vector (n,) as tensors of these names and shapes, which line up to n numbers."""
     pieces = vector.split([shape.numel() for _, shape in layout])
     return {name: piece.view(shape) for (name, shape), piece in zip(layout, pieces, strict=True)}
 
@@ -164,7 +178,7 @@ def _loss(
     """Sum of the losses of these images, over the number of all images."""
     # not problem.to_inputs: it divides in place, which torch.func.linearize gets wrong
     inputs = images.to(weights.device, weights.dtype).contiguous(memory_format=torch.channels_last) / 255.0
-    outputs = functional_call(model, _cut(weights, layout), (inputs,))
+    outputs = functional_call(model, cut(weights, layout), (inputs,))
     losses: Tensor = loss(outputs, labels.to(weights.device))
     return losses.sum() / count
 

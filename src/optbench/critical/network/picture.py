@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from optbench.critical.network.descent import Escape, Witness
 from optbench.critical.network.newton import NewtonGain
+from optbench.critical.network.objective import cut
 from optbench.critical.network.spectrum import Density, Shares
 from optbench.critical.network.verdict import Verdict
 from optbench.critical.points import number
@@ -65,6 +67,8 @@ class NetworkPicture:
         plan: what was done.
         loss: mean loss.
         grad_norm: |g|.
+        grad_error: standard error of the gradient where only a share of the examples was used; None: all were, or one
+            chunk says nothing of it.
         newton: relative Newton gain.
         lambda_min, lambda_max: v'Hv of the extreme directions, recomputed with a product of their own.
         residual_min, residual_max: |Hv - (v'Hv) v|.
@@ -90,6 +94,7 @@ class NetworkPicture:
     plan: Plan
     loss: float
     grad_norm: float
+    grad_error: float | None
     newton: NewtonGain
     lambda_min: float
     lambda_max: float
@@ -110,7 +115,7 @@ class NetworkPicture:
     verdict: Verdict
     seconds: float
     notes: tuple[str, ...]
-    layout: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    layout: tuple[tuple[str, torch.Size], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `classify-critical --run --json` prints; what is not finite is null."""
@@ -122,6 +127,7 @@ class NetworkPicture:
             "dtype": self.plan.dtype,
             "loss": number(self.loss),
             "grad_norm": number(self.grad_norm),
+            "grad_error": self.grad_error,
             "newton_gain": {
                 "predicted": number(self.newton.predicted),
                 "measured": number(self.newton.measured),
@@ -165,17 +171,8 @@ class NetworkPicture:
             direction, step = self.witness.direction, self.witness.radius
         else:
             return None
-        sizes = [_numel(shape) for _, shape in self.layout]
-        pieces = direction.split(sizes)
-        named = {name: piece.view(shape).cpu() for (name, shape), piece in zip(self.layout, pieces, strict=True)}
+        named = {name: piece.cpu() for name, piece in cut(direction, self.layout).items()}
         return {**named, "step": direction.new_tensor(step)}
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def _move(move: Any) -> dict[str, float | None]:

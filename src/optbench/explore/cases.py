@@ -1,0 +1,114 @@
+"""Overrides to cases: one surface, and the optimizers (schedules, learning rates ...) that stand side by side on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.config import GROUPS, Composer, Job
+from optbench.errors import UserError
+from optbench.settings import SurfaceTrainer, shown, trainer_from
+
+if TYPE_CHECKING:
+    from optbench.experiment.surface import Field
+
+MOST = 12
+"""Cases that one table and one figure still show."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration on the surface.
+
+    Attributes:
+        label: what tells it apart: the optimizer, and what else was given several values.
+        config: resolved.
+        trainer: its settings.
+    """
+
+    label: str
+    config: Mapping[str, Any]
+    trainer: SurfaceTrainer
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the work is carried out.
+
+    Attributes:
+        threads: of the fused engine.
+        backend: "auto", "eager" or "fused".
+        stop: asked between pieces of work whether to end.
+        progress: told (runs ended, runs in all).
+    """
+
+    threads: int = 1
+    backend: str = "auto"
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[float, float], None] | None = None
+
+
+def plan_cases(
+    overrides: Sequence[str], refused: Mapping[str, str], config_dirs: Sequence[Path] = (), steps: int | None = None
+) -> list[Case]:
+    """The cases that overrides in Hydra's sweep grammar describe. No torch here.
+
+    Args:
+        overrides: as of a sweep, e.g. "optimizer=gd,adam".
+        refused: keys that the question itself sets, with what to use instead.
+        config_dirs: folders laid over conf/.
+        steps: updates where the overrides do not say.
+
+    Raises:
+        ConfigError: an override that does not fit.
+        UserError: a refused key, a network, several surfaces, or more than MOST cases.
+    """
+    keys = [text.lstrip("+~").partition("=")[0] for text in overrides]
+    for key in keys:
+        if key in refused:
+            raise UserError(f"{key} does not apply here", refused[key])
+    given = list(overrides)
+    if steps is not None and "trainer.steps" not in keys:
+        given.append(f"trainer.steps={steps}")
+    with Composer(config_dirs) as composer:
+        grid = composer.grid(given)
+        if grid.count > MOST:
+            raise UserError(f"{grid.count} configurations side by side: at most {MOST} fit", "give fewer values")
+        swept = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
+        return _same_surface([_case(job, swept) for job in grid])
+
+
+def _case(job: Job, swept: Sequence[str]) -> Case:
+    config = job.composed.config
+    trainer = trainer_from(config)
+    if not isinstance(trainer, SurfaceTrainer):
+        raise UserError(f"{config['choices']['model']} is a network, not a surface", "see optbench list model")
+    others = [k for k in swept if k != "optimizer"]
+    words = [job.given[k] if k in GROUPS else f"{k.rpartition('.')[2]}={shown(job.given[k])}" for k in others]
+    return Case(" ".join(map(str, [config["choices"]["optimizer"], *words])), config, trainer)
+
+
+def _same_surface(cases: list[Case]) -> list[Case]:
+    if any(case.config[part] != cases[0].config[part] for case in cases for part in ("model", "loss")):
+        raise UserError("several surfaces: expected one", "ask for each model in a command of its own")
+    return cases
+
+
+def field_of(cases: Sequence[Case]) -> Field:
+    """The surface under its loss, once every case is known to have a form for rows.
+
+    Raises:
+        UserError: an optimizer or a schedule that the engine cannot run as rows, with the reason.
+        IncompatibleError: a loss that does not fit the surface.
+    """
+    from optbench.descend import unsupported
+    from optbench.experiment.surface import build_field
+
+    for case in cases:
+        why = unsupported(case.config["optimizer"], case.config["scheduler"])
+        if why is not None:
+            hint = "only optbench run and optbench sweep can run it, one run at a time"
+            raise UserError(f"{case.label} cannot run as rows of one batch: {why}", hint)
+    return build_field(cases[0].config)
