@@ -292,8 +292,9 @@ def test_the_sweeps_tables_give_runs_and_their_curves(tmp_path: Path) -> None:
     assert curve["loss"].tolist() == [row["loss"] for row in CURVE]
     assert "run_id" not in curve
     assert "val_loss" not in curve
-    with pytest.raises(RecordError, match=r"no config\.yaml"):
-        _ = found[0].config
+    assert found[0].config["optimizer"]["lr"] == 0.1
+    assert found[0].config["seed"] == 1
+    assert found[0].config["choices"]["model"] == found[0].summary["model"]
     (tmp_path / "curves.parquet").write_bytes(b"torn")
     with pytest.raises(RecordError, match=r"curves\.parquet"):
         found[0].curve()

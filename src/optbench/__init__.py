@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optbench.comparison import Comparison, compare
-    from optbench.experiment import run, sweep
+    from optbench.experiment import run
+    from optbench.launch.sweep import sweep
     from optbench.records import Run, Status
 
 # Read by OpenMP when torch is loaded: idle threads sleep and do not spin. Where another process holds a core, spinning
@@ -29,7 +30,7 @@ _HOMES = {
     "Status": "optbench.records",
     "compare": "optbench.comparison",
     "run": "optbench.experiment",
-    "sweep": "optbench.experiment",
+    "sweep": "optbench.launch.sweep",
 }
 
 __all__ = ["Comparison", "Run", "Status", "compare", "run", "sweep"]

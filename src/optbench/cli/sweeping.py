@@ -124,12 +124,11 @@ def _duration(seconds: float) -> str:
 
 
 def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
-    from optbench.records import scan
 
     if as_json:
-        wanted = {p.run_id for p in plan}
-        found = [r for r in scan([plan.folder])[0] if r.run_id in wanted] if plan.folder.exists() else []
-        print_json([{k: v for k, v in r.summary.items() if k != "config"} | {"path": r.path or r.table} for r in found])
+        from optbench.launch.sweep import recorded
+
+        print_json([{**r.summary, "path": r.path or r.table} for r in recorded(plan)])
         return
     if outcome.by_status:
         from optbench.comparison import compare

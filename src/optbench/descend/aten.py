@@ -21,6 +21,8 @@ LOWERINGS: dict[str, Lowering] = {}
 
 
 def lowers(*names: str) -> Callable[[Lowers], Lowers]:
+    """Registers a rule for operations of these names."""
+
     def register(function: Lowers) -> Lowers:
         LOWERINGS.update(dict.fromkeys(names, function))
         return function
@@ -50,12 +52,14 @@ for _name, _op in {"sgn": "sign", "sign": "sign", "logical_and": "and", "bitwise
 
 @lowers("add")
 def add(p: Program, a: Any, b: Any, alpha: float = 1, *, op: str = "add") -> Array:
+    """a + alpha b."""
     scaled = as_array(p, b) if alpha == 1 else p.all("mul", as_array(p, b), p.constants(float(alpha)))
     return p.all(op, as_array(p, a), scaled)
 
 
 @lowers("sub")
 def sub(p: Program, a: Any, b: Any, alpha: float = 1) -> Array:
+    """a - alpha b."""
     return add(p, a, b, alpha, op="sub")
 
 
@@ -66,6 +70,7 @@ def _rsub(p: Program, a: Any, b: Any, alpha: float = 1) -> Array:
 
 @lowers("div")
 def div(p: Program, a: Any, b: Any, rounding_mode: str | None = None) -> Array:
+    """a / b; a rounding mode has no rule."""
     if rounding_mode is not None:
         raise NotImplementedError("aten.div with a rounding mode")
     return p.all("div", as_array(p, a), as_array(p, b))
@@ -156,6 +161,7 @@ def _unsqueeze(p: Program, a: Array, dim: int) -> Array:
 
 @lowers("squeeze")
 def squeeze(p: Program, a: Array, dim: Any = None) -> Array:
+    """The array without its sides of length 1, all or the given ones."""
     dims = range(a.ndim) if dim is None else ([dim] if isinstance(dim, int) else dim)
     return np.squeeze(a, tuple(d for d in dims if a.ndim and a.shape[d] == 1))
 
@@ -258,6 +264,7 @@ def _amin(p: Program, a: Array, dim: Any = (), keepdim: bool = False) -> Array:
 
 
 def dims_of(a: Array, dim: Any) -> list[int]:
+    """The axes that an argument `dim` names, counted from 0."""
     if dim is None or (not isinstance(dim, int) and not len(dim)):
         return list(range(a.ndim))
     return [dim] if isinstance(dim, int) else list(dim)

@@ -18,23 +18,25 @@ from optbench.records import Run
 
 __all__ = [
     "Display",
+    "Folders",
     "Planned",
     "Stop",
     "execute",
     "execute_all",
     "interruptible",
+    "paths_of",
     "plan_run",
     "plan_sweep",
     "run",
     "settle",
     "skipped",
-    "sweep",
 ]
 
 Folders = str | Path | Iterable[str | Path]
 
 
-def _paths(folders: Folders) -> list[Path]:
+def paths_of(folders: Folders) -> list[Path]:
+    """One folder or several, as a list."""
     return [Path(folders)] if isinstance(folders, str | Path) else [Path(f) for f in folders]
 
 
@@ -57,7 +59,7 @@ def run(
     Raises:
         ConfigError, DataError, IncompatibleError, OutputError: nothing ran; the message says why.
     """
-    planned = plan_run(overrides, _paths(config_dir), Path(out) if out else None)
+    planned = plan_run(overrides, paths_of(config_dir), Path(out) if out else None)
     with interruptible() as stop:
         if display is not None:
             display.start(planned.label, 0, 1)
@@ -65,21 +67,3 @@ def run(
         if display is not None:
             display.end(done)
     return done
-
-
-def sweep(
-    *overrides: str,
-    config_dir: Folders = (),
-    out: str | Path | None = None,
-    name: str | None = None,
-    force: bool = False,
-    display: Display | None = None,
-) -> list[Run]:
-    """Runs every combination that the overrides describe, one after another; arguments as in run and plan_sweep.
-
-    Returns:
-        One record a planned run, in plan order; fewer only when the user stopped it.
-    """
-    planned = plan_sweep(overrides, _paths(config_dir), Path(out) if out else None, name)
-    with interruptible() as stop:
-        return list(execute_all(planned, stop, display, force))

@@ -1,9 +1,9 @@
 """Questions that take thousands of runs on one surface, asked of the engine directly: nothing is recorded.
 
-    cases         overrides to the optimizers that stand side by side, and their batches
-    basins        where each start of a grid ends, and how fast
-    axis          the values of a setting that is varied
-    sensitivity   final loss, success and divergence over a setting
+cases         overrides to the optimizers that stand side by side, and their batches
+basins        where each start of a grid ends, and how fast
+axis          the values of a setting that is varied
+sensitivity   final loss, success and divergence over a setting
 """
 
 from optbench.explore.axis import Axis, make_axis

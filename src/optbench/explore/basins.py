@@ -89,9 +89,9 @@ class Basins:
         steps = " or ".join(str(s) for s in dict.fromkeys(self.budget))
         lines = [
             f"{n} x {n} starts, at the centres of equal cells of {box_text(self.box)}; up to {steps} steps each.",
-            f"A start ends at a minimum when its last iterate is within {self.radius:.3g} of it and f is at or below the"
-            " lowest f at that distance; steps: the first at which f was that low.",
-            f"At a saddle or a maximum: the last iterate is within {self.radius:.3g} of it; more steps may take it away.",
+            f"At a minimum: the last iterate is within r = {self.radius:.3g} of it, and f at or below the lowest f at"
+            " distance r, so that no descent leads away; steps: the first at which f was that low.",
+            "At a saddle or a maximum: the last iterate is within r of it; more steps may take it away.",
         ]
         if not self.found.complete:
             lines.append(f"The list of critical points may lack some: {self.found.why}.")
@@ -178,7 +178,9 @@ def _radius(found: CriticalSet, box: Box, wanted: float | None) -> float:
     if wanted is None:
         return min(0.01 * min(high - low for low, high in box), 0.9 * most)
     if not 0 < wanted < most:
-        raise UserError(f"--radius {wanted:g}: expected a number above 0 and below {most:.4g}, so that disks stay apart")
+        raise UserError(
+            f"--radius {wanted:g}: expected a number above 0 and below {most:.4g}, so that disks stay apart"
+        )
     return wanted
 
 

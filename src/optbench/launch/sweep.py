@@ -7,14 +7,15 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from optbench.errors import OptbenchError, OutputError, RecordError
-from optbench.experiment import Planned, Stop
+from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
-from optbench.launch.base import Launcher, Watcher, available_cores
+from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
 from optbench.launch.rows import RECORDED, Rows, batches, run_rows, startable
-from optbench.records import Run, Status
+from optbench.records import Run, Status, scan
 from optbench.records.tables import recorded_ids
 
 log = logging.getLogger(__name__)
@@ -146,6 +147,56 @@ def run_sweep(
             if run.status is Status.FAILED and options.stop_on_error:
                 stop.requested = True
     return outcome
+
+
+def recorded(plan: Sweep) -> list[Run]:
+    """The records of a sweep's runs, in the order of the plan; runs without one are left out."""
+    found = {run.run_id: run for run in scan([plan.folder])[0]} if plan.folder.exists() else {}
+    return [found[item.run_id] for item in plan if item.run_id in found]
+
+
+def sweep(
+    *overrides: str,
+    config_dir: Folders = (),
+    out: str | Path | None = None,
+    name: str | None = None,
+    samples: int = 20,
+    force: bool = False,
+    engine: str = "auto",
+) -> list[Run]:
+    """Runs every combination that the overrides describe and returns the records, in the order of the plan.
+
+    Args:
+        overrides: as on the command line, e.g. "optimizer=sgd,adam", "seeds=5", "hydra/launcher=ray".
+        config_dir: folders laid over optbench's conf/.
+        out: folder that holds sweeps; default outputs/sweeps.
+        name: the sweep's folder in it; by default made from the overrides.
+        samples: points drawn from intervals.
+        force: run again what is done.
+        engine: see Options.
+
+    Returns:
+        One record a planned run; fewer only when the user stopped it.
+    """
+    from optbench.launch import launcher
+
+    plan = plan_sweep(overrides, paths_of(config_dir), Path(out) if out else None, name, samples)
+    with interruptible() as stop:
+        run_sweep(plan, launcher(plan.launcher), stop, Silent(), Options(force=force, engine=engine))
+    return recorded(plan)
+
+
+class Silent(Nobody):
+    """A SweepWatcher that does not look."""
+
+    def already(self, done: int) -> None:
+        pass
+
+    def batch(self, label: str, rows: int) -> None:
+        pass
+
+    def rows(self, ended: int) -> None:
+        pass
 
 
 def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, outcome: Outcome) -> Sequence[Planned]:

@@ -1,0 +1,269 @@
+"""basins and sensitivity: what the surface engine can answer with millions of runs that nobody wants as records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optbench.cli.common import ConfigDir, Json, Overrides, Quiet, paths, print_json, print_lines
+from optbench.cli.critical import BoxText, Plot
+
+if TYPE_CHECKING:
+    from optbench.explore import Run
+
+Grid = Annotated[int, typer.Option("--grid", help="Starts along each axis.", min=2, max=5000)]
+Radius = Annotated[
+    float | None,
+    typer.Option("--radius", help="How near counts as arrived; default 1/100 of the box.", show_default=False),
+]
+Search = Annotated[float, typer.Option("--budget", help="Seconds to search for critical points.", min=0.1)]
+Engine = Annotated[str, typer.Option("--engine", help="auto, eager or fused.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads of the engine.", show_default="all cores")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
+Over = Annotated[str, typer.Option("--over", help="The setting to vary.", metavar="KEY")]
+Points = Annotated[
+    int | None, typer.Option("--points", help="Values tried; 200, or 60 an axis with --and.", min=2, show_default=False)
+]
+Range = Annotated[str | None, typer.Option("--range", help="lo,hi of the setting.", show_default="1e-5,10 of lr")]
+And = Annotated[
+    str | None, typer.Option("--and", help="A second setting: a heat map.", metavar="KEY", show_default=False)
+]
+AndRange = Annotated[str | None, typer.Option("--and-range", help="lo,hi of the second setting.", show_default=False)]
+Seeds = Annotated[int, typer.Option("--seeds", help="Runs of each value, from random starts.", min=1)]
+
+
+def basins(
+    overrides: Overrides = None,
+    grid: Grid = 1000,
+    box: BoxText = None,
+    radius: Radius = None,
+    budget: Search = 60.0,
+    plot: Plot = None,
+    as_csv: Csv = False,
+    as_json: Json = False,
+    engine: Engine = "auto",
+    threads: Threads = None,
+    config_dir: ConfigDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """To which critical point each start of a grid goes, and how fast: basins of attraction.
+
+    For surfaces of two coordinates. Several optimizers (any choices, as in optbench sweep) stand side by side. Up to
+    500 steps unless trainer.steps says otherwise. The picture's colour says where a start ends, brightness how fast.
+    The rule of assignment is printed below the table.
+
+    Examples:
+
+      optbench basins model=himmelblau optimizer=adam
+
+      optbench basins model=himmelblau optimizer=gd,momentum,adam --plot basins.png
+
+      optbench basins model=two_well optimizer=momentum optimizer.lr=1e-3,1e-2 --grid 400 --box "-3,3"
+    """
+    from optbench.explore import find_basins, plan_cases
+
+    _check(plot, as_csv, as_json, engine)
+    refused = {
+        "trainer.start": "the starts are those of the grid: --grid and --box",
+        "trainer.target": "a start is followed to its end",
+        "trainer.seconds": "set trainer.steps",
+    }
+    cases = plan_cases(overrides or [], refused, paths(config_dir), steps=500)
+    limits = _box(box)
+    with _working("basins", engine, threads, quiet or as_json) as run:
+        found = find_basins(cases, limits, grid, radius, budget, run)
+    if plot is not None:
+        _draw_basins(found, plot)
+    rows = found.rows()
+    if as_json:
+        levels = [{**p.to_json(), "level": v} for p, v in zip(found.found.points, found.levels, strict=True)]
+        facts = {"surface": found.field.name, "box": found.box, "grid": grid, "radius": found.radius}
+        print_json({**facts, "rule": found.rule, "points": levels, "rows": rows})
+    elif as_csv:
+        _print_csv(rows)
+    else:
+        keys = ("share", "ending", "median_steps")
+        cells = [(r["case"], *(r[k] for k in keys)) for r in rows]
+        title = f"{found.field.name}: where {grid * grid} starts end"
+        _print_table(title, ("optimizer", "share, %", "ends at", "median steps"), cells, shares=(1,))
+        print_lines(["", *found.rule, _timing(found.maps)])
+
+
+def sensitivity(
+    overrides: Overrides = None,
+    over: Over = "optimizer.lr",
+    points: Points = None,
+    limits: Range = None,
+    second: And = None,
+    second_limits: AndRange = None,
+    seeds: Seeds = 20,
+    plot: Plot = None,
+    as_csv: Csv = False,
+    as_json: Json = False,
+    engine: Engine = "auto",
+    threads: Threads = None,
+    config_dir: ConfigDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Final loss, success and divergence over the learning rate, or over any other number, and where it works.
+
+    Every value is run from the same random starts (trainer.start=usual for the literature's one). Success is reaching
+    trainer.target, or a thousandth of the way above the known minimum; the exact rule is printed below the table.
+    Values are spaced logarithmically where the range is positive and spans a factor of 30. --csv prints a row a value.
+
+    Examples:
+
+      optbench sensitivity model=rosenbrock optimizer=adam,rmsprop
+
+      optbench sensitivity model=himmelblau optimizer=momentum --and optimizer.momentum --plot heat.png
+
+      optbench sensitivity model=rosenbrock optimizer=adam --over optimizer.betas.1 --range 0.9,0.9999 --csv > b.csv
+    """
+    from optbench.errors import UserError
+    from optbench.explore import find_sensitivity, make_axis, plan_cases
+
+    _check(plot, as_csv, as_json, engine)
+    if second == over:
+        raise UserError(f"--and {second}: expected another setting than --over")
+    if second_limits and not second:
+        raise UserError("--and-range needs --and", "name the second setting: --and optimizer.momentum")
+    count = points or (60 if second else 200)
+    first = make_axis(over, limits, count, "--range")
+    other = make_axis(second, second_limits, count, "--and-range") if second else None
+    refused = dict.fromkeys(("seed", "seeds"), "use --seeds") | dict.fromkeys([over], "use --range")
+    refused |= dict.fromkeys([second] if second else [], "use --and-range") | {"trainer.seconds": "set trainer.steps"}
+    given = list(overrides or [])
+    if not any(text.startswith("trainer.start=") for text in given):
+        given.append("trainer.start=random")
+    cases = plan_cases(given, refused, paths(config_dir))
+    with _working("sensitivity", engine, threads, quiet or as_json) as run:
+        found = find_sensitivity(cases, first, other, seeds, run)
+    if plot is not None:
+        _draw_sensitivity(found, plot)
+    if as_json:
+        facts = {"surface": found.field.name, "over": over, "and": second, "starts": seeds, "rule": found.rule}
+        print_json({**facts, "summary": found.summary(), "rows": found.rows()})
+    elif as_csv:
+        _print_csv(found.rows())
+    else:
+        _print_sensitivity(found)
+
+
+def _check(plot: Path | None, as_csv: bool, as_json: bool, engine: str) -> None:
+    from optbench.errors import UserError
+
+    if as_csv and as_json:
+        raise UserError("--csv and --json: choose one form")
+    if engine not in ("auto", "eager", "fused"):
+        raise UserError(f"--engine {engine}: expected auto, eager or fused")
+    if plot is not None:
+        from optbench.plot import check_suffix
+
+        check_suffix(plot)
+
+
+def _box(text: str | None) -> Any:
+    if text is None:
+        return None
+    from optbench.critical.parse import parse_box
+
+    return parse_box(text, 2)
+
+
+@contextmanager
+def _working(label: str, engine: str, threads: int | None, quiet: bool) -> Iterator[Run]:
+    from optbench.cli.progress import counter
+    from optbench.experiment import interruptible
+    from optbench.explore import Run
+    from optbench.launch.base import available_cores
+
+    with interruptible() as stop, counter(label, quiet) as progress:
+        yield Run(threads or available_cores(), engine, lambda: stop.requested, progress)
+
+
+def _draw_basins(found: Any, plot: Path) -> None:
+    from optbench.landscape import landscape, marks_of
+    from optbench.plot import Panel, basins_figure, save
+
+    marks = marks_of(found.found, found.field.objective)
+    ground = landscape(found.field.objective, found.box, marks, found.field.name)
+    panels = [Panel(ends.label, ends.ending, ends.steps) for ends in found.maps]
+    save(basins_figure(ground, found.endings, panels), plot)
+    typer.echo(f"figure {plot}", err=True)
+
+
+def _draw_sensitivity(found: Any, plot: Path) -> None:
+    from optbench.plot import Outcome, Scale, heat_figure, save, sensitivity_figure
+
+    scales = [Scale(a.key, a.values, a.log) for a in (found.first, found.second) if a is not None]
+    outcomes = [
+        Outcome(r.label, r.median, r.low, r.high, r.success, r.diverged, None if found.second else r.widest)
+        for r in found.responses
+    ]
+    draw = heat_figure if found.second else sensitivity_figure
+    save(draw(found.field.name, *scales, outcomes, found.minimum), plot)
+    typer.echo(f"figure {plot}", err=True)
+
+
+def _print_sensitivity(found: Any) -> None:
+    from optbench.report import number
+
+    rows = found.summary()
+    key = found.first.key
+    if found.second is not None:
+        header = ("optimizer", "works, %", "best at", "loss there", "success there, %")
+        pairs = [f"{key}={number(r[f'best {key}'])} {found.second.key}={number(r[f'best {found.second.key}'])}"
+                 for r in rows]  # fmt: skip
+        cells = [(r["case"], r["works_share"], pair, r["loss_at_best"], r["success_at_best"])
+                 for r, pair in zip(rows, pairs, strict=True)]  # fmt: skip
+        _print_table(found.field.name, header, cells, shares=(1, 4))
+    else:
+        header = ("optimizer", f"best {key}", "works", "loss at best", "success there, %", "half diverge from")
+        cells = [
+            (r["case"], r[f"best {key}"], _interval(r, found), r["loss_at_best"], r["success_at_best"],
+             r["diverges_from"])
+            for r in rows
+        ]  # fmt: skip
+        _print_table(found.field.name, header, cells, shares=(4,))
+    print_lines(["", *found.rule, _timing(found.responses)])
+
+
+def _interval(row: dict[str, Any], found: Any) -> str:
+    """The range that works, with what it says about values outside the tested ones."""
+    from optbench.report import number
+
+    low, high = row["works_from"], row["works_to"]
+    if low is None:
+        return "nowhere"
+    before = "<= " if low == found.first.values[0] else ""
+    after = " or more" if high == found.first.values[-1] else ""
+    more = f" (longest of {row['working_ranges']})" if row["working_ranges"] > 1 else ""
+    return f"{before}{number(low)} to {number(high)}{after}{more}"
+
+
+def _timing(parts: Sequence[Any]) -> str:
+    engines = ", ".join(dict.fromkeys(part.engine for part in parts))
+    return f"Engine {engines}, {sum(part.seconds for part in parts):.1f} s of runs, compiling included."
+
+
+def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[Any, ...]], shares: tuple[int, ...]) -> None:
+    from optbench.report import Sheet, aligned, number, percent
+
+    def cell(value: Any, i: int) -> str:
+        return value if isinstance(value, str) else percent(value) if i in shares else number(value)
+
+    cells = tuple(tuple(cell(v, i) for i, v in enumerate(row)) for row in rows)
+    print_lines([title, *aligned(Sheet(title, header, cells, (False,) * len(cells)))])
+
+
+def _print_csv(rows: Sequence[dict[str, Any]]) -> None:
+    import csv
+    import sys
+
+    writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
