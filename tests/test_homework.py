@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,13 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     return 0
 
 
-def read_submission(file: Path) -> list[int]:
-    """Categories in a submission file, which must be in the homework's form."""
+def read_submission(file: Path, names: Sequence[str] = ()) -> list[int]:
+    """Categories in a submission file, which must be in the homework's form: the files' numbers, else 1, 2, 3 ..."""
     lines = file.read_text().splitlines()
     assert lines[0] == "Id,Category"
     rows = list(csv.reader(lines[1:]))
-    assert [r[0] for r in rows] == [f"{i:04d}" for i in range(len(rows))]
+    numbers = [int(n.partition(".")[0]) for n in names] or range(1, len(rows) + 1)
+    assert [r[0] for r in rows] == [f"{i:04d}" for i in numbers]
     return [int(r[1]) for r in rows]
 
 
@@ -128,8 +130,8 @@ def test_predict_writes_the_homeworks_file(
     run: Path = request.getfixturevalue(which)
     file = tmp_path / "deep" / "submission.csv"
     assert command(monkeypatch, "predict", run, "-o", file, "--quiet") == 0
-    categories = read_submission(file)
     rebuilt, part = rebuild(run), data_of(run).load("test")
+    categories = read_submission(file, part.names)
     assert list(part.names) == sorted(part.names)
     assert len(categories) == len(part)
     assert set(categories) <= set(range(rebuilt.data.n_classes))
@@ -154,8 +156,12 @@ def test_predict_on_a_folder_goes_by_file_order(digits: Path, tmp_path: Path, mo
 
 def test_ids_have_four_digits() -> None:
     lines = submission([("x.jpg", 3)] * 10001).splitlines()
-    assert lines[:2] == ["Id,Category", "0000,3"]
-    assert lines[10000:] == ["9999,3", "10000,3"]
+    assert lines[:2] == ["Id,Category", "0001,3"]
+    assert lines[9999:] == ["9999,3", "10000,3", "10001,3"]
+
+
+def test_ids_are_the_numbers_in_the_names() -> None:
+    assert submission([("0007.jpg", 3), ("0012.jpg", 10)]) == "Id,Category\n0007,3\n0012,10\n"
 
 
 @pytest.mark.parametrize(("words", "said"), [

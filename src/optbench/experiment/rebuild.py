@@ -156,5 +156,12 @@ def predict(
 
 
 def submission(predictions: Sequence[tuple[str, int]]) -> str:
-    """The homework's submission file: a header, then one line an image: four-digit Id, Category."""
-    return "Id,Category\n" + "".join(f"{i:04d},{label}\n" for i, (_, label) in enumerate(predictions))
+    """The homework's submission file: a header, then one line an image in file order: four-digit Id, Category.
+
+    The Id is the number that names the file (0001.jpg has 0001, as in the homework); where some name is not a number,
+    files are numbered from 1.
+    """
+    stems = [Path(name).stem for name, _ in predictions]
+    numbers = [int(s) for s in stems] if all(s.isdecimal() for s in stems) else range(1, len(stems) + 1)
+    lines = (f"{number:04d},{label}\n" for number, (_, label) in zip(numbers, predictions, strict=True))
+    return "Id,Category\n" + "".join(lines)

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optbench.errors import OptbenchError
 from optbench.experiment import Planned
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from optbench.problem import AbstractProblem
 
-_STEPS = 3
+_STEPS, _PROBE_SECONDS = 20, 0.3  # updates of one run, fewer when they are long
+_LOOP_SECONDS = 3e-4  # what the loop adds to an update: norms, stop rules, recording; benchmarks/launch.py
+_RUN_SECONDS = 0.03  # assembling a run, and its files on a disk
 _ROW_STEPS = 20
 _ROWS = 2000
 _BYTES_A_ROW = 130  # of metrics.csv, measured on runs of this tool
@@ -96,13 +98,13 @@ def _single_cost(members: Sequence[Planned]) -> Cost:
     seconds = disk = 0.0
     for item in members:
         steps = total_steps(problem, trainer_from(item.config))
-        seconds += steps * a_step
+        seconds += _RUN_SECONDS + steps * (a_step + _LOOP_SECONDS)
         disk += _BYTES_A_RUN + steps * _BYTES_A_ROW + 2 * weights
     return Cost(seconds, disk)
 
 
 def _step_seconds(problem: AbstractProblem, optimizer: torch.optim.Optimizer) -> float:
-    def closure() -> torch.Tensor:
+    def closure() -> Any:
         optimizer.zero_grad()
         loss = problem.objective(problem.batch(0))
         loss.backward()
@@ -110,6 +112,8 @@ def _step_seconds(problem: AbstractProblem, optimizer: torch.optim.Optimizer) ->
 
     optimizer.step(closure)  # the first one pays for what is set up lazily
     began = time.perf_counter()
-    for _ in range(_STEPS):
+    made, spent = 0, 0.0
+    while made < _STEPS and spent < _PROBE_SECONDS:
         optimizer.step(closure)
-    return (time.perf_counter() - began) / _STEPS
+        made, spent = made + 1, time.perf_counter() - began
+    return spent / made

@@ -20,8 +20,8 @@ from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
 from optbench.experiment.assemble import build_problem
 from optbench.experiment.provenance import provenance
-from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, plain, to_json
-from optbench.records.tables import add_rows, remove_folders, repeated
+from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
+from optbench.records.tables import add_rows, config_column, remove_folders, repeated, setting
 from optbench.settings import SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
@@ -44,10 +44,12 @@ class Rows:
     Attributes:
         planned: the runs.
         varying: dotted keys of the numbers that differ from row to row.
+        starts: where each begins, if that is known already.
     """
 
     planned: Sequence[Planned]
     varying: tuple[str, ...]
+    starts: Sequence[Any] | None = None
 
 
 def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> tuple[list[Rows], list[Planned]]:
@@ -108,14 +110,15 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
     problem = _problem(rows)
     able: list[Planned] = []
     unable: list[Planned] = []
+    starts = []
     for item in rows.planned:
         try:
-            _start(problem, item.config)
+            starts.append(_start(problem, item.config))
         except (UserError, IncompatibleError):
             unable.append(item)
         else:
             able.append(item)
-    return (Rows(able, rows.varying) if unable else rows), unable
+    return Rows(able, rows.varying, starts), unable
 
 
 def _problem(rows: Rows) -> SurfaceProblem:
@@ -123,7 +126,9 @@ def _problem(rows: Rows) -> SurfaceProblem:
 
     from optbench.problem import SurfaceProblem
 
-    problem = build_problem(rows.planned[0].config, torch.device("cpu"))
+    config = rows.planned[0].config
+    usual = {**config, "trainer": {**config["trainer"], "start": "usual"}}  # a start of one row is not that of others
+    problem = build_problem(usual, torch.device("cpu"))
     if not isinstance(problem, SurfaceProblem):
         raise IncompatibleError(f"{rows.planned[0].choices['model']} is no surface")
     return problem
@@ -191,9 +196,10 @@ def batch_of(
     configs = [item.config for item in rows.planned]
     problem, trainer = _problem(rows), trainer_from(configs[0])
     assert isinstance(trainer, SurfaceTrainer)
+    starts = rows.starts if rows.starts is not None else [_start(problem, c) for c in configs]
     return Batch(
         objective=problem.field,
-        starts=np.array([_start(problem, c) for c in configs], dtype=np.float64),
+        starts=np.array(starts, dtype=np.float64),
         optimizer=_node(rows, "optimizer"),
         scheduler=_node(rows, "scheduler"),
         trainer=trainer,
@@ -242,31 +248,15 @@ def _run_columns(rows: Rows, result: BatchResult, ended: Sequence[int], threads:
         "steps_to_target": [int(s) if h else None for h, s in zip(hit, result.steps[ended], strict=True)],
         "numerics": [NUMERICS] * n,
         "provenance": repeated([facts], [0] * n),
-        "config": _configs(planned, rows.varying),
+        "config": config_column([p.config for p in planned], rows.varying),
     }
     columns = {name: columns.pop(name, [None] * n) for name in RUN_COLUMNS} | columns
     for key, value in flatten(first.config).items():
         if key not in columns and not key.startswith("choices."):
-            columns[key] = [_cell(_at(p.config, key)) for p in planned] if key in rows.varying else [_cell(value)] * n
+            columns[key] = (
+                [_cell(setting(p.config, key)) for p in planned] if key in rows.varying else [_cell(value)] * n
+            )
     return columns
-
-
-def _configs(planned: Sequence[Planned], varying: Sequence[str]) -> Any:
-    """The `config` column: the whole configuration, which is the same text for rows that differ in scalars only."""
-    texts: dict[str, int] = {}
-    indices: dict[str, int] = {}
-    which = []
-    for item in planned:
-        values = [_at(item.config, key) for key in varying]
-        key = json.dumps([v for v in values if not _is_scalar(v)])
-        if key not in indices:
-            indices[key] = texts.setdefault(json.dumps(plain(item.config, finite=False)), len(texts))
-        which.append(indices[key])
-    return repeated(list(texts), which)
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _CHOICES = {"model": "model", "data": "data", "loss_name": "loss", "optimizer": "optimizer", "scheduler": "scheduler"}
@@ -295,9 +285,3 @@ def _finite(values: Any) -> list[float | None]:
 def _cell(value: Any) -> Any:
     """A setting as a table takes it: lists as JSON text, since one column has one type."""
     return canonical(value) if isinstance(value, list | dict) else value
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    for name in key.split("."):
-        config = config[name]
-    return config

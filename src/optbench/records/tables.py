@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.errors import OutputError, RecordError
-from optbench.records.write import locked, write_bytes, writing
+from optbench.records.write import locked, plain, write_bytes, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,15 +36,20 @@ def add_rows(folder: Path, runs: Mapping[str, Sequence[Any]], curves: Mapping[st
         OutputError: the tables cannot be written, or another process writes them.
         RecordError: there is a table that cannot be read.
     """
-    import pyarrow as pa
 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=60.0):
         for left_over in folder.glob(".*.parquet.*.tmp"):  # by a process that was killed while it wrote
             left_over.unlink()
-        _replace(folder / CURVES, pa.table(dict(curves)), runs["run_id"])  # first: a run never lacks its curve
-        _replace(folder / RUNS, pa.table(dict(runs)), runs["run_id"])
+        _replace(folder / CURVES, _table(curves), runs["run_id"])  # first: a run never lacks its curve
+        _replace(folder / RUNS, _table(runs), runs["run_id"])
+
+
+def _table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({**columns, "run_id": pa.array(columns["run_id"], pa.string())})  # a string without rows too
 
 
 def _replace(path: Path, new: pa.Table, run_ids: Sequence[str]) -> None:
@@ -100,6 +106,33 @@ def repeated(texts: Sequence[str], indices: Sequence[int]) -> pa.DictionaryArray
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(texts, pa.string()))
+
+
+def config_column(configs: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> pa.DictionaryArray:
+    """The `config` column: each row's configuration as JSON, the same text for rows that differ in scalars only.
+
+    Args:
+        configs: of each row.
+        varying: dotted keys in which they differ.
+    """
+    texts: list[str] = []
+    indices: dict[str, int] = {}
+    which = []
+    for config in configs:
+        values = [setting(config, key) for key in varying]
+        apart = json.dumps([v for v in values if not isinstance(v, int | float) or isinstance(v, bool)])
+        if apart not in indices:
+            indices[apart] = len(texts)
+            texts.append(json.dumps(plain(config, finite=False)))
+        which.append(indices[apart])
+    return repeated(texts, which)
+
+
+def setting(config: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key."""
+    for name in key.split("."):
+        config = config[name]
+    return config
 
 
 def remove_folders(folders: Iterable[Path]) -> None:

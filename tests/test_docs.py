@@ -1,0 +1,69 @@
+"""What the documents promise: commands that compose, targets that exist, counts that hold, links that lead there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import members
+import pytest
+
+from optbench.cli import COMMANDS
+from optbench.config import Composer
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+READMES = PAGES[:2]
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of every optbench command in a page's code blocks."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("optbench ")]
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_every_command_exists_and_its_overrides_compose(page: str) -> None:
+    found = commands(page)
+    assert len(found) > 10
+    known = {name for name, *_ in COMMANDS}
+    with Composer() as composer:
+        for words in found:
+            assert words[1] in known, words
+            overrides = [w for w in words[2:] if re.match(r"[+~]?[\w./]+=", w) and "data.root" not in w]
+            wrong = [o for o in overrides if "lrr" in o]  # the one that shows an error message
+            if words[1] in ("run", "sweep", "config") and not wrong:
+                plain = [o for o in overrides if not o.startswith("seeds=")]
+                assert next(iter(composer.grid(plain))).composed.config
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_targets_of_make_and_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`make ([a-z-]+)", text) + re.findall(r"^make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert "://" in link or (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_number_of_surfaces_is_true(page: str) -> None:
+    numbers = re.findall(r"(\d+) (?:loss\s+surfaces|个真值已知)", (ROOT / page).read_text(encoding="utf-8"))
+    assert numbers == [str(len(members.surfaces()))]
+
+
+def test_the_changelog_counts_members() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    groups = {"networks": members.networks(), "optimizers": members.names("optimizer"), "surfaces": members.surfaces(),
+              "schedulers": members.names("scheduler"), "losses": members.names("loss")}  # fmt: skip
+    for word, names in groups.items():
+        assert f"{len(names)} {word}" in text, (word, len(names))
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_no_place_holder_is_left(page: str) -> None:
+    assert not re.findall(r"\b[A-Z]+_TABLE(?:_ZH)?\b", (ROOT / page).read_text(encoding="utf-8"))
