@@ -34,7 +34,7 @@ test: check ## run the checks and the tests (under 5 minutes on 2 cores)
 	$(RUN) pytest -n auto
 
 test-slow: .venv/.installed-extras ## install the extras (ray, slurm, verify) and run the tests that take longer
-	$(RUN) pytest -n auto -m slow
+	$(RUN) pytest -n auto --dist loadgroup -m slow
 
 check: setup ## format, lint, types and layers
 	$(RUN) ruff format --check src tests benchmarks

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -40,7 +41,7 @@ def keywords(group: str, name: str) -> dict[str, Any]:
 
 def _on_a_surface(value: Any) -> Any:
     match = re.fullmatch(r"\$\{by_problem:([^,]+),[^,]+\}", value) if isinstance(value, str) else None
-    return float(match[1]) if match else value
+    return yaml.safe_load(match[1]) if match else value
 
 
 def make(group: str, name: str, *args: Any, **changes: Any) -> Any:

@@ -405,6 +405,10 @@ def needs(module: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{module} is not installed: pip install 'optbench[ray,slurm]'")
 
 
+ONE_CLUSTER = pytest.mark.xdist_group("ray")
+"""Two Ray clusters at once are more than two cores can start in time."""
+
+
 @pytest.mark.slow
 @needs("submitit")
 def test_slurm_by_its_local_executor(overlay: Path, tmp_path: Path) -> None:
@@ -415,6 +419,7 @@ def test_slurm_by_its_local_executor(overlay: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@ONE_CLUSTER
 @needs("ray")
 def test_ray_started_here(overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPTBENCH_TEST_RAY", str(tmp_path))
@@ -512,6 +517,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.mark.slow
+@ONE_CLUSTER
 @needs("ray")
 def test_ray_survives_the_loss_of_a_node(overlay: Path, tmp_path: Path, cluster: Cluster) -> None:
     slow = [

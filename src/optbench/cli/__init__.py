@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optbench.cli import catalogue, critical, homework, results, running, sweeping
+from optbench.cli import catalogue, critical, exploring, homework, results, running, sweeping
 from optbench.cli.common import FREE, report_error
 from optbench.errors import OptbenchError, UserError
 
@@ -30,6 +30,8 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None], bool], ...] = (
     ("compare", "Compare recorded runs.", results.compare, False),
     ("plot", "Draw loss curves, or paths on a surface.", results.plot, False),
     ("classify-critical", "Find and classify critical points.", critical.classify_critical, True),
+    ("basins", "Where each start of a grid ends, how fast.", exploring.basins, True),
+    ("sensitivity", "Outcome over the learning rate.", exploring.sensitivity, True),
     ("evaluate", "Accuracy and confusion matrix of a run.", homework.evaluate, False),
     ("predict", "Classify images, write submission.csv.", homework.predict, False),
     ("list", "List what there is to choose from.", catalogue.list_choices, False),

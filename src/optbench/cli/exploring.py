@@ -15,6 +15,9 @@ from optbench.cli.critical import BoxText, Plot
 if TYPE_CHECKING:
     from optbench.explore import Run
 
+_SHOWN = 12
+"""Endings of an optimizer that the table shows one by one."""
+
 Grid = Annotated[int, typer.Option("--grid", help="Starts along each axis.", min=2, max=5000)]
 Radius = Annotated[
     float | None,
@@ -86,10 +89,8 @@ def basins(
     elif as_csv:
         _print_csv(rows)
     else:
-        keys = ("share", "ending", "median_steps")
-        cells = [(r["case"], *(r[k] for k in keys)) for r in rows]
         title = f"{found.field.name}: where {grid * grid} starts end"
-        _print_table(title, ("optimizer", "share, %", "ends at", "median steps"), cells, shares=(1,))
+        _print_table(title, ("optimizer", "share, %", "ends at", "median steps"), _largest(rows))
         print_lines(["", *found.rule, _timing(found.maps)])
 
 
@@ -136,10 +137,7 @@ def sensitivity(
     other = make_axis(second, second_limits, count, "--and-range") if second else None
     refused = dict.fromkeys(("seed", "seeds"), "use --seeds") | dict.fromkeys([over], "use --range")
     refused |= dict.fromkeys([second] if second else [], "use --and-range") | {"trainer.seconds": "set trainer.steps"}
-    given = list(overrides or [])
-    if not any(text.startswith("trainer.start=") for text in given):
-        given.append("trainer.start=random")
-    cases = plan_cases(given, refused, paths(config_dir))
+    cases = plan_cases(overrides or [], refused, paths(config_dir), start="random")
     with _working("sensitivity", engine, threads, quiet or as_json) as run:
         found = find_sensitivity(cases, first, other, seeds, run)
     if plot is not None:
@@ -185,6 +183,22 @@ def _working(label: str, engine: str, threads: int | None, quiet: bool) -> Itera
         yield Run(threads or available_cores(), engine, lambda: stop.requested, progress)
 
 
+def _largest(rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Cells of the table: each optimizer's largest basins, and the rest as one."""
+    from optbench.report import percent
+
+    cells: list[tuple[Any, ...]] = []
+    for case in dict.fromkeys(row["case"] for row in rows):
+        own = [row for row in rows if row["case"] == case]
+        for row in own[:_SHOWN]:
+            share = percent(row["share"]) if row["share"] >= 5e-4 else "<0.1"
+            cells.append((case, share, row["ending"], row["median_steps"]))
+        if rest := own[_SHOWN:]:
+            share = percent(sum(row["share"] for row in rest))
+            cells.append((case, share, f"{len(rest)} others (--csv shows them)", None))
+    return cells
+
+
 def _draw_basins(found: Any, plot: Path) -> None:
     from optbench.landscape import landscape, marks_of
     from optbench.plot import Panel, basins_figure, save
@@ -199,36 +213,38 @@ def _draw_basins(found: Any, plot: Path) -> None:
 def _draw_sensitivity(found: Any, plot: Path) -> None:
     from optbench.plot import Outcome, Scale, heat_figure, save, sensitivity_figure
 
-    scales = [Scale(a.key, a.values, a.log) for a in (found.first, found.second) if a is not None]
+    first, second = (None if a is None else Scale(a.key, a.values, a.log) for a in (found.first, found.second))
+    assert first is not None
     outcomes = [
-        Outcome(r.label, r.median, r.low, r.high, r.success, r.diverged, None if found.second else r.widest)
+        Outcome(r.label, r.median, r.low, r.high, r.success, r.diverged, r.widest if second is None else None)
         for r in found.responses
     ]
-    draw = heat_figure if found.second else sensitivity_figure
-    save(draw(found.field.name, *scales, outcomes, found.minimum), plot)
+    if second is None:
+        figure = sensitivity_figure(found.field.name, first, outcomes, found.minimum)
+    else:
+        figure = heat_figure(found.field.name, first, second, outcomes, found.minimum)
+    save(figure, plot)
     typer.echo(f"figure {plot}", err=True)
 
 
 def _print_sensitivity(found: Any) -> None:
-    from optbench.report import number
+    from optbench.report import number, percent
 
     rows = found.summary()
     key = found.first.key
-    if found.second is not None:
-        header = ("optimizer", "works, %", "best at", "loss there", "success there, %")
-        pairs = [f"{key}={number(r[f'best {key}'])} {found.second.key}={number(r[f'best {found.second.key}'])}"
-                 for r in rows]  # fmt: skip
-        cells = [(r["case"], r["works_share"], pair, r["loss_at_best"], r["success_at_best"])
-                 for r, pair in zip(rows, pairs, strict=True)]  # fmt: skip
-        _print_table(found.field.name, header, cells, shares=(1, 4))
+    if found.second is None:
+        header = ["optimizer", f"best {key}", "works", "loss at best", "success there, %", "half diverge from"]
     else:
-        header = ("optimizer", f"best {key}", "works", "loss at best", "success there, %", "half diverge from")
-        cells = [
-            (r["case"], r[f"best {key}"], _interval(r, found), r["loss_at_best"], r["success_at_best"],
-             r["diverges_from"])
-            for r in rows
-        ]  # fmt: skip
-        _print_table(found.field.name, header, cells, shares=(4,))
+        header = ["optimizer", "works, %", "best at", "loss there", "success there, %"]
+    cells = []
+    for row in rows:
+        outcome = [row["loss_at_best"], percent(row["success_at_best"])]
+        if found.second is None:
+            cells.append([row["case"], row[f"best {key}"], _interval(row, found), *outcome, row["diverges_from"]])
+        else:
+            best = " ".join(f"{k}={number(row[f'best {k}'])}" for k in (key, found.second.key))
+            cells.append([row["case"], percent(row["works_share"]), best, *outcome])
+    _print_table(found.field.name, header, cells)
     print_lines(["", *found.rule, _timing(found.responses)])
 
 
@@ -238,7 +254,7 @@ def _interval(row: dict[str, Any], found: Any) -> str:
 
     low, high = row["works_from"], row["works_to"]
     if low is None:
-        return "nowhere"
+        return "-" if row["works_share"] is None else "nowhere"
     before = "<= " if low == found.first.values[0] else ""
     after = " or more" if high == found.first.values[-1] else ""
     more = f" (longest of {row['working_ranges']})" if row["working_ranges"] > 1 else ""
@@ -250,14 +266,11 @@ def _timing(parts: Sequence[Any]) -> str:
     return f"Engine {engines}, {sum(part.seconds for part in parts):.1f} s of runs, compiling included."
 
 
-def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[Any, ...]], shares: tuple[int, ...]) -> None:
-    from optbench.report import Sheet, aligned, number, percent
+def _print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    from optbench.report import Sheet, aligned, number
 
-    def cell(value: Any, i: int) -> str:
-        return value if isinstance(value, str) else percent(value) if i in shares else number(value)
-
-    cells = tuple(tuple(cell(v, i) for i, v in enumerate(row)) for row in rows)
-    print_lines([title, *aligned(Sheet(title, header, cells, (False,) * len(cells)))])
+    cells = tuple(tuple(v if isinstance(v, str) else number(v) for v in row) for row in rows)
+    print_lines([title, *aligned(Sheet(title, tuple(header), cells, (False,) * len(cells)))])
 
 
 def _print_csv(rows: Sequence[dict[str, Any]]) -> None:

@@ -139,6 +139,8 @@ def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
 
 def _end(plan: Sweep, outcome: Outcome, interrupted: bool) -> None:
     """Failures once more, a last line, and the exit code: 130 after an interrupt, 3 if a run failed."""
+    if outcome.failed:
+        typer.echo(f"{len(outcome.failed)} of {len(plan)} runs failed:", err=True)
     for run in outcome.failed[:20]:
         typer.echo(f"failed: {run.path}: {run.reason}", err=True)
     if len(outcome.failed) > 20:

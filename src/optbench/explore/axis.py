@@ -56,13 +56,11 @@ def make_axis(key: str, text: str | None, points: int, option: str) -> Axis:
         option: that `text` was given by, for messages.
 
     Raises:
-        UserError: no real-valued setting, no range, or values out of the setting's range.
+        UserError: a setting of neither optimizer nor scheduler, or no range.
     """
     if key != _NOISE and not key.startswith(("optimizer.", "scheduler.")):
         raise UserError(f"{key}: expected a number of the optimizer or the scheduler, or {_NOISE}", "e.g. optimizer.lr")
     low, high = _range(key, text, option)
-    check_range(key, low)
-    check_range(key, high)
     log = low > 0 and high >= 30 * low
     values = np.geomspace(low, high, points) if log else np.linspace(low, high, points)
     return Axis(key, values, log)
@@ -82,8 +80,9 @@ def _range(key: str, text: str | None, option: str) -> tuple[float, float]:
     return low, high
 
 
-def check_axis(case: Case, key: str) -> None:
-    """Raises UserError where a case has no such real-valued setting."""
+def check_axis(case: Case, axis: Axis) -> None:
+    """Raises UserError where a case has no such real-valued setting, ConfigError for values out of its range."""
+    key = axis.key
     part, _, rest = key.partition(".")
     name, _, index = rest.partition(".")
     node = case.config[part]
@@ -96,6 +95,8 @@ def check_axis(case: Case, key: str) -> None:
     if not isinstance(value, float):
         what = "is a list: pick a value, " + f"{key}.0" if isinstance(value, list) else "is no real number"
         raise UserError(f"{key} of {case.label} {what}", "only real-valued settings can be varied")
+    for end in (float(axis.values[0]), float(axis.values[-1])):
+        check_range(f"{part}.{name}", [end] if index else end)
 
 
 def with_rows(case: Case, given: Sequence[tuple[str, Floats]]) -> dict[str, Mapping[str, Any] | Floats | float]:

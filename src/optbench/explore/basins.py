@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optbench.critical import CriticalPoint, CriticalSet, critical_points
 from optbench.errors import UserError
 from optbench.explore.cases import Case, Run, field_of
 
 if TYPE_CHECKING:
+    from optbench.critical import CriticalPoint, CriticalSet
     from optbench.descend import BatchResult
     from optbench.experiment.surface import Field
     from optbench.problem import Box, Objective
@@ -94,8 +94,8 @@ class Basins:
             "At a saddle or a maximum: the last iterate is within r of it; more steps may take it away.",
         ]
         if not self.found.complete:
-            lines.append(f"The list of critical points may lack some: {self.found.why}.")
-        return [*lines, *self.found.notes]
+            lines += [f"The list of critical points may lack some: {self.found.why}.", *self.found.notes]
+        return lines
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a case and ending that occurs, the largest share first within a case."""
@@ -148,6 +148,8 @@ def find_basins(
         UserError: not two coordinates, or a case without a form for rows.
         KeyboardInterrupt: run.stop said so.
     """
+    from optbench.critical import critical_points
+
     field, run = field_of(cases), run or Run()
     if field.surface.dim != 2:
         raise UserError(f"{field.name} has {field.surface.dim} coordinates; basins need two", _dim_hint(cases[0]))
@@ -248,14 +250,13 @@ def _targets(levels: Sequence[float | None]) -> tuple[list[float], list[int]]:
 
 
 def _assign(basins: Basins, result: BatchResult, column: list[int]) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    from optbench.records import Status
+    from optbench.descend import batch as codes
 
-    status = np.array([s.value for s in _statuses()])[result.code]
     n = len(basins.found.points)
     low, high = np.array(basins.box).T
     inside = ((result.x >= low) & (result.x <= high)).all(axis=1)
-    rest = status == Status.CONVERGED.value
-    diverged = status == Status.DIVERGED.value
+    rest = np.isin(result.code, (codes.REST, codes.PLATEAU))
+    diverged = result.code == codes.DIVERGED
     ending = np.select([diverged, rest, ~inside], [n + 3, n, n + 1], n + 2).astype(np.int16)
     steps = np.where(diverged, result.steps, -1).astype(np.int32)
     for code, (point, level) in enumerate(zip(basins.found.points, basins.levels, strict=True)):
@@ -265,12 +266,6 @@ def _assign(basins: Basins, result: BatchResult, column: list[int]) -> tuple[NDA
         if level is not None:
             steps[here] = result.reached[here, column[code]]
     return ending, steps
-
-
-def _statuses() -> Sequence[Any]:
-    from optbench.descend.batch import STATUSES
-
-    return STATUSES
 
 
 def _coordinates(point: CriticalPoint) -> str:

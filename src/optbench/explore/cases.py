@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class Run:
 
 
 def plan_cases(
-    overrides: Sequence[str], refused: Mapping[str, str], config_dirs: Sequence[Path] = (), steps: int | None = None
+    overrides: Sequence[str], refused: Mapping[str, str], config_dirs: Sequence[Path] = (), **defaults: Any
 ) -> list[Case]:
     """The cases that overrides in Hydra's sweep grammar describe. No torch here.
 
@@ -59,7 +59,7 @@ def plan_cases(
         overrides: as of a sweep, e.g. "optimizer=gd,adam".
         refused: keys that the question itself sets, with what to use instead.
         config_dirs: folders laid over conf/.
-        steps: updates where the overrides do not say.
+        defaults: settings of the trainer where the overrides do not say, e.g. steps=500.
 
     Raises:
         ConfigError: an override that does not fit.
@@ -69,25 +69,23 @@ def plan_cases(
     for key in keys:
         if key in refused:
             raise UserError(f"{key} does not apply here", refused[key])
-    given = list(overrides)
-    if steps is not None and "trainer.steps" not in keys:
-        given.append(f"trainer.steps={steps}")
+    defaults = {name: value for name, value in defaults.items() if f"trainer.{name}" not in keys}
     with Composer(config_dirs) as composer:
-        grid = composer.grid(given)
+        grid = composer.grid(list(overrides))
         if grid.count > MOST:
             raise UserError(f"{grid.count} configurations side by side: at most {MOST} fit", "give fewer values")
         swept = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
-        return _same_surface([_case(job, swept) for job in grid])
+        return _same_surface([_case(job, swept, defaults) for job in grid])
 
 
-def _case(job: Job, swept: Sequence[str]) -> Case:
+def _case(job: Job, swept: Sequence[str], defaults: Mapping[str, Any]) -> Case:
     config = job.composed.config
     trainer = trainer_from(config)
     if not isinstance(trainer, SurfaceTrainer):
         raise UserError(f"{config['choices']['model']} is a network, not a surface", "see optbench list model")
     others = [k for k in swept if k != "optimizer"]
     words = [job.given[k] if k in GROUPS else f"{k.rpartition('.')[2]}={shown(job.given[k])}" for k in others]
-    return Case(" ".join(map(str, [config["choices"]["optimizer"], *words])), config, trainer)
+    return Case(" ".join(map(str, [config["choices"]["optimizer"], *words])), config, replace(trainer, **defaults))
 
 
 def _same_surface(cases: list[Case]) -> list[Case]:

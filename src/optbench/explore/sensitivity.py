@@ -28,6 +28,10 @@ Floats = NDArray[np.float64]
 SHARE_OF_DROP = 1e-3
 """Of the way from the start down to the known minimum, what may be left."""
 
+_FUSE = 50_000_000
+"""Run-steps from which compiling pays. The engine asks that of each piece by itself, and cuts a batch that varies more
+than the learning rate into pieces that alone are not worth it."""
+
 WORKS = 0.5
 """Least share of successful runs of a setting that works."""
 
@@ -106,14 +110,17 @@ class Sensitivity:
         if self.target is not None:
             success = f"Success: final loss at most {self.target:g} (trainer.target)."
         elif self.minimum is not None:
-            success = f"Success: final loss at most f* + {SHARE_OF_DROP:g} (f(start) - f*), f* = {self.minimum:g} the minimum."
+            below = f"f* + {SHARE_OF_DROP:g} (f(start) - f*)"
+            success = f"Success: final loss at most {below}, where f* = {self.minimum:g} is the minimum."
         else:
             success = "No success is counted: this surface has no known minimum; give trainer.target=..."
         steps = " or ".join(str(s) for s in dict.fromkeys(self.budget))
+        works = f"A setting works where at least {WORKS:.0%} succeed"
+        longest = "; the longest unbroken range of those tested is shown" if self.second is None else ""
         return [
             f"{runs} runs of up to {steps} steps: {self.starts} starts a value, the same for all.",
             success,
-            f"A setting works where at least {WORKS:.0%} succeed; the longest unbroken range of those tested is shown.",
+            *([] if self._targetless else [f"{works}{longest}."]),
             "Loss: median over the starts; a diverged run counts as infinite.",
         ]
 
@@ -147,9 +154,8 @@ class Sensitivity:
         row |= {"loss_at_best": _finite(response.median[best]), "success_at_best": _finite(response.success[best])}
         row["works_share"] = _finite(np.mean(response.success >= WORKS)) if not self._targetless else None
         if self.second is None:
-            low, high = (
-                float(self.first.values[i]) if i is not None else None for i in response.widest or (None, None)
-            )
+            ends = response.widest
+            low, high = self.first.values[list(ends)].tolist() if ends else (None, None)
             row |= {"works_from": low, "works_to": high, "working_ranges": len(response.working)}
             lost = np.flatnonzero(response.diverged >= 0.5)
             row["diverges_from"] = float(self.first.values[lost[0]]) if len(lost) else None
@@ -179,7 +185,7 @@ def find_sensitivity(
     axes = [axis for axis in (first, second) if axis is not None]
     for case in cases:
         for axis in axes:
-            check_axis(case, axis.key)
+            check_axis(case, axis)
     field, run = field_of(cases), run or Run()
     shape = tuple(len(axis.values) for axis in axes)
     total = math.prod(shape) * seeds
@@ -220,7 +226,7 @@ def _respond(
         starts=np.tile(starts, (cells, 1)),
         trainer=case.trainer,
         seeds=np.tile(np.arange(seeds), cells),
-        backend=run.backend,
+        backend="fused" if run.backend == "auto" and len(starts) * cells * case.trainer.steps >= _FUSE else run.backend,
         threads=run.threads,
         stop_requested=run.stop,
         on_rows=tell,

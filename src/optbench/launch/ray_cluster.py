@@ -58,7 +58,7 @@ def perform(task: Task, board: Any) -> Run | OptbenchError:
     import ray
 
     run_id, stop = task.planned.run_id, Stop()
-    board.tell.remote(run_id, ("started", f"{platform.node()}, process {os.getpid()}"))
+    ray.get(board.tell.remote(run_id, ("started", f"{platform.node()}, process {os.getpid()}")))
     with Lookout(lambda: bool(ray.get(board.stopping.remote())), stop):
         return task.perform(stop, Relay(lambda message: board.tell.remote(run_id, message), pause=1.0))
 
@@ -204,7 +204,7 @@ class _Flight:
         found, _ = self._ray.wait(flying, timeout=_NEWS_SECONDS) if flying else ([], [])
         if found:  # and whoever landed with it
             found, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
-        if time.monotonic() - self._looked >= _NEWS_SECONDS:
+        if found or time.monotonic() - self._looked >= _NEWS_SECONDS:  # what landed is told of before it is settled
             self._read_news()
         return list(found)
 

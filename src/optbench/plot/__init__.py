@@ -4,9 +4,11 @@ Functions take records and plain arrays and return a matplotlib Figure; nothing 
 and the same data gives the same file. Colours stay apart for colour-blind readers (Okabe and Ito 2008).
 """
 
+from optbench.plot.basins import Panel, basins_figure
 from optbench.plot.confusion import confusion
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
+from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import curvature_curves, spectral_density
 from optbench.plot.style import SUFFIXES, check_suffix, save
 
@@ -14,12 +16,18 @@ __all__ = [
     "SUFFIXES",
     "Landscape",
     "Mark",
+    "Outcome",
+    "Panel",
+    "Scale",
+    "basins_figure",
     "check_suffix",
     "confusion",
     "critical_points_figure",
     "curvature_curves",
+    "heat_figure",
     "loss_curves",
     "path_on_contours",
     "save",
+    "sensitivity_figure",
     "spectral_density",
 ]

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize, hsv_to_rgb, to_rgb
+from matplotlib.colors import ListedColormap, LogNorm, Normalize, hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from optbench.plot.landscape import Landscape, draw_marks
 from optbench.plot.style import PALETTE, legend_outside, new_figure
@@ -23,7 +24,7 @@ _STATES = {
     "still moving": "#DDDDDD",
     "diverged": "#222222",
 }
-_DARKEST = 0.3
+_DARKEST, _TINT = 0.4, 0.65
 _ACROSS = 3
 
 
@@ -48,27 +49,27 @@ def basins_figure(landscape: Landscape, names: Sequence[str], panels: Sequence[P
     Args:
         landscape: the surface with its critical points; its box is that of the starts.
         names: of the endings. Those in grey are not critical points.
-        panels: one an optimizer; brightness is one scale for all, black at the slowest.
+        panels: one an optimizer; brightness is one scale for all.
     """
     across = min(len(panels), _ACROSS)
     down = math.ceil(len(panels) / across)
-    figure = new_figure(3.9 * across + 2.9, 3.7 * down + 0.5)
+    figure = new_figure(3.3 * across + 2.8, 3.4 * down + 1.2)
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     counts = np.sum([np.bincount(p.ending.ravel(), minlength=len(names)) for p in panels], axis=0)
     order = sorted(range(len(names)), key=lambda code: (names[code] in _STATES, -counts[code]))
     colours = _colours(names, order)
-    slowest = _slowest(names, panels)
+    scale = _scale(names, panels)
     handles = {}
     for ax, panel in zip(axes, panels, strict=False):
-        _draw(ax, panel, landscape, names, colours, slowest)
+        _draw(ax, panel, landscape, names, colours, scale)
         marks = draw_marks(ax, landscape)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     shades = ListedColormap([str(v) for v in np.linspace(1.0, _DARKEST, 64)])
-    bar = ScalarMappable(Normalize(0, slowest), shades)
-    figure.colorbar(
-        bar, ax=list(axes), label="steps to the minimum", shrink=0.7, pad=0.02, location="bottom", aspect=40
-    )
+    bar = ScalarMappable(scale, shades)
+    key = figure.colorbar(bar, ax=list(axes), shrink=0.7, pad=0.02, location="bottom", aspect=40)
+    key.set_label("steps to the minimum")
+    key.ax.xaxis.set_minor_formatter(NullFormatter())
     for code in order:
         if counts[code]:
             handles[names[code]] = Patch(color=colours[code])
@@ -90,10 +91,13 @@ def _colours(names: Sequence[str], order: Sequence[int]) -> npt.NDArray[np.float
     return colours
 
 
-def _slowest(names: Sequence[str], panels: Sequence[Panel]) -> float:
+def _scale(names: Sequence[str], panels: Sequence[Panel]) -> Normalize:
+    """Steps to brightness: the fastest and the slowest hundredth are cut off; logarithmic over orders of magnitude."""
     points = [code for code, name in enumerate(names) if name not in _STATES]
     steps = np.concatenate([p.steps[np.isin(p.ending, points) & (p.steps >= 0)] for p in panels])
-    return float(max(1.0, np.quantile(steps, 0.99))) if steps.size else 1.0
+    low, high = np.quantile(steps, (0.01, 0.99)) if steps.size else (1.0, 2.0)
+    low, high = max(1.0, float(low)), max(2.0, float(low) + 1.0, float(high))
+    return LogNorm(low, high, clip=True) if high > 30 * low else Normalize(low, high, clip=True)
 
 
 def _draw(
@@ -102,16 +106,15 @@ def _draw(
     landscape: Landscape,
     names: Sequence[str],
     colours: npt.NDArray[np.float64],
-    slowest: float,
+    scale: Normalize,
 ) -> None:
-    shade = 1.0 - (1.0 - _DARKEST) * np.clip(panel.steps / slowest, 0.0, 1.0)
-    state = np.isin(panel.ending, [code for code, name in enumerate(names) if name in _STATES])
-    shade[state] = 1.0
-    # towards white when fast, towards black when slow, so that brightness alone carries the steps
-    light = 0.55 + 0.45 * colours[panel.ending]
-    pure = colours[panel.ending] * _DARKEST
-    weight = ((shade - _DARKEST) / (1.0 - _DARKEST))[..., None]
-    image = np.where(state[..., None], colours[panel.ending], _mix(pure, colours[panel.ending], light, weight))
+    colour = colours[panel.ending]
+    speed = 1.0 - np.asarray(scale(np.maximum(panel.steps, 1)))[..., None]
+    # a light tint when fast, through the colour itself, to a dark shade when slow
+    slow_half = colour * (_DARKEST + (1.0 - _DARKEST) * 2.0 * speed)
+    fast_half = colour + (2.0 * speed - 1.0) * _TINT * (1.0 - colour)
+    state = np.isin(panel.ending, [code for code, name in enumerate(names) if name in _STATES])[..., None]
+    image = np.where(state, colour, np.where(speed < 0.5, slow_half, fast_half))
     (left, right), (bottom, top) = landscape.box
     ax.imshow(image, origin="lower", extent=(left, right, bottom, top), interpolation="nearest", aspect="auto")
     if max(right - left, top - bottom) < 3 * min(right - left, top - bottom):
@@ -120,16 +123,3 @@ def _draw(
     ax.set_xlabel("x0")
     ax.set_ylabel("x1")
     ax.label_outer()
-
-
-def _mix(
-    dark: npt.NDArray[np.float64],
-    middle: npt.NDArray[np.float64],
-    light: npt.NDArray[np.float64],
-    weight: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """dark at weight 0, middle at 1/2, light at 1."""
-    below = dark + 2.0 * weight * (middle - dark)
-    above = middle + (2.0 * weight - 1.0) * (light - middle)
-    mixed: npt.NDArray[np.float64] = np.where(weight < 0.5, below, above)
-    return mixed

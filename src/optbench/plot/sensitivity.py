@@ -70,7 +70,7 @@ def sensitivity_figure(title: str, x: Scale, outcomes: Sequence[Outcome], minimu
         style = look[outcome.label]
         low, median, high = (_above(v, minimum) for v in (outcome.low, outcome.median, outcome.high))
         (handles[outcome.label],) = top.plot(x.values, median, linewidth=1.6, **style)
-        ceiling = np.nanmax(np.append(_finite(np.concatenate([median, high])), -np.inf))
+        ceiling = np.max(_finite(np.stack([median, high])), initial=-np.inf)
         top.fill_between(x.values, low, np.where(np.isnan(high) & ~np.isnan(low), ceiling, high),
                          color=style["color"], alpha=0.15, linewidth=0)  # fmt: skip
         bottom.plot(x.values, 100 * outcome.success, linewidth=1.6, color=style["color"])
@@ -109,7 +109,7 @@ def heat_figure(title: str, x: Scale, y: Scale, outcomes: Sequence[Outcome], min
     figure = new_figure(10.4, 3.4 * len(outcomes) + 0.7)
     axes = figure.subplots(len(outcomes), 2, squeeze=False, sharex=True, sharey=True)
     losses = [np.ma.masked_invalid(_above(o.median, minimum)) for o in outcomes]
-    together = np.ma.concatenate([v.ravel() for v in losses]).compressed()
+    together = np.ma.stack(losses).compressed()
     norm = _norm(together, minimum is not None)
     shades = colormaps["viridis_r"].with_extremes(bad=_LOST)
     for (left, right), outcome, loss in zip(axes, outcomes, losses, strict=True):
