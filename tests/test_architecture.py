@@ -100,7 +100,7 @@ def test_every_group_is_a_folder() -> None:
 
 def test_no_path_of_a_machine() -> None:
     """Files must work from any folder: none names a home folder or the folder that this test runs in."""
-    marks = ("/home/", "/Users/", "/root/", str(TOP) + "/")
+    marks = (*(f"/{name}/" for name in ("home", "Users", "root")), f"{TOP}/")
     trees = [f for folder in (SRC, CONF) for kind in ("*.py", "*.yaml") for f in folder.rglob(kind)]
     files = [*trees, *TOP.glob("*.toml"), *TOP.glob("*.md"), TOP / "Makefile"]
     found = [(f.name, m) for f in files for m in marks if m in f.read_text("utf-8")]
