@@ -25,7 +25,7 @@ import members
 import pytest
 import yaml
 
-from optbench.cli import COMMANDS
+from optbench.cli import COMMANDS, function_of
 from optbench.config import Composer
 from optbench.records import CURVE_COLUMNS, RUN_COLUMNS
 
@@ -47,8 +47,8 @@ sys.exit(code)
 NAMES = [name for name, *_ in COMMANDS]
 EXAMPLES = [
     (name, example.group(1).strip())
-    for name, _, function, _ in COMMANDS
-    for example in re.finditer(r"^ *optbench (.*)$", inspect.getdoc(function) or "", re.MULTILINE)
+    for name, _, place, _ in COMMANDS
+    for example in re.finditer(r"^ *optbench (.*)$", inspect.getdoc(function_of(place)) or "", re.MULTILINE)
 ]
 
 
@@ -226,11 +226,11 @@ def test_an_example_of_the_help_is_valid(name: str, example: str) -> None:
 
     import typer
 
-    from optbench.cli import app
+    from optbench.cli import build_app
 
     command, *words = shlex.split(example.partition(" > ")[0])
     assert command == name
-    parser = typer.main.get_command(app).commands[command]
+    parser = typer.main.get_command(build_app()).commands[command]
     parameters = parser.make_context(command, words).params
     overrides = parameters.get("overrides") or []
     with Composer() as composer:

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from optbench.cli import app
+from optbench.cli import build_app
 from optbench.errors import ConfigError, UserError
 from optbench.explore import Axis, Basins, Response, Run, find_basins, find_sensitivity, make_axis, plan_cases
 from optbench.problem.surface import starting_point
 
+app = build_app()
 EAGER = Run(backend="eager")
 
 

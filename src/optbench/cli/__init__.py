@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -10,38 +11,58 @@ from typing import Annotated, Any
 
 import typer
 
-from optbench.cli import catalogue, critical, exploring, homework, results, running, sweeping
 from optbench.cli.common import FREE, report_error
 from optbench.errors import OptbenchError, UserError
 
-app = typer.Typer(
-    name="optbench",
-    help="Which optimizer, schedule and loss trains this, and why?",
-    epilog="Start with: optbench run optimizer=rmsprop",
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
+    ("run", "Run one configuration and record it.", "running:run", True),
+    ("sweep", "Run every combination and compare them.", "sweeping:sweep", True),
+    ("compare", "Compare recorded runs.", "results:compare", False),
+    ("plot", "Draw loss curves, or paths on a surface.", "results:plot", False),
+    ("classify-critical", "Find and classify critical points.", "critical:classify_critical", True),
+    ("basins", "Where each start of a grid ends, how fast.", "exploring:basins", True),
+    ("sensitivity", "Outcome over the learning rate.", "exploring:sensitivity", True),
+    ("evaluate", "Accuracy and confusion matrix of a run.", "homework:evaluate", False),
+    ("predict", "Classify images, write submission.csv.", "homework:predict", False),
+    ("list", "List what there is to choose from.", "catalogue:list_choices", False),
+    ("config", "Print a composed configuration.", "catalogue:config", True),
+    ("doctor", "Say what this machine offers.", "catalogue:doctor", False),
 )
+"""Name, line in the overview, module and function, and whether it takes overrides."""
 
-COMMANDS: tuple[tuple[str, str, Callable[..., None], bool], ...] = (
-    ("run", "Run one configuration and record it.", running.run, True),
-    ("sweep", "Run every combination and compare them.", sweeping.sweep, True),
-    ("compare", "Compare recorded runs.", results.compare, False),
-    ("plot", "Draw loss curves, or paths on a surface.", results.plot, False),
-    ("classify-critical", "Find and classify critical points.", critical.classify_critical, True),
-    ("basins", "Where each start of a grid ends, how fast.", exploring.basins, True),
-    ("sensitivity", "Outcome over the learning rate.", exploring.sensitivity, True),
-    ("evaluate", "Accuracy and confusion matrix of a run.", homework.evaluate, False),
-    ("predict", "Classify images, write submission.csv.", homework.predict, False),
-    ("list", "List what there is to choose from.", catalogue.list_choices, False),
-    ("config", "Print a composed configuration.", catalogue.config, True),
-    ("doctor", "Say what this machine offers.", catalogue.doctor, False),
-)
-"""Name, line in the overview, function, and whether it takes overrides."""
 
-for _name, _line, _function, _overrides in COMMANDS:
-    app.command(_name, short_help=_line, context_settings=FREE if _overrides else None)(_function)
+def function_of(place: str) -> Callable[..., None]:
+    """The function of a command."""
+    module, _, name = place.partition(":")
+    function: Callable[..., None] = getattr(importlib.import_module(f"optbench.cli.{module}"), name)
+    return function
+
+
+def _unused() -> None:
+    """Stands for a command that is only named in the overview."""
+
+
+def build_app(wanted: str | None = None) -> typer.Typer:
+    """The command line.
+
+    Args:
+        wanted: the one command that is going to be used. The others are then named and not built: typer takes a
+            millisecond or two to read the options of each, which `--help` need not pay. None: all of them.
+    """
+    app = typer.Typer(
+        name="optbench",
+        help="Which optimizer, schedule and loss trains this, and why?",
+        epilog="Start with: optbench run optimizer=rmsprop",
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, line, place, overrides in COMMANDS:
+        function = function_of(place) if wanted in (None, name) else _unused
+        app.command(name, short_help=line, context_settings=FREE if overrides else None)(function)
+    app.callback()(options)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,7 +73,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     ctx: typer.Context,
     version: Annotated[
@@ -73,10 +93,17 @@ def _report_usage(error: Any) -> None:
     report_error(UserError(" ".join(error.format_message().split()), f"see {command} --help"))
 
 
+def _wanted() -> str | None:
+    """The command on the command line; an empty word when there is none. None when a shell asks for completions."""
+    if "_OPTBENCH_COMPLETE" in os.environ:
+        return None
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+
+
 def main() -> None:
     """Runs the command line; optbench's own errors end it in one to three lines and their exit code."""
     try:
-        sys.exit(app(prog_name="optbench", standalone_mode=False))
+        sys.exit(build_app(_wanted())(prog_name="optbench", standalone_mode=False))
     except _UsageError as error:
         _report_usage(error)
         sys.exit(2)
