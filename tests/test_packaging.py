@@ -60,7 +60,7 @@ def test_every_import_is_declared() -> None:
     owners = packages_distributions()
     for path in SRC.rglob("*.py"):
         for name in top_level_imports(path):
-            distributions = {normal(d) for d in owners.get(name, [name])}
+            distributions = {normal(d) for d in owners.get(name, [name, f"python-{name}"])}
             allowed = declared | extras if name in EXTRAS_ONLY else declared
             assert distributions & allowed, f"{path.relative_to(TOP)} imports {name}, which pyproject does not declare"
 
