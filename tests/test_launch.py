@@ -406,7 +406,7 @@ def needs(module: str) -> pytest.MarkDecorator:
 
 
 ONE_CLUSTER = pytest.mark.xdist_group("ray")
-"""Two Ray clusters at once are more than two cores can start in time."""
+"""Two Ray clusters at once are more than two cores can start in time, and one would be found by the other's tests."""
 
 
 @pytest.mark.slow
@@ -436,7 +436,7 @@ def test_ray_started_here(overlay: Path, tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"name": "ray", "jobs": 2}, marks=needs("ray")),
+        pytest.param({"name": "ray", "jobs": 2}, marks=[needs("ray"), ONE_CLUSTER]),
         pytest.param({"name": "slurm", "cluster": "local", "jobs": 2}, marks=needs("submitit")),
     ],
 )
@@ -458,6 +458,7 @@ def test_stop_in_order_elsewhere(settings: dict[str, Any], overlay: Path, tmp_pa
 
 
 @needs("ray")
+@ONE_CLUSTER
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
 def test_no_ray_cluster_there(address: str) -> None:
