@@ -461,8 +461,8 @@ def test_stop_in_order_elsewhere(settings: dict[str, Any], overlay: Path, tmp_pa
 @ONE_CLUSTER
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
-def test_no_ray_cluster_there(address: str) -> None:
-    item = plan_run(SURFACE, (), Path("nowhere"))
+def test_no_ray_cluster_there(address: str, tmp_path: Path) -> None:
+    item = plan_run(SURFACE, (), tmp_path)
     with pytest.raises(UserError, match="no Ray cluster there") as caught:
         list(launcher({"name": "ray", "address": address}).launch([item], Stop(), Nobody()))
     assert "ray start" in caught.value.hint
