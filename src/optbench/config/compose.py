@@ -98,7 +98,7 @@ class Composer:
     """Composes configurations over one conf tree; use as a context manager.
 
     Args:
-        config_dirs: folders laid over conf/, the first one innermost.
+        config_dirs: folders laid over conf/; of two that name the same, the later one wins.
     """
 
     def __init__(self, config_dirs: Sequence[Path] = ()) -> None:

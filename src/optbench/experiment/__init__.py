@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from optbench.experiment.execute import execute, execute_all, interruptible, settle, skipped
+from optbench.experiment.execute import execute, interruptible, settle, skipped
 from optbench.experiment.plan import Planned, plan_run, plan_sweep
 from optbench.experiment.recorder import Display, Stop
 from optbench.records import Run
@@ -22,7 +22,6 @@ __all__ = [
     "Planned",
     "Stop",
     "execute",
-    "execute_all",
     "interruptible",
     "paths_of",
     "plan_run",

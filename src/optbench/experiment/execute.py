@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -246,18 +246,3 @@ def settle(
         return skipped(planned, Status.SKIPPED, error)
     except OptbenchError as error:
         return skipped(planned, Status.FAILED, error)
-
-
-def execute_all(
-    planned: Sequence[Planned], stop: Stop, display: Display | None = None, force: bool = False, on_run: Any = None
-) -> Iterator[Run]:
-    """Settles planned runs one after another, yielding each record; ends early when the user asked to stop."""
-    for index, item in enumerate(planned):
-        if stop.requested:
-            return
-        if display is not None:
-            display.start(item.label, index, len(planned))
-        run = settle(item, stop, display, force)
-        if display is not None:
-            display.end(run)
-        yield run
