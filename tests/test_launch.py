@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -461,7 +462,13 @@ def test_stop_in_order_elsewhere(settings: dict[str, Any], overlay: Path, tmp_pa
 @ONE_CLUSTER
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
-def test_no_ray_cluster_there(address: str, tmp_path: Path) -> None:
+def test_no_ray_cluster_there(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private import services
+
+    # "auto" finds whatever cluster this machine runs, another's too: here the machine has none
+    monkeypatch.setattr(services, "find_gcs_addresses", functools.cache(lambda: set()))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     item = plan_run(SURFACE, (), tmp_path)
     with pytest.raises(UserError, match="no Ray cluster there") as caught:
         list(launcher({"name": "ray", "address": address}).launch([item], Stop(), Nobody()))
