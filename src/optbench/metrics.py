@@ -145,12 +145,17 @@ def success_rate(successes: int, n: int, level: float = 0.95) -> Estimate:
     """
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"{successes} successes in {n} runs")
+    return wilson(successes / n, n, level)
+
+
+def wilson(share: float, n: int, level: float = 0.95) -> Estimate:
+    """A share of n and its score interval; the share may count ties as halves. Source: as success_rate."""
     z = NormalDist().inv_cdf((1 + level) / 2)
-    p, weight = successes / n, 1 / (1 + z * z / n)
-    centre = weight * (p + z * z / (2 * n))
-    half = weight * z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))  # at p = 0 and 1 up to rounding
-    return Estimate(p, low, high, level)
+    weight = 1 / (1 + z * z / n)
+    centre = weight * (share + z * z / (2 * n))
+    half = weight * z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))  # at 0 and 1 up to rounding
+    return Estimate(share, low, high, level)
 
 
 def expected_running_time(hits: Sequence[float | None], ends: Sequence[float]) -> float:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Schema:
-    """Root of every configuration; `n_outputs` is what the loss wants of the model."""
+    """Root of every configuration; `n_outputs` is what the loss wants of the model, `claim` what an experiment of the book
+    says about its runs: no part of any run, and taken out as soon as it is composed."""
 
     data: Any = None
     loss: Any = None
@@ -35,6 +36,7 @@ class _Schema:
     model: Any = None
     seed: int = 0
     n_outputs: Any = "${data.n_classes}"
+    claim: Any = None
 
 
 def _by_problem(surface: Any, network: Any, *, _root_: Any) -> Any:
@@ -200,9 +202,12 @@ class Composer:
     def template(self, shape: tuple[str, ...]) -> DictConfig:
         """The configuration that Hydra composes from overrides of shape; not to be changed."""
         from hydra.types import RunMode
+        from omegaconf import open_dict
 
         if shape not in self._templates:
             self._templates[shape] = self._app.compose_config("config", list(shape), RunMode.RUN)
+            with open_dict(self._templates[shape]) as config:
+                del config["claim"]
         return self._templates[shape]
 
 

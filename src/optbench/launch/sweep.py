@@ -14,7 +14,7 @@ from optbench.errors import OptbenchError, OutputError, RecordError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
-from optbench.launch.rows import RECORDED, Rows, batches, run_rows, startable
+from optbench.launch.rows import LEAST_ROWS, RECORDED, Rows, batches, run_rows, startable
 from optbench.records import Run, Status, scan
 from optbench.records.tables import recorded_ids
 
@@ -46,6 +46,7 @@ class Options:
         stop_on_error: end the sweep at the first failed run.
         engine: "auto"; "loop": every run by itself; "eager" or "fused": rows by this engine.
         recorded: how many runs of a batch keep their whole curve.
+        least: fewer runs than this that would be rows of one batch keep a folder each.
     """
 
     force: bool = False
@@ -53,6 +54,7 @@ class Options:
     stop_on_error: bool = False
     engine: str = "auto"
     recorded: int = RECORDED
+    least: int = LEAST_ROWS
 
 
 @dataclass
@@ -113,7 +115,7 @@ def divide(sweep: Sweep, options: Options) -> Division:
             done[item.run_id] = status
         else:
             todo.append(item)
-    rows, single = ([], todo) if options.engine == "loop" else batches(todo)
+    rows, single = ([], todo) if options.engine == "loop" else batches(todo, options.least)
     return Division(done, rows, single)
 
 

@@ -1,0 +1,192 @@
+"""What was measured for a prediction, and what follows from it.
+
+Evidence always has two sides: the one where the claim sees its effect, and the other. A verdict comes from nothing but
+these numbers, an interval and the threshold that was written down before; with the sides swapped it must change, which
+the tests hold for every prediction of every claim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.book.claim import Prediction
+from optbench.metrics import Estimate, Floats, success_rate, wilson
+
+LEVEL = 0.95
+
+
+class Verdict(StrEnum):
+    """What became of a prediction (undecided: the interval holds the threshold), or of a claim (depends: on which)."""
+
+    SUPPORTED = "supported"
+    NOT_SUPPORTED = "not supported"
+    UNDECIDED = "undecided"
+    DEPENDS = "depends"
+
+
+def _spread(values: Floats) -> tuple[float, float, int]:
+    variance = float(values.var(ddof=1)) if values.size > 1 else 0.0
+    return float(values.mean()), variance / values.size, values.size
+
+
+def _welch(left: Floats, right: Floats) -> Estimate:
+    """Difference of means, Welch's interval (B. L. Welch, Biometrika 34 (1947) 28); no spread, no width."""
+    from scipy.stats import t
+
+    (mean, a, n), (other, b, m) = _spread(left), _spread(right)
+    if a + b == 0:
+        return Estimate(mean - other, mean - other, mean - other)
+    degrees = (a + b) ** 2 / ((a * a / (n - 1) if n > 1 else 0.0) + (b * b / (m - 1) if m > 1 else 0.0))
+    half = float(t.ppf((1 + LEVEL) / 2, degrees)) * math.sqrt(a + b)
+    return Estimate(mean - other, mean - other - half, mean - other + half, LEVEL)
+
+
+def _mean(left: Floats, right: Floats) -> Estimate:
+    """Mean of the left side, Student's interval."""
+    return _welch(left, np.zeros(1))
+
+
+def _paired(left: Floats, right: Floats) -> Estimate:
+    """Mean of the differences of pairs, Student's interval."""
+    return _mean(left - right, right)
+
+
+def _ratio(left: Floats, right: Floats) -> Estimate:
+    """Ratio of geometric means, Welch's interval on the logarithms."""
+    found = _welch(np.log(left), np.log(right))
+    assert found.low is not None
+    assert found.high is not None
+    return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high), found.coverage)
+
+
+def _share(left: Floats, right: Floats) -> Estimate:
+    """Share of ones on the left side, Wilson's interval."""
+    return success_rate(int(np.count_nonzero(left)), left.size, LEVEL)
+
+
+def _share_difference(left: Floats, right: Floats) -> Estimate:
+    """Difference of two shares; Wilson intervals combined (R. G. Newcombe, Stat. Med. 17 (1998) 873, method 10)."""
+    a, b = _share(left, right), _share(right, left)
+    value = a.value - b.value
+    assert a.low is not None
+    assert a.high is not None
+    assert b.low is not None
+    assert b.high is not None
+    low = value - math.hypot(a.value - a.low, b.high - b.value)
+    return Estimate(value, low, value + math.hypot(a.high - a.value, b.value - b.low), LEVEL)
+
+
+def _wins(left: Floats, right: Floats) -> Estimate:
+    """Share of pairs in which left is the smaller, ties counting half; Wilson's interval. +inf: never."""
+    won = float(np.count_nonzero(left < right)) + 0.5 * float(np.count_nonzero(left == right))
+    return wilson(won / left.size, left.size, LEVEL)
+
+
+def _agreement(left: Floats, right: Floats) -> Estimate:
+    """Largest deviation of left from right, relative to right's largest magnitude. Nothing is drawn: no width."""
+    scale = float(np.abs(right).max()) or 1.0
+    value = float(np.abs(left - right).max()) / scale
+    return Estimate(value, value, value)
+
+
+KINDS: dict[str, Callable[[Floats, Floats], Estimate]] = {
+    "mean": _mean,
+    "mean difference": _welch,
+    "paired difference": _paired,
+    "ratio": _ratio,
+    "share": _share,
+    "share difference": _share_difference,
+    "wins": _wins,
+    "agreement": _agreement,
+}
+_PAIRS = ("paired difference", "wins", "agreement")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Two sides of numbers.
+
+    Attributes:
+        kind: of statistic, one of KINDS.
+        left: (n,) the side for which the claim predicts; shares: ones and zeros.
+        right: (m,) the other side; n = m where the kind compares pairs. For "mean" and "share" it does not enter the
+            statistic: it is the control on which the effect is absent.
+        rival: for "agreement" alone, (n,): what left would have to agree with if the claim were wrong.
+
+    Raises:
+        ValueError: no values, values that are NaN, pairs that do not match, agreement without a rival.
+    """
+
+    kind: str
+    left: Floats = field(repr=False)
+    right: Floats = field(repr=False)
+    rival: Floats | None = field(default=None, repr=False)
+
+    def __init__(
+        self, kind: str, left: npt.ArrayLike, right: npt.ArrayLike, rival: npt.ArrayLike | None = None
+    ) -> None:
+        sides = {"left": left, "right": right} | ({} if rival is None else {"rival": rival})
+        arrays = {name: np.asarray(side, dtype=np.float64).ravel() for name, side in sides.items()}
+        if kind not in KINDS:
+            raise ValueError(f"{kind}: expected one of {', '.join(KINDS)}")
+        for name, side in arrays.items():
+            if not side.size or np.isnan(side).any():
+                raise ValueError(f"{kind}: the {name} side has no values, or NaN among them")
+        if kind in _PAIRS and len({side.size for side in arrays.values()}) > 1:
+            raise ValueError(f"{kind} needs pairs: {', '.join(f'{k} {v.size}' for k, v in arrays.items())}")
+        if (kind == "agreement") != (rival is not None):
+            raise ValueError("agreement, and only that, has a rival")
+        object.__setattr__(self, "kind", kind)
+        for name in ("left", "right", "rival"):
+            object.__setattr__(self, name, arrays.get(name))
+
+    @property
+    def estimate(self) -> Estimate:
+        """The statistic and its 95 % interval."""
+        return KINDS[self.kind](self.left, self.right)
+
+    @property
+    def n(self) -> tuple[int, int]:
+        """Number of values on each side."""
+        return self.left.size, self.right.size
+
+    def swapped(self) -> Evidence:
+        """The same numbers as if the effect were on the other side."""
+        if self.rival is not None:
+            return Evidence(self.kind, self.left, self.rival, self.right)
+        return Evidence(self.kind, self.right, self.left)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A prediction, what was measured for it, and the verdict."""
+
+    prediction: Prediction
+    estimate: Estimate
+    n: tuple[int, int]
+    kind: str
+    verdict: Verdict
+
+
+def judge(prediction: Prediction, evidence: Evidence) -> Judgement:
+    """Holds the interval against the threshold: all of it on the predicted side, all on the other, or neither."""
+    found = evidence.estimate
+    low = found.value if found.low is None else found.low
+    high = found.value if found.high is None else found.high
+    beyond, short = low > prediction.threshold, high <= prediction.threshold
+    if prediction.direction == "below":
+        beyond, short = high < prediction.threshold, low >= prediction.threshold
+    verdict = Verdict.SUPPORTED if beyond else Verdict.NOT_SUPPORTED if short else Verdict.UNDECIDED
+    return Judgement(prediction, found, evidence.n, evidence.kind, verdict)
+
+
+def overall(judgements: list[Judgement]) -> Verdict:
+    """Of a claim: supported or not supported when all its predictions are; depends otherwise."""
+    found = {j.verdict for j in judgements}
+    return found.pop() if len(found) == 1 and Verdict.UNDECIDED not in found else Verdict.DEPENDS

@@ -1,0 +1,71 @@
+"""What several measurements need: columns as arrays, and gradients and Hessians at recorded points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.book.study import Study
+from optbench.metrics import Floats
+from optbench.records import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optbench.experiment.surface import Field
+
+
+def where(study: Study, arm: str = "main", **values: Any) -> tuple[Run, pd.DataFrame]:
+    """The first run of an arm with these values that kept its curve, and the curve. Raises LookupError."""
+    for run, curve in zip(study.runs(arm, **values), study.curves(arm, **values), strict=True):
+        if len(curve):
+            return run, curve
+    raise LookupError(f"{study.claim.id}, {arm}: no curve of a run with {values}")
+
+
+def column(runs: Sequence[Run], name: str) -> Floats:
+    """A column of the runs table, (n,); runs without a value have NaN."""
+    return np.array([math.nan if r.summary.get(name) is None else float(r.summary[name]) for r in runs])
+
+
+def final_loss(runs: Sequence[Run]) -> Floats:
+    """Final losses, (n,); +inf for a run that diverged or has none."""
+    losses = column(runs, "final_loss")
+    diverged = np.array([run.status == "diverged" for run in runs])
+    return np.where(np.isnan(losses) | diverged, np.inf, losses)
+
+
+def steps_to_target(runs: Sequence[Run]) -> Floats:
+    """Steps until trainer.target, (n,); +inf for a run that missed it."""
+    steps = column(runs, "steps_to_target")
+    return np.where(np.isnan(steps), np.inf, steps)
+
+
+def field_of(run: Run) -> Field:
+    """The scalar field that a run descended."""
+    from optbench.experiment.surface import recorded_field
+
+    return recorded_field(run)
+
+
+def gradients(run: Run, points: npt.ArrayLike) -> Floats:
+    """Gradients of the run's surface at points (n, dim), by autograd: (n, dim)."""
+    import torch
+
+    x = torch.tensor(np.asarray(points), dtype=torch.float64, requires_grad=True)
+    (g,) = torch.autograd.grad(field_of(run).objective(x).sum(), x)
+    found: Floats = g.numpy()
+    return found
+
+
+def hessian(field: Field, point: npt.ArrayLike) -> Floats:
+    """Hessian of a field at one point (dim,), by autograd: (dim, dim)."""
+    import torch
+
+    at = torch.tensor(np.asarray(point), dtype=torch.float64)
+    found: Floats = torch.func.hessian(field.objective)(at).numpy()
+    return found

@@ -1,0 +1,79 @@
+"""Claim 6: momentum as a weighted sum of past gradients, and what its inertia passes: wells, saddles, plateaus, minima.
+
+Source: Apple Book, section 3.2.2; the movement m_k = -eta sum_{i<k} lambda^(k-1-i) g_i in closed form.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optbench.book.evidence import Evidence
+from optbench.book.measures._common import gradients, steps_to_target, where
+from optbench.book.study import Findings, Study
+from optbench.metrics import Floats
+from optbench.plot.style import PALETTE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLAIN, MOMENTUM = "book_gd", "book_momentum"
+
+
+def measure(study: Study) -> Findings:
+    """The evidence for claim 6; see conf/experiment/book/momentum.yaml."""
+    shallow = {rate: {name: _shallow(study, name, rate) for name in (PLAIN, MOMENTUM)} for rate in (0.1, 0.01)}
+    crossed = {
+        name: [bool((c["x0"] * c["x0"].iloc[0] < 0).any()) for c in study.curves("bowl", optimizer=name)]
+        for name in (PLAIN, MOMENTUM)
+    }
+    evidence = {
+        "weighted_sum": _weighted_sum(study),
+        "leaves_shallow": _leaves(shallow[0.1]),
+        "leaves_shallow_slowly": _leaves(shallow[0.01]),
+        "leaves_saddle": _faster(study, "saddle"),
+        "crosses_plateau": _faster(study, "plateau"),
+        "overshoots": Evidence("share difference", crossed[MOMENTUM], crossed[PLAIN]),
+    }
+    return Findings(evidence, {"wells": _draw(shallow[0.1])})
+
+
+def _shallow(study: Study, optimizer: str, rate: float) -> list[Floats]:
+    """First coordinate over the steps, of the starts from which exact descent ends in the shallow well (x > 0)."""
+    paths = [curve["x0"].to_numpy() for curve in study.curves(optimizer=optimizer, optimizer__lr=rate)]
+    return [path for path in paths if path[0] > 0]
+
+
+def _leaves(paths: dict[str, list[Floats]]) -> Evidence:
+    return Evidence("share difference", *([path[-1] < 0 for path in paths[name]] for name in (MOMENTUM, PLAIN)))
+
+
+def _weighted_sum(study: Study) -> Evidence:
+    """Movements of one run against the closed form; if the claim were wrong, the last gradient alone would do."""
+    run, curve = where(study, optimizer=MOMENTUM)
+    x = curve[["x0", "x1"]].to_numpy()
+    g = gradients(run, x)
+    rate, weight = run.config["optimizer"]["lr"], run.config["optimizer"]["momentum"]
+    moved = np.diff(x, axis=0)
+    k, i = np.indices((len(moved), len(moved)))
+    weights = np.where(i <= k, weight ** np.clip(k - i, 0, None).astype(float), 0.0)
+    return Evidence("agreement", moved, -rate * weights @ g[:-1], rival=-rate * g[:-1])
+
+
+def _faster(study: Study, arm: str) -> Evidence:
+    return Evidence("wins", *(steps_to_target(study.runs(arm, optimizer=name)) for name in (MOMENTUM, PLAIN)))
+
+
+def _draw(paths: dict[str, list[Floats]]) -> Figure:
+    figure = new_figure(8.0, 3.4)
+    for ax, (name, lines) in zip(figure.subplots(1, 2, sharey=True), paths.items(), strict=True):
+        for line in lines:
+            ax.plot(line[:400], color=PALETTE[1] if line[-1] < 0 else PALETTE[0], linewidth=0.8, alpha=0.5)
+        left = sum(line[-1] < 0 for line in lines)
+        title = "plain descent" if name == PLAIN else "momentum"
+        ax.set_title(f"{title}: {left} of {len(lines)} leave", fontsize=10)
+        ax.set_xlabel("step")
+        ax.grid(True, alpha=0.25)
+    figure.axes[0].set_ylabel("x (shallow well 1, deep well -2)")
+    return figure

@@ -1,0 +1,181 @@
+"""Claims to verdicts: run the sweeps, measure, judge, and record what was found beside the runs."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.book.claim import Claim, choose, load_claims
+from optbench.book.evidence import Evidence, Judgement, judge, overall
+from optbench.errors import RecordError
+from optbench.records import to_json, write_bytes
+
+if TYPE_CHECKING:
+    from optbench.book.study import Findings
+    from optbench.experiment import Stop
+    from optbench.launch.sweep import SweepWatcher
+
+RECORD = "claim.json"
+Watching = Callable[[Claim], "AbstractContextManager[SweepWatcher]"]
+
+
+@contextlib.contextmanager
+def _unwatched(claim: Claim) -> Iterator[SweepWatcher]:
+    from optbench.launch.sweep import Silent
+
+    yield Silent()
+
+
+def reproduce(
+    *wanted: str,
+    quick: bool = False,
+    out: str | Path | None = None,
+    config_dir: Sequence[str | Path] = (),
+    force: bool = False,
+    stop: Stop | None = None,
+    watching: Watching = _unwatched,
+) -> list[dict[str, Any]]:
+    """Runs claims of the book's chapter 3 as experiments and judges each; runs that are done are not repeated.
+
+    Args:
+        wanted: ids or numbers of claims; all of them when none is named.
+        quick: fewer seeds and steps; kept apart from the full ones.
+        out: folder for runs, figures and verdicts; default outputs/book, or outputs/book-quick.
+        config_dir: folders laid over optbench's conf/, which may hold claims of their own.
+        force: run again what is done.
+        stop: ends it in order, between two updates.
+        watching: gives the watcher of a claim's sweeps.
+
+    Returns:
+        One record a claim, as in its claim.json: `id, number, verdict, predictions` and more. Fewer when stopped.
+
+    Raises:
+        ConfigError: an unknown claim, or an overlay that cannot be read.
+        RunFailure: a run broke.
+    """
+    from optbench.experiment import Stop
+
+    dirs = [Path(d) for d in config_dir]
+    claims = choose(load_claims(dirs), wanted)
+    folder = book_folder(out, quick)
+    stop = stop or Stop()
+    records = []
+    for claim in claims:
+        with watching(claim) as watcher:
+            record = _reproduce_one(claim, folder / claim.id, quick, dirs, force, stop, watcher)
+        if record is None:
+            break
+        records.append(record)
+    return records
+
+
+def book_folder(out: str | Path | None, quick: bool) -> Path:
+    """Where the records of claims go."""
+    return Path(out) if out else Path("outputs") / ("book-quick" if quick else "book")
+
+
+def _reproduce_one(
+    claim: Claim, folder: Path, quick: bool, dirs: Sequence[Path], force: bool, stop: Stop, watcher: SweepWatcher
+) -> dict[str, Any] | None:
+    """Runs, measures, judges and records one claim; None when stopped before its runs were complete."""
+    from optbench.book.study import Study
+
+    study, began = Study(claim, folder, quick, dirs, force), time.perf_counter()
+    study.execute(stop, watcher)
+    if stop.requested:
+        return None
+    findings = measured(study)
+    record = describe(claim, findings.evidence, quick)
+    record |= {"runs": study.count, "seconds": time.perf_counter() - began, "tables": _tables(findings)}
+    record |= {"commands": {arm.name: claim.command(arm) for arm in claim.arms}, "provenance": _provenance()}
+    _write(folder, record, findings)
+    return record
+
+
+def measured(study: Any) -> Findings:
+    """The findings of a claim's measuring module, checked to answer every prediction and caption.
+
+    Raises:
+        ValueError: the module left something out, or gave what the overlay does not name.
+    """
+    claim: Claim = study.claim
+    findings: Findings = importlib.import_module(claim.measure).measure(study)
+    for what, given, wanted in (
+        ("evidence", findings.evidence, {p.id for p in claim.predictions}),
+        ("figures", findings.figures, set(claim.figures)),
+        ("tables", findings.tables, set(claim.tables)),
+    ):
+        if set(given) != wanted:
+            raise ValueError(f"{claim.measure}: {what} for {sorted(given)}, expected {sorted(wanted)}")
+    return findings
+
+
+def describe(claim: Claim, evidence: Mapping[str, Evidence], quick: bool) -> dict[str, Any]:
+    """The verdict on a claim as plain data, with all that a page says of it."""
+    judgements = [judge(p, evidence[p.id]) for p in claim.predictions]
+    words = {key: dict(getattr(claim, key)) for key in ("section", "title", "says", "setup", "note")}
+    return {
+        "id": claim.id, "number": claim.number, "verdict": overall(judgements).value, "quick": quick, **words,
+        "predictions": [_plain(j) for j in judgements],
+        "figures": {k: dict(v) for k, v in claim.figures.items()},
+        "captions": {k: dict(v) for k, v in claim.tables.items()},
+    }  # fmt: skip
+
+
+def _plain(found: Judgement) -> dict[str, Any]:
+    p = found.prediction
+    return {
+        "id": p.id, "quantity": dict(p.quantity), "direction": p.direction, "threshold": p.threshold,
+        "kind": found.kind, "n": list(found.n), "verdict": found.verdict.value, **asdict(found.estimate),
+    }  # fmt: skip
+
+
+def _tables(findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    return {name: [dict(row) for row in rows] for name, rows in findings.tables.items()}
+
+
+def _provenance() -> dict[str, Any]:
+    from optbench.experiment.provenance import provenance
+    from optbench.launch.base import available_cores
+
+    found = provenance("cpu", 1, "float64 on surfaces, float32 on networks", True)
+    return {key: found[key] for key in ("versions", "git_commit", "processor", "started") if key in found} | {
+        "cores": available_cores()
+    }
+
+
+def _write(folder: Path, record: Mapping[str, Any], findings: Findings) -> None:
+    from optbench.plot import save
+
+    for name, figure in findings.figures.items():
+        save(figure, folder / f"{name}.png")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["prediction", "side", "value"])
+    for name, evidence in findings.evidence.items():
+        for side in ("left", "right", "rival"):
+            values = getattr(evidence, side)
+            writer.writerows([name, side, repr(float(v))] for v in (values if values is not None else ()))
+    write_bytes(folder / "evidence.csv", text.getvalue().encode())
+    write_bytes(folder / RECORD, to_json(record).encode())  # last: a record has its figures
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of all claims in a book folder, by number. Raises RecordError for one that cannot be read."""
+    found = []
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found.append((int(record["number"]), record))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"{path}: not a claim's record ({error})", "reproduce the claim again") from error
+    return [record for _, record in sorted(found, key=lambda pair: pair[0])]
