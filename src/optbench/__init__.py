@@ -4,6 +4,7 @@
     run = optbench.run("optimizer=rmsprop")     # records.Run: status, reason, summary, curve()
     runs = optbench.sweep("optimizer=sgd,adam", "seeds=3")
     comparison = optbench.compare("outputs/")   # compare.Comparison: table, runs (DataFrames)
+    claims = optbench.reproduce("momentum", quick=True)   # the book's claims, judged
 
 Names are imported when they are first used, so that reading results never pays for torch.
 """
@@ -15,6 +16,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optbench.book import reproduce
     from optbench.comparison import Comparison, compare
     from optbench.experiment import run
     from optbench.launch.sweep import sweep
@@ -29,11 +31,12 @@ _HOMES = {
     "Run": "optbench.records",
     "Status": "optbench.records",
     "compare": "optbench.comparison",
+    "reproduce": "optbench.book",
     "run": "optbench.experiment",
     "sweep": "optbench.launch.sweep",
 }
 
-__all__ = ["Comparison", "Run", "Status", "compare", "run", "sweep"]
+__all__ = ["Comparison", "Run", "Status", "compare", "reproduce", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

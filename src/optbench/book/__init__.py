@@ -7,7 +7,7 @@ and writes a verdict: supported, not supported, or depends. Pages and figures ar
 
 from optbench.book.claim import Arm, Claim, Prediction, choose, load_claims
 from optbench.book.evidence import Evidence, Judgement, Verdict, judge, overall
-from optbench.book.reproduce import book_folder, describe, read_records, reproduce
+from optbench.book.runner import book_folder, describe, read_records, reproduce, reproduced
 
 __all__ = [
     "Arm",
@@ -24,4 +24,5 @@ __all__ = [
     "overall",
     "read_records",
     "reproduce",
+    "reproduced",
 ]

@@ -7,6 +7,7 @@ before anything runs: a quantity, the side of a threshold on which the claim put
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,5 +163,10 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     )
 
 
+_BETWEEN_CHINESE = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])")
+"""YAML folds a line break into a space, which Chinese does not have."""
+
+
 def _text(node: Mapping[str, Any]) -> Text:
-    return {language: " ".join(str(node[language]).split()) for language in LANGUAGES}
+    joined = {language: " ".join(str(node[language]).split()) for language in LANGUAGES}
+    return {language: _BETWEEN_CHINESE.sub("", text) for language, text in joined.items()}

@@ -22,6 +22,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("classify-critical", "Find and classify critical points.", "critical:classify_critical", True),
     ("basins", "Where each start of a grid ends, how fast.", "exploring:basins", True),
     ("sensitivity", "Outcome over the learning rate.", "exploring:sensitivity", True),
+    ("reproduce", "Run and judge the book's claims.", "book:reproduce", False),
     ("evaluate", "Accuracy and confusion matrix of a run.", "homework:evaluate", False),
     ("predict", "Classify images, write submission.csv.", "homework:predict", False),
     ("list", "List what there is to choose from.", "catalogue:list_choices", False),

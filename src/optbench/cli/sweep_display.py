@@ -46,9 +46,14 @@ class PlainSweep:
 
 
 class LiveSweep:
-    """A bar over all runs, a line for each running one, a table of the best; on standard error, gone at the end."""
+    """A bar over all runs, a line for each running one, a table of the best; on standard error, gone at the end.
 
-    def __init__(self, count: int) -> None:
+    Args:
+        count: number of runs; None when it is not known yet.
+        label: of the bar.
+    """
+
+    def __init__(self, count: int | None, label: str = "all runs") -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -61,7 +66,7 @@ class LiveSweep:
             TimeRemainingColumn(compact=True),
         )
         self._progress = Progress(*columns)
-        self._all = self._progress.add_task("all runs", total=count, facts="")
+        self._all = self._progress.add_task(label, total=count, facts="")
         self._running: dict[str, Any] = {}
         self._best: dict[str, tuple[float, str]] = {}
         self._failed, self._done, self._began = 0, 0, time.monotonic()

@@ -21,7 +21,7 @@ from optbench.records import to_json, write_bytes
 
 if TYPE_CHECKING:
     from optbench.book.study import Findings
-    from optbench.experiment import Stop
+    from optbench.experiment import Folders, Stop
     from optbench.launch.sweep import SweepWatcher
 
 RECORD = "claim.json"
@@ -35,16 +35,25 @@ def _unwatched(claim: Claim) -> Iterator[SweepWatcher]:
     yield Silent()
 
 
-def reproduce(
-    *wanted: str,
+def reproduce(*wanted: str, **options: Any) -> list[dict[str, Any]]:
+    """Runs claims of the book's chapter 3 as experiments and judges each; see `reproduced` for the options.
+
+    Returns:
+        One record a claim, as in its claim.json: `id, number, verdict, predictions` and more. Fewer when stopped.
+    """
+    return list(reproduced(wanted, **options))
+
+
+def reproduced(
+    wanted: Sequence[str] = (),
     quick: bool = False,
     out: str | Path | None = None,
-    config_dir: Sequence[str | Path] = (),
+    config_dir: Folders = (),
     force: bool = False,
     stop: Stop | None = None,
     watching: Watching = _unwatched,
-) -> list[dict[str, Any]]:
-    """Runs claims of the book's chapter 3 as experiments and judges each; runs that are done are not repeated.
+) -> Iterator[dict[str, Any]]:
+    """The same, one record at a time as they come; runs that are done are not repeated.
 
     Args:
         wanted: ids or numbers of claims; all of them when none is named.
@@ -52,30 +61,25 @@ def reproduce(
         out: folder for runs, figures and verdicts; default outputs/book, or outputs/book-quick.
         config_dir: folders laid over optbench's conf/, which may hold claims of their own.
         force: run again what is done.
-        stop: ends it in order, between two updates.
+        stop: ends it in order, between two updates; by default Ctrl-C does.
         watching: gives the watcher of a claim's sweeps.
-
-    Returns:
-        One record a claim, as in its claim.json: `id, number, verdict, predictions` and more. Fewer when stopped.
 
     Raises:
         ConfigError: an unknown claim, or an overlay that cannot be read.
         RunFailure: a run broke.
     """
-    from optbench.experiment import Stop
+    from optbench.experiment import interruptible, paths_of
 
-    dirs = [Path(d) for d in config_dir]
+    dirs = paths_of(config_dir)
     claims = choose(load_claims(dirs), wanted)
     folder = book_folder(out, quick)
-    stop = stop or Stop()
-    records = []
-    for claim in claims:
-        with watching(claim) as watcher:
-            record = _reproduce_one(claim, folder / claim.id, quick, dirs, force, stop, watcher)
-        if record is None:
-            break
-        records.append(record)
-    return records
+    with contextlib.nullcontext(stop) if stop is not None else interruptible() as asked:
+        for claim in claims:
+            with watching(claim) as watcher:
+                record = _reproduce_one(claim, folder / claim.id, quick, dirs, force, asked, watcher)
+            if record is None:
+                return
+            yield record
 
 
 def book_folder(out: str | Path | None, quick: bool) -> Path:

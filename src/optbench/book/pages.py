@@ -1,0 +1,142 @@
+"""Records of claims to pages: Markdown in both languages, a gallery, one HTML file. Pure functions of the records."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes
+from optbench.records import to_json, write_bytes
+from optbench.report import number
+
+Record = Mapping[str, Any]
+IMAGES = "images/book"
+PAGES = {"book.md": "en", "book.zh-CN.md": "zh"}
+DATA = "book.json"
+
+
+def write_docs(records: Sequence[Record], folder: Path, docs: Path) -> list[Path]:
+    """Writes the pages, their figures and the data that they are made from. Raises OutputError.
+
+    Args:
+        records: of the claims, see reproduce.
+        folder: the book folder, where the figures lie.
+        docs: where pages go.
+    """
+    texts = {DATA: to_json(records) + "\n", **rendered(json.loads(to_json(records)))}
+    for record in records:
+        for name in record["figures"]:
+            write_bytes(docs / _image(record, name), (folder / record["id"] / f"{name}.png").read_bytes())
+    for name, text in texts.items():
+        write_bytes(docs / name, text.encode())
+    return [docs / name for name in texts]
+
+
+def rendered(records: Sequence[Record]) -> dict[str, str]:
+    """Every page by file name."""
+    pages = {name: page(records, language) for name, language in PAGES.items()}
+    return pages | {"gallery.md": gallery(records)}
+
+
+def page(records: Sequence[Record], language: str) -> str:
+    """The page of the book in a language: a table of verdicts, then claim by claim."""
+    words = WORDS[language]
+    parts = [f"# {words['title']}", words["other"], words["intro"], words["rule"], _made(records, words)]
+    parts += [words["quick"]] if any(r["quick"] for r in records) else []
+    rows = [[str(r["number"]), f"[{r['title'][language]}](#{r['id']})", r["section"][language],
+             VERDICTS[language][r["verdict"]]] for r in records]  # fmt: skip
+    parts.append(_table(["", words["claim"], words["section"], words["verdict"]], rows))
+    parts += [_claim(record, language) for record in records]
+    return "\n\n".join(parts) + "\n"
+
+
+def _made(records: Sequence[Record], words: Mapping[str, str]) -> str:
+    where = records[0]["provenance"]
+    return words["made"].format(
+        runs=sum(n for r in records for n in r["runs"].values()),
+        minutes=number(round(sum(r["seconds"] for r in records) / 60, 1)),
+        cores=where["cores"], processor=where["processor"], version=where["versions"]["optbench"],
+        torch=where["versions"]["torch"],
+    )  # fmt: skip
+
+
+def _claim(record: Record, language: str) -> str:
+    words = WORDS[language]
+    verdict, colon = VERDICTS[language][record["verdict"]], words["colon"]
+    parts = [f'<a id="{record["id"]}"></a>\n\n## {record["number"]}. {record["title"][language]}{colon}{verdict}']
+    parts.append(
+        f"> {words['says']}{words['section_in'].format(record['section'][language])}{colon}{record['says'][language]}"
+    )
+    parts.append(f"**{words['setup']}**{colon}{record['setup'][language]}")
+    rows = [[p["quantity"][language], predicted(p, language), measured(p), sizes(p), VERDICTS[language][p["verdict"]]]
+            for p in record["predictions"]]  # fmt: skip
+    parts.append(_table([words[k] for k in ("prediction", "predicted", "measured", "n", "verdict")], rows))
+    for name, caption in record["figures"].items():
+        parts.append(f"![{caption[language]}]({_image(record, name)})\n\n*{caption[language]}*")
+    for name, rows_of in record["tables"].items():
+        header = list(rows_of[0]) if rows_of else []
+        cells = [[_cell(row.get(key)) for key in header] for row in rows_of]
+        parts.append(f"{record['captions'][name][language]}\n\n{_table(header, cells)}")
+    if record["note"][language]:
+        parts.append(f"**{words['note']}**{colon}{record['note'][language]}")
+    if record["commands"]:
+        parts.append(f"{words['commands']}{colon}\n\n```\n" + "\n".join(record["commands"].values()) + "\n```")
+    return "\n\n".join(parts)
+
+
+def gallery(records: Sequence[Record]) -> str:
+    """Every figure with its caption in both languages."""
+    words = WORDS["en"]
+    parts = [f"# {words['gallery']} · {WORDS['zh']['gallery']}", words["gallery_intro"]]
+    for record in records:
+        for name, caption in record["figures"].items():
+            link = f"[{record['number']}. {record['title']['en']} · {record['title']['zh']}](book.md#{record['id']})"
+            parts.append(f"![{caption['en']}]({_image(record, name)})\n\n{link}\\\n{caption['en']}\\\n{caption['zh']}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _image(record: Record, name: str) -> str:
+    return f"{IMAGES}/{record['id']}-{name}.png"
+
+
+def _cell(value: Any) -> str:
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+_STYLE = """
+body{max-width:60rem;margin:2rem auto;padding:0 1rem;font:16px/1.6 system-ui,"Noto Sans CJK SC",sans-serif;color:#222}
+table{border-collapse:collapse;margin:1rem 0;font-size:.92em}
+td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}
+img{max-width:100%} h2{margin-top:3rem} pre{background:#f5f5f5;padding:.8rem;overflow-x:auto}
+blockquote{border-left:4px solid #ccc;margin:1rem 0;padding:.1rem 1rem;color:#444}"""
+
+
+def html(records: Sequence[Record], folder: Path, language: str) -> str:
+    """The page as one HTML file that needs no other: figures are inside it.
+
+    Args:
+        records: of the claims.
+        folder: the book folder, where the figures lie.
+        language: en or zh.
+    """
+    from markdown_it import MarkdownIt
+
+    text = page(records, language).replace(WORDS[language]["other"], "")
+    body: str = MarkdownIt("commonmark").enable("table").render(text)
+    for record in records:
+        for name in record["figures"]:
+            data = base64.b64encode((folder / record["id"] / f"{name}.png").read_bytes()).decode()
+            body = body.replace(f'src="{_image(record, name)}"', f'src="data:image/png;base64,{data}"')
+    title = re.sub(r"[<>&]", "", WORDS[language]["title"])
+    tongue = {"en": "en", "zh": "zh-CN"}[language]
+    return (f'<!doctype html><html lang="{tongue}"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+            f"<body>{body}</body></html>\n")  # fmt: skip

@@ -1,0 +1,143 @@
+"""reproduce: the claims of the book's chapter 3, run, measured and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optbench.cli.common import ConfigDir, Force, Json, Out, Quiet, paths, print_json, print_lines
+
+if TYPE_CHECKING:
+    from optbench.book import Claim
+
+
+def reproduce(
+    claims: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Claims by name or number.", show_default="all of them"),
+    ] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="List the claims; run nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer seeds and steps: all claims in about two minutes.")
+    ] = False,
+    language: Annotated[str, typer.Option("--lang", help="en or zh: of what is printed, and of the HTML page.")] = "en",
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write one self-contained page.", show_default=False)
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option("--docs", help="Write the Markdown pages into this folder.", show_default=False)
+    ] = None,
+    out: Out = None,
+    config_dir: ConfigDir = None,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the claims of the Apple Book's chapter 3 as experiments and judge them.
+
+    Each claim is an overlay in conf/experiment/book/ with its predictions written down beforehand. Its runs are
+    recorded under outputs/book like any others, with figures, the evidence as CSV and the verdict; what is done is not
+    repeated. Pages are made of all claims recorded in that folder.
+
+    Examples:
+
+      optbench reproduce --list
+
+      optbench reproduce momentum
+
+      optbench reproduce --quick --html book.html
+
+      optbench reproduce 13 14 --lang zh
+    """
+    from optbench.book import book_folder, choose, load_claims, reproduced
+    from optbench.errors import UserError
+
+    if language not in ("en", "zh"):
+        raise UserError(f"--lang {language}: expected en or zh")
+    chosen = choose(load_claims(paths(config_dir)), claims or [])
+    if list_only:
+        _print_list(chosen, language, as_json)
+        return
+    done: list[Mapping[str, Any]] = []
+    for record in reproduced(
+        [c.id for c in chosen], quick, out, paths(config_dir), force, watching=_watch(quiet or as_json)
+    ):
+        done.append(record)
+        if not as_json:
+            _print_record(record, language)
+    if as_json:
+        print_json(done)
+    folder = book_folder(out, quick)
+    _write_pages(folder, html, docs, language)
+    _end(done, len(chosen), folder, language)
+
+
+def _watch(quiet: bool) -> Any:
+    @contextmanager
+    def watching(claim: Claim) -> Iterator[Any]:
+        from optbench.cli.progress import watched
+        from optbench.cli.sweep_display import LiveSweep, PlainSweep
+
+        if quiet or not watched():
+            yield PlainSweep()
+            return
+        with LiveSweep(None, f"{claim.number}. {claim.title['en']}") as display:
+            yield display
+
+    return watching
+
+
+def _print_list(claims: list[Claim], language: str, as_json: bool) -> None:
+    if as_json:
+        print_json([{"id": c.id, "number": c.number, "title": c.title, "section": c.section, "says": c.says,
+                     "predictions": [vars(p) for p in c.predictions],
+                     "commands": {a.name: c.command(a) for a in c.arms}} for c in claims])  # fmt: skip
+        return
+    width = max(len(c.id) for c in claims)
+    print_lines(
+        [f"{c.number:>2}  {c.id:{width}}  {c.section[language].split()[0]:6} {c.title[language]}" for c in claims]
+    )
+
+
+def _print_record(record: Mapping[str, Any], language: str) -> None:
+    from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes
+
+    verdicts, words = VERDICTS[language], WORDS[language]
+    lines = [f"{record['number']}. {record['title'][language]}{words['section_in'].format(record['section'][language])}"
+             f"{words['colon']}{verdicts[record['verdict']]}"]  # fmt: skip
+    for p in record["predictions"]:
+        lines.append(f"   {p['quantity'][language]}")
+        judged = words["judged"].format(predicted(p, language), verdicts[p["verdict"]])
+        lines.append(f"      {measured(p)} (n = {sizes(p)}){judged}")
+    print_lines(lines)
+
+
+def _write_pages(folder: Path, html: Path | None, docs: Path | None, language: str) -> None:
+    if html is None and docs is None:
+        return
+    from optbench.book import pages, read_records
+    from optbench.records import write_bytes
+
+    records = read_records(folder)
+    if docs is not None:
+        for path in pages.write_docs(records, folder, docs):
+            typer.echo(f"page {path}", err=True)
+    if html is not None:
+        write_bytes(html, pages.html(records, folder, language).encode())
+        typer.echo(f"page {html}", err=True)
+
+
+def _end(done: list[Mapping[str, Any]], wanted: int, folder: Path, language: str) -> None:
+    from collections import Counter
+
+    from optbench.book.words import VERDICTS
+
+    counts = Counter(VERDICTS[language][r["verdict"]] for r in done)
+    summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    typer.echo(f"{len(done)} of {wanted} claims: {summary}; records and figures in {folder}", err=True)
+    if len(done) < wanted:
+        raise typer.Exit(130)
