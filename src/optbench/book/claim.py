@@ -44,12 +44,14 @@ class Arm:
         sweep: overrides, as after `optbench sweep`.
         quick: overrides that replace those of the same key under --quick.
         curves: how many rows of a batch keep their curve.
+        alone: whether its overrides stand by themselves, not on top of the overlay: a network beside a claim's surface.
     """
 
     name: str
     sweep: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
     curves: int = 64
+    alone: bool = False
 
     def overrides(self, quick: bool) -> list[str]:
         """Its overrides, each key once; seeds=n and seed=... are the same key."""
@@ -95,8 +97,8 @@ class Claim:
 
     def command(self, arm: Arm) -> str:
         """The command that runs one of its arms by hand."""
-        words = ["optbench sweep", f"+{self.experiment}", *map(_quoted, arm.sweep)]
-        return " ".join(words)
+        overlay = [] if arm.alone else [f"+{self.experiment}"]
+        return " ".join(["optbench sweep", *overlay, *map(_quoted, arm.sweep)])
 
 
 def _quoted(word: str) -> str:
@@ -142,10 +144,7 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     for p in predictions:
         if p.direction not in DIRECTIONS:
             raise ValueError(f"{p.id}: direction is {p.direction}, expected {' or '.join(DIRECTIONS)}")
-    arms = tuple(
-        Arm(str(k), tuple(v.get("sweep", ())), tuple(v.get("quick", ())), int(v.get("curves", 64)))
-        for k, v in (node.get("arms") or {}).items()
-    )
+    arms = tuple(_arm(str(name), settings) for name, settings in (node.get("arms") or {}).items())
     captions = {key: {k: _text(v) for k, v in (node.get(key) or {}).items()} for key in ("figures", "tables")}
     return Claim(
         id=name,
@@ -161,6 +160,13 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
         figures=captions["figures"],
         tables=captions["tables"],
     )
+
+
+def _arm(name: str, node: Mapping[str, Any]) -> Arm:
+    if foreign := set(node) - set(Arm.__dataclass_fields__):
+        raise ValueError(f"arm {name}: unknown keys {', '.join(sorted(map(str, foreign)))}")
+    known = {key: tuple(map(str, value)) if isinstance(value, list) else value for key, value in node.items()}
+    return Arm(name, **known)
 
 
 _BETWEEN_CHINESE = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])")

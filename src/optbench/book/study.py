@@ -71,7 +71,7 @@ class Study:
                 self._runs[arm.name] = self._execute(arm, stop, watcher)
 
     def _execute(self, arm: Arm, stop: Stop, watcher: SweepWatcher) -> list[Run]:
-        overrides = [self.claim.experiment, *arm.overrides(self.quick)]
+        overrides = [*([] if arm.alone else [self.claim.experiment]), *arm.overrides(self.quick)]
         plan = plan_sweep(overrides, self._dirs, self.folder, arm.name)
         options = Options(force=self._force, retry_failed=True, recorded=arm.curves, least=2)
         outcome = run_sweep(plan, launcher(plan.launcher), stop, watcher, options)

@@ -27,12 +27,14 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "n": "n", "note": "On the wording", "above": "above", "below": "below", "gallery": "Gallery",
         "gallery_intro": "The figures of the book's claims, drawn from recorded runs by `optbench reproduce`. What "
         "each one shows, with its numbers, stands on [the page of the book](book.md).",
-        "other": "[中文](book.zh-CN.md) · [Gallery](gallery.md)", "colon": ": ", "judged": "; predicted {}: {}", "section_in": " ({})",
+        "other": "[中文](book.zh-CN.md) · [Gallery](gallery.md)",
+        "colon": ": ", "judged": "; predicted {}: {}", "section_in": " ({})",
     },
     "zh": {
         "title": "《苹果书》第 3 章复现",
         "intro": "下面每条说法都当作一个可能成立、也可能不成立的实验来做。预测在运行之前就写在 "
-        "`conf/experiment/book/` 里；数字和结论都由运行记录算出。本页由 `optbench reproduce --docs docs` 生成，不做手工修改。",
+        "`conf/experiment/book/` 里；数字和结论都由运行记录算出。"
+        "本页由 `optbench reproduce --docs docs` 生成，不做手工修改。",
         "rule": "95% 置信区间完全落在预测的一侧，预测记为*成立*；完全落在另一侧，记为*不成立*；"
         "跨过阈值，记为*未能判定*。同一条说法的各个预测结果不一致时，记为*视条件而定*。",
         "made": "共 {runs} 次运行，用时 {minutes} 分钟，{processor} 的 {cores} 个核；"
@@ -41,7 +43,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "claim": "说法", "section": "章节", "verdict": "结论", "says": "书中的说法", "setup": "实验设置",
         "commands": "自己动手", "prediction": "预测", "predicted": "预测范围", "measured": "实测值 [95% 区间]",
         "n": "n", "note": "关于书中的表述", "above": "大于", "below": "小于", "gallery": "图集",
-        "gallery_intro": "", "other": "[English](book.md) · [图集](gallery.md)", "colon": "：", "judged": "；预测{}：{}", "section_in": "（{}）",
+        "gallery_intro": "", "other": "[English](book.md) · [图集](gallery.md)",
+        "colon": "：", "judged": "；预测{}：{}", "section_in": "（{}）",
     },
 }  # fmt: skip
 

@@ -69,3 +69,11 @@ def hessian(field: Field, point: npt.ArrayLike) -> Floats:
     at = torch.tensor(np.asarray(point), dtype=torch.float64)
     found: Floats = torch.func.hessian(field.objective)(at).numpy()
     return found
+
+
+def confusion_of(run: Run, checkpoint: str = "last") -> npt.NDArray[np.int64]:
+    """Validation images of a recorded network by true class (rows) and predicted class (columns), (C, C) int64."""
+    from optbench.experiment.rebuild import evaluate, rebuild
+
+    assert run.path is not None
+    return evaluate(rebuild(run.path, checkpoint)).confusion

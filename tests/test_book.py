@@ -1,0 +1,364 @@
+"""The book's claims: statistics against independent references, verdicts that follow the numbers, pages of records."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from optbench.book import Claim, Evidence, Prediction, Verdict, choose, judge, load_claims, overall, pages
+from optbench.book.claim import Arm, read_claim
+from optbench.book.evidence import KINDS
+from optbench.book.runner import read_records, reproduced
+from optbench.config import Composer
+from optbench.errors import ConfigError
+from optbench.experiment import plan_sweep
+
+ROOT = Path(__file__).parents[1]
+CLAIMS = load_claims()
+IDS = [c.id for c in CLAIMS]
+TEXT = {"en": "a quantity", "zh": "一个量"}
+
+
+def prediction(direction: str = "above", threshold: float = 0.0) -> Prediction:
+    return Prediction("p", TEXT, direction, threshold)
+
+
+# statistics -----------------------------------------------------------------------------------------------------------
+
+
+def test_mean_difference_is_welchs() -> None:
+    rng = np.random.default_rng(1)
+    left, right = rng.normal(1.0, 2.0, 12), rng.normal(0.0, 0.5, 7)
+    found = Evidence("mean difference", left, right).estimate
+    reference = stats.ttest_ind(left, right, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), rel=1e-12)
+
+
+def test_mean_and_pairs_are_students() -> None:
+    rng = np.random.default_rng(2)
+    left, right = rng.normal(size=9), rng.normal(size=9)
+    reference = stats.ttest_rel(left, right).confidence_interval(0.95)
+    found = Evidence("paired difference", left, right).estimate
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), rel=1e-12)
+    alone = stats.ttest_1samp(left, 0.0).confidence_interval(0.95)
+    found = Evidence("mean", left, right).estimate
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high), rel=1e-12)
+
+
+def test_ratio_of_geometric_means() -> None:
+    found = Evidence("ratio", [1.0, 100.0, 10.0], [2.0, 2.0, 2.0]).estimate
+    assert found.value == pytest.approx(5.0)
+    logs = stats.ttest_1samp(np.log([0.5, 50.0, 5.0]), 0.0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((math.exp(logs.low), math.exp(logs.high)), rel=1e-12)
+
+
+def test_share_difference_is_newcombes_published_example() -> None:
+    """R. G. Newcombe, Stat. Med. 17 (1998) 873, table II, method 10: 56/70 - 48/80 and 9/10 - 3/10."""
+    for (a, n), (b, m), interval in (((56, 70), (48, 80), (0.0524, 0.3339)), ((9, 10), (3, 10), (0.1705, 0.8090))):
+        found = Evidence("share difference", [1] * a + [0] * (n - a), [1] * b + [0] * (m - b)).estimate
+        assert (round(found.low or 0, 4), round(found.high or 0, 4)) == interval
+
+
+def test_wins_counts_ties_as_halves_and_infinity_as_never() -> None:
+    found = Evidence("wins", [1, 2, math.inf, math.inf], [2, 2, 5, math.inf]).estimate
+    assert found.value == pytest.approx((1 + 0.5 + 0 + 0.5) / 4)
+    assert stats.binomtest(8, 10).proportion_ci(method="wilson").low == pytest.approx(
+        Evidence("wins", [0] * 8 + [1] * 2, [0.5] * 10).estimate.low
+    )
+
+
+def test_agreement_is_relative_to_the_largest() -> None:
+    assert Evidence("agreement", [1.0, 10.0], [1.5, 10.0], rival=[0.0, 0.0]).estimate.value == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "right", "rival"),
+    [("mean", [], [1], None), ("mean", [math.nan], [1], None), ("wins", [1, 2], [1], None), ("sum", [1], [1], None),
+     ("agreement", [1], [1], None), ("mean", [1], [1], [1])],
+)  # fmt: skip
+def test_evidence_that_is_none(kind: str, left: list[float], right: list[float], rival: list[float] | None) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Evidence(kind, left, right, rival)
+
+
+# verdicts -------------------------------------------------------------------------------------------------------------
+
+EFFECTS = {
+    "mean": ([1.0, 1.1, 0.9], [0.0, 0.1, -0.1]),
+    "mean difference": ([1.0, 1.1, 0.9], [0.0, 0.1, -0.1]),
+    "paired difference": ([1.0, 1.1, 0.9], [0.0, 0.15, -0.1]),
+    "ratio": ([10.0, 11.0, 9.0], [1.0, 1.1, 0.9]),
+    "share": ([1.0] * 40, [0.0] * 40),
+    "share difference": ([1.0] * 20, [0.0] * 20),
+    "wins": ([1.0] * 20, [2.0] * 20),
+    "agreement": ([1.0, 2.0], [1.0, 2.0]),
+}
+THRESHOLDS = {"mean": 0.5, "ratio": 1.0, "share": 0.5, "wins": 0.5, "agreement": 1e-6}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_swapping_the_sides_turns_the_verdict(kind: str) -> None:
+    left, right = EFFECTS[kind]
+    evidence = Evidence(kind, left, right, [2.0, 1.0] if kind == "agreement" else None)
+    stated = prediction("below" if kind == "agreement" else "above", THRESHOLDS.get(kind, 0.0))
+    assert judge(stated, evidence).verdict is Verdict.SUPPORTED
+    assert judge(stated, evidence.swapped()).verdict is Verdict.NOT_SUPPORTED
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=1, max_size=8), st.lists(st.floats(-5, 5), min_size=1, max_size=8),
+    st.floats(-10, 10), st.sampled_from(["above", "below"]),
+)  # fmt: skip
+def test_a_verdict_says_where_the_interval_lies(left: list[float], right: list[float], at: float, side: str) -> None:
+    evidence = Evidence("mean difference", left, right)
+    found = judge(prediction(side, at), evidence)
+    low, high = found.estimate.low, found.estimate.high
+    assert low is not None
+    assert high is not None
+    inside = low > at if side == "above" else high < at
+    outside = high <= at if side == "above" else low >= at
+    expected = Verdict.SUPPORTED if inside else Verdict.NOT_SUPPORTED if outside else Verdict.UNDECIDED
+    assert found.verdict is expected
+    assert low <= found.estimate.value <= high
+
+
+def test_a_claim_depends_unless_all_agree() -> None:
+    yes = judge(prediction("above", 0.0), Evidence("mean", [1.0], [0.0]))
+    no = judge(prediction("above", 2.0), Evidence("mean", [1.0], [0.0]))
+    open_ = judge(prediction("above", 1.0), Evidence("mean", [0.5, 1.5, 1.2], [0.0]))
+    assert overall([yes, yes]) is Verdict.SUPPORTED
+    assert overall([no]) is Verdict.NOT_SUPPORTED
+    assert overall([yes, no]) is overall([open_]) is overall([yes, open_]) is Verdict.DEPENDS
+
+
+# the claims' files ----------------------------------------------------------------------------------------------------
+
+
+def test_the_chapter_is_complete() -> None:
+    assert [c.number for c in CLAIMS] == list(range(1, len(CLAIMS) + 1))
+    assert len(CLAIMS) >= 15
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
+def test_a_claim_is_stated_in_both_languages(claim: Claim) -> None:
+    texts = [claim.section, claim.title, claim.says, claim.setup, *(p.quantity for p in claim.predictions)]
+    texts += [*claim.figures.values(), *claim.tables.values()]
+    for text in texts:
+        assert text["en"]
+        assert re.search(r"[\u4e00-\u9fff]", text["zh"]), text
+        assert not re.search(r"[\u4e00-\u9fff] [\u4e00-\u9fff]", text["zh"]), "a line break inside Chinese text"
+    assert claim.predictions
+    assert claim.figures, "people look before they read"
+    assert len({p.id for p in claim.predictions}) == len(claim.predictions)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
+def test_every_arm_plans_and_quick_plans_less(claim: Claim, tmp_path: Path) -> None:
+    for arm in claim.arms:
+        sizes = []
+        for quick in (False, True):
+            overlay = [] if arm.alone else [claim.experiment]
+            plan = plan_sweep([*overlay, *arm.overrides(quick)], (), tmp_path, arm.name)
+            work = [_steps(p.config) for p in plan]
+            sizes.append(sum(work))
+        assert 0 < sizes[1] <= sizes[0]
+
+
+def _steps(config: Any) -> float:
+    trainer = config["trainer"]
+    return float(trainer.get("epochs", 0) if trainer["steps"] is None else trainer["steps"])
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
+def test_the_overlay_runs_by_hand(claim: Claim) -> None:
+    with Composer() as composer:
+        first = next(iter(composer.grid([claim.experiment]))).composed.config
+    assert "claim" not in first
+
+
+def test_what_a_claim_says_is_no_part_of_its_runs() -> None:
+    with Composer() as composer:
+        plain = composer.compose(["model=two_well"]).config
+        told = composer.compose(["experiment=book/momentum", "trainer.start=usual", "trainer.steps=1000"]).config
+    assert {k: v for k, v in told.items() if k != "choices"} | {"optimizer": 0} == {
+        k: v for k, v in plain.items() if k != "choices"
+    } | {"optimizer": 0}
+
+
+def test_later_overrides_replace_earlier_ones_of_the_same_key() -> None:
+    arm = Arm("a", ("seeds=20", "trainer.steps=9"), ("seed=1,2", "trainer.steps=3"))
+    assert arm.overrides(False) == ["seeds=20", "trainer.steps=9"]
+    assert arm.overrides(True) == ["seed=1,2", "trainer.steps=3"]
+
+
+def test_choosing_by_name_and_number() -> None:
+    assert [c.id for c in choose(CLAIMS, ["momentum"])] == [c.id for c in choose(CLAIMS, ["6"])] == ["momentum"]
+    assert choose(CLAIMS, []) == CLAIMS
+    with pytest.raises(ConfigError, match="momentun") as caught:
+        choose(CLAIMS, ["momentun"])
+    assert "momentum" in caught.value.hint
+
+
+@pytest.mark.parametrize("spoil", ["number", "predictions", "measure", "title"])
+def test_an_incomplete_claim_is_named(spoil: str, tmp_path: Path) -> None:
+    tree = yaml.safe_load((ROOT / "conf/experiment/book/momentum.yaml").read_text(encoding="utf-8"))
+    del tree["claim"][spoil]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    with pytest.raises(ConfigError, match=spoil):
+        read_claim(path)
+
+
+# a claim of one's own -------------------------------------------------------------------------------------------------
+
+OWN = """\
+# @package _global_
+# gradient descent against itself at a tenth of the rate
+defaults: [{override /model: sphere}]
+trainer: {steps: 20, start: random}
+hydra: {sweeper: {params: {optimizer: gd, optimizer.lr: "1e-1,1e-2", seed: range(3)}}}
+claim:
+  number: 99
+  section: {en: none, zh: 无}
+  title: {en: Larger is faster, zh: 越大越快}
+  says: {en: "A larger rate | is faster.", zh: 学习率大就快。}
+  setup: {en: A round bowl., zh: 圆碗。}
+  measure: own_measure
+  predictions:
+    - {id: faster, quantity: {en: loss, zh: 损失}, direction: above, threshold: 0.5}
+  arms: {main: {quick: [trainer.steps=5]}}
+  figures: {empty: {en: nothing, zh: 空}}
+  tables: {ends: {en: final losses, zh: 最终损失}}
+"""
+MEASURE = """\
+from matplotlib.figure import Figure
+from optbench.book.evidence import Evidence
+from optbench.book.study import Findings
+def measure(study):
+    sides = [[r.summary["final_loss"] for r in study.runs(optimizer__lr=rate)] for rate in (0.1, 0.01)]
+    rows = [{"rate": rate, "loss": side[0]} for rate, side in zip((0.1, 0.01), sides)]
+    return Findings({"faster": Evidence("wins", *sides)}, {"empty": Figure()}, {"ends": rows})
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "conf" / "experiment" / "book").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "book" / "own.yaml").write_text(OWN, encoding="utf-8")
+    (tmp_path / "own_measure.py").write_text(MEASURE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("own_measure", None)
+
+
+def test_a_claim_from_its_runs_to_its_page(own: Path) -> None:
+    (record,) = reproduced(["own"], config_dir=own / "conf")
+    folder = own / "outputs" / "book"
+    assert record["verdict"] == "depends"  # 3 of 3, but Wilson's interval of 3 holds a half
+    assert record["runs"] == {"main": 6}
+    (found,) = record["predictions"]
+    wilson = stats.binomtest(3, 3).proportion_ci(method="wilson")
+    assert (found["value"], found["low"]) == (1.0, pytest.approx(wilson.low))
+    (read,) = read_records(folder)
+    assert read["predictions"][0]["low"] == found["low"]
+    lines = (folder / "own" / "evidence.csv").read_text().splitlines()
+    assert lines[0] == "prediction,side,value"
+    assert len(lines) == 7
+    made = pages.write_docs(read_records(folder), folder, own / "docs")
+    assert {p.name for p in made} == {"book.json", "book.md", "book.zh-CN.md", "gallery.md"}
+    page = (own / "docs" / "book.md").read_text(encoding="utf-8")
+    assert "| loss | above 0.5 | 1 [" in page
+    assert "| rate | loss |" in page
+    for link in re.findall(r"\]\(([^)#]+)", page):
+        assert (own / "docs" / link).exists(), link
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("runs.parquet")}
+    assert before
+    list(reproduced(["own"], config_dir=own / "conf"))
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("runs.parquet")} == before, "done runs are not repeated"
+
+
+def test_the_html_page_stands_alone(own: Path) -> None:
+    list(reproduced(["own"], quick=True, config_dir=own / "conf"))
+    folder = own / "outputs" / "book-quick"
+    for language, word in (("en", "Larger is faster"), ("zh", "越大越快")):
+        text = pages.html(read_records(folder), folder, language)
+        assert word in text
+        assert "<table>" in text
+        sources = re.findall(r'src="([^"]{0,30})', text)
+        assert sources
+        assert all(s.startswith("data:image/png;base64,") for s in sources)
+
+
+# the command line -----------------------------------------------------------------------------------------------------
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "optbench", "reproduce", *words], capture_output=True, text=True)
+
+
+def test_the_list_needs_no_torch() -> None:
+    code = "import sys; sys.argv = ['optbench', 'reproduce', '--list', '--json']\n" \
+           "import optbench.cli\ntry: optbench.cli.main()\nexcept SystemExit: pass\n" \
+           "assert 'torch' not in sys.modules and 'hydra' not in sys.modules"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [c["id"] for c in json.loads(done.stdout)] == IDS
+
+
+def test_mistakes_end_with_exit_code_2() -> None:
+    done = command("momentun")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert "momentum" in done.stderr
+    assert command("--lang", "fr").returncode == 2
+
+
+# the whole chapter ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("book")
+@pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
+def test_the_verdict_comes_from_the_data(claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every claim runs; where a prediction is supported, the same numbers with the sides swapped do not support it."""
+    from optbench.book.runner import measured
+    from optbench.book.study import Study
+    from optbench.experiment import Stop
+    from optbench.launch.sweep import Silent
+
+    study = Study(claim, tmp_path / claim.id, quick=True)
+    study.execute(Stop(), Silent())
+    evidence = measured(study).evidence
+    for stated in claim.predictions:
+        found = evidence[stated.id]
+        swapped = judge(stated, found.swapped()).verdict
+        if judge(stated, found).verdict is Verdict.SUPPORTED:
+            assert swapped is not Verdict.SUPPORTED, stated.id
+
+
+def test_the_pages_are_those_of_the_records() -> None:
+    records = json.loads((ROOT / "docs" / pages.DATA).read_text(encoding="utf-8"))
+    assert [r["id"] for r in records] == IDS
+    assert not any(r["quick"] for r in records)
+    for name, text in pages.rendered(records).items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, (
+            f"docs/{name}: optbench reproduce --docs docs"
+        )
+    for record in records:
+        stated = next(c for c in CLAIMS if c.id == record["id"])
+        assert [p["id"] for p in record["predictions"]] == [p.id for p in stated.predictions]
+        for found, p in zip(record["predictions"], stated.predictions, strict=True):
+            assert (found["direction"], found["threshold"]) == (p.direction, p.threshold), record["id"]
