@@ -4,6 +4,7 @@
     run = optbench.run("optimizer=rmsprop")     # records.Run: status, reason, summary, curve()
     runs = optbench.sweep("optimizer=sgd,adam", "seeds=3")
     comparison = optbench.compare("outputs/")   # compare.Comparison: table, runs (DataFrames)
+    figure = optbench.loss_curves(runs)         # a matplotlib Figure; optbench.paths_figure(runs) on a surface
     claims = optbench.reproduce("momentum", quick=True)   # the book's claims, judged
 
 Names are imported when they are first used, so that reading results never pays for torch.
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from optbench.book import reproduce
     from optbench.comparison import Comparison, compare
     from optbench.experiment import run
+    from optbench.landscape import paths_figure
     from optbench.launch.sweep import sweep
+    from optbench.plot import loss_curves
     from optbench.records import Run, Status
 
 # Read by OpenMP when torch is loaded: idle threads sleep and do not spin. Where another process holds a core, spinning
@@ -31,12 +34,14 @@ _HOMES = {
     "Run": "optbench.records",
     "Status": "optbench.records",
     "compare": "optbench.comparison",
+    "loss_curves": "optbench.plot",
+    "paths_figure": "optbench.landscape",
     "reproduce": "optbench.book",
     "run": "optbench.experiment",
     "sweep": "optbench.launch.sweep",
 }
 
-__all__ = ["Comparison", "Run", "Status", "compare", "reproduce", "run", "sweep"]
+__all__ = ["Comparison", "Run", "Status", "compare", "loss_curves", "paths_figure", "reproduce", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

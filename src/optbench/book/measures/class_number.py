@@ -31,7 +31,7 @@ def measure(study: Study) -> Findings:
     """The evidence for claim 13; see conf/experiment/book/class_number.yaml."""
     best = {loss: _at_best_rate(study.runs(loss_name=loss)) for loss in LOSSES}
     accuracy = {loss: column(runs, "val_accuracy") for loss, runs in best.items()}
-    confusion = {loss: sum(confusion_of(run) for run in runs) for loss, runs in best.items()}
+    confusion = {loss: np.sum([confusion_of(run) for run in runs], axis=0) for loss, runs in best.items()}
     number = accuracy["class_number"]
     neighbours = (_neighbours(confusion[loss]) for loss in ("class_number", "cross_entropy"))
     evidence = {

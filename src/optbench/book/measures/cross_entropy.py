@@ -49,11 +49,16 @@ def measure(study: Study) -> Findings:
         "digits_adam": _digits(study, "adam"),
     }
     rows = [
-        {"loss": LOSSES[loss], "optimizer": optimizer, "learning rate": rate, "arrive": np.isfinite(found).mean(),
-         "median updates": float(np.median(found)) if np.isfinite(found).any() else "-", "starts": found.size}
+        {"loss": LOSSES[loss], "optimizer": optimizer, "learning rate": rate, **_row(found)}
         for (loss, optimizer, rate), found in steps.items()
-    ]  # fmt: skip
+    ]
     return Findings(evidence, {"surfaces": _draw(study)}, {"arrivals": rows})
+
+
+def _row(steps: Floats) -> dict[str, Any]:
+    arrived = steps[np.isfinite(steps)]
+    median = float(np.median(arrived)) if arrived.size else "-"
+    return {"arrive": arrived.size / steps.size, "median updates": median, "starts": steps.size}
 
 
 def _bad(study: Study, **where: Any) -> list[Any]:
@@ -94,7 +99,7 @@ def _draw(study: Study) -> Figure:
 
     figure = new_figure(8.5, 3.8)
     for ax, (loss, title) in zip(figure.subplots(1, 2, sharey=True), LOSSES.items(), strict=True):
-        where = {"loss_name": loss, "optimizer": "book_gd", "optimizer__lr": 0.1}
+        where: dict[str, Any] = {"loss_name": loss, "optimizer": "book_gd", "optimizer__lr": 0.1}
         field = field_of(study.runs(**where)[0])
         ground = landscape(field.objective, field.surface.domain)
         shown = ax.contourf(ground.x, ground.y, np.log10(ground.z + 1e-12), 24, cmap="Greys")
