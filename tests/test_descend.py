@@ -245,6 +245,23 @@ def test_pieces_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.curves.rows.tolist() == [0, 3]
 
 
+def test_pieces_choose_the_engine_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from optbench.descend import engine
+
+    changes = {"lr": [0.01] * 5, "betas": [[0.9, 0.99]] * 4 + [[0.8, 0.99]]}
+    batch = Rows("rosenbrock", "adam", "cosine", changes).batch("auto")
+    monkeypatch.setattr(pieces, "TABLE_LIMIT", 2 * 4 * (batch.steps + 1))
+    seen = []
+
+    def estimates(piece: Batch, rows: int, compiled: bool) -> tuple[float, float]:
+        seen.append((piece.rows, rows))
+        return 1.0, 0.0
+
+    monkeypatch.setattr(engine, "_estimates", estimates)
+    descend(batch)
+    assert seen == [(2, 5), (2, 5), (1, 5)]
+
+
 def test_high_dimensions_are_eager_and_right() -> None:
     batch = Rows("sphere", "adam", changes={"lr": [0.1, 0.2]}, starts=[[1.0, 2.0]] * 2).batch("fused")
     wide = replace(batch, starts=np.linspace(-1, 1, 80).reshape(2, 40), objective=lambda x: (x * x).sum(-1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -38,11 +40,12 @@ def unsupported(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> s
     return None
 
 
-def descend(batch: Batch) -> BatchResult:
+def descend(batch: Batch, whole: int | None = None) -> BatchResult:
     """Runs every row of a batch to its end.
 
     Args:
         batch: the runs.
+        whole: rows of the batch that this one is a piece of: it is by them that the engine is chosen.
 
     Returns:
         The same numbers as the training loop's, row by row, up to rounding; the same bits whatever other rows are in
@@ -53,16 +56,16 @@ def descend(batch: Batch) -> BatchResult:
     """
     rows = largest_piece(batch)
     if rows < batch.rows:
-        return in_pieces(batch, rows, descend)
+        return in_pieces(batch, rows, functools.partial(descend, whole=whole or batch.rows))
     plan, store = make_plan(batch), Store(batch)
     began = time.perf_counter()
-    engine, why, execute = _choose(batch, plan)
+    engine, why, execute = _choose(batch, plan, whole or batch.rows)
     ready = time.perf_counter()
     execute(store)
     return store.result(batch, plan, time.perf_counter() - ready, ready - began, engine, why)
 
 
-def _choose(batch: Batch, plan: Plan) -> _Ready:
+def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
     def eager(why: str) -> _Ready:
         return "eager", why, lambda store: run_eager(batch, plan, store)
 
@@ -75,7 +78,7 @@ def _choose(batch: Batch, plan: Plan) -> _Ready:
     try:
         fused = fuse(batch, plan)
         if batch.backend == "auto":
-            compiled, fast = _estimates(batch, is_compiled(fused.source))
+            compiled, fast = _estimates(batch, rows, is_compiled(fused.source))
             if fast < compiled:
                 return eager(f"about {fast:.1g} s; compiled {compiled:.1g} s")
             why = f"about {compiled:.1g} s; eager {fast:.1g} s"
@@ -85,9 +88,9 @@ def _choose(batch: Batch, plan: Plan) -> _Ready:
     return "fused", why, lambda store: run_fused(batch, plan, store, fused, kernel)
 
 
-def _estimates(batch: Batch, compiled: bool) -> tuple[float, float]:
-    """Seconds that the fused engine and the eager one will take, roughly."""
-    coordinates = float(batch.rows) * batch.dim * batch.steps
+def _estimates(batch: Batch, rows: int, compiled: bool) -> tuple[float, float]:
+    """Seconds that the fused engine and the eager one will take for so many rows, roughly."""
+    coordinates = float(rows) * batch.dim * batch.steps
     once = (0.0 if compiled else _COMPILE) + (0.0 if "numba" in sys.modules else _IMPORT_NUMBA)
-    eager = batch.steps * _EAGER_STEP + coordinates * _EAGER_COORDINATE
+    eager = batch.steps * math.ceil(rows / batch.rows) * _EAGER_STEP + coordinates * _EAGER_COORDINATE
     return once + coordinates * _FUSED_COORDINATE / batch.threads, eager
