@@ -146,7 +146,8 @@ class _Run:
         store, n = self.store, len(self.rows)
         past = (store.grid[None, :] > store.steps[self.rows][:, None]) | ~done[:, None]
         store.loss[:] = self.curve[:, 0, :n].T
-        store.grad_norm[:] = np.sqrt(self.curve[:, 1, :n].T)
+        with np.errstate(invalid="ignore"):  # what was there before, after the end of a row
+            store.grad_norm[:] = np.sqrt(self.curve[:, 1, :n].T)
         store.path[:] = self.curve[:, 2:, :n].transpose(2, 0, 1)
         for values in (store.loss, store.grad_norm, store.path):
             values[past] = np.nan
