@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes
+from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
 from optbench.records import to_json, write_bytes
 from optbench.report import number
 
@@ -47,8 +47,7 @@ def page(records: Sequence[Record], language: str) -> str:
     words = WORDS[language]
     parts = [f"# {words['title']}", words["other"], words["intro"], words["rule"], _made(records, words)]
     parts += [words["quick"]] if any(r["quick"] for r in records) else []
-    rows = [[str(r["number"]), f"[{r['title'][language]}](#{r['id']})", r["section"][language],
-             VERDICTS[language][r["verdict"]]] for r in records]  # fmt: skip
+    rows = [[str(r["number"]), f"[{r['title'][language]}](#{r['id']})", r["section"][language], verdict_of(r, language)] for r in records]  # fmt: skip
     parts.append(_table(["", words["claim"], words["section"], words["verdict"]], rows))
     parts += [_claim(record, language) for record in records]
     return "\n\n".join(parts) + "\n"
@@ -66,7 +65,7 @@ def _made(records: Sequence[Record], words: Mapping[str, str]) -> str:
 
 def _claim(record: Record, language: str) -> str:
     words = WORDS[language]
-    verdict, colon = VERDICTS[language][record["verdict"]], words["colon"]
+    verdict, colon = verdict_of(record, language), words["colon"]
     parts = [f'<a id="{record["id"]}"></a>\n\n## {record["number"]}. {record["title"][language]}{colon}{verdict}']
     parts.append(
         f"> {words['says']}{words['section_in'].format(record['section'][language])}{colon}{record['says'][language]}"

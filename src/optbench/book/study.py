@@ -86,12 +86,12 @@ class Study:
         return quick if self.quick else full
 
     def runs(self, arm: str = "main", **where: Any) -> list[Run]:
-        """The runs of an arm whose columns have these values (`optimizer="adam"`), in the order of the plan.
+        """The runs of an arm with these columns or settings (`optimizer="adam"`), in the order of the plan.
 
         Dots in names are written as two underscores: optimizer__lr=0.1.
         """
         wanted = {key.replace("__", "."): value for key, value in where.items()}
-        return [r for r in self._runs[arm] if all(r.summary.get(k) == v for k, v in wanted.items())]
+        return [r for r in self._runs[arm] if all(_value(r, k) == v for k, v in wanted.items())]
 
     def frame(self, arm: str = "main") -> pd.DataFrame:
         """The runs of an arm as a table: the columns of run.json, swept settings under their dotted names."""
@@ -107,3 +107,13 @@ class Study:
     def count(self) -> dict[str, int]:
         """Number of runs by arm."""
         return {name: len(runs) for name, runs in self._runs.items()}
+
+
+def _value(run: Run, key: str) -> Any:
+    """A column of the run; or, where the key was not swept, the setting."""
+    if key in run.summary:
+        return run.summary[key]
+    value: Any = run.config
+    for part in key.split("."):
+        value = value[part]
+    return value

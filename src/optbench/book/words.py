@@ -28,7 +28,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "gallery_intro": "The figures of the book's claims, drawn from recorded runs by `optbench reproduce`. What "
         "each one shows, with its numbers, stands on [the page of the book](book.md).",
         "other": "[中文](book.zh-CN.md) · [Gallery](gallery.md)",
-        "colon": ": ", "judged": "; predicted {}: {}", "section_in": " ({})",
+        "colon": ": ", "judged": "; predicted {}: {}", "held": " ({} of {} predictions hold)",
+        "section_in": " ({})",
     },
     "zh": {
         "title": "《苹果书》第 3 章复现",
@@ -44,9 +45,20 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "commands": "自己动手", "prediction": "预测", "predicted": "预测范围", "measured": "实测值 [95% 区间]",
         "n": "n", "note": "关于书中的表述", "above": "大于", "below": "小于", "gallery": "图集",
         "gallery_intro": "", "other": "[English](book.md) · [图集](gallery.md)",
-        "colon": "：", "judged": "；预测{}：{}", "section_in": "（{}）",
+        "colon": "：", "judged": "；预测{}：{}", "held": "（{} / {} 条预测成立）",
+        "section_in": "（{}）",
     },
 }  # fmt: skip
+
+
+def verdict_of(record: Mapping[str, Any], language: str) -> str:
+    """A claim's verdict, and where it depends, how many of its predictions hold."""
+    verdict = VERDICTS[language][record["verdict"]]
+    if record["verdict"] != "depends":
+        return verdict
+    found = record["predictions"]
+    held = sum(p["verdict"] == "supported" for p in found)
+    return verdict + WORDS[language]["held"].format(held, len(found))
 
 
 _TWO_SAMPLES = ("mean difference", "ratio", "share difference")

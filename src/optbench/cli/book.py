@@ -104,11 +104,11 @@ def _print_list(claims: list[Claim], language: str, as_json: bool) -> None:
 
 
 def _print_record(record: Mapping[str, Any], language: str) -> None:
-    from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes
+    from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
 
     verdicts, words = VERDICTS[language], WORDS[language]
     lines = [f"{record['number']}. {record['title'][language]}{words['section_in'].format(record['section'][language])}"
-             f"{words['colon']}{verdicts[record['verdict']]}"]  # fmt: skip
+             f"{words['colon']}{verdict_of(record, language)}"]  # fmt: skip
     for p in record["predictions"]:
         lines.append(f"   {p['quantity'][language]}")
         judged = words["judged"].format(predicted(p, language), verdicts[p["verdict"]])
