@@ -47,7 +47,10 @@ def page(records: Sequence[Record], language: str) -> str:
     words = WORDS[language]
     parts = [f"# {words['title']}", words["other"], words["intro"], words["rule"], _made(records, words)]
     parts += [words["quick"]] if any(r["quick"] for r in records) else []
-    rows = [[str(r["number"]), f"[{r['title'][language]}](#{r['id']})", r["section"][language], verdict_of(r, language)] for r in records]  # fmt: skip
+    rows = [
+        [str(r["number"]), f"[{r['title'][language]}](#{r['id']})", r["section"][language], verdict_of(r, language)]
+        for r in records
+    ]
     parts.append(_table(["", words["claim"], words["section"], words["verdict"]], rows))
     parts += [_claim(record, language) for record in records]
     return "\n\n".join(parts) + "\n"
