@@ -67,9 +67,9 @@ def _faster(study: Study, arm: str) -> Evidence:
 
 def _draw(paths: dict[str, list[Floats]]) -> Figure:
     figure = new_figure(8.0, 3.4)
-    for ax, (name, lines) in zip(figure.subplots(1, 2, sharey=True), paths.items(), strict=True):
+    for ax, (name, lines) in zip(figure.subplots(1, 2, sharex=True, sharey=True), paths.items(), strict=True):
         for line in lines:
-            ax.plot(line[:400], color=PALETTE[1] if line[-1] < 0 else PALETTE[0], linewidth=0.8, alpha=0.5)
+            ax.plot(line[:150], color=PALETTE[1] if line[-1] < 0 else PALETTE[0], linewidth=0.8, alpha=0.5)
         left = sum(line[-1] < 0 for line in lines)
         title = "plain descent" if name == PLAIN else "momentum"
         ax.set_title(f"{title}: {left} of {len(lines)} leave", fontsize=10)
