@@ -24,7 +24,6 @@ from optbench.book.evidence import KINDS
 from optbench.book.runner import read_records, reproduced
 from optbench.config import Composer
 from optbench.errors import ConfigError
-from optbench.experiment import plan_sweep
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = load_claims()
@@ -165,28 +164,28 @@ def test_a_claim_is_stated_in_both_languages(claim: Claim) -> None:
     assert len({p.id for p in claim.predictions}) == len(claim.predictions)
 
 
+@pytest.fixture(scope="module")
+def composer() -> Iterator[Composer]:
+    with Composer() as made:
+        yield made
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
-def test_every_arm_plans_and_quick_plans_less(claim: Claim, tmp_path: Path) -> None:
+def test_every_arm_composes_and_quick_is_less(claim: Claim, composer: Composer) -> None:
     for arm in claim.arms:
-        sizes = []
+        work = []
         for quick in (False, True):
-            overlay = [] if arm.alone else [claim.experiment]
-            plan = plan_sweep([*overlay, *arm.overrides(quick)], (), tmp_path, arm.name)
-            work = [_steps(p.config) for p in plan]
-            sizes.append(sum(work))
-        assert 0 < sizes[1] <= sizes[0]
-
-
-def _steps(config: Any) -> float:
-    trainer = config["trainer"]
-    return float(trainer.get("epochs", 0) if trainer["steps"] is None else trainer["steps"])
+            grid = composer.grid([*([] if arm.alone else [claim.experiment]), *arm.overrides(quick)])
+            config = next(iter(grid)).composed.config
+            assert "claim" not in config
+            trainer = config["trainer"]
+            work.append(grid.count * float(trainer["steps"] or trainer["epochs"]))
+        assert 0 < work[1] <= work[0], arm.name
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
-def test_the_overlay_runs_by_hand(claim: Claim) -> None:
-    with Composer() as composer:
-        first = next(iter(composer.grid([claim.experiment]))).composed.config
-    assert "claim" not in first
+def test_the_overlay_runs_by_hand(claim: Claim, composer: Composer) -> None:
+    assert "claim" not in next(iter(composer.grid([claim.experiment]))).composed.config
 
 
 def test_what_a_claim_says_is_no_part_of_its_runs() -> None:
