@@ -165,8 +165,8 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
 def _arm(name: str, node: Mapping[str, Any]) -> Arm:
     if foreign := set(node) - set(Arm.__dataclass_fields__):
         raise ValueError(f"arm {name}: unknown keys {', '.join(sorted(map(str, foreign)))}")
-    known = {key: tuple(map(str, value)) if isinstance(value, list) else value for key, value in node.items()}
-    return Arm(name, **known)
+    sweep, quick = (tuple(map(str, node.get(key, ()))) for key in ("sweep", "quick"))
+    return Arm(name, sweep, quick, int(node.get("curves", 64)), bool(node.get("alone", False)))
 
 
 _BETWEEN_CHINESE = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])")

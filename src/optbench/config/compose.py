@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Schema:
-    """Root of every configuration; `n_outputs` is what the loss wants of the model, `claim` what an experiment of the book
-    says about its runs: no part of any run, and taken out as soon as it is composed."""
+    """Root of every configuration; `n_outputs` is what the loss wants of the model, `claim` what an experiment of the
+    book says about its runs: no part of any run, and taken out as soon as it is composed."""
 
     data: Any = None
     loss: Any = None
