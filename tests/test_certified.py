@@ -11,11 +11,12 @@ import torch
 from certified_tools import CONTINUA, DEGENERATE, TABLE, differences, objective_of
 
 from optbench.critical.calculus import Field as FloatField
-from optbench.critical.certified import MissingRule, certify, parse_expression
+from optbench.critical.certified import MissingRule, certify
 from optbench.critical.certified import enumerate as search_module
 from optbench.critical.certified.extremum import prove_above
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.winding import certified_winding
+from optbench.critical.expression import parse_expression
 from optbench.critical.points import CriticalSet
 from optbench.critical.winding import winding_of_box
 from optbench.errors import UserError
@@ -32,6 +33,7 @@ COUNTS = {
     "bohachevsky2": (25, 40, 16),
     "bohachevsky3": (9, 8, 0),
     "mishra_bird": (3, 6, 3),
+    "tanh_2neuron": (4, 3, 0),
     "rastrigin_3d": (1331, 4630, 1000),
     "styblinski_tang_3d": (8, 18, 1),
 }
@@ -132,6 +134,20 @@ def test_a_whole_network() -> None:
     assert counts(found) == (4, 5, 0)
     values = {round(p.value, 9) for p in found.points if p.type == "minimum"}
     assert len(values) == 1  # neurons may change places and signs
+
+
+def test_a_network_of_two_weights_is_known_by_heart() -> None:
+    """Its mirror symmetry, the saddle at the origin in closed form, and the winding number check the list."""
+    objective, box = objective_of("tanh_2neuron")
+    found = certify(objective, box)
+    assert (found.complete, found.index_sum, found.winding_number) == (True, 1, 1)
+    points = {(p.type, *(round(v, 9) for v in p.x)) for p in found.points}
+    assert points == {(kind, -a or 0.0, -b or 0.0) for kind, a, b in points}
+    (origin,) = (p for p in found.points if max(map(abs, p.x)) < 1e-12)
+    assert (origin.type, origin.value) == ("saddle", pytest.approx(3.0))
+    assert origin.eigenvalues == pytest.approx((0.04 - 7 / 3, 0.04 + 7 / 3), rel=1e-12)
+    wide = certify(objective, ((-13.0, 13.0),) * 2)
+    assert (wide.complete, wide.counts()) == (True, found.counts())
 
 
 def waves(seed: int) -> tuple[Any, tuple[tuple[float, float], ...]]:
@@ -266,6 +282,7 @@ def test_a_pair_closer_than_the_depth_stays_undecided_or_is_told_apart() -> None
     (cluster,) = found.clusters
     assert (cluster.kind, cluster.index) == ("undecided", 0)
     assert "0, 1 or more" in cluster.wording
+    assert "--depth" in found.why
     finer = run("x**3/3 - 1e-14*x + y**2", (-1.0, 1.0), depth=1e-10)
     assert (finer.complete, counts(finer)) == (True, (1, 1, 0))
 
@@ -340,6 +357,7 @@ def test_budgets_end_the_search_and_say_so() -> None:
     assert not found.complete
     assert "budget of 500 boxes" in found.why
     assert "% of the box" in found.why
+    assert "depth" not in found.why
     assert found.clusters
     shares: list[float] = []
     found = certify(objective, box, seconds=0.0, progress=lambda share, phrase: shares.append(share))
@@ -347,6 +365,16 @@ def test_budgets_end_the_search_and_say_so() -> None:
     certify(objective, box, progress=lambda share, phrase: shares.append(share))
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
+
+
+def test_what_a_budget_leaves_wide_is_no_degenerate_point() -> None:
+    """Round a minimum it has proved, the search stopped at boxes in which the Hessian is still anything."""
+    objective, box = objective_of("rosenbrock_4d")
+    found = certify(objective, box, max_boxes=7000)
+    assert found.points == ()
+    near = [c for c in found.clusters if all(low <= 1.0 <= high for low, high in c.box)]
+    assert ["proved to hold a local minimum" in c.wording for c in near] == [True]
+    assert "holds one critical point or more" in near[0].wording
 
 
 def test_result_is_the_same_twice() -> None:

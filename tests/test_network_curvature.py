@@ -9,13 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
-import optbench
 from optbench.critical.network import FlatObjective, inspect_network, network_objective, prepare
 from optbench.critical.network.along import measure_curvature
 from optbench.critical.network.descent import search_lower
@@ -35,7 +33,6 @@ from optbench.critical.network.spectrum import (
 from optbench.critical.network.verdict import Figures, decide
 from optbench.errors import UserError
 from optbench.problem import AbstractData, NetworkProblem, Split
-from optbench.records import CURVATURE_COLUMNS, Run
 
 CPU = torch.device("cpu")
 DOUBLE = torch.float64
@@ -560,7 +557,7 @@ def test_a_picture_in_words_and_as_json() -> None:
 
 
 def test_the_figure_of_a_spectrum(tmp_path: Path) -> None:
-    from optbench.plot import curvature_curves, save, spectral_density
+    from optbench.plot import save, spectral_density
 
     picture = inspect_network(tanh_net(), LOSS, images())
     ends_ = (picture.lambda_min, picture.lambda_max)
@@ -568,43 +565,9 @@ def test_the_figure_of_a_spectrum(tmp_path: Path) -> None:
     axes = figure.axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("symlog", "log")
     assert save(figure, tmp_path / "spectrum.png").stat().st_size > 10_000
-    steps = np.arange(5.0)
-    known = np.array([-1.0, np.nan, -0.1, np.nan, 0.0])
-    curve = {"step": steps, "loss": np.exp(-steps), "full_grad_norm": np.abs(known) + 0.1, "lambda_min": known}
-    drawn = curvature_curves([curve], ["adam"])
-    assert [len(ax.get_lines()[0].get_xdata()) for ax in drawn.axes] == [5, 3, 3]
 
 
-# along training, and on the command line -----------------------------------------------------------------------------
-
-
-def columns(run: Run) -> pd.DataFrame:
-    """What a run computed: its curve without the clock and the curvature."""
-    return run.curve().drop(columns=["seconds", *CURVATURE_COLUMNS], errors="ignore")
-
-
-TINY = ("model=mlp", "model.hidden=[4]", "data=digits", "data.image_size=4", "data.channels=1", "trainer.threads=1",
-        "trainer.steps=12", "optimizer=adam")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def network_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """12 updates of a small network, curvature measured every 5."""
-    out = tmp_path_factory.mktemp("runs")
-    return optbench.run(*TINY, "trainer.curvature_every=5", "trainer.curvature_share=0.1", out=out)
-
-
-def test_measuring_curvature_changes_nothing_else_of_a_run(network_run: Run, tmp_path: Path) -> None:
-    plain_run = optbench.run(*TINY, out=tmp_path)
-    assert not set(CURVATURE_COLUMNS) & set(plain_run.curve().columns)
-    pd.testing.assert_frame_equal(columns(network_run), columns(plain_run))
-    curve = network_run.curve()
-    assert curve.step[curve.lambda_min.notna()].tolist() == [0, 5, 10]
-    assert (curve.lambda_min.dropna() < curve.lambda_max.dropna()).all()
-    assert network_run.path is not None
-    assert plain_run.path is not None
-    ours, theirs = (torch.load(run.path / "last.pt", weights_only=True)["model"] for run in (network_run, plain_run))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+# along training -----------------------------------------------------------------------------------------------------
 
 
 def test_measuring_leaves_model_gradients_and_random_numbers_alone() -> None:
@@ -636,71 +599,3 @@ class Four(AbstractData):
 
     def load(self, split: str) -> Split:
         return images()
-
-
-def test_curvature_along_a_path_on_a_surface_is_that_of_the_formula(tmp_path: Path) -> None:
-    run = optbench.run("model=rosenbrock", "optimizer=gd", "trainer.steps=9", "trainer.curvature_every=3", out=tmp_path)
-    curve = run.curve().dropna()
-    assert curve.step.tolist() == [0, 3, 6, 9]
-    for row in curve.itertuples():
-        x, y = row.x0, row.x1
-        hessian = np.array([[2 - 400 * (y - 3 * x * x), -400 * x], [-400 * x, 200.0]])
-        assert (row.lambda_min, row.lambda_max) == pytest.approx(np.linalg.eigvalsh(hessian), rel=1e-9)
-        assert row.full_grad_norm == pytest.approx(row.grad_norm, rel=1e-12)
-
-
-def test_a_measurement_is_recorded_between_recorded_steps_too(tmp_path: Path) -> None:
-    settings = ("trainer.steps=8", "trainer.record_every=4", "trainer.curvature_every=3")
-    run = optbench.run("model=saddle", "optimizer=gd", *settings, out=tmp_path)
-    assert run.curve().step.tolist() == [0, 3, 4, 6, 8]
-
-
-def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    from optbench.cli import main
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["optbench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    captured = capsys.readouterr()
-    return int(ended.value.code or 0), captured.out, captured.err
-
-
-def test_the_command_classifies_a_networks_checkpoint(
-    network_run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    folder, figure = network_run.path, tmp_path / "spectrum.png"
-    assert folder is not None
-    options = ("--run", str(folder), "--checkpoint", "last", "--share", "0.1", "--products", "60")
-    code, out, err = invoke(capsys, "classify-critical", *options, "--plot", str(figure), "--json")
-    assert code == 0
-    assert "gradients" in err
-    assert figure.exists()
-    found = json.loads(out)
-    assert found["of"] == 1259
-    assert found["examples"] == 126
-    assert found["wording"]
-    assert found["exact"] is False
-    way = torch.load(folder / "escape.pt", weights_only=True)
-    assert way.keys() - {"step"} == {"layers.1.weight", "layers.1.bias", "layers.3.weight", "layers.3.bias"}
-    assert math.sqrt(sum(float(v.square().sum()) for k, v in way.items() if k != "step")) == pytest.approx(1.0)
-
-
-def test_the_command_classifies_where_a_run_on_a_surface_stopped(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    run = optbench.run("model=saddle", "optimizer=gd", "trainer.steps=5", "trainer.start=[0,0]", out=tmp_path)
-    code, out, _ = invoke(capsys, "classify-critical", "--run", str(run.path))
-    assert code == 0
-    assert "verdict: saddle" in out
-
-
-@pytest.mark.parametrize("extra", [("--at", "0,0"), ("--checkpoint", "third"), ("--share", "2"), ("--products", "2")])
-def test_the_command_refuses_what_does_not_fit(
-    network_run: Run, extra: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = invoke(capsys, "classify-critical", "--run", str(network_run.path), *extra)
-    assert code == 2
-    assert not out
-    assert "error" in err

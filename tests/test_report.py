@@ -137,7 +137,7 @@ def test_json_is_strict_and_markdown_is_a_table(comparison: Comparison) -> None:
 
 
 def test_one_run_in_words(tmp_path: Path) -> None:
-    facts = {"critical_type": "saddle", "lambda_min": -27.75, "target": 1e-3, "steps_to_target": 88}
+    facts = {"stopped_at": "saddle (0, 0)", "lambda_min": -27.75, "target": 1e-3, "steps_to_target": 88}
     run = read_run(make_run(tmp_path / "a", status="target_reached", reason="loss 0.0009", **facts))
     lines = report.run_lines(run)
     assert lines[:3] == [
@@ -146,7 +146,7 @@ def test_one_run_in_words(tmp_path: Path) -> None:
         "final loss 0.25, best 0.25 at step 100, gradient norm 0.1",
     ]
     assert "target 0.001 reached at step 88" in lines
-    assert "critical point where it stopped: saddle, smallest eigenvalue -27.75" in lines
+    assert "stopped at: saddle (0, 0), smallest eigenvalue -27.75" in lines
     assert "100 steps, 101 evaluations, 0.5 s" in lines
     assert lines[-1] == str(tmp_path / "a")
     assert any(line.startswith("loss █") for line in lines)

@@ -141,6 +141,10 @@ TEXTBOOK: dict[str, Callable[[Sequence[float]], float]] = {
     "x2_plus_y3": lambda x: x[0] ** 2 + x[1] ** 3,
     "ellipse": lambda x: ((x[0] + 4) / 10) ** 2 + ((x[1] - 2) / 0.1) ** 2,
     "crescent": lambda x: 10 * (x[1] - x[0] ** 2 / 5) ** 2 + (x[0] - 4) ** 2 / 20,
+    "tanh_2neuron": lambda x: (
+        sum((y - x[1] * math.tanh(x[0] * p)) ** 2 for p, y in [(1 / 4, 2), (1, -1), (2, 2)]) / 3
+        + (x[0] ** 2 + x[1] ** 2) / 50
+    ),
     "two_well": lambda x: x[0] ** 4 / 4 + x[0] ** 3 / 3 - x[0] ** 2 + sum(v**2 for v in x[1:]) / 2,
 }
 

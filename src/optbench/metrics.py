@@ -4,7 +4,7 @@ A run that never reached its target, or that diverged, is never dropped: it take
 loss or a failure, and every denominator counts it. `RULES` holds the wording that reports print beside the numbers.
 
 Imported by everything that reads results, hence light: numpy and the standard library; the binomial distribution at
-probability 1/2 is exact in integers.
+probability 1/2 is summed here, in whole numbers or by ratios of its terms.
 """
 
 from __future__ import annotations
@@ -103,24 +103,21 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Estimate:
 
     Source: H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed. (2003), section 7.1.
     """
-    ordered = sorted(float(v) for v in np.asarray(values, dtype=float).ravel())
-    n = len(ordered)
-    if n == 0 or any(math.isnan(v) for v in ordered):
+    given = np.asarray(values, dtype=float).ravel()
+    n = len(given)
+    if n == 0 or np.isnan(given).any():
         raise ValueError("a median needs at least one value, and numbers only")
     rank, coverage = _median_rank(n, level)
-    low, high = ordered[rank - 1], ordered[n - rank]
-    middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
-    return Estimate(middle, low, high, coverage)
+    places = [rank - 1, n - rank, n // 2 - 1 + n % 2, n // 2]
+    low, high, left, right = np.partition(given, places)[places].tolist()
+    return Estimate(left if n % 2 else left / 2 + right / 2, low, high, coverage)
 
 
 @functools.lru_cache(maxsize=256)
 def _median_rank(n: int, level: float) -> tuple[int, float]:
     """The largest k whose interval covers the median with at least `level`, and its coverage; 1 where none does."""
     if n > _EXACT_UP_TO:
-        from scipy.stats import binom  # costs 0.8 s to import: only where exact sums would cost more
-
-        rank = int(binom.ppf((1 - level) / 2, n, 0.5))  # P(Bin <= rank - 1) < (1 - level) / 2 <= P(Bin <= rank)
-        return rank, float(1 - 2 * binom.cdf(rank - 1, n, 0.5))
+        return _median_rank_of_many(n, level)
     rank, coverage = 1, 1 - 2.0 ** (1 - n)
     term, below = 1, 1  # C(n, rank - 1), sum_{i < rank} C(n, i)
     while 2 * (rank + 1) <= n + 1:
@@ -131,6 +128,19 @@ def _median_rank(n: int, level: float) -> tuple[int, float]:
             break
         rank, coverage = rank + 1, reached
     return rank, coverage
+
+
+def _median_rank_of_many(n: int, level: float) -> tuple[int, float]:
+    """The same from the ratios of neighbouring binomial coefficients, relative to the middle one."""
+    middle = n // 2
+    reach = min(middle, 7 * math.isqrt(n))  # beyond, all terms together are below 1e-40
+    i = np.arange(middle, middle - reach, -1).astype(np.longdouble)  # extended where there is such a type
+    terms = np.concatenate([[np.longdouble(1)], np.cumprod(i / (n - i + 1))])[::-1]  # C(n, i), i = middle - reach ...
+    below = np.cumsum(terms)  # up to and with i
+    whole = 2 * below[-1] - (0 if n % 2 else 1)  # n odd: there are two in the middle
+    reached = (1 - 2 * below / whole).astype(float)
+    last = int(np.flatnonzero(reached >= level)[-1])
+    return middle - reach + last + 1, float(reached[last])
 
 
 def success_rate(successes: int, n: int, level: float = 0.95) -> Estimate:
@@ -158,20 +168,22 @@ def wilson(share: float, n: int, level: float = 0.95) -> Estimate:
     return Estimate(share, low, high, level)
 
 
-def expected_running_time(hits: Sequence[float | None], ends: Sequence[float]) -> float:
+def expected_running_time(hits: Sequence[float | None] | Floats, ends: Sequence[float] | Floats) -> float:
     """COCO's ERT: cost spent by all runs until they hit or ended, divided by the number of hits; inf without a hit.
 
     Args:
-        hits: cost at which each run reached the target; None for a run that did not.
+        hits: cost at which each run reached the target; None or NaN for a run that did not.
         ends: cost at which each run ended.
 
     Source: N. Hansen et al., COCO: Performance Assessment, arXiv:1605.03560.
     """
     if len(hits) != len(ends):
         raise ValueError(f"{len(hits)} hits for {len(ends)} runs")
-    spent = sum(end if hit is None else hit for hit, end in zip(hits, ends, strict=True))
-    reached = sum(hit is not None for hit in hits)
-    return spent / reached if reached else math.inf
+    reached = np.asarray(hits, dtype=float)
+    missed = np.isnan(reached)
+    if missed.all():
+        return math.inf
+    return float(np.where(missed, np.asarray(ends, dtype=float), reached).sum() / (~missed).sum())
 
 
 def expected_best(values: npt.ArrayLike) -> Floats:

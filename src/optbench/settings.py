@@ -77,6 +77,8 @@ class NetworkTrainer(Trainer):
         eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
         curvature_share: part of the training images that curvature is measured on; always the same ones.
         checkpoint_every: epochs between checkpoints from which an interrupted run goes on.
+        keep_every: epochs between weights that are kept, the untrained ones among them, as checkpoints/epoch-0003.pt;
+            None: none are. `--checkpoint 3` takes them up.
     """
 
     steps: int | None = None
@@ -86,6 +88,7 @@ class NetworkTrainer(Trainer):
     eval_every: int = 1
     curvature_share: float = 1.0
     checkpoint_every: int = 1
+    keep_every: int | None = None
 
 
 Check = tuple[Callable[[Any], bool], str]
@@ -147,6 +150,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.curvature_share": (lambda v: _number(v) and 0 < v <= 1, "a number above 0 and at most 1"),
     "trainer.eval_every": _count,
     "trainer.checkpoint_every": _count,
+    "trainer.keep_every": _count,
     "trainer.threads": _count,
     "trainer.grad_noise": _not_negative,
     "trainer.batch_size": (lambda v: v == "full" or _count[0](v), "a whole number of at least 1, or full"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optbench.cli.common import ConfigDir, Json, Overrides, Quiet, paths
 from optbench.errors import UserError
+
+if TYPE_CHECKING:
+    from optbench.cli.surface_points import Search
 
 Fn = Annotated[
     str | None,
@@ -38,12 +41,29 @@ BoxText = Annotated[
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", show_default=False)]
 Budget = Annotated[float, typer.Option("--budget", help="Seconds to search.", min=0.1)]
+Depth = Annotated[
+    float | None,
+    typer.Option(
+        "--depth",
+        help="Share of the box's width below which the certified search leaves a region undecided.",
+        show_default="1e-7",
+    ),
+]
+BoxesToo = Annotated[bool, typer.Option("--boxes", help="With --plot: the boxes that the proof went through, too.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)]
 Csv = Annotated[bool, typer.Option("--csv", help="Print one row a point as CSV.")]
 RecordedRun = Annotated[
     Path | None, typer.Option("--run", help="Where this recorded run stopped, network or surface.", show_default=False)
 ]
-Checkpoint = Annotated[str, typer.Option("--checkpoint", help="best or last, with --run.")]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="With --run: best, last, or the number of an epoch that trainer.keep_every kept, of a step on a surface.",
+        metavar="best|last|N",
+        show_default="best, on a surface last",
+    ),
+]
 Share = Annotated[float, typer.Option("--share", help="Part of the training data to use, with --run.")]
 Products = Annotated[
     int | None, typer.Option("--products", help="Hessian-vector products to spend, with --run.", show_default=False)
@@ -60,11 +80,13 @@ def classify_critical(
     method: Method = None,
     verify: Verify = None,
     budget: Budget = 60.0,
+    depth: Depth = None,
     plot: Plot = None,
+    boxes: BoxesToo = False,
     as_csv: Csv = False,
     as_json: Json = False,
     run: RecordedRun = None,
-    checkpoint: Checkpoint = "best",
+    checkpoint: Checkpoint = None,
     share: Share = 1.0,
     products: Products = None,
     config_dir: ConfigDir = None,
@@ -87,6 +109,8 @@ def classify_critical(
 
       optbench classify-critical --fn himmelblau --box "-6,6" --plot himmelblau.png
 
+      optbench classify-critical --fn six_hump_camel --plot proof.png --boxes
+
       optbench classify-critical --fn linear_net --at 0,0
 
       optbench classify-critical --expr "x**4 - 3*x*y + y**2" --box "-3,3"
@@ -95,33 +119,47 @@ def classify_critical(
 
       optbench classify-critical --run outputs/runs/hw3_cnn-adam-s0-1a2b3c --plot spectrum.png
     """
-    from optbench.cli.surface_points import Question, answer, ask, look
+    from optbench.cli.surface_points import Question, Search, answer, ask, look
 
-    _check_options(as_csv, as_json, plot, method, verify)
+    if as_csv and as_json:
+        raise UserError("--csv and --json: choose one form")
+    search = Search(method, verify, budget, depth, plot, boxes)
+    _check(search)
     if run is not None:
         from optbench.cli.curvature import classify_run
 
-        if as_csv or at or box or overrides or fn or expr:
-            raise UserError("--run looks at one recorded point: surfaces, --csv, --at and --box do not apply")
+        if as_csv or at or box or overrides or fn or expr or boxes or depth:
+            raise UserError("--run looks at one recorded point: surfaces, --csv, --at, --box and the like do not apply")
         classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
         return
     question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
     if question.point is not None:
         look(question, as_json)
     else:
-        answer(question, method, verify, budget, plot, as_csv, as_json, quiet)
+        answer(question, search, as_csv, as_json, quiet)
 
 
-def _check_options(as_csv: bool, as_json: bool, plot: Path | None, method: str | None, verify: str | None) -> None:
-    if as_csv and as_json:
-        raise UserError("--csv and --json: choose one form")
-    if method not in (None, "certified", "numeric"):
-        raise UserError(f"--method {method}: expected certified or numeric")
-    if verify not in (None, "arb"):
-        raise UserError(f"--verify {verify}: expected arb")
-    if verify and method == "numeric":
-        raise UserError("--verify arb proves again what is certified; --method numeric proves nothing", "drop one")
-    if plot is not None:
+def _check(search: Search) -> None:
+    """Refuses options that contradict each other, before anything is imported for them."""
+    if search.method not in (None, "certified", "numeric"):
+        raise UserError(f"--method {search.method}: expected certified or numeric")
+    if search.method == "numeric":
+        if search.verify:
+            raise UserError("--verify arb proves again what is certified; --method numeric proves nothing", "drop one")
+        if search.boxes or search.depth is not None:
+            name = "--boxes" if search.boxes else "--depth"
+            raise UserError(f"{name} belongs to the certified search; --method numeric cuts no boxes", "drop one")
+    if search.depth is not None and not 0.0 < search.depth < 1.0:
+        raise UserError(f"--depth {search.depth:g}: expected a share of the box above 0 and below 1, such as 1e-9")
+    if search.verify is not None:
+        from optbench.critical.parse import require_flint
+
+        if search.verify != "arb":
+            raise UserError(f"--verify {search.verify}: expected arb")
+        require_flint()
+    if search.plot is not None:
         from optbench.plot import check_suffix
 
-        check_suffix(plot)
+        check_suffix(search.plot)
+    elif search.boxes:
+        raise UserError("--boxes adds the boxes to a figure", "say where to draw it: --plot FILE")

@@ -12,6 +12,9 @@ import typer
 from optbench.cli.common import print_json, print_lines
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from optbench.critical.network import Inspection, NetworkPicture
     from optbench.records import Run
 
@@ -20,7 +23,7 @@ ESCAPE = "escape.pt"
 
 def classify_run(
     folder: Path,
-    checkpoint: str,
+    checkpoint: str | None,
     share: float,
     products: int | None,
     plot: Path | None,
@@ -28,7 +31,17 @@ def classify_run(
     config_dirs: Sequence[Path],
     quiet: bool,
 ) -> None:
-    """Classifies the checkpoint of a network's run, or the last point of a surface's run.
+    """Classifies a checkpoint of a network's run, or a point of a surface's run.
+
+    Args:
+        folder: of the run.
+        checkpoint: best, last, or a number: a kept epoch of a network, a recorded step on a surface. None: best on a
+            network, last on a surface.
+        share, products: see prepare; networks only.
+        plot: where to draw the spectrum; networks only.
+        as_json: print JSON.
+        config_dirs: conf folders that are trusted beside the packaged one.
+        quiet: no progress display.
 
     Raises:
         RecordError, UserError: nothing to classify; the message says why.
@@ -37,14 +50,16 @@ def classify_run(
 
     run = read_run(folder)
     if run.config["data"].get("_target_"):
-        _network(folder, checkpoint, share, products, plot, as_json, config_dirs, quiet)
+        _network(folder, checkpoint or "best", share, products, plot, as_json, config_dirs, quiet)
     else:
         verify_identity(run)
-        _surface(run, plot, as_json, config_dirs)
+        _surface(run, checkpoint or "last", plot, as_json, config_dirs)
 
 
-def _surface(run: Run, plot: Path | None, as_json: bool, config_dirs: Sequence[Path]) -> None:
-    """The Taylor picture of a surface where a run on it stopped."""
+def _surface(run: Run, checkpoint: str, plot: Path | None, as_json: bool, config_dirs: Sequence[Path]) -> None:
+    """The Taylor picture of a surface at a recorded point of a run on it."""
+    import numpy as np
+
     from optbench.critical import inspect_point
     from optbench.critical.describe import describe_picture
     from optbench.errors import RecordError, UserError
@@ -59,13 +74,35 @@ def _surface(run: Run, plot: Path | None, as_json: bool, config_dirs: Sequence[P
     names = [f"x{i}" for i in range(field.surface.dim)]
     if not len(curve) or any(name not in curve for name in names):
         raise RecordError(f"{run.path}: its curve does not say where it stopped")
-    last = tuple(float(curve[name].iloc[-1]) for name in names)
-    picture = inspect_point(field.objective, last, name=field.name, box=field.surface.domain)
+    steps = curve["step"].to_numpy(dtype=np.int64)
+    i = _position(steps, curve["loss"].to_numpy(dtype=float), checkpoint, run)
+    point = tuple(float(curve[name].iloc[i]) for name in names)
+    picture = inspect_point(field.objective, point, name=field.name, box=field.surface.domain)
     if as_json:
         print_json(picture.to_json())
     else:
-        typer.echo(f"run {run.run_id} stopped after {int(curve['step'].iloc[-1])} steps ({run.status}: {run.reason})")
+        at = "" if steps[i] == steps[-1] else f"; this is step {steps[i]}"
+        typer.echo(f"run {run.run_id} stopped after {steps[-1]} steps ({run.status}: {run.reason}){at}")
         print_lines(describe_picture(picture))
+
+
+def _position(steps: NDArray[np.int64], loss: NDArray[np.float64], checkpoint: str, run: Run) -> int:
+    """Which row of a curve --checkpoint names."""
+    import numpy as np
+
+    from optbench.errors import RecordError, UserError
+
+    if checkpoint == "last":
+        return len(steps) - 1
+    if checkpoint == "best":
+        return int(np.nanargmin(loss)) if np.isfinite(loss).any() else len(steps) - 1
+    if not checkpoint.isdecimal():
+        raise UserError(f"--checkpoint {checkpoint}: expected best, last or a step")
+    nearest = int(np.abs(steps - int(checkpoint)).argmin())
+    if steps[nearest] != int(checkpoint):
+        hint = f"the nearest one is {steps[nearest]}"
+        raise RecordError(f"{run.path}: step {int(checkpoint)} is not recorded", hint)
+    return nearest
 
 
 def _network(
@@ -101,11 +138,13 @@ def _planned(
 ) -> Inspection:
     from optbench.critical.network import network_objective, prepare
     from optbench.experiment.rebuild import rebuild
+    from optbench.records.vocabulary import kept_checkpoint
 
     rebuilt = rebuild(folder, checkpoint, config_dirs)
     objective = network_objective(rebuilt.model, rebuilt.loss, rebuilt.data.load("train"), share=share)
     objective.notes.append("the training loss alone: weight decay and other terms of the optimizer are not in it")
-    return prepare(objective, name=f"{folder.name}/{checkpoint}.pt", products=products)
+    file = checkpoint if not checkpoint.isdecimal() else kept_checkpoint(int(checkpoint))
+    return prepare(objective, name=f"{folder.name}/{file}.pt", products=products)
 
 
 def _save_escape(picture: NetworkPicture, path: Path) -> bool:

@@ -83,7 +83,7 @@ def basins(
         _draw_basins(found, plot)
     rows = found.rows()
     if as_json:
-        levels = [{**p.to_json(), "level": v} for p, v in zip(found.found.points, found.levels, strict=True)]
+        levels = [{**p.to_json(), "level": v} for p, v in zip(found.found.points, found.disks.levels, strict=True)]
         facts = {"surface": found.field.name, "box": found.box, "grid": grid, "radius": found.radius}
         print_json({**facts, "rule": found.rule, "points": levels, "rows": rows})
     elif as_csv:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from optbench.experiment.rebuild import Evaluation
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
-Checkpoint = Annotated[str, typer.Option("--checkpoint", help="best (on validation) or last.")]
+Checkpoint = Annotated[
+    str, typer.Option("--checkpoint", help="best (on validation), last, or an epoch kept by trainer.keep_every.")
+]
 
 
 def evaluate(

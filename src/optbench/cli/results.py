@@ -61,19 +61,32 @@ def plot(
     path: Annotated[
         bool, typer.Option("--path", help="Paths over the contours of the surface instead of loss curves.")
     ] = False,
+    curvature: Annotated[
+        bool,
+        typer.Option("--curvature", help="Gradient norm and extreme eigenvalues, too: why training got stuck."),
+    ] = False,
 ) -> None:
     """Draw loss curves, or paths over a surface with its minima, saddles and maxima.
+
+    With --curvature, for runs with trainer.curvature_every: loss, gradient norm and the extreme eigenvalues of the
+    Hessian, and where a loss that no longer falls has a large gradient, is at a saddle, or in a minimum. The gradient
+    counts as small where one step of length 1/max|lambda| promises less than 0.1 % of the whole fall of the loss; a
+    saddle has lambda_min below -0.1 % of max|lambda|.
 
     Examples:
 
       optbench plot outputs/runs/rosenbrock-* -o curves.png
 
       optbench plot outputs/sweeps/race --path -o race.svg
+
+      optbench plot outputs/runs/hw3_cnn-* --curvature -o stuck.png
     """
     from optbench.errors import UserError
-    from optbench.plot import check_suffix, loss_curves, save
+    from optbench.plot import check_suffix, curvature_curves, loss_curves, save
     from optbench.records import scan
 
+    if path and curvature:
+        raise UserError("--path and --curvature: choose one figure")
     check_suffix(output)
     found, unreadable = scan(runs)
     print_lines([f"not read: {u.path}: {u.why}" for u in unreadable], err=True)
@@ -84,6 +97,6 @@ def plot(
 
         figure = paths_figure(found)
     else:
-        figure = loss_curves(found)
+        figure = curvature_curves(found) if curvature else loss_curves(found)
     save(figure, output)
     typer.echo(str(output))

@@ -15,7 +15,20 @@ from optbench.errors import UserError
 
 if TYPE_CHECKING:
     from optbench.critical import CriticalSet
+    from optbench.critical.certified import Trail
     from optbench.problem import Box, Objective
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search: the options of the command, None where it decides."""
+
+    method: str | None
+    verify: str | None
+    budget: float
+    depth: float | None
+    plot: Path | None
+    boxes: bool
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,13 @@ def ask(
         name, objective, domain = _from_catalogue(fn or "rosenbrock", dim, overrides, config_dirs)
         limits = parse_box(box, len(domain)) if box else domain
     else:
+        formula = _formula(expr, dim) if expr else None
         if box is None and point is None:
             what = "a formula" if expr else "a function from a file"
             raise UserError(f"{what} has no domain", 'say where to look: --box "-2,2;-1,3"')
-        name, objective, size = _from_formula(expr, dim) if expr else _from_file(file, dim, box, point)
-        limits = parse_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in point or ())
+        name, objective, size = formula or _from_file(file, dim, box, point)
+        around = parse_point(at, size) if at else ()
+        limits = parse_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in around)
     return Question(name, objective, limits, parse_point(at, len(limits)) if at else None)
 
 
@@ -69,8 +84,8 @@ def _from_catalogue(
     return field.name, field.objective, field.surface.domain
 
 
-def _from_formula(text: str, dim: int | None) -> tuple[str, Objective, int]:
-    from optbench.critical.certified import parse_expression
+def _formula(text: str, dim: int | None) -> tuple[str, Objective, int]:
+    from optbench.critical.expression import parse_expression
 
     formula = parse_expression(text, dim)
     return text, formula, formula.dim
@@ -99,44 +114,55 @@ def look(question: Question, as_json: bool) -> None:
         print_lines(describe_picture(picture))
 
 
-def answer(
-    question: Question,
-    method: str | None,
-    verify: str | None,
-    budget: float,
-    plot: Path | None,
-    as_csv: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quiet: bool) -> None:
     """All critical points in the box, as a table, CSV or JSON; the figure and the second proof where asked for."""
     from optbench.cli.progress import counter
-    from optbench.critical import critical_points
     from optbench.critical.describe import describe
 
+    if search.plot is not None and len(question.box) > 2:
+        raise UserError(f"--plot: {question.name} has {len(question.box)} coordinates; contours need one or two")
     with counter(f"critical points of {question.name}", quiet or as_json) as progress:
-        tell = None if progress is None else (lambda share, phrase: progress(share, 1.0))
-        found = critical_points(
-            question.objective, question.box, name=question.name, method=method, seconds=budget, progress=tell
-        )
-    if plot is not None:
-        _draw(question, found, plot)
+        found, trail = _found(question, search, progress)
+    if search.plot is not None:
+        _draw(question, found, search.plot, trail)
     if as_json:
         print_json(found.to_json())
     elif as_csv:
         _print_csv(found.rows())
     else:
         print_lines(describe(found))
-    if verify:
+    if search.verify:
         _verify(question, found, as_json or as_csv)
 
 
-def _draw(question: Question, found: CriticalSet, plot: Path) -> None:
+def _found(question: Question, search: Search, progress: Any) -> tuple[CriticalSet, Trail | None]:
+    from optbench.critical import critical_points
+    from optbench.critical.certified import DEPTH, Trail
+
+    tell = None if progress is None else (lambda share, phrase: progress(share, 1.0))
+    trail = Trail() if search.boxes else None
+    found = critical_points(
+        question.objective,
+        question.box,
+        name=question.name,
+        method=search.method,
+        seconds=search.budget,
+        depth=search.depth or DEPTH,
+        progress=tell,
+        trail=trail,
+    )
+    return found, trail
+
+
+def _draw(question: Question, found: CriticalSet, plot: Path, trail: Trail | None) -> None:
     from optbench.landscape import landscape, marks_of
     from optbench.plot import critical_points_figure, save
 
+    if trail is not None and found.method != "certified":
+        raise UserError("--boxes: there are none, the function was searched numerically", *found.notes[-1:])
     marks = marks_of(found, question.objective)
-    save(critical_points_figure(landscape(question.objective, question.box, marks, question.name)), plot)
+    ground = landscape(question.objective, question.box, marks, question.name)
+    save(critical_points_figure(ground, None if trail is None else trail.cells()), plot)
     typer.echo(f"figure {plot}", err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.comparison.bulk import Rows
 from optbench.comparison.groups import IDENTITY, STATISTICS, Group, form_groups, rank
-from optbench.comparison.rows import Row, known_keys, read_rows, resolve_key, select
+from optbench.comparison.load import known_keys, load, select
+from optbench.comparison.rows import resolve_key
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.records import RUN_COLUMNS, Run, Status, Unreadable, plain, read_curves, scan
+from optbench.records import RUN_COLUMNS, Status, Unreadable, plain, read_curves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +48,8 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a group: keys, n, runs by status, and each statistic with its `_low` and `_high` (NaN: none)."""
+        """One row a group: keys, n, runs by status, each statistic with its `_low` and `_high` (NaN: none), and
+        `stopped_at`, the counts by critical point as JSON text."""
         import pandas as pd
 
         return pd.DataFrame([self._table_row(group) for group in self.groups])
@@ -59,6 +63,7 @@ class Comparison:
             row[name] = found.value
             row[f"{name}_low"] = math.nan if found.low is None else found.low
             row[f"{name}_high"] = math.nan if found.high is None else found.high
+        row["stopped_at"] = None if group.stopped_at is None else json.dumps(group.stopped_at)
         return row
 
     @property
@@ -66,13 +71,13 @@ class Comparison:
         """One row a run: problem, configuration, RUN_COLUMNS, every setting, and `path` of the folder."""
         import pandas as pd
 
-        rows = [
-            {"problem": group.problem, "configuration": group.label, **row.values}
-            for group in self.groups
-            for row in group.rows
-        ]
-        keys = dict.fromkeys(["problem", "configuration", *RUN_COLUMNS, *(key for row in rows for key in row)])
-        return pd.DataFrame([{key: row.get(key) for key in keys} for row in rows])
+        names = {
+            "problem": [group.problem for group in self.groups for _ in range(group.n)],
+            "configuration": [group.label for group in self.groups for _ in range(group.n)],
+        }
+        keys = dict.fromkeys([*RUN_COLUMNS, *(key for group in self.groups for key in group.rows.names())])
+        columns = {key: [value for group in self.groups for value in group.rows.column(key)] for key in keys}
+        return pd.DataFrame(names | columns)
 
     def curves(self) -> pd.DataFrame:
         """All curves below each other: problem, configuration, run_id, seed, and the columns of the curves."""
@@ -88,7 +93,8 @@ class Comparison:
         return frame[[*front, *(c for c in frame if c not in front)]]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The groups as plain data: keys, `n`, `n_by_status`, each statistic as `{value, low, high, coverage}` or null.
+        """The groups as plain data: keys, `n`, `n_by_status`, each statistic as `{value, low, high, coverage}` or null,
+        and `stopped_at`, critical points with the number of runs that stopped there, or null.
 
         Numbers that are not finite become null: strict JSON has no word for them.
         """
@@ -97,7 +103,8 @@ class Comparison:
             | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
             | {"n": group.n, "n_by_status": dict(group.n_by_status)}
             | {name: _estimate_json(group.statistics[name]) for name in STATISTICS}
-            | {"run_ids": [run.run_id for run in group.runs]}
+            | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
+            | {"run_ids": list(map(str, group.rows.column("run_id")))}
             for group in self.groups
         ]
 
@@ -105,8 +112,8 @@ class Comparison:
 def _estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
     if found is None:
         return None
-    json: dict[str, float | None] = plain(vars(found))
-    return json
+    values: dict[str, float | None] = plain(vars(found))
+    return values
 
 
 def compare(
@@ -129,38 +136,18 @@ def compare(
         UserError: no run found or left, an unknown key.
         RecordError: a path that does not exist.
     """
-    runs, bad = scan([Path(path) for path in paths])
-    runs, notes = _each_once(runs)
-    rows, bad_too = read_rows(runs)
-    unreadable = (*bad, *bad_too)
-    if not rows:
+    rows, unreadable, notes = load([Path(path) for path in paths])
+    if not len(rows):
         first = f" {len(unreadable)} could not be read; the first: {unreadable[0].why}" if unreadable else ""
         raise UserError(
             f"no runs under {', '.join(map(str, paths))}.{first}", "`optbench run` and `optbench sweep` make some"
         )
     rows = select(rows, filters)
     groups, differing = form_groups(rows, _keys(group_by, rows))
-    return Comparison(_sorted(groups, sort, differing), tuple(differing), unreadable, notes)
+    return Comparison(_sorted(groups, sort, differing), tuple(differing), tuple(unreadable), notes)
 
 
-def _each_once(runs: Sequence[Run]) -> tuple[list[Run], tuple[str, ...]]:
-    # The same run_id is the same computation: a copy is no further evidence. One that ended beats one that did not.
-    kept: dict[str, Run] = {}
-    copies: dict[str, Run] = {}
-    for run in runs:
-        other = kept.setdefault(run.run_id, run)
-        if other is run:
-            continue
-        better, worse = (run, other) if run.status.final and not other.status.final else (other, run)
-        kept[run.run_id], copies[run.run_id] = better, worse
-    if not copies:
-        return list(kept.values()), ()
-    names = ", ".join(f"{run_id} ({run.path or run.table})" for run_id, run in list(copies.items())[:3])
-    more = " ..." if len(copies) > 3 else ""
-    return list(kept.values()), (f"found more than once and counted once: {names}{more}",)
-
-
-def _keys(group_by: Sequence[str] | str | None, rows: Sequence[Row]) -> list[str] | None:
+def _keys(group_by: Sequence[str] | str | None, rows: Rows) -> list[str] | None:
     if group_by is None:
         return None
     names = group_by.split(",") if isinstance(group_by, str) else group_by

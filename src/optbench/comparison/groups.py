@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from optbench import metrics
 from optbench.comparison import labels
-from optbench.comparison.rows import Row
+from optbench.comparison.arrivals import stopped_at
+from optbench.comparison.bulk import Kinds, Rows
+from optbench.comparison.parts import Floats
+from optbench.comparison.rows import Facts, Row
 from optbench.metrics import Estimate
 from optbench.records import Run, Status
 
@@ -35,15 +41,17 @@ class Group:
         n_by_status: number of runs of each Status, zeros included.
         statistics: STATISTICS by name; None where one does not apply.
         best: whether no group of the problem has a better accuracy (networks) or final loss (surfaces).
+        stopped_at: number of runs at each critical point, see `arrivals.stopped_at`; None where nothing is known of it.
     """
 
     problem: str
     label: str
     keys: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    rows: Rows
     n_by_status: Mapping[str, int]
     statistics: Mapping[str, Estimate | None]
     best: bool = False
+    stopped_at: Mapping[str, int] | None = None
 
     @property
     def n(self) -> int:
@@ -61,97 +69,108 @@ def statistics_of(rows: Sequence[Row]) -> dict[str, Estimate | None]:
 
     A run that diverged, failed, was interrupted or skipped has no result: it counts as the worst one there is.
     """
-    with_target = [row for row in rows if any(row.values.get(key) is not None for key in _TARGETS)]
+    rows = Rows.of(rows)
+    bad = rows.where("status", lambda status: status in _NO_RESULT)
+    wanted = np.zeros(len(rows), dtype=bool)
+    for key in _TARGETS:
+        wanted |= rows.present(key)
     return {
-        "final_loss": _median([_result(row, "final_loss", math.inf) for row in rows]),
-        "best_loss": _median([_result(row, "best_loss", math.inf) for row in rows]),
-        "val_accuracy": _accuracy(rows),
-        **{name: _median([v for row in rows if (v := row.values.get(name)) is not None])
-           for name in ("steps", "evals", "seconds")},
-        **_of_target(with_target),
+        "final_loss": _median(_result(rows, "final_loss", bad, math.inf)),
+        "best_loss": _median(_result(rows, "best_loss", bad, math.inf)),
+        "val_accuracy": _accuracy(rows, bad),
+        **{name: _median(values[~np.isnan(values)])
+           for name in ("steps", "evals", "seconds") for values in [rows.numbers(name)]},
+        **_of_target(rows.take(wanted)),
     }  # fmt: skip
 
 
-def _median(values: Sequence[float]) -> Estimate | None:
-    return metrics.median_interval(values) if values else None
+def _median(values: Floats) -> Estimate | None:
+    return metrics.median_interval(values) if len(values) else None
 
 
-def _result(row: Row, column: str, worst: float) -> float:
-    value = row.values.get(column)
-    if value is None or math.isnan(value) or row.run.status in _NO_RESULT:
-        return worst
-    return float(value)
+def _result(rows: Rows, column: str, bad: npt.NDArray[np.bool_], worst: float) -> Floats:
+    values = rows.numbers(column)
+    return np.where(bad | np.isnan(values), worst, values)
 
 
-def _accuracy(rows: Sequence[Row]) -> Estimate | None:
-    if all(row.values.get("val_accuracy") is None for row in rows):
+def _accuracy(rows: Rows, bad: npt.NDArray[np.bool_]) -> Estimate | None:
+    if np.isnan(rows.numbers("val_accuracy")).all():
         return None
-    return _median([_result(row, "val_accuracy", -math.inf) for row in rows])
+    return _median(_result(rows, "val_accuracy", bad, -math.inf))
 
 
-def _of_target(rows: Sequence[Row]) -> dict[str, Estimate | None]:
-    if not rows:
+def _of_target(rows: Rows) -> dict[str, Estimate | None]:
+    if not len(rows):
         return dict.fromkeys(("steps_to_target", "success_rate", "ert"))
-    hits = [row.values.get("steps_to_target") for row in rows]
-    ends = [row.values.get("steps") or 0 for row in rows]
+    hits, ends = rows.numbers("steps_to_target"), rows.numbers("steps")
+    missed = np.isnan(hits)
     return {
-        "steps_to_target": _median([math.inf if hit is None else hit for hit in hits]),
-        "success_rate": metrics.success_rate(sum(hit is not None for hit in hits), len(hits)),
-        "ert": Estimate(metrics.expected_running_time(hits, ends)),
+        "steps_to_target": _median(np.where(missed, math.inf, hits)),
+        "success_rate": metrics.success_rate(int((~missed).sum()), len(hits)),
+        "ert": Estimate(metrics.expected_running_time(hits, np.where(np.isnan(ends), 0.0, ends))),
     }
 
 
-def form_groups(rows: Sequence[Row], by: Sequence[str] | None) -> tuple[list[Group], list[str]]:
+def form_groups(rows: Rows, by: Sequence[str] | None) -> tuple[list[Group], list[str]]:
     """The groups of each problem, and the settings that differ between groups.
 
     Args:
         rows: the runs.
         by: keys that define a configuration; None: every setting but the seed.
     """
-    names = labels.problem_names(rows)
-    by_problem: dict[Hashable, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_problem[labels.problem_key(row)].append(row)
+    kinds = rows.kinds(by or ())
+    names = labels.problem_names(kinds.facts)
+    by_problem: dict[Hashable, list[int]] = defaultdict(list)
+    later: dict[Hashable, list[int]] = defaultdict(list)
+    keys_of_kinds = [labels.problem_key(facts) for facts in kinds.facts]
+    for kind, problem in enumerate(keys_of_kinds):
+        by_problem[problem].append(kind)
+    for kind in kinds.by_last:
+        later[keys_of_kinds[kind]].append(kind)
     groups: list[Group] = []
     differing: dict[str, None] = {}
     for problem, members in by_problem.items():
-        key_of, label_of, keys = _labelling(members, by)
+        # a name is made from the last run of a configuration, in the place of its first
+        key_of, label_of, keys = _labelling([kinds.facts[kind] for kind in (*members, *later[problem])], by)
         differing.update(dict.fromkeys(keys))
-        configurations: dict[Hashable, list[Row]] = defaultdict(list)
-        for row in members:
-            configurations[key_of(row)].append(row)
-        groups += _mark_best([_group(names[problem], label_of(m[0]), keys, m) for m in configurations.values()])
+        configurations: dict[Hashable, list[int]] = defaultdict(list)
+        for kind in members:
+            configurations[key_of(kinds.facts[kind])].append(kind)
+        found = [(label_of(kinds.facts[same[0]]), same) for same in configurations.values()]
+        groups += _mark_best([_group(names[problem], label, keys, kinds, same) for label, same in found])
     return groups, [key for key in differing if key not in IDENTITY]
 
 
-_KeyOf = Callable[[Row], Hashable]
-_LabelOf = Callable[[Row], str]
+_KeyOf = Callable[[Facts], Hashable]
+_LabelOf = Callable[[Facts], str]
 
 
-def _labelling(rows: Sequence[Row], by: Sequence[str] | None) -> tuple[_KeyOf, _LabelOf, list[str]]:
+def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf, _LabelOf, list[str]]:
     if by is None:
         label_by_key, keys = labels.configuration_names(rows)
         return labels.configuration_key, (lambda row: label_by_key[labels.configuration_key(row)]), keys
     shorter = labels.short_names(by)
 
-    def key(row: Row) -> Hashable:
+    def key(row: Facts) -> Hashable:
         return tuple(row.values.get(k) for k in by)
 
-    def label(row: Row) -> str:
+    def label(row: Facts) -> str:
         values = {k: labels.text(row.values.get(k)) for k in by}
         return " ".join(v if k in IDENTITY else f"{shorter[k]}={v}" for k, v in values.items())
 
     return key, label, list(by)
 
 
-def _group(problem: str, label: str, keys: Sequence[str], rows: Sequence[Row]) -> Group:
+def _group(problem: str, label: str, keys: Sequence[str], kinds: Kinds, same: Sequence[int]) -> Group:
     def common(key: str) -> Any:
-        values = {row.values.get(key) for row in rows}
+        values = {kinds.facts[kind].values.get(key) for kind in same}
         return values.pop() if len(values) == 1 else None
 
-    counts = Counter(row.run.status for row in rows)
+    rows = kinds.members(same)
+    counts = {status: n for (status,), n in rows.tally("status").items()}
     shared = {key: common(key) for key in (*IDENTITY, *keys)}
-    return Group(problem, label, shared, tuple(rows), {str(s): counts[s] for s in Status}, statistics_of(rows))
+    by_status = {str(s): counts.get(s, 0) for s in Status}
+    return Group(problem, label, shared, rows, by_status, statistics_of(rows), stopped_at=stopped_at(rows))
 
 
 def rank(group: Group) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from optbench.comparison.rows import Row, read_row
+from optbench.comparison.rows import Facts, read_row
 from optbench.records import Run
 
 _PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
@@ -25,18 +25,18 @@ def is_problem_setting(key: str) -> bool:
     return key.startswith(_PROBLEM_SETTINGS)
 
 
-def problem_key(row: Row) -> Hashable:
+def problem_key(row: Facts) -> Hashable:
     """What makes two runs runs on the same problem."""
     parts = sorted((k, v) for k, v in row.settings.items() if is_problem_setting(k))
     return (*(row.values.get(c) for c in _PROBLEM_COLUMNS), *parts)
 
 
-def configuration_of(row: Row) -> dict[str, Any]:
+def configuration_of(row: Facts) -> dict[str, Any]:
     """The row's configuration: its settings without those of the problem."""
     return {k: v for k, v in row.settings.items() if not is_problem_setting(k)}
 
 
-def configuration_key(row: Row) -> Hashable:
+def configuration_key(row: Facts) -> Hashable:
     """What makes two runs repetitions of each other, up to the seed."""
     return (row.values.get("optimizer"), row.values.get("scheduler"), *sorted(configuration_of(row).items()))
 
@@ -69,9 +69,9 @@ def _shown(settings: Mapping[str, Any], keys: Sequence[str], names: Mapping[str,
     return "".join(f" {names[key]}={text(settings.get(key))}" for key in keys)
 
 
-def problem_names(rows: Sequence[Row]) -> dict[Hashable, str]:
+def problem_names(rows: Sequence[Facts]) -> dict[Hashable, str]:
     """Name of each problem: model, data and loss, and the parameters that tell problems of one name apart."""
-    by_name: dict[str, dict[Hashable, Row]] = defaultdict(dict)
+    by_name: dict[str, dict[Hashable, Facts]] = defaultdict(dict)
     for row in rows:
         by_name[_plain_problem(row)].setdefault(problem_key(row), row)
     names: dict[Hashable, str] = {}
@@ -87,14 +87,14 @@ def problem_names(rows: Sequence[Row]) -> dict[Hashable, str]:
     return names
 
 
-def _plain_problem(row: Row) -> str:
+def _plain_problem(row: Facts) -> str:
     model, data, loss = (row.values.get(c) for c in ("model", "data", "loss_name"))
     on = "" if data in _NO_NAME else f" on {data}"
     under = "" if loss in (*_NO_NAME, "surface") else f", {loss}"
     return f"{model}{on}{under}"
 
 
-def configuration_names(rows: Sequence[Row]) -> tuple[dict[Hashable, str], list[str]]:
+def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], list[str]]:
     """Names of the configurations of one problem, by configuration_key, and the settings that differ among them.
 
     Settings of an optimizer are compared among the runs of that optimizer, those of a scheduler likewise: that Adam and

@@ -10,13 +10,13 @@ import difflib
 import fnmatch
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any
 
-from optbench.errors import RecordError, UserError
-from optbench.records import NOT_IDENTITY, RUN_COLUMNS, Run, Unreadable, flatten
+from optbench.errors import UserError
+from optbench.records import NOT_IDENTITY, RUN_COLUMNS, Run, flatten
 
 _NO_SETTING = ("choices.", "hydra.", "provenance.")
 _FILTER = re.compile(r"\s*([\w.@/-]+?)\s*(!=|<=|>=|==|=|<|>|~)(.*)", re.DOTALL)
@@ -37,15 +37,13 @@ def canonical(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A run and everything known of it.
+class Facts:
+    """What is known of a run, or of runs that have it in common.
 
     Attributes:
-        run: the run.
         values: summary columns and dotted configuration keys, canonical; None is the same as absent.
     """
 
-    run: Run
     values: Mapping[str, Any]
 
     @property
@@ -54,30 +52,25 @@ class Row:
         return {k: v for k, v in self.values.items() if "." in k and k not in NOT_IDENTITY and v is not None}
 
 
+@dataclass(frozen=True)
+class Row(Facts):
+    """A run and everything known of it."""
+
+    run: Run
+
+
+def is_shown(key: str) -> bool:
+    """Whether a row has a key of a summary or a configuration."""
+    return not key.startswith(_NO_SETTING)
+
+
 def read_row(run: Run) -> Row:
     """The row of a run. Raises RecordError where the folder's configuration cannot be read."""
     values = {k: canonical(v) for k, v in run.summary.items() if not isinstance(v, Mapping)}
     if run.path is not None:
         values.update((k, canonical(v)) for k, v in flatten(run.config).items() if "." in k)
         values["path"] = str(run.path)
-    return Row(run, {k: v for k, v in values.items() if not k.startswith(_NO_SETTING)})
-
-
-def read_rows(runs: Iterable[Run]) -> tuple[list[Row], list[Unreadable]]:
-    """The rows of the runs, and the folders whose configuration cannot be read."""
-    rows, bad = [], []
-    for run in runs:
-        try:
-            rows.append(read_row(run))
-        except RecordError as error:
-            assert run.path is not None  # only folders have a file to fail on
-            bad.append(Unreadable(run.path, error.message))
-    return rows, bad
-
-
-def known_keys(rows: Iterable[Row]) -> list[str]:
-    """Every key that a filter or a grouping may name: the documented columns and what the rows have."""
-    return list(dict.fromkeys([*RUN_COLUMNS, *(key for row in rows for key in row.values)]))
+    return Row({k: v for k, v in values.items() if is_shown(k)}, run)
 
 
 def resolve_key(name: str, known: Sequence[str]) -> str:
@@ -122,7 +115,17 @@ def _equal(value: Any, text: str) -> bool:
     return "," in text and not text.startswith("[") and any(_equal(value, part.strip()) for part in text.split(","))
 
 
-def _predicate(filter_: str, known: Sequence[str]) -> Callable[[Row], bool]:
+def predicate(filter_: str, known: Sequence[str]) -> tuple[str, Callable[[Any], bool]]:
+    """The key of a filter, and its test of a value.
+
+    Args:
+        filter_: `key=value` (also `key=a,b` for either), `!=`, `<`, `<=`, `>`, `>=`, `~` with a pattern of * and ?.
+            Keys are columns of a run or settings; the last part of a setting is enough where it is unique.
+        known: the keys that there are.
+
+    Raises:
+        UserError: a filter that cannot be read, or an unknown key.
+    """
     match = _FILTER.fullmatch(filter_)
     if match is None:
         raise UserError(
@@ -131,51 +134,14 @@ def _predicate(filter_: str, known: Sequence[str]) -> Callable[[Row], bool]:
     name, sign, text = match[1], match[2], match[3].strip()
     key = resolve_key(name, known)
     if sign == "~":
-        return lambda row: row.values.get(key) is not None and fnmatch.fnmatchcase(str(row.values[key]), text)
+        return key, lambda value: value is not None and fnmatch.fnmatchcase(str(value), text)
     if sign in ("=", "=="):
-        return lambda row: _equal(row.values.get(key), text)
+        return key, lambda value: _equal(value, text)
     if sign == "!=":
-        return lambda row: not _equal(row.values.get(key), text)
+        return key, lambda value: not _equal(value, text)
     bound = _parse(text)
     if isinstance(bound, bool) or not isinstance(bound, int | float):
         raise UserError(
             f"filter {filter_!r}: {text!r} is not a number", f"use {name}={text} or {name}~PATTERN for words"
         )
-
-    def ordered(row: Row) -> bool:
-        value = row.values.get(key)
-        return isinstance(value, int | float) and _ORDER[sign](value, bound)
-
-    return ordered
-
-
-def select(rows: Sequence[Row], filters: Sequence[str]) -> list[Row]:
-    """The rows that pass every filter.
-
-    Args:
-        rows: what to choose from.
-        filters: `key=value` (also `key=a,b` for either), `!=`, `<`, `<=`, `>`, `>=`, `~` with a pattern of * and ?.
-            Keys are columns of a run or settings; the last part of a setting is enough where it is unique.
-
-    Raises:
-        UserError: a filter that cannot be read, an unknown key, or no row left.
-    """
-    known = known_keys(rows)
-    left = list(rows)
-    for filter_ in filters:
-        test = _predicate(filter_, known)
-        passed = [row for row in left if test(row)]
-        if not passed:
-            raise UserError(
-                f"no run is left after filter {filter_!r} ({len(left)} before it)", _offer(filter_, left, known)
-            )
-        left = passed
-    return left
-
-
-def _offer(filter_: str, rows: Sequence[Row], known: Sequence[str]) -> str:
-    match = _FILTER.fullmatch(filter_)
-    assert match is not None
-    key = resolve_key(match[1], known)
-    values = sorted({str(row.values.get(key)) for row in rows})
-    return f"{key} is {', '.join(values[:8])}{' ...' if len(values) > 8 else ''}"
+    return key, lambda value: isinstance(value, int | float) and _ORDER[sign](value, bound)

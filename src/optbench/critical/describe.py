@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optbench.critical.points import Cluster, CriticalPoint, CriticalSet
@@ -80,13 +81,34 @@ def _check(found: CriticalSet) -> list[str]:
 
 
 def _point_cells(point: CriticalPoint) -> list[str]:
-    kind = point.type if point.type != "degenerate" else f"degenerate {point.verdict}".replace(" undecided", "")
     remarks = [f"Morse index {point.morse_index}"] if point.type == "saddle" else []
     remarks += [point.wording] if point.wording else []
     remarks += ["on the edge of the box"] if point.on_boundary else []
     values = "[" + ", ".join(short(v) for v in point.eigenvalues) + "]" if point.eigenvalues else "none"
     norm = f"{point.grad_norm:.1e}" if point.grad_norm == point.grad_norm else "none"
-    return [kind, point.basis, point_text(point.x, point.radius), short(point.value), norm, values, "; ".join(remarks)]
+    return [
+        _kind_words(point),
+        point.basis,
+        point_text(point.x, point.radius),
+        short(point.value),
+        norm,
+        values,
+        "; ".join(remarks),
+    ]
+
+
+def _kind_words(point: CriticalPoint) -> str:
+    return point.type if point.type != "degenerate" else f"degenerate {point.verdict}".replace(" undecided", "")
+
+
+def name_of(point: CriticalPoint) -> str:
+    """What a point is called among the points of its surface: minimum (3, 2)."""
+    return f"{_kind_words(point)} {place_text(point.x, point.radius or 0.0)}"
+
+
+def place_text(x: Sequence[float], radius: float = 0.0) -> str:
+    """Coordinates to four digits; what is below the place's own uncertainty, or rounding noise, is 0."""
+    return f"({', '.join('0' if abs(v) <= max(radius, 5e-10) else f'{v:.4g}' for v in x)})"
 
 
 def _cluster_line(cluster: Cluster) -> str:

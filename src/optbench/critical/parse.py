@@ -6,6 +6,7 @@ No torch here, so that a typing mistake is answered at once.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,12 @@ def parse_function(text: str) -> FunctionName | None:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UserError(f"{path} is not valid Python{line}: {getattr(error, 'msg', error)}") from None
     return FunctionName(file, name)
+
+
+def require_flint() -> None:
+    """Raises UserError where the library behind --verify arb is not installed."""
+    if importlib.util.find_spec("flint") is None:
+        raise UserError("--verify arb needs python-flint", "pip install 'optbench[verify]'")
 
 
 def _pair(text: str, whole: str) -> tuple[float, float]:

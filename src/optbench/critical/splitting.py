@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 from optbench.critical.calculus import EPS, Array, Field
 
@@ -118,6 +117,8 @@ def directions(dim: int, count: int) -> Array:
     if dim == 2:
         angle = np.linspace(0.0, 2 * np.pi, count, endpoint=False)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    from scipy.stats import qmc  # half a second to import: only where it is needed
+
     normal = qmc.MultivariateNormalQMC(np.zeros(dim), engine=qmc.Sobol(dim, seed=0)).random(
         1 << (count - 1).bit_length()
     )

@@ -10,15 +10,18 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build_optimizer, build_scheduler
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
+from optbench.experiment.arrivals import arrival_of
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
 from optbench.experiment.recorder import Display, Recorder, Stop, columns_for
 from optbench.records import NUMERICS, RUN_COLUMNS, Run, Status, locked, write_bytes, write_json, write_yaml, writing
+from optbench.records.vocabulary import kept_checkpoints
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
@@ -129,10 +132,12 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
 
     folder, problem = planned.folder, loop.problem
     with writing(folder):
-        for left_over in folder.glob(".*.tmp"):  # by a process that was killed while it wrote
+        for left_over in folder.rglob(".*.tmp"):  # by a process that was killed while it wrote
             left_over.unlink()
         if force:
             (folder / _LAST).unlink(missing_ok=True)  # or a later run would go on from what is being replaced
+            for kept in kept_checkpoints(folder).values():
+                kept.unlink()
     resumed = _restore(loop, folder)
     unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")
     write_yaml(folder / "config.yaml", planned.config)
@@ -149,7 +154,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
             recorder.checkpoint("last", {"model": problem.module.state_dict(), "step": summary.steps})
     finally:
         recorder.close()
-    return write_record(planned, summary, facts)
+    return write_record(planned, summary, facts, arrival_of(planned.config, problem, summary.status))
 
 
 def _run(loop: Loop, folder: Path) -> Summary:
@@ -169,8 +174,10 @@ def _in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {first[0]}"
 
 
-def write_record(planned: Planned, summary: Summary, facts: Mapping[str, Any]) -> Run:
-    """Writes run.json: the row of the `runs` table."""
+def write_record(
+    planned: Planned, summary: Summary, facts: Mapping[str, Any], arrival: Mapping[str, Any] = MappingProxyType({})
+) -> Run:
+    """Writes run.json: the row of the `runs` table; `arrival`: the columns of where it stopped."""
     choices = planned.choices
     known: dict[str, Any] = {
         "run_id": planned.run_id,
@@ -185,6 +192,7 @@ def write_record(planned: Planned, summary: Summary, facts: Mapping[str, Any]) -
         "data_fingerprint": planned.data_fingerprint,
         "numerics": NUMERICS,
         **asdict(summary),
+        **arrival,
     }
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
     row |= {k: v for k, v in planned.swept.items() if k not in row}

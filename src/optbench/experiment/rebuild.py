@@ -16,6 +16,7 @@ import numpy as np
 from optbench.config import build, check_targets, trusted_targets
 from optbench.errors import RecordError, UserError
 from optbench.records import Run, read_run, verify_identity
+from optbench.records.vocabulary import kept_checkpoints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,12 +81,17 @@ class Rebuilt:
 def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] = ()) -> Rebuilt:
     """The network of a run folder with the weights of a checkpoint.
 
+    Args:
+        folder: of the run.
+        checkpoint: best, last, or the number of an epoch whose weights trainer.keep_every kept.
+        config_dirs: conf folders that are trusted beside the packaged one.
+
     Raises:
         RecordError: no such run, a changed configuration, an untrusted target, a missing or foreign checkpoint.
         UserError: the run is on a surface.
     """
-    if checkpoint not in CHECKPOINTS:
-        raise UserError(f"--checkpoint {checkpoint}: expected {' or '.join(CHECKPOINTS)}")
+    if checkpoint not in CHECKPOINTS and not checkpoint.isdecimal():
+        raise UserError(f"--checkpoint {checkpoint}: expected {', '.join(CHECKPOINTS)} or an epoch")
     run = read_run(folder)
     config = run.config
     verify_identity(run)
@@ -94,7 +100,22 @@ def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] 
     trusted = trusted_targets(config_dirs)
     for part in ("model", "data", "loss"):
         check_targets(config[part], trusted, f"{folder}: {part}.")
-    return _assemble(run, config, folder / f"{checkpoint}.pt")
+    return _assemble(run, config, _weights_file(folder, checkpoint))
+
+
+def _weights_file(folder: Path, checkpoint: str) -> Path:
+    """The file of a checkpoint; RecordError where an epoch was not kept."""
+    if not checkpoint.isdecimal():
+        return folder / f"{checkpoint}.pt"
+    kept = kept_checkpoints(folder)
+    if int(checkpoint) in kept:
+        return kept[int(checkpoint)]
+    hint = (
+        f"there are {', '.join([*CHECKPOINTS, *map(str, kept)])}"
+        if kept
+        else "none was kept: run again with trainer.keep_every=1 --force, or take best or last"
+    )
+    raise RecordError(f"{folder}: no checkpoint of epoch {int(checkpoint)}", hint)
 
 
 def _assemble(run: Run, config: dict[str, Any], weights: Path) -> Rebuilt:

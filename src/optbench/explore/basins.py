@@ -1,10 +1,8 @@
 """Where each start of a grid ends: the basins of attraction of an optimizer, not of the gradient flow.
 
-The rule, for a critical point p with a disk of radius r round it (disks do not overlap). A *minimum* has a level: the
-lowest f on the edge of its disk. What is in the disk and below the level lies in a closed piece of {f <= level} that
-holds no critical point but p, so no method that only descends can leave it. A start belongs to p when its last iterate
-is in the disk and at or below the level; it took as many steps as f first needed to be that low. At a *saddle* or a
-*maximum* there is no such level: there the last iterate is in the disk, and more steps may take it away.
+The rule is that of `critical.disks`: a start belongs to a *minimum* when its last iterate is in the minimum's disk and
+at or below its level, where no descent leads away; it took as many steps as f first needed to be that low. A *saddle*
+or a *maximum* has no such level: there the last iterate is in the disk, and more steps may take it away.
 """
 
 from __future__ import annotations
@@ -21,16 +19,16 @@ from optbench.errors import UserError
 from optbench.explore.cases import Case, Run, field_of
 
 if TYPE_CHECKING:
-    from optbench.critical import CriticalPoint, CriticalSet
+    from optbench.critical import CriticalSet
+    from optbench.critical.disks import Disks
     from optbench.descend import BatchResult
     from optbench.experiment.surface import Field
-    from optbench.problem import Box, Objective
+    from optbench.problem import Box
 
 Floats = NDArray[np.float64]
 
 STEPS, GRID = 500, 1000
 _PIECE = 1 << 17  # starts in one batch: bounds the memory of the steps to many levels
-_EDGE = 720  # points on the edge of a disk
 REST, OUTSIDE, MOVING, DIVERGED = ("at rest elsewhere", "outside the box", "still moving", "diverged")
 STATES = (REST, OUTSIDE, MOVING, DIVERGED)
 """Ways to end that are no critical point; their codes follow those of the points."""
@@ -63,8 +61,7 @@ class Basins:
         field: the surface.
         found: its critical points in the box.
         box: where the starts are: the centres of grid x grid equal cells.
-        radius: of the disk of each point.
-        levels: of each point; None where it is no strict minimum.
+        disks: round each point.
         maps: one a case.
         budget: updates of each case.
     """
@@ -72,15 +69,21 @@ class Basins:
     field: Field
     found: CriticalSet
     box: Box
-    radius: float
-    levels: tuple[float | None, ...]
+    disks: Disks
     maps: tuple[Ends, ...]
     budget: tuple[int, ...]
 
     @property
+    def radius(self) -> float:
+        """Of the disk of each point."""
+        return self.disks.radius
+
+    @property
     def endings(self) -> list[str]:
         """Every way to end, by code: critical points, then STATES."""
-        return [*(f"{p.type} {_coordinates(p)}" for p in self.found.points), *STATES]
+        from optbench.critical.describe import name_of
+
+        return [*map(name_of, self.found.points), *STATES]
 
     @property
     def rule(self) -> list[str]:
@@ -149,15 +152,15 @@ def find_basins(
         KeyboardInterrupt: run.stop said so.
     """
     from optbench.critical import critical_points
+    from optbench.critical.disks import disks_round
 
     field, run = field_of(cases), run or Run()
     if field.surface.dim != 2:
         raise UserError(f"{field.name} has {field.surface.dim} coordinates; basins need two", _dim_hint(cases[0]))
     box = box or field.surface.domain
     found = critical_points(field.objective, box, name=field.name, seconds=budget)
-    radius = _radius(found, box, radius)
-    levels = tuple(_level(field.objective, p, radius) for p in found.points)
-    basins = Basins(field, found, box, radius, levels, (), tuple(c.trainer.steps for c in cases))
+    disks = disks_round(field.objective, found.points, box, _radius(found, box, radius))
+    basins = Basins(field, found, box, disks, (), tuple(c.trainer.steps for c in cases))
     starts = _centres(box, grid)
     maps = [_follow(basins, case, starts, i * len(starts), len(cases), run) for i, case in enumerate(cases)]
     return replace(basins, maps=tuple(maps))
@@ -174,26 +177,16 @@ def _centres(box: Box, grid: int) -> Floats:
 
 
 def _radius(found: CriticalSet, box: Box, wanted: float | None) -> float:
-    places = np.array([p.x for p in found.points]).reshape(-1, 2)
-    gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)
-    most = 0.5 * float(np.min(gaps, where=gaps > 0, initial=np.inf))
+    from optbench.critical.disks import usual_radius, widest_radius
+
     if wanted is None:
-        return min(0.01 * min(high - low for low, high in box), 0.9 * most)
+        return usual_radius(found.points, box)
+    most = widest_radius(found.points, box)
     if not 0 < wanted < most:
         raise UserError(
             f"--radius {wanted:g}: expected a number above 0 and below {most:.4g}, so that disks stay apart"
         )
     return wanted
-
-
-def _level(objective: Objective, point: CriticalPoint, radius: float) -> float | None:
-    import torch
-
-    angles = torch.arange(_EDGE, dtype=torch.float64) * (2 * math.pi / _EDGE)
-    edge = torch.tensor(point.x, dtype=torch.float64) + radius * torch.stack([angles.cos(), angles.sin()], dim=-1)
-    with torch.no_grad():
-        lowest = float(objective(edge).min())
-    return lowest if lowest > point.value else None
 
 
 def _follow(basins: Basins, case: Case, starts: Floats, before: int, cases: int, run: Run) -> Ends:
@@ -207,7 +200,7 @@ def _follow(basins: Basins, case: Case, starts: Floats, before: int, cases: int,
         if run.progress is not None:
             run.progress(before + ended, cases * total)
 
-    targets, column = _targets(basins.levels)
+    targets, column = _targets(basins.disks.levels)
     ending, steps = np.empty(total, np.int16), np.empty(total, np.int32)
     seconds, engine = 0.0, ""
     for first in range(0, total, _PIECE):
@@ -259,17 +252,14 @@ def _assign(basins: Basins, result: BatchResult, column: list[int]) -> tuple[NDA
     diverged = result.code == codes.DIVERGED
     ending = np.select([diverged, rest, ~inside], [n + 3, n, n + 1], n + 2).astype(np.int16)
     steps = np.where(diverged, result.steps, -1).astype(np.int32)
-    for code, (point, level) in enumerate(zip(basins.found.points, basins.levels, strict=True)):
-        near = np.hypot(*(np.clip(result.x, -1e150, 1e150) - point.x).T) <= basins.radius
-        here = near & ~diverged & (True if level is None else result.final_loss <= level)
-        ending[here] = code
-        if level is not None:
-            steps[here] = result.reached[here, column[code]]
+    held = np.where(diverged, -1, basins.disks.holding(result.x, result.final_loss))
+    here = held >= 0
+    ending[here] = held[here]
+    which = np.array(column, dtype=int)[held[here]]
+    reached = np.full(len(which), -1)
+    reached[which >= 0] = result.reached[here][which >= 0, which[which >= 0]]
+    steps[here] = reached
     return ending, steps
-
-
-def _coordinates(point: CriticalPoint) -> str:
-    return f"({', '.join(f'{v + 0.0:.4g}' for v in np.round(point.x, 9))})"
 
 
 def box_text(box: Box) -> str:

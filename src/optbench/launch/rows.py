@@ -18,6 +18,7 @@ import numpy as np
 from optbench.comparison.rows import canonical
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
+from optbench.experiment.arrivals import COLUMNS, arrivals_of
 from optbench.experiment.assemble import build_problem
 from optbench.experiment.provenance import provenance
 from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
@@ -228,11 +229,13 @@ def _run_columns(rows: Rows, result: BatchResult, ended: Sequence[int], threads:
     n, first = len(planned), planned[0]
     facts = to_json(provenance("cpu", threads, "float64", True), indent=None)
     trainer = result.trainer
-    hit = [result.status(i) is Status.TARGET_REACHED for i in ended]
+    statuses = [result.status(i) for i in ended]
+    arrivals = arrivals_of(first.config, _problem(rows), statuses, result.x[ended])
+    hit = [status is Status.TARGET_REACHED for status in statuses]
     columns: dict[str, list[Any]] = {
         "run_id": [p.run_id for p in planned],
         "sweep": [p.sweep for p in planned],
-        "status": [result.status(i).value for i in ended],
+        "status": [status.value for status in statuses],
         "reason": [result.reason(i) for i in ended],
         **{name: [first.choices[group]] * n for name, group in _CHOICES.items()},
         "seed": [p.config["seed"] for p in planned],
@@ -246,6 +249,7 @@ def _run_columns(rows: Rows, result: BatchResult, ended: Sequence[int], threads:
         "final_grad_norm": _finite(result.final_grad_norm[ended]),
         "target": [trainer.target] * n,
         "steps_to_target": [int(s) if h else None for h, s in zip(hit, result.steps[ended], strict=True)],
+        **{name: [getattr(arrival, name) for arrival in arrivals] for name in COLUMNS},
         "numerics": [NUMERICS] * n,
         "provenance": repeated([facts], [0] * n),
         "config": config_column([p.config for p in planned], rows.varying),

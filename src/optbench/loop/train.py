@@ -17,6 +17,7 @@ from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.rules import verdict
 from optbench.problem import AbstractProblem
 from optbench.records import MAX_COORDINATES, Status
+from optbench.records.vocabulary import kept_checkpoint
 from optbench.settings import NetworkTrainer, SurfaceTrainer
 
 
@@ -30,7 +31,7 @@ class Observer(Protocol):
         """Called at every update, recorded or not."""
 
     def checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
-        """A state of the run: "last" to go on from, "best" with the best validation figures so far."""
+        """A state of the run: "last" to go on from, "best" with the best validation figures so far, or one to keep."""
 
     @property
     def stop_requested(self) -> bool:
@@ -197,6 +198,8 @@ class Loop:
         epoch = p.step // self.problem.steps_per_epoch
         if p.step and (epoch % trainer.checkpoint_every == 0 or last):
             self._save_last()
+        if trainer.keep_every and epoch % trainer.keep_every == 0 and p.step == epoch * self.problem.steps_per_epoch:
+            self.observer.checkpoint(kept_checkpoint(epoch), self._weights())
         if p.epoch_losses:
             row.update(self.problem.epoch_figures())
             self._judge(sum(p.epoch_losses) / len(p.epoch_losses))
@@ -214,10 +217,13 @@ class Loop:
         best = -1.0 if p.best_val_accuracy is None else p.best_val_accuracy
         if (p.val_accuracy, -p.val_loss) > (best, -p.best_val_loss):
             p.best_val_accuracy, p.best_val_loss, p.best_val_step = p.val_accuracy, p.val_loss, p.step
-            self.observer.checkpoint("best", {"model": self.problem.module.state_dict(), "step": p.step})
+            self.observer.checkpoint("best", self._weights())
         if self._wants_metric and p.step:
             self.scheduler.step(p.val_loss)
             row["lr"] = self.optimizer.param_groups[0]["lr"]
+
+    def _weights(self) -> dict[str, Any]:
+        return {"model": self.problem.module.state_dict(), "step": self.progress.step}
 
     def _save_last(self) -> None:
         if self.problem.steps_per_epoch is not None:

@@ -13,8 +13,8 @@ from optbench.errors import IncompatibleError
 class Focal(nn.Module):
     """-alpha_label (1 - p)^gamma log p, with p the softmax probability of the label.
 
-    gamma = 0 is cross-entropy. Both log p and log(1 - p) are differences of log-sum-exps, so that value and gradient
-    stay finite however large the logits are.
+    gamma = 0 is cross-entropy. Both log p and log(1 - p) come from log-softmax, so that value and gradient stay finite
+    however large the logits are.
 
     Args:
         gamma: focusing exponent, at least 0; the paper's best is 2.
@@ -44,9 +44,9 @@ class Focal(nn.Module):
         """
         self._check(outputs)
         label = target.unsqueeze(-1)
-        total = outputs.logsumexp(dim=-1)
-        log_p = outputs.gather(-1, label).squeeze(-1) - total
-        log_not_p = outputs.scatter(-1, label, -torch.inf).logsumexp(dim=-1) - total
+        logs = outputs.log_softmax(dim=-1)
+        log_p = logs.gather(-1, label).squeeze(-1)
+        log_not_p = logs.scatter(-1, label, -torch.inf).logsumexp(dim=-1)
         value = -torch.exp(self.gamma * log_not_p) * log_p
         return value if self.alpha is None else outputs.new_tensor(self.alpha)[target] * value
 

@@ -6,10 +6,11 @@ and the same data gives the same file. Colours stay apart for colour-blind reade
 
 from optbench.plot.basins import Panel, basins_figure
 from optbench.plot.confusion import confusion
+from optbench.plot.curvature import curvature_curves
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
-from optbench.plot.spectrum import curvature_curves, spectral_density
+from optbench.plot.spectrum import spectral_density
 from optbench.plot.style import SUFFIXES, check_suffix, save
 
 __all__ = [

@@ -20,6 +20,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from optbench.comparison import label_runs
+from optbench.plot.cells import Cells, draw_cells
 from optbench.plot.style import legend_outside, new_figure, styles
 from optbench.records import Run, read_curves
 
@@ -117,13 +118,17 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
     return figure
 
 
-def critical_points_figure(landscape: Landscape) -> Figure:
+def critical_points_figure(landscape: Landscape, cells: Cells | None = None) -> Figure:
     """A surface with its critical points, numbered in order, and the directions in which it curves up and down.
 
     Numbers and directions (where eigenvectors are known, on two coordinates) are left out beyond 30 points.
+
+    Args:
+        landscape: the surface, with its critical points.
+        cells: boxes that a certified search examined, to be drawn beneath contour lines; None: filled contours.
     """
-    figure, ax = _ground(landscape)
-    handles = draw_marks(ax, landscape)
+    figure, ax = _ground(landscape, filled=cells is None)
+    handles = draw_marks(ax, landscape) | ({} if cells is None else draw_cells(ax, cells, landscape.box))
     if len(landscape.points) <= _NUMBERED:
         handles |= _draw_directions(ax, landscape)
         for i, mark in enumerate(landscape.points, start=1):
@@ -134,7 +139,7 @@ def critical_points_figure(landscape: Landscape) -> Figure:
     return figure
 
 
-def _ground(landscape: Landscape) -> tuple[Figure, Axes]:
+def _ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
     figure = new_figure(8.6, 5.4)
     ax = figure.subplots()
     if landscape.y is None:
@@ -145,7 +150,7 @@ def _ground(landscape: Landscape) -> tuple[Figure, Axes]:
         margin = 0.08 * (high - low) or 1.0
         ax.set_ylim(low - margin, high + margin)
     else:
-        _contours(figure, ax, landscape)
+        _contours(figure, ax, landscape, filled)
         ax.set_ylabel("x1")
         ax.set_ylim(*landscape.box[1])
         widths = [high - low for low, high in landscape.box]
@@ -162,7 +167,7 @@ def _value_range(landscape: Landscape) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
-def _contours(figure: Figure, ax: Axes, landscape: Landscape) -> None:
+def _contours(figure: Figure, ax: Axes, landscape: Landscape, filled: bool) -> None:
     z = np.ma.masked_invalid(landscape.z)
     values = z.compressed()
     if not values.size or values.max() <= values.min():
@@ -177,10 +182,13 @@ def _contours(figure: Figure, ax: Axes, landscape: Landscape) -> None:
     else:
         levels, extend = np.linspace(values.min(), values.max(), 22), "neither"
         shown, norm, label = z, Normalize(values.min(), values.max()), "f"
-    filled = ax.contourf(landscape.x, landscape.y, shown, levels=levels, norm=norm, cmap=_paper(), extend=extend)
+    if not filled:
+        ax.contour(landscape.x, landscape.y, shown, levels=levels, colors="0.5", linewidths=0.5, linestyles="solid")
+        return
+    painted = ax.contourf(landscape.x, landscape.y, shown, levels=levels, norm=norm, cmap=_paper(), extend=extend)
     ax.contour(landscape.x, landscape.y, shown, levels=levels, colors="white", linewidths=0.5, alpha=0.7,
                linestyles="solid")  # fmt: skip
-    bar = figure.colorbar(filled, ax=ax, label=label, pad=0.02)
+    bar = figure.colorbar(painted, ax=ax, label=label, pad=0.02)
     bar.locator = LogLocator(numticks=9) if isinstance(norm, LogNorm) else MaxNLocator(7)
     bar.minorlocator = NullLocator()
     bar.update_ticks()

@@ -12,17 +12,9 @@ the folder tells the truth. Every other file is written beside its place and ren
 as a result. A folder is data: reading it executes nothing.
 """
 
-from optbench.records.read import (
-    Run,
-    Unreadable,
-    read_config,
-    read_curves,
-    read_json,
-    read_rows,
-    read_run,
-    scan,
-    verify_identity,
-)
+from optbench.records.columns import TableColumns
+from optbench.records.read import read_config, read_json, read_rows
+from optbench.records.run import Run, read_curves, read_run, verify_identity
 from optbench.records.vocabulary import (
     CURVATURE_COLUMNS,
     CURVE_COLUMNS,
@@ -34,6 +26,7 @@ from optbench.records.vocabulary import (
     flatten,
     run_id,
 )
+from optbench.records.walk import Folders, Rows, Unreadable, find, scan
 from optbench.records.write import CurveWriter, locked, plain, to_json, write_bytes, write_json, write_yaml, writing
 
 __all__ = [
@@ -44,9 +37,13 @@ __all__ = [
     "NUMERICS",
     "RUN_COLUMNS",
     "CurveWriter",
+    "Folders",
+    "Rows",
     "Run",
     "Status",
+    "TableColumns",
     "Unreadable",
+    "find",
     "flatten",
     "locked",
     "plain",

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 NUMERICS = 1
@@ -23,7 +24,9 @@ RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_nam
 MAX_COORDINATES = 10
 """Surfaces up to this dimension record their coordinates, x0 ... x9."""
 
-NOT_IDENTITY = frozenset({"trainer.device", "trainer.threads", "trainer.checkpoint_every", "data.root"})
+NOT_IDENTITY = frozenset(
+    {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "data.root"}
+)
 """Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint."""
 
 
@@ -43,6 +46,18 @@ class Status(StrEnum):
     def final(self) -> bool:
         """Whether running the same configuration again would only repeat it."""
         return self not in (Status.FAILED, Status.INTERRUPTED)
+
+
+def kept_checkpoint(epoch: int) -> str:
+    """Where the weights after so many epochs are kept (trainer.keep_every), within a run's folder, without suffix."""
+    return f"checkpoints/epoch-{epoch:04d}"
+
+
+def kept_checkpoints(folder: Path) -> dict[int, Path]:
+    """The weights that a run's folder kept, by epoch, rising."""
+    files = folder.glob("checkpoints/epoch-*.pt")
+    found = {int(path.stem.removeprefix("epoch-")): path for path in files if path.stem[6:].isdecimal()}
+    return dict(sorted(found.items()))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

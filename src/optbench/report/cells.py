@@ -1,4 +1,4 @@
-"""A comparison as cells of text: one table a problem."""
+"""A comparison as cells of text: one table a problem, and one of where its runs stopped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from optbench.comparison import Comparison, Group
+from optbench.comparison.arrivals import NO_POINT, at_points
 from optbench.report.numbers import interval, number
 
 
@@ -16,7 +17,7 @@ class Sheet:
     Attributes:
         title: problem and number of runs.
         header: names of the columns.
-        rows: a row a group, as long as the header.
+        rows: a row a group, or a group and a place, as long as the header.
         best: for each row, whether it is the best.
     """
 
@@ -59,6 +60,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Group], str]], ...] = (
 
 _DROPPED_FIRST = ("ERT, steps", "steps to target", "seconds", "best loss", "steps", "reached target, %")
 GAP = 2  # blanks between columns
+_MOST_POINTS = 5  # critical points of a configuration that have a line of their own
 
 
 def column_widths(sheet: Sheet) -> list[int]:
@@ -86,8 +88,28 @@ def printable(text: str) -> str:
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
-    """One sheet a problem, in order."""
-    return [_sheet(problem, groups) for problem, groups in comparison.problems.items()]
+    """One sheet a problem, in order; after it the one of where its runs stopped, if any did at a critical point."""
+    found = []
+    for problem, groups in comparison.problems.items():
+        found.append(_sheet(problem, groups))
+        if any(at_points(group.stopped_at) for group in groups):
+            found.append(_arrivals(problem, groups))
+    return found
+
+
+def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:
+    """A row a configuration and critical point, the most visited first."""
+    rows = []
+    for group in groups:
+        counts = group.stopped_at or {}
+        points = at_points(counts)
+        shown = [(name, counts[name]) for name in points[:_MOST_POINTS]]
+        if more := points[_MOST_POINTS:]:
+            shown.append((f"... {len(more)} more", sum(counts[name] for name in more)))
+        shown += [(name, n) for name, n in counts.items() if name in NO_POINT]
+        rows += [(printable(group.label), str(n), printable(name)) for name, n in shown]
+    title = f"{printable(problem)}: where runs stopped"
+    return Sheet(title, ("configuration", "runs", "stopped at"), tuple(rows), (False,) * len(rows))
 
 
 def _sheet(problem: str, groups: Sequence[Group]) -> Sheet:

@@ -32,14 +32,20 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
         hit = facts.get("steps_to_target")
         when = "not reached" if hit is None else f"reached at step {number(hit)}"
         lines.append(f"target {number(facts['target'])} {when}")
-    if facts.get("critical_type") is not None:
-        least = facts.get("lambda_min")
-        curvature = "" if least is None else f", smallest eigenvalue {number(least)}"
-        lines.append(f"critical point where it stopped: {facts['critical_type']}{curvature}")
+    lines += _place(run)
     steps, evals, seconds = (number(facts.get(column)) for column in ("steps", "evals", "seconds"))
     lines.append(f"{steps} steps, {evals} evaluations, {seconds} s")
     picture = _picture(run, encoding)
     return [*map(printable, lines), *([f"loss {picture}"] if picture else []), *([str(run.path)] if run.path else [])]
+
+
+def _place(run: Run) -> list[str]:
+    """Where a run on a surface stopped; nothing where its record does not say how the surface curves there."""
+    place, least = run.summary.get("stopped_at"), run.summary.get("lambda_min")
+    if place is None and least is None:
+        return []
+    curvature = "" if least is None else f", smallest eigenvalue {number(least)}"
+    return [f"stopped at: {'no critical point' if place is None else place}{curvature}"]
 
 
 def _losses(run: Run) -> str:

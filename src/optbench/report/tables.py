@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optbench.comparison import Comparison
+from optbench.comparison.arrivals import RULE, at_points
 from optbench.metrics import RULES
 from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets
 
@@ -24,6 +25,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     for name, title in (("steps_to_target", "steps to target"), ("success_rate", "reached target"), ("ert", "ERT")):
         if any(one[name] is not None for one in statistics):
             rules.append(f"{title}: {RULES[name]}")
+    if any(at_points(group.stopped_at) for group in comparison.groups):
+        rules.append(RULE[0].upper() + RULE[1:])
     return [f"{rule}." for rule in (*rules, *comparison.notes)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.book.study import Study
-from optbench.metrics import Floats
+from optbench.metrics import Floats, expected_running_time
 from optbench.records import Run
 
 if TYPE_CHECKING:
@@ -45,6 +45,25 @@ def steps_to_target(runs: Sequence[Run]) -> Floats:
     return np.where(np.isnan(steps), np.inf, steps)
 
 
+def at_best(runs: Sequence[Run], *settings: str) -> list[Run]:
+    """The runs of the setting with the lowest expected running time to trainer.target (COCO's); else, median loss.
+
+    Args:
+        runs: of one optimizer.
+        settings: columns that tell settings apart, e.g. "optimizer.lr".
+    """
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.summary.get(name) for name in settings), []).append(run)
+    return min(groups.values(), key=lambda group: (running_time(group), float(np.median(final_loss(group)))))
+
+
+def running_time(runs: Sequence[Run]) -> float:
+    """Expected running time of runs to trainer.target, see metrics.expected_running_time."""
+    hits = [None if math.isinf(step) else float(step) for step in steps_to_target(runs)]
+    return expected_running_time(hits, [float(run.summary["steps"]) for run in runs])
+
+
 def field_of(run: Run) -> Field:
     """The scalar field that a run descended."""
     from optbench.experiment.surface import recorded_field
@@ -60,6 +79,20 @@ def gradients(run: Run, points: npt.ArrayLike) -> Floats:
     (g,) = torch.autograd.grad(field_of(run).objective(x).sum(), x)
     found: Floats = g.numpy()
     return found
+
+
+def all_mean_square(g: Floats) -> Floats:
+    """AdaGrad's sigma^2 after each gradient of g (steps, dim): the mean of all squares so far."""
+    found: Floats = np.cumsum(g**2, axis=0) / np.arange(1, len(g) + 1)[:, None]
+    return found
+
+
+def recent_mean_square(g: Floats, alpha: float) -> Floats:
+    """RMSProp's sigma^2 after each gradient of g (steps, dim): g_0^2, then alpha sigma^2 + (1 - alpha) g^2."""
+    squares = [g[0] ** 2]
+    for one in g[1:]:
+        squares.append(alpha * squares[-1] + (1 - alpha) * one**2)
+    return np.array(squares)
 
 
 def hessian(field: Field, point: npt.ArrayLike) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from optbench.critical.certified.boxes import Trail
 from optbench.critical.certified.clusters import Region, regions
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import Progress, Search
@@ -35,6 +36,7 @@ def certify(
     seconds: float = 60.0,
     depth: float = DEPTH,
     progress: Progress | None = None,
+    trail: Trail | None = None,
 ) -> CriticalSet:
     """Proves what critical points the box holds, as far as the budgets reach.
 
@@ -49,6 +51,7 @@ def certify(
         seconds: wall time after which no new batch of boxes is started.
         depth: width, relative to the box, below which a region is left undecided.
         progress: called with the share of the volume that is done (0..1) and a phrase.
+        trail: told what became of every box examined.
 
     Raises:
         MissingRule: the objective uses an operation without an interval rule; search numerically instead.
@@ -58,15 +61,16 @@ def certify(
     """
     start = time.perf_counter()
     _check(box, max_boxes, depth)
-    search = Search(Field(objective, box), depth, max_boxes, seconds, progress)
+    search = Search(Field(objective, box), depth, max_boxes, seconds, progress, trail)
     search.run()
+    field = search.field
     low, high, overlaps = _distinct(search)
-    points = _certified(search.field, low, high)
+    points = _certified(field, low, high)
     found = regions(search, low, high)
-    points += [_degenerate(search.field, region) for region in found if is_point(region)]
+    points += [_degenerate(field, region) for region in found if is_point(region, field.width)]
     points.sort(key=lambda p: (ORDER[p.type], p.x))
-    clusters = tuple(cluster_of(r, search.field.width) for r in found if not is_point(r))
-    winding = _winding(search.field, points, found)
+    clusters = tuple(cluster_of(r, field.width) for r in found if not is_point(r, field.width))
+    winding = _winding(field, points, found)
     notes = (
         ASSUMPTION,
         *([f"no winding number: {winding.reason}"] if winding.number is None and len(box) <= 2 else []),
@@ -189,6 +193,8 @@ def _open_questions(search: Search, result: CriticalSet, found: list[Region], ov
             f"{len(found)} {plural} not resolved; outside there is proved to be nothing else, which covers "
             f"{_percent(1.0 - share)} of the box"
         )
+    if not search.stopped and any(cluster.kind == "undecided" for cluster in result.clusters):
+        reasons.append(f"a depth below {search.depth:g} (--depth) may tell more")
     unknown = sum(p.basis == "undecided" and p.eigenvalue_bounds != () for p in result.points)
     if unknown:
         reasons.append(f"the type of {unknown} certified point{'s' * (unknown > 1)} is open")

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from dataclasses import field as default
 
 import numpy as np
 
+from optbench.critical.certified.boxes import Boxes, Trail
 from optbench.critical.certified.components import components, extent, split_by
 from optbench.critical.certified.continuum import follows_zeros
 from optbench.critical.certified.ends import STEP, TINY, Array, Mask
@@ -41,28 +40,6 @@ MANY = 500  # boxes of one component, set aside from a crowd
 Progress = Callable[[float, str], None]
 
 
-@dataclass
-class Boxes:
-    """Boxes as they come, in pieces: low and high corners, (n, d) in all."""
-
-    dim: int
-    low: list[Array] = default(default_factory=list)
-    high: list[Array] = default(default_factory=list)
-
-    def add(self, low: Array, high: Array) -> None:
-        """Takes some more."""
-        self.low.append(low)
-        self.high.append(high)
-
-    def arrays(self) -> tuple[Array, Array]:
-        """All of them."""
-        none = np.empty((0, self.dim))
-        return np.concatenate([none, *self.low]), np.concatenate([none, *self.high])
-
-    def __len__(self) -> int:
-        return sum(map(len, self.low))
-
-
 class Search:
     """Branch and bound over the field's box.
 
@@ -81,16 +58,24 @@ class Search:
         max_boxes: budget.
         seconds: budget, wall time.
         progress: called with the share of the box that is done and a phrase.
+        trail: told what became of every box; None: nobody wants to know.
     """
 
     def __init__(
-        self, field: Field, depth: float, max_boxes: int, seconds: float, progress: Progress | None = None
+        self,
+        field: Field,
+        depth: float,
+        max_boxes: int,
+        seconds: float,
+        progress: Progress | None = None,
+        trail: Trail | None = None,
     ) -> None:
         self.field, self.depth, self.max_boxes = field, depth, max_boxes
         self.deadline = time.perf_counter() + seconds
         self.seconds = seconds
         self.progress = progress or (lambda share, phrase: None)
         self.unique, self.held, self.undecided, self.continua, self.flat = (Boxes(field.dim) for _ in range(5))
+        self.trail = trail
         self.boxes = 0
         self.stopped = ""
         self._history: list[tuple[int, int, float, float]] = []
@@ -105,6 +90,8 @@ class Search:
             low, high = self._set_continua_aside(low, high)
             self.progress(1.0 - self._share(low, high), f"{len(self.unique)} certified, {len(low)} boxes open")
         self.undecided.add(low, high)
+        if self.trail is not None:
+            self.trail.add("undecided", *self.open_boxes())
 
     def _level(self, low: Array, high: Array) -> tuple[Array, Array]:
         """All boxes of a level; returns their children, and what was not reached when a budget was spent."""
@@ -133,18 +120,26 @@ class Search:
             & (np.abs(over.hess).max(axis=(0, 2, 3)) < UNDERFLOW)
         )
         self.flat.add(low[flat], high[flat])
+        if self.trail is not None:
+            self.trail.add("excluded", low[~alive], high[~alive])
         alive &= ~flat
         low, high, over = low[alive], high[alive], over.rows(alive)
         middle = middle_of(low, high)
         grad = self.field.at(middle, 1).grad
         steepness = np.maximum(np.abs(over.hess[0]), np.abs(over.hess[1]))
         k = krawczyk(low, high, middle, grad, over.hess)
-        alive = ~_no_zero(grad, steepness, low, high, middle) & ~((k.low > high) | (k.high < low)).any(axis=1)
+        excluded = _no_zero(grad, steepness, low, high, middle)
+        alive = ~excluded & ~((k.low > high) | (k.high < low)).any(axis=1)
         sure = alive & strictly_inside(k, low, high)
         self.unique.add(low[sure], high[sure])
         self.held.add(k.low[sure], k.high[sure])
         open_ = alive & ~sure
         open_[open_] = ~self._inflated(low[open_], high[open_], _rows(k, open_))
+        if self.trail is not None:
+            self.trail.add("excluded", low[excluded], high[excluded])
+            self.trail.add("emptied", low[~excluded & ~alive], high[~excluded & ~alive])
+            self.trail.add("proved", low[alive & ~open_], high[alive & ~open_])
+            self.trail.add("split", low[open_], high[open_])
         low, high = np.maximum(low, k.low)[open_], np.minimum(high, k.high)[open_]
         small = ((high - low) <= self.depth * self.field.width).all(axis=1)
         self.undecided.add(low[small], high[small])

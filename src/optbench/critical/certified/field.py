@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from optbench.critical.certified import ends, operations  # noqa: F401  operations fills the table of traced
+from optbench.critical.certified import ends, logits, operations  # noqa: F401  they fill the table of traced
 from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.jet import Jet, coordinates_of_boxes, pairs
 from optbench.critical.certified.traced import MissingRule

@@ -114,7 +114,7 @@ def elementary(name: str, x: Operand) -> Any:
     return Columns([part.apply(name) for part in x.parts]) if isinstance(x, Columns) else x.apply(name)
 
 
-def _along(x: Operand, dim: Any, name: str) -> tuple[Scalar, ...]:
+def along(x: Operand, dim: Any, name: str) -> tuple[Scalar, ...]:
     """The parts that a reduction over the last axis sees."""
     if not isinstance(x, Columns) or dim not in (-1, (-1,), [-1]):
         raise MissingRule(f"{name} over anything but the last axis (dim=-1)")
@@ -123,7 +123,7 @@ def _along(x: Operand, dim: Any, name: str) -> tuple[Scalar, ...]:
 
 def total(x: Operand, dim: Any = None, keepdim: bool = False, axis: Any = None) -> Any:
     """Sum over the coordinates."""
-    parts = _along(x, dim if axis is None else axis, "sum")
+    parts = along(x, dim if axis is None else axis, "sum")
     found = reduce(lambda p, q: p.plus(q), parts) if parts else 0.0
     return Columns([found]) if keepdim else found  # type: ignore[list-item]
 
@@ -135,13 +135,13 @@ def mean(x: Operand, dim: Any = None, keepdim: bool = False, axis: Any = None) -
 
 def product(x: Operand, dim: Any = None, keepdim: bool = False) -> Any:
     """Product over the coordinates."""
-    found = reduce(lambda p, q: p.times(q), _along(x, dim, "prod"))
+    found = reduce(lambda p, q: p.times(q), along(x, dim, "prod"))
     return Columns([found]) if keepdim else found
 
 
 def unbind(x: Operand, dim: int = 0) -> tuple[Scalar, ...]:
     """The coordinates, one by one."""
-    return _along(x, dim, "unbind")
+    return along(x, dim, "unbind")
 
 
 def stack(tensors: Sequence[Any], dim: int = 0) -> Columns:
@@ -153,7 +153,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Columns:
 
 def concatenate(tensors: Sequence[Any], dim: int = 0) -> Columns:
     """Coordinates side by side."""
-    return Columns([part for tensor in tensors for part in _along(tensor, dim, "cat")])
+    return Columns([part for tensor in tensors for part in along(tensor, dim, "cat")])
 
 
 def norm(x: Operand, p: Any = 2, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
@@ -178,36 +178,6 @@ def linear(x: Operand, weight: Any, bias: Any = None) -> Any:
     """x W^T + b, as in torch.nn.functional."""
     found = matmul(x, weight.T)
     return found if bias is None else add(found, bias)
-
-
-def log_softmax(x: Operand, dim: Any = None, **_: Any) -> Columns:
-    """log p_i = -log(1 + sum_{j != i} e^(x_j - x_i)), in differences, so that intervals stay narrow."""
-    parts = _along(x, dim, "log_softmax")
-    found = []
-    for i, part in enumerate(parts):
-        differences = [p.plus(part.scale(-1.0)) for j, p in enumerate(parts) if j != i]
-        total_ = part.scale(0.0) if not differences else differences[0].apply("softplus")
-        for difference in differences[1:]:
-            # log(e^s + e^d) = s + log(1 + e^(d - s)) does not overflow.
-            total_ = total_.plus(difference.plus(total_.scale(-1.0)).apply("softplus"))
-        found.append(total_.scale(-1.0))
-    return Columns(found)
-
-
-def softmax(x: Operand, dim: Any = None, **_: Any) -> Any:
-    """e^(log p_i)."""
-    return elementary("exp", log_softmax(x, dim))
-
-
-def cross_entropy(
-    x: Operand, target: Any, weight: Any = None, reduction: str = "mean", label_smoothing: float = 0.0, **_: Any
-) -> Any:
-    """-log p of the label, mixed with the mean over all classes by label_smoothing."""
-    if weight is not None or reduction != "none" or torch.as_tensor(target).numel() != 1:
-        raise MissingRule("cross_entropy with weights or a reduction")
-    logs = log_softmax(x, -1)
-    value = logs.parts[int(target)].scale(-(1.0 - label_smoothing))
-    return value if not label_smoothing else subtract(value, multiply(mean(logs, -1), label_smoothing))
 
 
 def reshape(x: Operand, *shape: Any) -> Any:
@@ -255,10 +225,8 @@ OPERATIONS |= {
     "matmul": matmul,
     "linear": linear,
     "unbind": unbind,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
-    "cross_entropy": cross_entropy,
-    "select": lambda x, dim, index: _along(x, dim, "select")[index],
+    "new_tensor": lambda _, data, **__: torch.tensor(data, dtype=torch.float64),
+    "select": lambda x, dim, index: along(x, dim, "select")[index],
     "stack": stack,
     **dict.fromkeys(("cat", "concat", "concatenate"), concatenate),
     **dict.fromkeys(("reshape", "view"), reshape),

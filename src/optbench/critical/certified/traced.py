@@ -4,7 +4,7 @@ A surface is a function of x, (..., dim) -> (...), in torch operations. Here x i
 coordinate. A scalar is whatever can be added, multiplied and put through elementary functions: an interval, a
 second-order jet of intervals, a jet of Arb balls. Each of them stands for a whole batch or for one box; there is one
 batch axis at most, and one more axis, that of the coordinates. Torch functions, methods and operators end in the one
-table `OPERATIONS`, which `operations` fills; what is not in it raises `MissingRule` with its name.
+table `OPERATIONS`, which `operations` and `logits` fill; what is not in it raises `MissingRule` with its name.
 """
 
 from __future__ import annotations

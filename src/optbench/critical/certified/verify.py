@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from optbench.critical.certified.ends import Array
+from optbench.critical.parse import require_flint
 from optbench.critical.points import CriticalSet
-from optbench.errors import UserError
 from optbench.problem import Objective
 
 DEPTH = 1e-7  # of the domain
@@ -58,10 +58,9 @@ def verify_arb(
     Raises:
         UserError: python-flint is not installed.
     """
-    try:
-        import flint
-    except ImportError:
-        raise UserError("--verify arb needs python-flint", "pip install 'optbench[verify]'") from None
+    require_flint()
+    import flint
+
     start, bits = time.perf_counter(), flint.ctx.prec
     flint.ctx.prec = BITS
     try:

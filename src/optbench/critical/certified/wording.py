@@ -8,7 +8,7 @@ import numpy as np
 
 from optbench.critical.certified.clusters import Region
 from optbench.critical.certified.ends import Array
-from optbench.critical.certified.enumerate import UNDERFLOW
+from optbench.critical.certified.enumerate import LARGE, UNDERFLOW
 from optbench.critical.degenerate import signed
 from optbench.critical.points import Cluster, CriticalPoint, Verdict
 
@@ -19,9 +19,11 @@ ASSUMPTION = (
 )
 
 
-def is_point(region: Region) -> bool:
+def is_point(region: Region, width: Array) -> bool:
     """Whether the region is reported as one degenerate point: small, and proved to hold something."""
-    return not region.endless and not is_flat(region) and region.continuous and bool(region.extremum or region.index)
+    if region.endless or is_flat(region) or region.extent(width) > LARGE:
+        return False
+    return region.continuous and bool(region.extremum or region.index)
 
 
 def is_flat(region: Region) -> bool:
@@ -105,11 +107,13 @@ def cluster_of(region: Region, width: Array) -> Cluster:
 
 def _cluster_wording(region: Region, width: Array, kind: str) -> str:
     size = f"{region.count} boxes, {_share(region.extent(width))} of the domain wide"
+    some = region.smooth and bool(region.extremum or region.index)
+    count = "holds one critical point or more" if some else "may hold 0, 1 or more critical points"
     head = {
         "flat": f"numerically flat: the gradient underflows float64 ({size})",
         "continuum": f"not isolated: a curve or surface of critical points ({size}){_along(region)}",
         "kinks": f"a curve or surface of points ({size}): {_cause(region)}",
-        "undecided": f"undecided ({size}): may hold 0, 1 or more critical points",
+        "undecided": f"undecided ({size}): {count}",
     }[kind]
     parts = [head]
     if kind == "undecided":

@@ -34,7 +34,7 @@ CONFIDENCE = 0.999
 _STARTS, _STEPS = 3, 50
 _LEAST = 10  # products
 _EXTRA = 6  # products beside spectrum and Newton gain: noise (2), Rayleigh quotients (2), trust (2)
-_WORTH_KEEPING = 1e9  # bytes saved in all forward passes; below, linearizing costs more than it saves (about 2 s)
+WORTH_KEEPING = 1e9  # bytes saved in all forward passes; below, linearizing costs more than it saves (about 2 s)
 _BASIS, _CHUNK = 0.45, 0.125  # of the memory: a Krylov basis, and what a chunk takes for a moment
 _WORKING = 12  # vectors of weights in use at once
 _PROCESS = 5e8  # bytes of Python, torch and the images
@@ -63,7 +63,7 @@ class Inspection:
         began = time.perf_counter()
         self._progress, self._done = progress, 0
         loss, gradient = self._gradient()
-        if self.plan.products * self.objective.part_bytes > _WORTH_KEEPING:
+        if self.plan.products * self.objective.part_bytes > WORTH_KEEPING:
             self.operator.linearize()
         found = self._measure()
         low, high = self._rayleigh(found.v_min), self._rayleigh(found.v_max)

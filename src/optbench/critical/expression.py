@@ -17,6 +17,8 @@ A power has a constant on one side: a whole exponent up to 100 in size on any ba
 not negative (elsewhere the surface is undefined), or a positive constant base with any exponent. At most 2000
 characters, nested at most 50 deep. Equal subexpressions are computed once, so that (x - 1)*(x - 1) is a square to
 intervals, too.
+
+Torch is imported when a surface is evaluated, not when its formula is read: a mistake in it is answered at once.
 """
 
 from __future__ import annotations
@@ -29,29 +31,30 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from optbench.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONGEST, DEEPEST, LARGEST_POWER, MOST_VARIABLES = 2000, 50, 100, 50
 LETTERS = ("x", "y", "z", "w")
 CONSTANTS = {"pi": math.pi, "e": math.e}
-FUNCTIONS: dict[str, tuple[Callable[[float], float], Callable[[Tensor], Tensor]]] = {
-    "abs": (abs, torch.abs),
-    "atan": (math.atan, torch.atan),
-    "cos": (math.cos, torch.cos),
-    "cosh": (math.cosh, torch.cosh),
-    "exp": (math.exp, torch.exp),
-    "log": (math.log, torch.log),
-    "sin": (math.sin, torch.sin),
-    "sinh": (math.sinh, torch.sinh),
-    "sqrt": (math.sqrt, torch.sqrt),
-    "tan": (math.tan, torch.tan),
-    "tanh": (math.tanh, torch.tanh),
+FUNCTIONS: dict[str, Callable[[float], float]] = {
+    "abs": abs,
+    "atan": math.atan,
+    "cos": math.cos,
+    "cosh": math.cosh,
+    "exp": math.exp,
+    "log": math.log,
+    "sin": math.sin,
+    "sinh": math.sinh,
+    "sqrt": math.sqrt,
+    "tan": math.tan,
+    "tanh": math.tanh,
 }
+"""On numbers; torch has them under the same names."""
 OPERATORS: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", operator.add),
     ast.Sub: ("-", operator.sub),
@@ -79,6 +82,8 @@ class Expression:
     steps: tuple[Step, ...]
 
     def __call__(self, x: Tensor) -> Tensor:
+        import torch
+
         coordinates = x.unbind(-1)
         values: list[Any] = []
         for name, arguments, constant in self.steps:
@@ -88,7 +93,7 @@ class Expression:
             elif name == "variable":
                 values.append(coordinates[int(constant)])
             elif name in FUNCTIONS:
-                values.append(FUNCTIONS[name][1](taken[0]))
+                values.append(getattr(torch, name)(taken[0]))
             else:
                 values.append(_apply(name, *taken))
         result: Tensor = values[-1]
@@ -202,7 +207,7 @@ class _Compiler:
         value = self._value(inner)
         if value is None:
             return self._step(name, (inner,))
-        return self._number(lambda: FUNCTIONS[name][0](value))
+        return self._number(lambda: FUNCTIONS[name](value))
 
     def _name(self, name: str) -> int:
         if name in CONSTANTS:

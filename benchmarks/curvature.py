@@ -1,0 +1,355 @@
+"""What curvature of a network costs: Hessian-vector products in gradients, extreme eigenvalues in products and error.
+
+    python benchmarks/curvature.py            # about 3 minutes on one core
+    python benchmarks/curvature.py --quick    # a quarter of the data, fewer rounds
+    python benchmarks/curvature.py --write    # and benchmarks/results/curvature.md
+
+Everything is measured in one process on one thread, at the checkpoint of a short training of the homework's CNN on
+scikit-learn's digits, in float64 and evaluation mode, on the same images for everyone. Times are CPU time in units of
+the gradient of the same loss, medians of interleaved rounds. Eigenvalues are compared with those of the dense Hessian.
+The rivals are curvlinops with scipy's eigsh, and PyHessian; a row says so where one is not installed:
+
+    pip install curvlinops-for-pytorch PyHessian
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import optbench
+from optbench.critical.network import FlatObjective, network_objective
+from optbench.critical.network.hvp import HessianOperator, random_unit
+from optbench.critical.network.inspect import WORTH_KEEPING
+from optbench.critical.network.lanczos import ends
+from optbench.critical.network.spectrum import full_hessian
+from optbench.experiment.provenance import processor
+from optbench.experiment.rebuild import Rebuilt, rebuild
+from optbench.launch.base import available_cores
+
+MEMORY = 4e9  # bytes that kept intermediates may take
+COST_WIDTH, EXACT_WIDTH = 4, 1  # of the CNN: 20,078 and 1,445 weights
+SEEDS = range(3)
+NOT_INSTALLED = "not installed"
+
+
+@dataclass
+class Point:
+    """A checkpoint, as we see it and as the rivals do."""
+
+    objective: FlatObjective
+    model: nn.Module
+    inputs: Tensor
+    labels: Tensor
+
+
+@dataclass
+class Found:
+    """What a method says of both ends of the spectrum, and what it cost."""
+
+    products: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+
+
+def trained(width: int, epochs: int, folder: Path) -> Rebuilt:
+    """A CNN trained for some epochs, from its checkpoint."""
+    words = [f"model.width={width}", f"trainer.epochs={epochs}", "trainer.threads=1", "scheduler=constant"]
+    run = optbench.run("model=hw3_cnn", "data=digits", "optimizer=adam", *words, out=folder)
+    assert run.path is not None
+    return rebuild(run.path, "last")
+
+
+def point_of(network: Rebuilt, share: float) -> Point:
+    """The mean training loss at a checkpoint, float64, in evaluation mode, and the images that it is over."""
+    split = network.data.load("train")
+    assert split.labels is not None
+    count = max(1, round(share * len(split)))
+    split = type(split)(split.images[:count], split.labels[:count], split.names[:count])
+    objective = network_objective(network.model, network.loss, split, dtype=torch.float64)
+    model = network.model.double().eval()
+    return Point(objective, model, split.images.double() / 255.0, split.labels)
+
+
+def cpu(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+# products -----------------------------------------------------------------------------------------------------------
+
+
+def products(point: Point, v: Tensor) -> Iterator[tuple[str, Callable[[], Tensor] | None, float]]:
+    """Each way to a Hessian-vector product, ready to be called, and the CPU seconds of making it ready."""
+    kept, fresh = HessianOperator(point.objective, MEMORY), HessianOperator(point.objective)
+    ready = cpu(kept.linearize)
+    share = kept.kept_parts / len(point.objective.parts)
+    yield f"optbench, linearized once ({kept.kept_bytes / 1e6:,.0f} MB kept)", lambda: kept(v), ready
+    assert share == 1.0
+    yield "optbench, double backward", lambda: fresh(v), 0.0
+    if installed("curvlinops-for-pytorch"):
+        operator = curvlinops_operator(point)
+        yield "curvlinops", lambda: operator @ v, 0.0
+    else:
+        yield "curvlinops", None, 0.0
+    if installed("PyHessian"):
+        began = time.process_time()
+        rival = pyhessian_of(point)
+        ready = time.process_time() - began
+        pieces = list(v.split([p.numel() for p in rival.params]))
+        shaped = [piece.view_as(p) for piece, p in zip(pieces, rival.params, strict=True)]
+        from pyhessian.utils import hessian_vector_product
+
+        yield (
+            "PyHessian, graph kept",
+            lambda: torch.cat([h.reshape(-1) for h in hessian_vector_product(rival.gradsH, rival.params, shaped)]),
+            ready,
+        )
+    else:
+        yield "PyHessian, graph kept", None, 0.0
+
+
+def cost_rows(point: Point, rounds: int) -> list[str]:
+    """A product of each kind in gradients."""
+    v = random_unit(point.objective.n, 0, 0, torch.float64, torch.device("cpu"))
+    ways = list(products(point, v))
+    seconds: dict[str, list[float]] = {name: [] for name, work, _ in ways if work is not None}
+    gradients, wanted = [], None
+    for name, work, _ in ways:
+        if work is not None:  # also the first, slower call
+            found = work()
+            wanted = found if wanted is None else wanted
+            assert float((found - wanted).norm()) <= 1e-9 * float(wanted.norm()), name
+    for _ in range(rounds):
+        gradients.append(cpu(point.objective.gradient))
+        for name, work, _ in ways:
+            if work is not None:
+                seconds[name].append(cpu(work))
+    gradient = statistics.median(gradients)
+    rows = ["| product | gradients | made ready, gradients |", "|---|---|---|"]
+    for name, work, ready in ways:
+        if work is None:
+            rows.append(f"| {name} | {NOT_INSTALLED} | |")
+            continue
+        median = statistics.median(t / g for t, g in zip(seconds[name], gradients, strict=True))
+        rows.append(f"| {name} | {median:.2f} | {ready / gradient:.1f} |" if ready else f"| {name} | {median:.2f} | |")
+    return [f"A gradient takes {1e3 * gradient:.0f} ms.", "", *rows]
+
+
+# eigenvalues --------------------------------------------------------------------------------------------------------
+
+
+def ours(point: Point, steps: int) -> Found:
+    """Lanczos with full reorthogonalisation, a start a seed."""
+    found = Found()
+    for seed in SEEDS:
+        began = time.process_time()
+        operator = HessianOperator(point.objective, MEMORY)
+        if steps * point.objective.part_bytes > WORTH_KEEPING:  # as classify-critical does
+            operator.linearize()
+        seen = ends(operator, operator.n, steps, 1, seed=seed)
+        found.seconds.append(time.process_time() - began)
+        found.products.append(operator.products)
+        found.low.append(seen.low.value)
+        found.high.append(seen.high.value)
+    return found
+
+
+def curvlinops_eigsh(point: Point, tolerance: float) -> Found:
+    """scipy's implicitly restarted Lanczos on curvlinops' operator, both ends at once."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    found = Found()
+    for seed in SEEDS:
+        began, count = time.process_time(), 0
+        inner = curvlinops_operator(point).to_scipy()
+
+        def product(vector: np.ndarray, inner: LinearOperator = inner) -> np.ndarray:
+            nonlocal count
+            count += 1
+            return inner @ vector
+
+        n = point.objective.n
+        start = np.random.default_rng(seed).normal(size=n)
+        operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
+        low, high = eigsh(operator, k=2, which="BE", tol=tolerance, v0=start, return_eigenvectors=False)
+        found.seconds.append(time.process_time() - began)
+        found.products.append(count)
+        found.low.append(float(low))
+        found.high.append(float(high))
+    return found
+
+
+def pyhessian_power(point: Point, tolerance: float, most: int) -> Found:
+    """PyHessian's power iteration: the one eigenvalue of largest size."""
+    found = Found()
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        with double_precision(), counted() as count:
+            began = time.process_time()
+            (value,), _ = pyhessian_of(point).eigenvalues(maxIter=most, tol=tolerance, top_n=1)
+            found.seconds.append(time.process_time() - began)
+        found.products.append(count[0])
+        found.high.append(float(value))
+    return found
+
+
+def ends_rows(point: Point) -> list[str]:
+    """Products, gradients and errors of every method."""
+    began = time.process_time()
+    spectrum = np.linalg.eigvalsh(full_hessian(HessianOperator(point.objective, MEMORY)))
+    dense = time.process_time() - began
+    gradient = statistics.median(cpu(point.objective.gradient) for _ in range(9))
+    low, high = float(spectrum[0]), float(spectrum[-1])
+    rows = [
+        f"Dense Hessian, {len(spectrum):,} products: {dense / gradient:,.0f} gradients of {1e3 * gradient:.0f} ms; "
+        f"lambda_min = {low:.6g}, lambda_max = {high:.6g}.",
+        "",
+        "| method | products | gradients | error of lambda_min | error of lambda_max |",
+        "|---|---|---|---|---|",
+    ]
+    lanczos = [(f"optbench, {k} Lanczos steps", "", lambda k=k: ours(point, k)) for k in (10, 20, 30, 50)]
+    scipy = [
+        (f"curvlinops + eigsh, tol={tol:g}", "curvlinops-for-pytorch", lambda tol=tol: curvlinops_eigsh(point, tol))
+        for tol in (1e-3, 0.0)
+    ]
+    power = [
+        (f"PyHessian, tol={tol:g}, at most {most}", "PyHessian", lambda t=tol, m=most: pyhessian_power(point, t, m))
+        for tol, most in ((1e-3, 100), (1e-6, 300))
+    ]
+    for name, package, measure in lanczos + scipy + power:
+        if package and not installed(package):
+            rows.append(f"| {name} | {NOT_INSTALLED} | | | |")
+            continue
+        found = measure()
+        cells = [f"{statistics.median(found.products):.0f}", f"{statistics.median(found.seconds) / gradient:.0f}"]
+        cells.append(error(found.low, low) if found.low else "does not look for it")
+        rows.append(f"| {name} | {' | '.join([*cells, error(found.high, high)])} |")
+    return rows
+
+
+def error(found: list[float], exact: float) -> str:
+    """Median and largest relative error."""
+    errors = [abs(value - exact) / abs(exact) for value in found]
+    return f"{statistics.median(errors):.0e} (worst {max(errors):.0e})"
+
+
+# the rivals ---------------------------------------------------------------------------------------------------------
+
+
+def installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def curvlinops_operator(point: Point) -> Any:
+    from curvlinops import HessianLinearOperator
+
+    parameters = [p for p in point.model.parameters() if p.requires_grad]
+    data = [(point.inputs, point.labels)]
+    return HessianLinearOperator(point.model, nn.CrossEntropyLoss(), parameters, data, check_deterministic=False)
+
+
+def pyhessian_of(point: Point) -> Any:
+    from pyhessian import hessian
+
+    point.model.zero_grad()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its backward(create_graph=True)
+        return hessian(point.model, nn.CrossEntropyLoss(), data=(point.inputs, point.labels), cuda=False)
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """PyHessian draws vectors of the default dtype."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """Counts the products that PyHessian makes."""
+    module: Any = import_module("pyhessian.hessian")  # its package has a class of this name
+    original, count = module.hessian_vector_product, [0]
+
+    def counting(*arguments: object) -> object:
+        count[0] += 1
+        return original(*arguments)
+
+    module.hessian_vector_product = counting
+    try:
+        yield count
+    finally:
+        module.hessian_vector_product = original
+
+
+def report(share: float, rounds: int) -> str:
+    """Both tables, as Markdown."""
+    names = {"torch": "torch", "scipy": "scipy", "curvlinops": "curvlinops-for-pytorch", "PyHessian": "PyHessian"}
+    seen = ", ".join(f"{name} {version(p) if installed(p) else NOT_INSTALLED}" for name, p in names.items())
+    with tempfile.TemporaryDirectory() as folder:
+        large = point_of(trained(COST_WIDTH, 3, Path(folder) / "large"), share)
+        small = point_of(trained(EXACT_WIDTH, 10, Path(folder) / "small"), share)
+        costs, found = cost_rows(large, rounds), ends_rows(small)
+    load = os.getloadavg()[0]
+    lines = [
+        "# Curvature of a network",
+        "",
+        f"{processor()}, {available_cores()} cores, one thread used, load {load:.1f}; Python "
+        f"{platform.python_version()}, {seen}. float64, evaluation mode, digits, all {large.objective.examples:,} "
+        f"training images unless said; CPU time, medians. Made by benchmarks/curvature.py.",
+        "",
+        f"## A Hessian-vector product: HW3 CNN of width {COST_WIDTH}, {large.objective.n:,} weights, "
+        f"{large.objective.examples:,} images, {rounds} rounds",
+        "",
+        *costs,
+        "",
+        f"## Both ends of the spectrum: HW3 CNN of width {EXACT_WIDTH}, {small.objective.n:,} weights, "
+        f"{small.objective.examples:,} images, {len(SEEDS)} random starts",
+        "",
+        *found,
+        "",
+        "Errors are relative, medians over the starts. Gradients count all that a method does: making its operator "
+        "ready, products, orthogonalisation.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a quarter of the images, fewer rounds")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/curvature.md")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    text = report(0.25 if given.quick else 1.0, 3 if given.quick else 9)
+    print(text)
+    if given.write:
+        (Path(__file__).parent / "results" / "curvature.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What it costs to compare many runs: whole processes of `optbench compare`, imports and all.
+
+    python benchmarks/results.py            # 2,500 and 10,000 folders; tables of 250,000 and 1,000,000 rows
+    python benchmarks/results.py --quick    # a tenth of each
+    python benchmarks/results.py --write    # and benchmarks/results/results.md
+
+The folders are copies of real runs, one an optimizer and learning rate, each under the identity and the seed of a
+planned run and with losses of its own; so are the rows of the table. Peak memory is the process's own ru_maxrss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optbench.experiment import Stop, plan_sweep, settle
+from optbench.experiment.provenance import processor
+from optbench.launch.base import available_cores
+from optbench.records import Status, write_yaml
+from optbench.records.index import NAME
+
+KINDS = ("model=rosenbrock", "optimizer=sgd,momentum,rmsprop,adam",
+         "optimizer.lr=1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1,3e-1,1,3", "trainer.start=random", "trainer.steps=50",
+         "trainer.target=1e-3")  # fmt: skip
+TIMES = 5
+
+
+def made_up(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
+    """A run's summary with numbers of its own: one in ten diverged, one in ten reached its target."""
+    fate = rng.random()
+    loss = None if fate < 0.1 else 10.0 ** rng.uniform(-6, 2)
+    steps = rng.randrange(1, row["steps"] + 1) if fate < 0.2 else row["steps"]
+    status = Status.DIVERGED if fate < 0.1 else Status.TARGET_REACHED if fate < 0.2 else Status.COMPLETED
+    hit = steps if status is Status.TARGET_REACHED else None
+    return row | {"status": status.value, "final_loss": loss, "best_loss": loss, "steps": steps, "evals": steps,
+                  "steps_to_target": hit, "seconds": row["seconds"] * rng.uniform(0.5, 2)}  # fmt: skip
+
+
+def make_folders(place: Path, count: int, samples: Path) -> None:
+    """A sweep of `count` run folders."""
+    rng = random.Random(count)
+    kinds = {}
+    for planned in plan_sweep([*KINDS, "seed=0"], out=samples):
+        run = settle(planned, Stop(), threads=1)
+        assert run.path is not None
+        kinds[planned.label.replace(" seed=0", "")] = (dict(run.summary), (run.path / "metrics.csv").read_bytes())
+    plan = plan_sweep([*KINDS, f"seed=range({-(-count // len(kinds))})"], out=place, name="folders")
+    for planned in list(plan)[:count]:
+        summary, curve = kinds[planned.label.replace(f" seed={planned.config['seed']}", "")]
+        row = made_up(rng, summary) | {"run_id": planned.run_id, "seed": planned.config["seed"], "sweep": "folders"}
+        planned.folder.mkdir(parents=True)
+        (planned.folder / "run.json").write_text(json.dumps(row, indent=2))
+        (planned.folder / "config.yaml").write_text(_yaml(planned.config, samples))
+        (planned.folder / "metrics.csv").write_bytes(curve)
+        (planned.folder / ".lock").touch()
+
+
+_TEXTS: dict[str, str] = {}
+
+
+def _yaml(config: dict[str, Any], scratch: Path) -> str:
+    # through the project's own writer once a configuration; the seed alone differs within one
+    key = json.dumps({k: v for k, v in config.items() if k != "seed"})
+    if key not in _TEXTS:
+        write_yaml(scratch / "config.yaml", {**config, "seed": -1})
+        _TEXTS[key] = (scratch / "config.yaml").read_text()
+    return _TEXTS[key].replace("\nseed: -1\n", f"\nseed: {config['seed']}\n")
+
+
+def make_table(place: Path, count: int, samples: Path) -> None:
+    """A sweep's tables with `count` rows, of the columns that a sweep of rows writes."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    source = samples / "sweeps" / "rows" / "runs.parquet"
+    if not source.exists():
+        words = ["sweep", *KINDS, "seeds=20", "--name", "rows", "--out", str(samples / "sweeps"), "--quiet"]
+        subprocess.run([sys.executable, "-m", "optbench", *words], check=True, capture_output=True)
+    small = parquet.read_table(source)
+    rng = np.random.default_rng(count)
+    whole = small.take(pa.array(np.sort(np.arange(count) % len(small))))  # all runs of a configuration side by side
+    fate, steps = rng.random(count), whole["steps"].to_numpy()
+    ended = np.where(fate < 0.2, np.minimum(steps, rng.integers(1, 51, count)), steps)
+    loss = pa.array(10.0 ** rng.uniform(-6, 2, count), mask=fate < 0.1)
+    status = np.select([fate < 0.1, fate < 0.2], ["diverged", "target_reached"], "completed")
+    reasons = {"diverged": "the loss is beyond its bound", "target_reached": "target met", "completed": "all updates"}
+    new = {
+        "run_id": [f"{i:012x}" for i in rng.choice(2**47, count, replace=False)],
+        "status": status,
+        "reason": [f"{reasons[s]} ({n})" for s, n in zip(status.tolist(), ended.tolist(), strict=True)],
+        "seed": np.arange(count),
+        "steps": ended,
+        "evals": ended,
+        "seconds": rng.uniform(1e-4, 2e-4, count),
+        "final_loss": loss,
+        "best_loss": loss,
+        "best_step": pa.array(ended, mask=fate < 0.1),
+        "final_grad_norm": pa.array(rng.lognormal(size=count), mask=fate < 0.1),
+        "steps_to_target": pa.array(ended, mask=(fate < 0.1) | (fate >= 0.2)),
+    }
+    for name, values in new.items():
+        whole = whole.set_column(whole.column_names.index(name), name, pa.array(values))
+    place.mkdir(parents=True)
+    parquet.write_table(whole, place / "runs.parquet", compression="zstd")
+
+
+@dataclass
+class Row:
+    """One line of the table: seconds (median, least, most) and MB."""
+
+    what: str
+    size: int
+    seconds: list[float]
+    peak: float
+
+
+def compare(place: Path, prepare: Any = lambda: None, times: int = TIMES) -> tuple[list[float], float]:
+    """Wall seconds of the process, `times` times after a first one, and its largest peak memory in MB."""
+    command = [sys.executable, "-m", "optbench", "compare", str(place)]
+    spent, peak = [], 0.0
+    for i in range(times + 1):
+        prepare()
+        began = time.perf_counter()
+        child = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.read()
+        _, code, used = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - began
+        assert code == 0
+        peak = max(peak, used.ru_maxrss / 1024)
+        if i:
+            spent.append(seconds)
+    return spent, peak
+
+
+def measure(scratch: Path, sizes: Sequence[tuple[int, int]], times: int) -> list[Row]:
+    found = []
+    samples = scratch / "samples"
+    for folders, rows in sizes:
+        place = scratch / f"f{folders}"
+        make_folders(place, folders, samples)
+        found.append(Row("run folders, index warm", folders, *compare(place, times=times)))
+        index = place / NAME
+
+        def forget(index: Path = index) -> None:
+            index.unlink(missing_ok=True)
+
+        found.append(Row("run folders, no index yet", folders, *compare(place, forget, times)))
+        table = scratch / f"t{rows}"
+        make_table(table, rows, samples)
+        found.append(Row("rows of a table", rows, *compare(table, times=times)))
+    return sorted(found, key=lambda row: row.what)
+
+
+def report(rows: Sequence[Row]) -> str:
+    """The table, as Markdown."""
+    lines = [
+        f"{processor()}, {available_cores()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; "
+        f"whole process, files in the system's cache",
+        "",
+        "| `optbench compare` of | size | median, s | least and most, s | peak memory, MB |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {r.what} | {r.size:,} | {statistics.median(r.seconds):.2f} "
+            f"| {min(r.seconds):.2f} - {max(r.seconds):.2f} | {r.peak:.0f} |"
+            for r in rows
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the runs, fewer times")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/results.md")
+    given = parser.parse_args()
+    part = 10 if given.quick else 1
+    sizes = [(2_500 // part, 250_000 // part), (10_000 // part, 1_000_000 // part)]
+    with tempfile.TemporaryDirectory() as folder:
+        text = report(measure(Path(folder), sizes, 3 if given.quick else TIMES))
+    print(text)
+    if given.write:
+        (Path(__file__).parent / "results" / "results.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

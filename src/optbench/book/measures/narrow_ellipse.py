@@ -1,0 +1,136 @@
+"""Claim 7: on a narrow ellipse one learning rate for all axes either bounces across the valley or crawls along it.
+
+Source: Apple Book, section 3.3; on a quadratic, gradient descent multiplies axis i by 1 - eta lambda_i at every update.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optbench.book.evidence import Evidence
+from optbench.book.measures._common import at_best, column, field_of, final_loss, hessian, steps_to_target
+from optbench.book.study import Findings, Study
+from optbench.metrics import Floats
+from optbench.plot.style import PALETTE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLAIN = "gd"
+ADAPTIVE = ("book_adagrad", "book_rmsprop", "book_adam", "adam")
+CENTRE = np.array([-4.0, 2.0])
+_HALF_LIMIT = 0.005
+"""1 / (largest curvature): above it plain descent changes sides."""
+_SETTLED = 1e-9
+"""So near to the floor rounding decides on which side of it a point is."""
+
+
+def measure(study: Study) -> Findings:
+    """The evidence for claim 7; see conf/experiment/book/narrow_ellipse.yaml."""
+    curvature = np.diag(hessian(field_of(study.runs("edge")[0]), CENTRE))
+    crosses: dict[bool, list[bool]] = {True: [], False: []}
+    for rate, path in _paths(study):
+        moving = np.abs(path[:-1, 1]) > _SETTLED
+        crosses[rate > _HALF_LIMIT].append(bool((path[1:, 1] * path[:-1, 1] < 0)[moving].all()))
+    best = {name: at_best(study.runs(optimizer=name), "optimizer.lr") for name in (PLAIN, *ADAPTIVE)}
+    arrived = {name: np.isfinite(steps_to_target(runs)) for name, runs in best.items()}
+    adaptive = np.concatenate([arrived[name] for name in ADAPTIVE])
+    slow, quick = (study.runs("patient", optimizer__lr=rate) for rate in (1e-7, 9.9e-3))
+    left = np.array([_left(curve) for curve in study.curves("patient", optimizer__lr=1e-7)])
+    everywhere = [np.isfinite(steps_to_target(study.runs(optimizer=name))) for name in (PLAIN, "book_adam")]
+    evidence = {
+        "closed_form": _closed_form(study, curvature),
+        "limit": Evidence("agreement", [_limit(study)], [2 / curvature.max()], rival=[1 / curvature.max()]),
+        "oscillates": Evidence("share difference", crosses[True], crosses[False]),
+        "crawls": Evidence("mean", left[:, 0], left[:, 1]),
+        "no_rate_arrives": Evidence("share", *everywhere),
+        "adaptive_arrive": Evidence("share difference", adaptive, arrived[PLAIN]),
+        "patience_does_not_help": Evidence("share", *(np.isfinite(steps_to_target(runs)) for runs in (quick, slow))),
+    }
+    rows = [_row(name, runs) for name, runs in best.items()]
+    return Findings(evidence, {"axes": _draw_axes(study), "rates": _draw_rates(study)}, {"arrivals": rows})
+
+
+def _paths(study: Study) -> list[tuple[float, Floats]]:
+    """Learning rate and displacement from the minimum, (steps + 1, 2), of each run of plain descent."""
+    runs, curves = study.runs("paths"), study.curves("paths")
+    found = []
+    for run, curve in zip(runs, curves, strict=True):
+        found.append((float(run.config["optimizer"]["lr"]), curve[["x0", "x1"]].to_numpy() - CENTRE))
+    return found
+
+
+def _closed_form(study: Study, curvature: Floats) -> Evidence:
+    """If the claim were wrong, one factor would do for both axes: that of their mean curvature."""
+    measured, expected, shared = [], [], []
+    for rate, path in _paths(study):
+        k = np.arange(len(path))[:, None]
+        measured.append(path)
+        expected.append(path[0] * (1 - rate * curvature) ** k)
+        shared.append(path[0] * (1 - rate * curvature.mean()) ** k)
+    return Evidence("agreement", np.concatenate(measured), np.concatenate(expected), rival=np.concatenate(shared))
+
+
+def _limit(study: Study) -> float:
+    """The middle between the largest rate at which the loss fell and the smallest at which it grew."""
+    fell: dict[bool, list[float]] = {True: [], False: []}
+    for run, curve in zip(study.runs("edge"), study.curves("edge"), strict=True):
+        across = np.abs(curve["x1"].to_numpy() - CENTRE[1])
+        fell[bool(across[-1] < across[0])].append(float(run.config["optimizer"]["lr"]))
+    return 0.5 * (max(fell[True]) + min(fell[False]))
+
+
+def _left(curve: Any) -> Floats:
+    """Share of the way to the minimum that is left at the end, along each axis."""
+    path = np.abs(curve[["x0", "x1"]].to_numpy() - CENTRE)
+    found: Floats = path[-1] / path[0]
+    return found
+
+
+def _row(name: str, runs: list[Any]) -> dict[str, Any]:
+    steps = steps_to_target(runs)
+    arrived = steps[np.isfinite(steps)]
+    return {
+        "optimizer": name, "learning rate": runs[0].config["optimizer"]["lr"], "starts": steps.size,
+        "arrive": arrived.size / steps.size, "median updates": float(np.median(arrived)) if arrived.size else "-",
+        "median final loss": float(np.median(final_loss(runs))),
+    }  # fmt: skip
+
+
+def _draw_axes(study: Study) -> Figure:
+    figure = new_figure(8.0, 3.4)
+    panels = figure.subplots(1, 2)
+    shown = [("paths", 1e-4), ("paths", 4e-3), ("paths", 9.5e-3), ("edge", 1.005e-2)]
+    for colour, (arm, rate) in zip(PALETTE, shown, strict=False):
+        path = study.curves(arm, optimizer__lr=rate)[0][["x0", "x1"]].to_numpy() - CENTRE
+        for ax, axis, length in zip(panels, (1, 0), (31, 301), strict=True):
+            scaled = path[:length, axis] / abs(path[0, axis]) * np.sign(path[0, axis])
+            ax.plot(scaled, color=colour, linewidth=1.3, label=f"rate {rate:g}")
+    for ax, title in zip(panels, ("across, curvature 200", "along, curvature 0.02"), strict=True):
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("update")
+        ax.grid(True, alpha=0.25)
+    panels[0].set_ylabel("distance to the minimum / at the start")
+    panels[1].set_ylim(0.0, 1.05)
+    panels[1].legend(fontsize=8, loc="lower left")
+    return figure
+
+
+def _draw_rates(study: Study) -> Figure:
+    figure = new_figure(8.0, 3.4)
+    ax = figure.subplots()
+    for colour, name in zip(PALETTE, (PLAIN, *ADAPTIVE), strict=False):
+        rates = np.unique(column(study.runs(optimizer=name), "optimizer.lr"))
+        losses = [np.median(final_loss(study.runs(optimizer=name, optimizer__lr=rate))) for rate in rates]
+        shown = np.where(np.asarray(losses) < 1e4, losses, np.nan)
+        ax.loglog(rates, shown, "o-", color=colour, markersize=3, linewidth=1.3, label=name)
+    ax.axhline(1e-3, color="0.3", linestyle="--", linewidth=0.9)
+    ax.axvline(1e-2, color=PALETTE[0], linestyle=":", linewidth=1.2)
+    ax.annotate("plain descent\ndiverges beyond", (1.1e-2, 300), fontsize=8, color=PALETTE[0])
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("median final loss")
+    ax.legend(fontsize=8, loc="lower left")
+    ax.grid(True, alpha=0.25)
+    return figure

@@ -1,0 +1,151 @@
+"""Claim 9: a scale that forgets (RMSProp) against one that does not (AdaGrad), where one axis is steep, flat and steep.
+
+Source: Apple Book, section 3.3.2; T. Tieleman & G. Hinton, Neural Networks for Machine Learning (2012), lecture 6.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optbench.book.evidence import Evidence
+from optbench.book.measures._common import (
+    all_mean_square,
+    at_best,
+    field_of,
+    gradients,
+    recent_mean_square,
+    steps_to_target,
+)
+from optbench.book.study import Findings, Study
+from optbench.metrics import Floats
+from optbench.plot.style import PALETTE, new_figure
+from optbench.records import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+ADAGRAD, RMSPROP = "book_adagrad", "book_rmsprop"
+_STEEP, _FLAT = 2.0, 1.0
+"""|x| from which the arm counts as steep, and up to which the bend counts as flat: curvatures above 12.9, below 3.3."""
+
+
+def measure(study: Study) -> Findings:
+    """The evidence for claim 9; see conf/experiment/book/rmsprop.yaml."""
+    main = {name: study.runs(optimizer=name) for name in (ADAGRAD, RMSPROP)}
+    published = study.runs("published")
+    alphas = {0.9: main[RMSPROP]} | {alpha: study.runs("alpha", optimizer__alpha=alpha) for alpha in (0.5, 0.999)}
+    both = (RMSPROP, ADAGRAD)
+    evidence = {
+        "closed_form": _closed_form(study),
+        "speeds_up": Evidence("wins", *([_tenfold(given) for _, given in _given(study, name)] for name in both)),
+        "brakes": Evidence("ratio", *([_braked(given) for _, given in _given(study, name)] for name in both)),
+        "by_place": Evidence("ratio", *(_by_place(study, name) for name in both)),
+        "best_rates": _faster(main[RMSPROP], main[ADAGRAD]),
+        "equal_small": _equal(main, 0.0, 0.01),
+        "equal_large": _equal(main, 0.1, 1.0),
+        "published": _faster(main[RMSPROP], published),
+        "small_alpha": _faster(alphas[0.9], alphas[0.999]),
+        "smaller_alpha": _faster(alphas[0.5], alphas[0.9]),
+    }
+    named = {"AdaGrad": main[ADAGRAD], "AdaGrad as published": published}
+    named |= {f"RMSProp, alpha {alpha:g}": alphas[alpha] for alpha in sorted(alphas)}
+    rows = [row for name, runs in named.items() for row in _rows(name, runs)]
+    return Findings(evidence, {"turn": _draw(study)}, {"rates": rows})
+
+
+def _faster(left: Sequence[Run], right: Sequence[Run]) -> Evidence:
+    return Evidence("wins", *(steps_to_target(at_best(runs, "optimizer.lr")) for runs in (left, right)))
+
+
+def _equal(main: dict[str, list[Run]], low: float, high: float) -> Evidence:
+    """All pairs of start and rate with the same rate."""
+    sides = [[r for r in main[name] if low <= r.config["optimizer"]["lr"] <= high] for name in (RMSPROP, ADAGRAD)]
+    return Evidence("wins", *map(steps_to_target, sides))
+
+
+def _points(curve: pd.DataFrame) -> Floats:
+    found: Floats = curve[["x0", "x1"]].to_numpy()
+    return found
+
+
+def _sigma(run: Run, g: Floats) -> Floats:
+    squares = recent_mean_square(g, run.config["optimizer"].get("alpha", 0.0))
+    return np.sqrt(squares if "alpha" in run.config["optimizer"] else all_mean_square(g))
+
+
+def _closed_form(study: Study) -> Evidence:
+    """If the claim were wrong, all gradients would do, as in AdaGrad."""
+    run, curve = study.runs("turn", optimizer=RMSPROP)[0], study.curves("turn", optimizer=RMSPROP)[0]
+    x, rate = _points(curve), run.config["optimizer"]["lr"]
+    g = gradients(run, x)[:-1]
+    rival = -rate * g / np.sqrt(all_mean_square(g))
+    return Evidence("agreement", np.diff(x, axis=0), -rate * g / _sigma(run, g), rival)
+
+
+def _given(study: Study, optimizer: str) -> list[tuple[Floats, Floats]]:
+    """Of each run on the turn: x, and the rate that x is given, rate / sigma, both (steps,)."""
+    found = []
+    runs, curves = study.runs("turn", optimizer=optimizer), study.curves("turn", optimizer=optimizer)
+    for run, curve in zip(runs, curves, strict=True):
+        x = _points(curve)[:-1]
+        found.append((x[:, 0], run.config["optimizer"]["lr"] / _sigma(run, gradients(run, x))[:, 0]))
+    return found
+
+
+def _tenfold(given: Floats) -> float:
+    """Updates until the rate is ten times the first; +inf for never."""
+    there = given >= 10 * given[0]
+    return float(there.argmax()) if there.any() else np.inf
+
+
+def _braked(given: Floats) -> float:
+    peak = int(given.argmax())
+    return float(given[peak] / given[peak:].min())
+
+
+def _by_place(study: Study, optimizer: str) -> Floats:
+    """One value a start that got as far as the bend."""
+    found = []
+    for x, given in _given(study, optimizer):
+        steep, flat = given[x < -_STEEP], given[np.abs(x) < _FLAT]
+        if steep.size and flat.size:
+            found.append(float(np.median(flat) / np.median(steep)))
+    return np.array(found)
+
+
+def _rows(name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    rows = []
+    for rate in sorted({run.config["optimizer"]["lr"] for run in runs}):
+        steps = steps_to_target([run for run in runs if run.config["optimizer"]["lr"] == rate])
+        arrived = steps[np.isfinite(steps)]
+        median = float(np.median(arrived)) if arrived.size else "-"
+        rows.append({"optimizer": name, "learning rate": rate, "starts": steps.size, "arrive": arrived.size,
+                     "median updates": median})  # fmt: skip
+    return rows
+
+
+def _draw(study: Study) -> Figure:
+    from optbench.landscape import landscape
+
+    figure = new_figure(8.5, 3.6)
+    ground, rates = figure.subplots(1, 2)
+    field = field_of(study.runs("turn")[0])
+    shape = landscape(field.objective, field.surface.domain)
+    ground.contourf(shape.x, shape.y, np.log10(shape.z + 1e-3), 24, cmap="Greys", alpha=0.7)
+    looks = {ADAGRAD: ("AdaGrad", PALETTE[5], 4.0), RMSPROP: ("RMSProp", PALETTE[1], 1.3)}
+    for name, (label, colour, width) in looks.items():
+        curve = study.curves("turn", optimizer=name)[0]
+        ground.plot(*_points(curve).T, color=colour, linewidth=width, label=label)
+        rates.semilogy(_given(study, name)[0][1], color=colour, linewidth=1.3, label=label)
+    ground.plot(*field.surface.minimizers[0], "*", color=PALETTE[4], markersize=11)
+    ground.set_xlabel("x")
+    ground.set_ylabel("y")
+    rates.set_xlabel("update")
+    rates.set_ylabel("rate / sigma of x")
+    rates.legend(fontsize=8)
+    rates.grid(True, alpha=0.25)
+    return figure

@@ -1,0 +1,57 @@
+"""Which critical points the runs of a group reached, and how often: every run is counted once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optbench.comparison.bulk import Rows
+from optbench.comparison.rows import Row
+from optbench.records import Status
+
+ELSEWHERE, UNKNOWN = "elsewhere", "not known"
+NO_POINT = (ELSEWHERE, *map(str, (Status.DIVERGED, Status.FAILED, Status.INTERRUPTED, Status.SKIPPED)), UNKNOWN)
+"""What is counted beside critical points, in the order of a table."""
+
+RULE = (
+    "stopped at: the critical point within 1/1000 of the box (less where points are close), a minimum also from ten "
+    "times as far if the run is so low that no descent leads away; elsewhere: at no critical point of the box"
+)
+
+
+def stopped_at(rows: Sequence[Row]) -> dict[str, int] | None:
+    """How many runs stopped at each critical point, the most visited first, then NO_POINT where it occurs.
+
+    Args:
+        rows: of one group.
+
+    Returns:
+        Name of the point to number of runs; the numbers add up to len(rows). None where no run that ended well has been
+        asked: on networks, and in records from before there was such a column.
+    """
+    rows = Rows.of(rows)
+    counts: Counter[str] = Counter()
+    asked, ended = False, 0
+    for (place, status, curved), n in rows.tally("stopped_at", "status", present=("lambda_min",)).items():
+        counts[_place(place, status, curved)] += n
+        if status not in NO_POINT:
+            ended += n
+            asked = asked or curved or place is not None
+    if (ended and not asked) or not set(rows.different("data")) <= {None, "none"}:
+        return None
+    points = sorted((name for name in counts if name not in NO_POINT), key=lambda name: (-counts[name], name))
+    return {name: counts[name] for name in (*points, *(name for name in NO_POINT if counts[name]))}
+
+
+def at_points(counts: Mapping[str, int] | None) -> list[str]:
+    """The critical points among what `stopped_at` counts, in its order."""
+    return [name for name in counts or () if name not in NO_POINT]
+
+
+def _place(place: Any, status: str, curved: bool) -> str:
+    if place is not None:
+        return str(place)
+    if status in NO_POINT:
+        return str(status)
+    return ELSEWHERE if curved else UNKNOWN

@@ -1,0 +1,154 @@
+"""One run as it was recorded: its summary, its configuration, its curve."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.errors import RecordError
+from optbench.records.read import numeric, parse_json, read_config, read_parquet, read_rows, read_text
+from optbench.records.vocabulary import NUMERICS, Status, run_id
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+NUMBERS = ("steps", "evals", "seconds", "final_loss", "best_loss", "best_step", "final_grad_norm", "val_accuracy")
+"""Columns of a summary that are numbers or nothing."""
+_STATUSES = frozenset(Status.__members__.values())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it was recorded.
+
+    Attributes:
+        summary: run.json's object: RUN_COLUMNS, swept values under their override names, `provenance`.
+        path: the run's folder; None for a row of a sweep's tables.
+        table: for a row of a sweep's tables, the `curves` table that holds its curve.
+    """
+
+    summary: Mapping[str, Any]
+    path: Path | None = None
+    table: Path | None = field(default=None, repr=False)
+
+    @property
+    def run_id(self) -> str:
+        return str(self.summary["run_id"])
+
+    @property
+    def status(self) -> Status:
+        return Status(self.summary["status"])
+
+    @property
+    def reason(self) -> str:
+        return str(self.summary.get("reason", ""))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration: of the folder's config.yaml, or of a table row's `config` and dotted columns."""
+        if self.path is not None:
+            return read_config(self.path / "config.yaml")
+        if self.summary.get("config") is not None:
+            return _with_numbers(json.loads(self.summary["config"]), self.summary)
+        names = {
+            "model": "model",
+            "data": "data",
+            "loss": "loss_name",
+            "optimizer": "optimizer",
+            "scheduler": "scheduler",
+        }
+        config: dict[str, Any] = {"choices": {group: self.summary[column] for group, column in names.items()}}
+        for key, value in self.summary.items():
+            if "." in key:
+                _put(config, key.split("."), value)
+        return config | {"seed": self.summary["seed"], "n_outputs": self.summary.get("n_outputs", 0)}
+
+    def curve(self) -> pd.DataFrame:
+        """The recorded steps: CURVE_COLUMNS and x0 ... on surfaces; columns that do not apply are absent."""
+        import pandas as pd
+
+        if self.path is not None:
+            return numeric(read_rows(self.path / "metrics.csv"))
+        if self.table is None or not self.table.exists():
+            return pd.DataFrame()
+        return _curve_of(read_parquet(self.table, filters=[("run_id", "==", self.run_id)]))
+
+
+def _curve_of(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop(columns="run_id").dropna(axis="columns", how="all").reset_index(drop=True)
+
+
+def read_curves(runs: Sequence[Run]) -> list[pd.DataFrame]:
+    """The curve of each run, as `Run.curve` gives it; a sweep's table is read once and not once a run."""
+    wanted: dict[Path, list[str]] = {}
+    for run in runs:
+        if run.path is None and run.table is not None and run.table.exists():
+            wanted.setdefault(run.table, []).append(run.run_id)
+    found = {
+        (table, run_id): _curve_of(rows)
+        for table, ids in wanted.items()
+        for run_id, rows in read_parquet(table, filters=[("run_id", "in", ids)]).groupby("run_id", sort=False)
+    }
+    return [found[key] if (key := (run.table, run.run_id)) in found else run.curve() for run in runs]
+
+
+def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Sets a dotted column in a nested mapping; lists are JSON text in a table."""
+    *heads, last = path
+    for head in heads:
+        config = config.setdefault(head, {})
+    config[last] = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+
+
+def _with_numbers(config: dict[str, Any], row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration with the row's numbers, each of the type it has there: a table may hold 2 as 2.0."""
+    for key, value in config.items():
+        given = row.get(prefix + key)
+        if isinstance(value, dict):
+            config[key] = value if prefix + key == "choices" else _with_numbers(value, row, f"{prefix}{key}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and given is not None:
+            config[key] = type(value)(given)
+    return config
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder, checked to be one. Raises RecordError with what is wrong."""
+    if not folder.is_dir():
+        raise RecordError(f"{folder} is not a run folder: no such folder", "give a folder that `optbench run` printed")
+    return Run(read_summary(str(folder)), folder)
+
+
+def read_summary(folder: str) -> dict[str, Any]:
+    """run.json's object, checked to be a run's. Raises RecordError."""
+    path = os.path.join(folder, "run.json")
+    if not os.path.exists(path):
+        raise RecordError(f"{folder} is not a run folder: it has no run.json")
+    summary = parse_json(read_text(path, "run.json"), path)
+    check_summary(summary, folder)
+    return summary
+
+
+def check_summary(summary: Mapping[str, Any], where: str | Path) -> None:
+    """Checks that a summary is one. Raises RecordError."""
+    if not isinstance(summary.get("run_id"), str) or not isinstance(summary.get("status"), str):
+        raise RecordError(f"{where}: run.json has no run_id or status")
+    if summary["status"] not in _STATUSES:
+        raise RecordError(f"{where}: unknown status {summary['status']!r}")
+    for key in NUMBERS:
+        value = summary.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise RecordError(f"{where}: {key}={value!r} is not a number")
+
+
+def verify_identity(run: Run) -> None:
+    """Checks that a run folder's config.yaml is the one its run_id was made from. Raises RecordError if not."""
+    numerics = run.summary.get("numerics", NUMERICS)
+    found = run_id(run.config, run.summary.get("data_fingerprint"), numerics)
+    if found != run.run_id:
+        raise RecordError(f"{run.path}: config.yaml was changed after the run (it hashes to {found}, not {run.run_id})",
+                          "restore it, or run the configuration again")  # fmt: skip

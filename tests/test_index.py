@@ -1,0 +1,549 @@
+"""The index and the columns: whatever happened to the folders in between, what is read fast is what is there."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import random
+import re
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_runs import CONFIG, make_run, make_table, summarize
+from plain_compare import plain_compare, plain_rows, plain_scan
+
+from optbench import records
+from optbench.comparison import compare
+from optbench.comparison.bulk import Rows
+from optbench.comparison.load import load
+from optbench.errors import RecordError
+from optbench.records import index, walk
+from optbench.records.templates import SettingsReader
+from optbench.records.vocabulary import flatten
+
+TIMES = itertools.count(10**18, 10**9)  # a time of its own for each write: no two within one tick of a clock
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index for every folder, however few and however young its files are."""
+    monkeypatch.setattr(walk, "LEAST_RUNS", 1)
+    monkeypatch.setattr(walk, "WORTH", 0.0)
+    monkeypatch.setattr(index, "SETTLED", -1e9)
+
+
+def stamped(folder: Path) -> None:
+    for file in folder.iterdir():
+        if file.is_file():
+            os.utime(file, ns=(moment := next(TIMES), moment))
+
+
+def same_as_plain(paths: list[Path]) -> None:
+    """Both of `scan` and the rows of a comparison, against files read one by one."""
+    runs, bad = plain_scan(paths)
+    found, unreadable = records.scan(paths)
+    assert [(run.path, run.table, run.summary) for run in found] == [(r.path, r.table, r.summary) for r in runs]
+    assert [(one.path, one.why) for one in unreadable] == bad
+    rows, bad, notes = plain_rows(paths)
+    fast, unreadable, fast_notes = load(paths)
+    assert [(row.run.path, row.values, list(row.values)) for row in fast] == [
+        (row.run.path, row.values, list(row.values)) for row in rows
+    ]
+    assert [(one.path, one.why) for one in unreadable] == bad
+    assert fast_notes == notes
+
+
+# whatever happens between two scans
+
+
+class Meddler:
+    """Changes a tree of runs."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+
+    def add(self, name: str, number: int) -> None:
+        shutil.rmtree(self.top / name, ignore_errors=True)
+        status = ("completed", "interrupted", "diverged")[number % 3]
+        changes = {"seed": number, "optimizer.lr": 0.1 / (1 + number % 4), "optimizer.betas": [0.5, number / 8]}
+        stamped(make_run(self.top / name, changes, status=status, final_loss=number / 7, val_accuracy=None))
+
+    def end(self, name: str, number: int) -> None:
+        self._edit(name, "run.json", lambda text: text.replace('"interrupted"', '"completed"'))
+
+    def setting(self, name: str, number: int) -> None:
+        self._edit(name, "config.yaml", lambda text: text.replace("lr: 0", f"lr: {number}0"))
+
+    def tear(self, name: str, number: int) -> None:
+        self._edit(name, ("run.json", "config.yaml")[number % 2], lambda text: text[: len(text) * number // 30])
+
+    def drop(self, name: str, number: int) -> None:
+        file = self.top / name / ("run.json", "config.yaml", "metrics.csv")[number % 3]
+        file.unlink(missing_ok=True)
+
+    def remove(self, name: str, number: int) -> None:
+        shutil.rmtree(self.top / name, ignore_errors=True)
+
+    def move(self, name: str, number: int) -> None:
+        if (self.top / name).exists():
+            shutil.rmtree(self.top / f"deep/{number}", ignore_errors=True)
+            (self.top / "deep").mkdir(exist_ok=True)
+            os.replace(self.top / name, self.top / f"deep/{number}")
+
+    def table(self, name: str, number: int) -> None:
+        make_table(self.top / "tables" / name, [{"seed": s, "optimizer.lr": 0.5} for s in range(number % 3 + 1)])
+
+    def spoil(self, name: str, number: int) -> None:
+        """Damages the index."""
+        path = self.top / index.NAME
+        if path.exists() and (raw := bytearray(path.read_bytes())):
+            raw[hash((name, number)) % len(raw)] ^= 1 + number
+            path.write_bytes(raw if number % 5 else raw[: len(raw) // 2])
+
+    def forget(self, name: str, number: int) -> None:
+        (self.top / index.NAME).unlink(missing_ok=True)
+
+    def _edit(self, name: str, file: str, change: Any) -> None:
+        path = self.top / name / file
+        if path.exists():
+            path.write_text(change(path.read_text()))
+            os.utime(path, ns=(moment := next(TIMES), moment))
+
+
+DEEDS = [name for name in vars(Meddler) if not name.startswith("_")]
+deeds = st.tuples(
+    st.sampled_from([*DEEDS, "add", "add"]), st.sampled_from(["a", "b", "c", "d/e", "d/f"]), st.integers(0, 29)
+)
+
+
+@pytest.mark.usefixtures("eager")
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(deeds, max_size=4), min_size=2, max_size=5))
+def test_whatever_happens_between_scans_they_find_what_is_there(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[list[tuple[str, str, int]]]
+) -> None:
+    top = tmp_path_factory.mktemp("tree")
+    meddler = Meddler(top)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        for name in ("a", "d/e"):
+            meddler.add(name, len(name))
+        for step in [[], *drawn]:
+            for deed, name, number in step:
+                getattr(meddler, deed)(name, number)
+            same_as_plain([top])
+    shutil.rmtree(top)
+
+
+# when the index is believed, written, and left alone
+
+
+def sweep_of(top: Path, count: int) -> Path:
+    for seed in range(count):
+        stamped(make_run(top / f"r{seed:02d}", {"seed": seed, "optimizer.lr": 0.1 + seed % 2}))
+    return top
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The run folders that were read."""
+    found: list[str] = []
+    original = walk.read_summary
+
+    def noted(folder: str) -> dict[str, Any]:
+        found.append(Path(folder).name)
+        return original(folder)
+
+    monkeypatch.setattr(walk, "read_summary", noted)
+    return found
+
+
+@pytest.mark.usefixtures("eager")
+def test_only_what_changed_is_read_again(tmp_path: Path, opened: list[str]) -> None:
+    top, meddler = sweep_of(tmp_path, 8), Meddler(tmp_path)
+    same_as_plain([top])
+    assert len(opened) == 8
+    opened.clear()
+    same_as_plain([top])
+    assert opened == []
+    meddler.setting("r03", 7)
+    meddler.add("new", 1)
+    meddler.remove("r05", 0)
+    (top / "r06" / "metrics.csv").unlink()  # of which the index knows nothing
+    same_as_plain([top])
+    assert sorted(set(opened)) == ["new", "r03"]
+    opened.clear()
+    shutil.copytree(top, tmp_path.with_name("copy"))
+    same_as_plain([tmp_path.with_name("copy")])  # other files, of which its index was not made
+    assert len(set(opened)) == 8
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path, opened: list[str]) -> None:
+    top = sweep_of(tmp_path, 3)
+    same_as_plain([top])
+    path = top / "r01" / "run.json"
+    before = path.stat()
+    text = path.read_text()
+    path.write_text(text.replace('"final_loss": 0.25', '"final_loss": 0.75'))
+    os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert path.read_text() != text
+    opened.clear()
+    same_as_plain([top])
+    assert set(opened) == {"r01"}
+
+
+def test_files_that_are_still_warm_are_not_put_into_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "LEAST_RUNS", 1)
+    top = sweep_of(tmp_path, 3)
+    records.scan([top])
+    assert not (top / index.NAME).exists()
+    monkeypatch.setattr(walk.time, "time", lambda: (top / "r00" / "run.json").stat().st_ctime + index.SETTLED + 60)
+    records.scan([top])
+    assert len(index.load(top)) == 3
+
+
+def test_small_folders_stay_clean_and_a_run_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "SETTLED", -1e9)
+    top = sweep_of(tmp_path, 3)
+    assert index.LEAST_RUNS > 100
+    records.scan([top, top / "r00"])
+    compare([top])
+    monkeypatch.setattr(walk, "LEAST_RUNS", 1)
+    records.scan([top / "r00", top / "r01" / "run.json"])
+    assert not list(tmp_path.rglob(f"{index.NAME}*"))
+
+
+def test_a_few_new_runs_are_read_and_the_index_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "LEAST_RUNS", 1)
+    monkeypatch.setattr(index, "SETTLED", -1e9)
+    monkeypatch.setattr(walk, "WORTH", 0.25)
+    top, meddler = sweep_of(tmp_path, 8), Meddler(tmp_path)
+    records.scan([top])
+    meddler.add("one", 1)
+    same_as_plain([top])
+    assert set(index.load(top)) == {f"r{i:02d}" for i in range(8)}
+    meddler.add("two", 2)
+    meddler.remove("r00", 0)
+    same_as_plain([top])
+    assert set(index.load(top)) == {f"r{i:02d}" for i in range(1, 8)} | {"one", "two"}
+
+
+@pytest.mark.usefixtures("eager")
+def test_an_index_damaged_anywhere_is_no_index(tmp_path: Path) -> None:
+    top = sweep_of(tmp_path, 4)
+    records.scan([top])
+    whole = (top / index.NAME).read_bytes()
+    rows = index.load(top)
+    assert len(rows) == 4
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        raw = bytearray(whole)
+        raw[rng.randrange(len(raw))] ^= rng.randrange(1, 256)
+        (top / index.NAME).write_bytes(raw)
+        found = index.load(top)
+        assert found in ({}, rows)  # bytes that no row uses may change
+        refused += not found
+    assert refused > 50
+    for size in (0, 1, 100, 4096, len(whole) // 2, len(whole) - 1):
+        (top / index.NAME).write_bytes(whole[:size])
+        assert index.load(top) in ({}, rows)
+        same_as_plain([top])
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_foreign_or_other_index_is_not_read(tmp_path: Path) -> None:
+    top = sweep_of(tmp_path, 3)
+    records.scan([top])
+    for change in (
+        "PRAGMA user_version = 99",
+        "ALTER TABLE runs ADD COLUMN more2",
+        "CREATE VIEW trap AS SELECT * FROM runs",
+        "CREATE TRIGGER trap AFTER INSERT ON runs BEGIN SELECT 1; END",
+    ):
+        with sqlite3.connect(top / index.NAME) as base:
+            base.execute(change)
+        base.close()
+        assert index.load(top) == {}, change
+        same_as_plain([top])
+        assert len(index.load(top)) == 3  # made anew
+
+
+@pytest.mark.usefixtures("eager")
+def test_where_it_cannot_be_written_all_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = sweep_of(tmp_path, 3)
+    (top / index.NAME).mkdir()
+    (top / index.NAME / "in the way").touch()
+    same_as_plain([top])
+    shutil.rmtree(top / index.NAME)
+    for name in ("replace", "fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(index.os, name, lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+            same_as_plain([top])
+        assert not list(top.glob(f"{index.NAME}*"))  # no litter either
+    (top / f"{index.NAME}.dead.tmp").touch()
+    os.utime(top / f"{index.NAME}.dead.tmp", (0, 0))
+    same_as_plain([top])
+    assert [p.name for p in top.glob(f"{index.NAME}*")] == [index.NAME]
+
+
+@pytest.mark.usefixtures("eager")
+def test_many_at_once_do_not_meet(tmp_path: Path) -> None:
+    top, expected = sweep_of(tmp_path, 6), None
+    expected = [run.run_id for run in plain_scan([top])[0]]
+    found: list[list[str]] = []
+
+    def look() -> None:
+        for _ in range(10):
+            (top / index.NAME).unlink(missing_ok=True)
+            found.append([run.run_id for run in records.scan([top])[0]])
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 40
+    assert not list(top.glob(f"{index.NAME}.*.tmp"))
+
+
+@pytest.mark.usefixtures("eager")
+def test_links_other_spellings_and_the_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = sweep_of(tmp_path / "top", 3)
+    (tmp_path / "link").symlink_to(top)
+    (top / "r09").symlink_to(top / "r00")
+    (top / "broken").mkdir()
+    (top / "broken" / "run.json").symlink_to(top / "nowhere")
+    monkeypatch.chdir(top)
+    for paths in ([top], [Path()], [Path("../top")], [tmp_path], [tmp_path / "link"], [top, Path(), tmp_path / "link"]):
+        same_as_plain(paths)
+        same_as_plain(paths)
+
+
+# configurations that are not parsed
+
+
+scalars = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | st.text(max_size=5)
+keys = st.from_regex(r"[a-z_][a-z0-9_]{0,4}", fullmatch=True)
+configs = st.dictionaries(keys, scalars | st.dictionaries(keys, scalars | st.lists(scalars, max_size=3), max_size=4),
+                          min_size=1, max_size=4)  # fmt: skip
+
+
+def exact(value: Any) -> Any:
+    """A value that is equal to others of its type only: 1, 1.0, True and -0.0 are four."""
+    if isinstance(value, dict):
+        return {key: exact(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [exact(one) for one in value]
+    return type(value), repr(value)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(configs, st.integers(0, 5))
+def test_settings_read_fast_are_those_that_are_written(tmp_path: Path, config: dict[str, Any], other: int) -> None:
+    reader, path = SettingsReader(), tmp_path / "config.yaml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        for value in (config, {**config, "seed": other}, {**config, "g": {"n": other, "x": other / 3}}, config):
+            records.write_yaml(path, value)
+            try:
+                expected = {k: v for k, v in flatten(records.read_config(path)).items() if "." in k}
+            except RecordError as error:
+                with pytest.raises(RecordError, match=re.escape(error.message)):
+                    reader.read(str(path))
+            else:
+                found, text = reader.read(str(path))
+                assert exact(found) == exact(expected)
+                assert text is None or exact(json.loads(text)) == exact(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:\n  lr: 1\n  lr: 2\n",
+        "a:\n  text: |\n    lr: 3\n    b: 4\n  lr: 5\n",
+        "a:\n  text: 'x\n\n  lr: 3\n\n  '\n",
+        "a:\n  octal: 0755\n  text: 1e5\n  n: 1_000\n  time: 1:30\n  plus: +5\n  hex: 0x1F\n  dot: 1.\n  zero: -0\n",
+        "a:\n  minus: -0.0\n  big: 123456789012345678901234567890\n  float: 1.5e+300\n  over: 1.0e+999\n",
+        "a:\n- lr: 3\n  b: 4\n- 5\n",
+        "a: {lr: 1, seed: 2}\nseed: 3\n",
+        "a:\n  day: 2024-05-06\n  not: .nan\n  inf: -.inf\n  1: 2\n  key: 7310958246000000\n",
+        "a:\n  k7310958246000000: 1\n  b: 2\n",
+        "a:\r\n  lr: 1\r\n  b: 2.5\r\n",
+        "a:\n  ? lr\n  : 3\n  b: !!str 5\n  c: 6\n",
+        "a:\n  lr: 1 # one\n  b: 2\n",
+    ],
+)
+def test_numbers_in_odd_places_are_what_yaml_says(tmp_path: Path, text: str) -> None:
+    reader, path = SettingsReader(), tmp_path / "config.yaml"
+    for changed in (text, text.replace("1", "8"), text.replace("2", "3"), text):
+        path.write_bytes(changed.encode())
+        expected = {k: v for k, v in flatten(yaml.safe_load(changed)).items() if "." in k}
+        assert exact(reader.read(str(path))[0]) == exact(expected)
+
+
+def test_thousands_of_texts_are_parsed_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    original = yaml.load
+    monkeypatch.setattr(yaml, "load", lambda *args, **kw: parsed.append(1) or original(*args, **kw))
+    reader, path, seen = SettingsReader(), tmp_path / "config.yaml", {}
+    text = yaml.safe_dump(CONFIG, sort_keys=False)
+    for seed in range(40):
+        path.write_text(text.replace("seed: 0", f"seed: {seed}").replace("lr: 0.01", f"lr: {0.01 + seed // 10}"))
+        found, _ = reader.read(str(path))
+        seen[id(found)] = found["optimizer.lr"]
+    assert sum(parsed) == 1
+    assert sorted(seen.values()) == [0.01, 1.01, 2.01, 3.01]
+
+
+# the whole comparison, against plain Python
+
+
+def crowd(top: Path, rng: random.Random) -> list[Path]:
+    """Folders and tables of some problems and configurations, with copies, gaps, and what cannot be read."""
+
+    def drawn(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        changes = {"seed": seed, "optimizer.lr": rng.choice([0.1, 0.2, 1]), "model.dim": rng.choice([2, 2, 5])}
+        if rng.random() < 0.3:
+            changes["optimizer.betas"] = rng.choice([[0, 0.5], [0.0, 0.5], (0.9, 0.99)])
+        if rng.random() < 0.2:
+            changes["extra.key"] = rng.choice([None, 3, 4, 2.5])
+        hit = rng.choice([None, rng.randrange(1, 100)])
+        target = rng.choice([None, 1e-3])
+        status = rng.choice(["completed", "diverged", "interrupted", "failed", "target_reached"])
+        facts = {
+            "status": status, "optimizer": rng.choice(["adam", "sgd"]), "steps": rng.choice([None, 100, 70]),
+            "final_loss": rng.choice([None, rng.random(), 1e-9, 2]), "best_loss": rng.random(), "target": target,
+            "steps_to_target": hit if target else None, "seconds": rng.random(),
+            "scheduler": rng.choice(["constant", "constant", "cosine"]),
+            "stopped_at": rng.choice([None, None, "minimum (0, 0)", "saddle (1, 1)"]),
+            "lambda_min": rng.choice([None, rng.random()]),
+        }  # fmt: skip
+        if rng.random() < 0.2:
+            facts |= {"data": "digits", "val_accuracy": rng.choice([None, rng.random()])}
+        return changes, facts
+
+    for i in range(60):
+        changes, facts = drawn(i)
+        make_run(top / "folders" / f"{i % 5}" / f"{i}", changes, **facts)
+    for i in range(3):
+        make_run(top / "sweep" / f"{i}", {"seed": i}, status=("interrupted", "completed", "failed")[i])
+    rows = [{"seed": i, "status": ("completed", "interrupted", "interrupted")[i]} for i in range(3)]
+    make_table(top / "sweep", [*rows, *({**c, **f} for c, f in map(drawn, range(100, 160)))])
+    make_table(top / "other", [{**c, **f, "flag.on": rng.random() < 0.5} for c, f in map(drawn, range(130, 200))])
+    shutil.copytree(top / "folders" / "1", top / "copies")
+    shutil.copy(top / "sweep" / "runs.parquet", top / "copies" / "runs.parquet")
+    (top / "folders" / "2" / "2" / "config.yaml").unlink()
+    (top / "folders" / "3" / "3" / "run.json").write_text('{"run_id": ')
+    (top / "torn").mkdir()
+    (top / "torn" / "runs.parquet").write_bytes(b"PAR1 and nothing")
+    return [top, top / "folders" / "1", top / "sweep" / "runs.parquet"]
+
+
+QUESTIONS: list[dict[str, Any]] = [
+    {},
+    {"group_by": ["optimizer"]},
+    {"group_by": ["optimizer", "lr", "seed"]},
+    {"group_by": ["status", "final_loss"]},
+    {"filters": ["seed<150", "final_loss<1"]},
+    {"filters": ["optimizer=adam", "betas=[0, 0.5]"]},
+    {"filters": ["path~*folders*"], "group_by": ["scheduler", "extra.key"]},
+    {"filters": ["stopped_at!=null"]},
+]
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_a_comparison_is_what_plain_python_makes_of_the_files(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        paths = crowd(tmp_path / "top", random.Random(seed))
+    for question, (chosen, warm) in itertools.product(QUESTIONS, [(paths[:1], False), (paths, True)]):
+        assert (tmp_path / "top" / index.NAME).exists() == warm or question is not QUESTIONS[0]
+        slow, differing, bad, notes, runs = plain_compare(chosen, **question)
+        fast = compare(chosen, **question)
+        assert len(fast.groups) == len(slow) > 0
+        for ours, plain in zip(fast.groups, slow, strict=True):
+            for name in ("problem", "label", "keys", "n_by_status", "statistics", "stopped_at", "best"):
+                assert getattr(ours, name) == getattr(plain, name), (question, name)
+            assert list(ours.keys) == list(plain.keys)
+            assert [row.values for row in ours.rows] == [row.values for row in plain.rows]
+            assert [(r.run_id, r.path, r.table) for r in ours.runs] == [
+                (row.run.run_id, row.run.path, row.run.table) for row in plain.rows
+            ]
+            assert ours.n == len(plain.rows)
+        assert fast.differing == tuple(differing)
+        assert [one.path for one in fast.unreadable] == [path for path, _ in bad]  # of tables, pandas says it longer
+        assert [one.why for one in fast.unreadable if one.path.suffix != ".parquet"] == [
+            why for path, why in bad if path.suffix != ".parquet"
+        ]
+        assert fast.notes == notes
+        pd.testing.assert_frame_equal(fast.runs, runs)
+        assert [r for g in fast.to_json() for r in g["run_ids"]] == runs["run_id"].tolist()
+
+
+def test_a_table_of_other_types_is_read_row_by_row(tmp_path: Path) -> None:
+    rows = [summarize({"seed": i, "optimizer.lr": 0.1}, {"final_loss": i / 2}) for i in range(4)]
+    frame = pd.DataFrame([{k: v for k, v in row.items() if k != "provenance"} for row in rows])
+    changes: dict[str, Any] = {
+        "words": {"final_loss": ["0.5", "1", "2", "3"]},
+        "flags": {"steps": [True, False, True, True]},
+        "status": {"status": ["completed", "splendid", "completed", "completed"]},
+        "no id": {"run_id": [None, "b", "c", "d"]},
+        "long id": {"run_id": ["a" * 20, "b", "ä", "d"]},
+        "twice": {"run_id": ["a" * 12, "a" * 12, "b" * 12, "a" * 12], "final_loss": [1.0, 2.0, 3.0, 4.0]},
+        "objects": {"final_loss": pd.Series([1, 2.5, None, 3], dtype=object)},
+        "category": {"optimizer": pd.Categorical(["adam", "sgd", "adam", None])},
+        "mappings": {"more": [{"a": 1}, {"a": 2}, None, {"a": 3}], "optimizer.list": [[1, 2.0], [], None, [1, 2]]},
+        "small": {"steps": np.array([1, 2, 3, 4], dtype=np.uint8), "final_loss": np.float32([0.1, math.nan, 2, 3])},
+        "gaps": {"steps": pd.array([1, None, 3, 4], dtype="Int64"), "flag.on": pd.array([True, None, False, None])},
+    }
+    for name, change in changes.items():
+        place = tmp_path / name
+        place.mkdir()
+        frame.assign(**change).to_parquet(place / "runs.parquet", row_group_size=3)
+        if name in ("words", "flags", "status", "no id"):
+            fast, unreadable, _ = load([place])
+            assert (len(fast), [one.path for one in unreadable]) == (0, [place / "runs.parquet"]), name
+            assert [one.why for one in records.scan([place])[1]] == [one.why for one in unreadable]
+            continue
+        rows_, bad, _ = plain_rows([place])
+        assert not bad
+        assert [row.values for row in load([place])[0]] == [row.values for row in rows_], name
+        (slow, *_), fast_groups = plain_compare([place]), compare([place]).groups
+        assert [dict(g.statistics) for g in fast_groups] == [g.statistics for g in slow], name
+
+
+def test_rows_are_a_sequence(tmp_path: Path) -> None:
+    make_table(tmp_path / "t", [{"seed": i} for i in range(5)])
+    for seed in (7, 8):
+        make_run(tmp_path / f"a{seed}", {"seed": seed})
+    rows, _, _ = load([tmp_path])
+
+    def seeds(found: Rows) -> Iterator[int]:
+        return (row.values["seed"] for row in found)
+
+    assert list(seeds(rows)) == rows.column("seed") == [7, 8, 0, 1, 2, 3, 4]
+    assert [rows[i].values["seed"] for i in range(-1, 3)] == [4, 7, 8, 0]
+    assert list(seeds(rows[1:4])) == [8, 0, 1]
+    assert len(rows[::2]) == 4
+    assert rows.column("nothing") == [None] * 7
+    assert rows.where("seed", lambda value: value > 3).tolist() == [True, True, *[False] * 4, True]
+    assert rows.tally("status", present=("path",)) == {("completed", True): 2, ("completed", False): 5}
+    assert list(Rows.of(list(rows)).column("seed")) == rows.column("seed")
