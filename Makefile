@@ -49,6 +49,8 @@ format: setup ## let ruff format and mend what it can
 bench: setup ## measure speed ratios on this machine
 	$(BIN)/python benchmarks/engine.py --quick
 	$(BIN)/python benchmarks/launch.py
+	$(BIN)/python benchmarks/results.py --quick
+	$(BIN)/python benchmarks/curvature.py --quick
 
 report: setup ## compare everything under outputs/
 	$(OPTBENCH) compare outputs

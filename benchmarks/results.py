@@ -1,7 +1,7 @@
 """What it costs to compare many runs: whole processes of `optbench compare`, imports and all.
 
     python benchmarks/results.py            # 2,500 and 10,000 folders; tables of 250,000 and 1,000,000 rows
-    python benchmarks/results.py --quick    # a tenth of each
+    python benchmarks/results.py --quick    # a quarter of each
     python benchmarks/results.py --write    # and benchmarks/results/results.md
 
 The folders are copies of real runs, one an optimizer and learning rate, each under the identity and the seed of a
@@ -15,23 +15,19 @@ import json
 import os
 import platform
 import random
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optbench.experiment import Stop, plan_sweep, settle
-from optbench.experiment.provenance import processor
-from optbench.launch.base import available_cores
-from optbench.records import Status, write_yaml
-from optbench.records.index import NAME
-
+# Heavy modules are imported by the processes that make the runs: on Linux the peak memory of a child begins with what
+# its parent had when it was started, so this process stays small.
+NAME = ".optbench-index.sqlite"
 KINDS = ("model=rosenbrock", "optimizer=sgd,momentum,rmsprop,adam",
          "optimizer.lr=1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1,3e-1,1,3", "trainer.start=random", "trainer.steps=50",
          "trainer.target=1e-3")  # fmt: skip
@@ -40,6 +36,8 @@ TIMES = 5
 
 def made_up(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
     """A run's summary with numbers of its own: one in ten diverged, one in ten reached its target."""
+    from optbench.records import Status
+
     fate = rng.random()
     loss = None if fate < 0.1 else 10.0 ** rng.uniform(-6, 2)
     steps = rng.randrange(1, row["steps"] + 1) if fate < 0.2 else row["steps"]
@@ -51,6 +49,8 @@ def made_up(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
 
 def make_folders(place: Path, count: int, samples: Path) -> None:
     """A sweep of `count` run folders."""
+    from optbench.experiment import Stop, plan_sweep, settle
+
     rng = random.Random(count)
     kinds = {}
     for planned in plan_sweep([*KINDS, "seed=0"], out=samples):
@@ -71,8 +71,10 @@ def make_folders(place: Path, count: int, samples: Path) -> None:
 _TEXTS: dict[str, str] = {}
 
 
-def _yaml(config: dict[str, Any], scratch: Path) -> str:
+def _yaml(config: Mapping[str, Any], scratch: Path) -> str:
     # through the project's own writer once a configuration; the seed alone differs within one
+    from optbench.records import write_yaml
+
     key = json.dumps({k: v for k, v in config.items() if k != "seed"})
     if key not in _TEXTS:
         write_yaml(scratch / "config.yaml", {**config, "seed": -1})
@@ -111,6 +113,7 @@ def make_table(place: Path, count: int, samples: Path) -> None:
         "best_step": pa.array(ended, mask=fate < 0.1),
         "final_grad_norm": pa.array(rng.lognormal(size=count), mask=fate < 0.1),
         "steps_to_target": pa.array(ended, mask=(fate < 0.1) | (fate >= 0.2)),
+        "lambda_min": pa.array(rng.normal(size=count), mask=fate < 0.1),
     }
     for name, values in new.items():
         whole = whole.set_column(whole.column_names.index(name), name, pa.array(values))
@@ -120,18 +123,21 @@ def make_table(place: Path, count: int, samples: Path) -> None:
 
 @dataclass
 class Row:
-    """One line of the table: seconds (median, least, most) and MB."""
+    """One line of the table: seconds of the clock and of the processor, and MB."""
 
     what: str
     size: int
-    seconds: list[float]
+    wall: list[float]
+    cpu: list[float]
     peak: float
 
 
-def compare(place: Path, prepare: Any = lambda: None, times: int = TIMES) -> tuple[list[float], float]:
-    """Wall seconds of the process, `times` times after a first one, and its largest peak memory in MB."""
+def compare(
+    place: Path, prepare: Callable[[], None] = lambda: None, times: int = TIMES
+) -> tuple[list[float], list[float], float]:
+    """Wall and CPU seconds of the process, `times` times after a first one, and its largest peak memory in MB."""
     command = [sys.executable, "-m", "optbench", "compare", str(place)]
-    spent, peak = [], 0.0
+    wall, cpu, peak = [], [], 0.0
     for i in range(times + 1):
         prepare()
         began = time.perf_counter()
@@ -143,8 +149,14 @@ def compare(place: Path, prepare: Any = lambda: None, times: int = TIMES) -> tup
         assert code == 0
         peak = max(peak, used.ru_maxrss / 1024)
         if i:
-            spent.append(seconds)
-    return spent, peak
+            wall.append(seconds)
+            cpu.append(used.ru_utime + used.ru_stime)
+    return wall, cpu, peak
+
+
+def made(kind: str, place: Path, count: int, samples: Path) -> None:
+    """Makes folders or a table in a process of its own."""
+    subprocess.run([sys.executable, __file__, "--make", kind, str(place), str(count), str(samples)], check=True)
 
 
 def measure(scratch: Path, sizes: Sequence[tuple[int, int]], times: int) -> list[Row]:
@@ -152,31 +164,36 @@ def measure(scratch: Path, sizes: Sequence[tuple[int, int]], times: int) -> list
     samples = scratch / "samples"
     for folders, rows in sizes:
         place = scratch / f"f{folders}"
-        make_folders(place, folders, samples)
+        made("folders", place, folders, samples)
+        time.sleep(3)  # files that were just written are not put into the index
         found.append(Row("run folders, index warm", folders, *compare(place, times=times)))
         index = place / NAME
+        assert index.exists()
 
         def forget(index: Path = index) -> None:
             index.unlink(missing_ok=True)
 
         found.append(Row("run folders, no index yet", folders, *compare(place, forget, times)))
         table = scratch / f"t{rows}"
-        make_table(table, rows, samples)
+        made("table", table, rows, samples)
         found.append(Row("rows of a table", rows, *compare(table, times=times)))
     return sorted(found, key=lambda row: row.what)
 
 
 def report(rows: Sequence[Row]) -> str:
     """The table, as Markdown."""
+    from optbench.experiment.provenance import processor
+    from optbench.launch.base import available_cores
+
     lines = [
         f"{processor()}, {available_cores()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; "
         f"whole process, files in the system's cache",
         "",
-        "| `optbench compare` of | size | median, s | least and most, s | peak memory, MB |",
-        "|---|---:|---:|---:|---:|",
+        "| `optbench compare` of | size | median, s | least, s | CPU, s | peak memory, MB |",
+        "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {r.what} | {r.size:,} | {statistics.median(r.seconds):.2f} "
-            f"| {min(r.seconds):.2f} - {max(r.seconds):.2f} | {r.peak:.0f} |"
+            f"| {r.what} | {r.size:,} | {statistics.median(r.wall):.2f} | {min(r.wall):.2f} "
+            f"| {statistics.median(r.cpu):.2f} | {r.peak:.0f} |"
             for r in rows
         ),
     ]
@@ -185,10 +202,15 @@ def report(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the runs, fewer times")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the runs, fewer times")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/results.md")
+    parser.add_argument("--make", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    part = 10 if given.quick else 1
+    if given.make:
+        kind, place, count, samples = given.make
+        {"folders": make_folders, "table": make_table}[kind](Path(place), int(count), Path(samples))
+        return
+    part = 4 if given.quick else 1
     sizes = [(2_500 // part, 250_000 // part), (10_000 // part, 1_000_000 // part)]
     with tempfile.TemporaryDirectory() as folder:
         text = report(measure(Path(folder), sizes, 3 if given.quick else TIMES))

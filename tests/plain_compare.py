@@ -105,10 +105,12 @@ def plain_rows(paths: Sequence[Path]) -> tuple[list[Row], list[tuple[Path, str]]
 
 
 def plain_compare(
-    paths: Sequence[Path], filters: Sequence[str] = (), group_by: Sequence[str] | None = None
+    read: tuple[list[Row], list[tuple[Path, str]], tuple[str, ...]],
+    filters: Sequence[str] = (),
+    group_by: Sequence[str] | None = None,
 ) -> tuple[list[PlainGroup], list[str], list[tuple[Path, str]], tuple[str, ...], pd.DataFrame]:
-    """Groups in the order of `compare`, differing settings, what cannot be read, notes, and one row a run."""
-    rows, bad, notes = plain_rows(paths)
+    """Of `plain_rows`: groups as `compare` orders them, differing settings, what is unreadable, notes, a row a run."""
+    rows, bad, notes = read
     known = list(dict.fromkeys([*RUN_COLUMNS, *(key for row in rows for key in row.values)]))
     for filter_ in filters:
         key, test = predicate(filter_, known)

@@ -474,9 +474,10 @@ def test_a_comparison_is_what_plain_python_makes_of_the_files(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
         paths = crowd(tmp_path / "top", random.Random(seed))
-    for question, (chosen, warm) in itertools.product(QUESTIONS, [(paths[:1], False), (paths, True)]):
-        assert (tmp_path / "top" / index.NAME).exists() == warm or question is not QUESTIONS[0]
-        slow, differing, bad, notes, runs = plain_compare(chosen, **question)
+    read = {len(chosen): plain_rows(chosen) for chosen in (paths[:1], paths)}
+    assert not (tmp_path / "top" / index.NAME).exists()
+    for chosen, question in [(paths[:1], q) for q in QUESTIONS] + [(paths, q) for q in QUESTIONS[:2]]:
+        slow, differing, bad, notes, runs = plain_compare(read[len(chosen)], **question)
         fast = compare(chosen, **question)
         assert len(fast.groups) == len(slow) > 0
         for ours, plain in zip(fast.groups, slow, strict=True):
@@ -496,6 +497,7 @@ def test_a_comparison_is_what_plain_python_makes_of_the_files(
         assert fast.notes == notes
         pd.testing.assert_frame_equal(fast.runs, runs)
         assert [r for g in fast.to_json() for r in g["run_ids"]] == runs["run_id"].tolist()
+    assert (tmp_path / "top" / index.NAME).exists()
 
 
 def test_a_table_of_other_types_is_read_row_by_row(tmp_path: Path) -> None:
@@ -526,7 +528,7 @@ def test_a_table_of_other_types_is_read_row_by_row(tmp_path: Path) -> None:
         rows_, bad, _ = plain_rows([place])
         assert not bad
         assert [row.values for row in load([place])[0]] == [row.values for row in rows_], name
-        (slow, *_), fast_groups = plain_compare([place]), compare([place]).groups
+        (slow, *_), fast_groups = plain_compare((rows_, bad, ())), compare([place]).groups
         assert [dict(g.statistics) for g in fast_groups] == [g.statistics for g in slow], name
 
 
@@ -547,3 +549,23 @@ def test_rows_are_a_sequence(tmp_path: Path) -> None:
     assert rows.where("seed", lambda value: value > 3).tolist() == [True, True, *[False] * 4, True]
     assert rows.tally("status", present=("path",)) == {("completed", True): 2, ("completed", False): 5}
     assert list(Rows.of(list(rows)).column("seed")) == rows.column("seed")
+
+
+def test_the_order_of_settings_in_a_name_is_that_of_the_last_run(tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {"optimizer.lr": lr, "optimizer.eps": eps} for lr, eps in ((0.1, 1e-3), (0.2, 1e-4))
+    ]
+    full = {k: v for k, v in flatten(CONFIG).items() if "." in k and not k.startswith("choices.")}
+    straight, backward = ("adam lr=0.1 eps=0.001", "adam eps=0.001 lr=0.1")
+    for name, expected in (("a", straight), ("b", backward), ("c", straight), ("d", backward), ("e", straight)):
+        order = reversed if expected == backward else iter
+        if name == "d":
+            rows = [{**full, **change} for change in changes]
+            make_table(tmp_path / name, [{**dict(order(list(row.items()))), "seed": 1} for row in rows])
+        else:
+            for i, change in enumerate(changes):
+                row = dict(order(list(change.items())))
+                make_run(tmp_path / name / f"{i}", {**row, "seed": ord(name)})
+        slow, *_ = plain_compare(plain_rows([tmp_path]))
+        assert [group.label for group in compare([tmp_path]).groups] == [group.label for group in slow]
+        assert expected in {group.label for group in slow}

@@ -543,6 +543,8 @@ def test_a_picture_in_words_and_as_json() -> None:
     told: list[tuple[int, int]] = []
     inspection = prepare(network_objective(tanh_net(), LOSS, images()), name="best.pt")
     cost = "\n".join(describe_plan(inspection.plan))
+    assert "cheaper" not in cost
+    assert "--share" in "\n".join(describe_plan(replace(inspection.plan, gradient_seconds=1e3)))
     assert "48 examples (all)" in cost
     assert "gradients" in cost
     picture = inspection.look(lambda done, total: told.append((done, total)))

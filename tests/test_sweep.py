@@ -532,20 +532,69 @@ def test_a_dry_run_counts_names_and_writes_nothing(
     words += ["--out", str(tmp_path), "--name", "sweep", "--dry-run"]
     assert command(monkeypatch, *words) == 0
     out = capsys.readouterr().out
-    assert "160 runs planned (16 completed, 144 to do)" in out
-    assert "64 as rows of 2 array programs" in out
-    assert "one by one, " in out
+    assert "160 runs planned (16 completed, 64 to do, 80 incompatible)" in out
+    assert "24 as rows of 1 array program\n" in out
+    assert "40 one by one, " in out
     assert "of computing on one worker" in out
-    assert "cannot start: 40 like " in out
-    assert "classification loss has nothing to compare with" in out
+    assert "cannot start" not in out
+    (line,) = [line for line in out.splitlines() if line.startswith("incompatible: ")]
+    assert line.startswith("incompatible: 80 like sphere adam")
+    assert "classification loss has nothing to compare with" in line
 
     assert command(monkeypatch, *words, "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert Counter(r["status"] for r in rows) == {"completed": 16, "to do": 144}
+    assert Counter(r["status"] for r in rows) == {"completed": 16, "to do": 64, "incompatible": 80}
+    assert {r["loss"] for r in rows if r["status"] == "incompatible"} == {"focal"}
+    assert all(bool(r["reason"]) == (r["status"] == "incompatible") for r in rows)
     assert len({r["run_id"] for r in rows}) == 160
     assert all({"label", "path", "seed", "scheduler"} <= set(r) for r in rows)
     assert command(monkeypatch, *words[:-5], "--out", tmp_path / "new", "--dry-run") == 0
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_the_plan_says_skipped_of_exactly_what_the_sweep_skips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every shape is built once, whatever the seeds and rates: surfaces and networks with losses that fit or do not."""
+    built = []
+    original = probe.build_problem
+    monkeypatch.setattr(probe, "build_problem", lambda config, *args: built.append(1) or original(config, *args))
+    overrides = ["model=sphere,softmax_logits", "loss=surface,cross_entropy,focal", "trainer.steps=2",
+                 "optimizer=adam,lbfgs", "optimizer.lr=0.01,0.1", "seeds=2"]  # fmt: skip
+    words = ["sweep", *overrides, "--out", tmp_path, "--name", "sweep"]
+    assert command(monkeypatch, *words, "--dry-run", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert sum(built) == 2 * 3 * 2
+    assert not list(tmp_path.iterdir())
+    _, outcome = swept(tmp_path, overrides)
+    found = by_id(tmp_path)
+    unfit = {run_id: run.reason for run_id, run in found.items() if run.status is Status.SKIPPED}
+    assert {r["run_id"]: r["reason"] for r in plan if r["status"] == "incompatible"} == unfit
+    assert 0 < len(unfit) == outcome.by_status["skipped"] < len(plan)
+    assert command(monkeypatch, *words, "--dry-run", "--json") == 0
+    assert Counter(r["status"] for r in json.loads(capsys.readouterr().out)) == outcome.by_status
+
+
+def test_a_batch_that_does_not_fit_is_rows_too(tmp_path: Path) -> None:
+    overrides = [*SMALL, "loss=focal", "optimizer.lr=0.01,0.1", "seeds=16"]
+    notes = Notes()
+    plan, outcome = swept(tmp_path / "rows", overrides, watcher=notes)
+    assert outcome.by_status == {"skipped": 32}
+    assert (notes.ended, notes.finishes) == (32, [])
+    assert not [p for p in (tmp_path / "rows" / "sweep").iterdir() if p.is_dir()]
+    _, alone = swept(tmp_path / "loop", overrides, engine="loop")
+    assert alone.by_status == outcome.by_status
+    rows, loop = by_id(tmp_path / "rows"), by_id(tmp_path / "loop")
+    assert set(rows) == set(loop) == {p.run_id for p in plan}
+    for run_id_, row in rows.items():
+        assert (row.status, row.reason) == (loop[run_id_].status, loop[run_id_].reason)
+        assert row.config == loop[run_id_].config
+        assert run_id(row.config) == run_id_
+    (one,) = compare([tmp_path / "rows"], group_by="loss_name").groups
+    assert one.n_by_status["skipped"] == one.n == 32
+    assert compare([tmp_path]).to_json() == compare([tmp_path / "loop"]).to_json()
+    _, again = swept(tmp_path / "rows", overrides, watcher=(notes := Notes()))
+    assert (notes.before, again.by_status) == (32, outcome.by_status)
 
 
 def test_divide_reads_no_folder_that_is_not_there(tmp_path: Path) -> None:

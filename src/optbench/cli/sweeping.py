@@ -13,6 +13,8 @@ from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, p
 
 if TYPE_CHECKING:
     from optbench.experiment.plan import Sweep
+    from optbench.launch import Launcher
+    from optbench.launch.probe import Cost
     from optbench.launch.sweep import Division, Options, Outcome
 
 DEFAULT = "experiment=book_optimizers"
@@ -71,8 +73,7 @@ def sweep(
     place = launcher({**plan.launcher, **given})
     options = Options(force, retry == "failed", on_error == "stop", engine, curves)
     if dry_run:
-        division = divide(plan, options)
-        _print_plan(plan, division, place.where(division.single), options, as_json)
+        _print_plan(plan, divide(plan, options), place, options, as_json)
         return
     with experiment.interruptible() as stop, _watching(len(plan), quiet or as_json) as watcher:
         outcome = run_sweep(plan, place, stop, watcher, options)
@@ -80,11 +81,16 @@ def sweep(
     _end(plan, outcome, stop.requested and not (on_error == "stop" and outcome.failed))
 
 
-def _print_plan(plan: Sweep, division: Division, where: str, options: Options, as_json: bool) -> None:
+def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Options, as_json: bool) -> None:
+    from optbench.launch.probe import Cost, estimate
+
+    cost = estimate(division, options.recorded) if division.todo else Cost()
+    planned = dict.fromkeys(cost.incompatible, "incompatible") | dict(division.done)
     rows = [
         {
             "run_id": p.run_id,
-            "status": division.done.get(p.run_id, "to do"),
+            "status": planned.get(p.run_id, "to do"),
+            "reason": cost.incompatible.get(p.run_id, ""),
             "label": p.label,
             "path": p.folder,
             **p.swept,
@@ -94,27 +100,31 @@ def _print_plan(plan: Sweep, division: Division, where: str, options: Options, a
     if as_json:
         print_json(rows)
         return
-    from optbench.launch.probe import estimate
-
     for row in rows[:40]:
         typer.echo(f"{row['status']:>15}  {row['label']}")
     if len(rows) > 40:
         typer.echo(f"{'':>15}  ... and {len(rows) - 40} more")
     counts = ", ".join(f"{n} {status}" for status, n in Counter(row["status"] for row in rows).items())
     typer.echo(f"{len(plan)} runs planned ({counts}) into {plan.folder}")
-    if division.todo:
-        cost = estimate(division, options.recorded)
-        batched = sum(len(r.planned) for r in division.rows)
-        if batched:
-            typer.echo(f"{batched} as rows of {len(division.rows)} array programs")
-        if division.single:
-            typer.echo(f"{len(division.single)} one by one, {where}")
-        typer.echo(
-            f"about {_duration(cost.seconds)} of computing on one worker, "
-            f"{cost.disk / 1e6:.1f} MB on disk (from a probe)"
-        )
-        for why in cost.unable:
-            typer.echo(f"cannot start: {why}")
+    for reason, n in Counter(cost.incompatible.values()).items():
+        label = next(row["label"] for row in rows if row["reason"] == reason)
+        typer.echo(f"incompatible: {n} like {label}: {reason}")
+    if (left := division.without(cost.incompatible)).todo:
+        _print_cost(left, cost, place)
+
+
+def _print_cost(division: Division, cost: Cost, place: Launcher) -> None:
+    batched = sum(len(r.planned) for r in division.rows)
+    if batched:
+        programs = f"{len(division.rows)} array program{'s' * (len(division.rows) > 1)}"
+        typer.echo(f"{batched} as rows of {programs}")
+    if division.single:
+        typer.echo(f"{len(division.single)} one by one, {place.where(division.single)}")
+    typer.echo(
+        f"about {_duration(cost.seconds)} of computing on one worker, {cost.disk / 1e6:.1f} MB on disk (from a probe)"
+    )
+    for why in cost.unable:
+        typer.echo(f"cannot start: {why}")
 
 
 def _duration(seconds: float) -> str:

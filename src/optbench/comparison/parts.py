@@ -163,10 +163,11 @@ class FolderPart:
         return np.array([value is not None and not isinstance(value, dict) for value in values], dtype=bool)
 
     def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
-        swept = {k for facts in self.folders.summaries for k in facts if "." in k}
+        order, keys = _factorized(map(tuple, self.folders.summaries))  # the order of settings shows in names
+        swept = {k for one in keys for k in one if "." in k}
         left = [k for k in sorted(swept) if any(k not in settings for settings in self._settings)]
         columns = dict.fromkeys([*ALIKE, *more, *left])
-        codes = combined([self._shape, *(self.encoded(key)[0] for key in columns)], self.size)
+        codes = combined([self._shape, order, *(self.encoded(key)[0] for key in columns)], self.size)
         return codes, lambda i: Facts(self._values(i))
 
     def rows(self, chosen: Ints) -> list[Row]:

@@ -169,7 +169,13 @@ def describe_picture(picture: TaylorPicture) -> list[str]:
 def _changes(picture: TaylorPicture) -> list[str]:
     """Change of f along the eigenvectors: g'd + d'Hd/2 against f itself."""
     rows = [
-        [short(c.eigenvalue), vector_text(c.direction), short(c.step), f"{c.predicted:.4e}", f"{c.measured:.4e}"]
+        [
+            short(c.eigenvalue),
+            vector_text(c.direction),
+            short(c.step),
+            f"{c.predicted + 0.0:.4e}",
+            f"{c.measured + 0.0:.4e}",
+        ]
         for c in picture.changes
     ]
     return table(["eigenvalue", "along", "step", "predicted change", "measured change"], rows)

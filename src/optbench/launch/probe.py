@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from optbench.errors import OptbenchError
+from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment import Planned
 from optbench.experiment.assemble import build_problem
 from optbench.launch.rows import Rows, batch_of, startable
 from optbench.launch.sweep import Division
+from optbench.records import flatten
+from optbench.settings import trainer_from
 
 if TYPE_CHECKING:
     import torch
@@ -37,27 +40,40 @@ class Cost:
         seconds: estimated, of computing on one worker.
         disk: estimated bytes.
         unable: kinds of runs that cannot start: how many, one of them, why.
+        incompatible: run_id of each run whose parts do not fit together, and why; they will be skipped.
     """
 
-    seconds: float
-    disk: float
+    seconds: float = 0.0
+    disk: float = 0.0
     unable: tuple[str, ...] = ()
+    incompatible: Mapping[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: Cost) -> Cost:
+        unable, incompatible = self.unable + other.unable, {**self.incompatible, **other.incompatible}
+        return Cost(self.seconds + other.seconds, self.disk + other.disk, unable, incompatible)
 
 
 def estimate(division: Division, recorded: int) -> Cost:
-    """Probes one run of each kind (its choices of parts) and each batch. Imports torch; writes nothing."""
-    costs = [_rows_cost(rows, recorded) for rows in division.rows]
+    """Builds the parts of each shape of run, and times one of each kind (choice of parts) and batch.
+
+    Imports torch; writes nothing.
+    """
+    total = Cost()
+    for rows in division.rows:
+        total += _rows_cost(rows, recorded)
     kinds: dict[tuple[str, ...], list[Planned]] = defaultdict(list)
     for item in division.single:
         kinds[tuple(item.choices.values())].append(item)
-    costs += [_single_cost(members) for members in kinds.values()]
-    unable = tuple(why for cost in costs for why in cost.unable)
-    return Cost(sum(c.seconds for c in costs), sum(c.disk for c in costs), unable)
+    for members in kinds.values():
+        total += _kind_cost(members)
+    return total
 
 
 def _unable(members: Sequence[Planned], error: Exception) -> Cost:
+    if isinstance(error, IncompatibleError):
+        return Cost(incompatible={item.run_id: error.message for item in members})
     reason = error.message if isinstance(error, OptbenchError) else f"{type(error).__name__}: {error}"
-    return Cost(0.0, 0.0, (f"{len(members)} like {members[0].label}: {reason}",))
+    return Cost(unable=(f"{len(members)} like {members[0].label}: {reason}",))
 
 
 def _rows_cost(rows: Rows, recorded: int) -> Cost:
@@ -67,7 +83,7 @@ def _rows_cost(rows: Rows, recorded: int) -> Cost:
     try:
         part, unable = startable(Rows(rows.planned[:_ROWS], rows.varying))
         if not part.planned:
-            return _single_cost(unable)
+            return _kind_cost(unable)
         batch = batch_of(part, Stop(), backend="eager")
         steps = batch.steps
         short = dataclasses.replace(batch, trainer=dataclasses.replace(batch.trainer, steps=min(_ROW_STEPS, steps)))
@@ -79,21 +95,51 @@ def _rows_cost(rows: Rows, recorded: int) -> Cost:
     return Cost(seconds * scale, 200 * len(rows.planned) + curves)
 
 
-def _single_cost(members: Sequence[Planned]) -> Cost:
+def _shape(item: Planned) -> str:
+    """What decides whether the parts of a run fit together: all but its seed, how long it runs, and rates."""
+    flat = flatten(item.config)
+    return json.dumps({k: v for k, v in flat.items() if k == "trainer.start" or not _is_free(k, v)})
+
+
+def _is_free(key: str, value: Any) -> bool:
+    return key == "seed" or key.startswith("trainer.") or (key.startswith(_RATES) and isinstance(value, float))
+
+
+_RATES = ("optimizer.", "scheduler.")
+
+
+def _kind_cost(members: Sequence[Planned]) -> Cost:
+    """Of runs with the same choices of parts: each shape is built, the first that can start is timed."""
+    shapes: dict[str, list[Planned]] = defaultdict(list)
+    for item in members:
+        shapes[_shape(item)].append(item)
+    total, a_step = Cost(), None
+    for alike in shapes.values():
+        try:
+            problem, optimizer = _parts(alike[0])
+            a_step = _step_seconds(problem, optimizer) if a_step is None else a_step
+        except Exception as error:  # parts are anyone's code
+            total += _unable(alike, error)
+        else:
+            total += _single_cost(alike, problem, a_step)
+    return total
+
+
+def _parts(item: Planned) -> tuple[AbstractProblem, torch.optim.Optimizer]:
     import torch
 
     from optbench.config import build_optimizer, build_scheduler
     from optbench.loop import total_steps
-    from optbench.settings import trainer_from
 
-    first = members[0]
-    try:
-        problem = build_problem(first.config, torch.device("cpu"))
-        optimizer = build_optimizer(first.config, problem.module)
-        build_scheduler(first.config, optimizer, total_steps(problem, trainer_from(first.config)))
-        a_step = _step_seconds(problem, optimizer)
-    except Exception as error:  # parts are anyone's code
-        return _unable(members, error)
+    problem = build_problem(item.config, torch.device("cpu"))
+    optimizer = build_optimizer(item.config, problem.module)
+    build_scheduler(item.config, optimizer, total_steps(problem, trainer_from(item.config)))
+    return problem, optimizer
+
+
+def _single_cost(members: Sequence[Planned], problem: AbstractProblem, a_step: float) -> Cost:
+    from optbench.loop import total_steps
+
     weights = 0 if problem.steps_per_epoch is None else sum(p.numel() * 4 for p in problem.module.parameters())
     seconds = disk = 0.0
     for item in members:

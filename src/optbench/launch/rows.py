@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.comparison.rows import canonical
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
-from optbench.experiment.arrivals import COLUMNS, arrivals_of
+from optbench.experiment.arrivals import arrivals_of
 from optbench.experiment.assemble import build_problem
-from optbench.experiment.provenance import provenance
-from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
-from optbench.records.tables import add_rows, config_column, remove_folders, repeated, setting
+from optbench.launch.row_columns import curve_columns, run_columns, skipped_columns
+from optbench.records import Status, flatten
+from optbench.records.tables import add_rows, remove_folders
 from optbench.settings import SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
-    from optbench.descend import Batch, BatchResult
+    from optbench.descend import Batch
     from optbench.problem import SurfaceProblem
 
 LEAST_ROWS = 16
@@ -174,13 +173,21 @@ def run_rows(
     result = descend(batch)
     ended = [i for i in range(len(rows.planned)) if result.status(i) is not Status.INTERRUPTED]
     if ended:
-        runs = _run_columns(rows, result, ended, threads)
-        add_rows(rows.planned[0].folder.parent, runs, _curve_columns(rows, result, set(ended)))
+        statuses = [result.status(i) for i in ended]
+        arrivals = arrivals_of(rows.planned[0].config, _problem(rows), statuses, result.x[ended])
+        runs = run_columns(rows, result, ended, arrivals, threads)
+        add_rows(rows.planned[0].folder.parent, runs, curve_columns(rows, result, set(ended)))
         remove_folders(rows.planned[i].folder for i in ended)
     counts: dict[str, int] = defaultdict(int)
     for i in ended:
         counts[result.status(i).value] += 1
     return dict(counts)
+
+
+def skip_rows(rows: Rows, reason: str) -> None:
+    """Records a batch whose parts do not fit together; a folder that a run had before is replaced by its row."""
+    add_rows(rows.planned[0].folder.parent, skipped_columns(rows, reason), {"run_id": []})
+    remove_folders(item.folder for item in rows.planned)
 
 
 def batch_of(
@@ -221,71 +228,3 @@ def _node(rows: Rows, part: str) -> dict[str, Any]:
         if f"{part}.{key}" in rows.varying:
             node[key] = np.array([item.config[part][key] for item in rows.planned], dtype=np.float64)
     return node
-
-
-def _run_columns(rows: Rows, result: BatchResult, ended: Sequence[int], threads: int) -> dict[str, list[Any]]:
-    """Columns of the `runs` table for the rows that ended."""
-    planned = [rows.planned[i] for i in ended]
-    n, first = len(planned), planned[0]
-    facts = to_json(provenance("cpu", threads, "float64", True), indent=None)
-    trainer = result.trainer
-    statuses = [result.status(i) for i in ended]
-    arrivals = arrivals_of(first.config, _problem(rows), statuses, result.x[ended])
-    hit = [status is Status.TARGET_REACHED for status in statuses]
-    columns: dict[str, list[Any]] = {
-        "run_id": [p.run_id for p in planned],
-        "sweep": [p.sweep for p in planned],
-        "status": [status.value for status in statuses],
-        "reason": [result.reason(i) for i in ended],
-        **{name: [first.choices[group]] * n for name, group in _CHOICES.items()},
-        "seed": [p.config["seed"] for p in planned],
-        "engine": [result.engine] * n,
-        "steps": result.steps[ended].tolist(),
-        "evals": result.steps[ended].tolist(),
-        "seconds": [result.seconds / len(rows.planned)] * n,
-        "final_loss": _finite(result.final_loss[ended]),
-        "best_loss": _finite(result.best_loss[ended]),
-        "best_step": [int(s) if s >= 0 else None for s in result.best_step[ended]],
-        "final_grad_norm": _finite(result.final_grad_norm[ended]),
-        "target": [trainer.target] * n,
-        "steps_to_target": [int(s) if h else None for h, s in zip(hit, result.steps[ended], strict=True)],
-        **{name: [getattr(arrival, name) for arrival in arrivals] for name in COLUMNS},
-        "numerics": [NUMERICS] * n,
-        "provenance": repeated([facts], [0] * n),
-        "config": config_column([p.config for p in planned], rows.varying),
-    }
-    columns = {name: columns.pop(name, [None] * n) for name in RUN_COLUMNS} | columns
-    for key, value in flatten(first.config).items():
-        if key not in columns and not key.startswith("choices."):
-            columns[key] = (
-                [_cell(setting(p.config, key)) for p in planned] if key in rows.varying else [_cell(value)] * n
-            )
-    return columns
-
-
-_CHOICES = {"model": "model", "data": "data", "loss_name": "loss", "optimizer": "optimizer", "scheduler": "scheduler"}
-
-
-def _curve_columns(rows: Rows, result: BatchResult, ended: set[int]) -> dict[str, Any]:
-    """Columns of the `curves` table: run_id and the columns of metrics.csv."""
-    parts: dict[str, list[Any]] = defaultdict(list)
-    for row in map(int, result.curves.rows):
-        if row not in ended:
-            continue
-        curve = result.curve(row)
-        parts["run_id"].append(np.full(len(curve["step"]), rows.planned[row].run_id, dtype=object))
-        parts["evals"].append(curve["step"])
-        for name, values in curve.items():
-            parts[name].append(values)
-    if not parts:
-        return {"run_id": []}
-    return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def _finite(values: Any) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in values]
-
-
-def _cell(value: Any) -> Any:
-    """A setting as a table takes it: lists as JSON text, since one column has one type."""
-    return canonical(value) if isinstance(value, list | dict) else value

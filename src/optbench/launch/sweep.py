@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from optbench.errors import OptbenchError, OutputError, RecordError
+from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
-from optbench.launch.rows import LEAST_ROWS, RECORDED, Rows, batches, run_rows, startable
+from optbench.launch.rows import LEAST_ROWS, RECORDED, Rows, batches, run_rows, skip_rows, startable
 from optbench.records import Run, Status, scan
 from optbench.records.tables import recorded_ids
 
@@ -59,7 +59,12 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What became of a sweep: how many runs have each status, done before or now; those that failed or were skipped."""
+    """What became of a sweep.
+
+    Attributes:
+        by_status: how many runs have each status, done before or now.
+        failed, skipped: of this time, without those of a batch that was skipped as a whole.
+    """
 
     by_status: Counter[str] = field(default_factory=Counter)
     failed: list[Run] = field(default_factory=list)
@@ -92,6 +97,11 @@ class Division:
     def todo(self) -> int:
         """Number of runs to do."""
         return len(self.single) + sum(len(r.planned) for r in self.rows)
+
+    def without(self, run_ids: Collection[str]) -> Division:
+        """The same without some of the runs to do; a batch goes as a whole."""
+        rows = [r for r in self.rows if r.planned[0].run_id not in run_ids]
+        return Division(self.done, rows, [item for item in self.single if item.run_id not in run_ids])
 
 
 def divide(sweep: Sweep, options: Options) -> Division:
@@ -214,6 +224,12 @@ def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, 
         )
     except (OutputError, RecordError):
         raise
+    except IncompatibleError as error:  # of what all rows share
+        skip_rows(rows, error.message)
+        log.warning("%s: its %d runs are skipped: %s", first.label, len(rows.planned), error.message)
+        outcome.by_status[Status.SKIPPED.value] += len(rows.planned)
+        watcher.rows(len(rows.planned))
+        return []
     except OptbenchError:
         return rows.planned
     except Exception as error:  # parts are anyone's code, and the engine traces what they do

@@ -56,6 +56,7 @@ class TableColumns:
             self.names = [name for name in schema.names if name not in [h for h in hidden if isinstance(h, str)]]
             self._types = {field.name: field.type for field in schema}
         self._run_ids: pa.ChunkedArray | None = None
+        self._whole: pa.Table | None = None
         self._encoded: dict[str, Encoded] = {}
         self._numbers: dict[str, npt.NDArray[np.float64]] = {}
 
@@ -146,12 +147,13 @@ class TableColumns:
         return self._numbers[name]
 
     def rows(self, indices: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Rows as mappings, None for null and NaN."""
+        """Rows as mappings, None for null and NaN. The first call reads the whole table, which is then kept."""
         import pyarrow as pa
 
+        if self._whole is None:
+            self._whole = self._read(self.names)
         with self._reading():
-            table = self._file.read(columns=self.names).select(self.names).take(pa.array(indices))
-            rows: list[dict[str, Any]] = table.to_pylist()
+            rows: list[dict[str, Any]] = self._whole.take(pa.array(indices)).to_pylist()
         return [{k: None if v != v else v for k, v in row.items()} for row in rows]
 
     def run(self, row: dict[str, Any]) -> Run:

@@ -100,7 +100,8 @@ def hessian(field: Field, point: npt.ArrayLike) -> Floats:
     import torch
 
     at = torch.tensor(np.asarray(point), dtype=torch.float64)
-    found: Floats = torch.func.hessian(field.objective)(at).numpy()
+    # reverse over reverse: the forward mode of torch.func.hessian warns of its own use of torch.jit when it loads
+    found: Floats = torch.autograd.functional.hessian(field.objective, at).numpy()
     return found
 
 

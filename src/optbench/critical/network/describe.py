@@ -8,6 +8,9 @@ from optbench.critical.network.picture import NetworkPicture, Plan
 from optbench.critical.network.verdict import percent
 from optbench.critical.points import Range
 
+_LONG = 300.0  # seconds; beyond, the plan says what makes it shorter
+_SHARE, _PRODUCTS = 0.1, 30
+
 _CRITICALITY = {
     "not critical": "NOT a critical point",
     "near-critical": "near a critical point",
@@ -20,10 +23,11 @@ def describe_plan(plan: Plan) -> list[str]:
     way = "the exact Hessian" if plan.exact else f"{plan.starts} x {plan.steps} Lanczos steps"
     seconds = plan.gradients * plan.gradient_seconds
     memory = plan.vector_bytes + plan.kept_bytes
+    cheaper = f"; --share {_SHARE:g} or --products {_PRODUCTS} make it cheaper" if seconds > _LONG else ""
     return [
         f"{plan.n:,} weights, {_data(plan)} in {plan.chunks} chunk{'s' * (plan.chunks > 1)}, {plan.dtype}; {way}",
         f"{plan.products:,} Hessian-vector products of at most {plan.product_gradients:.1f} gradients each = "
-        f"{plan.gradients:,.0f} gradients of {_duration(plan.gradient_seconds)}: about {_duration(seconds)}",
+        f"{plan.gradients:,.0f} gradients of {_duration(plan.gradient_seconds)}: about {_duration(seconds)}{cheaper}",
         f"memory beside the model: {_bytes(plan.vector_bytes)} of vectors, up to {_bytes(plan.kept_bytes)} of kept "
         f"intermediates, {_bytes(memory)} in all",
     ]
