@@ -14,8 +14,9 @@ CONF = Path(__file__).parents[1] / "conf"
 
 
 def names(group: str) -> list[str]:
-    """Choices of a group, without the bases (leading underscore)."""
-    return sorted(p.stem for p in (CONF / group).glob("*.yaml") if not p.stem.startswith("_"))
+    """Choices of a group, those in folders of it too, without the bases (leading underscore)."""
+    files = (p.relative_to(CONF / group) for p in (CONF / group).rglob("*.yaml"))
+    return sorted(p.with_suffix("").as_posix() for p in files if not p.stem.startswith("_"))
 
 
 def read(group: str, name: str) -> dict[str, Any]:

@@ -143,8 +143,9 @@ def test_by_problem_gives_each_its_learning_rate(composer: Composer) -> None:
 @pytest.mark.parametrize("name", members.names("experiment"))
 def test_plus_experiment_is_experiment(composer: Composer, name: str) -> None:
     assert composer.compose([f"+experiment={name}"]) == composer.compose([f"experiment={name}"])
-    assert list(composer.grid([f"+experiment={name}"])) == list(composer.grid([f"experiment={name}"]))
-    assert composer.grid([f"experiment={name}"]).count > 1
+    plus, plain = composer.grid([f"+experiment={name}"]), composer.grid([f"experiment={name}"])
+    assert plus.count == plain.count > 1
+    assert list(itertools.islice(plus, 20)) == list(itertools.islice(plain, 20))
 
 
 def test_composing_leaves_no_trace_in_the_next(composer: Composer) -> None:

@@ -156,8 +156,10 @@ def _spectrum(run: Run) -> Spectrum:
     built = rebuild(run.path, "last")
     objective = network_objective(built.model, built.loss, built.data.load("train"))
     loss, gradient = objective.gradient()
-    # so few weights: all columns at once, and not one Hessian-vector product after the other
-    h = sum(torch.func.hessian(part)(objective.weights).numpy() for part in objective.parts)
+    # so few weights: all columns at once, and not one Hessian-vector product after the other; reverse over reverse, as
+    # the forward mode warns of its own use of torch.jit when it loads
+    rows = (torch.func.jacrev(torch.func.jacrev(part))(objective.weights) for part in objective.parts)
+    h = sum(row.detach().numpy() for row in rows)
     hidden = run.config["model"].get("hidden")
     label = f"{hidden[0]} hidden units" if hidden else "softmax regression"
     values = np.linalg.eigvalsh(np.asarray(h, dtype=np.float64))
