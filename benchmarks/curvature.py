@@ -1,7 +1,7 @@
 """What curvature of a network costs: Hessian-vector products in gradients, extreme eigenvalues in products and error.
 
-    python benchmarks/curvature.py            # about 8 minutes of one core
-    python benchmarks/curvature.py --quick    # fewer images and rounds: about 3
+    python benchmarks/curvature.py            # about 6 minutes of one core, 5 GB (PyHessian's graph of all images)
+    python benchmarks/curvature.py --quick    # products on a quarter of the images: about 4 minutes, 2 GB
     python benchmarks/curvature.py --write    # and benchmarks/results/curvature.md
 
 Everything is measured in one process on one thread, at the checkpoint of a short training of the homework's CNN on
@@ -345,7 +345,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/curvature.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    text = report(0.25, 0.1, 3) if given.quick else report(1.0, 0.25, 9)
+    text = report(0.25, 0.1, 3) if given.quick else report(1.0, 0.1, 5)
     print(text)
     if given.write:
         (Path(__file__).parent / "results" / "curvature.md").write_text(text)

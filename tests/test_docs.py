@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -13,7 +14,8 @@ from optbench.cli import COMMANDS
 from optbench.config import Composer
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/book.md",
+         "docs/book.zh-CN.md", "docs/gallery.md"]  # fmt: skip
 READMES = PAGES[:2]
 
 
@@ -47,7 +49,7 @@ def test_targets_of_make_and_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"`make ([a-z-]+)", text) + re.findall(r"^make ([a-z-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for link in re.findall(r"\]\(([^)#]+)\)", text):
-        assert "://" in link or (ROOT / link).exists(), link
+        assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link
 
 
 @pytest.mark.parametrize("page", READMES)
@@ -65,5 +67,18 @@ def test_the_changelog_counts_members() -> None:
 
 
 @pytest.mark.parametrize("page", READMES)
+def test_the_verdicts_of_the_book_are_those_of_the_records(page: str) -> None:
+    records = json.loads((ROOT / "docs" / "book.json").read_text(encoding="utf-8"))
+    predictions = [p["verdict"] for r in records for p in r["predictions"]]
+    verdicts = [r["verdict"] for r in records]
+    expected = [len(records), *(verdicts.count(v) for v in ("supported", "depends", "not supported"))]
+    expected += [len(predictions), *(predictions.count(v) for v in ("supported", "not supported", "undecided"))]
+    text = (ROOT / page).read_text(encoding="utf-8")
+    sentence = re.search(r"(?:Of the|在这) *(\d+ .*?)[.。]", text, re.DOTALL)
+    assert sentence
+    assert [int(n) for n in re.findall(r"\d+", sentence[1])] == expected
+
+
+@pytest.mark.parametrize("page", READMES)
 def test_no_place_holder_is_left(page: str) -> None:
-    assert not re.findall(r"\b[A-Z]+_TABLE(?:_ZH)?\b", (ROOT / page).read_text(encoding="utf-8"))
+    assert not re.findall(r"\b[A-Z]+_(?:TABLE|VERDICTS)(?:_ZH)?\b", (ROOT / page).read_text(encoding="utf-8"))

@@ -107,3 +107,12 @@ def test_expected_best_of_uniform_ranks_and_with_failures() -> None:
 
 def test_every_statistic_that_reports_name_has_a_rule() -> None:
     assert {"median", "interval", "success_rate", "ert", "steps_to_target"} <= metrics.RULES.keys()
+
+
+@pytest.mark.parametrize("n", [2001, 2002, 33_333, 10**6])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_the_interval_of_many_runs_has_scipys_ranks(n: int, level: float) -> None:
+    found = metrics.median_interval(np.random.default_rng(n).permutation(np.arange(1, n + 1)), level)
+    rank = int(scipy.stats.binom.ppf((1 - level) / 2, n, 0.5))
+    assert (found.value, found.low, found.high) == ((n + 1) / 2, rank, n + 1 - rank)
+    assert found.coverage == pytest.approx(1 - 2 * scipy.stats.binom.cdf(rank - 1, n, 0.5), abs=1e-12)

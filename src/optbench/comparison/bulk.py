@@ -60,7 +60,7 @@ class Rows(Sequence[Row]):
             else:
                 order = np.argsort(self._which, kind="stable")
                 numbers, starts = np.unique(self._which[order], return_index=True)
-                places = zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
+                places = zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)  # of nothing, one empty piece
                 self._cut = [(self._parts[n], where, self._index[where]) for n, where in places]
         return self._cut
 

@@ -6,8 +6,9 @@ A column is a list of different values and a code for each row, so a question is
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,27 +26,52 @@ ALIKE = ("model", "data", "loss_name", "optimizer", "scheduler", "data_fingerpri
 """Columns that, with the settings, say what a run was, whatever came of it and whatever its seed."""
 
 
-class Part(Protocol):
-    """Runs that are stored in one way."""
+class Part(ABC):
+    """Runs that are stored in one way; a column is made when it is first asked for, and kept."""
 
-    size: int
-
-    def names(self, chosen: Ints) -> Iterable[str]:
-        """What the chosen rows have, in their order."""
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._columns: dict[str, Column] = {}
+        self._numbers: dict[str, Floats] = {}
+        self._known: dict[str, Bools] = {}
 
     def encoded(self, key: str) -> Column:
         """A column, its values canonical."""
+        if key not in self._columns:
+            self._columns[key] = self._encode(key)
+        return self._columns[key]
 
     def numbers(self, key: str) -> Floats:
         """A column of numbers, (size,); NaN where there is none."""
+        if key not in self._numbers:
+            self._numbers[key] = self._float(key)
+        return self._numbers[key]
 
     def present(self, key: str) -> Bools:
         """Which rows have a value in a column, (size,)."""
+        if key not in self._known:
+            codes, values = self.encoded(key)
+            self._known[key] = np.array([value is not None for value in values], dtype=bool)[codes]
+        return self._known[key]
 
+    def _float(self, key: str) -> Floats:
+        codes, values = self.encoded(key)
+        known = np.array([math.nan if value is None else float(value) for value in values])
+        return known[codes] if len(known) else np.empty(0)
+
+    @abstractmethod
+    def _encode(self, key: str) -> Column: ...
+
+    @abstractmethod
+    def names(self, chosen: Ints) -> Iterable[str]:
+        """What the chosen rows have, in their order."""
+
+    @abstractmethod
     def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
         """For each row the number of its kind, (size,): equal where all settings, ALIKE and the columns of `more` are;
         and what a row tells of its kind."""
 
+    @abstractmethod
     def rows(self, chosen: Ints) -> list[Row]:
         """The chosen rows, whole."""
 
@@ -66,34 +92,18 @@ def _factorized(values: Iterable[Any]) -> Column:
     return np.array(codes, dtype=np.int64), different
 
 
-def _present(column: Column) -> Bools:
-    codes, values = column
-    return np.array([value is not None for value in values], dtype=bool)[codes]
-
-
-def _floats(codes: npt.NDArray[Any], values: Sequence[Any]) -> Floats:
-    known = np.array([math.nan if value is None else float(value) for value in values])
-    return known[codes] if len(known) else np.empty(0)
-
-
-class ListPart:
+class ListPart(Part):
     """Rows as they are."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
+        super().__init__(len(rows))
         self._rows = rows
-        self.size = len(rows)
 
     def names(self, chosen: Ints) -> Iterable[str]:
         return dict.fromkeys(key for i in chosen.tolist() for key in self._rows[i].values)
 
-    def encoded(self, key: str) -> Column:
+    def _encode(self, key: str) -> Column:
         return _factorized(row.values.get(key) for row in self._rows)
-
-    def numbers(self, key: str) -> Floats:
-        return _floats(*self.encoded(key))
-
-    def present(self, key: str) -> Bools:
-        return _present(self.encoded(key))
 
     def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
         return np.arange(self.size), lambda i: self._rows[i]
@@ -102,12 +112,12 @@ class ListPart:
         return [self._rows[i] for i in chosen.tolist()]
 
 
-class FolderPart:
+class FolderPart(Part):
     """Run folders; their settings are shared mappings, made canonical once each."""
 
     def __init__(self, folders: Folders) -> None:
+        super().__init__(len(folders.paths))
         self.folders = folders
-        self.size = len(folders.paths)
         numbers: dict[int, int] = {}
         self._settings: list[dict[str, Any]] = []
         codes = []
@@ -117,8 +127,6 @@ class FolderPart:
                 self._settings.append({k: canonical(v) for k, v in (one or {}).items() if is_shown(k)})
             codes.append(code)
         self._shape = np.array(codes, dtype=np.int64)
-        self._columns: dict[str, Column] = {}
-        self._floats: dict[str, Floats] = {}
 
     def names(self, chosen: Ints) -> Iterable[str]:
         seen: dict[tuple[int, tuple[str, ...]], int] = {}
@@ -132,10 +140,8 @@ class FolderPart:
         values = {k: canonical(v) for k, v in facts if not isinstance(v, dict) and is_shown(k)}
         return {**values, **self._settings[self._shape[i]], "path": self.folders.paths[i]}
 
-    def encoded(self, key: str) -> Column:
-        if key not in self._columns:
-            self._columns[key] = _factorized(self._column(key))
-        return self._columns[key]
+    def _encode(self, key: str) -> Column:
+        return _factorized(self._column(key))
 
     def _column(self, key: str) -> Iterator[Any]:
         if key == "path":
@@ -148,19 +154,11 @@ class FolderPart:
         else:
             yield from [None] * self.size
 
-    def numbers(self, key: str) -> Floats:
-        if key not in self._floats:
-            try:  # none of these is a setting
-                self._floats[key] = np.array([facts.get(key) for facts in self.folders.summaries], dtype=float)
-            except (TypeError, ValueError):
-                self._floats[key] = _floats(*self.encoded(key))
-        return self._floats[key]
-
-    def present(self, key: str) -> Bools:
-        if "." in key or key == "path":
-            return _present(self.encoded(key))
-        values = (facts.get(key) for facts in self.folders.summaries)
-        return np.array([value is not None and not isinstance(value, dict) for value in values], dtype=bool)
+    def _float(self, key: str) -> Floats:
+        try:  # none of these is a setting
+            return np.array([facts.get(key) for facts in self.folders.summaries], dtype=float)
+        except (TypeError, ValueError):
+            return super()._float(key)
 
     def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
         order, keys = _factorized(map(tuple, self.folders.summaries))  # the order of settings shows in names
@@ -174,32 +172,29 @@ class FolderPart:
         return [Row(self._values(i), self.folders.run(i)) for i in chosen.tolist()]
 
 
-class TablePart:
+class TablePart(Part):
     """A sweep's table."""
 
     def __init__(self, columns: TableColumns) -> None:
+        super().__init__(columns.size)
         self.columns = columns
-        self.size = columns.size
         self._keys = [name for name in columns.names if is_shown(name) and not columns.holds_mappings(name)]
-        self._columns: dict[str, Column] = {}
 
     def names(self, chosen: Ints) -> Iterable[str]:
         return self._keys if len(chosen) else []
 
-    def encoded(self, key: str) -> Column:
-        if key not in self._columns:
-            codes, values = self.columns.encoded(key) if key in self._keys else (None, [None])
-            same = np.broadcast_to(np.uint8(0), self.size)  # of no size in memory
-            self._columns[key] = same if codes is None else codes, list(map(canonical, values))
-        return self._columns[key]
+    def _encode(self, key: str) -> Column:
+        codes, values = self.columns.encoded(key) if key in self._keys else (None, [None])
+        same = np.broadcast_to(np.uint8(0), self.size)  # of no size in memory
+        return same if codes is None else codes, list(map(canonical, values))
 
-    def numbers(self, key: str) -> Floats:
+    def _float(self, key: str) -> Floats:
         return self.columns.numbers(key)
 
     def present(self, key: str) -> Bools:
-        if self.columns.holds_numbers(key):
-            return ~np.isnan(self.columns.numbers(key))
-        return _present(self.encoded(key))
+        if key not in self._known and self.columns.holds_numbers(key):
+            self._known[key] = ~np.isnan(self.numbers(key))
+        return super().present(key)
 
     def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
         wanted = {*ALIKE, *more}

@@ -58,7 +58,6 @@ class TableColumns:
         self._run_ids: pa.ChunkedArray | None = None
         self._whole: pa.Table | None = None
         self._encoded: dict[str, Encoded] = {}
-        self._numbers: dict[str, npt.NDArray[np.float64]] = {}
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -135,16 +134,13 @@ class TableColumns:
         import numpy as np
         import pyarrow.types as kind
 
-        if name not in self._numbers:
-            if name not in self.names or kind.is_null(self._types[name]):
-                self._numbers[name] = np.full(self.size, np.nan)
-            elif _is_number(self._types[name]):
-                self._numbers[name] = _floats(self._read([name])[name])
-            else:
-                codes, values = self.encoded(name)
-                known = np.array([np.nan if value is None else float(value) for value in values])
-                self._numbers[name] = np.full(self.size, known[0]) if codes is None else known[codes]
-        return self._numbers[name]
+        if name not in self.names or kind.is_null(self._types[name]):
+            return np.full(self.size, np.nan)
+        if _is_number(self._types[name]):
+            return _floats(self._read([name])[name])
+        codes, values = self.encoded(name)
+        known = np.array([np.nan if value is None else float(value) for value in values])
+        return np.full(self.size, known[0]) if codes is None else known[codes]
 
     def rows(self, indices: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
         """Rows as mappings, None for null and NaN. The first call reads the whole table, which is then kept."""
