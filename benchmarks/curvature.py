@@ -316,12 +316,13 @@ def report(share: float, small_share: float, rounds: int) -> str:
         small = point_of(trained(EXACT_WIDTH, 5, Path(folder) / "small"), small_share)
         costs, found = cost_rows(large, rounds), ends_rows(small)
     load = os.getloadavg()[0]
+    busy = " Other jobs were running: read ratios as good to about 25 %." if load > 1.5 else ""
     lines = [
         "# Curvature of a network",
         "",
         f"{processor()}, {available_cores()} cores, one thread used, load {load:.1f}; Python "
         f"{platform.python_version()}, {seen}. float64, evaluation mode, digits; CPU time, medians. Made by "
-        "benchmarks/curvature.py.",
+        f"benchmarks/curvature.py.{busy}",
         "",
         f"## A Hessian-vector product: HW3 CNN of width {COST_WIDTH}, {large.objective.n:,} weights, "
         f"{large.objective.examples:,} images, {rounds} rounds",
