@@ -23,7 +23,8 @@ def describe_plan(plan: Plan) -> list[str]:
     way = "the exact Hessian" if plan.exact else f"{plan.starts} x {plan.steps} Lanczos steps"
     seconds = plan.gradients * plan.gradient_seconds
     memory = plan.vector_bytes + plan.kept_bytes
-    cheaper = f"; --share {_SHARE:g} or --products {_PRODUCTS} make it cheaper" if seconds > _LONG else ""
+    fewer = f" or --products {_PRODUCTS}" if plan.products > 3 * _PRODUCTS else ""
+    cheaper = f"; cheaper with --share {_SHARE:g}{fewer}" if seconds > _LONG else ""
     return [
         f"{plan.n:,} weights, {_data(plan)} in {plan.chunks} chunk{'s' * (plan.chunks > 1)}, {plan.dtype}; {way}",
         f"{plan.products:,} Hessian-vector products of at most {plan.product_gradients:.1f} gradients each = "
