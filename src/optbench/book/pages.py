@@ -86,7 +86,7 @@ def _claim(record: Record, language: str) -> str:
     if record["note"][language]:
         parts.append(f"**{words['note']}**{colon}{record['note'][language]}")
     if record["commands"]:
-        parts.append(f"{words['commands']}{colon}\n\n```\n" + "\n".join(record["commands"].values()) + "\n```")
+        parts.append(f"{words['commands']}{colon.strip()}\n\n```\n" + "\n".join(record["commands"].values()) + "\n```")
     return "\n\n".join(parts)
 
 
@@ -106,6 +106,8 @@ def _image(record: Record, name: str) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
