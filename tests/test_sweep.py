@@ -123,12 +123,9 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
 
 
 @pytest.mark.parametrize("engine", ["eager", pytest.param("fused", marks=pytest.mark.slow)])
-def test_rows_and_single_runs_give_the_same(
-    engine: str, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_and_single_runs_give_the_same(engine: str, grid: Grid, tmp_path: Path) -> None:
     if engine == "fused":  # which leaves noise to the eager engine
-        monkeypatch.setattr(batches, "__defaults__", (4,))
-        swept(tmp_path, [w.replace("noise=0,0.5", "noise=0") for w in GRID], engine=engine)
+        swept(tmp_path, [w.replace("noise=0,0.5", "noise=0") for w in GRID], engine=engine, least=4)
         rows = by_id(tmp_path)
         quiet = [p for p in grid.plan if p.run_id in rows]
         assert len(rows) == len(quiet) == len(grid.plan) // 2
