@@ -22,7 +22,7 @@ def reproduce(
     ] = None,
     list_only: Annotated[bool, typer.Option("--list", help="List the claims; run nothing.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer seeds and steps: all claims in about two minutes.")
+        bool, typer.Option("--quick", help="Fewer seeds and steps: all claims in about three minutes.")
     ] = False,
     language: Annotated[str, typer.Option("--lang", help="en or zh: of what is printed, and of the HTML page.")] = "en",
     html: Annotated[
