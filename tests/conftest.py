@@ -1,8 +1,18 @@
-"""What every test starts from: one thread, so that numbers repeat to the bit."""
+"""What every test starts from: one thread, so that numbers repeat to the bit, and examples that repeat.
+
+Hypothesis draws the same examples in every run of a commit, so that a red test is the commit's and not the day's;
+`HYPOTHESIS_PROFILE=explore pytest tests` draws new ones, and more of them.
+"""
 
 from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))

@@ -42,7 +42,8 @@ def _welch(left: Floats, right: Floats) -> Estimate:
     (mean, a, n), (other, b, m) = _spread(left), _spread(right)
     if a + b == 0:
         return Estimate(mean - other, mean - other, mean - other)
-    degrees = (a + b) ** 2 / ((a * a / (n - 1) if n > 1 else 0.0) + (b * b / (m - 1) if m > 1 else 0.0))
+    # as shares of the sum: the squares of tiny variances underflow
+    degrees = 1.0 / sum((v / (a + b)) ** 2 / (count - 1) for v, count in ((a, n), (b, m)) if v > 0)
     half = float(t.ppf((1 + LEVEL) / 2, degrees)) * math.sqrt(a + b)
     return Estimate(mean - other, mean - other - half, mean - other + half, LEVEL)
 
