@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import sklearn.datasets  # noqa: F401  imported before the forks
 import torch
 
 import optbench

@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -168,6 +170,22 @@ def test_digits_are_scikit_learns() -> None:
         index = int(name.removesuffix(".png")) - 1
         assert label == bunch.target[index]
         assert torch.equal(image[0], torch.from_numpy((bunch.images[index] * 255 / 16 + 0.5).astype("uint8")))
+
+
+def test_digits_come_from_scikit_learn_where_its_file_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Digits().load("test")
+    monkeypatch.setattr("optbench.data.digits._FILE", "moved/digits.csv.gz")
+    asked = Digits().load("test")
+    assert torch.equal(usual.images, asked.images)
+    assert usual.labels is not None
+    assert asked.labels is not None
+    assert torch.equal(usual.labels, asked.labels)
+
+
+def test_digits_need_no_import_of_scikit_learn() -> None:
+    code = "import sys; from optbench.data.digits import Digits; Digits().load('train'); "
+    code += "sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_digits_are_enlarged_and_replicated() -> None:

@@ -27,6 +27,7 @@ from optbench.errors import ConfigError, OutputError, RunFailure, UserError
 from optbench.experiment import Planned, Stop, plan_run, settle
 from optbench.launch import Nobody, launcher
 from optbench.launch import local as local_module
+from optbench.launch.crew import Crew
 from optbench.launch.local import LocalLauncher, gpus_for, jobs_that_pay
 from optbench.launch.settings import LAUNCHERS, LocalSettings
 from optbench.records import Run, Status, read_curves, read_run
@@ -39,12 +40,14 @@ class Notes(Nobody):
     """A Watcher that writes down what it is told, by run_id."""
 
     starts: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
     retries: list[tuple[str, str]] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
     steps: dict[str, list[int]] = field(default_factory=dict)
 
     def started(self, planned: Planned, where: str) -> None:
         assert where
+        self.places.append(where)
         self.starts.append(planned.run_id)
 
     def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
@@ -151,6 +154,26 @@ def test_what_is_done_is_not_repeated(swept: tuple[Plan, list[Run], Notes]) -> N
     runs = list(launcher({"name": "local"}).launch(done, Stop(), notes))
     assert [r.run_id for r in runs] == [p.run_id for p in done] == notes.ends
     assert not notes.starts
+
+
+@pytest.mark.slow
+def test_a_crew_works_for_one_launch_after_another(overlay: Path, tmp_path: Path) -> None:
+    first, second = plans(overlay, tmp_path / "first"), plans(overlay, tmp_path / "second")
+
+    notes = Notes()
+    with Crew() as crew:
+        local = launcher({"name": "local", "jobs": 2, "retries": 0}, crew)
+        for each in (first, second):
+            runs = list(local.launch([each["plain"], each["plain too"]], Stop(), notes))
+            assert [r.status for r in runs] == ["completed", "completed"]
+        assert len(set(notes.places)) <= 2  # four runs
+        broken = list(local.launch([second["dies always"]], Stop(), notes))  # one that died does not come back
+        assert [r.status for r in broken] == ["failed"]
+        more = [plan_run([*SURFACE, "optimizer=adam", f"seed={i}"], [overlay], tmp_path / "third") for i in (7, 8, 9)]
+        assert [r.status for r in local.launch(more, Stop(), notes)] == ["completed"] * 3
+        assert len(set(notes.places)) <= 3
+        pids = [int(place.split()[-1]) for place in notes.places]
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 def test_in_this_process(overlay: Path, tmp_path: Path) -> None:

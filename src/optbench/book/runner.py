@@ -20,7 +20,7 @@ from optbench.errors import RecordError
 from optbench.records import to_json, write_bytes
 
 if TYPE_CHECKING:
-    from optbench.book.study import Findings
+    from optbench.book.study import Findings, Study
     from optbench.experiment import Folders, Stop
     from optbench.launch.sweep import SweepWatcher
 
@@ -68,15 +68,18 @@ def reproduced(
         ConfigError: an unknown claim, or an overlay that cannot be read.
         RunFailure: a run broke.
     """
+    from optbench.book.study import Study
     from optbench.experiment import interruptible, paths_of
+    from optbench.launch.crew import Crew
 
     dirs = paths_of(config_dir)
     claims = choose(load_claims(dirs), wanted)
     folder = book_folder(out, quick)
-    with contextlib.nullcontext(stop) if stop is not None else interruptible() as asked:
+    with Crew() as crew, contextlib.nullcontext(stop) if stop is not None else interruptible() as asked:
         for claim in claims:
+            study = Study(claim, folder / claim.id, quick, dirs, force, crew)
             with watching(claim) as watcher:
-                record = _reproduce_one(claim, folder / claim.id, quick, dirs, force, asked, watcher)
+                record = _reproduce_one(study, asked, watcher)
             if record is None:
                 return
             yield record
@@ -87,21 +90,17 @@ def book_folder(out: str | Path | None, quick: bool) -> Path:
     return Path(out) if out else Path("outputs") / ("book-quick" if quick else "book")
 
 
-def _reproduce_one(
-    claim: Claim, folder: Path, quick: bool, dirs: Sequence[Path], force: bool, stop: Stop, watcher: SweepWatcher
-) -> dict[str, Any] | None:
+def _reproduce_one(study: Study, stop: Stop, watcher: SweepWatcher) -> dict[str, Any] | None:
     """Runs, measures, judges and records one claim; None when stopped before its runs were complete."""
-    from optbench.book.study import Study
-
-    study, began = Study(claim, folder, quick, dirs, force), time.perf_counter()
+    claim, began = study.claim, time.perf_counter()
     study.execute(stop, watcher)
     if stop.requested:
         return None
     findings = measured(study)
-    record = describe(claim, findings.evidence, quick)
+    record = describe(claim, findings.evidence, study.quick)
     record |= {"runs": study.count, "seconds": time.perf_counter() - began, "tables": _tables(findings)}
     record |= {"commands": {arm.name: claim.command(arm) for arm in claim.arms}, "provenance": _provenance()}
-    _write(folder, record, findings)
+    _write(study.folder, record, findings)
     return record
 
 

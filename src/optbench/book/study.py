@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from optbench.launch.crew import Crew
+
 T = TypeVar("T")
 
 
@@ -50,13 +52,20 @@ class Study:
         quick: smaller sweeps.
         config_dirs: folders laid over conf/.
         force: run again what is done.
+        crew: worker processes kept between its sweeps.
     """
 
     def __init__(
-        self, claim: Claim, folder: Path, quick: bool = False, config_dirs: Sequence[Path] = (), force: bool = False
+        self,
+        claim: Claim,
+        folder: Path,
+        quick: bool = False,
+        config_dirs: Sequence[Path] = (),
+        force: bool = False,
+        crew: Crew | None = None,
     ) -> None:
         self.claim, self.folder, self.quick = claim, folder, quick
-        self._dirs, self._force = tuple(config_dirs), force
+        self._dirs, self._force, self._crew = tuple(config_dirs), force, crew
         self._runs: dict[str, list[Run]] = {}
 
     def execute(self, stop: Stop, watcher: SweepWatcher) -> None:
@@ -74,7 +83,7 @@ class Study:
         overrides = [*([] if arm.alone else [self.claim.experiment]), *arm.overrides(self.quick)]
         plan = plan_sweep(overrides, self._dirs, self.folder, arm.name)
         options = Options(force=self._force, retry_failed=True, recorded=arm.curves, least=2)
-        outcome = run_sweep(plan, launcher(plan.launcher), stop, watcher, options)
+        outcome = run_sweep(plan, launcher(plan.launcher, self._crew), stop, watcher, options)
         if broken := [*outcome.failed, *outcome.skipped]:
             run = broken[0]
             raise RunFailure(f"{self.claim.id}, {arm.name}: {len(broken)} of {len(plan)} runs did not run "

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -10,6 +14,28 @@ from optbench.data._augment import augmented, check_augmentation
 from optbench.errors import DataError
 from optbench.images import check_size
 from optbench.problem import AbstractData, Split, stream
+
+_FILE = "datasets/data/digits.csv.gz"
+
+
+def _read() -> tuple[Tensor, Tensor]:
+    """Levels, uint8 (1797, 8, 8) in 0..16, and labels, int64 (1797,).
+
+    scikit-learn's file is read without scikit-learn, whose import takes longer than the reading of all the images and
+    than many a run on them; a release that keeps the file elsewhere is asked for it.
+    """
+    spec = find_spec("sklearn")
+    places = [Path(folder) / _FILE for folder in (spec and spec.submodule_search_locations) or ()]
+    file = next((place for place in places if place.is_file()), None)
+    if file is not None:
+        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    else:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        table = np.column_stack([bunch.data, bunch.target]).astype(np.uint8)
+    both = torch.from_numpy(table)
+    return both[:, :-1].reshape(-1, 8, 8), both[:, -1].long()
 
 
 class Digits(AbstractData):
@@ -64,16 +90,12 @@ class Digits(AbstractData):
 
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split, all with labels; DataError where there is none."""
-        from sklearn.datasets import load_digits  # slow to import: only where digits are used
-
-        bunch = load_digits()
-        labels = torch.from_numpy(bunch.target).long()
+        levels, labels = _read()
         chosen = self._cut(labels).get(split)
         if chosen is None or len(chosen) == 0:
             raise DataError(f"digits: no images in split {split!r} (expected a non-empty train, validation or test)")
-        levels = torch.from_numpy(bunch.images)[chosen]
         names = tuple(f"{index + 1:04d}.png" for index in chosen.tolist())
-        return Split(self._enlarge(levels), labels[chosen], names)
+        return Split(self._enlarge(levels[chosen]), labels[chosen], names)
 
     def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augments a batch as the keyword `augment` says: uint8 (b, c, s, s) -> uint8 (b, c, s, s)."""

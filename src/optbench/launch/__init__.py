@@ -20,16 +20,23 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optbench.launch.base import Launcher, Nobody, Watcher
 from optbench.launch.settings import LAUNCHERS, LocalSettings, RaySettings, SlurmSettings, settings_from
 
+if TYPE_CHECKING:
+    from optbench.launch.crew import Crew
+
 __all__ = ["LAUNCHERS", "Launcher", "Nobody", "Watcher", "launcher"]
 
 
-def launcher(settings: Mapping[str, Any]) -> Launcher:
+def launcher(settings: Mapping[str, Any], crew: Crew | None = None) -> Launcher:
     """The launcher that `hydra.launcher` describes: `name` (local, ray, slurm) and its keys; see conf/hydra/launcher/.
+
+    Args:
+        settings: the node `hydra.launcher` of a composition.
+        crew: worker processes to keep between launches on this machine.
 
     Raises:
         ConfigError: an unknown launcher or key, or a value of the wrong kind.
@@ -39,7 +46,7 @@ def launcher(settings: Mapping[str, Any]) -> Launcher:
     if isinstance(chosen, LocalSettings):
         from optbench.launch.local import LocalLauncher
 
-        return LocalLauncher(chosen)
+        return LocalLauncher(chosen, crew=crew)
     if isinstance(chosen, RaySettings):
         from optbench.launch.ray_cluster import RayLauncher
 

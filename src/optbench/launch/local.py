@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optbench.experiment import Planned, Stop, settle
 from optbench.launch.base import Relay, Watcher, Work, attempt, available_cores, divided, tell
+from optbench.launch.crew import Crew
 from optbench.launch.pool import Pool
 from optbench.launch.settings import LocalSettings
 from optbench.records import Run
@@ -59,10 +60,11 @@ class LocalLauncher:
     Args:
         settings: see LocalSettings.
         work: what executes a run.
+        crew: workers kept between launches.
     """
 
-    def __init__(self, settings: LocalSettings, work: Work = settle) -> None:
-        self._settings, self._work = settings, work
+    def __init__(self, settings: LocalSettings, work: Work = settle, crew: Crew | None = None) -> None:
+        self._settings, self._work, self._crew = settings, work, crew
 
     def where(self, planned: Sequence[Planned]) -> str:
         jobs, threads = self._shares(planned)
@@ -84,7 +86,8 @@ class LocalLauncher:
             return
         gpus = gpus_for(todo)
         assigned = gpus if jobs <= len(gpus) else ()
-        yield from Pool(jobs, threads, self._settings.retries, self._work, force, assigned).run(todo, stop, watcher)
+        pool = Pool(jobs, threads, self._settings.retries, self._work, force, assigned, self._crew)
+        yield from pool.run(todo, stop, watcher)
 
     def _shares(self, planned: Sequence[Planned]) -> tuple[int, int]:
         """Worker processes, and threads of each run."""

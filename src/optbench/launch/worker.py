@@ -3,7 +3,7 @@
 A thread listens to the driver, so that a word from it, or its death (the pipe ends), is heard in mid-run: the run then
 ends after its update, saves and is `interrupted`.
 
-    driver -> worker    Planned: execute it            None: the user stops
+    driver -> worker    (Planned, force, threads): execute it            None: the user stops
     worker -> driver    ("ready",)                     torch is imported
                         ("loading" | "step", ...)      where the run is
                         ("done", Run)                  it has its record
@@ -26,11 +26,13 @@ from optbench.errors import OptbenchError
 from optbench.experiment import Planned, Stop
 from optbench.launch.base import Relay, Work, attempt
 
+Message = tuple[Planned, bool, int] | None
+
 GRACE_SECONDS = 20.0
 """How long a worker whose driver is gone may take to end its update and save."""
 
 
-def main(connection: Connection, work: Work, threads: int, force: bool, gpu: str | None) -> None:
+def main(connection: Connection, work: Work, gpu: str | None) -> None:
     """A worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the driver passes it on
     if hasattr(signal, "pthread_sigmask"):
@@ -40,7 +42,7 @@ def main(connection: Connection, work: Work, threads: int, force: bool, gpu: str
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     stop = Stop()
-    inbox: queue.SimpleQueue[Planned | None] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
     import torch  # noqa: F401  so that `ready` means ready
 
@@ -49,7 +51,8 @@ def main(connection: Connection, work: Work, threads: int, force: bool, gpu: str
             connection.send(message)
 
     send(("ready",))
-    while (planned := inbox.get()) is not None:
+    while (message := inbox.get()) is not None:
+        planned, force, threads = message
         try:
             send(("done", attempt(work, planned, stop, Relay(send), force, threads)))
         except OptbenchError as error:
@@ -59,7 +62,7 @@ def main(connection: Connection, work: Work, threads: int, force: bool, gpu: str
     os._exit(0)  # all is recorded; taking torch apart would cost seconds
 
 
-def _listen(connection: Connection, inbox: queue.SimpleQueue[Planned | None], stop: Stop) -> None:
+def _listen(connection: Connection, inbox: queue.SimpleQueue[Message], stop: Stop) -> None:
     while True:
         try:
             message = connection.recv()

@@ -108,7 +108,7 @@ def measure(study: Study) -> Findings:
 
 def _count(study: Study, dim: int) -> int:
     """Surfaces of a dimension; the searches beyond four take seconds each."""
-    return study.pick(3, 12 if dim <= 4 else 6)
+    return study.pick(2, 12 if dim <= 4 else 6)
 
 
 def random_surface(dim: int, seed: int) -> Objective:
