@@ -342,7 +342,7 @@ def test_a_mismatch_of_index_sum_and_winding_number_is_said() -> None:
     found = find_critical(xy(lambda x, y: 1 / ((x - 0.2) ** 2 + y**2)), SQUARE)
     assert (found.points, found.winding_number) == ((), 1)
     assert any("differs" in line and "missing" in line for line in describe(found))
-    assert conclusion(found).startswith("NOT PROVED COMPLETE")
+    assert conclusion(found).startswith("NOT COMPLETE: found")
 
 
 def test_json_is_the_contract() -> None:

@@ -46,7 +46,7 @@ def conclusion(found: CriticalSet) -> str:
             check = f"; index sum {found.index_sum} = winding number {found.winding_number}"
         return f"COMPLETE: proved that the box holds exactly {inventory}{check}."
     reason = found.why.removeprefix("not proved complete: ")
-    return f"NOT PROVED COMPLETE: found {inventory}; {reason}."
+    return f"NOT COMPLETE: found {inventory}, not proved to be all; {reason}."
 
 
 def count_text(counts: dict[str, int]) -> str:
