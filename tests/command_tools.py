@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from optbench.cli import main
 
 
-def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
+def command(*words: str | Path) -> int:
+    """The exit code of `optbench words...`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["optbench", *arguments])
+        patch.setattr("sys.argv", ["optbench", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             main()
+    return int(ended.value.code or 0)
+
+
+def invoke(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `optbench words...`."""
+    code = command(*words)
     captured = capsys.readouterr()
-    return int(ended.value.code or 0), captured.out, captured.err
+    return code, captured.out, captured.err

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from command_tools import command
 
 import optbench
-from optbench.cli import main
 from optbench.comparison import compare
 from optbench.config import build
 from optbench.errors import ConfigError, IncompatibleError, OutputError, RecordError, RunFailure, UserError
@@ -58,16 +58,6 @@ def same_run(one: Run, two: Run) -> None:
     assert {k: v for k, v in one.summary.items() if k not in timed} == {
         k: v for k, v in two.summary.items() if k not in timed
     }
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
-    """The exit code of `optbench words...`, in this process."""
-    monkeypatch.setattr(sys, "argv", ["optbench", *map(str, words)])
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 class Watch:
@@ -221,11 +211,11 @@ def test_ctrl_c_finishes_the_step_and_the_run_goes_on_to_the_bit(at: int, whole:
 def test_ctrl_c_on_the_command_line_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("optbench.experiment.recorder.Recorder.step", lambda self, step, *_: step == 5 and ctrl_c())
     words = ["sweep", *SURFACE, "seed=1,2,3", "trainer.start=random", "--out", tmp_path, "--quiet", "--name", "s"]
-    assert command(monkeypatch, *words) == 130
+    assert command(*words) == 130
     (folder,) = (tmp_path / "s").iterdir()
     assert (read_run(folder).status, read_run(folder).summary["steps"]) == ("interrupted", 5)
     monkeypatch.undo()
-    assert command(monkeypatch, *words) == 0
+    assert command(*words) == 0
     assert {read_run(f).status for f in (tmp_path / "s").iterdir()} == {"completed"}
     assert len(list((tmp_path / "s").iterdir())) == 3
 
@@ -392,10 +382,10 @@ def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_fails_in_a_sweep_is_a_row_and_the_others_go_on(
-    overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    overlay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["sweep", "optimizer=explodes,unbuildable,gd", "model=sphere,himmelblau", "trainer.steps=10", "--json"]
-    code = command(monkeypatch, *words, "--config-dir", overlay, "--out", tmp_path / "out", "--name", "s")
+    code = command(*words, "--config-dir", overlay, "--out", tmp_path / "out", "--name", "s")
     rows = json.loads(capsys.readouterr().out)
     assert code == 3
     assert [(r["optimizer"], r["model"], r["status"]) for r in rows] == [
@@ -473,10 +463,10 @@ def test_dropout_repeats_and_goes_on_to_the_bit(overlay: Path, tmp_path: Path) -
 # a run folder is data
 
 
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, words: str) -> None:
+def refused(capsys: pytest.CaptureFixture[str], folder: Path, words: str) -> None:
     """Asserts that evaluate and predict refuse the folder in a line or two that say why."""
     for verb in (["evaluate", folder], ["predict", folder, "-o", folder.parent / "submission.csv"]):
-        assert command(monkeypatch, *verb) == 2
+        assert command(*verb) == 2
         message = capsys.readouterr().err
         assert words in message
         assert "Traceback" not in message
@@ -495,44 +485,39 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None], forge: bool = F
         (folder / "run.json").write_text(json.dumps(summary))
 
 
-def test_a_changed_configuration_is_refused(
-    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_configuration_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(copied, lambda c: c["model"].update(hidden=[8]))
-    refused(monkeypatch, capsys, copied, "config.yaml was changed after the run")
+    refused(capsys, copied, "config.yaml was changed after the run")
 
 
 @pytest.mark.parametrize("change", [{"run_id": "0" * 12}, {"run_id": 3}, {"status": "great"}, {"steps": "many"}])
-def test_a_changed_record_is_refused(
-    change: dict[str, Any], copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_record_is_refused(change: dict[str, Any], copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads((copied / "run.json").read_text()) | change
     (copied / "run.json").write_text(json.dumps(summary))
-    refused(monkeypatch, capsys, copied, copied.name)
+    refused(capsys, copied, copied.name)
 
 
 @pytest.mark.parametrize("part", ["model", "data", "loss"])
 @pytest.mark.parametrize("target", ["os.mkdir", "builtins.exec", "subprocess.check_call"])
 def test_a_foreign_target_is_not_built_even_with_a_forged_identity(
-    part: str, target: str, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    part: str, target: str, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     planted = tmp_path / "planted"
     arguments = {"os.mkdir": {"path": str(planted)}, "subprocess.check_call": {"args": ["mkdir", str(planted)]}}
     code = {"object": f"import os; os.mkdir({str(planted)!r})"}
     edit(copied, lambda c: c.update({part: {"_target_": target, **arguments.get(target, code)}}), forge=True)
-    refused(monkeypatch, capsys, copied, "is named by no trusted config")
+    refused(capsys, copied, "is named by no trusted config")
     assert not planted.exists()
 
 
 def test_a_nested_target_and_positional_arguments_are_not_built(
-    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planted = str(tmp_path / "planted")
     edit(copied, lambda c: c["model"].update(hidden=[{"_target_": "os.mkdir", "path": planted}]), forge=True)
-    refused(monkeypatch, capsys, copied, "is named by no trusted config")
+    refused(capsys, copied, "is named by no trusted config")
     edit(copied, lambda c: c["model"].update(hidden=[16], _args_=[planted]), forge=True)
-    refused(monkeypatch, capsys, copied, "_args_ is not allowed in a record")
+    refused(capsys, copied, "_args_ is not allowed in a record")
     assert not Path(planted).exists()
 
 
@@ -548,7 +533,7 @@ class Plants:
 
 @pytest.mark.parametrize("damage", ["code", "zipped code", "cut", "text", "other model", "no model", "list"])
 def test_a_checkpoint_is_tensors_or_nothing(
-    damage: str, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    damage: str, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import pickle
 
@@ -568,7 +553,7 @@ def test_a_checkpoint_is_tensors_or_nothing(
         "list": listed.getvalue(),
     }[damage]
     (copied / "best.pt").write_bytes(data)
-    refused(monkeypatch, capsys, copied, "not a checkpoint of this model")
+    refused(capsys, copied, "not a checkpoint of this model")
     assert not planted.exists()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_tools import command
 from PIL import Image
 
 import optbench
-from optbench.cli import main
 from optbench.config import build
 from optbench.errors import DataError
 from optbench.experiment import plan_run
@@ -58,15 +57,6 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained([*DIGITS, "loss=class_number"], tmp_path_factory)
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["optbench", *map(str, words)])
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
 def read_submission(file: Path, names: Sequence[str] = ()) -> list[int]:
     """Categories in a submission file, which must be in the homework's form: the files' numbers, else 1, 2, 3 ..."""
     lines = file.read_text().splitlines()
@@ -84,10 +74,10 @@ def data_of(run: Path) -> Any:
 
 @pytest.mark.parametrize("which", ["digits", "food", "regression"])
 def test_evaluate_agrees_with_a_recount(
-    which: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    which: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run: Path = request.getfixturevalue(which)
-    assert command(monkeypatch, "evaluate", run, "--json") == 0
+    assert command("evaluate", run, "--json") == 0
     found = json.loads(capsys.readouterr().out)
 
     rebuilt = rebuild(run)
@@ -114,8 +104,8 @@ def test_evaluate_agrees_with_a_recount(
     assert found["accuracy"] == pytest.approx(summary["best_val_accuracy"])
 
 
-def test_evaluate_prints_a_table(digits: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    assert command(monkeypatch, "evaluate", digits, "--checkpoint", "last", "--split", "test") == 0
+def test_evaluate_prints_a_table(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("evaluate", digits, "--checkpoint", "last", "--split", "test") == 0
     lines = capsys.readouterr().out.splitlines()
     found = evaluate(rebuild(digits, "last"), "test")
     assert lines[0] == f"accuracy  {found.accuracy:.4f} on {found.n} test images (checkpoint last)"
@@ -124,30 +114,28 @@ def test_evaluate_prints_a_table(digits: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("which", ["digits", "food", "regression"])
-def test_predict_writes_the_homeworks_file(
-    which: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predict_writes_the_homeworks_file(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     run: Path = request.getfixturevalue(which)
     file = tmp_path / "deep" / "submission.csv"
-    assert command(monkeypatch, "predict", run, "-o", file, "--quiet") == 0
+    assert command("predict", run, "-o", file, "--quiet") == 0
     rebuilt, part = rebuild(run), data_of(run).load("test")
     categories = read_submission(file, part.names)
     assert list(part.names) == sorted(part.names)
     assert len(categories) == len(part)
     assert set(categories) <= set(range(rebuilt.data.n_classes))
     assert categories == [int(rebuilt.labels(rebuilt.outputs(image[None]))) for image in part.images]
-    assert command(monkeypatch, "predict", run, "-o", file) == 2  # it is there already
-    assert command(monkeypatch, "predict", run, "-o", file, "--overwrite", "--quiet") == 0
+    assert command("predict", run, "-o", file) == 2  # it is there already
+    assert command("predict", run, "-o", file, "--overwrite", "--quiet") == 0
 
 
-def test_predict_on_a_folder_goes_by_file_order(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_on_a_folder_goes_by_file_order(digits: Path, tmp_path: Path) -> None:
     part = data_of(digits).load("test")
     order = [7, 2, 11, 5]
     for name, index in zip(["b.png", "a.png", "0010.png", "0002.png"], order, strict=True):
         Image.fromarray(part.images[index].permute(1, 2, 0).numpy()).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
     out = tmp_path / "s.csv"
-    assert command(monkeypatch, "predict", digits, "--data", tmp_path, "-o", out, "--quiet") == 0
+    assert command("predict", digits, "--data", tmp_path, "-o", out, "--quiet") == 0
     rebuilt = rebuild(digits)
     expected = rebuilt.labels(rebuilt.outputs(part.images[[5, 11, 2, 7]]))  # 0002, 0010, a, b
     assert read_submission(out) == expected.tolist()
@@ -174,39 +162,34 @@ def test_ids_are_the_numbers_in_the_names() -> None:
     (["predict", "RUN", "--data", "BROKEN"], "cannot be read as an image"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said(
-    words: list[str], said: str, food: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    words: list[str], said: str, food: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("empty", "broken"):
         (tmp_path / name).mkdir()
     (tmp_path / "broken" / "0000.jpg").write_text("a text")
     places = {"RUN": food, "NOWHERE": tmp_path / "nowhere", "EMPTY": tmp_path / "empty", "BROKEN": tmp_path / "broken"}
     output = ["-o", tmp_path / "s.csv", "--quiet"] if words[0] == "predict" else []
-    assert command(monkeypatch, *(places.get(w, w) for w in words), *output) == 2
+    assert command(*(places.get(w, w) for w in words), *output) == 2
     message = capsys.readouterr().err
     assert said in message
     assert len(message.splitlines()) <= 3
     assert not (tmp_path / "s.csv").exists()
 
 
-def test_a_missing_checkpoint_is_named(
-    digits: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_checkpoint_is_named(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aside = (digits / "best.pt").rename(digits / "aside.pt")
     try:
-        assert command(monkeypatch, "evaluate", digits) == 2
+        assert command("evaluate", digits) == 2
         assert "best.pt: no such checkpoint" in capsys.readouterr().err
-        assert command(monkeypatch, "evaluate", digits, "--checkpoint", "last") == 0
+        assert command("evaluate", digits, "--checkpoint", "last") == 0
     finally:
         aside.rename(digits / "best.pt")
 
 
-def test_a_surface_has_nothing_to_predict(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_surface_has_nothing_to_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = optbench.run("trainer.steps=3", out=tmp_path)
     assert run.path is not None
-    assert command(monkeypatch, "evaluate", run.path) == 2
+    assert command("evaluate", run.path) == 2
     assert "is a run on a surface" in capsys.readouterr().err
 
 

@@ -213,6 +213,7 @@ def test_records_that_cannot_be_written_end_the_sweep(overlay: Path, tmp_path: P
     assert last.recorded() is None
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_are_named(overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPTBENCH_TEST_STILLBORN", "1")
     plan = plans(overlay, tmp_path / "runs")
@@ -301,6 +302,7 @@ def drive(overlay: Path, tmp_path: Path) -> Iterator[Callable[[float], Driver]]:
         driver.process.communicate()
 
 
+@pytest.mark.slow
 def test_workers_end_and_save_when_the_driver_is_killed(drive: Callable[[float], Driver]) -> None:
     driver = drive(0.02)
     driver.process.kill()
