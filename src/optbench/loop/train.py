@@ -167,14 +167,19 @@ class Loop:
     def _take(self, row: Row, loss: float) -> None:
         """Enters the objective and the gradient norm of the current iterate (or batch) into its row."""
         p = self.progress
-        gradients = [q.grad for q in self._parameters if q.grad is not None]
-        row["loss"], row["grad_norm"] = loss, float(get_total_norm(gradients)) if gradients else 0.0
+        row["loss"], row["grad_norm"] = loss, self._gradient_norm()
         p.grad_norm = row["grad_norm"]
         p.start_loss = loss if p.start_loss is None else p.start_loss
         if self.problem.steps_per_epoch is None:
             self._judge(loss)
         else:
             p.epoch_losses.append(loss)
+
+    def _gradient_norm(self) -> float:
+        gradients = [q.grad for q in self._parameters if q.grad is not None]
+        if len(gradients) == 1:  # a surface's: the general way costs more than the update
+            return float(torch.linalg.vector_norm(gradients[0]))
+        return float(get_total_norm(gradients)) if gradients else 0.0
 
     def _judge(self, measure: float) -> None:
         p = self.progress
