@@ -1,11 +1,13 @@
-"""What it costs to compare many runs: whole processes of `optbench compare`, imports and all.
+"""What it costs to read many runs: whole processes of `optbench compare` and `optbench plot`, imports and all.
 
-    python benchmarks/results.py            # 2,500 and 10,000 folders; tables of 250,000 and 1,000,000 rows
+    python benchmarks/results.py            # 2,500 and 10,000 folders; tables of 250,000 and 1,000,000 rows, and
+                                            # tables of 2,500 and 10,000 configurations with ten runs each
     python benchmarks/results.py --quick    # a quarter of each
     python benchmarks/results.py --write    # and benchmarks/results/results.md
 
 The folders are copies of real runs, one an optimizer and learning rate, each under the identity and the seed of a
-planned run and with losses of its own; so are the rows of the table. Peak memory is the process's own ru_maxrss.
+planned run and with losses of its own; so are the rows of the table, of which the first of each optimizer have a curve
+as a sweep keeps it. Peak memory is the process's own ru_maxrss.
 """
 
 from __future__ import annotations
@@ -119,6 +121,37 @@ def make_table(place: Path, count: int, samples: Path) -> None:
         whole = whole.set_column(whole.column_names.index(name), name, pa.array(values))
     place.mkdir(parents=True)
     parquet.write_table(whole, place / "runs.parquet", compression="zstd")
+    _make_curves(place, whole, parquet.read_table(source.with_name("curves.parquet")))
+
+
+def _make_curves(place: Path, runs: Any, curves: Any) -> None:
+    """The curves of the first runs of each optimizer: copies of those of a sweep."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import parquet
+
+    parts = []
+    patterns = curves["run_id"].unique()
+    for optimizer in runs["optimizer"].unique().to_pylist():
+        first = runs["run_id"].filter(pc.equal(runs["optimizer"], optimizer)).slice(0, 20).to_pylist()
+        for run_id in first:
+            curve = curves.filter(pc.equal(curves["run_id"], patterns[len(parts) % len(patterns)]))
+            at = curve.column_names.index("run_id")
+            parts.append(curve.set_column(at, "run_id", pa.array([run_id] * len(curve))))
+    parquet.write_table(pa.concat_tables(parts), place / "curves.parquet", compression="zstd")
+
+
+def make_groups(place: Path, count: int, samples: Path) -> None:
+    """A sweep's tables with `count` configurations of ten runs each: learning rates drawn at random."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    make_table(place, 10 * count, samples)
+    whole = parquet.read_table(place / "runs.parquet")
+    rates = np.repeat(10.0 ** np.random.default_rng(count).uniform(-4, 0, count), 10)
+    whole = whole.set_column(whole.column_names.index("optimizer.lr"), "optimizer.lr", pa.array(rates))
+    parquet.write_table(whole, place / "runs.parquet", compression="zstd")
 
 
 @dataclass
@@ -132,16 +165,16 @@ class Row:
     peak: float
 
 
-def compare(
-    place: Path, prepare: Callable[[], None] = lambda: None, times: int = TIMES
+def timed(
+    words: Sequence[str], prepare: Callable[[], None] = lambda: None, times: int = TIMES
 ) -> tuple[list[float], list[float], float]:
-    """Wall and CPU seconds of the process, `times` times after a first one, and its largest peak memory in MB."""
-    command = [sys.executable, "-m", "optbench", "compare", str(place)]
+    """Wall and CPU seconds of a command, `times` times after a first one, and its largest peak memory in MB."""
+    command = [sys.executable, "-m", "optbench", *words]
     wall, cpu, peak = [], [], 0.0
     for i in range(times + 1):
         prepare()
         began = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert child.stdout is not None
         child.stdout.read()
         _, code, used = os.wait4(child.pid, 0)
@@ -155,7 +188,7 @@ def compare(
 
 
 def made(kind: str, place: Path, count: int, samples: Path) -> None:
-    """Makes folders or a table in a process of its own."""
+    """Makes folders or tables in a process of its own."""
     subprocess.run([sys.executable, __file__, "--make", kind, str(place), str(count), str(samples)], check=True)
 
 
@@ -166,17 +199,22 @@ def measure(scratch: Path, sizes: Sequence[tuple[int, int]], times: int) -> list
         place = scratch / f"f{folders}"
         made("folders", place, folders, samples)
         time.sleep(3)  # files that were just written are not put into the index
-        found.append(Row("run folders, index warm", folders, *compare(place, times=times)))
+        found.append(Row("run folders, index warm", folders, *timed(["compare", str(place)], times=times)))
         index = place / NAME
         assert index.exists()
 
         def forget(index: Path = index) -> None:
             index.unlink(missing_ok=True)
 
-        found.append(Row("run folders, no index yet", folders, *compare(place, forget, times)))
+        found.append(Row("run folders, no index yet", folders, *timed(["compare", str(place)], forget, times)))
         table = scratch / f"t{rows}"
         made("table", table, rows, samples)
-        found.append(Row("rows of a table", rows, *compare(table, times=times)))
+        found.append(Row("rows of a table", rows, *timed(["compare", str(table)], times=times)))
+        words = ["plot", str(table), "-o", str(scratch / "curves.png")]
+        found.append(Row("`optbench plot` of the rows of a table", rows, *timed(words, times=times)))
+        groups = scratch / f"g{folders}"
+        made("groups", groups, folders, samples)
+        found.append(Row("configurations of ten rows each", folders, *timed(["compare", str(groups)], times=times)))
     return sorted(found, key=lambda row: row.what)
 
 
@@ -189,7 +227,7 @@ def report(rows: Sequence[Row]) -> str:
         f"{processor()}, {available_cores()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; "
         f"whole process, files in the system's cache",
         "",
-        "| `optbench compare` of | size | median, s | least, s | CPU, s | peak memory, MB |",
+        "| `optbench compare` of, unless said | size | median, s | least, s | CPU, s | peak memory, MB |",
         "|---|---:|---:|---:|---:|---:|",
         *(
             f"| {r.what} | {r.size:,} | {statistics.median(r.wall):.2f} | {min(r.wall):.2f} "
@@ -208,7 +246,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.make:
         kind, place, count, samples = given.make
-        {"folders": make_folders, "table": make_table}[kind](Path(place), int(count), Path(samples))
+        {"folders": make_folders, "table": make_table, "groups": make_groups}[kind](
+            Path(place), int(count), Path(samples)
+        )
         return
     part = 4 if given.quick else 1
     sizes = [(2_500 // part, 250_000 // part), (10_000 // part, 1_000_000 // part)]

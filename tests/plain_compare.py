@@ -127,7 +127,7 @@ def groups(rows: Sequence[Row], by: Sequence[str] | None) -> tuple[list[PlainGro
     names = labels.problem_names(rows)
     by_problem: dict[Hashable, list[Row]] = defaultdict(list)
     for row in rows:
-        by_problem[labels.problem_key(row)].append(row)
+        by_problem[row.problem_key].append(row)
     found: list[PlainGroup] = []
     differing: dict[str, None] = {}
     for problem, members in by_problem.items():
@@ -148,7 +148,7 @@ def labelling(
 ) -> tuple[Callable[[Row], Hashable], Callable[[Row], str], list[str]]:
     if by is None:
         names, keys = labels.configuration_names(rows)
-        return labels.configuration_key, lambda row: names[labels.configuration_key(row)], keys
+        return lambda row: row.configuration_key, lambda row: names[row.configuration_key], keys
     short = labels.short_names(by)
 
     def label(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_runs import make_run
+from made_runs import make_run, make_table
 from matplotlib.figure import Figure
 
 from optbench import plot
+from optbench.comparison import Drawn, label_runs
+from optbench.comparison import drawn as shown
 from optbench.errors import OutputError, UserError
 from optbench.plot.curves import _rolling_mean
-from optbench.records import Run, read_run
+from optbench.records import Run, columns, read_run
+from optbench.records import run as records_run
 
 NETWORK = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
 SIGNATURES = {".png": b"\x89PNG\r\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
@@ -267,3 +271,81 @@ def test_plotting_needs_neither_torch_nor_pyplot() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# which runs are drawn
+
+
+def labelled(found: Drawn) -> list[str]:
+    return sorted(found.labels)
+
+
+def test_runs_without_a_curve_are_counted_and_not_drawn(tmp_path: Path) -> None:
+    kept = [{"seed": i, "optimizer.lr": 0.1} for i in range(3)]
+    made = make_table(tmp_path / "t", kept)
+    make_table(tmp_path / "all", [*kept, *({"seed": i, "optimizer.lr": lr} for i in range(3, 50) for lr in (0.1, 0.2))])
+    shutil.copy(tmp_path / "t" / "curves.parquet", tmp_path / "all" / "curves.parquet")
+    shutil.rmtree(tmp_path / "t")
+    (make_run(tmp_path / "f", {"seed": 60}) / "metrics.csv").unlink()
+    assert (shown([tmp_path], [], 500).found, shown([tmp_path], [], 500).with_curve) == (98, 3)
+    found = shown([tmp_path / "all"], [], 500)
+    assert [run.run_id for run in found.runs] == [row["run_id"] for row in made]
+    assert found.labels == ["adam lr=0.1"] * 3  # there are others, if not in the figure
+    for filters, runs in ((["optimizer.lr=0.2"], "these 47 runs"), (["seed=60"], "this run")):
+        with pytest.raises(UserError, match=f"no curve was recorded of {runs}"):
+            shown([tmp_path], filters, 500)
+
+
+def test_of_many_curves_each_configuration_has_its_share_and_no_more_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = [0.1] * 20 + [0.2] * 3 + [0.3] * 20
+    rows = make_table(tmp_path, [{"seed": i, "optimizer.lr": rate} for i, rate in enumerate(rates)])
+    found = shown([tmp_path], [], 11)
+    assert labelled(found) == ["adam lr=0.1"] * 4 + ["adam lr=0.2"] * 3 + ["adam lr=0.3"] * 4
+    assert [run.run_id for run in found.runs] == [rows[i]["run_id"] for i in (*range(4), *range(20, 27))]
+    read: list[Any] = []
+    original = records_run.read_parquet
+    monkeypatch.setattr(records_run, "read_parquet", lambda path, **how: read.append(how) or original(path, **how))
+    figure = plot.loss_curves(found.runs, found.labels)
+    assert read == [{"filters": [("run_id", "in", [run.run_id for run in found.runs])]}]
+    assert len(figure.axes[0].lines) == 11
+    assert legend(figure) == ["adam lr=0.1", "adam lr=0.2", "adam lr=0.3"]
+
+
+def test_measured_runs_are_preferred_where_there_are_some(tmp_path: Path) -> None:
+    for i in range(4):
+        make_run(tmp_path / str(i), {"seed": i, "trainer.curvature_every": 5 if i == 2 else None})
+    assert [run.summary["seed"] for run in shown([tmp_path], [], 500, "trainer.curvature_every").runs] == [2]
+    assert len(shown([tmp_path], [], 500, "trainer.nothing").runs) == 4
+
+
+def test_configurations_are_named_within_their_problem(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", {"optimizer.lr": 0.1})
+    make_run(tmp_path / "b", {"optimizer.lr": 0.1, "seed": 1, "trainer.epochs": 3}, **NETWORK)
+    make_run(tmp_path / "c", {"optimizer.lr": 0.2})
+    names = ["rosenbrock: adam lr=0.1", "mlp on digits, cross_entropy: adam", "rosenbrock: adam lr=0.2"]
+    assert shown([tmp_path], [], 9).labels == label_runs([read_run(tmp_path / name) for name in "abc"]) == names
+
+
+def test_picked_rows_are_those_of_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "_BATCH", 7)
+    make_table(tmp_path, [{"seed": i, "optimizer.lr": i / 7, "final_loss": i if i % 5 else None} for i in range(100)])
+    whole = columns.TableColumns(tmp_path / "runs.parquet")
+    everything = whole.rows(np.arange(100))
+    for indices in ([], [99], [50, 3, 3, 97]):
+        table = columns.TableColumns(tmp_path / "runs.parquet")
+        first, again = table.rows(np.array(indices, dtype=int)), table.rows(np.array(indices, dtype=int))
+        assert first == again == whole.rows(np.array(indices, dtype=int)) == [everything[i] for i in indices]
+
+
+def test_a_long_name_goes_on_in_the_next_line_and_the_axes_keep_their_place(tmp_path: Path) -> None:
+    names = [f"adam {' '.join(f'some_setting_{j}={i}' for j in range(9))}" for i in range(20)]
+    runs = [run_of(tmp_path / str(i), {"loss": [3.0, 2.0]}, {"seed": i}) for i in range(20)]
+    figure = plot.loss_curves(runs, names)
+    drawn(figure)  # a warning is an error here: without room there is one
+    assert figure.axes[0].get_position().width > 0.4
+    shown_names = [text.replace("\n", " ") for text in legend(figure)]
+    assert 1 < len(shown_names) < 20
+    assert shown_names == names[: len(shown_names)]
+    assert figure.legends[0].get_title().get_text() == f"first {len(shown_names)} of 20"

@@ -30,8 +30,9 @@ from optbench.launch import rows as rows_module
 from optbench.launch.probe import estimate
 from optbench.launch.rows import LEAST_ROWS, batches
 from optbench.launch.sweep import Division, Options, Outcome, divide, run_sweep
-from optbench.records import RUN_COLUMNS, Run, Status, flatten, run_id, scan
+from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, run_id, scan
 from optbench.records.tables import add_rows, recorded_ids
+from optbench.report import runs_json
 
 TESTS = Path(__file__).parent
 GRID = (
@@ -181,6 +182,20 @@ def test_a_comparison_counts_each_run_once_whoever_ran_it(grid: Grid) -> None:
     single, rows, both = groups("loop"), groups("rows"), groups("loop", "rows")
     assert single == rows == both
     assert sum(map(len, both.values())) == len(grid.plan)
+
+
+def test_the_json_of_a_sweep_is_its_records_in_the_order_of_the_plan(
+    grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, runs in (("loop", grid.single), ("rows", grid.rows)):
+        recorded = [{**(run := runs[p.run_id]).summary, "path": run.path or run.table} for p in grid.plan]
+        expected = json.dumps(plain(recorded), indent=2, ensure_ascii=False, allow_nan=False)
+        assert "".join(runs_json(grid.folder / kind / "sweep", [p.run_id for p in grid.plan])) == expected
+    words = [*SMALL, "seeds=20", "--out", tmp_path, "--name", "sweep", "--engine", "eager", "--json"]
+    assert command("sweep", *words) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [run["seed"] for run in printed] == list(range(20))
+    assert {run["path"] for run in printed} == {str(tmp_path / "sweep" / "curves.parquet")}
 
 
 def test_plots_take_rows(grid: Grid, tmp_path: Path) -> None:

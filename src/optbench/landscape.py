@@ -66,8 +66,8 @@ def _field_landscape(field: Field) -> Landscape:
     return landscape(field.objective, box, [Mark(p.x, p.type) for p in found.points], field.name)
 
 
-def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = ()) -> Figure:
-    """The paths of runs on one surface over its contours, with its critical points.
+def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: Sequence[str] | None = None) -> Figure:
+    """The paths of runs on one surface over its contours, with its critical points; labels as `path_on_contours`.
 
     Raises:
         UserError: runs on several problems, on a network, or on more than two coordinates.
@@ -78,7 +78,7 @@ def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = ()) -> Figur
         raise UserError(
             f"paths of several problems do not fit in one figure ({', '.join(names)})", "draw one at a time"
         )
-    return path_on_contours(_field_landscape(recorded_field(runs[0], config_dirs)), runs)
+    return path_on_contours(_field_landscape(recorded_field(runs[0], config_dirs)), runs, labels)
 
 
 def draw_run(run: Run, config_dirs: Sequence[Path] = ()) -> list[Path]:

@@ -98,19 +98,34 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Estimate:
     range (k = 1) is returned with the coverage that it has, 1 - 2^(1-n); for n = 1 that is 0.
 
     Args:
-        values: (n,) one value a run, n >= 1; infinities of one sign take part.
+        values: (n,) one value a run, n >= 1; infinities take part: halfway between -inf and +inf is +inf.
         level: the least coverage.
 
     Source: H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed. (2003), section 7.1.
     """
-    given = np.asarray(values, dtype=float).ravel()
-    n = len(given)
+    return median_intervals(np.asarray(values, dtype=float).reshape(1, -1), level)[0]
+
+
+def median_intervals(values: npt.ArrayLike, level: float = 0.95) -> list[Estimate]:
+    """`median_interval` of each of g groups of n runs, (g, n) -> g."""
+    given = np.asarray(values, dtype=float)
+    n = given.shape[1]
     if n == 0 or np.isnan(given).any():
         raise ValueError("a median needs at least one value, and numbers only")
     rank, coverage = _median_rank(n, level)
     places = [rank - 1, n - rank, n // 2 - 1 + n % 2, n // 2]
-    low, high, left, right = np.partition(given, places)[places].tolist()
-    return Estimate(left if n % 2 else left / 2 + right / 2, low, high, coverage)
+    low, high, left, right = np.partition(given, places, axis=1)[:, places].T
+    middle = left if n % 2 else _halfway(left, right)
+    found = zip(middle.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [Estimate(value, least, most, coverage) for value, least, most in found]
+
+
+def _halfway(left: Floats, right: Floats) -> Floats:
+    """(left + right) / 2, rounded once, so that it lies between them: halves of the smallest numbers are 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        both = left + right
+        middle = np.where(np.isinf(both), left / 2 + right / 2, both / 2)
+    return np.where(np.isnan(middle), right, middle)
 
 
 @functools.lru_cache(maxsize=256)
@@ -179,28 +194,42 @@ def expected_running_time(hits: Sequence[float | None] | Floats, ends: Sequence[
     """
     if len(hits) != len(ends):
         raise ValueError(f"{len(hits)} hits for {len(ends)} runs")
-    reached = np.asarray(hits, dtype=float)
-    missed = np.isnan(reached)
-    if missed.all():
+    if not len(hits):
         return math.inf
-    return float(np.where(missed, np.asarray(ends, dtype=float), reached).sum() / (~missed).sum())
+    return expected_running_times(np.asarray(hits, dtype=float)[None], np.asarray(ends, dtype=float)[None])[0]
+
+
+def expected_running_times(hits: Floats, ends: Floats) -> list[float]:
+    """`expected_running_time` of each of g groups of n runs, (g, n) and (g, n) -> g; NaN for a run that did not hit."""
+    missed = np.isnan(hits)
+    spent = np.where(missed, ends, hits).sum(axis=1)
+    reached = (~missed).sum(axis=1)
+    return np.where(reached > 0, spent / np.maximum(reached, 1), np.inf).tolist()  # type: ignore[no-any-return]
 
 
 def expected_best(values: npt.ArrayLike) -> Floats:
     """Expected smallest value among k of the n trials drawn without replacement, for k = 1 ... n: (n,) -> (n,).
 
     E_k = sum_i y_(i) C(n - i, k - 1) / C(n, k), y ascending: what tuning with k random trials is expected to give.
+    Summed in whole numbers and rounded once, so that it never rises with k and never leaves the range of the values.
 
     Args:
         values: (n,) final values of n random trials; +inf for a trial that failed.
 
+    Raises:
+        ValueError: NaN or -inf among them.
+
     Source: P. T. Sivaprasad et al., Optimizer Benchmarking Needs to Account for Hyperparameter Tuning, ICML 2020.
     """
-    ordered = sorted(float(v) for v in np.asarray(values, dtype=float).ravel())
-    n = len(ordered)
-    result = np.empty(n)
-    for k in range(1, n + 1):
-        ways = math.comb(n, k)
-        # beyond i = n - k + 1 the weight is zero, and 0 * inf must not count
-        result[k - 1] = math.fsum(ordered[i - 1] * (math.comb(n - i, k - 1) / ways) for i in range(1, n - k + 2))
+    given = np.sort(np.asarray(values, dtype=float).ravel())
+    if not (given > -np.inf).all():
+        raise ValueError("an expected best needs numbers, or +inf for a trial that failed")
+    n, finite = len(given), int(np.isfinite(given).sum())
+    ratios = [v.as_integer_ratio() for v in given[:finite].tolist()]
+    unit = max((below for _, below in ratios), default=1)  # a power of two, as all of them are
+    whole = [above * (unit // below) for above, below in ratios]
+    result = np.full(n, np.inf)
+    for k in range(n - finite + 1, n + 1):  # a smaller k may draw failed trials alone
+        total = sum(whole[i - 1] * math.comb(n - i, k - 1) for i in range(1, n - k + 2))
+        result[k - 1] = total / (math.comb(n, k) * unit)
     return result

@@ -9,15 +9,17 @@ import typer
 
 from optbench.cli.common import Json, print_lines
 
+Filters = Annotated[
+    list[str] | None,
+    typer.Option("--filter", "-f", help="Keep runs where key=value holds (also != < > and ~glob).", metavar="TEST"),
+]
+
 
 def compare(
     where: Annotated[
         list[Path], typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.")
     ],
-    filters: Annotated[
-        list[str] | None,
-        typer.Option("--filter", "-f", help="Keep runs where key=value holds (also != < > and ~glob).", metavar="TEST"),
-    ] = None,
+    filters: Filters = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", "-g", help="Keys that make a group, comma-separated.", metavar="KEYS")
     ] = None,
@@ -54,7 +56,7 @@ def compare(
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders of them.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, sweep folders, or folders of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")] = Path(
         "curves.png"
     ),
@@ -65,6 +67,10 @@ def plot(
         bool,
         typer.Option("--curvature", help="Gradient norm and extreme eigenvalues, too: why training got stuck."),
     ] = False,
+    filters: Filters = None,
+    curves: Annotated[
+        int, typer.Option("--curves", help="Runs to draw at most, in turns of each configuration.", min=1)
+    ] = 500,
 ) -> None:
     """Draw loss curves, or paths over a surface with its minima, saddles and maxima.
 
@@ -79,24 +85,32 @@ def plot(
 
       optbench plot outputs/sweeps/race --path -o race.svg
 
+      optbench plot outputs/sweeps/race --filter optimizer=adam,sgd --curves 40
+
       optbench plot outputs/runs/hw3_cnn-* --curvature -o stuck.png
     """
+    from optbench.comparison import drawn
     from optbench.errors import UserError
-    from optbench.plot import check_suffix, curvature_curves, loss_curves, save
-    from optbench.records import scan
+    from optbench.plot.style import check_suffix
+    from optbench.report import unreadable_lines
 
     if path and curvature:
         raise UserError("--path and --curvature: choose one figure")
     check_suffix(output)
-    found, unreadable = scan(runs)
-    print_lines([f"not read: {u.path}: {u.why}" for u in unreadable], err=True)
-    if not found:
-        raise UserError("no runs to draw")
+    found = drawn(runs, filters or (), curves, "trainer.curvature_every" if curvature else None)
+    print_lines(unreadable_lines(found), err=True)
+    if found.with_curve < found.found:
+        typer.echo(f"{found.with_curve} of {found.found} runs have a recorded curve", err=True)
+    if len(found.runs) < found.with_curve:
+        few = f"{len(found.runs)} of {found.with_curve} are drawn"
+        typer.echo(f"{few}, in turns of each configuration; --curves N draws more", err=True)
+    from optbench.plot import curvature_curves, loss_curves, save
+
     if path:
         from optbench.landscape import paths_figure
 
-        figure = paths_figure(found)
+        figure = paths_figure(found.runs, labels=found.labels)
     else:
-        figure = curvature_curves(found) if curvature else loss_curves(found)
+        figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
     save(figure, output)
     typer.echo(str(output))

@@ -134,11 +134,12 @@ def _duration(seconds: float) -> str:
 
 
 def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
-
     if as_json:
-        from optbench.launch.sweep import recorded
+        from optbench.report import runs_json
 
-        print_json([{**r.summary, "path": r.path or r.table} for r in recorded(plan)])
+        for piece in runs_json(plan.folder, [item.run_id for item in plan]):
+            typer.echo(piece, nl=False)
+        typer.echo()
         return
     if outcome.by_status:
         from optbench.comparison import compare

@@ -2,7 +2,9 @@
 
     rows         what each run was (its configuration) and gave (its summary), as one flat row; selection by filters
     labels       problems, configurations and their names: only what differs is said
-    groups       groups of runs and their statistics
+    groups       which runs make a group, and what it is called
+    statistics   what is computed of the groups, of all at once
+    shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON
 
 pandas (0.5 s to import) is imported where a table is asked for and not before; so reading, grouping and JSON start at
@@ -10,7 +12,18 @@ once, and the command line stays quick.
 """
 
 from optbench.comparison.comparison import Comparison, compare
-from optbench.comparison.groups import STATISTICS, Group, statistics_of
+from optbench.comparison.groups import Group
 from optbench.comparison.labels import label_runs
+from optbench.comparison.shown import Drawn, drawn
+from optbench.comparison.statistics import STATISTICS, statistics_of
 
-__all__ = ["STATISTICS", "Comparison", "Group", "compare", "label_runs", "statistics_of"]
+__all__ = [
+    "STATISTICS",
+    "Comparison",
+    "Drawn",
+    "Group",
+    "compare",
+    "drawn",
+    "label_runs",
+    "statistics_of",
+]

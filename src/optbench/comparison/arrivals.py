@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from optbench.comparison.bulk import Rows
+from optbench.comparison.parts import Ints
 from optbench.comparison.rows import Row
 from optbench.records import Status
 
@@ -31,17 +34,34 @@ def stopped_at(rows: Sequence[Row]) -> dict[str, int] | None:
         asked: on networks, and in records from before there was such a column.
     """
     rows = Rows.of(rows)
-    counts: Counter[str] = Counter()
-    asked, ended = False, 0
-    for (place, status, curved), n in rows.tally("stopped_at", "status", present=("lambda_min",)).items():
-        counts[_place(place, status, curved)] += n
+    return stops(rows, np.zeros(len(rows), dtype=np.int64), 1)[0]
+
+
+def stops(rows: Rows, codes: Ints, count: int) -> list[dict[str, int] | None]:
+    """`stopped_at` of each group.
+
+    Args:
+        rows: of all groups.
+        codes: number of the group of each row, (n,).
+        count: number of groups.
+    """
+    counts: list[Counter[str]] = [Counter() for _ in range(count)]
+    asked, ended = [False] * count, [False] * count
+    for (place, status, curved, group), n in rows.tally(
+        "stopped_at", "status", present=("lambda_min",), by=codes
+    ).items():
+        counts[group][_place(place, status, curved)] += n
         if status not in NO_POINT:
-            ended += n
-            asked = asked or curved or place is not None
-    if (ended and not asked) or not set(rows.different("data")) <= {None, "none"}:
-        return None
+            ended[group] = True
+            asked[group] = asked[group] or curved or place is not None
+    network = np.bincount(codes[rows.where("data", lambda data: data not in (None, "none"))], minlength=count) > 0
+    unknown = network | (np.array(ended, dtype=bool) & ~np.array(asked, dtype=bool))
+    return [None if none else _in_order(one) for one, none in zip(counts, unknown.tolist(), strict=True)]
+
+
+def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
     points = sorted((name for name in counts if name not in NO_POINT), key=lambda name: (-counts[name], name))
-    return {name: counts[name] for name in (*points, *(name for name in NO_POINT if counts[name]))}
+    return {name: counts[name] for name in (*points, *(name for name in NO_POINT if name in counts))}
 
 
 def at_points(counts: Mapping[str, int] | None) -> list[str]:

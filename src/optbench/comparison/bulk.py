@@ -111,6 +111,13 @@ class Rows(Sequence[Row]):
             found[where] = part.present(key)[index]
         return found
 
+    def has_curve(self) -> Bools:
+        """Which rows have a recorded curve, (n,). Raises RecordError where a table of curves cannot be read."""
+        found = np.zeros(len(self), dtype=bool)
+        for part, where, index in self._stretches():
+            found[where] = part.has_curve()[index]
+        return found
+
     def where(self, key: str, test: Callable[[Any], bool]) -> Bools:
         """Which rows have a value that passes a test, (n,); it is asked once for each different value."""
         codes, values = self.encoded(key)
@@ -119,30 +126,43 @@ class Rows(Sequence[Row]):
             passed[code] = test(values[code])
         return passed[codes]
 
-    def tally(self, *keys: str, present: Sequence[str] = ()) -> dict[tuple[Any, ...], int]:
-        """How many rows have each combination of values in these columns; of `present`, whether they have any."""
-        columns = [self.encoded(key) for key in keys]
-        columns += [(self.present(key).astype(np.uint8), [False, True]) for key in present]
+    def tally(self, *keys: str, present: Sequence[str] = (), by: Ints | None = None) -> dict[tuple[Any, ...], int]:
+        """How many rows have each combination of values in these columns; of `present`, whether they have any.
+
+        Args:
+            keys, present: names of columns.
+            by: a number for each row, (n,), that is the last of the combination.
+        """
+        columns: list[tuple[npt.NDArray[Any], Sequence[Any]]] = [self.encoded(key) for key in keys]
+        columns += [(self.present(key).astype(np.uint8), (False, True)) for key in present]
+        columns += [] if by is None else [(by, range(int(by.max(initial=0)) + 1))]
         codes = combined([codes for codes, _ in columns], len(self))
         counts = np.bincount(codes)
         first = _first(codes, len(counts))
+        cells = [[values[code] for code in own[first].tolist()] for own, values in columns]
         found: dict[tuple[Any, ...], int] = {}
-        for i, n in zip(first.tolist(), counts.tolist(), strict=True):
-            values = tuple(values[codes[i]] for codes, values in columns)
+        for values, n in zip(zip(*cells, strict=True), counts.tolist(), strict=True):
             found[values] = found.get(values, 0) + n
         return found
 
     def kinds(self, more: Sequence[str] = ()) -> Kinds:
         """The rows by what they have in common: all settings, ALIKE, and the columns of `more`."""
         codes = np.zeros(len(self), dtype=np.int64)
-        told: dict[int, Callable[[int], Facts]] = {}
+        told: dict[int, Callable[[Ints], list[Facts]]] = {}
         count = 0
         for part, where, index in self._stretches():
             own, told[id(part)] = part.alike(more)
             codes[where] = own[index]
             codes[where] += count
             count += int(own.max(initial=0)) + 1
-        return Kinds(self, *dense(codes, count), lambda at: told[id(self.part_of(at))](int(self._index[at])))
+
+        def tell(at: Ints) -> list[Facts]:
+            found: list[tuple[int, Facts]] = []
+            for part, where, index in self.take(at)._stretches():
+                found += zip(np.arange(len(at))[where].tolist(), told[id(part)](index), strict=True)
+            return [facts for _, facts in sorted(found, key=lambda one: one[0])]
+
+        return Kinds(self, *dense(codes, count), tell)
 
     def part_of(self, at: int) -> Part:
         """Where the row at a position is stored."""
@@ -160,22 +180,28 @@ class Kinds:
     """Rows by kind, the kinds numbered by first appearance.
 
     Attributes:
+        codes: number of each row's kind, (n,).
         facts: of each kind, what its first row tells.
         by_last: the kinds in the order of last appearance.
     """
 
-    def __init__(self, rows: Rows, codes: Ints, count: int, tell: Callable[[int], Facts]) -> None:
+    def __init__(self, rows: Rows, codes: Ints, count: int, tell: Callable[[Ints], list[Facts]]) -> None:
         self._rows = rows
         first = _first(codes, count)
         order = np.argsort(first, kind="stable")
-        codes = np.argsort(order, kind="stable")[codes]
-        self.facts = [tell(at) for at in first[order].tolist()]
-        last = len(codes) - 1 - _first(codes[::-1], count)
+        self.codes: Ints = np.argsort(order, kind="stable")[codes]
+        self.facts = tell(first[order])
+        last = len(codes) - 1 - _first(self.codes[::-1], count)
         self.by_last: list[int] = np.argsort(last, kind="stable").tolist()
-        self._order = np.argsort(codes.astype(np.min_scalar_type(max(count - 1, 0))), kind="stable")
-        self._ends = np.cumsum(np.bincount(codes, minlength=count)).tolist()
 
-    def members(self, kinds: Sequence[int]) -> Rows:
-        """The rows of some kinds, in their order."""
-        found = [self._order[self._ends[k - 1] if k else 0 : self._ends[k]] for k in kinds]
-        return self._rows.take(found[0] if len(found) == 1 else np.sort(np.concatenate(found)))
+    def grouped(self, groups: Sequence[Sequence[int]]) -> tuple[Rows, Ints]:
+        """All rows, those of the first group first and in a group in their order, and the number of each one's group.
+
+        Args:
+            groups: the kinds of each group; every kind is in one.
+        """
+        number = np.zeros(len(self.facts), dtype=np.min_scalar_type(max(len(groups) - 1, 0)))
+        number[[kind for same in groups for kind in same]] = np.repeat(np.arange(len(groups)), list(map(len, groups)))
+        codes = number[self.codes]
+        order = np.argsort(codes, kind="stable")
+        return self._rows.take(order), codes[order].astype(np.int64)

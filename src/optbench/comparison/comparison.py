@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.comparison.bulk import Rows
-from optbench.comparison.groups import IDENTITY, STATISTICS, Group, form_groups, rank
-from optbench.comparison.load import known_keys, load, select
+from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
+from optbench.comparison.load import known_keys, load, nothing, select
 from optbench.comparison.rows import resolve_key
+from optbench.comparison.statistics import STATISTICS
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.records import RUN_COLUMNS, Status, Unreadable, plain, read_curves
+from optbench.records import RUN_COLUMNS, Status, Unreadable, read_curves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +113,7 @@ class Comparison:
 def _estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
     if found is None:
         return None
-    values: dict[str, float | None] = plain(vars(found))
-    return values
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in vars(found).items()}
 
 
 def compare(
@@ -138,10 +138,7 @@ def compare(
     """
     rows, unreadable, notes = load([Path(path) for path in paths])
     if not len(rows):
-        first = f" {len(unreadable)} could not be read; the first: {unreadable[0].why}" if unreadable else ""
-        raise UserError(
-            f"no runs under {', '.join(map(str, paths))}.{first}", "`optbench run` and `optbench sweep` make some"
-        )
+        raise nothing(paths, unreadable)
     rows = select(rows, filters)
     groups, differing = form_groups(rows, _keys(group_by, rows))
     return Comparison(_sorted(groups, sort, differing), tuple(differing), tuple(unreadable), notes)
@@ -150,17 +147,20 @@ def compare(
 def _keys(group_by: Sequence[str] | str | None, rows: Rows) -> list[str] | None:
     if group_by is None:
         return None
-    names = group_by.split(",") if isinstance(group_by, str) else group_by
+    given = group_by.split(",") if isinstance(group_by, str) else group_by
+    names = [name.strip() for name in given if name.strip()]
+    if not names:
+        raise UserError("no key to group by", f"such as optimizer,lr; columns: {', '.join(RUN_COLUMNS)}")
     known = known_keys(rows)
-    return [resolve_key(name.strip(), known) for name in names]
+    return [resolve_key(name, known) for name in names]
 
 
 def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str]) -> tuple[Group, ...]:
     if sort is None:
-        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group), group.label)))
+        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics), group.label)))
     name = sort.removeprefix("-")
     columns = ["configuration", *IDENTITY, *differing, "n", *Status, *STATISTICS]
-    key = resolve_key(name, [str(column) for column in columns])
+    key = resolve_key(name, list(map(str, columns)), "column to sort by")
 
     def place(group: Group) -> tuple[bool, Any]:
         value = _value(group, key)

@@ -5,27 +5,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from optbench import metrics
 from optbench.comparison import labels
-from optbench.comparison.arrivals import stopped_at
+from optbench.comparison.arrivals import stops
 from optbench.comparison.bulk import Kinds, Rows
-from optbench.comparison.parts import Floats
-from optbench.comparison.rows import Facts, Row
+from optbench.comparison.rows import Facts
+from optbench.comparison.statistics import statistics
 from optbench.metrics import Estimate
 from optbench.records import Run, Status
 
-STATISTICS = ("final_loss", "best_loss", "val_accuracy", "steps", "evals", "seconds", "steps_to_target", "success_rate",
-              "ert")  # fmt: skip
-"""What is computed of each group; a statistic that does not apply is None. `metrics.RULES` says how."""
-
-_NO_RESULT = frozenset({Status.DIVERGED, Status.FAILED, Status.INTERRUPTED, Status.SKIPPED})
-_TARGETS = ("target", "trainer.target", "trainer.target_accuracy")
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
 
 
@@ -64,53 +56,6 @@ class Group:
         return [row.run for row in self.rows]
 
 
-def statistics_of(rows: Sequence[Row]) -> dict[str, Estimate | None]:
-    """STATISTICS of a group of runs; None where no run has what a statistic needs.
-
-    A run that diverged, failed, was interrupted or skipped has no result: it counts as the worst one there is.
-    """
-    rows = Rows.of(rows)
-    bad = rows.where("status", lambda status: status in _NO_RESULT)
-    wanted = np.zeros(len(rows), dtype=bool)
-    for key in _TARGETS:
-        wanted |= rows.present(key)
-    return {
-        "final_loss": _median(_result(rows, "final_loss", bad, math.inf)),
-        "best_loss": _median(_result(rows, "best_loss", bad, math.inf)),
-        "val_accuracy": _accuracy(rows, bad),
-        **{name: _median(values[~np.isnan(values)])
-           for name in ("steps", "evals", "seconds") for values in [rows.numbers(name)]},
-        **_of_target(rows.take(wanted)),
-    }  # fmt: skip
-
-
-def _median(values: Floats) -> Estimate | None:
-    return metrics.median_interval(values) if len(values) else None
-
-
-def _result(rows: Rows, column: str, bad: npt.NDArray[np.bool_], worst: float) -> Floats:
-    values = rows.numbers(column)
-    return np.where(bad | np.isnan(values), worst, values)
-
-
-def _accuracy(rows: Rows, bad: npt.NDArray[np.bool_]) -> Estimate | None:
-    if np.isnan(rows.numbers("val_accuracy")).all():
-        return None
-    return _median(_result(rows, "val_accuracy", bad, -math.inf))
-
-
-def _of_target(rows: Rows) -> dict[str, Estimate | None]:
-    if not len(rows):
-        return dict.fromkeys(("steps_to_target", "success_rate", "ert"))
-    hits, ends = rows.numbers("steps_to_target"), rows.numbers("steps")
-    missed = np.isnan(hits)
-    return {
-        "steps_to_target": _median(np.where(missed, math.inf, hits)),
-        "success_rate": metrics.success_rate(int((~missed).sum()), len(hits)),
-        "ert": Estimate(metrics.expected_running_time(hits, np.where(np.isnan(ends), 0.0, ends))),
-    }
-
-
 def form_groups(rows: Rows, by: Sequence[str] | None) -> tuple[list[Group], list[str]]:
     """The groups of each problem, and the settings that differ between groups.
 
@@ -119,26 +64,37 @@ def form_groups(rows: Rows, by: Sequence[str] | None) -> tuple[list[Group], list
         by: keys that define a configuration; None: every setting but the seed.
     """
     kinds = rows.kinds(by or ())
-    names = labels.problem_names(kinds.facts)
+    facts = labels.without_common(kinds.facts, (*IDENTITY, *(by or ())))
+    names = labels.problem_names(facts)
     by_problem: dict[Hashable, list[int]] = defaultdict(list)
     later: dict[Hashable, list[int]] = defaultdict(list)
-    keys_of_kinds = [labels.problem_key(facts) for facts in kinds.facts]
-    for kind, problem in enumerate(keys_of_kinds):
+    problems = [one.problem_key for one in facts]
+    for kind, problem in enumerate(problems):
         by_problem[problem].append(kind)
     for kind in kinds.by_last:
-        later[keys_of_kinds[kind]].append(kind)
-    groups: list[Group] = []
+        later[problems[kind]].append(kind)
+    formed: list[_Formed] = []
     differing: dict[str, None] = {}
-    for problem, members in by_problem.items():
+    for number, (problem, members) in enumerate(by_problem.items()):
         # a name is made from the last run of a configuration, in the place of its first
-        key_of, label_of, keys = _labelling([kinds.facts[kind] for kind in (*members, *later[problem])], by)
+        key_of, label_of, keys = _labelling([facts[kind] for kind in (*members, *later[problem])], by)
         differing.update(dict.fromkeys(keys))
         configurations: dict[Hashable, list[int]] = defaultdict(list)
         for kind in members:
-            configurations[key_of(kinds.facts[kind])].append(kind)
-        found = [(label_of(kinds.facts[same[0]]), same) for same in configurations.values()]
-        groups += _mark_best([_group(names[problem], label, keys, kinds, same) for label, same in found])
-    return groups, [key for key in differing if key not in IDENTITY]
+            configurations[key_of(facts[kind])].append(kind)
+        found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
+        formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
+    return _measured(kinds, formed), [key for key in differing if key not in IDENTITY]
+
+
+class _Formed(NamedTuple):
+    """A group before anything is computed of it: problem by number and name, kinds, and the keys that it shows."""
+
+    number: int
+    problem: str
+    label: str
+    keys: Sequence[str]
+    kinds: Sequence[int]
 
 
 _KeyOf = Callable[[Facts], Hashable]
@@ -148,7 +104,7 @@ _LabelOf = Callable[[Facts], str]
 def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf, _LabelOf, list[str]]:
     if by is None:
         label_by_key, keys = labels.configuration_names(rows)
-        return labels.configuration_key, (lambda row: label_by_key[labels.configuration_key(row)]), keys
+        return (lambda row: row.configuration_key), (lambda row: label_by_key[row.configuration_key]), keys
     shorter = labels.short_names(by)
 
     def key(row: Facts) -> Hashable:
@@ -161,27 +117,43 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
     return key, label, list(by)
 
 
-def _group(problem: str, label: str, keys: Sequence[str], kinds: Kinds, same: Sequence[int]) -> Group:
-    def common(key: str) -> Any:
-        values = {kinds.facts[kind].values.get(key) for kind in same}
-        return values.pop() if len(values) == 1 else None
+def _measured(kinds: Kinds, formed: Sequence[_Formed]) -> list[Group]:
+    rows, codes = kinds.grouped([one.kinds for one in formed])
+    n = len(formed)
+    ends = np.cumsum(np.bincount(codes, minlength=n)).tolist()
+    counts = [dict.fromkeys(map(str, Status), 0) for _ in formed]
+    for (status, group), runs in rows.tally("status", by=codes).items():
+        counts[group][str(status)] = runs
+    computed = statistics(rows, codes, n)
+    best = _best([one.number for one in formed], computed)
+    found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), strict=False)
+    return [
+        Group(one.problem, one.label, _shared(kinds, one), rows[start:end], by_status, own, top, places)
+        for one, start, end, by_status, own, top, places in found
+    ]
 
-    rows = kinds.members(same)
-    counts = {status: n for (status,), n in rows.tally("status").items()}
-    shared = {key: common(key) for key in (*IDENTITY, *keys)}
-    by_status = {str(s): counts.get(s, 0) for s in Status}
-    return Group(problem, label, shared, rows, by_status, statistics_of(rows), stopped_at=stopped_at(rows))
+
+def _shared(kinds: Kinds, formed: _Formed) -> dict[str, Any]:
+    """The keys of a group; None where its runs disagree."""
+    values = [kinds.facts[kind].values for kind in formed.kinds]
+    first = values[0]
+    if len(values) == 1:
+        return {key: first.get(key) for key in (*IDENTITY, *formed.keys)}
+    found = {key: {one.get(key) for one in values} for key in (*IDENTITY, *formed.keys)}
+    return {key: different.pop() if len(different) == 1 else None for key, different in found.items()}
 
 
-def rank(group: Group) -> tuple[float, float]:
+def rank(statistics: Mapping[str, Estimate | None]) -> tuple[float, float]:
     """What the groups of a problem are ranked by, small first: accuracy where there is one, then final loss."""
-    accuracy, loss = group.statistics["val_accuracy"], group.statistics["final_loss"]
+    accuracy, loss = statistics["val_accuracy"], statistics["final_loss"]
     return (-accuracy.value if accuracy else math.inf, loss.value if loss else math.inf)
 
 
-def _mark_best(groups: Sequence[Group]) -> list[Group]:
+def _best(problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]]) -> list[bool]:
     # by the first criterion that applies; groups without any result are never the best
-    on_accuracy = any(group.statistics["val_accuracy"] for group in groups)
-    scores = [rank(group)[0 if on_accuracy else 1] for group in groups]
-    top = min(scores)
-    return [replace(g, best=s == top < math.inf) for g, s in zip(groups, scores, strict=True)]
+    on_accuracy = {problem for problem, own in zip(problems, computed, strict=True) if own["val_accuracy"]}
+    scores = [rank(own)[0 if problem in on_accuracy else 1] for problem, own in zip(problems, computed, strict=True)]
+    top: dict[int, float] = {}
+    for problem, score in zip(problems, scores, strict=True):
+        top[problem] = min(score, top.get(problem, math.inf))
+    return [score == top[problem] < math.inf for problem, score in zip(problems, scores, strict=True)]

@@ -11,34 +11,27 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from optbench.comparison.rows import Facts, read_row
+from optbench.comparison.rows import PARTS, PROBLEM_COLUMNS, Facts, read_row
 from optbench.records import Run
 
-_PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
-_PROBLEM_SETTINGS = ("model.", "data.", "loss.")
-_PARTS = ("optimizer", "scheduler")
+_UNDER = tuple(f"{part}." for part in PARTS)
 _NO_NAME = (None, "", "none", "null")
 
 
-def is_problem_setting(key: str) -> bool:
-    """Whether a dotted key belongs to the problem and not to the configuration."""
-    return key.startswith(_PROBLEM_SETTINGS)
+def without_common(rows: Sequence[Facts], keep: Sequence[str]) -> list[Facts]:
+    """What tells the rows apart: without the settings in which all agree, which are in no name and change no key.
 
-
-def problem_key(row: Facts) -> Hashable:
-    """What makes two runs runs on the same problem."""
-    parts = sorted((k, v) for k, v in row.settings.items() if is_problem_setting(k))
-    return (*(row.values.get(c) for c in _PROBLEM_COLUMNS), *parts)
-
-
-def configuration_of(row: Facts) -> dict[str, Any]:
-    """The row's configuration: its settings without those of the problem."""
-    return {k: v for k, v in row.settings.items() if not is_problem_setting(k)}
-
-
-def configuration_key(row: Facts) -> Hashable:
-    """What makes two runs repetitions of each other, up to the seed."""
-    return (row.values.get("optimizer"), row.values.get("scheduler"), *sorted(configuration_of(row).items()))
+    Args:
+        rows: what is known of each.
+        keep: columns that stay all the same.
+    """
+    first = rows[0].values if rows else {}
+    apart: set[str] = set()
+    for row in rows:
+        apart.update(key for key, value in row.values.items() if key not in apart and first.get(key) != value)
+        apart.update(key for key in first.keys() - row.values.keys() if first[key] is not None)
+    kept = {*keep, *PROBLEM_COLUMNS, *PARTS, *(key for key in apart if "." in key)}
+    return [Facts({key: value for key, value in row.values.items() if key in kept}) for row in rows]
 
 
 def text(value: Any) -> str:
@@ -73,12 +66,11 @@ def problem_names(rows: Sequence[Facts]) -> dict[Hashable, str]:
     """Name of each problem: model, data and loss, and the parameters that tell problems of one name apart."""
     by_name: dict[str, dict[Hashable, Facts]] = defaultdict(dict)
     for row in rows:
-        by_name[_plain_problem(row)].setdefault(problem_key(row), row)
+        by_name[_plain_problem(row)].setdefault(row.problem_key, row)
     names: dict[Hashable, str] = {}
     for name, problems in by_name.items():
         settings = {
-            key: {"data_fingerprint": row.values.get("data_fingerprint")}
-            | {k: v for k, v in row.settings.items() if is_problem_setting(k)}
+            key: {"data_fingerprint": row.values.get("data_fingerprint")} | dict(row.problem_settings)
             for key, row in problems.items()
         }
         differing = varying(list(settings.values()))
@@ -95,24 +87,24 @@ def _plain_problem(row: Facts) -> str:
 
 
 def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], list[str]]:
-    """Names of the configurations of one problem, by configuration_key, and the settings that differ among them.
+    """Names of the configurations of one problem, by their key, and the settings that differ among them.
 
     Settings of an optimizer are compared among the runs of that optimizer, those of a scheduler likewise: that Adam and
     SGD have different parameters is no news.
     """
-    configurations = {configuration_key(row): (row, configuration_of(row)) for row in rows}
-    scoped: dict[tuple[str, Any], list[dict[str, Any]]] = defaultdict(list)
+    configurations = {row.configuration_key: (row, row.configuration) for row in rows}
+    scoped: dict[tuple[str, Any], list[Mapping[str, Any]]] = defaultdict(list)
     for row, settings in configurations.values():
-        for part in _PARTS:
-            scoped[part, row.values.get(part)].append(_under(settings, part))
-        scoped["", None].append({k: v for k, v in settings.items() if not k.startswith(tuple(f"{p}." for p in _PARTS))})
+        for part, under in zip(PARTS, _UNDER, strict=True):
+            scoped[part, row.values.get(part)].append({k: v for k, v in settings.items() if k.startswith(under)})
+        scoped["", None].append({k: v for k, v in settings.items() if not k.startswith(_UNDER)})
     differing = {scope: varying(settings) for scope, settings in scoped.items()}
     all_keys = list(dict.fromkeys(key for keys in differing.values() for key in keys))
     shorter = short_names(all_keys)
     several = len({row.values.get("scheduler") for row, _ in configurations.values()}) > 1
     names = {}
     for key, (row, settings) in configurations.items():
-        optimizer, scheduler = (row.values.get(part) for part in _PARTS)
+        optimizer, scheduler = (row.values.get(part) for part in PARTS)
         name = f"{optimizer}{_shown(settings, differing['optimizer', optimizer], shorter)}"
         schedule = _shown(settings, differing["scheduler", scheduler], shorter)
         if several or schedule:
@@ -121,16 +113,17 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
     return names, all_keys
 
 
-def _under(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
-    return {k: v for k, v in settings.items() if k.startswith(f"{part}.")}
-
-
 def label_runs(runs: Sequence[Run]) -> list[str]:
     """A label for each run that says how it differs from the others but for the seed; for the legend of a figure."""
-    rows = [read_row(run) for run in runs]
+    return label_rows([read_row(run) for run in runs])
+
+
+def label_rows(rows: Sequence[Facts]) -> list[str]:
+    """The same of what is known of each."""
     problems = problem_names(rows)
-    names, _ = configuration_names(rows)
-    labels = [names[configuration_key(row)] for row in rows]
-    if len(problems) == 1:
-        return labels
-    return [f"{problems[problem_key(row)]}: {label}" for row, label in zip(rows, labels, strict=True)]
+    members: dict[Hashable, list[Facts]] = {key: [] for key in problems}
+    for row in rows:
+        members[row.problem_key].append(row)
+    names = {key: configuration_names(of_one)[0] for key, of_one in members.items()}
+    before = {key: "" if len(problems) == 1 else f"{name}: " for key, name in problems.items()}
+    return [before[row.problem_key] + names[row.problem_key][row.configuration_key] for row in rows]

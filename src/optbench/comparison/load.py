@@ -45,6 +45,15 @@ def load(paths: Sequence[Path]) -> tuple[Rows, list[Unreadable], tuple[str, ...]
     return Rows([source.part for source in sources], which[kept], index[kept]), unreadable, note
 
 
+def nothing(paths: Sequence[Path | str], unreadable: Sequence[Unreadable]) -> UserError:
+    """What to tell who gave paths without a single run."""
+    if unreadable:
+        more = f" (and {len(unreadable) - 1} more like it)" if len(unreadable) > 1 else ""
+        return UserError(f"no run can be read: {unreadable[0].why}{more}", "run it again, or give other folders")
+    names = ", ".join(map(str, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return UserError(f"no runs under {names}", "`optbench run` and `optbench sweep` make some")
+
+
 @dataclass(frozen=True)
 class _Source:
     """A part and where it came from."""

@@ -6,8 +6,10 @@ A column is a list of different values and a code for each row, so a question is
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy.typing as npt
 
 from optbench.comparison.rows import Facts, Row, canonical, is_shown, read_row
 from optbench.records import Folders, TableColumns
+from optbench.records.read import curve_ids
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -67,13 +70,17 @@ class Part(ABC):
         """What the chosen rows have, in their order."""
 
     @abstractmethod
-    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
+    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[Ints], list[Facts]]]:
         """For each row the number of its kind, (size,): equal where all settings, ALIKE and the columns of `more` are;
-        and what a row tells of its kind."""
+        and what the chosen rows tell of their kinds."""
 
     @abstractmethod
     def rows(self, chosen: Ints) -> list[Row]:
         """The chosen rows, whole."""
+
+    @abstractmethod
+    def has_curve(self) -> Bools:
+        """Which rows have a recorded curve, (size,). Raises RecordError where a table of curves cannot be read."""
 
 
 _PLAIN = frozenset({str, int, bool, type(None)})  # canonical as they are
@@ -105,11 +112,17 @@ class ListPart(Part):
     def _encode(self, key: str) -> Column:
         return _factorized(row.values.get(key) for row in self._rows)
 
-    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
-        return np.arange(self.size), lambda i: self._rows[i]
+    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[Ints], list[Facts]]]:
+        return np.arange(self.size), lambda chosen: [self._rows[i] for i in chosen.tolist()]
 
     def rows(self, chosen: Ints) -> list[Row]:
         return [self._rows[i] for i in chosen.tolist()]
+
+    def has_curve(self) -> Bools:
+        runs = [row.run for row in self._rows]
+        known = {table: set(curve_ids(table)) if table else set() for table in {run.table for run in runs}}
+        found = (_has_file(run.path) if run.path else run.run_id in known[run.table] for run in runs)
+        return np.fromiter(found, dtype=np.bool_, count=self.size)
 
 
 class FolderPart(Part):
@@ -160,16 +173,19 @@ class FolderPart(Part):
         except (TypeError, ValueError):
             return super()._float(key)
 
-    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
+    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[Ints], list[Facts]]]:
         order, keys = _factorized(map(tuple, self.folders.summaries))  # the order of settings shows in names
         swept = {k for one in keys for k in one if "." in k}
         left = [k for k in sorted(swept) if any(k not in settings for settings in self._settings)]
         columns = dict.fromkeys([*ALIKE, *more, *left])
         codes = combined([self._shape, order, *(self.encoded(key)[0] for key in columns)], self.size)
-        return codes, lambda i: Facts(self._values(i))
+        return codes, lambda chosen: [Facts(self._values(i)) for i in chosen.tolist()]
 
     def rows(self, chosen: Ints) -> list[Row]:
         return [Row(self._values(i), self.folders.run(i)) for i in chosen.tolist()]
+
+    def has_curve(self) -> Bools:
+        return np.fromiter(map(_has_file, self.folders.paths), dtype=np.bool_, count=self.size)
 
 
 class TablePart(Part):
@@ -196,19 +212,27 @@ class TablePart(Part):
             self._known[key] = ~np.isnan(self.numbers(key))
         return super().present(key)
 
-    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[int], Facts]]:
+    def alike(self, more: Sequence[str]) -> tuple[Ints, Callable[[Ints], list[Facts]]]:
         wanted = {*ALIKE, *more}
         names = [name for name in self._keys if "." in name or name in wanted]
         self.columns.encode(names)
         columns = {name: self.encoded(name) for name in names}
 
-        def facts(i: int) -> Facts:
-            return Facts({name: values[codes[i]] for name, (codes, values) in columns.items()})
+        def facts(chosen: Ints) -> list[Facts]:
+            cells = [[values[code] for code in codes[chosen].tolist()] for codes, values in columns.values()]
+            return [Facts(dict(zip(columns, row, strict=True))) for row in zip(*cells, strict=True)]
 
         return combined([codes for codes, values in columns.values() if len(values) > 1], self.size), facts
 
     def rows(self, chosen: Ints) -> list[Row]:
         return [read_row(self.columns.run(row)) for row in self.columns.rows(chosen)]
+
+    def has_curve(self) -> Bools:
+        return self.columns.has_curve()
+
+
+def _has_file(folder: str | Path) -> bool:
+    return os.path.isfile(os.path.join(folder, "metrics.csv"))
 
 
 def combined(columns: Iterable[npt.NDArray[Any]], n: int) -> Ints:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 from optbench.errors import UserError
 from optbench.records import NOT_IDENTITY, RUN_COLUMNS, Run, flatten
 
+PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
+_OF_PROBLEM = ("model.", "data.", "loss.")
+PARTS = ("optimizer", "scheduler")
 _NO_SETTING = ("choices.", "hydra.", "provenance.")
 _FILTER = re.compile(r"\s*([\w.@/-]+?)\s*(!=|<=|>=|==|=|<|>|~)(.*)", re.DOTALL)
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
@@ -46,10 +50,30 @@ class Facts:
 
     values: Mapping[str, Any]
 
-    @property
-    def settings(self) -> dict[str, Any]:
+    @functools.cached_property
+    def settings(self) -> Mapping[str, Any]:
         """The dotted configuration keys that affect the numbers."""
         return {k: v for k, v in self.values.items() if "." in k and k not in NOT_IDENTITY and v is not None}
+
+    @functools.cached_property
+    def problem_settings(self) -> Mapping[str, Any]:
+        """The settings of model, data and loss."""
+        return {k: v for k, v in self.settings.items() if k.startswith(_OF_PROBLEM)}
+
+    @functools.cached_property
+    def configuration(self) -> Mapping[str, Any]:
+        """All other settings."""
+        return {k: v for k, v in self.settings.items() if not k.startswith(_OF_PROBLEM)}
+
+    @functools.cached_property
+    def problem_key(self) -> Hashable:
+        """What makes two runs runs on the same problem."""
+        return (*map(self.values.get, PROBLEM_COLUMNS), *sorted(self.problem_settings.items()))
+
+    @functools.cached_property
+    def configuration_key(self) -> Hashable:
+        """What makes two runs repetitions of each other, up to the seed."""
+        return (*map(self.values.get, PARTS), *sorted(self.configuration.items()))
 
 
 @dataclass(frozen=True)
@@ -73,8 +97,13 @@ def read_row(run: Run) -> Row:
     return Row({k: v for k, v in values.items() if is_shown(k)}, run)
 
 
-def resolve_key(name: str, known: Sequence[str]) -> str:
+def resolve_key(name: str, known: Sequence[str], what: str = "") -> str:
     """The known key that the user means: itself, or the only one that ends in ".name".
+
+    Args:
+        name: as typed.
+        known: what there is.
+        what: the keys are; by default columns and settings of runs.
 
     Raises:
         UserError: none or several; names close matches.
@@ -89,8 +118,8 @@ def resolve_key(name: str, known: Sequence[str]) -> str:
     ends = {key.rpartition(".")[2]: key for key in reversed(known)}
     close = difflib.get_close_matches(name, [*known, *ends], n=3)
     meant = dict.fromkeys(key if key in known else ends[key] for key in close)
-    hint = f"did you mean {' or '.join(meant)}?" if meant else f"columns: {', '.join(RUN_COLUMNS)}"
-    raise UserError(f"no run has a column or setting {name!r}", hint)
+    hint = f"did you mean {' or '.join(meant)}?" if meant else f"columns: {', '.join(known if what else RUN_COLUMNS)}"
+    raise UserError(f"no {what} {name!r}" if what else f"no run has a column or setting {name!r}", hint)
 
 
 def _parse(text: str) -> Any:

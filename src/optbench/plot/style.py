@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
@@ -17,7 +19,8 @@ from optbench.records import write_bytes
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":", "-.")
 SUFFIXES = (".png", ".svg", ".pdf")
-_LEGEND_ENTRIES = 24
+_LEGEND_LINES = 24
+_LEGEND_WIDTH = 48  # signs; a longer name goes on in the next line, or it would leave no room for the axes
 # no dates, no random ids: the same data gives the same file
 _METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
 
@@ -37,7 +40,9 @@ def styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
     """A legend to the right of the axes, where it hides nothing; what does not fit is counted."""
-    shown = list(handles.items())[:_LEGEND_ENTRIES]
+    wrapped = [(textwrap.fill(name, _LEGEND_WIDTH), artist) for name, artist in handles.items()]
+    lines = np.cumsum([name.count("\n") + 1 for name, _ in wrapped])
+    shown = wrapped[: max(1, int(np.searchsorted(lines, _LEGEND_LINES, side="right")))]
     left = len(handles) - len(shown)
     if not shown:
         return

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optbench.errors import RecordError
+from optbench.records.read import curve_ids
 from optbench.records.run import NUMBERS, Run
 from optbench.records.vocabulary import Status
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 USUAL_LENGTH = 12
 """Signs of a run_id, see `vocabulary.run_id`."""
+
+_FEW = 20
+"""Rows are few where the table has this many times as many."""
+_BATCH = 1 << 16
 
 
 class Encoded(NamedTuple):
@@ -51,12 +56,14 @@ class TableColumns:
             schema = first.schema_arrow
             texts = [field.name for field in schema if _is_text(field.type) and field.name != "run_id"]
             self._file = parquet.ParquetFile(path, metadata=first.metadata, read_dictionary=texts)
+            self.by_pandas = b"pandas" in (schema.metadata or {})
             self.size: int = first.metadata.num_rows
             hidden = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
             self.names = [name for name in schema.names if name not in [h for h in hidden if isinstance(h, str)]]
             self._types = {field.name: field.type for field in schema}
         self._run_ids: pa.ChunkedArray | None = None
         self._whole: pa.Table | None = None
+        self._picked = False
         self._encoded: dict[str, Encoded] = {}
 
     @contextlib.contextmanager
@@ -104,6 +111,20 @@ class TableColumns:
         """Whether the values of a column are whole numbers or floats."""
         return name in self.names and _is_number(self._types[name])
 
+    def holds_plain(self, name: str) -> bool:
+        """Whether the values of a column are numbers, flags, texts, or nothing."""
+        import pyarrow.types as kind
+
+        type_ = self._types[name]
+        if kind.is_dictionary(type_):
+            return _is_text(type_.value_type)
+        return bool(
+            (_is_number(type_) and not kind.is_float16(type_))
+            or _is_text(type_)
+            or kind.is_boolean(type_)
+            or kind.is_null(type_)
+        )
+
     def holds_mappings(self, name: str) -> bool:
         """Whether the values of a column are mappings."""
         import pyarrow.types as kind
@@ -142,15 +163,50 @@ class TableColumns:
         known = np.array([np.nan if value is None else float(value) for value in values])
         return np.full(self.size, known[0]) if codes is None else known[codes]
 
+    def column(self, name: str) -> pa.Array:
+        """A column in one piece; texts as dictionaries."""
+        with self._reading():
+            return self._read([name])[name].unify_dictionaries().combine_chunks()
+
+    def has_curve(self) -> npt.NDArray[np.bool_]:
+        """Which rows have a curve in the table beside this one, (size,). Raises RecordError."""
+        import numpy as np
+
+        known = set(curve_ids(self.path.with_name("curves.parquet")))
+        return np.fromiter((one in known for one in self.run_ids().to_pylist()), dtype=bool, count=self.size)
+
     def rows(self, indices: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Rows as mappings, None for null and NaN. The first call reads the whole table, which is then kept."""
+        """Rows as mappings, None for null and NaN.
+
+        Few rows are picked while the table goes by; who asks again, or for many, has it read whole and kept.
+        """
         import pyarrow as pa
 
-        if self._whole is None:
-            self._whole = self._read(self.names)
-        with self._reading():
-            rows: list[dict[str, Any]] = self._whole.take(pa.array(indices)).to_pylist()
+        if self._whole is None and not self._picked and len(indices) * _FEW < self.size:
+            self._picked = True
+            rows = self._pick(indices)
+        else:
+            if self._whole is None:
+                self._whole = self._read(self.names)
+            with self._reading():
+                rows = self._whole.take(pa.array(indices)).to_pylist()
         return [{k: None if v != v else v for k, v in row.items()} for row in rows]
+
+    def _pick(self, indices: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+        import numpy as np
+        import pyarrow as pa
+
+        order = np.argsort(indices, kind="stable")
+        wanted, place = indices[order], 0
+        found: list[dict[str, Any]] = []
+        with self._reading():
+            for batch in self._file.iter_batches(_BATCH, columns=self.names):
+                start, end = np.searchsorted(wanted, [place, place + len(batch)])
+                if end > start:
+                    found += batch.take(pa.array(wanted[start:end] - place)).select(self.names).to_pylist()
+                place += len(batch)
+        back = np.argsort(order, kind="stable")
+        return [found[at] for at in back.tolist()]
 
     def run(self, row: dict[str, Any]) -> Run:
         """A row of `rows` as a run."""

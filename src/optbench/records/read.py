@@ -125,3 +125,17 @@ def read_parquet(path: Path, **options: Any) -> pd.DataFrame:
         return pd.read_parquet(path, **options)
     except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
         raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}") from error
+
+
+def curve_ids(path: Path) -> list[str]:
+    """The run_ids in a table of curves, each once; none where there is no table. Raises RecordError."""
+    from pyarrow import parquet
+
+    if not path.exists():
+        return []
+    try:
+        found: list[str] = parquet.read_table(path, columns=["run_id"])["run_id"].unique().to_pylist()
+    except Exception as error:  # as in read_parquet
+        hint = "move it away to draw other runs"
+        raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}", hint) from error
+    return found

@@ -85,16 +85,19 @@ def _curve_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 def read_curves(runs: Sequence[Run]) -> list[pd.DataFrame]:
     """The curve of each run, as `Run.curve` gives it; a sweep's table is read once and not once a run."""
+    import pandas as pd
+
     wanted: dict[Path, list[str]] = {}
     for run in runs:
         if run.path is None and run.table is not None and run.table.exists():
             wanted.setdefault(run.table, []).append(run.run_id)
-    found = {
+    found: dict[tuple[Path | None, Any], pd.DataFrame] = {
         (table, run_id): _curve_of(rows)
         for table, ids in wanted.items()
         for run_id, rows in read_parquet(table, filters=[("run_id", "in", ids)]).groupby("run_id", sort=False)
     }
-    return [found[key] if (key := (run.table, run.run_id)) in found else run.curve() for run in runs]
+    nothing = pd.DataFrame()  # of a row without a curve: most of a large sweep
+    return [run.curve() if run.path is not None else found.get((run.table, run.run_id), nothing) for run in runs]
 
 
 def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -136,7 +139,7 @@ def read_summary(folder: str) -> dict[str, Any]:
 def check_summary(summary: Mapping[str, Any], where: str | Path) -> None:
     """Checks that a summary is one. Raises RecordError."""
     if not isinstance(summary.get("run_id"), str) or not isinstance(summary.get("status"), str):
-        raise RecordError(f"{where}: run.json has no run_id or status")
+        raise RecordError(f"{where}: no record of a run: it has no run_id or status")
     if summary["status"] not in _STATUSES:
         raise RecordError(f"{where}: unknown status {summary['status']!r}")
     for key in NUMBERS:

@@ -86,10 +86,11 @@ def find(paths: Sequence[Path]) -> tuple[list[Part], list[Unreadable]]:
 
 def _columns(path: Path) -> TableColumns | Rows:
     columns = TableColumns(path)
-    return columns if columns.regular() else _rows(path)
+    return columns if columns.regular() else table_runs(path)
 
 
-def _rows(path: Path) -> Rows:
+def table_runs(path: Path) -> Rows:
+    """The runs of a table one by one. Raises RecordError where it cannot be read, or a row is no run."""
     frame = read_parquet(path)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     runs = [Run({str(k): v for k, v in row.items()}, None, path.with_name("curves.parquet")) for row in rows]
@@ -117,6 +118,8 @@ class _Finder:
                 self._under(path)
             elif path.name == "run.json":
                 self._folder(str(path.parent), str(path.parent.resolve()))
+            elif path.suffix in (".csv", ".json", ".yaml", ".png", ".txt", ".pt"):
+                raise RecordError(f"{path} is neither a folder nor a table", "give the folder that it is in")
             else:
                 self._table(path)
 
@@ -269,7 +272,7 @@ def scan(paths: Sequence[Path]) -> tuple[list[Run], list[Unreadable]]:
         paths: as `find` has them. A run that a sweep has both as a row and as a folder is one run: the one that ended,
             the folder if both did.
     """
-    finder = _Finder(_rows)
+    finder = _Finder(table_runs)
     finder.look(paths)
     runs: dict[str, Run] = {}  # one place reached by two spellings of its path is one place
     for part in finder.parts:

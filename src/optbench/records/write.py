@@ -117,6 +117,12 @@ def write_yaml(path: Path, value: Any) -> None:
     write_bytes(path, yaml.safe_dump(plain(value, finite=False), sort_keys=False, allow_unicode=True).encode())
 
 
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(value if type(value) in (float, int) else plain(value, finite=False))
+
+
 class CurveWriter:
     """Appends rows to metrics.csv, a line at a time; a line is whole or, if the process dies in it, ignored.
 
@@ -137,7 +143,7 @@ class CurveWriter:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends one row; missing or None values stay empty, floats keep all their digits."""
-        cells = ("" if row.get(c) is None else repr(plain(row[c], finite=False)) for c in self.columns)
+        cells = [_cell(row.get(c)) for c in self.columns]
         with writing(self.path):
             self._file.write(",".join(cells) + "\n")
 

@@ -7,6 +7,7 @@ from optbench.report.cells import Sheet
 from optbench.report.export import FORMATS, export
 from optbench.report.numbers import interval, number, percent
 from optbench.report.run import run_lines, sparkline
+from optbench.report.stream import runs_json
 from optbench.report.tables import aligned, footnotes, print_comparison, text_lines, unreadable_lines
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "percent",
     "print_comparison",
     "run_lines",
+    "runs_json",
     "sparkline",
     "text_lines",
     "unreadable_lines",

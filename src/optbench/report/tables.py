@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optbench.comparison import Comparison
+from optbench.comparison import Comparison, Drawn
 from optbench.comparison.arrivals import RULE, at_points
 from optbench.metrics import RULES
 from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets
@@ -30,9 +30,9 @@ def footnotes(comparison: Comparison) -> list[str]:
     return [f"{rule}." for rule in (*rules, *comparison.notes)]
 
 
-def unreadable_lines(comparison: Comparison) -> list[str]:
+def unreadable_lines(found: Comparison | Drawn) -> list[str]:
     """What could not be read and is in no number; for standard error. Empty where all was read."""
-    bad = comparison.unreadable
+    bad = found.unreadable
     if not bad:
         return []
     return [f"{len(bad)} could not be read and take no part:", *(f"  {printable(b.why)}" for b in bad)]

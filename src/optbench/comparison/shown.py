@@ -1,0 +1,80 @@
+"""Which runs a figure shows: those that have a curve, no more than an eye can tell apart, and how each is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from optbench.comparison.labels import label_rows, without_common
+from optbench.comparison.load import load, nothing, select
+from optbench.comparison.parts import Ints
+from optbench.errors import UserError
+from optbench.records import Run, Unreadable
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a figure shows of some runs.
+
+    Attributes:
+        runs: to draw.
+        labels: of each, what tells it from all that were found, drawn or not.
+        found, with_curve: number of runs that were found, and of those that have a curve.
+        unreadable: folders and tables that looked like results and could not be read.
+    """
+
+    runs: list[Run]
+    labels: list[str]
+    found: int
+    with_curve: int
+    unreadable: list[Unreadable]
+
+
+def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str | None = None) -> Drawn:
+    """The runs under the paths that a figure shows: as many of each label as of the others, the first ones.
+
+    Args:
+        paths: as `compare` has them.
+        filters: which runs take part, see `load.select`.
+        most: runs to draw at most.
+        prefer: a setting; where some runs have it, the others are left out.
+
+    Raises:
+        UserError: no run found or left, or none that has a curve.
+        RecordError: a path that does not exist, a table of curves that cannot be read.
+    """
+    rows, unreadable, _ = load(paths)
+    if not len(rows):
+        raise nothing(paths, unreadable)
+    rows = select(rows, filters)
+    curved = rows.has_curve()
+    if not curved.any():
+        folders = bool(rows.present("path").all())
+        raise UserError(
+            f"no curve was recorded of {'this run' if len(rows) == 1 else f'these {len(rows)} runs'}",
+            "a curve is metrics.csv in the run's folder"
+            if folders
+            else "a sweep keeps those of the first rows of a batch: `optbench sweep --curves N --force` keeps N",
+        )
+    if prefer is not None and (has := rows.present(prefer) & curved).any():
+        curved = has
+    kinds = rows.kinds()
+    facts = without_common(kinds.facts, ())
+    names = label_rows([*facts, *(facts[kind] for kind in kinds.by_last)])[: len(facts)]  # as `form_groups` has them
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    at = np.flatnonzero(curved)
+    chosen = at[_spread(np.array([numbers[name] for name in names])[kinds.codes[at]], most)]
+    labels = [names[kind] for kind in kinds.codes[chosen].tolist()]
+    return Drawn([row.run for row in rows.take(chosen)], labels, len(rows), int(curved.sum()), unreadable)
+
+
+def _spread(codes: Ints, most: int) -> Ints:
+    """At most so many positions, ascending, in turns of each code; of a code, the first ones."""
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    turn = np.empty(len(codes), dtype=np.int64)
+    turn[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(np.argsort(turn, kind="stable")[:most])

@@ -1,0 +1,91 @@
+"""Statistics of all groups at once are those of each group alone, to the bit, and what plain Python makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_compare import statistics as plain_statistics
+from plain_compare import stops as plain_stops
+
+from optbench import metrics
+from optbench.comparison.arrivals import stopped_at, stops
+from optbench.comparison.bulk import Rows
+from optbench.comparison.rows import Row
+from optbench.comparison.statistics import STATISTICS, statistics, statistics_of
+from optbench.metrics import Estimate
+from optbench.records import Run, Status
+
+LOSSES = st.none() | st.sampled_from([0.0, 1.0, 1e-300, 1e300]) | st.floats(-1e6, 1e6)
+COUNTS = st.none() | st.integers(0, 10**6)
+
+
+def row(values: Mapping[str, Any]) -> Row:
+    facts = {"run_id": "0" * 12, **values}
+    return Row(facts, Run(facts, Path("folder")))
+
+
+RUNS = st.fixed_dictionaries(
+    {"status": st.sampled_from([str(status) for status in Status])},
+    optional={
+        "final_loss": LOSSES, "best_loss": LOSSES, "val_accuracy": st.none() | st.floats(0, 1), "steps": COUNTS,
+        "evals": COUNTS, "seconds": st.none() | st.floats(0, 1e4), "target": st.none() | st.just(0.5),
+        "trainer.target": st.none() | st.just(0.25), "data": st.sampled_from([None, "none", "none", "digits"]),
+        "steps_to_target": COUNTS, "stopped_at": st.sampled_from([None, "minimum (0, 0)", "saddle (1, 1)"]),
+        "lambda_min": st.none() | st.floats(-1, 1),
+    },
+).map(row)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(RUNS, min_size=1, max_size=9), min_size=1, max_size=7))
+def test_all_groups_at_once_are_each_group_alone(groups: list[list[Row]]) -> None:
+    rows = Rows.of([one for group in groups for one in group])
+    codes = np.repeat(np.arange(len(groups)), list(map(len, groups)))
+    computed, places = statistics(rows, codes, len(groups)), stops(rows, codes, len(groups))
+    for group, own, place in zip(groups, computed, places, strict=True):
+        assert own == statistics_of(group) == plain_statistics(group)
+        assert tuple(own) == STATISTICS
+        assert place == stopped_at(group) == plain_stops(group)
+        assert place is None or list(place) == list(plain_stops(group) or ())
+
+
+def median_alone(values: np.ndarray) -> Estimate:
+    """Of one group, as it was computed before groups were computed together."""
+    n = len(values)
+    rank, coverage = metrics._median_rank(n, 0.95)
+    places = [rank - 1, n - rank, n // 2 - 1 + n % 2, n // 2]
+    low, high, left, right = np.partition(values, places)[places].tolist()
+    return Estimate(left if n % 2 else left / 2 + right / 2, low, high, coverage)
+
+
+def time_alone(hits: np.ndarray, ends: np.ndarray) -> float:
+    """Likewise; sums of floats depend on their order."""
+    missed = np.isnan(hits)
+    return math.inf if missed.all() else float(np.where(missed, ends, hits).sum() / (~missed).sum())
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 7, 8, 9, 100, 127, 130, 1000, 2001])
+def test_groups_of_one_size_are_rows_of_an_array(n: int) -> None:
+    rng = np.random.default_rng(n)
+    values = rng.choice([0.1, math.inf, *rng.lognormal(0, 20, n)], (11, n))
+    assert metrics.median_intervals(values) == [median_alone(one) for one in values]
+    assert metrics.median_interval(values[0]) == median_alone(values[0])
+    hits = np.where(rng.random((11, n)) < 0.5, rng.lognormal(0, 3, (11, n)), math.nan)
+    ends = rng.lognormal(0, 3, (11, n))
+    assert metrics.expected_running_times(hits, ends) == [time_alone(*one) for one in zip(hits, ends, strict=True)]
+    assert metrics.expected_running_time(hits[0], ends[0]) == time_alone(hits[0], ends[0])
+
+
+def test_what_is_no_number_is_refused() -> None:
+    refused: Sequence[Any] = (np.empty((3, 0)), np.array([[1.0, math.nan]]))
+    for values in refused:
+        with pytest.raises(ValueError, match="at least one value"):
+            metrics.median_intervals(values)
+    assert metrics.expected_running_time([], []) == math.inf
