@@ -5,13 +5,15 @@
     python benchmarks/engine.py --write          # and benchmarks/results/engine.md
 
 Time is CPU time of the process, so that other work on the machine disturbs it least; everything has one thread (JAX has
-its own, and their CPU time counts). JAX and a C compiler are taken if they are there. Compiling and tracing are counted
-beside the table.
+its own, and their CPU time counts). One column is the exception: "fused, all cores" is wall time of the fused engine
+with a thread a core, which is how the tool runs it; C on one thread is the limit of one thread. JAX and a C compiler
+are taken if they are there. Compiling and tracing are counted beside the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import statistics
@@ -31,9 +33,11 @@ import torch
 from rivals import Task
 
 from optbench.descend import Batch, descend
-from optbench.descend.fused import fuse
-from optbench.descend.kernel import load
-from optbench.descend.plan import make_plan
+from optbench.descend.fused import Fused, fuse, run_fused
+from optbench.descend.kernel import Kernel, load
+from optbench.descend.plan import Plan, make_plan
+from optbench.descend.store import Store
+from optbench.launch.base import available_cores
 from optbench.problem import AbstractSurface
 from optbench.settings import SurfaceTrainer
 from optbench.surfaces.ackley import Ackley
@@ -61,7 +65,7 @@ def make_task(surface: str, dim: int, optimizer: str, dtype: str, rows: int) -> 
     return Task(surface, optimizer, dtype, starts, lr, shape)
 
 
-def batch_of(task: Task, backend: str) -> Batch:
+def batch_of(task: Task, backend: str, threads: int = 1) -> Batch:
     """The task as a batch of ours."""
     name = rivals.TORCH[task.optimizer].__name__
     return Batch(
@@ -72,17 +76,37 @@ def batch_of(task: Task, backend: str) -> Batch:
         trainer=SurfaceTrainer(steps=STEPS, grad_tol=1e-12),
         dtype=task.dtype,
         backend=backend,
+        threads=threads,
     )
 
 
-def optbench(backend: str) -> Callable[[Task], rivals.Run]:
-    """Our engine as a rival, whole calls to `descend`, copying in and out included."""
+def eager(task: Task) -> rivals.Run:
+    """Our engine on torch alone, whole calls to `descend`."""
+    batch = batch_of(task, "eager")
+
+    def run(steps: int) -> None:
+        descend(replace(batch, trainer=replace(batch.trainer, steps=steps)))
+
+    return run
+
+
+def fused(threads: int) -> Callable[[Task], rivals.Run]:
+    """Our compiled engine: what `descend` does once the step is traced and loaded, copying in and out included."""
 
     def make(task: Task) -> rivals.Run:
-        batch = batch_of(task, backend)
+        @functools.cache
+        def ready(steps: int) -> tuple[Batch, Plan, Fused, Kernel]:
+            batch = batch_of(task, "fused", threads)
+            batch = replace(batch, trainer=replace(batch.trainer, steps=steps))
+            plan = make_plan(batch)
+            traced = fuse(batch, plan)
+            return batch, plan, traced, load(traced.source)
 
         def run(steps: int) -> None:
-            descend(replace(batch, trainer=replace(batch.trainer, steps=steps)))
+            batch, plan, traced, kernel = ready(steps)
+            store = Store(batch)
+            run_fused(batch, plan, store, traced, kernel)
+            store.result(batch, plan, 0.0, 0.0, "fused", "")
 
         return run
 
@@ -94,10 +118,12 @@ METHODS: dict[str, Callable[[Task], rivals.Run]] = {
     "b torch.optim stacked": rivals.torch_stacked,
     "c JAX + optax": rivals.jax_optax,
     "d hand-written C": rivals.hand_c,
-    "optbench eager": optbench("eager"),
-    "optbench fused": optbench("fused"),
+    "optbench eager": eager,
+    "optbench fused": fused(1),
+    "fused, all cores": fused(available_cores()),
 }
-_GROWS = {"b torch.optim stacked", "c JAX + optax", "d hand-written C", "optbench eager", "optbench fused"}
+_ONE_ROW = "a torch.optim loop"
+_WALL = "fused, all cores"
 
 
 def measure(task: Task, methods: list[str], rounds: int) -> tuple[dict[str, float], float]:
@@ -115,12 +141,12 @@ def measure(task: Task, methods: list[str], rounds: int) -> tuple[dict[str, floa
     for _ in range(rounds):
         for name, run in runs.items():
             steps, repeats = plan[name]
-            began = time.process_time()
+            clock = time.perf_counter if name == _WALL else time.process_time
+            began = clock()
             for _ in range(repeats):
                 run(steps)
-            spent = time.process_time() - began - (repeats * ready if name == "optbench fused" else 0.0)
-            rows = task.rows if name in _GROWS else 1
-            seen[name].append(rows * steps * repeats / max(spent, 1e-9))
+            rows = 1 if name == _ONE_ROW else task.rows
+            seen[name].append(rows * steps * repeats / max(clock() - began, 1e-9))
     return {name: statistics.median(rates) for name, rates in seen.items()}, ready
 
 
@@ -129,9 +155,9 @@ def prepare_seconds(task: Task, compiled: bool = True) -> float:
     batch, spent = batch_of(task, "fused"), []
     for _ in range(9):
         began = time.process_time()
-        fused = fuse(batch, make_plan(batch))
+        traced = fuse(batch, make_plan(batch))
         if compiled:
-            load(fused.source)
+            load(traced.source)
         spent.append(time.process_time() - began)
     return statistics.median(spent)
 
@@ -140,7 +166,7 @@ def compile_seconds() -> str:
     """CPU seconds to compile a kernel with an empty cache, numba's import aside, and to load it in a new process."""
     code = (
         "import time, engine, numba; task = engine.make_task('rosenbrock', 2, 'adam', 'float64', 64); "
-        "engine.prepare_seconds(task, False); began = time.process_time(); engine.optbench('fused')(task)(1); "
+        "engine.prepare_seconds(task, False); began = time.process_time(); engine.fused(1)(task)(1); "
         "print(f'{time.process_time() - began:.2f}')"
     )
     seen = []
@@ -155,11 +181,12 @@ def compile_seconds() -> str:
 
 def _steps(run: rivals.Run, name: str) -> tuple[int, int]:
     """Steps and repeats of one timing; the first call warms up and compiles."""
-    run(STEPS if name in ("c JAX + optax", "optbench fused") else 3)
+    whole = name in ("c JAX + optax", "d hand-written C", "optbench fused", _WALL)
+    run(STEPS if whole else 3)
     began = time.perf_counter()
-    run(STEPS if name in ("c JAX + optax", "d hand-written C", "optbench fused") else 3)
+    run(STEPS if whole else 3)
     once = time.perf_counter() - began
-    if name in ("c JAX + optax", "d hand-written C", "optbench fused"):
+    if whole:
         return STEPS, max(1, min(50, int(0.1 / max(once, 1e-6))))
     return max(3, min(STEPS, int(_BUDGET / max(once / 3, 1e-6)))), 1
 
@@ -174,21 +201,29 @@ def hardware() -> str:
     import numba
 
     return (
-        f"{name}, {os.cpu_count()} cores, one thread used; Python {platform.python_version()}, "
+        f"{name}, {os.cpu_count()} cores; Python {platform.python_version()}, "
         f"torch {torch.__version__}, numba {numba.__version__}, numpy {np.__version__}"
     )
 
 
+_RATIOS = (
+    (_WALL, _ONE_ROW, ",.0f"),
+    ("optbench fused", _ONE_ROW, ",.0f"),
+    ("optbench fused", "c JAX + optax", ".1f"),
+    ("optbench fused", "d hand-written C", ".2f"),
+    ("d hand-written C", _ONE_ROW, ",.0f"),
+)
+
+
 def table(lines: list[tuple[str, dict[str, float], float]]) -> str:
-    """Markdown: run-steps a second, and how many times (a), (c) and (d) the fused engine makes."""
+    """Markdown: run-steps a second, and some quotients of them."""
     names = list(METHODS)
-    head = ["task", *names, "fused / a", "fused / c", "fused / d", "trace ms"]
+    head = ["task", *names, "all cores / a", "fused / a", "fused / c", "fused / d", "d / a", "trace ms"]
     rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for label, rates, ready in lines:
         cells = [f"{rates[n]:.2g}" if n in rates else "" for n in names]
-        fused = rates.get("optbench fused")
-        for rival, form in (("a torch.optim loop", ",.0f"), ("c JAX + optax", ".1f"), ("d hand-written C", ".2f")):
-            cells.append(format(fused / rates[rival], form) if fused and rival in rates else "")
+        for top, bottom, form in _RATIOS:
+            cells.append(format(rates[top] / rates[bottom], form) if top in rates and bottom in rates else "")
         rows.append("| " + " | ".join([label, *cells, f"{ready * 1e3:.1f}"]) + " |")
     return "\n".join(rows)
 
@@ -208,7 +243,7 @@ def main() -> None:
     rows = [int(float(n)) for n in (options.rows or ("1,10000" if options.quick else "1,100,1e4,1e6")).split(",")]
     dtypes = (options.dtypes or ("float64" if options.quick else "float64,float32")).split(",")
     rounds = options.rounds or (3 if options.quick else 5)
-    wanted = [n for n in METHODS if options.methods is None or n[0] in options.methods or n.startswith("optbench f")]
+    wanted = [n for n in METHODS if options.methods is None or n[0] in options.methods or "fused" in n]
     lines = []
     for surface in options.surfaces.split(","):
         name, _, dim = surface.partition("-")
@@ -218,7 +253,10 @@ def main() -> None:
                     rates, ready = measure(make_task(name, int(dim), optimizer, dtype, n), wanted, rounds)
                     lines.append((f"{surface} {optimizer} {dtype} {n:,} rows", rates, ready))
                     print(table(lines[-1:]).splitlines()[-1], flush=True)
-    how = f"{STEPS} steps a run, CPU time, medians of {rounds} interleaved rounds."
+    how = (
+        f"{STEPS} steps a run, medians of {rounds} interleaved rounds. One thread and CPU time, except '{_WALL}': "
+        f"wall time with {available_cores()} threads, as the tool runs it; (d) is the limit of one thread."
+    )
     costs = f"Compiling rosenbrock and adam: {compile_seconds()}, numba's import aside. Tracing: last column."
     text = f"# Surface engine: run-steps a second\n\n{hardware()}; {how}\n\n{costs}\n\n{table(lines)}\n"
     print(text)

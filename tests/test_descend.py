@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 import torch
 from descend_tools import SUPPORTED_OPTIMIZERS, SUPPORTED_SCHEDULERS, Rows, assert_as_loop, interpreted
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from optbench.descend import Batch, BatchResult, descend, emit, pieces, vector_math
+from optbench.descend import Batch, BatchResult, body, descend, order, pieces, vector_math, vector_math_single
 from optbench.descend.fused import fuse, largest_square, run_fused
 from optbench.descend.kernel import cache_hits, load
 from optbench.descend.plan import make_plan
+from optbench.descend.program import Program
 from optbench.descend.store import Store
 from optbench.errors import UserError
 from optbench.records import Status
@@ -300,9 +303,27 @@ def test_what_cannot_be_traced_runs_eagerly_and_says_so(objective: Callable[[Ten
 
 
 def test_kernel_that_numba_refuses_runs_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(emit.FORMS, "mul", "{0} @ {1}")
+    monkeypatch.setitem(body.FORMS, "mul", "{0} @ {1}")
     result = descend(Rows("three_hump_camel", "gd", changes={"lr": [0.1]}).batch("fused"))
     assert (result.engine, result.why[:18]) == ("eager", "not fused: numba: ")
+
+
+@pytest.mark.parametrize(
+    ("surface", "optimizer"), [("ackley", "rmsprop"), ("rosenbrock", "rprop"), ("levy", "amsgrad")]
+)
+def test_cuts_between_loops_change_nothing(surface: str, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the step is cut, every value passes on, memories whose old value is still wanted included."""
+    rows = Rows(surface, optimizer, "cosine", {"lr": rates(optimizer)}, trainer=SurfaceTrainer(steps=12))
+    batch, found, loops = rows.batch("fused"), [], []
+    for longest in (10**6, 40, 9, 3):
+        monkeypatch.setattr(order, "_LONGEST_PIECE", longest)
+        loops.append(fuse(batch, make_plan(batch)).source.count("for lane in range"))
+        found.append(as_python(batch, monkeypatch))
+    assert loops == sorted(loops)
+    assert loops[-1] > loops[0]
+    for cut in found[1:]:
+        assert np.array_equal(cut.curves.x, found[0].curves.x, equal_nan=True)
+        assert np.array_equal(cut.curves.loss, found[0].curves.loss, equal_nan=True)
 
 
 def test_arguments_out_of_reach_are_computed_again_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +345,30 @@ def test_vector_functions_are_the_librarys(name: str, widest: float) -> None:
     for x in points.tolist():
         exact = getattr(math, name)(x)
         assert abs(vector_math.FUNCTIONS[name](x) - exact) <= 2 * math.ulp(exact), x
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "exp"])
+@pytest.mark.parametrize("widest", [80.0, 9.9e4])
+def test_vector_functions_in_single_precision(name: str, widest: float) -> None:
+    """Against the library in double precision; near a zero far from the origin an absolute error counts."""
+    points = np.random.default_rng(0).uniform(-widest, widest, 2000)
+    points = np.concatenate([points, points / widest, [0.0, np.pi / 2, np.pi / 4]]).astype(np.float32)
+    points = points[np.abs(points) < 87.0] if name == "exp" else points
+    for x in points:
+        exact = getattr(math, name)(float(x))
+        found = vector_math_single.FUNCTIONS[name](x)
+        assert isinstance(found, np.float32)
+        near = 1e-9 if abs(x) > 4.0 and name != "exp" else 0.0
+        assert abs(float(found) - exact) <= 2 * float(np.spacing(np.float32(abs(exact)))) + near, x
+
+
+def test_vector_functions_at_the_ends_in_single_precision() -> None:
+    f, single = vector_math_single.FUNCTIONS["exp"], np.float32
+    with np.errstate(all="ignore"):
+        assert f(single(math.inf)) == f(single(88.8)) == math.inf
+        assert f(single(-math.inf)) == f(single(-110.0)) == 0.0
+        assert f(single(-100.0)) == pytest.approx(math.exp(-100.0), rel=0.05)  # a subnormal number
+        assert math.isnan(f(single(math.nan)))
 
 
 def test_vector_functions_at_the_ends() -> None:
@@ -360,6 +405,33 @@ def test_largest_square_is_the_rule_on_the_root(norm: float, dtype: str) -> None
     kind: Any = np.dtype(dtype).type
     limit = kind(largest_square(norm, dtype))
     assert np.sqrt(limit) <= kind(norm) < np.sqrt(np.nextafter(limit, kind(np.inf)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["add", "sub", "mul", "div", "neg"]), st.integers(0, 99), st.integers(0, 99)))
+)
+def test_signs_taken_out_of_a_program_change_no_bit(steps: list[tuple[str, int, int]]) -> None:
+    """Random programs against the same operations made one by one; only the sign of a zero may differ."""
+    program, random = Program(), np.random.default_rng(len(steps))
+    numbers = [float(v) for v in random.normal(size=3)]
+    values = [program.input(str(i)) for i in range(3)]
+    for op, i, j in steps:
+        chosen = (i % len(values),) if op == "neg" else (i % len(values), j % len(values))
+        values.append(program.apply(op, *(values[c] for c in chosen)))
+        numbers.append(_number(op, *(numbers[c] for c in chosen)))
+    done: dict[int, float] = {}
+    for value in order.schedule(program, values):
+        op, args, payload = program.code[value]
+        done[value] = numbers[int(payload)] if op == "input" else _number(op, *(done[a] for a in args))
+    for value, number in zip(values, numbers, strict=True):
+        assert done[value] == number or (math.isnan(number) and math.isnan(done[value]))
+
+
+def _number(op: str, a: float, b: float = 0.0) -> float:
+    with np.errstate(all="ignore"):
+        x, y = np.float64(a), np.float64(b)
+        return float({"add": x + y, "sub": x - y, "mul": x * y, "neg": -x, "div": x / y if y else math.nan}[op])
 
 
 def test_wrong_batches_are_refused() -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optbench.descend.batch import Batch, Ints
+from optbench.descend.batch import RUNNING, Batch, Ints
 from optbench.descend.eager import run_eager
-from optbench.descend.emit import LANES, STATISTICS, Layout, emit, layout_of
+from optbench.descend.emit import emit
 from optbench.descend.kernel import Kernel
+from optbench.descend.layout import ENDINGS, FAR, LANES, STATISTICS, Layout, layout_of
 from optbench.descend.plan import Plan
 from optbench.descend.store import Store
 from optbench.descend.trace import trace_step
@@ -42,7 +43,7 @@ def fuse(batch: Batch, plan: Plan) -> Fused:
         raise NotImplementedError("gradient noise is drawn step by step")
     if batch.trainer.seconds is not None:
         raise NotImplementedError("a wall-clock limit is looked at step by step")
-    if batch.dtype == "float32" and batch.steps >= 1 << 24:
+    if batch.dtype == "float32" and batch.steps >= (1 << 24) // ENDINGS - 1:
         raise NotImplementedError("float32 cannot count that many steps")
     step = trace_step(batch.objective, batch.starts[0].tolist(), plan)
     layout = layout_of(plan, batch.dim, len(batch.targets), batch.trainer.plateau_steps is not None)
@@ -110,7 +111,7 @@ class _Run:
             for piece in pieces:
                 self._run_piece(piece)
         self._write()
-        found: NDArray[np.bool_] = self.statistics[STATISTICS.index("far"), : len(self.rows)] > 0
+        found: NDArray[np.bool_] = self.statistics[STATISTICS.index("ending"), : len(self.rows)] % ENDINGS == FAR
         return found
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
@@ -129,11 +130,13 @@ class _Run:
     def _write(self) -> None:
         store, rows, n = self.store, self.rows, len(self.rows)
         where: Any = slice(None) if n == self.batch.rows else rows
-        code, end, start, loss, slope, best, best_step, _far, *reached = self.statistics[:, :n]
-        store.code[where], store.steps[where] = code, np.nan_to_num(end)
+        ending, start, loss, slope, best, best_step, *reached = self.statistics[:, :n]
+        end, code = np.divmod(ending, ENDINGS)
+        code[code == FAR] = RUNNING  # until torch has run them
+        store.code[where], store.steps[where] = code, end
         store.start_loss[where], store.final_loss[where] = start, loss
         store.final_grad_norm[where] = np.sqrt(slope)
-        done = code != 0
+        done = code != RUNNING
         store.best_loss[where] = np.where(done, best, np.inf)
         store.best_step[where] = np.where(done, np.nan_to_num(best_step), -1)
         for j, line in enumerate(reached):

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,31 @@ def load(source: str) -> Kernel:
         except ImportError as error:
             raise NotImplementedError("numba is not installed") from error
         try:
-            _loaded[name] = _import(name, _written(name, source)).run
+            with _scipy_unread():
+                _loaded[name] = _import(name, _written(name, source)).run
         except NumbaError as error:
             raise NotImplementedError(f"numba: {str(error).strip().splitlines()[0]}") from error
     return _loaded[name]
+
+
+@contextlib.contextmanager
+def _scipy_unread() -> Iterator[None]:
+    """numba asks at its start whether scipy is there by importing its BLAS, a third of the time that loading takes.
+
+    Looking for it answers as well; numba imports it where a function needs it.
+    """
+    try:
+        from numba.np import linalg
+    except ImportError:  # moved in another numba: it takes its time
+        yield
+        return
+    asked = linalg.ensure_blas
+    if importlib.util.find_spec("scipy") is not None:
+        linalg.ensure_blas = lambda: None
+    try:
+        yield
+    finally:
+        linalg.ensure_blas = asked
 
 
 def cache_hits(kernel: Any) -> int:

@@ -71,11 +71,32 @@ class Program:
             return args[1] if numbers[0] else args[2]
         if op == "neg" and self.code[args[0]].op == "neg":
             return self.code[args[0]].args[0]
+        if op in _SIGNED and (signed := self._without_signs(op, *args)) is not None:
+            return signed
         if op == "pow" and numbers[1] is not None:
             return self._power(args[0], numbers[1], args)
         if op in _COMMUTES and args[0] > args[1]:
             args = (args[1], args[0])
         return self._put(op, *args)
+
+    def _without_signs(self, op: str, a: Value, b: Value) -> Value | None:
+        """A sum, product or quotient whose arguments have no sign; the next one may absorb what is left of them."""
+        (minus_a, a), (minus_b, b) = self._sign(a), self._sign(b)
+        if not (minus_a or minus_b):
+            return None
+        if op in ("mul", "div"):
+            found = self.apply(op, a, b)
+            return self.apply("neg", found) if minus_a != minus_b else found
+        minus_b ^= op == "sub"
+        if minus_a and minus_b:
+            return self.apply("neg", self.apply("add", a, b))
+        if minus_a or minus_b:
+            return self.apply("sub", *((b, a) if minus_a else (a, b)))
+        return self.apply("add", a, b)
+
+    def _sign(self, value: Value) -> tuple[bool, Value]:
+        instruction = self.code[value]
+        return (True, instruction.args[0]) if instruction.op == "neg" else (False, value)
 
     def _power(self, base: Value, exponent: float, args: tuple[Value, ...]) -> Value:
         if exponent == 0.5:
@@ -143,4 +164,5 @@ _NEUTRAL: dict[str, tuple[float, float | None]] = {
     "mul": (1.0, 1.0),
     "div": (1.0, None),
 }
+_SIGNED = frozenset({"add", "sub", "mul", "div"})
 _COMMUTES = frozenset({"add", "mul", "eq", "ne", "and", "or"})
