@@ -367,7 +367,10 @@ def test_a_complete_result_says_so() -> None:
     )
     region = Cluster(((0.0, 0.1),), "undecided", None, "may hold 0, 1 or more critical points")
     left = CriticalSet("bowl", ((-1.0, 1.0),), "certified", False, "1 region open", 1, (point,), (region,), 0.1, 3)
-    assert "1 region that is not a single point; 1 region open" in conclusion(left)
+    assert conclusion(left) == (
+        "NOT COMPLETE: found 1 critical point (1 minimum) and 1 region that is not a single point, "
+        "not proved to be all; 1 region open."
+    )
 
 
 def test_table_columns_line_up() -> None:

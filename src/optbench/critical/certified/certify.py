@@ -12,6 +12,7 @@ from optbench.critical.certified.boxes import Trail
 from optbench.critical.certified.clusters import Region, regions
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import Progress, Search
+from optbench.critical.certified.faithful import check_faithful
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.inertia import eigenvalue_ranges
 from optbench.critical.certified.krawczyk import polish
@@ -55,15 +56,16 @@ def certify(
 
     Raises:
         MissingRule: the objective uses an operation without an interval rule; search numerically instead.
-        UserError: a bad box or budget.
+        UserError: a bad box or budget, or a function that is finite nowhere in the box.
 
     Source: R. B. Kearfott, Rigorous Global Search: Continuous Problems (1996); A. Neumaier (1990), see `krawczyk`.
     """
     start = time.perf_counter()
     _check(box, max_boxes, depth)
-    search = Search(Field(objective, box), depth, max_boxes, seconds, progress, trail)
+    field = Field(objective, box)
+    check_faithful(field)
+    search = Search(field, depth, max_boxes, seconds, progress, trail)
     search.run()
-    field = search.field
     low, high, overlaps = _distinct(search)
     points = _certified(field, low, high)
     found = regions(search, low, high)

@@ -91,8 +91,13 @@ class Field:
     def _run(self, low: Array, high: Array, order: int) -> Jet:
         try:
             found: Any = self.objective(coordinates_of_boxes(low, high, order))  # type: ignore[arg-type]
-        except (TypeError, ValueError, AttributeError) as error:
-            raise MissingRule(f"the surface ({str(error).splitlines()[0]})") from error
+        except MissingRule:
+            raise
+        except Exception as error:  # a user's function may raise anything when it is not given a tensor
+            text = str(error).strip().splitlines()
+            raise MissingRule(f"the surface ({text[0] if text else type(error).__name__})") from error
+        if isinstance(found, torch.Tensor) and found.numel() == 1 and not found.requires_grad:
+            found = float(found)
         if isinstance(found, int | float):
             return Jet(ends.constant(float(found)), (), np.zeros((2, 0, 1)), None, order)
         if not isinstance(found, Jet):

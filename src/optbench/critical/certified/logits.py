@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from optbench.critical.certified.operations import Operand, along, elementary, mean, multiply, subtract
+from optbench.critical.certified.operations import Operand, along, double_only, elementary, mean, multiply, subtract
 from optbench.critical.certified.traced import OPERATIONS, Columns, MissingRule, Scalar, Traced
 
 
@@ -25,8 +25,9 @@ def _log_total(parts: Sequence[Scalar], i: int) -> Scalar:
     return found
 
 
-def log_softmax(x: Operand, dim: Any = None, **_: Any) -> Columns:
+def log_softmax(x: Operand, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Columns:
     """log p_i = x_i - log sum_j e^x_j."""
+    double_only(dtype)
     parts = along(x, dim, "log_softmax")
     return Columns([_log_total(parts, i).scale(-1.0) for i in range(len(parts))])
 
@@ -55,12 +56,12 @@ def _one_index(index: Any, name: str) -> int:
     return int(index)
 
 
-def gather(x: Operand, dim: Any, index: Any, **_: Any) -> Columns:
+def gather(x: Operand, dim: Any, index: Any, sparse_grad: bool = False) -> Columns:
     """The coordinate of a label."""
     return Columns([along(x, dim, "gather")[_one_index(index, "gather")]])
 
 
-def scatter(x: Operand, dim: Any, index: Any, value: Any, **_: Any) -> Masked:
+def scatter(x: Operand, dim: Any, index: Any, value: Any) -> Masked:
     """-inf in the place of a label's coordinate."""
     parts, i = along(x, dim, "scatter"), _one_index(index, "scatter")
     if not isinstance(value, float) or value != float("-inf"):
@@ -75,17 +76,26 @@ def squeeze(x: Operand, dim: Any = None) -> Any:
     return x.parts[0]
 
 
-def softmax(x: Operand, dim: Any = None, **_: Any) -> Any:
+def softmax(x: Operand, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     """e^(log p_i)."""
-    return elementary("exp", log_softmax(x, dim))
+    return elementary("exp", log_softmax(x, dim, dtype=dtype))
 
 
 def cross_entropy(
-    x: Operand, target: Any, weight: Any = None, reduction: str = "mean", label_smoothing: float = 0.0, **_: Any
+    x: Operand,
+    target: Any,
+    weight: Any = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Any:
     """-log p of the label, mixed with the mean over all classes by label_smoothing."""
-    if weight is not None or reduction != "none" or torch.as_tensor(target).numel() != 1:
+    if weight is not None or size_average is not None or reduce is not None or reduction != "none":
         raise MissingRule("cross_entropy with weights or a reduction")
+    if torch.as_tensor(target).numel() != 1 or int(target) == ignore_index:
+        raise MissingRule("cross_entropy of other than one label")
     logs = log_softmax(x, -1)
     value = logs.parts[int(target)].scale(-(1.0 - label_smoothing))
     return value if not label_smoothing else subtract(value, multiply(mean(logs, -1), label_smoothing))

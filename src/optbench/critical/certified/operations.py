@@ -6,6 +6,7 @@ a decision that depends on x, another axis, or a function without interval rule 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
@@ -156,8 +157,20 @@ def concatenate(tensors: Sequence[Any], dim: int = 0) -> Columns:
     return Columns([part for tensor in tensors for part in along(tensor, dim, "cat")])
 
 
-def norm(x: Operand, p: Any = 2, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
-    """Euclidean norm over the coordinates."""
+def double_only(dtype: Any) -> None:
+    """Refuses what would compute in another format than float64."""
+    if dtype not in (None, torch.float64):
+        raise MissingRule(f"dtype={dtype}")
+
+
+def norm(
+    x: Operand, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None, **other: Any
+) -> Any:
+    """Euclidean norm over the coordinates; torch.linalg calls its order `ord`."""
+    double_only(dtype)
+    p = other.pop("ord", p)
+    if other or out is not None:
+        raise MissingRule(f"a norm with {', '.join(other) or 'out'}")
     if p not in (2, 2.0, "fro", None):
         raise MissingRule(f"a norm of order {p}")
     return elementary("sqrt", total(elementary("square", x), dim, keepdim))
@@ -192,15 +205,27 @@ def reshape(x: Operand, *shape: Any) -> Any:
 def constant_like(value: float) -> Callable[..., Any]:
     """torch.zeros_like and its kin."""
 
-    def make(x: Operand, **_: Any) -> Any:
+    def make(x: Operand, dtype: Any = None, **_: Any) -> Any:
+        double_only(dtype)
         return add(multiply(x, 0.0), value)
 
     return make
 
 
 def same(x: Operand, *_: Any, **__: Any) -> Any:
-    """What changes nothing here: contiguous(), clone(), double()."""
+    """What changes nothing here: contiguous(), double()."""
     return x
+
+
+def clone(x: Operand, **_: Any) -> Any:
+    """The same value under a name of its own: an operation in place on one does not concern the other."""
+    return Columns([copy.copy(part) for part in x.parts]) if isinstance(x, Columns) else copy.copy(x)
+
+
+def new_tensor(_: Operand, data: Any, dtype: Any = None, **__: Any) -> torch.Tensor:
+    """A constant."""
+    double_only(dtype)
+    return torch.tensor(data, dtype=torch.float64)
 
 
 OPERATIONS |= {
@@ -225,12 +250,13 @@ OPERATIONS |= {
     "matmul": matmul,
     "linear": linear,
     "unbind": unbind,
-    "new_tensor": lambda _, data, **__: torch.tensor(data, dtype=torch.float64),
+    "new_tensor": new_tensor,
     "select": lambda x, dim, index: along(x, dim, "select")[index],
     "stack": stack,
     **dict.fromkeys(("cat", "concat", "concatenate"), concatenate),
     **dict.fromkeys(("reshape", "view"), reshape),
-    **dict.fromkeys(("contiguous", "clone", "double"), same),
+    **dict.fromkeys(("contiguous", "double"), same),
+    "clone": clone,
     "zeros_like": constant_like(0.0),
     "ones_like": constant_like(1.0),
     "size": lambda x, dim=None: x.shape if dim is None else x.shape[dim],

@@ -43,7 +43,9 @@ class Traced:
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(getattr(func, "__name__", func)).strip("_")
+        name = str(getattr(func, "__name__", func))
+        if name.startswith("__") and name.endswith("__"):
+            name = name[2:-2]  # and only then: exp_ is not exp, it changes its argument
         if name not in OPERATIONS:
             raise MissingRule(f"torch.{name}")
         return OPERATIONS[name](*args, **(kwargs or {}))
@@ -86,6 +88,31 @@ class Traced:
     def __matmul__(self, other: Any) -> Any:
         return OPERATIONS["matmul"](self, other)
 
+    def __iadd__(self, other: Any) -> Any:
+        return self._replaced(self + other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._replaced(self - other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._replaced(self * other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._replaced(self / other)
+
+    def __ipow__(self, other: Any) -> Any:
+        return self._replaced(self**other)
+
+    def _replaced(self, result: Any) -> Any:
+        """What an operation in place leaves under the name it was applied to.
+
+        A tensor would change under all its names, and under its views; here a new value takes the place under the one
+        name, and whoever still looks at the old one is refused.
+        """
+        for part in (*(self.parts if isinstance(self, Columns) else ()), self):
+            object.__setattr__(part, "__class__", _spent(type(part)))
+        return result
+
     def __neg__(self) -> Any:
         return OPERATIONS["mul"](self, -1.0)
 
@@ -105,6 +132,21 @@ class Traced:
         raise MissingRule("a comparison of x")
 
     __le__ = __gt__ = __ge__ = __lt__
+
+
+_SPENT: dict[str, type[Traced]] = {}
+
+
+def _spent(kind: type[Traced]) -> type[Traced]:
+    """The kind of a value that an operation in place has replaced: it cannot be looked at any more."""
+
+    def refuse(self: Any) -> NoReturn:
+        raise MissingRule("a value that was changed in place under another name (write a = a + b for a += b)")
+
+    if kind.__name__ not in _SPENT:
+        refusing: dict[str, Any] = dict.fromkeys(kind.__slots__, property(refuse))
+        _SPENT[kind.__name__] = type(f"Spent{kind.__name__}", (kind,), {"__slots__": (), **refusing})
+    return _SPENT[kind.__name__]
 
 
 class Scalar(Traced):
