@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ BoxText = Annotated[
     str | None,
     typer.Option("--box", help="lo,hi;lo,hi (one pair serves all axes).", metavar="BOX", show_default=False),
 ]
-Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", show_default=False)]
+Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", min=1, show_default=False)]
 Budget = Annotated[float, typer.Option("--budget", help="Seconds to search.", min=0.1)]
 Depth = Annotated[
     float | None,
@@ -66,7 +67,8 @@ Checkpoint = Annotated[
 ]
 Share = Annotated[float, typer.Option("--share", help="Part of the training data to use, with --run.")]
 Products = Annotated[
-    int | None, typer.Option("--products", help="Hessian-vector products to spend, with --run.", show_default=False)
+    int | None,
+    typer.Option("--products", help="Hessian-vector products to spend, with --run.", min=1, show_default=False),
 ]
 
 
@@ -125,18 +127,30 @@ def classify_critical(
         raise UserError("--csv and --json: choose one form")
     search = Search(method, verify, budget, depth, plot, boxes)
     _check(search)
+    if not 0.0 < share <= 1.0:
+        raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
+    of_run = {"--checkpoint": checkpoint, "--share": None if share == 1.0 else share, "--products": products}
     if run is not None:
         from optbench.cli.curvature import classify_run
 
-        if as_csv or at or box or overrides or fn or expr or boxes or depth:
-            raise UserError("--run looks at one recorded point: surfaces, --csv, --at, --box and the like do not apply")
+        of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
+                      "--verify": verify, "--depth": depth, "--boxes": boxes or None, "--csv": as_csv or None,
+                      "overrides": overrides or None}  # fmt: skip
+        _refuse(of_surface, "--run looks at one recorded point")
         classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
         return
+    _refuse(of_run, "that is for the point where a run stopped (--run)")
     question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
     if question.point is not None:
         look(question, as_json)
     else:
         answer(question, search, as_csv, as_json, quiet)
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: {why}", "drop " + ("it" if len(given) == 1 else "them"))
 
 
 def _check(search: Search) -> None:

@@ -53,8 +53,11 @@ def ask(
     """The question that the options ask; what can be refused before torch is imported is refused first."""
     from optbench.critical.parse import parse_box, parse_function, parse_point
 
-    if fn and expr:
+    if fn is not None and expr is not None:
         raise UserError("--fn and --expr: choose one")
+    for option, text in (("--fn", fn), ("--expr", expr)):
+        if text is not None and not text.strip():
+            raise UserError(f"{option} is empty", "optbench list model names the surfaces of the catalogue")
     file = parse_function(fn) if fn else None
     if overrides and (file or expr):
         raise UserError(f"{overrides[0]}: overrides belong to surfaces of the catalogue", "drop them")
@@ -95,10 +98,16 @@ def _from_file(
     file: Any, dim: int | None, box: str | None, point: tuple[float, ...] | None
 ) -> tuple[str, Objective, int]:
     from optbench.critical import load_function
+    from optbench.critical.function import check_function, depends_on_last
     from optbench.critical.parse import parse_box
 
     size = dim or (len(point) if point else max(2, len(parse_box(box or ""))))
-    return f"{file.path.name}:{file.name}", load_function(file, size), size
+    objective = load_function(file, size)
+    guessed = dim is None and point is None and size == 2 and len(parse_box(box or "")) == 1
+    if guessed and not depends_on_last(objective, size):
+        size = 1  # one pair serves all coordinates, and the function looks at one
+        check_function(objective, size, file.name)
+    return f"{file.path.name}:{file.name}", objective, size
 
 
 def look(question: Question, as_json: bool) -> None:
@@ -128,7 +137,7 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
     if as_json:
         print_json(found.to_json())
     elif as_csv:
-        _print_csv(found.rows())
+        _print_csv(found)
     else:
         print_lines(describe(found))
     if search.verify:
@@ -178,8 +187,7 @@ def _verify(question: Question, found: CriticalSet, aside: bool) -> None:
         raise typer.Exit(1)
 
 
-def _print_csv(rows: list[dict[str, Any]]) -> None:
-    if rows:
-        writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def _print_csv(found: CriticalSet) -> None:
+    writer = csv.DictWriter(sys.stdout, found.columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found.rows())

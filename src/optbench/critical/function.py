@@ -1,18 +1,23 @@
 """A user's own surface: a Python function in a file, run as it is and checked before it is studied.
 
 Loading a file runs it. That is what `--fn path/to/file.py:function` asks for, and the only place where optbench runs a
-file that a user names.
+file that a user names. What it prints goes to standard error: standard output is for the answer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import runpy
+import sys
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from optbench.critical.parse import FunctionName
-from optbench.errors import UserError
+from optbench.errors import OptbenchError, UserError
 from optbench.problem import Objective
 
 CONTRACT = "the function takes a float64 tensor (..., dim) and returns (...), in torch operations"
@@ -21,13 +26,12 @@ CONTRACT = "the function takes a float64 tensor (..., dim) and returns (...), in
 def load_function(spec: FunctionName, dim: int | None = None) -> Objective:
     """The function that `spec` names, checked on a small batch where `dim` is given.
 
+    It raises UserError in place of whatever else it raises.
+
     Raises:
         UserError: the file fails when run, has no such function, or the function does not keep the contract.
     """
-    try:
-        names = runpy.run_path(str(spec.path), run_name="<optbench>")
-    except Exception as error:  # whatever the user's file raises is the user's to see, in one line
-        raise UserError(f"{spec.path} fails when it is run: {_short(error)}") from error
+    names = _run(spec.path)
     if spec.name not in names:
         own = [name for name, value in names.items() if callable(value) and not name.startswith("_")]
         close = difflib.get_close_matches(spec.name, own, n=1)
@@ -35,26 +39,51 @@ def load_function(spec: FunctionName, dim: int | None = None) -> Objective:
             f"{spec.path} has no {spec.name!r}",
             f"did you mean {close[0]}?" if close else f"it defines {', '.join(sorted(own)) or 'no function'}",
         )
-    function: Objective = names[spec.name]
+    function = names[spec.name]
     if not callable(function):
         raise UserError(f"{spec.name} in {spec.path} is not a function but a {type(function).__name__}", CONTRACT)
+    objective = _guarded(function, spec.name)
     if dim is not None:
-        check_function(function, dim, spec.name)
-    return function
+        check_function(objective, dim, spec.name)
+    return objective
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """The names that the file defines; files beside it can be imported from it, as under `python file.py`."""
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return runpy.run_path(str(path), run_name="<optbench>")
+    except Exception as error:  # whatever the user's file raises is the user's to see, in one line
+        raise UserError(f"{path} fails when it is run: {_short(error)}") from error
+
+
+def _guarded(function: Objective, name: str) -> Objective:
+    def guarded(x: Tensor) -> Tensor:
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                return function(x)
+        except OptbenchError:
+            raise
+        except Exception as error:  # anything may go wrong in a user's function, and anywhere in the box
+            where = f" of shape {tuple(x.shape)}" if isinstance(x, Tensor) else ""
+            raise UserError(f"{name} fails on a tensor{where}: {_short(error)}", CONTRACT) from error
+
+    return guarded
 
 
 def check_function(function: Objective, dim: int, name: str = "the function") -> None:
     """Calls the function on a batch (2, 5, dim) and sees whether it keeps the contract.
 
     Raises:
-        UserError: it raises, returns something else than a real tensor (2, 5), or hides x from differentiation.
+        UserError: it raises, returns something else than a real tensor (2, 5), hides x from differentiation, mixes the
+            points of a batch, or is random.
     """
-    x = torch.linspace(0.1, 0.9, 10 * dim, dtype=torch.float64).reshape(2, 5, dim).requires_grad_(True)
-    try:
-        value = function(x)
-    except Exception as error:  # anything may go wrong in a user's function
-        raise UserError(f"{name} fails on a tensor of shape (2, 5, {dim}): {_short(error)}", CONTRACT) from error
-    if not isinstance(value, torch.Tensor):
+    x = _sample(dim)
+    value: Any = _guarded(function, name)(x)
+    if not isinstance(value, Tensor):
         raise UserError(f"{name} returns a {type(value).__name__}, not a tensor", CONTRACT)
     if value.shape != (2, 5):
         hint = f"{CONTRACT}; write x[..., 0] for the first coordinate"
@@ -63,6 +92,40 @@ def check_function(function: Objective, dim: int, name: str = "the function") ->
         raise UserError(f"{name} returns {value.dtype}, not floating point", CONTRACT)
     if not value.requires_grad and bool((value != value[0, 0]).any()):
         raise UserError(f"{name} cannot be differentiated: its value depends on x, but not through torch", CONTRACT)
+    _check_each_alone(function, x, value.detach(), name)
+    if value.requires_grad:
+        _check_twice_differentiable(value, x, name)
+
+
+def depends_on_last(function: Objective, dim: int) -> bool:
+    """Whether the function, which keeps the contract, looks at the last of its coordinates at all."""
+    x = _sample(dim)
+    value = function(x)
+    if not value.requires_grad:
+        return False
+    return bool((torch.autograd.grad(value.sum(), x)[0][..., -1] != 0).any())
+
+
+def _sample(dim: int) -> Tensor:
+    return torch.linspace(0.1, 0.9, 10 * dim, dtype=torch.float64).reshape(2, 5, dim).requires_grad_(True)
+
+
+def _check_each_alone(function: Objective, x: Tensor, together: Tensor, name: str) -> None:
+    alone = torch.stack([function(point[None]).detach()[0] for point in x.reshape(-1, x.shape[-1])]).reshape(2, 5)
+    if torch.allclose(alone, together, rtol=1e-9, atol=1e-12, equal_nan=True):
+        return
+    if torch.allclose(function(x).detach(), together, rtol=1e-9, atol=1e-12, equal_nan=True):
+        raise UserError(f"{name} mixes the points of a batch: a point alone has another value", CONTRACT)
+    raise UserError(f"{name} is random: the same point has another value each time")
+
+
+def _check_twice_differentiable(value: Tensor, x: Tensor, name: str) -> None:
+    try:
+        first = torch.autograd.grad(value.sum(), x, create_graph=True)[0]
+        if first.requires_grad:
+            torch.autograd.grad(first.sum(), x, allow_unused=True)
+    except Exception as error:  # autograd raises several kinds
+        raise UserError(f"{name} cannot be differentiated twice: {_short(error)}", CONTRACT) from error
 
 
 def _short(error: Exception) -> str:

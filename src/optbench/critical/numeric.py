@@ -37,6 +37,7 @@ ECHOES = 4
 GRID_DIM = 6  # no grid in more dimensions: two cells an axis say little
 KINK_DIM = 3
 ROUNDS = 3
+MOST_COORDINATES = 200  # Newton holds a Hessian for each of some thousand seeds
 SEEDS = 512  # of each of Newton's three modes, in the first round
 WHY = "not proved complete: a numerical search can miss points"
 Progress = Callable[[float, str], None]
@@ -62,8 +63,10 @@ def find_critical(
         progress: called with the share done (0..1) and a phrase.
 
     Raises:
-        UserError: the objective is finite nowhere in the box.
+        UserError: the objective is finite nowhere in the box, or too many coordinates.
     """
+    if len(box) > MOST_COORDINATES:
+        raise UserError(f"{len(box)} coordinates: the numerical search takes up to {MOST_COORDINATES}")
     start = time.perf_counter()
     tell = progress or (lambda share, phrase: None)
     search = Search(Field(objective, box), seed)

@@ -172,6 +172,13 @@ class CriticalSet:
             "notes": list(self.notes),
         }
 
+    @property
+    def columns(self) -> list[str]:
+        """The keys of each of `rows`."""
+        coordinates, eigenvalues = ([f"{name}{i}" for i in range(self.dim)] for name in ("x", "lambda"))
+        first, last = ["surface", "type", "verdict"], ["morse_index", "index", "basis"]
+        return [*first, *coordinates, "value", "grad_norm", *eigenvalues, *last]
+
     def rows(self) -> list[dict[str, Any]]:
         """One flat row a point, for CSV: x0 ... x{d-1}, lambda0 ... lambda{d-1}; an absent eigenvalue is empty."""
         rows = []

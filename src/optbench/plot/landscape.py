@@ -172,10 +172,13 @@ def _contours(figure: Figure, ax: Axes, landscape: Landscape, filled: bool) -> N
     values = z.compressed()
     if not values.size or values.max() <= values.min():
         return
-    height = values - values.min()
+    with np.errstate(over="ignore"):
+        height = values - values.min()
     low = max(float(np.quantile(height, 0.005)), 1e-12 * float(height.max()))
     # Many orders of magnitude between the low tenth and the top: equal levels would show one dark valley.
     norm: Normalize
+    if not np.isfinite(height).all() or values.min() + height.max() / 44 <= values.min():
+        return  # so wide or so narrow a range that levels in it are not numbers, or not apart
     if height.max() > 30 * max(np.quantile(height, 0.1), 1e-300):
         levels, extend = np.geomspace(low, height.max(), 22), "min"
         shown, norm, label = np.ma.maximum(z - values.min(), low), LogNorm(low, height.max()), "f - min f, in the box"

@@ -179,6 +179,11 @@ class Search:
         needle = relative[rows, axis] * THINNER < relative.max(axis=1)
         axis = np.where(needle, relative.argmax(axis=1), axis)
         cut = middle_of(low, high)[rows, axis]
+        stuck = (cut <= low[rows, axis]) | (cut >= high[rows, axis])  # no number lies between the ends
+        if stuck.any():
+            self.undecided.add(low[stuck], high[stuck])
+            low, high, axis, cut = low[~stuck], high[~stuck], axis[~stuck], cut[~stuck]
+            rows = np.arange(len(low))
         left_high, right_low = high.copy(), low.copy()
         left_high[rows, axis] = cut
         right_low[rows, axis] = cut
