@@ -544,7 +544,10 @@ def test_a_picture_in_words_and_as_json() -> None:
     inspection = prepare(network_objective(tanh_net(), LOSS, images()), name="best.pt")
     cost = "\n".join(describe_plan(inspection.plan))
     assert "cheaper" not in cost
-    assert "--share" in "\n".join(describe_plan(replace(inspection.plan, gradient_seconds=1e3)))
+    slow = replace(inspection.plan, gradient_seconds=1e3)
+    assert "cheaper with --share 0.1" in "\n".join(describe_plan(slow))
+    assert "cheaper with --share 0.05" in "\n".join(describe_plan(replace(slow, of=2 * slow.examples)))
+    assert "--share" not in "\n".join(describe_plan(replace(slow, examples=5)))
     assert "48 examples (all)" in cost
     assert "gradients" in cost
     picture = inspection.look(lambda done, total: told.append((done, total)))

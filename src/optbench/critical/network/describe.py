@@ -9,7 +9,7 @@ from optbench.critical.network.verdict import percent
 from optbench.critical.points import Range
 
 _LONG = 300.0  # seconds; beyond, the plan says what makes it shorter
-_SHARE, _PRODUCTS = 0.1, 30
+_TENTH, _FEW_EXAMPLES, _PRODUCTS = 0.1, 20, 30
 
 _CRITICALITY = {
     "not critical": "NOT a critical point",
@@ -23,8 +23,8 @@ def describe_plan(plan: Plan) -> list[str]:
     way = "the exact Hessian" if plan.exact else f"{plan.starts} x {plan.steps} Lanczos steps"
     seconds = plan.gradients * plan.gradient_seconds
     memory = plan.vector_bytes + plan.kept_bytes
-    fewer = f" or --products {_PRODUCTS}" if plan.products > 3 * _PRODUCTS else ""
-    cheaper = f"; cheaper with --share {_SHARE:g}{fewer}" if seconds > _LONG else ""
+    ways = _cheaper(plan) if seconds > _LONG else []
+    cheaper = f"; cheaper with {' or '.join(ways)}" if ways else ""
     return [
         f"{plan.n:,} weights, {_data(plan)} in {plan.chunks} chunk{'s' * (plan.chunks > 1)}, {plan.dtype}; {way}",
         f"{plan.products:,} Hessian-vector products of at most {plan.product_gradients:.1f} gradients each = "
@@ -32,6 +32,12 @@ def describe_plan(plan: Plan) -> list[str]:
         f"memory beside the model: {_bytes(plan.vector_bytes)} of vectors, up to {_bytes(plan.kept_bytes)} of kept "
         f"intermediates, {_bytes(memory)} in all",
     ]
+
+
+def _cheaper(plan: Plan) -> list[str]:
+    """Options that spend less than this plan does."""
+    fewer = [f"--share {_TENTH * plan.examples / plan.of:.1g}"] if plan.examples >= _FEW_EXAMPLES else []
+    return fewer + ([f"--products {_PRODUCTS}"] if plan.products > 3 * _PRODUCTS else [])
 
 
 def describe_network(picture: NetworkPicture) -> list[str]:
