@@ -193,6 +193,56 @@ def test_mlp_is_its_formula() -> None:
     torch.testing.assert_close(network(x), expected)
 
 
+def test_mlp_without_norm_is_what_it_was() -> None:
+    """Keys and weights by the seed, from layers made here in the order in which they were always made."""
+    torch.manual_seed(3)
+    expected = nn.Sequential(
+        nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)
+    ).state_dict()
+    for keywords in ({}, {"norm": "none"}):
+        torch.manual_seed(3)
+        state = MLP(2, 3, 2, hidden=[5, 4], **keywords).state_dict()
+        assert list(state) == [f"layers.{key}" for key in expected]
+        assert all(torch.equal(a, b) for a, b in zip(state.values(), expected.values(), strict=True))
+
+
+def test_mlp_with_batch_norm_starts_from_the_same_weights() -> None:
+    linears = []
+    for norm in ("none", "batch"):
+        torch.manual_seed(3)
+        network = MLP(2, 3, 2, hidden=[5, 4], norm=norm)
+        linears.append([m for m in network.modules() if isinstance(m, nn.Linear)])
+    for plain, normalised in zip(*linears, strict=True):
+        assert torch.equal(plain.weight, normalised.weight)
+        assert torch.equal(plain.bias, normalised.bias)
+    assert count(network) == count(MLP(2, 3, 2, hidden=[5, 4])) + 2 * (5 + 4)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_mlp_with_batch_norm_is_its_formula(activation: str) -> None:
+    """In training the batch's own mean and deviation; in evaluation the moving averages, a tenth of each batch."""
+    network = MLP(2, 1, 2, hidden=[3, 4], activation=activation, norm="batch").double()
+    for p in network.parameters():
+        nn.init.normal_(p)
+    act = torch.relu if activation == "relu" else torch.tanh
+    x = images(6, 1, 2).double()
+    moving = [(torch.zeros(units).double(), torch.ones(units).double()) for units in (3, 4)]
+
+    def formula(training: bool) -> Tensor:
+        weights, h = list(network.parameters()), x.flatten(1)
+        for i, (mean, variance) in enumerate(moving):
+            weight, bias, scale, shift = weights[4 * i : 4 * i + 4]
+            h = h @ weight.T + bias
+            if training:
+                mean, variance = h.mean(dim=0), h.var(dim=0, unbiased=False)
+                moving[i] = (0.9 * moving[i][0] + 0.1 * mean.detach(), 0.9 * moving[i][1] + 0.1 * h.var(dim=0).detach())
+            h = act((h - mean) / torch.sqrt(variance + 1e-5) * scale + shift)
+        return h @ weights[-2].T + weights[-1]
+
+    for training in (True, True, False):
+        torch.testing.assert_close(network.train(training)(x), formula(training), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
@@ -205,6 +255,7 @@ def test_mlp_is_its_formula() -> None:
         (lambda: MLP(hidden=[]), "hidden"),
         (lambda: MLP(hidden=[8, 0]), "hidden=0"),
         (lambda: MLP(activation="swish"), "activation=swish"),
+        (lambda: MLP(norm="layer"), "norm=layer: expected none or batch"),
         (lambda: Logistic(in_channels=0), "in_channels=0"),
     ],
 )

@@ -10,10 +10,11 @@ from optbench.errors import UserError
 from optbench.models._checks import check_count, check_input
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+_NORMS: dict[str, type[nn.BatchNorm1d] | None] = {"none": None, "batch": nn.BatchNorm1d}
 
 
 class MLP(nn.Module):
-    """Linear layers with an activation after each but the last.
+    """Linear layers with an activation after each but the last, normalised before it if so wished.
 
     Args:
         n_outputs: number of logits.
@@ -21,11 +22,14 @@ class MLP(nn.Module):
         image_size: side of the square images.
         hidden: units of each hidden layer, at least one layer.
         activation: "relu" or "tanh".
+        norm: "none", or "batch": batch normalisation between each linear layer and its activation (S. Ioffe and
+            C. Szegedy, arXiv:1502.03167). It draws no random numbers: the initial weights are those of "none". In
+            training it needs at least two images.
 
     Shape: float (b, in_channels, image_size, image_size) -> (b, n_outputs).
 
     Raises:
-        UserError: a size that is not a positive whole number, an unknown activation, or an input of another shape.
+        UserError: a size that is not a positive whole number, an unknown activation or norm, an input of another shape.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class MLP(nn.Module):
         image_size: int = 32,
         hidden: Sequence[int] = (128, 64),
         activation: str = "relu",
+        norm: str = "none",
     ) -> None:
         super().__init__()
         check_count("n_outputs", n_outputs)
@@ -42,12 +47,17 @@ class MLP(nn.Module):
         self.image_size = check_count("image_size", image_size)
         if activation not in _ACTIVATIONS:
             raise UserError(f"activation={activation}: expected {' or '.join(_ACTIVATIONS)}")
+        if norm not in _NORMS:
+            raise UserError(f"norm={norm}: expected {' or '.join(_NORMS)}")
         if not hidden:
             raise UserError("hidden=[]: expected at least one layer", "model=logistic is the network without one")
         before = in_channels * image_size * image_size
         layers: list[nn.Module] = [nn.Flatten()]
         for units in hidden:
-            layers += [nn.Linear(before, check_count("hidden", units)), _ACTIVATIONS[activation]()]
+            layers.append(nn.Linear(before, check_count("hidden", units)))
+            if (normalise := _NORMS[norm]) is not None:
+                layers.append(normalise(units))
+            layers.append(_ACTIVATIONS[activation]())
             before = units
         self.layers = nn.Sequential(*layers, nn.Linear(before, n_outputs))
 
