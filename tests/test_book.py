@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from command_tools import invoke
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -82,10 +84,84 @@ def test_agreement_is_relative_to_the_largest() -> None:
     assert Evidence("agreement", [1.0, 10.0], [1.5, 10.0], rival=[0.0, 0.0]).estimate.value == pytest.approx(0.05)
 
 
+ANY = st.lists(st.floats(allow_nan=False), min_size=1, max_size=6)
+FINITE = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6)
+UNIT = st.lists(st.floats(-1, 1).filter(lambda v: v == 0 or abs(v) > 1e-6), min_size=2, max_size=6)
+
+
+@given(UNIT, UNIT, st.integers(-1000, 1020))
+@example([0.25, 0.75], [0.0, 0.5], -700)
+@example([0.25, 0.75], [0.0, 0.5], 700)
+def test_intervals_do_not_depend_on_the_unit(left: list[float], right: list[float], power: int) -> None:
+    assume(np.ptp(left) > 1e-3 and np.ptp(right) > 1e-3)
+    sides = np.ldexp(left, power), np.ldexp(right, power)
+    of_difference = stats.ttest_ind(left, right, equal_var=False).confidence_interval(0.95)
+    of_mean = stats.ttest_1samp(left, 0.0).confidence_interval(0.95)
+    for kind, reference in (("mean difference", of_difference), ("mean", of_mean)):
+        found = Evidence(kind, *sides).estimate
+        with np.errstate(over="ignore"):
+            low, high = np.ldexp([reference.low, reference.high], power).tolist()
+        within = 1e-9 * abs(math.ldexp(1.0, power))
+        assert (found.low, found.high) == (pytest.approx(low, 1e-9, within), pytest.approx(high, 1e-9, within))
+        assert found.coverage == 0.95
+
+
+@given(st.sampled_from(sorted(set(KINDS) - {"agreement"})), ANY, ANY, st.booleans())
+@example("mean", [1e-200, 3e-200], [0.0], True)
+@example("mean", [1e200, 3e200], [0.0], True)
+@example("ratio", [1e-300, 1e300], [1.0], True)
+@example("ratio", [0.0, 1.0], [0.0], True)
+@example("paired difference", [1e308, 1e308], [-1e308, 1e308], True)
+@example("mean difference", [math.inf, 1.0], [math.inf], True)
+def test_evidence_of_any_numbers_has_an_interval(kind: str, left: list[float], right: list[float], cut: bool) -> None:
+    if kind in ("wins", "paired difference") or cut:
+        left, right = left[: len(right)], right[: len(left)]
+    if kind == "ratio":
+        left, right = [abs(v) for v in left], [abs(v) for v in right]
+    evidence = Evidence(kind, left, right)
+    found = evidence.estimate
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= found.value <= found.high or (math.isnan(found.value) and found.low < found.high)
+    if kind != "ratio" and all(map(math.isfinite, [*left, *right])):
+        assert not math.isnan(found.value)
+    if kind in ("mean", "mean difference"):
+        drawn = len({*left}) > 1 or (kind == "mean difference" and len({*right}) > 1) or not np.isfinite(left).all()
+        assert (found.coverage is not None) == (drawn or (kind != "mean" and not np.isfinite(right).all()))
+    for side in ("above", "below"):
+        assert judge(prediction(side, 0.5), evidence).verdict in Verdict
+
+
+@given(FINITE, st.data())
+@example([1e308], None)
+def test_agreement_of_any_numbers(right: list[float], data: st.DataObject | None) -> None:
+    other = st.lists(st.floats(allow_nan=False), min_size=len(right), max_size=len(right))
+    left = [-v for v in right] if data is None else data.draw(other)
+    found = Evidence("agreement", left, right, right).estimate
+    if all(map(math.isfinite, left)):
+        exact = max(abs(Fraction(a) - Fraction(b)) for a, b in zip(left, right, strict=True))
+        exact /= max(abs(Fraction(v)) for v in right) or 1
+        assert found.value == pytest.approx(float(exact) if exact < 2**1024 else math.inf, rel=1e-12, abs=5e-324)
+    else:
+        assert found.value == math.inf
+    assert Evidence("agreement", right, right, left).estimate.value == 0
+
+
+def test_agreement_where_something_never_happens() -> None:
+    def found(left: list[float], right: list[float]) -> float:
+        return Evidence("agreement", left, right, right).estimate.value
+
+    assert found([math.inf, 1.5], [math.inf, 2.0]) == 0.25
+    assert found([1.0], [math.inf]) == found([-math.inf], [math.inf]) == found([math.inf], [1.0]) == math.inf
+    never = Evidence("agreement", [1.0], [math.inf], [1.0])
+    assert judge(prediction("below", 1e-6), never).verdict is Verdict.NOT_SUPPORTED
+    assert judge(prediction("below", 1e-6), never.swapped()).verdict is Verdict.SUPPORTED
+
+
 @pytest.mark.parametrize(
     ("kind", "left", "right", "rival"),
     [("mean", [], [1], None), ("mean", [math.nan], [1], None), ("wins", [1, 2], [1], None), ("sum", [1], [1], None),
-     ("agreement", [1], [1], None), ("mean", [1], [1], [1])],
+     ("agreement", [1], [1], None), ("mean", [1], [1], [1]), ("ratio", [-1], [1], None), ("ratio", [1], [-1], None)],
 )  # fmt: skip
 def test_evidence_that_is_none(kind: str, left: list[float], right: list[float], rival: list[float] | None) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -206,6 +282,9 @@ def test_later_overrides_replace_earlier_ones_of_the_same_key() -> None:
 def test_choosing_by_name_and_number() -> None:
     assert [c.id for c in choose(CLAIMS, ["momentum"])] == [c.id for c in choose(CLAIMS, ["6"])] == ["momentum"]
     assert choose(CLAIMS, []) == CLAIMS
+    assert choose(CLAIMS, [6, "momentum"]) == choose(CLAIMS, ["momentum"])
+    with pytest.raises(ConfigError, match="there is no claim"):
+        choose(CLAIMS, [["momentum"]])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="momentun") as caught:
         choose(CLAIMS, ["momentun"])
     assert "momentum" in caught.value.hint
@@ -323,6 +402,19 @@ def test_mistakes_end_with_exit_code_2() -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 2)
     assert "momentum" in done.stderr
     assert command("--lang", "fr").returncode == 2
+
+
+@pytest.mark.parametrize("option", ["--html", "--docs"])
+def test_a_page_that_cannot_be_written_is_named_before_any_run(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("optbench.book.reproduced", lambda *given, **more: pytest.fail("a run began"))
+    code, out, err = invoke(capsys, "reproduce", "--quick", option, "file/below/page.html")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: cannot write file/below/page.html: Not a directory")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 # the whole chapter ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from made_runs import CONFIG, make_run, make_table
 
 from optbench.comparison import STATISTICS, Comparison, compare, label_runs
 from optbench.errors import RecordError, UserError
-from optbench.records import flatten, read_run, to_json, write_bytes
+from optbench.records import Run, flatten, read_run, scan, to_json, write_bytes
 
 
 def seeds(folder: Path, losses: list[float | None], changes: dict[str, Any] | None = None, **summary: Any) -> None:
@@ -288,6 +288,26 @@ def test_unreadable_folders_are_listed_and_cost_nobody_else(tmp_path: Path) -> N
     assert sum(g.n for g in found.groups) == 1
     assert {bad.path.name for bad in found.unreadable} == {"noconfig", "torn"}
     assert all(bad.why for bad in found.unreadable)
+
+
+def test_a_place_is_a_folder_a_run_or_several(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(places: Any) -> int:
+        return sum(g.n for g in compare(places).groups)
+
+    one, other = (read_run(three / name / "0") for name in "ab")
+    assert counted(three) == counted(str(three)) == counted([three]) == counted(iter([str(three)])) == 4
+    assert counted(one) == counted([one]) == 1
+    assert counted([one, other, one, three / "b"]) == 2
+    monkeypatch.chdir(three)
+    assert (counted("a/"), counted("."), counted(["a", Path("c")])) == (2, 4, 3)
+    full = {k: v for k, v in flatten(CONFIG).items() if "." in k and not k.startswith("choices")}
+    make_table(three / "sweep", [{**full, "seed": seed, "final_loss": 1.0} for seed in (7, 8, 9)])
+    rows = scan([three / "sweep"])[0]
+    assert [row.path for row in rows] == [None] * 3
+    assert counted(rows) == counted(rows[0]) == 3  # of a table, the sweep
+    for nothing in (3, None, [None], Run({"run_id": "a", "status": "completed"})):
+        with pytest.raises(UserError, match="no place to look at"):
+            compare(nothing)  # type: ignore[arg-type]
 
 
 def test_table_columns_are_a_contract(three: Path) -> None:

@@ -230,6 +230,8 @@ REFUSED = [
     ("seed=-1", "seed=-1: expected a whole number from 0", ""),
     ("n_outputs=-1", "n_outputs=-1: expected", ""),
     ("trainer.steps=0", "trainer.steps=0: expected a whole number of at least 1", ""),
+    ("trainer.threads=0", "trainer.threads=0: expected a whole number from 1 to 1024", ""),
+    ("trainer.threads=100000", "trainer.threads=100000: expected a whole number from 1 to 1024", ""),
     ("trainer.seconds=0", "trainer.seconds=0.0: expected a positive number", ""),
     ("trainer.start=[nan,1]", "expected usual, random, or a list of finite coordinates", ""),
     ("trainer.start=[]", "expected usual, random, or a list of finite coordinates", ""),
@@ -247,6 +249,10 @@ REFUSED = [
     ("optimizer.lr=interval(0,1)", "several values for one run", "optbench sweep"),
     ("optimizer=glob(a*)", "several values for one run", "optbench sweep"),
     ("optimizer.lr=???", "optimizer.lr has no value", "set it: optimizer.lr="),
+    ("trainer.start=[???,1]", "trainer.start has no value", "set it: trainer.start="),
+    ('model="a\rb\x1b[31m"', "'a\\rb\\x1b[31m' is no choice for 'model'", ""),
+    ("--\rplto", "no such option: --\\rplto", "--help"),
+    ("trainer.\u2028steps=1", "cannot read", ""),
     ("~optimizer", "a run needs 'optimizer'", "optbench list optimizer"),
     ("~seed", "a run needs 'seed'", "seed=0"),
     ("~nothing", "nothing", ""),
@@ -532,6 +538,12 @@ def test_intervals_are_drawn_within_and_always_the_same(composer: Composer) -> N
     [
         ("optimizer.lr=interval(1,0)", "expected interval(low, high)"),
         ("optimizer.lr=tag(log,interval(0,1))", "both positive for log"),
+        ("optimizer.lr=interval(0,inf)", "of finite width"),
+        ("optimizer.lr=interval(-1e308,1e308)", "of finite width"),
+        ("optimizer.lr=tag(log,interval(1,inf))", "of finite width"),
+        ("optimizer.lr=???,0.1", "optimizer.lr has no value"),
+        ("trainer.start=[???,1],[0,1]", "trainer.start has no value"),
+        ("trainer.threads=1,1025", "trainer.threads=1025: expected a whole number from 1 to 1024"),
         ("optimizer.lr=interval(-2,-1)", "expected a positive number"),
         ("optimizer=glob(zzz*)", "no value to sweep over"),
         ("seed=range(0)", "no value to sweep over"),
@@ -560,6 +572,40 @@ def test_seeds_stands_for_a_range(tmp_path: Path) -> None:
     assert [p.swept for p in planned] == [{"seed": s} for s in range(4)]
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [["seeds=2", "seed=3"], ["+seed=3", "seeds=2"], ["seeds=2", "seeds=3"], ["seeds=2", "seed=1,2"],
+     ["optimizer.lr=0.1,0.2", "optimizer.lr=0.3"], ["optimizer=sgd,adam", "optimizer=adam"], ["seed=1,2", "seed=3,4"],
+     ["optimizer.lr=interval(0,1)", "optimizer.lr=0.3"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_several_values_are_not_dropped_for_later_ones(overrides: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan_sweep(overrides)
+    assert_readable(caught.value)
+    assert all(o in caught.value.message for o in overrides)
+
+
+def test_of_two_single_values_the_later_one_counts_and_seeds_replaces_a_declared_axis(tmp_path: Path) -> None:
+    (planned,) = plan_sweep(["seed=1", "seed=2"], out=tmp_path)
+    assert planned.config["seed"] == 2
+    assert [p.config["seed"] for p in plan_sweep(["seed=1", "seed=2,3"], out=tmp_path)] == [2, 3]
+    planned = plan_sweep(["+experiment=book_optimizers", "seeds=2"], out=tmp_path)
+    assert {p.config["seed"] for p in planned} == {0, 1}
+
+
+@pytest.mark.parametrize("given", [["optimizer=adam"], None, 3], ids=repr)
+def test_what_is_no_text_is_no_override(given: Any) -> None:
+    for plan in (plan_run, plan_sweep):
+        with pytest.raises(UserError, match=r"is no override: expected texts.*run\(\*overrides\)"):
+            plan([given])
+
+
+def test_more_points_than_a_sweep_may_have_are_not_drawn() -> None:
+    with pytest.raises(ConfigError, match="1000000000000 runs: a sweep has at most"):
+        plan_sweep(["optimizer.lr=interval(0,1)"], samples=10**12)
+
+
 def test_the_same_run_is_planned_once(tmp_path: Path) -> None:
     planned = plan_sweep(["optimizer.lr=0.1,1e-1,0.2"], out=tmp_path)
     assert [p.config["optimizer"]["lr"] for p in planned] == [0.1, 0.2]
@@ -574,13 +620,14 @@ def test_the_same_sweep_has_the_same_folder(tmp_path: Path) -> None:
     assert {p.run_id for p in a} == {p.run_id for p in c}
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "", "-x", ".", ".."])
+@pytest.mark.parametrize("name", ["../up", "a/b", "", "-x", ".", "..", "a" * 101, "名" * 34], ids=lambda n: n[:9])
 def test_a_sweep_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     if name:
         with pytest.raises(UserError, match="--name"):
             plan_sweep([], out=tmp_path, name=name)
     else:
         assert plan_sweep([], out=tmp_path, name=name)[0].folder.parent.parent == tmp_path
+        assert plan_sweep([], out=tmp_path, name="名" * 33)[0].folder.parent.name == "名" * 33
 
 
 # ---- identity

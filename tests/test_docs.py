@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import members
 import pytest
@@ -77,6 +78,24 @@ def test_the_verdicts_of_the_book_are_those_of_the_records(page: str) -> None:
     sentence = re.search(r"(?:Of the|在这) *(\d+ .*?)[.。]", text, re.DOTALL)
     assert sentence
     assert [int(n) for n in re.findall(r"\d+", sentence[1])] == expected
+
+
+@pytest.mark.parametrize("page", READMES)
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["short", "whole"])
+def test_the_python_of_a_page_runs(page: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there; short: with fewer steps, without figures and the claims of the book."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        if not whole:
+            kept = [line for line in block.splitlines() if not re.search(r"reproduce\(|loss_curves|figure", line)]
+            block = re.sub(r"\.(run|sweep)\(", r'.\1("trainer.steps=20", ', "\n".join(kept))
+        names: dict[str, Any] = {}
+        exec(block, names)
+        made = [names["run"], *names.get("runs", [])]
+        assert {run.status for run in made} == {"completed"}
+        assert len(names["optbench"].compare(made).runs) == len(made)
 
 
 @pytest.mark.parametrize("page", READMES)

@@ -209,7 +209,11 @@ def test_axes_are_logarithmic_where_they_span_orders_of_magnitude() -> None:
         (["sensitivity", "--over", "optimizer.momentum"], "has no setting"),
         (["sensitivity", "--over", "optimizer.betas", "--range", "0,1"], "is a list"),
         (["sensitivity", "--over", "optimizer.fused", "--range", "0,1"], "no real number"),
-        (["sensitivity", "--over", "optimizer.nu"], "no usual range"),
+        (["sensitivity", "--over", "scheduler.gamma", "scheduler=exponential"], "no usual range"),
+        (["sensitivity", "--over", "optimizer.nope"], "adam has no setting optimizer.nope"),
+        (["sensitivity", "--and", "optimizer.nope"], "adam has no setting optimizer.nope"),
+        (["basins", "--plot", "{file}/x.png"], "Not a directory"),
+        (["sensitivity", "--plot", "{file}/x.png"], "Not a directory"),
         (["sensitivity", "--range", "1,0.1"], "low < high"),
         (["sensitivity", "--range=-1,1"], "positive number"),
         (["sensitivity", "optimizer.lr=1"], "does not apply"),
@@ -219,10 +223,25 @@ def test_axes_are_logarithmic_where_they_span_orders_of_magnitude() -> None:
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_what_cannot_be_asked_is_refused_in_words(arguments: list[str], words: str) -> None:
-    error = CliRunner().invoke(app, arguments).exception
+def test_what_cannot_be_asked_is_refused_in_words(arguments: list[str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    error = CliRunner().invoke(app, [a.replace("{file}", str(tmp_path / "file")) for a in arguments]).exception
     assert isinstance(error, UserError | ConfigError)
     assert words in str(error)
+
+
+@pytest.mark.parametrize("command", ["basins", "sensitivity"])
+@pytest.mark.parametrize("threads", ["0", "-3", "1025"])
+def test_threads_have_bounds(command: str, threads: str) -> None:
+    result = CliRunner().invoke(app, [command, "--threads", threads])
+    assert result.exit_code == 2
+    assert "--threads" in result.output
+
+
+def test_a_suggestion_for_a_setting_that_is_not_there() -> None:
+    error = CliRunner().invoke(app, ["sensitivity", "--over", "optimizer.lrr"]).exception
+    assert isinstance(error, UserError)
+    assert error.hint == "did you mean: optimizer.lr?"
 
 
 # ---- the commands

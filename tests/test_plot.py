@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -349,3 +350,12 @@ def test_a_long_name_goes_on_in_the_next_line_and_the_axes_keep_their_place(tmp_
     assert 1 < len(shown_names) < 20
     assert shown_names == names[: len(shown_names)]
     assert figure.legends[0].get_title().get_text() == f"first {len(shown_names)} of 20"
+
+
+def test_a_home_that_cannot_be_written_is_nobodys_business(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    taken = ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+    env = {k: v for k, v in os.environ.items() if k not in taken} | {"HOME": str(tmp_path / "file")}
+    code = "import optbench.plot, logging, matplotlib as mpl; print(logging.getLogger('matplotlib').level)"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")

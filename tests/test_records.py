@@ -324,6 +324,27 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
+def test_a_place_is_tried_before_long_work_and_nothing_is_left_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    before = sorted(tmp_path.iterdir())
+    records.check_place(tmp_path / "new.html")
+    records.check_place(tmp_path / "file")
+    records.check_place(tmp_path / "a" / "b" / "new.html")
+    records.check_place(tmp_path, folder=True)
+    records.check_place(tmp_path / "a" / "b", folder=True)
+    for path, folder, why in (
+        (tmp_path, False, "it is a folder"),
+        (tmp_path / "file" / "new.html", False, "Not a directory"),
+        (tmp_path / "file", True, "Not a directory"),
+        (tmp_path / "file" / "below", True, "Not a directory"),
+        (tmp_path / ("a" * 300), False, "too long"),
+        (tmp_path / ("a" * 250), False, "too long"),  # the name that it is written under first is longer
+    ):
+        with pytest.raises(OutputError, match=f"cannot write .*: .*{why}"):
+            records.check_place(path, folder)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for write in (records.write_json, records.write_yaml):

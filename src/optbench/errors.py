@@ -14,6 +14,15 @@ A message says what came, what was expected and, in `hint`, what to do: one to t
 
 from __future__ import annotations
 
+import re
+
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _visible(text: str) -> str:
+    """The text with its control characters as one writes them in Python: what a user wrote stays in its line."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
 
 class OptbenchError(Exception):
     """Base of every error that optbench reports in its own words.
@@ -26,9 +35,8 @@ class OptbenchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _visible(message), _visible(hint)
+        super().__init__(self.message)
 
 
 class UserError(OptbenchError):

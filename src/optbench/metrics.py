@@ -205,31 +205,3 @@ def expected_running_times(hits: Floats, ends: Floats) -> list[float]:
     spent = np.where(missed, ends, hits).sum(axis=1)
     reached = (~missed).sum(axis=1)
     return np.where(reached > 0, spent / np.maximum(reached, 1), np.inf).tolist()  # type: ignore[no-any-return]
-
-
-def expected_best(values: npt.ArrayLike) -> Floats:
-    """Expected smallest value among k of the n trials drawn without replacement, for k = 1 ... n: (n,) -> (n,).
-
-    E_k = sum_i y_(i) C(n - i, k - 1) / C(n, k), y ascending: what tuning with k random trials is expected to give.
-    Summed in whole numbers and rounded once, so that it never rises with k and never leaves the range of the values.
-
-    Args:
-        values: (n,) final values of n random trials; +inf for a trial that failed.
-
-    Raises:
-        ValueError: NaN or -inf among them.
-
-    Source: P. T. Sivaprasad et al., Optimizer Benchmarking Needs to Account for Hyperparameter Tuning, ICML 2020.
-    """
-    given = np.sort(np.asarray(values, dtype=float).ravel())
-    if not (given > -np.inf).all():
-        raise ValueError("an expected best needs numbers, or +inf for a trial that failed")
-    n, finite = len(given), int(np.isfinite(given).sum())
-    ratios = [v.as_integer_ratio() for v in given[:finite].tolist()]
-    unit = max((below for _, below in ratios), default=1)  # a power of two, as all of them are
-    whole = [above * (unit // below) for above, below in ratios]
-    result = np.full(n, np.inf)
-    for k in range(n - finite + 1, n + 1):  # a smaller k may draw failed trials alone
-        total = sum(whole[i - 1] * math.comb(n - i, k - 1) for i in range(1, n - k + 2))
-        result[k - 1] = total / (math.comb(n, k) * unit)
-    return result

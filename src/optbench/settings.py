@@ -107,6 +107,10 @@ _not_negative: Check = (lambda v: _number(v) and v >= 0, "a number that is not n
 _fraction: Check = (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 _share: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
 _count: Check = (lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
+MOST_THREADS = 1024
+"""Threads of a run: far more than this and the system refuses them, which torch does not survive."""
+
+_threads: Check = (lambda v: _whole(v) and 1 <= v <= MOST_THREADS, f"a whole number from 1 to {MOST_THREADS}")
 _dimension: Check = (lambda v: _whole(v) and 1 <= v <= 1_000_000, "a whole number from 1 to 1000000")
 _counts: Check = (
     lambda v: isinstance(v, list) and all(_count[0](w) for w in v),
@@ -151,7 +155,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.eval_every": _count,
     "trainer.checkpoint_every": _count,
     "trainer.keep_every": _count,
-    "trainer.threads": _count,
+    "trainer.threads": _threads,
     "trainer.grad_noise": _not_negative,
     "trainer.batch_size": (lambda v: v == "full" or _count[0](v), "a whole number of at least 1, or full"),
     "trainer.start": (

@@ -113,14 +113,15 @@ def load_claims(config_dirs: Sequence[Path] = ()) -> list[Claim]:
     return sorted((read_claim(path) for path in files.values()), key=lambda c: c.number)
 
 
-def choose(claims: Sequence[Claim], wanted: Sequence[str]) -> list[Claim]:
+def choose(claims: Sequence[Claim], wanted: Sequence[str | int]) -> list[Claim]:
     """The claims named by id or by number; all of them when none is named. Raises ConfigError for an unknown one."""
     by_name = {c.id: c for c in claims} | {str(c.number): c for c in claims}
-    for word in wanted:
+    words = [str(word) for word in wanted]
+    for word in words:
         if word not in by_name:
             known = ", ".join(c.id for c in claims)
             raise ConfigError(f"there is no claim '{word}' (claims: {known})", did_you_mean(word, by_name))
-    return [c for c in claims if not wanted or {c.id, str(c.number)} & set(wanted)]
+    return [c for c in claims if not words or {c.id, str(c.number)} & set(words)]
 
 
 def read_claim(path: Path) -> Claim:

@@ -30,22 +30,49 @@ class Verdict(StrEnum):
     DEPENDS = "depends"
 
 
+def _varies(values: Floats) -> bool:
+    return bool(values.min() < values.max())
+
+
 def _spread(values: Floats) -> tuple[float, float, int]:
-    variance = float(values.var(ddof=1)) if values.size > 1 else 0.0
-    return float(values.mean()), variance / values.size, values.size
+    """Mean, its standard error, and the number of values: whose squares neither underflow nor overflow."""
+    if not _varies(values):
+        return float(values[0]), 0.0, values.size
+    mean = float(values.mean())
+    away = values - mean
+    most = float(np.abs(away).max())
+    return mean, most * math.sqrt(float(np.sum((away / most) ** 2)) / (values.size - 1) / values.size), values.size
 
 
 def _welch(left: Floats, right: Floats) -> Estimate:
-    """Difference of means, Welch's interval (B. L. Welch, Biometrika 34 (1947) 28); no spread, no width."""
+    """Difference of means, Welch's interval (B. L. Welch, Biometrika 34 (1947) 28); no spread, no width.
+
+    Where a value is infinite nothing bounds the difference: the interval is the whole line, and the difference is
+    infinite, or NaN where infinities stand against each other.
+    """
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        with np.errstate(invalid="ignore"):
+            endless = left[~np.isfinite(left)].sum() - right[~np.isfinite(right)].sum()
+        return Estimate(float(endless), -math.inf, math.inf, LEVEL)
+    # a power of two, so that nothing is rounded: the largest magnitude of both sides becomes about 1
+    exponent = math.frexp(max(float(np.abs(side).max()) for side in (left, right)))[1]
+    value, half = _difference(np.ldexp(left, -exponent), np.ldexp(right, -exponent))
+    with np.errstate(over="ignore"):
+        value, low, high = np.ldexp([value, value - half, value + half], exponent).tolist()
+    return Estimate(value, low, high, LEVEL if _varies(left) or _varies(right) else None)
+
+
+def _difference(left: Floats, right: Floats) -> tuple[float, float]:
+    """Difference of means, and half the width of its interval."""
     from scipy.stats import t
 
     (mean, a, n), (other, b, m) = _spread(left), _spread(right)
-    if a + b == 0:
-        return Estimate(mean - other, mean - other, mean - other)
+    error = math.hypot(a, b)
+    if error == 0:
+        return mean - other, 0.0
     # as shares of the sum: the squares of tiny variances underflow
-    degrees = 1.0 / sum((v / (a + b)) ** 2 / (count - 1) for v, count in ((a, n), (b, m)) if v > 0)
-    half = float(t.ppf((1 + LEVEL) / 2, degrees)) * math.sqrt(a + b)
-    return Estimate(mean - other, mean - other - half, mean - other + half, LEVEL)
+    degrees = 1.0 / sum((e / error) ** 4 / (count - 1) for e, count in ((a, n), (b, m)) if e > 0)
+    return mean - other, float(t.ppf((1 + LEVEL) / 2, degrees)) * error
 
 
 def _mean(left: Floats, right: Floats) -> Estimate:
@@ -55,15 +82,32 @@ def _mean(left: Floats, right: Floats) -> Estimate:
 
 def _paired(left: Floats, right: Floats) -> Estimate:
     """Mean of the differences of pairs, Student's interval."""
-    return _mean(left - right, right)
+    with np.errstate(over="ignore", invalid="ignore"):
+        differences, halves = left - right, left / 2 - right / 2
+        if np.isfinite(differences).all() or not np.isfinite(halves).all():
+            return _mean(differences, right)
+        return _mapped(_mean(halves, right), lambda v: 2 * v)
 
 
 def _ratio(left: Floats, right: Floats) -> Estimate:
-    """Ratio of geometric means, Welch's interval on the logarithms."""
-    found = _welch(np.log(left), np.log(right))
+    """Ratio of geometric means, Welch's interval on the logarithms; 0 and +inf as the infinite logarithms that they
+    have."""
+    with np.errstate(divide="ignore"):
+        return _mapped(_welch(np.log(left), np.log(right)), _exp)
+
+
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
+
+
+def _mapped(found: Estimate, change: Callable[[float], float]) -> Estimate:
+    """An estimate in other units; `change` rises."""
     assert found.low is not None
     assert found.high is not None
-    return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high), found.coverage)
+    return Estimate(change(found.value), change(found.low), change(found.high), found.coverage)
 
 
 def _share(left: Floats, right: Floats) -> Estimate:
@@ -90,9 +134,15 @@ def _wins(left: Floats, right: Floats) -> Estimate:
 
 
 def _agreement(left: Floats, right: Floats) -> Estimate:
-    """Largest deviation of left from right, relative to right's largest magnitude. Nothing is drawn: no width."""
-    scale = float(np.abs(right).max()) or 1.0
-    value = float(np.abs(left - right).max()) / scale
+    """Largest deviation of left from right, relative to right's largest finite magnitude. Nothing is drawn: no width.
+
+    An infinity deviates from nothing but all else, and then infinitely.
+    """
+    scale = float(np.abs(right[np.isfinite(right)]).max(initial=0.0)) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        halves = float(np.where(left == right, 0.0, np.abs(left / 2 - right / 2)).max())
+        whole = float(np.where(left == right, 0.0, np.abs(left - right)).max())
+    value = whole / scale if math.isfinite(whole) else halves / (scale / 2)
     return Estimate(value, value, value)
 
 
@@ -121,7 +171,8 @@ class Evidence:
         rival: for "agreement" alone, (n,): what left would have to agree with if the claim were wrong.
 
     Raises:
-        ValueError: no values, values that are NaN, pairs that do not match, agreement without a rival.
+        ValueError: no values, values that are NaN, pairs that do not match, agreement without a rival, a ratio of
+            negative values.
     """
 
     kind: str
@@ -143,6 +194,8 @@ class Evidence:
             raise ValueError(f"{kind} needs pairs: {', '.join(f'{k} {v.size}' for k, v in arrays.items())}")
         if (kind == "agreement") != (rival is not None):
             raise ValueError("agreement, and only that, has a rival")
+        if kind == "ratio" and any((side < 0).any() for side in arrays.values()):
+            raise ValueError("ratio needs sides without negative values")
         object.__setattr__(self, "kind", kind)
         for name in ("left", "right", "rival"):
             object.__setattr__(self, name, arrays.get(name))
@@ -176,10 +229,16 @@ class Judgement:
 
 
 def judge(prediction: Prediction, evidence: Evidence) -> Judgement:
-    """Holds the interval against the threshold: all of it on the predicted side, all on the other, or neither."""
+    """Holds the interval against the threshold: all of it on the predicted side, all on the other, or neither.
+
+    Raises:
+        ValueError: bounds that are NaN; no evidence has them.
+    """
     found = evidence.estimate
     low = found.value if found.low is None else found.low
     high = found.value if found.high is None else found.high
+    if math.isnan(low) or math.isnan(high):
+        raise ValueError(f"{prediction.id}: the interval of {evidence.kind} is no interval")
     beyond, short = low > prediction.threshold, high <= prediction.threshold
     if prediction.direction == "below":
         beyond, short = high < prediction.threshold, low >= prediction.threshold

@@ -35,7 +35,7 @@ def _unwatched(claim: Claim) -> Iterator[SweepWatcher]:
     yield Silent()
 
 
-def reproduce(*wanted: str, **options: Any) -> list[dict[str, Any]]:
+def reproduce(*wanted: str | int, **options: Any) -> list[dict[str, Any]]:
     """Runs claims of the book's chapter 3 as experiments and judges each; see `reproduced` for the options.
 
     Returns:
@@ -45,7 +45,7 @@ def reproduce(*wanted: str, **options: Any) -> list[dict[str, Any]]:
 
 
 def reproduced(
-    wanted: Sequence[str] = (),
+    wanted: Sequence[str | int] = (),
     quick: bool = False,
     out: str | Path | None = None,
     config_dir: Folders = (),

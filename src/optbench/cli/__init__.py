@@ -118,3 +118,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None or os.environ.get("OPTBENCH_TRACEBACK") == "1":
+            raise
+        report_error(UserError(f"{error.filename}: {error.strerror}"))  # a name too long, a folder that is not ours
+        sys.exit(2)

@@ -22,7 +22,7 @@ def reproduce(
     ] = None,
     list_only: Annotated[bool, typer.Option("--list", help="List the claims; run nothing.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer seeds and steps: all claims in about three minutes.")
+        bool, typer.Option("--quick", help="Fewer seeds and steps: all claims in under two minutes.")
     ] = False,
     language: Annotated[str, typer.Option("--lang", help="en or zh: of what is printed, and of the HTML page.")] = "en",
     html: Annotated[
@@ -55,6 +55,7 @@ def reproduce(
     """
     from optbench.book import book_folder, choose, load_claims, reproduced
     from optbench.errors import UserError
+    from optbench.records import check_place
 
     if language not in ("en", "zh"):
         raise UserError(f"--lang {language}: expected en or zh")
@@ -62,6 +63,10 @@ def reproduce(
     if list_only:
         _print_list(chosen, language, as_json)
         return
+    if html is not None:
+        check_place(html)
+    if docs is not None:
+        check_place(docs, folder=True)
     done: list[Mapping[str, Any]] = []
     for record in reproduced(
         [c.id for c in chosen], quick, out, paths(config_dir), force, watching=_watch(quiet or as_json)

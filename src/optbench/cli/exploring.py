@@ -11,6 +11,7 @@ import typer
 
 from optbench.cli.common import ConfigDir, Json, Overrides, Quiet, paths, print_json, print_lines
 from optbench.cli.critical import BoxText, Plot
+from optbench.settings import MOST_THREADS
 
 if TYPE_CHECKING:
     from optbench.explore import Run
@@ -25,7 +26,10 @@ Radius = Annotated[
 ]
 Search = Annotated[float, typer.Option("--budget", help="Seconds to search for critical points.", min=0.1)]
 Engine = Annotated[str, typer.Option("--engine", help="auto, eager or fused.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads of the engine.", show_default="all cores")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", help="Threads of the engine.", min=1, max=MOST_THREADS, show_default="all cores"),
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 Over = Annotated[str, typer.Option("--over", help="The setting to vary.", metavar="KEY")]
 Points = Annotated[
@@ -125,7 +129,7 @@ def sensitivity(
       optbench sensitivity model=rosenbrock optimizer=adam --over optimizer.betas.1 --range 0.9,0.9999 --csv > b.csv
     """
     from optbench.errors import UserError
-    from optbench.explore import find_sensitivity, make_axis, plan_cases
+    from optbench.explore import check_key, find_sensitivity, make_axis, plan_cases
 
     _check(plot, as_csv, as_json, engine)
     if second == over:
@@ -133,11 +137,13 @@ def sensitivity(
     if second_limits and not second:
         raise UserError("--and-range needs --and", "name the second setting: --and optimizer.momentum")
     count = points or (60 if second else 200)
-    first = make_axis(over, limits, count, "--range")
-    other = make_axis(second, second_limits, count, "--and-range") if second else None
     refused = dict.fromkeys(("seed", "seeds"), "use --seeds") | dict.fromkeys([over], "use --range")
     refused |= dict.fromkeys([second] if second else [], "use --and-range") | {"trainer.seconds": "set trainer.steps"}
+    for key in (over, second):
+        check_key(key or over)
     cases = plan_cases(overrides or [], refused, paths(config_dir), start="random")
+    first = make_axis(over, limits, count, "--range", cases)
+    other = make_axis(second, second_limits, count, "--and-range", cases) if second else None
     with _working("sensitivity", engine, threads, quiet or as_json) as run:
         found = find_sensitivity(cases, first, other, seeds, run)
     if plot is not None:
@@ -160,8 +166,10 @@ def _check(plot: Path | None, as_csv: bool, as_json: bool, engine: str) -> None:
         raise UserError(f"--engine {engine}: expected auto, eager or fused")
     if plot is not None:
         from optbench.plot import check_suffix
+        from optbench.records import check_place
 
         check_suffix(plot)
+        check_place(plot)
 
 
 def _box(text: str | None) -> Any:

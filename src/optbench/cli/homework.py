@@ -38,7 +38,10 @@ def evaluate(
     """
     from optbench.experiment.rebuild import evaluate as evaluate_run
     from optbench.experiment.rebuild import rebuild
+    from optbench.records import check_place
 
+    if plot is not None:
+        check_place(plot)
     found = evaluate_run(rebuild(run, checkpoint, paths(config_dir)), split)
     if as_json:
         print_json(
@@ -102,10 +105,11 @@ def predict(
     from optbench.errors import OutputError
     from optbench.experiment.rebuild import predict as predict_run
     from optbench.experiment.rebuild import rebuild, submission
-    from optbench.records import write_bytes
+    from optbench.records import check_place, write_bytes
 
     if output.exists() and not overwrite:
         raise OutputError(f"{output} is there already", "choose another name with -o, or add --overwrite")
+    check_place(output)
     rebuilt = rebuild(run, checkpoint, paths(config_dir))
     with counter("reading images", quiet) as progress:
         found = predict_run(rebuilt, data, progress)

@@ -127,9 +127,12 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
     """All critical points in the box, as a table, CSV or JSON; the figure and the second proof where asked for."""
     from optbench.cli.progress import counter
     from optbench.critical.describe import describe
+    from optbench.records import check_place
 
     if search.plot is not None and len(question.box) > 2:
         raise UserError(f"--plot: {question.name} has {len(question.box)} coordinates; contours need one or two")
+    if search.plot is not None:
+        check_place(search.plot)
     with counter(f"critical points of {question.name}", quiet or as_json) as progress:
         found, trail = _found(question, search, progress)
     if search.plot is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ from optbench.comparison.rows import resolve_key
 from optbench.comparison.statistics import STATISTICS
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.records import RUN_COLUMNS, Status, Unreadable, read_curves
+from optbench.records import RUN_COLUMNS, Run, Status, Unreadable, read_curves
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Place = str | PathLike[str] | Run
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
 
 
 def compare(
-    paths: Sequence[Path | str],
+    paths: Place | Iterable[Place],
     *,
     filters: Sequence[str] = (),
     group_by: Sequence[str] | str | None = None,
@@ -126,22 +129,36 @@ def compare(
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
     Args:
-        paths: where to look.
+        paths: where to look; a run stands for its folder, and a row of a sweep's table for all runs of the sweep.
         filters: which runs take part, see `select`.
         group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed.
         sort: column of `table` to sort the groups of a problem by; "-column" from large to small. None: the best first,
             by accuracy where there is one, else by final loss.
 
     Raises:
-        UserError: no run found or left, an unknown key.
+        UserError: no run found or left, an unknown key, what is no place to look at.
         RecordError: a path that does not exist.
     """
-    rows, unreadable, notes = load([Path(path) for path in paths])
+    places = _places(paths)
+    rows, unreadable, notes = load(places)
     if not len(rows):
-        raise nothing(paths, unreadable)
+        raise nothing(places, unreadable)
     rows = select(rows, filters)
     groups, differing = form_groups(rows, _keys(group_by, rows))
     return Comparison(_sorted(groups, sort, differing), tuple(differing), tuple(unreadable), notes)
+
+
+def _places(given: Any) -> list[Path]:
+    one = isinstance(given, str | PathLike | Run) or not isinstance(given, Iterable)
+    return list(dict.fromkeys(map(_place, [given] if one else given)))
+
+
+def _place(given: Any) -> Path:
+    if isinstance(given, Run):
+        given = given.path or (given.table and given.table.parent)
+    if isinstance(given, str | PathLike):
+        return Path(given)
+    raise UserError(f"{given!r} is no place to look at: expected a folder, a run, or a list of them")
 
 
 def _keys(group_by: Sequence[str] | str | None, rows: Rows) -> list[str] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.catalogue import GROUPS
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.grid import Grid
-from optbench.config.values import set_value
+from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder
 from optbench.settings import NetworkTrainer, SurfaceTrainer, check_ranges
@@ -145,12 +145,13 @@ class Composer:
         included; an override of the same key on the command line replaces them.
 
         Args:
-            overrides: in Hydra's sweep grammar.
+            overrides: in Hydra's sweep grammar; of a key that stands in two, the first has a single value.
             samples: points drawn from the intervals, where there are any.
             sample_seed: of these draws.
         """
         with explained(self.choices):
             parsed = self.parse(overrides)
+            _check_nothing_lost(parsed)
             fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
             declared = self.template(self._shape(self.parse(fixed))).hydra.sweeper.get("params") or {}
             given = {o.key_or_group for o in parsed}
@@ -211,6 +212,17 @@ class Composer:
         return self._templates[shape]
 
 
+def _check_nothing_lost(overrides: Sequence[Override]) -> None:
+    """Of two values of a key the later one counts; several values that a later one would replace are refused."""
+    seen: dict[tuple[str, str | None], Override] = {}
+    for override in overrides:
+        place = (override.key_or_group, override.package)
+        before = seen.get(place)
+        if before is not None and before.is_sweep_override():
+            raise ConfigError(f"{before.input_line} and {override.input_line}: expected one of them")
+        seen[place] = override
+
+
 def resolved(config: DictConfig) -> Composed:
     """A composed configuration as plain data, checked to be whole and in range. Raises ConfigError."""
     from omegaconf import OmegaConf
@@ -233,7 +245,7 @@ def resolved(config: DictConfig) -> Composed:
         raise ConfigError("a run needs 'seed'", "set it: seed=0")
     tree = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     if missing := sorted(map(str, OmegaConf.missing_keys(tree))):
-        raise ConfigError(f"{missing[0]} has no value", f"set it: {missing[0]}=...")
+        raise no_value(missing[0])
     plain: Any = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
     plain["choices"] = choices
     check_ranges(plain)

@@ -73,11 +73,11 @@ class Grid:
         self._composer = composer
         random = [o for o in overrides if o.is_interval_sweep()]
         self.axes: list[Axis] = [self._axis(o) for o in overrides if not o.is_interval_sweep()]
-        if random:
-            self.axes.append(_draws(random, samples, sample_seed))
-        self.count = math.prod(len(axis) for axis in self.axes)
+        self.count = math.prod(len(axis) for axis in self.axes) * (samples if random else 1)
         if self.count > MAX_RUNS:
             raise ConfigError(f"{self.count} runs: a sweep has at most {MAX_RUNS}", "sweep fewer values")
+        if random:
+            self.axes.append(_draws(random, samples, sample_seed))
         self._shapes: dict[tuple[str, ...], _Shape] = {}
 
     def __iter__(self) -> Iterator[Job]:
@@ -117,9 +117,9 @@ def _draws(overrides: Sequence[Override], samples: int, seed: int) -> Axis:
         interval: Any = override.value()
         low, high = float(interval.start), float(interval.end)
         log = "log" in interval.tags
-        if not low < high or (log and low <= 0):
+        if not (low < high and math.isfinite(high - low)) or (log and low <= 0):
             raise ConfigError(
-                f"{override.input_line}: expected interval(low, high) with low < high"
+                f"{override.input_line}: expected interval(low, high) of finite width with low < high"
                 + (", both positive for log" if log else "")
             )
         draws = rng.uniform(math.log(low) if log else low, math.log(high) if log else high, samples)

@@ -20,6 +20,8 @@ def set_value(config: DictConfig, key: str, value: Any) -> None:
     from omegaconf.errors import ValidationError
 
     node, last = _parent(config, key)
+    if _is_missing(value):
+        raise no_value(key)
     if OmegaConf.is_interpolation(node, last):
         old, value = None, _as_float(value) if isinstance(_resolved(node, last), float) else value
     else:
@@ -36,6 +38,16 @@ def set_value(config: DictConfig, key: str, value: Any) -> None:
         leaf: Any = node._get_node(last)
         expected = _WORDS.get(leaf._metadata.ref_type, "another type")
         raise ConfigError(f"{key}={shown(value)}: expected {expected}") from None
+
+
+def no_value(key: str) -> ConfigError:
+    """The key is there and nothing is set: OmegaConf writes ???."""
+    return ConfigError(f"{key} has no value", f"set it: {key}=...")
+
+
+def _is_missing(value: Any) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value == "???" or any(map(_is_missing, inside))
 
 
 def _resolved(node: DictConfig, name: str) -> Any:

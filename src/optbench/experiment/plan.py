@@ -17,6 +17,9 @@ from optbench.errors import ConfigError, DataError, RecordError, UserError
 from optbench.folders import fingerprint
 from optbench.records import Run, read_run, run_id
 
+_LONGEST_NAME = 100
+"""Bytes of a sweep's name: a file system takes 255, a path or an index beside it less."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -61,7 +64,8 @@ class Planned:
 
 
 def plan_run(overrides: Sequence[str], config_dirs: Sequence[Path] = (), out: Path | None = None) -> Planned:
-    """The one run that the overrides describe. Raises ConfigError, DataError."""
+    """The one run that the overrides describe. Raises UserError, ConfigError, DataError."""
+    _check_texts(overrides)
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
     return _Identifier()(composed, out or composed.run_dir)
@@ -97,7 +101,7 @@ def plan_sweep(
     name: str | None = None,
     samples: int = 20,
 ) -> Sweep:
-    """Every run of a sweep. Raises ConfigError, DataError.
+    """Every run of a sweep. Raises UserError, ConfigError, DataError.
 
     Args:
         overrides: with Hydra's sweep grammar (choices, ranges, globs, intervals) and `seeds=n` for seed=0 ... n-1.
@@ -107,10 +111,14 @@ def plan_sweep(
             same command finds its own results again.
         samples: points drawn from intervals, where there are any.
     """
+    _check_texts(overrides)
+    _check_seeds(overrides)
     overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
     name = name or _sweep_name(overrides)
     if not re.fullmatch(r"[\w][\w.,=+-]*", name):
         raise UserError(f"--name {name}: expected letters, digits and . , = + -")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise UserError(f"--name {name[:20]}...: {len(name.encode())} bytes long; expected at most {_LONGEST_NAME}")
     with Composer(config_dirs) as composer:
         grid = composer.grid(overrides, samples)
         keys = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
@@ -131,6 +139,21 @@ def _set_to(job: Job, key: str) -> Any:
     return job.given[key] if value is None or isinstance(value, Mapping) else value
 
 
+def _check_texts(overrides: Sequence[object]) -> None:
+    """What the command line cannot get wrong and Python can."""
+    for given in overrides:
+        if not isinstance(given, str):
+            expected = 'texts, each an argument of its own: run("optimizer=adam", "seed=1"), run(*overrides)'
+            raise UserError(f"{given!r} is no override: expected {expected}")
+
+
+def _check_seeds(overrides: Sequence[str]) -> None:
+    """seeds= is another word for seed=: of two, one would be dropped."""
+    given = [o for o in overrides if re.match(r"\+{0,2}seeds?=", o)]
+    if len(given) > 1 and any("seeds=" in o for o in given):
+        raise ConfigError(f"{' and '.join(given)}: expected one of them", "seeds=3 stands for seed=range(3)")
+
+
 def _seeds(override: str) -> str:
     match = re.fullmatch(r"seeds=(.*)", override)
     if not match:
@@ -143,7 +166,7 @@ def _seeds(override: str) -> str:
 def _sweep_name(overrides: Sequence[str]) -> str:
     named = [o.partition("=")[2] for o in overrides if re.match(r"experiment=[\w/]+$", o)]
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
-    return f"{named[0].replace('/', '-') if named else 'sweep'}-{digest}"
+    return f"{named[0].replace('/', '-')[:60] if named else 'sweep'}-{digest}"
 
 
 class _Identifier:

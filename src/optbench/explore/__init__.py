@@ -6,7 +6,7 @@ axis          the values of a setting that is varied
 sensitivity   final loss, success and divergence over a setting
 """
 
-from optbench.explore.axis import Axis, make_axis
+from optbench.explore.axis import Axis, check_key, make_axis
 from optbench.explore.basins import Basins, Ends, find_basins
 from optbench.explore.cases import Case, Run, plan_cases
 from optbench.explore.sensitivity import Response, Sensitivity, find_sensitivity
@@ -19,6 +19,7 @@ __all__ = [
     "Response",
     "Run",
     "Sensitivity",
+    "check_key",
     "find_basins",
     "find_sensitivity",
     "make_axis",

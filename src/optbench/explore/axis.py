@@ -46,7 +46,13 @@ class Axis:
     log: bool
 
 
-def make_axis(key: str, text: str | None, points: int, option: str) -> Axis:
+def check_key(key: str) -> None:
+    """Raises UserError for a key that cannot be varied in any case."""
+    if key != _NOISE and not key.startswith(("optimizer.", "scheduler.")):
+        raise UserError(f"{key}: expected a number of the optimizer or the scheduler, or {_NOISE}", "e.g. optimizer.lr")
+
+
+def make_axis(key: str, text: str | None, points: int, option: str, cases: Sequence[Case] = ()) -> Axis:
     """The axis that options describe: logarithmic where low > 0 and high is at least 30 times low, else linear.
 
     Args:
@@ -54,12 +60,14 @@ def make_axis(key: str, text: str | None, points: int, option: str) -> Axis:
         text: "low,high"; None: the usual range of the setting.
         points: how many values.
         option: that `text` was given by, for messages.
+        cases: that it is for; each must have the setting.
 
     Raises:
-        UserError: a setting of neither optimizer nor scheduler, or no range.
+        UserError: a setting of neither optimizer nor scheduler, one that a case has not, or no range.
     """
-    if key != _NOISE and not key.startswith(("optimizer.", "scheduler.")):
-        raise UserError(f"{key}: expected a number of the optimizer or the scheduler, or {_NOISE}", "e.g. optimizer.lr")
+    check_key(key)
+    for case in cases:
+        _check_setting(case, key)
     low, high = _range(key, text, option)
     log = low > 0 and high >= 30 * low
     values = np.geomspace(low, high, points) if log else np.linspace(low, high, points)
@@ -82,7 +90,13 @@ def _range(key: str, text: str | None, option: str) -> tuple[float, float]:
 
 def check_axis(case: Case, axis: Axis) -> None:
     """Raises UserError where a case has no such real-valued setting, ConfigError for values out of its range."""
-    key = axis.key
+    _check_setting(case, axis.key)
+    part, name, *index = axis.key.split(".")
+    for end in (float(axis.values[0]), float(axis.values[-1])):
+        check_range(f"{part}.{name}", [end] if index else end)
+
+
+def _check_setting(case: Case, key: str) -> None:
     part, _, rest = key.partition(".")
     name, _, index = rest.partition(".")
     node = case.config[part]
@@ -95,8 +109,6 @@ def check_axis(case: Case, axis: Axis) -> None:
     if not isinstance(value, float):
         what = "is a list: pick a value, " + f"{key}.0" if isinstance(value, list) else "is no real number"
         raise UserError(f"{key} of {case.label} {what}", "only real-valued settings can be varied")
-    for end in (float(axis.values[0]), float(axis.values[-1])):
-        check_range(f"{part}.{name}", [end] if index else end)
 
 
 def with_rows(case: Case, given: Sequence[tuple[str, Floats]]) -> dict[str, Mapping[str, Any] | Floats | float]:

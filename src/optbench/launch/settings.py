@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from optbench.errors import ConfigError
-from optbench.settings import did_you_mean
+from optbench.settings import MOST_THREADS, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,7 @@ LAUNCHERS: Mapping[str, type[Settings]] = {"local": LocalSettings, "ray": RaySet
 """Name to settings."""
 
 _LEAST = {"jobs": 0, "threads": 1, "retries": 0, "gpus": 0, "minutes": 1, "memory_gb": 0}
+_MOST = {"threads": MOST_THREADS}
 
 
 def settings_from(node: Mapping[str, Any]) -> Settings:
@@ -115,10 +117,11 @@ def _check(key: str, value: Any, hint: Any) -> None:
     if float in kinds:
         kinds = (*kinds, int)
     right = isinstance(value, kinds) and not isinstance(value, bool)
-    if right and (not isinstance(value, int | float) or value >= _LEAST[key]):
+    if right and (not isinstance(value, int | float) or _LEAST[key] <= value <= _MOST.get(key, math.inf)):
         return
     words = {int: "a whole number", float: "a number", str: "a text", Mapping: "a mapping"}
     least = f" of at least {_LEAST[key]}" if key in _LEAST else ""
+    least += f" and at most {_MOST[key]}" if key in _MOST else ""
     named = next(words[k] for k in kinds if k in words)
     raise ConfigError(
         f"hydra.launcher.{key}={value}: expected {named}{least}{', or null' if type(None) in kinds else ''}"

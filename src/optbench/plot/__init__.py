@@ -4,6 +4,7 @@ Functions take records and plain arrays and return a matplotlib Figure; nothing 
 and the same data gives the same file. Colours stay apart for colour-blind readers (Okabe and Ito 2008).
 """
 
+from optbench.plot import _quiet as _quiet  # first of all
 from optbench.plot.basins import Panel, basins_figure
 from optbench.plot.confusion import confusion
 from optbench.plot.curvature import curvature_curves

@@ -27,7 +27,17 @@ from optbench.records.vocabulary import (
     run_id,
 )
 from optbench.records.walk import Folders, Rows, Unreadable, find, scan
-from optbench.records.write import CurveWriter, locked, plain, to_json, write_bytes, write_json, write_yaml, writing
+from optbench.records.write import (
+    CurveWriter,
+    check_place,
+    locked,
+    plain,
+    to_json,
+    write_bytes,
+    write_json,
+    write_yaml,
+    writing,
+)
 
 __all__ = [
     "CURVATURE_COLUMNS",
@@ -43,6 +53,7 @@ __all__ = [
     "Status",
     "TableColumns",
     "Unreadable",
+    "check_place",
     "find",
     "flatten",
     "locked",

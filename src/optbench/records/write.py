@@ -24,6 +24,8 @@ except ImportError:  # Windows: runs are not guarded against a second process th
 from optbench.errors import OutputError
 from optbench.records.read import read_rows
 
+_ELSEWHERE = "choose another place (--help says with which option), or make this one writable"
+
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -32,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space and run the same command again" if full else "choose another folder with --out"
+        hint = "free some space and run the same command again" if full else _ELSEWHERE
         raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
@@ -55,6 +57,27 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace_with(path, data)
+
+
+def check_place(path: Path, folder: bool = False) -> None:
+    """Tries whether a file can be written here, and leaves nothing behind: call it before long work.
+
+    Args:
+        path: the file to be written, or the folder; what is missing above it will be made.
+        folder: whether it is a folder.
+
+    Raises:
+        OutputError: it is a folder where a file is wanted, or the other way round, or nothing can be written there.
+    """
+    with writing(path):
+        if not folder and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        place = path if folder else path.parent
+        while not place.exists():
+            place = place.parent
+        trial = place / f".{path.name or 'x'}.{secrets.token_hex(4)}.tmp"
+        trial.touch(exist_ok=False)
+        trial.unlink()
 
 
 @contextlib.contextmanager
