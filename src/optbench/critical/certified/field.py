@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from optbench.critical.certified import ends, logits, operations  # noqa: F401  they fill the table of traced
+from optbench.critical.certified import ends
 from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.jet import Jet, coordinates_of_boxes, pairs
-from optbench.critical.certified.traced import MissingRule
-from optbench.errors import UserError
+from optbench.critical.certified.program import trace
 from optbench.problem import Box, Objective
 
 CHUNK = 4096  # boxes evaluated together: their intermediate arrays stay in the cache
@@ -89,19 +87,10 @@ class Field:
             return Enclosure(_natural(np.broadcast_to(jet.value, (2, n))), grad, hess)
 
     def _run(self, low: Array, high: Array, order: int) -> Jet:
-        try:
-            found: Any = self.objective(coordinates_of_boxes(low, high, order))  # type: ignore[arg-type]
-        except MissingRule:
-            raise
-        except Exception as error:  # a user's function may raise anything when it is not given a tensor
-            text = str(error).strip().splitlines()
-            raise MissingRule(f"the surface ({text[0] if text else type(error).__name__})") from error
-        if isinstance(found, torch.Tensor) and found.numel() == 1 and not found.requires_grad:
-            found = float(found)
-        if isinstance(found, int | float):
-            return Jet(ends.constant(float(found)), (), np.zeros((2, 0, 1)), None, order)
-        if not isinstance(found, Jet):
-            raise UserError(f"the surface returns a {type(found).__name__} on intervals, not one value a point")
+        found = trace(self.objective, coordinates_of_boxes(low, high, order))
+        if isinstance(found, float):
+            return Jet(ends.constant(found), (), np.zeros((2, 0, 1)), None, order)
+        assert isinstance(found, Jet)
         return found
 
 
