@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from optbench.cli.common import FREE, report_error
+from optbench.cli.streams import guarded_streams
 from optbench.errors import OptbenchError, UserError
 
 COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
@@ -103,23 +104,31 @@ def _wanted() -> str | None:
 
 def main() -> None:
     """Runs the command line; optbench's own errors end it in one to three lines and their exit code."""
+    with guarded_streams():
+        sys.exit(_run_command())
+
+
+def _run_command() -> int:
+    """The exit code of the command on the command line."""
+    verbose = os.environ.get("OPTBENCH_TRACEBACK") == "1"
     try:
-        sys.exit(build_app(_wanted())(prog_name="optbench", standalone_mode=False))
+        code: int | None = build_app(_wanted())(prog_name="optbench", standalone_mode=False)
+        sys.stdout.flush()
+        return code or 0
     except _UsageError as error:
         _report_usage(error)
-        sys.exit(2)
+        return 2
     except OptbenchError as error:
-        if os.environ.get("OPTBENCH_TRACEBACK") == "1":
+        if verbose:
             raise
         report_error(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
-        sys.exit(1)
+        return 1  # the reader left: nothing more to say
     except OSError as error:
-        if error.filename is None or os.environ.get("OPTBENCH_TRACEBACK") == "1":
+        if error.filename is None or verbose:
             raise
         report_error(UserError(f"{error.filename}: {error.strerror}"))  # a name too long, a folder that is not ours
-        sys.exit(2)
+        return 2

@@ -1,0 +1,152 @@
+"""Every command with each standard stream closed, full, or left by its reader: the work is done, or a line says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_tools import command
+from made_runs import make_run
+
+from optbench.cli import COMMANDS
+
+FATES = ("closed", "full", "left")
+LIGHT = {  # without torch: a third of a second each
+    "list": ["list", "--json"],
+    "config": ["config", "model=sphere"],
+    "compare": ["compare", "RUNS", "--json"],
+}
+STEPS = ["model=sphere", "trainer.steps=3", "optimizer=sgd"]
+HEAVY = {
+    "run": ["run", *STEPS, "--json"],
+    "sweep": ["sweep", *STEPS, "optimizer.lr=0.1,0.2", "--json"],
+    "plot": ["plot", "RUNS", "-o", "figure.svg"],
+    "classify-critical": ["classify-critical", "--fn", "sphere", "--json"],
+    "basins": ["basins", *STEPS, "--grid", "3", "--json"],
+    "sensitivity": ["sensitivity", *STEPS, "--json"],
+    "reproduce": ["reproduce", "--list"],
+    "evaluate": ["evaluate", "TRAINED", "--json"],
+    "predict": ["predict", "TRAINED", "-o", "answers.csv"],
+    "doctor": ["doctor", "--json"],
+}
+TRAINED = ["model=mlp", "model.hidden=[8]", "data.image_size=8", "trainer.epochs=1", "trainer.threads=1"]
+MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json", "plot": "figure.svg",
+         "predict": "answers.csv"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in range(2):
+        make_run(folder / f"run-{seed}", {"seed": seed})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import optbench
+
+    run = optbench.run(*TRAINED, out=tmp_path_factory.mktemp("trained"))
+    assert run.path is not None
+    return run.path
+
+
+@contextmanager
+def stream(fate: str) -> Iterator[Any]:
+    """What to give a process as a stream: a file that is full, a pipe whose reader is gone, or one that is read."""
+    with ExitStack() as stack:
+        if fate == "full":
+            yield stack.enter_context(open("/dev/full", "w"))
+        elif fate == "left":
+            read, write = os.pipe()
+            os.close(read)
+            stack.callback(os.close, write)
+            yield write
+        else:
+            yield subprocess.PIPE
+
+
+def optbench(words: list[str], place: Path, **fates: str) -> subprocess.CompletedProcess[str]:
+    """The command with `stdin`, `stdout` or `stderr` closed, full or left."""
+    numbers = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-"}
+    closed = " ".join(numbers[name] for name, fate in fates.items() if fate == "closed")
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "optbench", *words]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
+    with stream(fates.get("stdout", "")) as out, stream(fates.get("stderr", "")) as err:
+        return subprocess.run(shell, cwd=place, env=env, stdout=out, stderr=err, text=True, timeout=300)
+
+
+def filled(words: list[str], **paths: Path) -> list[str]:
+    return [str(paths.get(word, word)) for word in words]
+
+
+def check(words: list[str], place: Path, fates: Mapping[str, str], makes: str | None) -> None:
+    done = optbench(words, place, **fates)
+    expected = {"full": 2, "left": 1}.get(fates.get("stdout", ""), 0)
+    assert done.returncode == expected, (done.stderr, fates)
+    if "stderr" not in fates:
+        wanted = ["error: standard output cannot be written: No space left on device"] if expected == 2 else []
+        assert [line for line in done.stderr.splitlines() if line.startswith("error") or "Trace" in line] == wanted
+    if "stdout" not in fates and "--json" in words:
+        assert json.loads(done.stdout)
+    if makes is not None:
+        assert list(place.glob(makes)), "the work was not done"
+
+
+@pytest.mark.parametrize(("name", "out", "err"), [
+    *((name, out, "") for name, out in product(LIGHT, FATES)),
+    *(("list", "", err) for err in FATES), ("list", "closed", "closed"), ("config", "full", "full"),
+])  # fmt: skip
+def test_a_stream_that_takes_nothing(name: str, out: str, err: str, runs: Path, tmp_path: Path) -> None:
+    fates = {stream: fate for stream, fate in (("stdout", out), ("stderr", err)) if fate}
+    check(filled(LIGHT[name], RUNS=runs), tmp_path, fates, None)
+
+
+def test_an_error_that_cannot_be_told_keeps_its_code(tmp_path: Path) -> None:
+    for fate in FATES:
+        assert optbench(["run", "optimizr=adam"], tmp_path, stderr=fate).returncode == 2
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    """What is printed on a closed stream must not end up in the first file that the command opens."""
+    code = (
+        "import os, sys\nfrom optbench.cli.streams import guarded_streams\nwith guarded_streams():\n"
+        "    file = open('record', 'w')\n    assert file.fileno() > 2\n    os.write(2, b'noise')\n    print('noise')\n"
+        "    print('noise', file=sys.stderr)\n"
+    )
+    shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(shell, cwd=tmp_path, timeout=60).returncode == 0
+    assert (tmp_path / "record").read_text() == ""
+
+
+def test_streams_are_given_back(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdin, sys.stdout, sys.stderr
+    assert command("list", "optimizer") == 0
+    assert (sys.stdin, sys.stdout, sys.stderr) == before
+    assert "adam" in capsys.readouterr().out
+
+
+def test_all_commands_are_tried() -> None:
+    assert {*LIGHT, *HEAVY} == {name for name, *_ in COMMANDS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fates", [
+    {"stderr": "full"}, {"stderr": "left"}, {"stdout": "full"},
+    {"stdin": "closed", "stdout": "closed", "stderr": "closed"},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("name", HEAVY)
+def test_a_long_command_with_a_stream_that_takes_nothing(
+    name: str, fates: dict[str, str], runs: Path, trained: Path, tmp_path: Path
+) -> None:
+    if name in ("plot", "predict") and fates.get("stdout") in ("full", "left"):
+        pytest.skip("prints nothing on standard output")
+    check(filled(HEAVY[name], RUNS=runs, TRAINED=trained), tmp_path, fates, MAKES.get(name))
