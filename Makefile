@@ -51,6 +51,7 @@ bench: setup ## measure speed ratios on this machine
 	$(BIN)/python benchmarks/launch.py
 	$(BIN)/python benchmarks/results.py --quick
 	$(BIN)/python benchmarks/curvature.py --quick
+	$(BIN)/python benchmarks/critical.py --quick
 
 report: setup ## compare everything under outputs/
 	$(OPTBENCH) compare outputs

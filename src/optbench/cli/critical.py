@@ -96,7 +96,7 @@ def classify_critical(
 ) -> None:
     """Find and classify the critical points of a surface: minima, maxima, saddles, degenerate points.
 
-    Up to four coordinates the answer is a proof, by interval arithmetic: COMPLETE, or what is not resolved and why. A
+    Up to eight coordinates the answer is a proof, by interval arithmetic: COMPLETE, or what is not resolved and why. A
     function with an operation that intervals do not know, and --method numeric, are searched by multistart Newton,
     which can miss points and says so. In two dimensions the winding number of the gradient along the edge of the box
     is an independent check.

@@ -1,6 +1,6 @@
 """Where runs stopped: the critical point that each last iterate belongs to, and how the surface curves where it is.
 
-The list of critical points comes first: certified (`certified.certify`), up to CERTIFIED_UP_TO coordinates and BOXES
+The list of critical points comes first: certified (`certified.certify`), up to LISTED_UP_TO coordinates and BOXES
 boxes, which take well under a second. An end belongs to a listed point, of whatever type, within CLOSE of the radius of
 `disks`, and to a minimum in its whole disk if it is so low that no descent leads away. Of a continuum (a valley) no
 point is listed: there an end belongs to it if Newton's method across the steep directions reaches a zero of the
@@ -31,6 +31,7 @@ from optbench.critical.report import type_of
 from optbench.problem import Box, Objective
 
 CLOSE = 0.1  # of the radius: as near as that an end is at a critical point of any type, or at a continuum
+LISTED_UP_TO = 4  # coordinates: beyond, the budget would be spent in vain at the end of most runs
 BOXES = 10_000  # the certified search is given up after as many: the same list on a fast and on a slow machine
 FLAT = 1e-3  # of the largest eigenvalue: directions along a continuum
 AT_REST = 1e-6  # of the largest eigenvalue x the distance that counts as near: the gradient of a continuum, to rounding
@@ -168,9 +169,8 @@ def landmarks(objective: Objective, box: Box, minimizers: Sequence[Sequence[floa
 def _certificate(objective: Objective, box: Box) -> CriticalSet | None:
     """The certified list; None where there is none, or the budget does not reach."""
     from optbench.critical.certified import MissingRule, certify
-    from optbench.critical.search import CERTIFIED_UP_TO
 
-    if len(box) > CERTIFIED_UP_TO:
+    if len(box) > LISTED_UP_TO:
         return None
     try:
         found = certify(objective, box, max_boxes=BOXES)

@@ -10,8 +10,11 @@ from optbench.critical.points import CriticalSet
 from optbench.errors import UserError
 from optbench.problem import Box, Objective
 
-CERTIFIED_UP_TO = 4
-"""Coordinates up to which the certified search is the default; it works to about 7, in minutes."""
+CERTIFIED_UP_TO = 8
+"""Coordinates up to which the certified search is the default. Where its budget ends first, what is proved so far and
+what is open is the answer; nothing is put in its place."""
+
+OPEN = 0.1  # of a side of the box
 
 
 def critical_points(
@@ -32,7 +35,8 @@ def critical_points(
         box: (low, high) of each axis.
         name: of the surface, for the report.
         method: "certified", "numeric", or None: certified up to CERTIFIED_UP_TO coordinates where every operation has
-            an interval rule, else numeric, with a note that says why.
+            an interval rule, else numeric, with a note that says why. A proof that its budget ends is returned as it
+            is, with a note where it leaves much of the box open.
         seconds: budget.
         depth: of a certified search: width, relative to the box, below which a region is left undecided.
         progress: called with the share done (0..1) and a phrase.
@@ -44,7 +48,8 @@ def critical_points(
     notes: tuple[str, ...] = ()
     if method == "certified" or (method is None and len(box) <= CERTIFIED_UP_TO):
         try:
-            return certify(objective, box, name=name, seconds=seconds, depth=depth, progress=progress, trail=trail)
+            found = certify(objective, box, name=name, seconds=seconds, depth=depth, progress=progress, trail=trail)
+            return found if method else replace(found, notes=found.notes + _another_way(found))
         except MissingRule as error:
             if method == "certified":
                 raise UserError(str(error), "use --method numeric") from error
@@ -53,3 +58,13 @@ def critical_points(
 
     found = find_critical(objective, box, name=name, budget_seconds=seconds, progress=progress)
     return replace(found, notes=found.notes + notes)
+
+
+def _another_way(found: CriticalSet) -> tuple[str, ...]:
+    """A note where the proof left a large part of the box open, and nobody has asked for a proof."""
+    large = any(
+        cluster.kind == "undecided"
+        and max((b - a) / (high - low) for (a, b), (low, high) in zip(cluster.box, found.box, strict=True)) > OPEN
+        for cluster in found.clusters
+    )
+    return ("--method numeric lists points in what is open, without proof",) if large else ()
