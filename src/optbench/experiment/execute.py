@@ -163,6 +163,8 @@ def _run(loop: Loop, folder: Path) -> Summary:
         return loop.run()
     except OutputError:
         raise
+    except OptbenchError as error:  # in our own words already
+        return loop.summary(Status.FAILED, f"{error.message}; {error.hint}" if error.hint else error.message)
     except Exception as error:
         write_bytes(folder / "log.txt", traceback.format_exc().encode())
         reason = f"{_in_a_line(error)} (at step {loop.progress.step}; traceback in log.txt)"

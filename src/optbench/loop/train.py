@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from optbench.loop.drive import driver
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.rules import verdict
 from optbench.problem import AbstractProblem
@@ -82,6 +83,7 @@ class Loop:
         self.trainer, self.observer, self._curvature = trainer, observer, curvature
         self.total = total_steps(problem, trainer)
         self.progress = Progress()
+        self._update = driver(optimizer)
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
         self._started = 0.0
@@ -142,7 +144,7 @@ class Loop:
             self.problem.perturb_gradient(p.step)
             return loss
 
-        self.optimizer.step(closure)  # type: ignore[arg-type]
+        self._update(closure)
         self._step_scheduler(row)
         self._pause_clock()
         p.step += 1

@@ -1,0 +1,66 @@
+"""How an optimizer is called: with a closure that measures; for one that takes none, the closure comes first.
+
+torch's protocol is `step(closure)`, where the closure computes the loss and its gradients and the optimizer calls it
+once or several times. Optimizers that people write differ: `step(self)` expects gradients that are there already, and
+some call the closure while gradients are switched off. Both are driven as they are meant. One that takes a closure and
+never calls it cannot be told from one that does nothing, so that ends the run.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from optbench.errors import RunFailure
+
+Closure = Callable[[], Tensor]
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+
+
+def driver(optimizer: torch.optim.Optimizer) -> Callable[[Closure], None]:
+    """One update of this optimizer, as a function of the closure.
+
+    Args:
+        optimizer: any torch optimizer.
+
+    Raises (the function returned):
+        RunFailure: the optimizer took the closure and did not call it.
+    """
+    takes_closure = _takes_closure(optimizer)
+
+    def update(closure: Closure) -> None:
+        called = False
+
+        def measured() -> Tensor:
+            nonlocal called
+            called = True
+            with torch.enable_grad():  # some call it under no_grad
+                return closure()
+
+        if not takes_closure:
+            measured()
+            optimizer.step()
+            return
+        optimizer.step(measured)  # type: ignore[arg-type]
+        if not called:
+            raise RunFailure(
+                f"{type(optimizer).__name__}.step takes a closure and never called it, so nothing was measured",
+                "call closure() in it, or write step(self), which finds the gradients ready",
+            )
+
+    return update
+
+
+def _takes_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step` has a parameter for a closure: the first one, or any number of them."""
+    own = inspect.unwrap(type(optimizer).step)
+    step = inspect.unwrap(vars(optimizer).get("step", own))  # schedulers put one that wraps the class's own here
+    parameters = list(inspect.signature(step).parameters.values())
+    return any(p.kind in _POSITIONAL for p in (parameters[1:] if step is own else parameters))

@@ -1,0 +1,101 @@
+"""Optimizers as people write them: whatever `step` takes, the run is that of torch's protocol, or it says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from loop_tools import on_dots, on_field, run_loop
+
+from optbench.errors import RunFailure
+
+
+class Bare(torch.optim.Optimizer):
+    """Gradient descent; the gradients are there."""
+
+    def __init__(self, params: Any, lr: float = 0.25) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        self.descend()
+
+    def descend(self) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.sub_(group["lr"] * p.grad)
+
+
+class Switched(Bare):
+    """Calls its closure while gradients are switched off."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None if closure is None else closure()
+        self.descend()
+        return loss
+
+
+class OtherName(Bare):
+    def step(self, evaluate: Callable[[], Any]) -> Any:  # type: ignore[override]
+        evaluate()
+        with torch.no_grad():
+            self.descend()
+
+
+class Anything(Bare):
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        args[0]()
+        with torch.no_grad():
+            self.descend()
+
+
+class Replaced(Bare):
+    """Another function in place of its step, as wrappers put there."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.step = self.measured  # type: ignore[assignment]
+
+    def measured(self, closure: Callable[[], Any]) -> Any:
+        closure()
+        with torch.no_grad():
+            self.descend()
+
+
+class Never(Bare):
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        self.descend()
+
+
+class Sometimes(Switched):
+    """Forgets its closure in the third update."""
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        self.count = getattr(self, "count", 0) + 1
+        return super().step(None if self.count == 3 else closure)
+
+
+@pytest.mark.parametrize("kind", [Bare, Switched, OtherName, Anything, Replaced])
+@pytest.mark.parametrize("make", ["surface", "network"])
+def test_every_way_of_step_runs_as_torchs(kind: type[Bare], make: str) -> None:
+    def problem() -> Any:
+        return on_field(lambda x: (x**2).sum(-1), [4.0, 1.0], steps=5) if make == "surface" else on_dots(epochs=1)
+
+    found, rows = run_loop(*problem(), lambda parameters: kind(parameters))
+    expected, right = run_loop(*problem(), lambda parameters: torch.optim.SGD(parameters, lr=0.25))
+    assert [row.get("loss") for row in rows] == [row.get("loss") for row in right]
+    assert (found.status, found.evals, found.final_loss) == (expected.status, expected.evals, expected.final_loss)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [(Never, 0), (Sometimes, 2)])
+@pytest.mark.parametrize("make", ["surface", "network"])
+def test_a_closure_that_is_never_called_ends_the_run(kind: type[Bare], steps: int, make: str) -> None:
+    problem = on_field(lambda x: (x**2).sum(-1), [4.0], steps=5) if make == "surface" else on_dots()
+    with pytest.raises(RunFailure, match=f"{kind.__name__}.step takes a closure and never called it") as caught:
+        run_loop(*problem, lambda parameters: kind(parameters))
+    assert "call closure()" in caught.value.hint
