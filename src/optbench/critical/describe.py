@@ -35,6 +35,8 @@ def describe(found: CriticalSet, most: int = MOST_LINES) -> list[str]:
 def conclusion(found: CriticalSet) -> str:
     """The last sentence: what was found, and whether that is all."""
     inventory = count_text(found.counts())
+    if found.at_edge:
+        inventory += f" inside, and {edge_text(found)}"
     regions = len(found.clusters)
     if regions:
         inventory += (
@@ -46,7 +48,21 @@ def conclusion(found: CriticalSet) -> str:
             check = f"; index sum {found.index_sum} = winding number {found.winding_number}"
         return f"COMPLETE: proved that the box holds exactly {inventory}{check}."
     reason = found.why.removeprefix("not proved complete: ")
+    if found.exhaustive:
+        return f"NOT COMPLETE: proved that there are exactly {inventory}; {reason}."
     return f"NOT COMPLETE: found {inventory}, not proved to be all; {reason}."
+
+
+def edge_text(found: CriticalSet) -> str:
+    """2 (1 minimum, 1 saddle) on or within 2.3e-16 of the edge of the box."""
+    parts = [f"{n} {kind_text(kind, n)}" for kind, n in found.counts(inside=False).items() if n]
+    return f"{len(found.at_edge)} ({', '.join(parts)}) on or within {upward(found.edge_reach)} of the edge of the box"
+
+
+def upward(value: float) -> str:
+    """Two digits, never below the value: for bounds."""
+    text = f"{value:.2g}"
+    return text if float(text) >= value else f"{value * 1.05:.2g}"
 
 
 def count_text(counts: dict[str, int]) -> str:
@@ -83,7 +99,8 @@ def _check(found: CriticalSet) -> list[str]:
 def _point_cells(point: CriticalPoint) -> list[str]:
     remarks = [f"Morse index {point.morse_index}"] if point.type == "saddle" else []
     remarks += [point.wording] if point.wording else []
-    remarks += ["on the edge of the box"] if point.on_boundary else []
+    if point.on_boundary:
+        remarks.append("at the edge of the box" if point.inside else f"on or within {upward(point.reach)} of the edge")
     values = "[" + ", ".join(short(v) for v in point.eigenvalues) + "]" if point.eigenvalues else "none"
     norm = f"{point.grad_norm:.1e}" if point.grad_norm == point.grad_norm else "none"
     return [

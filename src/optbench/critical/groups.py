@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from optbench.critical.calculus import Array, Field, Jet
+from optbench.critical.calculus import EPS, Array, Field, Jet
 from optbench.critical.newton import SURE, distance_bound, refine, sign_trust, spectrum
 
 COPY = 1e-9  # box widths: copies of one point differ by rounding
@@ -59,11 +59,6 @@ def sort_out(field: Field, found: Array) -> Groups:
     return Groups(sure, radius, doubtful, continua)
 
 
-def clip(field: Field, x: Array) -> Array:
-    """x moved into the box: for points that rounding put just outside."""
-    return np.clip(x, field.low, field.high)
-
-
 def gather(points: Array, radius: Array, most: int | None = None) -> npt.NDArray[np.int_] | None:
     """Indices of representatives, first come first kept: every point is within its representative's radius (n,).
 
@@ -95,14 +90,14 @@ def _without_copies(field: Field, x: Array) -> Array:
 
 def _distinct(field: Field, x: Array, error: Array) -> tuple[Array, Array]:
     """One row for each trusted point inside the box, best first, and its error."""
-    inside = field.outside(x) <= COPY / 1000 + 4 * error
+    inside = field.outside(x) <= 4 * (EPS + error)  # or not known to be outside
     x, error = x[inside], error[inside]
     order = np.lexsort((*x.T[::-1], error))
     x, error = x[order], error[order]
     kept = gather(x / field.width, COPY + 4 * error)
     assert kept is not None
     order = np.lexsort(x[kept].T[::-1])
-    return clip(field, x[kept][order]), error[kept][order]
+    return x[kept][order], error[kept][order]
 
 
 def _hang_together(field: Field, x: Array) -> tuple[Array, tuple[Array, ...]]:
@@ -120,9 +115,9 @@ def _hang_together(field: Field, x: Array) -> tuple[Array, tuple[Array, ...]]:
     alone, together = [x[:0]], []
     for k in range(label.max() + 1):
         if (label == k).sum() <= 2:
-            alone.append(clip(field, x[kept][label == k][:1]))
+            alone.append(x[kept][label == k][:1])
         else:
-            together.append(clip(field, x[nearest == k]))
+            together.append(np.clip(x[nearest == k], field.low, field.high))  # samples: their hull is in the box
     return np.concatenate(alone), tuple(group[np.lexsort(group.T[::-1])] for group in together)
 
 

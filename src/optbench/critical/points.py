@@ -32,7 +32,10 @@ class CriticalPoint:
         index: Poincare index (2-D: +1 extremum, -1 saddle); None if unknown.
         verdict: what a degenerate point is by other means; equal to `type` for the others.
         wording: one sentence on how it was decided; empty where the eigenvalues say it all.
-        on_boundary: the point lies on the edge of the box, up to rounding.
+        on_boundary: the point lies on the edge of the box, or its enclosure reaches it.
+        inside: the point lies in the closed box: proved where the existence of the point is; False where its enclosure
+            (x +- radius) straddles the edge, so that it may lie on either side.
+        reach: how far from the edge such a point may be, in the largest coordinate; 0 for all others.
         eigenvalue_bounds: proved (lowest, highest) of each eigenvalue; empty where nothing is proved.
     """
 
@@ -48,6 +51,8 @@ class CriticalPoint:
     verdict: Verdict = "undecided"
     wording: str = ""
     on_boundary: bool = False
+    inside: bool = True
+    reach: float = 0.0
     eigenvalue_bounds: tuple[Range, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -65,6 +70,8 @@ class CriticalPoint:
             "verdict": self.verdict,
             "wording": self.wording,
             "on_boundary": self.on_boundary,
+            "inside": self.inside,
+            "reach": self.reach,
             "eigenvalue_bounds": [[number(v) for v in pair] for pair in self.eigenvalue_bounds],
         }
 
@@ -110,7 +117,7 @@ class CriticalSet:
         surface: name.
         box: (low, high) of each axis.
         method: "numeric" or "certified".
-        complete: proved that there is no other critical point in the box.
+        complete: proved that the box holds these critical points and no other.
         why: why it is, or is not, complete.
         winding_number: of the gradient along the edge of the box (2-D; 1-D: the degree); None if undefined.
         points: sorted by coordinates within their type.
@@ -118,6 +125,8 @@ class CriticalSet:
         seconds: wall time.
         boxes: cells (numeric) or boxes (certified) examined.
         notes: remarks on the search, e.g. why there is no winding number.
+        exhaustive: proved that the box holds no critical point besides those listed; unlike with `complete`, whether
+            one of them lies inside, or its type, may be open.
     """
 
     surface: str
@@ -131,6 +140,7 @@ class CriticalSet:
     seconds: float
     boxes: int
     notes: tuple[str, ...] = ()
+    exhaustive: bool = False
 
     @property
     def dim(self) -> int:
@@ -139,8 +149,8 @@ class CriticalSet:
 
     @property
     def index_sum(self) -> int | None:
-        """Sum of the indices of all points and clusters; None if one is unknown."""
-        found = [p.index for p in self.points] + [c.index for c in self.clusters]
+        """Sum of the indices of all points and clusters; None if one is unknown, or whether it is inside the box."""
+        found = [p.index if p.inside else None for p in self.points] + [c.index for c in self.clusters]
         known = [index for index in found if index is not None]
         return sum(known) if len(known) == len(found) else None
 
@@ -149,10 +159,20 @@ class CriticalSet:
         """True where the index sum and the winding number are both known and differ: something was missed."""
         return None not in (self.winding_number, self.index_sum) and self.winding_number != self.index_sum
 
-    def counts(self) -> dict[str, int]:
-        """Number of points of each type, in a fixed order."""
+    @property
+    def at_edge(self) -> tuple[CriticalPoint, ...]:
+        """The points of which it is not known whether they lie in the box."""
+        return tuple(point for point in self.points if not point.inside)
+
+    @property
+    def edge_reach(self) -> float:
+        """How far from the edge of the box, in the largest coordinate, the points `at_edge` are at most."""
+        return max((point.reach for point in self.at_edge), default=0.0)
+
+    def counts(self, inside: bool = True) -> dict[str, int]:
+        """Number of points of each type, in a fixed order: those in the box, or those of which it is not known."""
         types = ("minimum", "maximum", "saddle", "degenerate")
-        return {kind: sum(point.type == kind for point in self.points) for kind in types}
+        return {kind: sum(p.type == kind and p.inside == inside for p in self.points) for kind in types}
 
     def to_json(self) -> dict[str, Any]:
         """The object that `classify-critical --json` prints (DESIGN: machine-readable contract)."""
@@ -162,6 +182,7 @@ class CriticalSet:
             "box": [list(side) for side in self.box],
             "method": self.method,
             "complete": self.complete,
+            "exhaustive": self.exhaustive,
             "why": self.why,
             "winding_number": self.winding_number,
             "index_sum": self.index_sum,
@@ -176,7 +197,10 @@ class CriticalSet:
     def columns(self) -> list[str]:
         """The keys of each of `rows`."""
         coordinates, eigenvalues = ([f"{name}{i}" for i in range(self.dim)] for name in ("x", "lambda"))
-        first, last = ["surface", "type", "verdict"], ["morse_index", "index", "basis"]
+        first, last = (
+            ["surface", "type", "verdict"],
+            ["morse_index", "index", "basis", "radius", "on_boundary", "inside"],
+        )
         return [*first, *coordinates, "value", "grad_norm", *eigenvalues, *last]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -188,7 +212,8 @@ class CriticalSet:
             row |= {"value": point.value, "grad_norm": point.grad_norm}
             padded: tuple[float | None, ...] = (*point.eigenvalues, *[None] * self.dim)
             row |= {f"lambda{i}": padded[i] for i in range(self.dim)}
-            row |= {"morse_index": point.morse_index, "index": point.index, "basis": point.basis}
+            row |= {key: getattr(point, key) for key in ("morse_index", "index", "basis", "radius")}
+            row |= {"on_boundary": point.on_boundary, "inside": point.inside}
             rows.append(row)
         return rows
 

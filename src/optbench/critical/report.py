@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -74,7 +75,7 @@ def _sure(field: Field, x: Array, radius: Array) -> list[CriticalPoint]:
                 radius=float((radius[i] * field.width).max()),
                 index=(-1) ** negative,
                 verdict=kind,
-                on_boundary=_on_boundary(field, x[i], float(radius[i])),
+                **_place(field, x[i], float(radius[i])),
             )
         )
     return points
@@ -105,7 +106,7 @@ def _point(field: Field, x: Array, judged: Judgement, smooth: bool) -> CriticalP
         index=judged.index,
         verdict=judged.verdict,
         wording=judged.wording,
-        on_boundary=_on_boundary(field, x, 1e-7),
+        **_place(field, x, 1e-7),
     )
 
 
@@ -183,9 +184,19 @@ def _room(field: Field, x: Array, others: Array) -> float:
     return float(distance[1])
 
 
-def _on_boundary(field: Field, x: Array, slack: float) -> bool:
-    edge = np.minimum(np.abs(x - field.low), np.abs(field.high - x)) / field.width
-    return bool((edge <= slack + 4 * EPS).any())
+def _place(field: Field, x: Array, slack: float) -> dict[str, Any]:
+    """Whether the point x, known to `slack` box widths, is at the edge of the box, and whether it may be outside."""
+    reach = (slack + 4 * EPS) * field.width
+    edge = np.minimum(np.abs(x - field.low), np.abs(field.high - x))
+    if (edge > reach).all():
+        return {}
+    # A gradient of exactly 0 at a point of the closed box is as good as floating point gets.
+    inside = not field.outside(x[None])[0] and not field.gradient(x[None])[1].any()
+    return {
+        "on_boundary": True,
+        "inside": inside,
+        "reach": 0.0 if inside else float((reach + edge)[edge <= reach].max()),
+    }
 
 
 def _norm(v: Array) -> float:

@@ -10,14 +10,16 @@ from scipy.spatial import cKDTree
 
 from optbench.critical.certified.boxes import Trail
 from optbench.critical.certified.clusters import Region, regions
-from optbench.critical.certified.ends import Array
+from optbench.critical.certified.edge import INSIDE, OUTSIDE, places, reaches
+from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.enumerate import Progress, Search
 from optbench.critical.certified.faithful import check_faithful
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.inertia import eigenvalue_ranges
-from optbench.critical.certified.krawczyk import polish
+from optbench.critical.certified.krawczyk import middle_of, polish
 from optbench.critical.certified.winding import certified_winding
 from optbench.critical.certified.wording import ASSUMPTION, cluster_of, is_point, point_of
+from optbench.critical.describe import edge_text
 from optbench.critical.points import Basis, CriticalPoint, CriticalSet, Kind
 from optbench.critical.winding import Winding
 from optbench.errors import UserError
@@ -42,7 +44,8 @@ def certify(
     """Proves what critical points the box holds, as far as the budgets reach.
 
     Every point with basis "proved" exists, is the only critical point within its enclosure, and has the type and Morse
-    index given. `complete` is True where besides them the box is proved to hold none.
+    index given; it lies in the closed box unless `inside` is False. `complete` is True where besides them the box is proved to
+    hold none.
 
     Args:
         objective: torch callable (..., d) -> (...), of operations that have an interval rule.
@@ -66,8 +69,8 @@ def certify(
     check_faithful(field)
     search = Search(field, depth, max_boxes, seconds, progress, trail)
     search.run()
-    low, high, overlaps = _distinct(search)
-    points = _certified(field, low, high)
+    low, high, inside, overlaps = _distinct(search)
+    points = _certified(field, low, high, inside)
     found = regions(search, low, high)
     points += [_degenerate(field, region) for region in found if is_point(region, field.width)]
     points.sort(key=lambda p: (ORDER[p.type], p.x))
@@ -78,8 +81,9 @@ def certify(
         *([f"no winding number: {winding.reason}"] if winding.number is None and len(box) <= 2 else []),
     )
     result = CriticalSet(
-        name, box, "certified", False, "", winding.number, tuple(points), clusters, 0.0, search.boxes, notes
-    )
+        name, box, "certified", False, "", winding.number, tuple(points), clusters, 0.0, search.boxes, notes,
+        exhaustive=not (search.stopped or found or overlaps),
+    )  # fmt: skip
     why = _open_questions(search, result, found, overlaps)
     return replace(result, complete=not why, why=why or COMPLETE, seconds=time.perf_counter() - start)
 
@@ -91,8 +95,9 @@ def _check(box: Box, max_boxes: int, depth: float) -> None:
         raise UserError(f"max_boxes={max_boxes}, depth={depth}: expected at least one box and 0 < depth < 1")
 
 
-def _distinct(search: Search) -> tuple[Array, Array, int]:
-    """Enclosures of the distinct points in the box, polished; and how many pairs could not be told apart.
+def _distinct(search: Search) -> tuple[Array, Array, Mask, int]:
+    """Enclosures of the distinct points that the box holds or may hold, polished; which of them are proved to be
+    inside; and how many pairs could not be told apart.
 
     Two enclosures are of the same point if one of them lies in the box in which the other's point is the only one, and
     of different points if they are disjoint.
@@ -100,15 +105,23 @@ def _distinct(search: Search) -> tuple[Array, Array, int]:
     field = search.field
     unique_low, unique_high = search.unique.arrays()
     low, high = polish(field, *search.held.arrays(), unique_low, unique_high)
-    here = ((high >= field.low) & (low <= field.high)).all(axis=1)
-    low, high, unique_low, unique_high = low[here], high[here], unique_low[here], unique_high[here]
     order = np.lexsort(low.T[::-1])
+    near = np.asarray(((high >= field.low) & (low <= field.high)).all(axis=1))
+    order = order[near[order]]
     low, high, unique_low, unique_high = low[order], high[order], unique_low[order], unique_high[order]
+    dropped, overlaps = _repeated(field, low, high, unique_low, unique_high)
+    found = places(field, low[~dropped], high[~dropped], unique_low[~dropped], unique_high[~dropped])
+    here = found.where != OUTSIDE
+    return found.low[here], found.high[here], found.where[here] == INSIDE, overlaps
+
+
+def _repeated(field: Field, low: Array, high: Array, unique_low: Array, unique_high: Array) -> tuple[Mask, int]:
+    """(n,) True for enclosures of a point that another one encloses; and how many pairs could not be told apart."""
+    dropped, overlaps = np.zeros(len(low), dtype=bool), 0
     if len(low) < 2:
-        return low, high, 0
+        return dropped, overlaps
     scaled = 0.5 * (low + high) / field.width
     reach = float(((high - low) / field.width).max()) + 1e-15
-    dropped, overlaps = np.zeros(len(low), dtype=bool), 0
     for i, j in np.sort(cKDTree(scaled).query_pairs(reach, p=np.inf, output_type="ndarray"), axis=1):
         meet = ((low[i] <= high[j]) & (low[j] <= high[i])).all()
         if not meet:
@@ -116,15 +129,17 @@ def _distinct(search: Search) -> tuple[Array, Array, int]:
         inside = [((low[a] >= unique_low[b]) & (high[a] <= unique_high[b])).all() for a, b in ((i, j), (j, i))]
         dropped[j] |= any(inside)
         overlaps += not any(inside)
-    return low[~dropped], high[~dropped], overlaps
+    return dropped, overlaps
 
 
-def _certified(field: Field, low: Array, high: Array) -> list[CriticalPoint]:
-    """The certified points with their proved types."""
+def _certified(field: Field, low: Array, high: Array, inside: Mask) -> list[CriticalPoint]:
+    """The certified points with their proved types; inside (n,): which of them are proved to lie in the box."""
     if not len(low):
         return []
     eigen_low, eigen_high = eigenvalue_ranges(field.enclose(low, high, 2).hess)
-    x = np.clip(np.clip(0.5 * low + 0.5 * high, low, high), field.low, field.high)
+    x = middle_of(low, high) + 0.0  # no -0.0
+    reach = np.where(inside, 0.0, reaches(field, low, high))
+    radius = np.where(high > low, np.nextafter(np.maximum(high - x, x - low), np.inf), 0.0).max(axis=1)
     value, grad, centers = _at(field, x)
     edge = np.asarray(((low <= field.low) | (high >= field.high)).any(axis=1))
     points = []
@@ -142,13 +157,15 @@ def _certified(field: Field, low: Array, high: Array) -> list[CriticalPoint]:
                 type=kind,
                 morse_index=negative if sure else None,
                 basis=basis,
-                radius=float(np.maximum(high[i] - x[i], x[i] - low[i]).max()),
+                radius=float(radius[i]),
                 index=(-1) ** negative if sure else None,
                 verdict=kind if kind != "degenerate" else "undecided",
                 wording=""
                 if sure
                 else "proved to exist and to be nondegenerate; the signs of its eigenvalues are open",
                 on_boundary=bool(edge[i]),
+                inside=bool(inside[i]),
+                reach=float(reach[i]),
                 eigenvalue_bounds=tuple(zip(eigen_low[i].tolist(), eigen_high[i].tolist(), strict=True)),
             )
         )
@@ -200,6 +217,9 @@ def _open_questions(search: Search, result: CriticalSet, found: list[Region], ov
     unknown = sum(p.basis == "undecided" and p.eigenvalue_bounds != () for p in result.points)
     if unknown:
         reasons.append(f"the type of {unknown} certified point{'s' * (unknown > 1)} is open")
+    if result.at_edge:
+        many = len(result.at_edge) > 1
+        reasons.append(f"{edge_text(result)}: whether {'they lie' if many else 'it lies'} inside is not proved")
     if overlaps:
         reasons.append(f"{overlaps} pair{'s' * (overlaps > 1)} of certified points could not be told apart")
     if not reasons and result.mismatch:

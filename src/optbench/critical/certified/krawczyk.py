@@ -63,7 +63,7 @@ def krawczyk(low: Array, high: Array, middle: Array, grad: Array, hess: Array) -
     g, more = gamma(d), 1.0 + 8.0 * gamma(d)
     with np.errstate(all="ignore"):
         h, h_radius = center_radius(hess[0], hess[1])
-        y = _inverse(h)
+        y = inverse(h)
         b, b_radius = center_radius(grad[0], grad[1])
         half = np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP)
         spread = np.abs(np.eye(d) - y @ h) + np.abs(y) @ (h_radius + g * np.abs(h))
@@ -82,15 +82,15 @@ def krawczyk(low: Array, high: Array, middle: Array, grad: Array, hess: Array) -
     )
 
 
-def _inverse(h: Array) -> Array:
+def inverse(h: Array) -> Array:
     """Approximate inverses; zero where there is none (any Y is valid)."""
     size = np.abs(h).max(axis=(1, 2), keepdims=True)
     good = np.isfinite(size) & (size > 0)
     scaled = np.where(good, h / np.where(good, size, 1.0), np.eye(h.shape[1]))
     scaled[np.linalg.det(scaled) == 0] = np.eye(h.shape[1])
-    inverse = np.linalg.inv(scaled) / np.where(good, size, 1.0)
-    residual = np.abs(inverse @ h - np.eye(h.shape[1])).max(axis=(1, 2), keepdims=True)
-    return np.where(good & np.isfinite(inverse) & (residual < 0.5), inverse, 0.0)
+    found = np.linalg.inv(scaled) / np.where(good, size, 1.0)
+    residual = np.abs(found @ h - np.eye(h.shape[1])).max(axis=(1, 2), keepdims=True)
+    return np.where(good & np.isfinite(found) & (residual < 0.5), found, 0.0)
 
 
 def strictly_inside(k: Contraction, low: Array, high: Array) -> Mask:

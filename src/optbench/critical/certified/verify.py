@@ -68,9 +68,8 @@ def verify_arb(
         why = search.run(max_boxes, start + seconds) or _difference(found, search.points, search.width)
     finally:
         flint.ctx.prec = bits
-    n = len(search.points)
-    text = why or f"{n} point{'s' * (n != 1)} proved again in Arb ball arithmetic, with the same types, and no other"
-    return Verification(not why, text, n, search.boxes, time.perf_counter() - start)
+    text = why or _agreement(found, search.points)
+    return Verification(not why, text, len(search.points), search.boxes, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,7 @@ class _Point:
     low: Array
     high: Array
     index: int | None
+    inside: bool  # proved; else it may lie on either side of the edge
 
 
 class _Search:
@@ -85,7 +85,7 @@ class _Search:
 
     def __init__(self, objective: Objective, found: CriticalSet) -> None:
         self.objective = objective
-        self.low, self.high = (np.array([side[k] for side in found.box]) for k in (0, 1))
+        self.low, self.high = (np.array([float(side[k]) for side in found.box]) for k in (0, 1))
         self.width = self.high - self.low
         self.open = [np.array(c.box).T for c in found.clusters]
         self.open += [np.array(p.x) + np.array([[-1.0], [1.0]]) * (p.radius or 0.0) for p in _undecided(found)]
@@ -151,22 +151,26 @@ class _Search:
 
         return self.objective(arb_point(box))  # type: ignore[arg-type]
 
-    def _krawczyk(self, box: list[Any], over: Any) -> tuple[list[Any], Array, bool]:
-        """K, the Newton point, and whether |I - Y H| is near enough to 0 for K to be of use."""
+    def _krawczyk(self, box: list[Any], over: Any, axes: list[int] | None = None) -> tuple[list[Any], Array, bool]:
+        """K, the Newton point, and whether |I - Y H| is near enough to 0 for K to be of use.
+
+        With `axes`, of the slopes along these alone, as functions of these coordinates alone.
+        """
         import flint
 
-        n = range(len(box))
+        n = list(range(len(box))) if axes is None else axes
         middle = [flint.arb(b.mid()) for b in box]
         at = self._jet(middle)
-        y = _inverse(np.array([[float(h.mid()) for h in row] for row in over.hess]))
-        k, worst = [], 0.0
+        y = np.zeros((len(box), len(box)))
+        y[np.ix_(n, n)] = _inverse(np.array([[float(over.hess[i][j].mid()) for j in n] for i in n]))
+        k, worst = list(box), 0.0
         for i in n:
             entry = middle[i] - sum((flint.arb(y[i, j]) * at.grad[j] for j in n), flint.arb(0))
             for j in n:
                 e = flint.arb(int(i == j)) - sum((flint.arb(y[i, m]) * over.hess[m][j] for m in n), flint.arb(0))
                 entry += e * (box[j] - middle[j])
                 worst = max(worst, float(abs(e).upper()) if e.is_finite() else np.inf)
-            k.append(entry)
+            k[i] = entry
         step = y @ np.array([float(g.mid()) for g in at.grad])
         return k, np.array([float(m) for m in middle]) - step, worst < 0.5
 
@@ -196,11 +200,46 @@ class _Search:
                 break
         else:
             k = unique
-        low, high = np.array([_lower(a) for a in k]), np.array([_upper(a) for a in k])
-        if (high < self.low).any() or (low > self.high).any():
+        sides = zip(k, self.low.tolist(), self.high.tolist(), strict=True)
+        if any(a < low or a > high for a, low, high in sides):
             return
+        low, high = np.array([_lower(a) for a in k]), np.array([_upper(a) for a in k])
         if not self._known(low, high):
-            self.points.append(_Point(low, high, _morse_index(self._jet(k).hess)))
+            inside = self._is_inside(k, unique)
+            self.points.append(_Point(low, high, _morse_index(self._jet(k).hess), inside))
+
+    def _is_inside(self, k: list[Any], unique: list[Any]) -> bool:
+        """Whether the zero enclosed by k is proved to lie in the closed box: by its enclosure, or exactly on an edge.
+
+        On a face x_i = e with slope exactly 0 along i, a zero of the other slopes within the box in which the zero is
+        the only one must be that zero.
+        """
+        import flint
+
+        sides = list(zip(k, self.low.tolist(), self.high.tolist(), strict=True))
+        edge = [
+            None if a >= low and a <= high else low if a.overlaps(flint.arb(low)) else high for a, low, high in sides
+        ]
+        free = [i for i, e in enumerate(edge) if e is None]
+        if len(free) == len(edge):
+            return True
+        face = [b if e is None else flint.arb(e) for b, e in zip(unique, edge, strict=True)]
+        slope = self._jet(face).grad
+        if not all(slope[i] == 0 for i in range(len(edge)) if i not in free):
+            return False
+        if not free:
+            return True
+        for size in SIZES:
+            small = [
+                _balls(np.array([float(a.mid()) - size * w]), np.array([float(a.mid()) + size * w]))[0]
+                if e is None
+                else f
+                for a, e, f, w in zip(k, edge, face, self.width.tolist(), strict=True)
+            ]
+            found = self._krawczyk(small, self._jet(small), free)[0]
+            if all(unique[i].contains(small[i]) and small[i].contains_interior(found[i]) for i in free):
+                return True
+        return False
 
 
 def _undecided(found: CriticalSet) -> list[Any]:
@@ -208,19 +247,39 @@ def _undecided(found: CriticalSet) -> list[Any]:
 
 
 def _difference(found: CriticalSet, points: list[_Point], width: Array) -> str:
-    """What the two proofs disagree on; empty if nothing."""
+    """What the two proofs disagree on; empty if nothing.
+
+    A point that the first proof left open at the edge may be inside, outside or open here.
+    """
     listed = [p for p in found.points if p.type != "degenerate"]
+    known = 0
     for p in listed:
         x, radius = np.array(p.x), p.radius or 0.0
         same = [q for q in points if ((q.low <= x + radius) & (q.high >= x - radius)).all()]
         place = ", ".join(f"{v:.6g}" for v in p.x)
-        if len(same) != 1:
-            return f"the point at ({place}) is {'not found' if not same else 'found twice'} in Arb arithmetic"
-        if same[0].index != p.morse_index:
+        known += len(same)
+        if len(same) > 1 or (p.inside and not same):
+            return f"the point at ({place}) is {'found twice' if same else 'not found'} in Arb arithmetic"
+        if same and same[0].index != p.morse_index:
             return f"the point at ({place}) has Morse index {same[0].index} in Arb arithmetic, not {p.morse_index}"
-    if len(points) != len(listed):
+        if same and p.inside and not same[0].inside:
+            return f"the point at ({place}) is not proved to lie inside the box in Arb arithmetic"
+    if len(points) != known:
         return f"{len(points)} points in Arb arithmetic, {len(listed)} in the list"
     return ""
+
+
+def _agreement(found: CriticalSet, points: list[_Point]) -> str:
+    """What was proved again, in words."""
+    n = sum(p.inside and p.type != "degenerate" for p in found.points)
+    text = f"{n} point{'s' * (n != 1)} proved again in Arb ball arithmetic, with the same types, and no other"
+    if not found.at_edge:
+        return text
+    inside = sum(q.inside for q in points) - n
+    near = len(points) - n - inside
+    outside = len(found.at_edge) - inside - near
+    word = f"; of those at the edge of the box {inside} lie inside, {outside} outside, {near} stay open"
+    return text.replace("and no other", "and no other away from the edge") + word
 
 
 def _morse_index(hess: list[list[Any]]) -> int | None:
