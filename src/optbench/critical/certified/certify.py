@@ -44,8 +44,8 @@ def certify(
     """Proves what critical points the box holds, as far as the budgets reach.
 
     Every point with basis "proved" exists, is the only critical point within its enclosure, and has the type and Morse
-    index given; it lies in the closed box unless `inside` is False. `complete` is True where besides them the box is proved to
-    hold none.
+    index given; it lies in the closed box unless `inside` is False. `complete` is True where besides them the box is
+    proved to hold none.
 
     Args:
         objective: torch callable (..., d) -> (...), of operations that have an interval rule.
