@@ -1,7 +1,7 @@
 """The certified enumerator: every critical point of a surface in a box, by interval arithmetic, with proof.
 
     certify             all critical points, or what is not known and why: CriticalSet (`certify`)
-    verify_arb          an independent second proof in Arb ball arithmetic (`verify`; needs python-flint)
+    verify_arb          an independent second proof in Arb ball arithmetic (`verify`, `agreement`; needs python-flint)
     Trail               what became of every box that was examined (`boxes`)
     MissingRule         raised for an operation that intervals do not know; search numerically instead
 

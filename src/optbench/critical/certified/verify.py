@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from optbench.critical.certified.agreement import Found, agreement, difference
 from optbench.critical.certified.ends import Array
 from optbench.critical.parse import require_flint
 from optbench.critical.points import CriticalSet
@@ -65,19 +66,11 @@ def verify_arb(
     flint.ctx.prec = BITS
     try:
         search = _Search(objective, found)
-        why = search.run(max_boxes, start + seconds) or _difference(found, search.points, search.width)
+        why = search.run(max_boxes, start + seconds) or difference(found, search.points)
     finally:
         flint.ctx.prec = bits
-    text = why or _agreement(found, search.points)
+    text = why or agreement(found, search.points)
     return Verification(not why, text, len(search.points), search.boxes, time.perf_counter() - start)
-
-
-@dataclass(frozen=True)
-class _Point:
-    low: Array
-    high: Array
-    index: int | None
-    inside: bool  # proved; else it may lie on either side of the edge
 
 
 class _Search:
@@ -89,7 +82,7 @@ class _Search:
         self.width = self.high - self.low
         self.open = [np.array(c.box).T for c in found.clusters]
         self.open += [np.array(p.x) + np.array([[-1.0], [1.0]]) * (p.radius or 0.0) for p in _undecided(found)]
-        self.points: list[_Point] = []
+        self.points: list[Found] = []
         self.unique_low, self.unique_high = (np.empty((0, len(self.low))) for _ in range(2))
         self.boxes = 0
 
@@ -206,7 +199,7 @@ class _Search:
         low, high = np.array([_lower(a) for a in k]), np.array([_upper(a) for a in k])
         if not self._known(low, high):
             inside = self._is_inside(k, unique)
-            self.points.append(_Point(low, high, _morse_index(self._jet(k).hess), inside))
+            self.points.append(Found(low, high, _morse_index(self._jet(k).hess), inside))
 
     def _is_inside(self, k: list[Any], unique: list[Any]) -> bool:
         """Whether the zero enclosed by k is proved to lie in the closed box: by its enclosure, or exactly on an edge.
@@ -244,42 +237,6 @@ class _Search:
 
 def _undecided(found: CriticalSet) -> list[Any]:
     return [p for p in found.points if p.type == "degenerate"]
-
-
-def _difference(found: CriticalSet, points: list[_Point], width: Array) -> str:
-    """What the two proofs disagree on; empty if nothing.
-
-    A point that the first proof left open at the edge may be inside, outside or open here.
-    """
-    listed = [p for p in found.points if p.type != "degenerate"]
-    known = 0
-    for p in listed:
-        x, radius = np.array(p.x), p.radius or 0.0
-        same = [q for q in points if ((q.low <= x + radius) & (q.high >= x - radius)).all()]
-        place = ", ".join(f"{v:.6g}" for v in p.x)
-        known += len(same)
-        if len(same) > 1 or (p.inside and not same):
-            return f"the point at ({place}) is {'found twice' if same else 'not found'} in Arb arithmetic"
-        if same and same[0].index != p.morse_index:
-            return f"the point at ({place}) has Morse index {same[0].index} in Arb arithmetic, not {p.morse_index}"
-        if same and p.inside and not same[0].inside:
-            return f"the point at ({place}) is not proved to lie inside the box in Arb arithmetic"
-    if len(points) != known:
-        return f"{len(points)} points in Arb arithmetic, {len(listed)} in the list"
-    return ""
-
-
-def _agreement(found: CriticalSet, points: list[_Point]) -> str:
-    """What was proved again, in words."""
-    n = sum(p.inside and p.type != "degenerate" for p in found.points)
-    text = f"{n} point{'s' * (n != 1)} proved again in Arb ball arithmetic, with the same types, and no other"
-    if not found.at_edge:
-        return text
-    inside = sum(q.inside for q in points) - n
-    near = len(points) - n - inside
-    outside = len(found.at_edge) - inside - near
-    word = f"; of those at the edge of the box {inside} lie inside, {outside} outside, {near} stay open"
-    return text.replace("and no other", "and no other away from the edge") + word
 
 
 def _morse_index(hess: list[list[Any]]) -> int | None:
