@@ -22,11 +22,11 @@ from optbench.problem import Objective, surface_objective
 
 assert operations.OPERATIONS
 TABLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "critical_points.json").read_text())
-DEGENERATE = {  # name: (Poincare index, verdict, basis) of the one region that stays undecided
-    "monkey_saddle": (-2, "saddle", "numerical"),
-    "quartic_bowl": (1, "minimum", "proved"),
-    "x2_minus_y4": (-1, "saddle", "numerical"),
-    "ackley": (1, "minimum", "proved"),
+DEGENERATE = {  # name: (Poincare index, verdict, basis, multiplicity) of the one region without a certified point
+    "monkey_saddle": (-2, "saddle", "proved", 4),
+    "quartic_bowl": (1, "minimum", "proved", 9),
+    "x2_minus_y4": (-1, "saddle", "proved", 3),
+    "ackley": (1, "minimum", "proved", None),  # a kink
 }
 CONTINUA = {"valley": 1, "linear_net": 2}
 

@@ -148,7 +148,7 @@ def test_a_level_keeps_what_could_leave_the_disk_out() -> None:
         ("valley", (0.1, 1.3), None),
         ("quartic_bowl", (1e-4, 1e-4), "degenerate minimum (0, 0)"),  # x^4 + y^4: the Hessian there is 0
         ("monkey_saddle", (0.0, 0.0), "degenerate saddle (0, 0)"),
-        ("x2_plus_y3", (0.0, 0.0), "unresolved region (0, 0)"),  # a fold: proved is only that it is alone there
+        ("x2_plus_y3", (0.0, 0.0), "degenerate saddle (0, 0)"),  # a fold: down on one side
     ],
 )
 def test_what_is_not_a_single_nondegenerate_point(name: str, x: tuple[float, float], place: str | None) -> None:

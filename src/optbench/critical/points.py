@@ -6,6 +6,7 @@ No torch here: a result can be printed, written and compared without it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,6 +38,11 @@ class CriticalPoint:
             (x +- radius) straddles the edge, so that it may lie on either side.
         reach: how far from the edge such a point may be, in the largest coordinate; 0 for all others.
         eigenvalue_bounds: proved (lowest, highest) of each eigenvalue; empty where nothing is proved.
+        multiplicity: dimension of the local algebra (Milnor number), proved; None if unknown.
+        singularity: Arnold's name of a point verified exactly (A3, D4-, E6 ...); empty for all others.
+        exact: its coordinates as fractions; empty for all others.
+        branches: its half-branches of {f = f(x)} in two coordinates: {side, exponent, coefficient}, |dy| ~ c |dx|^m on
+            that side; exponent None for a half of an axis.
     """
 
     x: tuple[float, ...]
@@ -54,6 +60,10 @@ class CriticalPoint:
     inside: bool = True
     reach: float = 0.0
     eigenvalue_bounds: tuple[Range, ...] = ()
+    multiplicity: int | None = None
+    singularity: str = ""
+    exact: tuple[str, ...] = ()
+    branches: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; NaN becomes null."""
@@ -73,6 +83,10 @@ class CriticalPoint:
             "inside": self.inside,
             "reach": self.reach,
             "eigenvalue_bounds": [[number(v) for v in pair] for pair in self.eigenvalue_bounds],
+            "multiplicity": self.multiplicity,
+            "singularity": self.singularity,
+            "exact": list(self.exact),
+            "branches": [dict(branch) for branch in self.branches],
         }
 
 

@@ -8,7 +8,9 @@
 From the ground up: `ends` (rounding), `functions` (elementary functions), `traced`, `operations` and `logits` (the face
 shown to torch code), `interval`, `jet`, `field`; `krawczyk` and `inertia` (what is proved in one box), `boxes` and
 `enumerate` (branch and bound); `exact` and `edge` (on which side of an edge a point lies); `winding`, `extremum`,
-`clusters` (what is proved of regions that stay undecided), `wording`, `certify`.
+`clusters` (what is proved of regions that stay undecided); `elementary_series`, `power_series` (Taylor coefficients,
+exact or enclosed), `local_algebra`, `roots`, `branches`, `germs`, `germ_points` (degenerate points verified in
+fractions); `wording`, `certify`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.enumerate import Progress, Search
 from optbench.critical.certified.faithful import check_faithful
 from optbench.critical.certified.field import Field
+from optbench.critical.certified.germ_points import settle
 from optbench.critical.certified.inertia import eigenvalue_ranges
 from optbench.critical.certified.krawczyk import middle_of, polish
 from optbench.critical.certified.winding import certified_winding
@@ -71,7 +72,8 @@ def certify(
     search.run()
     low, high, inside, overlaps = _distinct(search)
     points = _certified(field, low, high, inside)
-    found = regions(search, low, high)
+    settled, found = settle(field, regions(search, low, high), low, high)
+    points += settled
     points += [_degenerate(field, region) for region in found if is_point(region, field.width)]
     points.sort(key=lambda p: (ORDER[p.type], p.x))
     clusters = tuple(cluster_of(r, field.width) for r in found if not is_point(r, field.width))
