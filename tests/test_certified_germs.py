@@ -21,7 +21,7 @@ from optbench.critical.certified.functions import RULES
 from optbench.critical.certified.germs import Germ, alone, expansion, germ_in
 from optbench.critical.certified.interval import Interval
 from optbench.critical.certified.local_algebra import signature
-from optbench.critical.certified.roots import real_roots, simplest_between
+from optbench.critical.certified.roots import real_roots
 from optbench.critical.expression import parse_expression
 
 TINY = np.full(2, 1e-7)
@@ -230,8 +230,6 @@ def test_roots_against_known_factors() -> None:
     assert real_roots(p) == known
     (near, _), (far, _) = real_roots([Fraction(-2), Fraction(0), Fraction(1)])
     assert (float(near), float(far)) == (-math.sqrt(2.0), math.sqrt(2.0))
-    assert simplest_between(Fraction(0.333), Fraction(0.334)) == Fraction(1, 3)
-    assert simplest_between(Fraction(-0.26), Fraction(-0.24)) == Fraction(-1, 4)
 
 
 def test_half_branches_of_a_curve_that_needs_a_second_polygon() -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from optbench.critical.certified import ends
+from optbench.critical.certified.exact import MOST_BITS, SPECIAL
 from optbench.critical.certified.interval import Interval
 from optbench.errors import OptbenchError
 
@@ -33,7 +34,7 @@ class Numbers(Protocol):
         """The number c itself."""
 
     def is_zero(self, number: Number) -> bool:
-        """Whether the number is known to be exactly 0."""
+        """Whether the number is known to be exactly 0. Raises Inexact for one too long to go on with."""
 
     def sign(self, number: Number) -> int:
         """1 or -1 where the sign is sure, else 0."""
@@ -51,17 +52,12 @@ class Numbers(Protocol):
 class Exact:
     """Fractions. A function's value is known where it is rational and well known."""
 
-    _KNOWN: ClassVar[dict[str, dict[Fraction, Fraction]]] = {
-        **{name: {Fraction(0): Fraction(0)} for name in ("sin", "tan", "tanh", "sinh", "atan", "expm1", "log1p")},
-        **{name: {Fraction(0): Fraction(1)} for name in ("cos", "cosh", "exp")},
-        "log": {Fraction(1): Fraction(0)},
-        "sigmoid": {Fraction(0): Fraction(1, 2)},
-    }
-
     def lift(self, c: float) -> Fraction:
         return Fraction(c)
 
     def is_zero(self, number: Fraction) -> bool:
+        if max(number.numerator.bit_length(), number.denominator.bit_length()) > MOST_BITS:
+            raise Inexact(f"fractions of more than {MOST_BITS} bits")
         return number == 0
 
     def sign(self, number: Fraction) -> int:
@@ -70,10 +66,10 @@ class Exact:
     def at(self, name: str, u0: Fraction) -> Fraction:
         if name == "sqrt":
             return _root(u0)
-        known = self._KNOWN.get(name, {})
-        if u0 not in known:
+        place, value, _ = SPECIAL.get(name, (None, None, None))
+        if value is None or u0 != place:
             raise Inexact(f"{name}({float(u0):g}) is not known exactly")
-        return known[u0]
+        return value
 
     def whole_power(self, u0: Fraction, n: int) -> Fraction:
         return u0**n

@@ -24,11 +24,11 @@ import numpy as np
 from optbench.critical.certified.branches import HalfBranch, half_branches
 from optbench.critical.certified.elementary_series import Enclosed, Exact, Inexact
 from optbench.critical.certified.ends import Array
+from optbench.critical.certified.exact import above, below, simplest_between
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.interval import Interval
 from optbench.critical.certified.local_algebra import LocalAlgebra, Polynomial, local_algebra, signature
 from optbench.critical.certified.power_series import PowerSeries, coordinates, series_of
-from optbench.critical.certified.roots import simplest_between
 from optbench.problem import Objective
 
 ORDERS = (4, 6, 8, 12, 16, 20)  # of the Taylor polynomials tried
@@ -180,8 +180,8 @@ def _rest(
     field: Field, point: tuple[Fraction, ...], radius: list[Fraction], order: int
 ) -> list[dict[tuple[int, ...], Fraction]]:
     """For each derivative, bounds on the coefficients of the remainder of its Taylor polynomial of degree order - 1."""
-    low = np.array([_below(p - r) for p, r in zip(point, radius, strict=True)])
-    high = np.array([-_below(-p - r) for p, r in zip(point, radius, strict=True)])
+    low = np.array([below(p - r) for p, r in zip(point, radius, strict=True)])
+    high = np.array([above(p + r) for p, r in zip(point, radius, strict=True)])
     boxes = [Interval.between(low[i : i + 1], high[i : i + 1]) for i in range(field.dim)]
     with np.errstate(all="ignore"):
         found = series_of(field.objective, coordinates(boxes, order + 1, Enclosed()))
@@ -196,12 +196,6 @@ def _rest(
                 bounds[key] = Fraction(size)
         rest.append(bounds)
     return rest
-
-
-def _below(x: Fraction) -> float:
-    """A float that is not larger."""
-    near = float(x)
-    return near if Fraction(near) <= x else math.nextafter(near, -math.inf)
 
 
 def _germ(point: tuple[Fraction, ...], taylor: PowerSeries, algebra: LocalAlgebra) -> Germ:

@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 
+from optbench.critical.certified.exact import simplest_between
+
 Coefficients = list[Fraction]
 DIGITS = Fraction(1, 10**17)  # relative width at which a root is as good as a float
 
@@ -76,19 +78,6 @@ def _bisect(p: Coefficients, low: Fraction, high: Fraction) -> Fraction:
             low = middle
         simple = simplest_between(low, high)
     return (low + high) / 2
-
-
-def simplest_between(low: Fraction, high: Fraction) -> Fraction:
-    """The fraction with the smallest denominator in [low, high], by continued fractions."""
-    if low <= 0 <= high:
-        return Fraction(0)
-    if high < 0:
-        return -simplest_between(-high, -low)
-    whole = -(-low.numerator // low.denominator)
-    if whole <= high:
-        return Fraction(whole)
-    floor = Fraction(whole - 1)
-    return floor + 1 / simplest_between(1 / (high - floor), 1 / (low - floor))
 
 
 def _sturm(p: Coefficients) -> list[Coefficients]:
