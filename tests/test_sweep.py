@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ from hypothesis import strategies as st
 from optbench.cli.sweep_display import LiveSweep, PlainSweep
 from optbench.comparison import compare
 from optbench.errors import RecordError
-from optbench.experiment import Planned, Stop, plan_run, plan_sweep
+from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.launch import Nobody, launcher, probe
 from optbench.launch import rows as rows_module
@@ -409,21 +411,59 @@ def test_exit_codes_and_retry(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert command(*words[:3], *words[4:], "--retry", "some") == 2
 
 
-def test_ctrl_c_exits_130_and_the_next_one_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import signal
-
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_a_sweep_and_the_next_one_completes(
+    name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*args: Any, **kwargs: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(getattr(signal, name))
         return original(*args, **kwargs)
 
     original = rows_module.batch_of
     words = ["sweep", *SMALL, "seeds=16", "optimizer=adam,sgd", "--out", tmp_path, "--engine", "eager"]
     monkeypatch.setattr(rows_module, "batch_of", interrupted)
-    assert command(*words) == 130
-    assert command(*words, "--on-error", "stop") == 130
+    assert command(*words) == code
+    assert command(*words, "--on-error", "stop") == code
     monkeypatch.setattr(rows_module, "batch_of", original)
     assert command(*words) == 0
     assert len(by_id(tmp_path)) == 32
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_rows_that_have_ended_are_kept(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes in mid-batch, when 16 rows, which start at the minimum, have ended and 16 have not."""
+
+    def asked_often(*args: Any, **kwargs: Any) -> Any:
+        batch, calls = original(*args, **kwargs), itertools.count()
+
+        def asked() -> bool:
+            if next(calls) == 10:
+                signal.raise_signal(getattr(signal, name))
+            return batch.stop_requested()
+
+        return replace(batch, stop_requested=asked)
+
+    original = rows_module.batch_of
+    monkeypatch.setattr(rows_module, "batch_of", asked_often)
+    words = ["sweep", "model=sphere", "trainer.steps=100000", "trainer.grad_tol=1e-9", "optimizer=gd", "seeds=16",
+             "--out", tmp_path, "optimizer.lr=1e-9", "trainer.start=[0,0],[1,1]", "--engine", "eager"]  # fmt: skip
+    assert command(*words) == 128 + getattr(signal, name)
+    assert Counter(run.status for run in by_id(tmp_path).values()) == {"converged": 16}
+
+
+def test_a_signal_that_was_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nohup's SIGHUP, and the SIGINT of what a shell script puts in the background."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.requested
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.requested
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # which runs are rows of one batch

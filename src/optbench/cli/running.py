@@ -9,6 +9,7 @@ import typer
 from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, paths, print_json, print_lines
 
 if TYPE_CHECKING:
+    from optbench.experiment import Stop
     from optbench.records import Run
 
 
@@ -57,12 +58,12 @@ def run(
         print_lines([*run_lines(done), *(f"figure    {f}" for f in figures)])
         if known:
             typer.echo("this run was done already; --force runs it again", err=True)
-    exit_for([done])
+    exit_for([done], stop)
 
 
-def exit_for(runs: list[Run]) -> None:
-    """Exit code 130 after an interrupt, 3 if a run failed."""
+def exit_for(runs: list[Run], stop: Stop) -> None:
+    """The exit code of an interrupt (130 after Ctrl-C), 3 if a run failed."""
     if any(r.status == "interrupted" for r in runs):
-        raise typer.Exit(130)
+        raise typer.Exit(stop.exit_code)
     if any(r.status == "failed" for r in runs):
         raise typer.Exit(3)

@@ -12,6 +12,7 @@ import typer
 from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, paths, print_json
 
 if TYPE_CHECKING:
+    from optbench.experiment import Stop
     from optbench.experiment.plan import Sweep
     from optbench.launch import Launcher
     from optbench.launch.probe import Cost
@@ -78,7 +79,7 @@ def sweep(
     with experiment.interruptible() as stop, _watching(len(plan), quiet or as_json) as watcher:
         outcome = run_sweep(plan, place, stop, watcher, options)
     _report(plan, outcome, as_json)
-    _end(plan, outcome, stop.requested and not (on_error == "stop" and outcome.failed))
+    _end(plan, outcome, stop, stop.requested and not (on_error == "stop" and outcome.failed))
 
 
 def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Options, as_json: bool) -> None:
@@ -148,8 +149,8 @@ def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
         print_comparison(compare([plan.folder]))
 
 
-def _end(plan: Sweep, outcome: Outcome, interrupted: bool) -> None:
-    """Failures once more, a last line, and the exit code: 130 after an interrupt, 3 if a run failed."""
+def _end(plan: Sweep, outcome: Outcome, stop: Stop, interrupted: bool) -> None:
+    """Failures once more, a last line, and the exit code: of an interrupt (130 after Ctrl-C), or 3 if a run failed."""
     if outcome.failed:
         typer.echo(f"{len(outcome.failed)} of {len(plan)} runs failed:", err=True)
     for run in outcome.failed[:20]:
@@ -162,7 +163,7 @@ def _end(plan: Sweep, outcome: Outcome, interrupted: bool) -> None:
     ended = sum(n for status, n in outcome.by_status.items() if status != "interrupted")
     typer.echo(f"{ended} of {len(plan)} runs in {plan.folder}", err=True)
     if interrupted or outcome.by_status["interrupted"]:
-        raise typer.Exit(130)
+        raise typer.Exit(stop.exit_code)
     if outcome.by_status["failed"]:
         raise typer.Exit(3)
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from optbench.experiment.execute import execute, interruptible, settle, skipped
 from optbench.experiment.plan import Planned, plan_run, plan_sweep
-from optbench.experiment.recorder import Display, Stop
+from optbench.experiment.recorder import STOP_SIGNALS, Display, Stop
 from optbench.records import Run
 
 __all__ = [
+    "STOP_SIGNALS",
     "Display",
     "Folders",
     "Planned",

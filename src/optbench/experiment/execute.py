@@ -19,7 +19,7 @@ from optbench.experiment.arrivals import arrival_of
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
-from optbench.experiment.recorder import Display, Recorder, Stop, columns_for
+from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, columns_for
 from optbench.records import NUMERICS, RUN_COLUMNS, Run, Status, locked, write_bytes, write_json, write_yaml, writing
 from optbench.records.vocabulary import kept_checkpoints
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
@@ -40,21 +40,26 @@ _WAIT_SECONDS = 3600.0
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Within it the first Ctrl-C asks the running run to end after its update; the second one is obeyed at once."""
+    """Within it the first Ctrl-C, SIGTERM or SIGHUP asks what runs to end after its update; a second is obeyed."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def ask(signum: int, frame: Any) -> None:
-        stop.requested = True
-        signal.signal(signal.SIGINT, before)
+        stop.requested, stop.exit_code = True, 128 + signum
+        give_back()
 
-    before = signal.signal(signal.SIGINT, ask)
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup, `&` of sh
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        give_back()
 
 
 def execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,11 +33,21 @@ class Display(Protocol):
         """The run ended; `run` is its records.Run."""
 
 
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a command to end: Ctrl-C, `kill` and batch systems, a terminal that closes."""
+
+
 class Stop:
-    """Set by the first Ctrl-C; the loop looks at it between two updates."""
+    """Set by the first signal that asks for an end; the loop looks at it between two updates.
+
+    Attributes:
+        requested: the run is to end after its update.
+        exit_code: what the command then ends with, 128 + the signal's number: 130 after Ctrl-C.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self.exit_code = 130
 
 
 class Recorder:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import resource_tracker
 from typing import Any
 
-from optbench.experiment import Planned
+from optbench.experiment import STOP_SIGNALS, Planned
 from optbench.launch import worker
 from optbench.launch.base import Work
 
@@ -27,14 +27,14 @@ def _spawning() -> Iterator[None]:
     """Around the start of a worker, so that it neither imports the caller's script nor dies of an early Ctrl-C.
 
     multiprocessing has a new process import the main module, which runs a script that has no __main__ guard once more;
-    and until the new process can say that it ignores SIGINT, it inherits a mask that holds it back.
+    and until the new process can say that it ignores what asks for an end, it inherits a mask that holds them back.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     masks = hasattr(signal, "pthread_sigmask")
     if masks:
-        resource_tracker.ensure_running()  # its start unblocks the signal
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        resource_tracker.ensure_running()  # its start unblocks SIGINT
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from optbench.errors import OptbenchError
-from optbench.experiment import Planned, Stop
+from optbench.experiment import STOP_SIGNALS, Planned, Stop
 from optbench.launch.base import Relay, Work, attempt
 
 Message = tuple[Planned, bool, int] | None
@@ -34,9 +34,10 @@ GRACE_SECONDS = 20.0
 
 def main(connection: Connection, work: Work, gpu: str | None) -> None:
     """A worker's life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the driver passes it on
+    for number in STOP_SIGNALS:  # they reach the whole group; the driver passes them on
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     with contextlib.suppress(OSError):  # no standard error, nothing to keep apart
         os.dup2(2, 1)  # standard output belongs to the driver's one document
     if gpu is not None:
