@@ -504,8 +504,8 @@ def changed(changes: Mapping[str, Any]) -> Planned:
 def test_rows_of_a_batch_differ_in_numbers_only(drawn: list[dict[str, Any]]) -> None:
     planned = list({p.run_id: p for p in map(changed, drawn)}.values())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows_module, "_known", lambda config: True)
-        found, single = batches(planned, least=2)
+        patch.setattr(rows_module, "_against", lambda rows, known: None)
+        found, single, _ = batches(planned, least=2)
     assert Counter(p.run_id for r in found for p in r.planned) + Counter(p.run_id for p in single) == Counter(
         p.run_id for p in planned
     )
@@ -524,7 +524,7 @@ def test_rows_of_a_batch_differ_in_numbers_only(drawn: list[dict[str, Any]]) -> 
 
 def test_few_runs_and_what_only_the_loop_can_do_are_no_rows() -> None:
     def counts(*changes: str) -> tuple[int, int]:
-        found, single = batches(plan_sweep([*SMALL, *changes]))
+        found, single, _ = batches(plan_sweep([*SMALL, *changes]))
         return sum(len(r.planned) for r in found), len(single)
 
     assert counts(f"seeds={LEAST_ROWS - 1}") == (0, LEAST_ROWS - 1)

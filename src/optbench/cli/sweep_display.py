@@ -38,6 +38,9 @@ class PlainSweep:
     def already(self, done: int) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        print(f"note: {text}", file=sys.stderr)
+
     def batch(self, label: str, rows: int) -> None:
         pass
 
@@ -126,6 +129,9 @@ class LiveSweep:
 
     def already(self, done: int) -> None:
         self._progress.update(self._all, completed=done)
+
+    def note(self, text: str) -> None:
+        self._live.console.print(f"note: {text}", markup=False, soft_wrap=True)
 
     def batch(self, label: str, rows: int) -> None:
         self._progress.update(self._all, description=f"{label}, {rows} rows")

@@ -87,11 +87,14 @@ def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Optio
 
     cost = estimate(division, options.recorded) if division.todo else Cost()
     planned = dict.fromkeys(cost.incompatible, "incompatible") | dict(division.done)
+    engines = {p.run_id: "rows" for r in division.rows for p in r.planned} | {p.run_id: "loop" for p in division.single}
     rows = [
         {
             "run_id": p.run_id,
             "status": planned.get(p.run_id, "to do"),
             "reason": cost.incompatible.get(p.run_id, ""),
+            "engine": None if p.run_id in planned else engines[p.run_id],
+            "why": division.why.get(p.run_id, ""),
             "label": p.label,
             "path": p.folder,
             **p.swept,
@@ -121,6 +124,8 @@ def _print_cost(division: Division, cost: Cost, place: Launcher) -> None:
         typer.echo(f"{batched} as rows of {programs}")
     if division.single:
         typer.echo(f"{len(division.single)} one by one, {place.where(division.single)}")
+    for sentence in division.alone():
+        typer.echo(sentence)
     typer.echo(
         f"about {_duration(cost.seconds)} of computing on one worker, {cost.disk / 1e6:.1f} MB on disk (from a probe)"
     )

@@ -4,18 +4,20 @@ Runs whose settings differ only in numbers are the *rows* of a batch. `descend` 
 training loop, in one of two ways: *eager*, one batched torch gradient and update a step, which starts at once; and
 *fused*, where the step that the surface, the optimizer and the schedule define is traced and compiled into one loop
 (numba; cached on disk). What has no form for rows, L-BFGS or a schedule that follows the loss, is named by
-`unsupported` and left to the training loop.
+`unsupported` and left to the training loop; what has a form that does not compute the same is found by `disagreement`.
 
     batch, plan    what is asked, and what it comes down to: a rule, numbers a row, tables over the steps
     rules          optimizers as pure functions (torch_rules: torch's own); schedules: tables of factors
+    agreement      the forms beside the real optimizer, scheduler and surface: who differs is left to the loop
     eager          the batched loop
     trace, aten    a step to a program of scalars (program)
     emit, kernel   the program to source, the source to machine code
     fused          the compiled loop over blocks of rows
 """
 
+from optbench.descend.agreement import disagreement, refused
 from optbench.descend.batch import Batch, BatchResult, Curves
 from optbench.descend.engine import descend, unsupported
 from optbench.descend.rules import UnsupportedError
 
-__all__ = ["Batch", "BatchResult", "Curves", "UnsupportedError", "descend", "unsupported"]
+__all__ = ["Batch", "BatchResult", "Curves", "UnsupportedError", "descend", "disagreement", "refused", "unsupported"]

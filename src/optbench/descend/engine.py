@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from optbench.descend.agreement import compiled_disagreement
 from optbench.descend.batch import Batch, BatchResult
 from optbench.descend.eager import run_eager
-from optbench.descend.kernel import is_compiled, load
+from optbench.descend.kernel import has_agreed, is_compiled, load, set_agreed
 from optbench.descend.pieces import in_pieces, largest_piece
 from optbench.descend.plan import Plan, make_plan
 from optbench.descend.rules import UnsupportedError, rule_for
-from optbench.descend.schedules import factors
+from optbench.descend.schedules import stepped
 from optbench.descend.store import Store
 
 _Ready = tuple[str, str, Callable[[Store], None]]
@@ -34,7 +35,7 @@ def unsupported(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> s
         rule_for(optimizer)
         keywords = {k: 2 if v is None else v for k, v in scheduler.items() if not k.startswith("_")}
         first = {k: v[0].tolist() if isinstance(v, np.ndarray) else v for k, v in keywords.items()}
-        factors(str(scheduler["_target_"]), first, 2)
+        stepped(str(scheduler["_target_"]), first, [1.0], 2)
     except UnsupportedError as error:
         return str(error)
     return None
@@ -72,7 +73,7 @@ def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
     if batch.backend == "eager":
         return eager("asked for")
     # only now: tracing has a cost of some milliseconds
-    from optbench.descend.fused import fuse, run_fused
+    from optbench.descend.fused import fuse, run_fused, run_some
 
     why = "asked for"
     try:
@@ -85,6 +86,11 @@ def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
         kernel = load(fused.source)
     except NotImplementedError as error:
         return eager(f"not fused: {error}")
+    if not has_agreed(fused.source):
+        differs = compiled_disagreement(batch, plan, functools.partial(run_some, fused=fused, kernel=kernel))
+        if differs is not None:
+            return eager(f"not fused: {differs}")
+        set_agreed(fused.source)
     return "fused", why, lambda store: run_fused(batch, plan, store, fused, kernel)
 
 

@@ -45,7 +45,12 @@ def fuse(batch: Batch, plan: Plan) -> Fused:
         raise NotImplementedError("a wall-clock limit is looked at step by step")
     if batch.dtype == "float32" and batch.steps >= (1 << 24) // ENDINGS - 1:
         raise NotImplementedError("float32 cannot count that many steps")
-    step = trace_step(batch.objective, batch.starts[0].tolist(), plan)
+    try:
+        step = trace_step(batch.objective, batch.starts[0].tolist(), plan)
+    except NotImplementedError:
+        raise
+    except Exception as error:  # a surface is anyone's code
+        raise NotImplementedError(f"tracing raised {type(error).__name__}: {error}") from error
     layout = layout_of(plan, batch.dim, len(batch.targets), batch.trainer.plateau_steps is not None)
     return Fused(emit(step, layout, batch.dtype), layout)
 
@@ -59,6 +64,13 @@ def run_fused(batch: Batch, plan: Plan, store: Store, fused: Fused, kernel: Kern
             far[rows] = _Run(batch, plan, store, fused.layout, kernel, rows, every).run()
     if far.any():
         run_eager(batch, plan, store, np.flatnonzero(far))
+
+
+def run_some(batch: Batch, plan: Plan, store: Store, rows: Ints, fused: Fused, kernel: Kernel) -> None:
+    """Runs some recorded rows, all that the store has, and no others."""
+    far = _Run(batch, plan, store, fused.layout, kernel, rows, batch.trainer.record_every).run()
+    if far.any():
+        run_eager(batch, plan, store, rows[far])
 
 
 class _Run:

@@ -10,7 +10,7 @@ import numpy as np
 
 from optbench.descend.batch import Batch, Floats, Ints
 from optbench.descend.rules import Rule, UnsupportedError, rule_for
-from optbench.descend.schedules import factors, floor_key
+from optbench.descend.schedules import factor_table, floor_key
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def make_plan(batch: Batch) -> Plan:
     hyper = _flat(rule)
     if "lr" not in hyper:
         raise UnsupportedError("the optimizer has no learning rate")
-    factor, floor = _schedule(batch)
+    factor, floor = _schedule(batch, hyper)
     return Plan(rule, hyper, floor, (_coefficients(rule, hyper, batch), factor))
 
 
@@ -96,24 +96,30 @@ def _coefficients(rule: Rule, hyper: Mapping[str, float | Floats], batch: Batch)
     )
 
 
-def _schedule(batch: Batch) -> tuple[Table, float | Floats | None]:
+def _schedule(batch: Batch, hyper: Mapping[str, float | Floats]) -> tuple[Table, float | Floats | None]:
     target = str(batch.scheduler["_target_"])
     keywords = {k: v for k, v in batch.scheduler.items() if not k.startswith("_")}
     keywords = {k: batch.steps if v is None else v for k, v in keywords.items()}
-    key = floor_key(target)
-    floor = keywords.pop(key, 0.0) if key else 0.0
     per_row = [k for k, v in keywords.items() if isinstance(v, np.ndarray)]
-    settings: dict[str, dict[str, Any]] = {}
-    index = np.zeros(batch.rows, dtype=np.int64)
-    order: dict[str, int] = {}
-    lines = [keywords[k].tolist() for k in per_row]
-    for row, values in enumerate(zip(*lines, strict=True) if per_row else ()):
-        name = repr(values)
-        index[row] = order.setdefault(name, len(order))
-        settings.setdefault(name, keywords | dict(zip(per_row, values, strict=True)))
-    table = np.stack([factors(target, k, batch.steps + 1) for k in settings.values() or [keywords]])
-    lowest = floor if np.any(np.asarray(floor) != 0.0) else None
+    settings, index = [keywords], np.zeros(batch.rows, dtype=np.int64)
+    if per_row:
+        columns = np.column_stack([np.asarray(keywords[k], dtype=np.float64) for k in per_row])
+        _, first, index = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+        index = index.reshape(-1).astype(np.int64)
+        settings = [keywords | {k: keywords[k][row].tolist() for k in per_row} for row in first]
+    rates = _extremes(np.broadcast_to(hyper["lr"], batch.rows), index, len(settings))
+    table = factor_table(target, settings, rates, batch.steps + 1)
+    floor = np.asarray(keywords.get(floor_key(target) or "", 0.0), dtype=np.float64)
+    lowest = (floor if floor.ndim else float(floor)) if np.any(floor != 0.0) else None
     return Table(("factor",), table[None], index if len(settings) > 1 else None), lowest
+
+
+def _extremes(values: Floats, index: Ints, settings: int) -> list[list[float]]:
+    """The lowest and the highest of the rows' values under each setting."""
+    low, high = np.full(settings, np.inf), np.full(settings, -np.inf)
+    np.minimum.at(low, index, values)
+    np.maximum.at(high, index, values)
+    return [sorted({float(a), float(b)}) for a, b in zip(low, high, strict=True)]
 
 
 def learning_rates(plan: Plan, rows: Ints, steps: Ints) -> Floats:
@@ -128,7 +134,8 @@ def learning_rates(plan: Plan, rows: Ints, steps: Ints) -> Floats:
     setting = np.zeros(len(rows), dtype=np.int64) if table.index is None else table.index[rows]
     factor = table.values[0][setting[:, None], steps]
     lr, low = _column(plan.hyper["lr"], rows), _column(0.0 if plan.floor is None else plan.floor, rows)
-    return np.asarray(low + (lr - low) * factor)
+    with np.errstate(over="ignore", invalid="ignore"):  # a schedule may grow without bound
+        return np.asarray(low + (lr - low) * factor)
 
 
 def _column(value: float | Floats, rows: Ints) -> Floats:

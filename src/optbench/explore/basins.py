@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.errors import UserError
-from optbench.explore.cases import Case, Run, field_of
+from optbench.explore.cases import Case, Run, descended, field_of
 
 if TYPE_CHECKING:
     from optbench.critical import CriticalSet
@@ -217,7 +217,7 @@ def _follow(basins: Basins, case: Case, starts: Floats, before: int, cases: int,
 def _descend(
     basins: Basins, case: Case, starts: Floats, cut: slice, targets: list[float], run: Run, tell: Any
 ) -> BatchResult:
-    from optbench.descend import Batch, descend
+    from optbench.descend import Batch
 
     batch = Batch(
         objective=basins.field.objective,
@@ -233,7 +233,7 @@ def _descend(
         stop_requested=run.stop,
         on_rows=tell,
     )
-    return descend(batch)
+    return descended(case, batch)
 
 
 def _targets(levels: Sequence[float | None]) -> tuple[list[float], list[int]]:

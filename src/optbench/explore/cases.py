@@ -12,6 +12,7 @@ from optbench.errors import UserError
 from optbench.settings import SurfaceTrainer, shown, trainer_from
 
 if TYPE_CHECKING:
+    from optbench.descend import Batch, BatchResult
     from optbench.experiment.surface import Field
 
 MOST = 12
@@ -107,6 +108,28 @@ def field_of(cases: Sequence[Case]) -> Field:
     for case in cases:
         why = unsupported(case.config["optimizer"], case.config["scheduler"])
         if why is not None:
-            hint = "only optbench run and optbench sweep can run it, one run at a time"
-            raise UserError(f"{case.label} cannot run as rows of one batch: {why}", hint)
+            raise _no_rows(case, why)
     return build_field(cases[0].config)
+
+
+def descended(case: Case, batch: Batch) -> BatchResult:
+    """A case's batch, run once its forms were held to what the loop does.
+
+    Raises:
+        UserError: they differ, or the optimizer or the schedule refuses the numbers of a row.
+    """
+    from optbench.descend import UnsupportedError, descend, disagreement, refused
+
+    for row, words in refused(batch).items():
+        raise UserError(f"{case.label} cannot be built with the numbers of row {row}: {words}")
+    if (why := disagreement(batch)) is not None:
+        raise _no_rows(case, why)
+    try:
+        return descend(batch)
+    except UnsupportedError as error:  # of a setting that was none of those tried
+        raise _no_rows(case, str(error)) from error
+
+
+def _no_rows(case: Case, why: str) -> UserError:
+    hint = "only optbench run and optbench sweep can run it, one run at a time"
+    return UserError(f"{case.label} cannot run as rows of one batch: {why}", hint)

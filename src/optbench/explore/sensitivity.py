@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.explore.axis import Axis, check_axis, with_rows
-from optbench.explore.cases import Case, Run, field_of
+from optbench.explore.cases import Case, Run, descended, field_of
 
 if TYPE_CHECKING:
     from optbench.descend import BatchResult
@@ -205,7 +205,7 @@ def _respond(
     done: tuple[int, int],
     run: Run,
 ) -> Response:
-    from optbench.descend import Batch, descend
+    from optbench.descend import Batch
     from optbench.problem.surface import starting_point
 
     starts = np.array([starting_point(field.surface, case.trainer, seed) for seed in range(seeds)])
@@ -232,7 +232,7 @@ def _respond(
         on_rows=tell,
         **parts,
     )
-    result = descend(batch)
+    result = descended(case, batch)
     if run.stop():
         raise KeyboardInterrupt
     return _summarised(field, case, result, (*shape, seeds))

@@ -1,7 +1,8 @@
 """Runs on one surface that differ in numbers only, executed as the rows of one array program and recorded as tables.
 
 Which runs belong together: those whose configurations are equal but for the seed, the start, the gradient noise and the
-numeric keywords of optimizer and scheduler, and whose optimizer and schedule the engine knows (`descend.unsupported`).
+numeric keywords of optimizer and scheduler, and whose optimizer and schedule the engine knows (`descend.unsupported`)
+and computes as the loop does (`descend.disagreement`, asked while the sweep is planned, of some runs of each batch).
 A handful of runs is not worth a table: they keep a folder each.
 """
 
@@ -11,7 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from optbench.experiment.arrivals import arrivals_of
 from optbench.experiment.assemble import build_problem
 from optbench.launch.row_columns import curve_columns, run_columns, skipped_columns
 from optbench.records import Status, flatten
-from optbench.records.tables import add_rows, remove_folders
+from optbench.records.tables import add_rows, remove_folders, setting
 from optbench.settings import SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
@@ -52,7 +53,21 @@ class Rows:
     starts: Sequence[Any] | None = None
 
 
-def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> tuple[list[Rows], list[Planned]]:
+class Batches(NamedTuple):
+    """Runs by who executes them.
+
+    Attributes:
+        rows: batches.
+        single: the runs that go one by one.
+        why: run_id to the reason, for the single ones that are enough for a batch and have no form that agrees.
+    """
+
+    rows: list[Rows]
+    single: list[Planned]
+    why: dict[str, str]
+
+
+def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> Batches:
     """The runs that execute as rows, batch by batch, and the others.
 
     Args:
@@ -68,11 +83,19 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> tuple[list[R
         if here and all(flat.get(key) is None for key in apart):
             groups[_shape(flat)].append(item)
     chosen: list[Rows] = []
+    why: dict[str, str] = {}
+    known: dict[str, str | None] = {}
     for members in groups.values():
-        if len(members) >= least and _known(members[0].config):
-            chosen.append(Rows(members, _varying([flats[m.run_id] for m in members])))
+        if len(members) < least:
+            continue
+        rows = Rows(members, _varying([flats[m.run_id] for m in members]))
+        reason = _against(rows, known)
+        if reason is None:
+            chosen.append(rows)
+        else:
+            why |= dict.fromkeys((m.run_id for m in members), reason)
     taken = {m.run_id for rows in chosen for m in rows.planned}
-    return chosen, [item for item in planned if item.run_id not in taken]
+    return Batches(chosen, [item for item in planned if item.run_id not in taken], why)
 
 
 def _shape(flat: Mapping[str, Any]) -> str:
@@ -90,10 +113,59 @@ def _is_row_number(key: str, value: Any) -> bool:
     return isinstance(value, float)
 
 
-def _known(config: Mapping[str, Any]) -> bool:
+def _against(rows: Rows, known: dict[str, str | None]) -> str | None:
+    """Why these runs cannot be rows; `known` keeps the answers that several batches share."""
     from optbench.descend import unsupported
+    from optbench.descend.agreement import rule_disagreement, schedule_disagreement
 
-    return unsupported(config["optimizer"], config["scheduler"]) is None
+    first = rows.planned[0].config
+    reason = unsupported(first["optimizer"], first["scheduler"])
+    if reason is not None:
+        return reason
+    some = _telling(rows)
+    optimizer, scheduler, steps = _node(some, "optimizer"), _node(some, "scheduler"), first["trainer"]["steps"]
+    n = len(some.planned)
+
+    def remembered(question: Callable[[], str | None], *about: Any) -> str | None:
+        key = repr(about)
+        if key not in known:
+            known[key] = question()
+        return known[key]
+
+    lr = optimizer.get("lr")
+    return (
+        remembered(lambda: rule_disagreement(optimizer, n), _plain(optimizer))
+        or remembered(
+            lambda: schedule_disagreement(optimizer, scheduler, n, steps), _plain(scheduler), _plain({"lr": lr}), steps
+        )
+        or remembered(lambda: _surface_against(some), first["model"], first["loss"], first["trainer"]["start"])
+    )
+
+
+def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in node.items()}
+
+
+def _telling(rows: Rows) -> Rows:
+    """Some of the rows, the ends of every varied number among them."""
+    from optbench.descend.agreement import telling_rows
+
+    keys = [key for key in rows.varying if key not in _FREE]
+    columns = [np.array([setting(item.config, key) for item in rows.planned], dtype=np.float64) for key in keys]
+    chosen = telling_rows(columns, len(rows.planned))
+    return Rows([rows.planned[i] for i in chosen], rows.varying)
+
+
+def _surface_against(rows: Rows) -> str | None:
+    from optbench.descend.agreement import surface_disagreement
+
+    try:
+        able, _ = startable(rows)
+        problem = _problem(rows)
+    except (UserError, IncompatibleError):
+        return None  # said where they start
+    starts = np.array(able.starts or [problem.surface.start], dtype=np.float64)
+    return surface_disagreement(problem.field, starts)
 
 
 def _varying(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -102,11 +174,15 @@ def _varying(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
-    """The rows that can start, and the runs that cannot: a start outside the domain, or of the wrong dimension.
+    """The rows that can start, and the runs that cannot: the loop gives each of them its reason.
+
+    A start may be outside the domain or of the wrong dimension; an optimizer or a schedule may refuse its numbers.
 
     Raises:
         IncompatibleError: the parts that all rows share do not fit together.
     """
+    from optbench.descend import refused
+
     problem = _problem(rows)
     able: list[Planned] = []
     unable: list[Planned] = []
@@ -118,7 +194,15 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
             unable.append(item)
         else:
             able.append(item)
-    return Rows(able, rows.varying, starts), unable
+    found = Rows(able, rows.varying, starts)
+    if not able:
+        return found, unable
+    no = refused(batch_of(found, Stop(), problem=problem))
+    keep = [i for i in range(len(able)) if i not in no]
+    return (
+        Rows([able[i] for i in keep], rows.varying, [starts[i] for i in keep]),
+        [*unable, *(able[i] for i in no)],
+    )
 
 
 def _problem(rows: Rows) -> SurfaceProblem:
@@ -197,12 +281,13 @@ def batch_of(
     threads: int = 1,
     backend: str = "auto",
     recorded: int = 0,
+    problem: SurfaceProblem | None = None,
 ) -> Batch:
-    """The engine's form of a batch; arguments as in run_rows."""
+    """The engine's form of a batch; `problem` is that of its rows, if it was built before, others as in run_rows."""
     from optbench.descend import Batch
 
     configs = [item.config for item in rows.planned]
-    problem, trainer = _problem(rows), trainer_from(configs[0])
+    problem, trainer = problem or _problem(rows), trainer_from(configs[0])
     assert isinstance(trainer, SurfaceTrainer)
     starts = rows.starts if rows.starts is not None else [_start(problem, c) for c in configs]
     return Batch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,9 @@ class SweepWatcher(Watcher, Protocol):
 
     def already(self, done: int) -> None:
         """So many runs of the sweep were done before."""
+
+    def note(self, text: str) -> None:
+        """Something about the plan that the user should know."""
 
     def batch(self, label: str, rows: int) -> None:
         """A batch of runs begins."""
@@ -87,11 +90,13 @@ class Division:
         done: run_id to status of the runs that are done.
         rows: batches to do.
         single: runs to do one by one.
+        why: run_id to why a single run is no row although there are enough like it.
     """
 
     done: Mapping[str, str]
     rows: Sequence[Rows]
     single: Sequence[Planned]
+    why: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def todo(self) -> int:
@@ -101,7 +106,15 @@ class Division:
     def without(self, run_ids: Collection[str]) -> Division:
         """The same without some of the runs to do; a batch goes as a whole."""
         rows = [r for r in self.rows if r.planned[0].run_id not in run_ids]
-        return Division(self.done, rows, [item for item in self.single if item.run_id not in run_ids])
+        return Division(self.done, rows, [item for item in self.single if item.run_id not in run_ids], self.why)
+
+    def alone(self) -> list[str]:
+        """One sentence for each reason for which runs go one by one."""
+        members: dict[str, list[Planned]] = defaultdict(list)
+        for item in self.single:
+            if item.run_id in self.why:
+                members[self.why[item.run_id]].append(item)
+        return [f"{len(items)} like {items[0].label} go one by one: {why}" for why, items in members.items()]
 
 
 def divide(sweep: Sweep, options: Options) -> Division:
@@ -125,8 +138,7 @@ def divide(sweep: Sweep, options: Options) -> Division:
             done[item.run_id] = status
         else:
             todo.append(item)
-    rows, single = ([], todo) if options.engine == "loop" else batches(todo, options.least)
-    return Division(done, rows, single)
+    return Division(done, [], todo) if options.engine == "loop" else Division(done, *batches(todo, options.least))
 
 
 def run_sweep(
@@ -149,6 +161,8 @@ def run_sweep(
     division, outcome = divide(sweep, options), Outcome()
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
+    for sentence in division.alone():
+        watcher.note(sentence)
     single = list(division.single)
     for rows in division.rows:
         if not stop.requested:
@@ -202,6 +216,9 @@ class Silent(Nobody):
     """A SweepWatcher that does not look."""
 
     def already(self, done: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def batch(self, label: str, rows: int) -> None:
