@@ -16,6 +16,7 @@ import flint
 from optbench.critical.certified.traced import Columns, Scalar
 
 UNKNOWN = flint.arb("nan")
+NONE = flint.arb(0)  # this very object: a derivative by a coordinate that the value does not depend on
 Slopes = tuple[Any, Any, Any]
 
 
@@ -39,19 +40,26 @@ class ArbJet(Scalar):
         self.value, self.grad, self.hess = value, grad, hess
 
     def plus(self, other: Self) -> Self:
-        return self._map2(other, lambda a, b: a + b)
+        rows = zip(self.hess, other.hess, strict=True)
+        return type(self)(
+            self.value + other.value,
+            [_add(a, b) for a, b in zip(self.grad, other.grad, strict=True)],
+            [[_add(a, b) for a, b in zip(p, q, strict=True)] for p, q in rows],
+        )
 
     def times(self, other: Self) -> Self:
         u, v, n = self, other, range(len(self.grad))
         return type(self)(
             u.value * v.value,
-            [_mul(u.value, v.grad[i]) + _mul(v.value, u.grad[i]) for i in n],
+            [_add(_mul(u.value, v.grad[i]), _mul(v.value, u.grad[i])) for i in n],
             [
                 [
-                    _mul(u.value, v.hess[i][j])
-                    + _mul(v.value, u.hess[i][j])
-                    + _mul(u.grad[i], v.grad[j])
-                    + _mul(u.grad[j], v.grad[i])
+                    _add(
+                        _mul(u.value, v.hess[i][j]),
+                        _mul(v.value, u.hess[i][j]),
+                        _mul(u.grad[i], v.grad[j]),
+                        _mul(u.grad[j], v.grad[i]),
+                    )
                     for j in n
                 ]
                 for i in n
@@ -90,38 +98,39 @@ class ArbJet(Scalar):
             value,
             [_mul(first, g[i]) for i in n],
             [
-                [_mul(first, h[i][j]) + _mul(second, _square(g[i]) if i == j else _mul(g[i], g[j])) for j in n]
+                [_add(_mul(first, h[i][j]), _mul(second, _square(g[i]) if i == j else _mul(g[i], g[j]))) for j in n]
                 for i in n
             ],
         )
 
     def _map(self, function: Callable[[Any], Any]) -> Self:
-        return type(self)(
-            function(self.value), [function(g) for g in self.grad], [[function(h) for h in row] for row in self.hess]
-        )
-
-    def _map2(self, other: Self, function: Callable[[Any, Any], Any]) -> Self:
-        rows = zip(self.hess, other.hess, strict=True)
-        return type(self)(
-            function(self.value, other.value),
-            [function(a, b) for a, b in zip(self.grad, other.grad, strict=True)],
-            [[function(a, b) for a, b in zip(p, q, strict=True)] for p, q in rows],
-        )
+        """A linear function of value and derivatives."""
+        same: Callable[[Any], Any] = lambda a: a if a is NONE else function(a)  # noqa: E731
+        return type(self)(function(self.value), [same(g) for g in self.grad], [[same(h) for h in r] for r in self.hess])
 
 
 def arb_point(balls: list[Any]) -> Columns:
     """The point x over a box given by its balls."""
-    zero, one, n = flint.arb(0), flint.arb(1), range(len(balls))
-    rows = [[zero] * len(balls) for _ in n]
-    return Columns([ArbJet(x, [one if i == k else zero for k in n], rows) for i, x in enumerate(balls)])
+    one, n = flint.arb(1), range(len(balls))
+    rows = [[NONE] * len(balls) for _ in n]
+    return Columns([ArbJet(x, [one if i == k else NONE for k in n], rows) for i, x in enumerate(balls)])
 
 
 def _mul(a: Any, b: Any) -> Any:
-    """a b; an exact 0 (no dependence on a coordinate) stays 0 whatever it is multiplied with."""
-    return flint.arb(0) if a == 0 or b == 0 else a * b
+    """a b; no dependence stays none whatever it is multiplied with, but a derivative that is 0 here times an unknown
+    slope (sqrt(x^2) at 0) is unknown."""
+    return NONE if a is NONE or b is NONE else a * b
+
+
+def _add(*terms: Any) -> Any:
+    """The sum of what is there."""
+    there = [t for t in terms if t is not NONE]
+    return sum(there[1:], there[0]) if there else NONE
 
 
 def _square(x: Any) -> Any:
+    if x is NONE:
+        return NONE
     small, large = abs(x).abs_lower(), abs(x).abs_upper()
     return (small * small).union(large * large)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optbench.critical.certified.ends import STEP, Array
+from optbench.critical.certified.ends import STEP, TINY, Array
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.krawczyk import gamma, middle_of
 
@@ -38,7 +38,7 @@ def prove_above(field: Field, low: Array, high: Array, level: float, sign: int =
             slope = np.abs(over.grad).max(axis=0) * half
             reach = slope.sum(axis=1) * (1.0 + 8.0 * gamma(field.dim))
             bound = here - reach
-            bound -= STEP * (np.abs(bound) + np.abs(here))
+            bound -= STEP * (np.abs(bound) + np.abs(here)) + field.dim * TINY  # slopes times sides may underflow
         keep = ~((least > level) | (bound > level))
         low, high, slope = low[keep], high[keep], slope[keep]
         low, high = _halves(low, high, slope, field.width)
