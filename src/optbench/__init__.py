@@ -7,6 +7,8 @@
     figure = optbench.loss_curves(runs)         # a matplotlib Figure; optbench.paths_figure(runs) on a surface
     claims = optbench.reproduce("momentum", quick=True)   # the book's claims, judged
 
+and, to derive from: AbstractSurface, AbstractPureOptimizer, AbstractData (which gives Splits).
+
 Names are imported when they are first used, so that reading results never pays for torch.
 """
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from optbench.experiment import run
     from optbench.landscape import paths_figure
     from optbench.launch.sweep import sweep
+    from optbench.optimizer_base import AbstractPureOptimizer
     from optbench.plot import loss_curves
+    from optbench.problem import AbstractData, AbstractSurface, Split
     from optbench.records import Run, Status
 
 # Read by OpenMP when torch is loaded: idle threads sleep and do not spin. Where another process holds a core, spinning
@@ -30,8 +34,12 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
+    "AbstractData": "optbench.problem",
+    "AbstractPureOptimizer": "optbench.optimizer_base",
+    "AbstractSurface": "optbench.problem",
     "Comparison": "optbench.comparison",
     "Run": "optbench.records",
+    "Split": "optbench.problem",
     "Status": "optbench.records",
     "compare": "optbench.comparison",
     "loss_curves": "optbench.plot",
@@ -41,7 +49,21 @@ _HOMES = {
     "sweep": "optbench.launch.sweep",
 }
 
-__all__ = ["Comparison", "Run", "Status", "compare", "loss_curves", "paths_figure", "reproduce", "run", "sweep"]
+__all__ = [
+    "AbstractData",
+    "AbstractPureOptimizer",
+    "AbstractSurface",
+    "Comparison",
+    "Run",
+    "Split",
+    "Status",
+    "compare",
+    "loss_curves",
+    "paths_figure",
+    "reproduce",
+    "run",
+    "sweep",
+]
 
 
 def __getattr__(name: str) -> Any:

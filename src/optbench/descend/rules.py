@@ -5,7 +5,8 @@ the same function serves tensors (dim, rows) of many runs at once and, traced, o
 0. Every number may be a Python float or a tensor that broadcasts, one value a row. What depends on t and on
 hyperparameters alone (bias corrections ...) is a *coefficient*, tabulated beforehand in float64.
 
-torch's own optimizers have their rules in `torch_rules`. Any other optimizer joins by two attributes of its class:
+torch's own optimizers have their rules in `torch_rules`. Any other optimizer joins by deriving from
+`optimizer_base.AbstractPureOptimizer`, or by two attributes of its class:
 
     memories: tuple[str, ...]
     @staticmethod
@@ -143,7 +144,7 @@ def _own_rule(target: str, make: Callable[..., Any], keywords: dict[str, Any]) -
     for key, value in keywords.items():
         if isinstance(value, np.ndarray):
             hyper |= _spread(target, make, first, key, value, entries)
-    return Rule(tuple(kind.memories), kind.pure, hyper)
+    return Rule(tuple(kind.memories), getattr(kind, "advance", kind.pure), hyper)
 
 
 def _first(value: Any) -> Any:

@@ -33,13 +33,14 @@ momentum, adaptive learning rate and learning rate scheduling; AdaGrad: Duchi et
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
+
+from optbench.optimizer_base import AbstractPureOptimizer, Group, moved
 
 Number = float | Tensor
 Hyper = Mapping[str, Number]
@@ -112,11 +113,11 @@ def direction(m: Tensor, sigma: Tensor) -> Tensor:
     return torch.where(sigma == 0, 0.0, m / sigma)
 
 
-class Book(Optimizer):
+class Book(AbstractPureOptimizer):
     """theta <- theta - (eta / sigma_t) m_t with m and sigma chosen by name; keeps the memories, computes nothing else.
 
     Args:
-        params: parameters or parameter groups, as for every torch optimizer; real and dense.
+        params: parameters or parameter groups, as for every torch optimizer; dense.
         lr: eta, at least 0.
         m: "gradient", "sum" or "mean".
         sigma: "one", "all" or "recent".
@@ -129,15 +130,6 @@ class Book(Optimizer):
 
     memories = ("m", "sigma")
 
-    @staticmethod
-    def pure(
-        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The same update as a function of many runs at once; see optbench.descend.rules."""
-        m, next_m = M_RULES[hyper["m"]].advance(gradient, memory["m"], hyper, t)
-        sigma, next_sigma = SIGMA_RULES[hyper["sigma"]].advance(gradient, memory["sigma"], hyper, t)
-        return x - hyper["lr"] * direction(m, sigma), {"m": next_m, "sigma": next_sigma}
-
     def __init__(
         self,
         params: ParamsT,
@@ -147,8 +139,6 @@ class Book(Optimizer):
         momentum: float = 0.9,
         alpha: float = 0.9,
     ) -> None:
-        if not lr >= 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}, expected at least 0")
         for name, value in (("momentum", momentum), ("alpha", alpha)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"Invalid {name} value: {value}, expected 0 <= {name} < 1")
@@ -157,44 +147,19 @@ class Book(Optimizer):
                 raise ValueError(f"Invalid {name}: {choice!r}, expected one of {', '.join(known)}")
         super().__init__(params, {"lr": lr, "m": m, "sigma": sigma, "momentum": momentum, "alpha": alpha})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
+    def kept(self, group: Group) -> Sequence[str]:
+        """What the group's choices remember."""
+        rules = {"m": M_RULES[group["m"]], "sigma": SIGMA_RULES[group["sigma"]]}
+        return [name for name, rule in rules.items() if rule.remembers]
 
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update; returns the closure's value (the loss before the update), if there is a closure.
-
-        Raises:
-            RuntimeError: a gradient is sparse.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-        return loss
-
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        gradient = parameter.grad
-        assert gradient is not None
-        if gradient.is_sparse:
-            raise RuntimeError("the book's optimizers do not support sparse gradients")
-        rule_m, rule_sigma = M_RULES[group["m"]], SIGMA_RULES[group["sigma"]]
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.int64, device=parameter.device)
-            for name, rule in (("m", rule_m), ("sigma", rule_sigma)):
-                state[name] = torch.zeros_like(parameter) if rule.remembers else parameter.new_empty(0)
-        m, state["m"] = rule_m.advance(gradient, state["m"], group, state["step"])
-        sigma, state["sigma"] = rule_sigma.advance(gradient, state["sigma"], group, state["step"])
-        state["step"] += 1
-        parameter.add_(direction(m, sigma), alpha=-group["lr"])
+    @staticmethod
+    def pure(
+        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the general form."""
+        m, next_m = M_RULES[hyper["m"]].advance(gradient, memory["m"], hyper, t)
+        sigma, next_sigma = SIGMA_RULES[hyper["sigma"]].advance(gradient, memory["sigma"], hyper, t)
+        return moved(x, direction(m, sigma), hyper["lr"]), {"m": next_m, "sigma": next_sigma}
 
 
 def book_gd(params: ParamsT, lr: float) -> Book:

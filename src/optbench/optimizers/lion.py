@@ -9,13 +9,14 @@ Source: Chen et al., *Symbolic Discovery of Optimization Algorithms* (2023), arX
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, overload
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
+
+from optbench.optimizer_base import AbstractPureOptimizer, moved
 
 
 def lion_update(gradient: Tensor, m: Tensor, beta1: float | Tensor, beta2: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -35,11 +36,11 @@ def lion_update(gradient: Tensor, m: Tensor, beta1: float | Tensor, beta2: float
     return torch.where(c.isnan(), c, c.sign()), beta2 * m + (1.0 - beta2) * gradient
 
 
-class Lion(Optimizer):
+class Lion(AbstractPureOptimizer):
     """Lion with decoupled weight decay.
 
     Args:
-        params: parameters or parameter groups; real and dense.
+        params: parameters or parameter groups; dense.
         lr: eta, at least 0; 3 to 10 times smaller than Adam's.
         betas: (beta1, beta2), each in [0, 1).
         weight_decay: lambda, at least 0; multiplied by the learning rate.
@@ -49,14 +50,7 @@ class Lion(Optimizer):
     """
 
     memories = ("m",)
-
-    @staticmethod
-    def pure(
-        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The same update as a function of many runs at once; see optbench.descend.rules."""
-        sign, m = lion_update(gradient, memory["m"], *hyper["betas"])
-        return x * (1.0 - hyper["lr"] * hyper["weight_decay"]) - hyper["lr"] * sign, {"m": m}
+    decay = "decoupled"
 
     def __init__(
         self,
@@ -65,42 +59,16 @@ class Lion(Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
     ) -> None:
-        if not lr >= 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}, expected at least 0")
         for index, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {index}: {beta}, expected 0 <= beta < 1")
-        if not weight_decay >= 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}, expected at least 0")
         beta1, beta2 = betas
         super().__init__(params, {"lr": lr, "betas": (beta1, beta2), "weight_decay": weight_decay})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update; returns the closure's value (the loss before the update), if there is a closure.
-
-        Raises:
-            RuntimeError: a gradient is sparse.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                if parameter.grad.is_sparse:
-                    raise RuntimeError("Lion does not support sparse gradients")
-                state = self.state[parameter]
-                m = state["m"] if state else torch.zeros_like(parameter)
-                sign, state["m"] = lion_update(parameter.grad, m, *group["betas"])
-                parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-                parameter.add_(sign, alpha=-group["lr"])
-        return loss
+    @staticmethod
+    def pure(
+        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of Algorithm 2."""
+        sign, m = lion_update(gradient, memory["m"], *hyper["betas"])
+        return moved(x, sign, hyper["lr"]), {"m": m}

@@ -7,6 +7,7 @@ product is carried on in double precision after a restart, and the run is no lon
 
 from __future__ import annotations
 
+import torch
 from torch.optim import NAdam as TorchNAdam
 from torch.optim.optimizer import StateDict
 
@@ -18,5 +19,6 @@ class NAdam(TorchNAdam):
         """Loads a state; see torch.optim.Optimizer.load_state_dict."""
         super().load_state_dict(state_dict)
         for state in self.state.values():
-            # torch makes both scalars with one dtype, and leaves the dtype of `step` alone when it loads
-            state["mu_product"] = state["mu_product"].to(state["step"].dtype)
+            if "mu_product" in state:  # not before the parameter's first gradient
+                # torch makes both scalars with one dtype, and leaves the dtype of `step` alone when it loads
+                state["mu_product"] = torch.as_tensor(state["mu_product"]).to(state["step"].dtype)

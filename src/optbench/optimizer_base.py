@@ -1,0 +1,187 @@
+"""Bases for optimizers of one's own: the mechanics of torch's optimizers once, so that a leaf is its formula.
+
+    AbstractOptimizer       owns `step`: the closure, parameter groups, parameters without a gradient, what is refused
+                            before anything has moved, complex parameters as pairs of real numbers, older states
+    AbstractPureOptimizer   owns the state as well: a leaf names its memories and states one pure update on tensors
+
+The pure update serves three users: `step` here, the rows of a sweep (many runs as one array program), and whoever reads
+it. torch's conventions hold: `lr` may be a tensor, groups and defaults may be changed between two steps, state tensors
+keep their storage, and `load_state_dict` takes states whose step is a plain number or whose groups lack newer options.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+Group = dict[str, Any]
+
+
+class AbstractOptimizer(Optimizer, ABC):
+    """An optimizer whose subclass says what one update does to the parameters of one group.
+
+    Args:
+        params: parameters or parameter groups, as for every torch optimizer.
+        defaults: options of a group, with `lr`.
+
+    Raises:
+        ValueError: a learning rate or a weight decay below 0, or no number.
+    """
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        for key, name in (("lr", "learning rate"), ("weight_decay", "weight_decay value")):
+            if key in defaults and not defaults[key] >= 0.0:
+                raise ValueError(f"Invalid {name}: {defaults[key]}, expected at least 0")
+        super().__init__(params, defaults)
+
+    @abstractmethod
+    def update(self, parameters: Sequence[Tensor], group: Group) -> None:
+        """Moves the parameters, all of which have a gradient; gradients are switched off.
+
+        Args:
+            parameters: of the group.
+            group: its options, some of which a scheduler may have changed.
+        """
+
+    def refuse(self, parameter: Tensor) -> None:
+        """Looks at a parameter and its gradient before anything moves; the default refuses sparse gradients.
+
+        Raises:
+            RuntimeError: this optimizer cannot move it.
+        """
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update; returns the closure's value (the loss before the update), if there is a closure.
+
+        Raises:
+            RuntimeError: a parameter is refused; none has moved.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moving = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
+        for parameters in moving:
+            for parameter in parameters:
+                self.refuse(parameter)
+        for group, parameters in zip(self.param_groups, moving, strict=True):
+            self.update(parameters, group)
+        return loss
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes a state, also an older one: options that it lacks are the defaults, plain numbers become tensors."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for key, value in self.defaults.items():
+                group.setdefault(key, value)
+        for own in self.state.values():
+            if "step" in own and not isinstance(own["step"], Tensor):
+                own["step"] = torch.tensor(own["step"])
+
+
+class AbstractPureOptimizer(AbstractOptimizer):
+    """An optimizer that is a pure, elementwise update.
+
+    A subclass sets `memories`, writes `pure`, and has an `__init__` that names its options:
+
+        class SignDescent(AbstractPureOptimizer):
+            memories = ()
+
+            def __init__(self, params, lr=1e-3):
+                super().__init__(params, {"lr": lr})
+
+            @staticmethod
+            def pure(x, gradient, memory, hyper, t):
+                return x - hyper["lr"] * gradient.sign(), {}
+
+    Attributes:
+        memories: names of the tensors, of the parameter's shape and 0 at the start, that it carries along.
+        decay: how an option `weight_decay` (lambda) acts, before `pure` sees anything: "coupled" adds lambda x to the
+            gradient, "decoupled" multiplies x by 1 - lr lambda, "none" leaves it to `pure`.
+
+    An option `maximize` that is true turns the gradient round.
+    """
+
+    memories: ClassVar[tuple[str, ...]]
+    decay: ClassVar[Literal["none", "coupled", "decoupled"]] = "none"
+
+    @staticmethod
+    @abstractmethod
+    def pure(
+        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The next x and the next memories; elementwise, and nothing is changed in place.
+
+        Args:
+            x: parameters, any shape, real.
+            gradient: of x's shape.
+            memory: each of x's shape.
+            hyper: the options of the group; numbers may be tensors that broadcast against x, one value a run.
+            t: number of the update, 0, 1, 2 ...
+        """
+
+    @classmethod
+    def advance(
+        cls, x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`pure` with the weight decay and the direction that the options ask for; arguments as there."""
+        if hyper.get("maximize", False):
+            gradient = -gradient
+        weight = hyper.get("weight_decay", 0.0)
+        if cls.decay != "none" and (isinstance(weight, Tensor) or weight != 0.0):
+            if cls.decay == "coupled":
+                gradient = gradient + weight * x
+            else:
+                x = x * (1.0 - hyper["lr"] * weight)
+        return cls.pure(x, gradient, memory, hyper, t)
+
+    def kept(self, group: Group) -> Sequence[str]:
+        """The memories that a group needs; `pure` is given an empty tensor for the others."""
+        return self.memories
+
+    def update(self, parameters: Sequence[Tensor], group: Group) -> None:
+        kept = self.kept(group)
+        for parameter in parameters:
+            state = self._state_of(parameter, kept)
+            x, nothing = _real(parameter), parameter.new_empty(0)
+            memory = {name: _real(state[name]) if name in kept else nothing for name in self.memories}
+            assert parameter.grad is not None
+            following, remembered = self.advance(x, _real(parameter.grad), memory, group, state["step"])
+            x.copy_(following)
+            for name in kept:
+                memory[name].copy_(remembered[name])
+            state["step"] += 1
+
+    def _state_of(self, parameter: Tensor, kept: Sequence[str]) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[parameter]
+        if "step" not in state:
+            state["step"] = torch.zeros((), dtype=torch.int64, device=parameter.device)
+        for name in kept:
+            if name not in state:
+                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        return state
+
+
+def moved(x: Tensor, direction: Tensor, lr: float | Tensor) -> Tensor:
+    """x - lr direction; with one rounding where lr is a number, as torch's own optimizers move."""
+    return x - lr * direction if isinstance(lr, Tensor) else torch.sub(x, direction, alpha=lr)
+
+
+def _real(x: Tensor) -> Tensor:
+    """x, or a view of its real and imaginary parts."""
+    return torch.view_as_real(x) if x.is_complex() else x
