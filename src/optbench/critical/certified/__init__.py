@@ -6,7 +6,8 @@
     MissingRule         raised for an operation that intervals do not know; search numerically instead
 
 From the ground up: `ends` (rounding), `functions` (elementary functions), `traced`, `operations` and `logits` (the face
-shown to torch code), `interval`, `jet`, `field`; `krawczyk` and `inertia` (what is proved in one box), `boxes` and
+shown to torch code), `interval`, `jet`, `field`; `program`, `gradient_program` and `propagate` (the surface as a list
+of operations; what its equations leave of a box); `krawczyk` and `inertia` (what is proved in one box), `boxes` and
 `enumerate` (branch and bound); `exact` and `edge` (on which side of an edge a point lies); `winding`, `extremum`,
 `clusters` (what is proved of regions that stay undecided); `elementary_series`, `power_series` (Taylor coefficients,
 exact or enclosed), `local_algebra`, `roots`, `branches`, `germs`, `germ_points` (degenerate points verified in

@@ -1,9 +1,10 @@
 """Branch and bound: every critical point in a box, each proved to exist and to be the only one near it.
 
-A box is dropped when the gradient is proved not to vanish in it (ranges of the gradient, its mean-value form,
-Krawczyk's operator), certified when Krawczyk's operator maps it, or an inflated box round it, into its own interior,
-and else shrunk and cut in two. What is still alive below a width of `depth` is left undecided. Boxes go breadth first,
-a level at a time, so that one evaluation serves thousands of them.
+From three coordinates on, boxes are first shrunk by constraint propagation on the gradient's program, where it has no
+kinks or poles. A box is dropped when the gradient is proved not to vanish in it (propagation, ranges of the gradient,
+its mean-value form, Krawczyk's operator), certified when Krawczyk's operator maps it, or an inflated box round it, into
+its own interior, and else shrunk and cut in two. What is still alive below a width of `depth` is left undecided. Boxes
+go breadth first, a level at a time, so that one evaluation serves thousands of them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from optbench.critical.certified.components import components, extent, split_by
 from optbench.critical.certified.continuum import follows_zeros
 from optbench.critical.certified.ends import STEP, TINY, Array, Mask
 from optbench.critical.certified.field import Field
+from optbench.critical.certified.gradient_program import gradient, is_smooth
 from optbench.critical.certified.krawczyk import (
     CONTRACTS,
+    NARROWEST,
     Contraction,
     contract,
     gamma,
@@ -28,7 +31,12 @@ from optbench.critical.certified.krawczyk import (
     middle_of,
     strictly_inside,
 )
+from optbench.critical.certified.program import record
+from optbench.critical.certified.propagate import Propagator
 
+PROPAGATED = 3  # coordinates from which propagation pays
+SHRUNK, SOME = 0.9, 0.1  # propagation must shorten a side so much in so many of the boxes that it keeps
+REST = 3  # else it is left out so many times
 PIECE = 8192  # boxes between two looks at the clock
 THINNER = 64.0  # no side of a box gets thinner than this against another, relative to the domain
 SMALL = 2.0**-8  # of the domain, geometric mean of a box's sides: above it, growth says nothing about a continuum
@@ -78,6 +86,7 @@ class Search:
         self.trail = trail
         self.boxes = 0
         self.stopped = ""
+        self.propagate, self._resting = _propagator(field), 0
         self._history: list[tuple[int, int, float, float]] = []
 
     def run(self) -> None:
@@ -112,6 +121,8 @@ class Search:
     def _examine(self, low: Array, high: Array) -> tuple[Array, Array]:
         """Drops, certifies, leaves undecided or cuts each box; returns the halves."""
         self.boxes += len(low)
+        if self.propagate is not None:
+            low, high = self._propagated(self.propagate, low, high)
         over = self.field.enclose(low, high, 2)
         alive = ((over.grad[0] <= 0) & (over.grad[1] >= 0)).all(axis=1)
         flat = (
@@ -144,6 +155,22 @@ class Search:
         small = ((high - low) <= self.depth * self.field.width).all(axis=1)
         self.undecided.add(low[small], high[small])
         return self._halves(low[~small], high[~small], steepness[open_][~small])
+
+    def _propagated(self, propagate: Propagator, low: Array, high: Array) -> tuple[Array, Array]:
+        """The boxes, or those parts of them, in which propagation leaves anything; none thinner than rounding."""
+        if self._resting:
+            self._resting -= 1
+            return low, high
+        new_low, new_high, alive = propagate(low, high)
+        if self.trail is not None:
+            self.trail.add("emptied", low[~alive], high[~alive])
+        before = (high - low)[alive]
+        low, high = new_low[alive], new_high[alive]
+        shrunk = (high - low < SHRUNK * before).any(axis=1)
+        self._resting = REST if len(shrunk) and shrunk.mean() < SOME else 0
+        least = 0.5 * NARROWEST * self.field.width
+        middle = middle_of(low, high)
+        return np.minimum(low, middle - least), np.maximum(high, middle + least)
 
     def open_boxes(self) -> tuple[Array, Array]:
         """Everything that is not decided."""
@@ -222,6 +249,14 @@ class Search:
     def _share(self, low: Array, high: Array) -> float:
         """Share of the domain's volume in the boxes."""
         return float(np.prod((high - low) / self.field.width, axis=1).sum())
+
+
+def _propagator(field: Field) -> Propagator | None:
+    """Propagation on the gradient, where that pays and every operation is smooth; else None."""
+    if field.dim < PROPAGATED:
+        return None
+    program = record(field.objective, field.dim)
+    return Propagator(gradient(program)) if is_smooth(program) else None
 
 
 def split(low: Array, left_high: Array, right_low: Array, high: Array) -> tuple[Array, Array]:

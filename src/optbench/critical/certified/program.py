@@ -84,7 +84,7 @@ def _value(step: Step, x: Sequence[Scalar], values: Sequence[Any]) -> Any:
     return first.apply(step.op)
 
 
-class _Tape:
+class Tape:
     """Steps so far, each once."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Recorded(Scalar):
 
     __slots__ = ("at", "tape")
 
-    def __init__(self, tape: _Tape, at: int) -> None:
+    def __init__(self, tape: Tape, at: int) -> None:
         self.tape, self.at = tape, at
 
     def plus(self, other: Self) -> Self:
@@ -146,7 +146,7 @@ def record(objective: Objective, dim: int) -> Program:
         MissingRule: the objective uses an operation without an interval rule.
         UserError: it does not return one value a point.
     """
-    tape = _Tape()
+    tape = Tape()
     x = Columns([Recorded(tape, tape.put("x", number=float(i))) for i in range(dim)])
     found = trace(objective, x)
     result = tape.put("constant", number=float(found)) if isinstance(found, float) else found.at
