@@ -166,7 +166,7 @@ class Search:
             self.trail.add("emptied", low[~alive], high[~alive])
         before = (high - low)[alive]
         low, high = new_low[alive], new_high[alive]
-        shrunk = (high - low < SHRUNK * before).any(axis=1)
+        shrunk = np.asarray((high - low < SHRUNK * before).any(axis=1))
         self._resting = REST if len(shrunk) and shrunk.mean() < SOME else 0
         least = 0.5 * NARROWEST * self.field.width
         middle = middle_of(low, high)
