@@ -8,7 +8,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,24 @@ from optbench.config import build_optimizer, build_scheduler
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
 from optbench.experiment.arrivals import arrival_of
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
+from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, columns_for
-from optbench.records import NUMERICS, RUN_COLUMNS, Run, Status, locked, write_bytes, write_json, write_yaml, writing
+from optbench.records import (
+    NUMERICS,
+    RUN_COLUMNS,
+    Run,
+    Status,
+    locked,
+    part_sums,
+    write_bytes,
+    write_sealed,
+    write_yaml,
+    writing,
+)
 from optbench.records.vocabulary import kept_checkpoints
+from optbench.records.whole import CURVE, begins_with
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
@@ -159,7 +172,17 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
             recorder.checkpoint("last", {"model": problem.module.state_dict(), "step": summary.steps})
     finally:
         recorder.close()
-    return write_record(planned, summary, facts, arrival_of(planned.config, problem, summary.status))
+    return _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status))
+
+
+def _end(planned: Planned, summary: Summary, facts: Mapping[str, Any], arrival: Mapping[str, Any]) -> Run:
+    """Records how a run ended, with the checksums of its files; one whose files were taken away has not."""
+    files = part_sums(planned.folder)
+    if gone := [name for name in ("config.yaml", CURVE) if name not in files]:
+        reason = f"{' and '.join(gone)} went missing while it ran: {summary.status}, but not recorded as a whole"
+        write_yaml(planned.folder / "config.yaml", planned.config)
+        return write_record(planned, replace(summary, status=Status.INTERRUPTED, reason=reason), facts, arrival)
+    return write_record(planned, summary, {**facts, "files": files}, arrival)
 
 
 def _run(loop: Loop, folder: Path) -> Summary:
@@ -204,7 +227,7 @@ def write_record(
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
     row |= {k: v for k, v in planned.swept.items() if k not in row}
     row["provenance"] = dict(facts)
-    write_json(planned.folder / "run.json", row)
+    write_sealed(planned.folder / "run.json", row)
     return Run(row, planned.folder)
 
 
@@ -214,17 +237,18 @@ def _restore(loop: Loop, folder: Path) -> bool:
     Raises:
         RecordError: the checkpoint is whole and is not this run's.
     """
-    import torch
-
     path = folder / _LAST
     if not path.exists():
         return False
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = load_checkpoint(path)
     except Exception as error:  # torch raises pickle's, zipfile's and its own errors: all mean "not usable"
         log.warning("%s cannot be read (%s); the run starts again", path, type(error).__name__)
         return False
     if not isinstance(state, dict) or "progress" not in state:
+        return False
+    if not begins_with(folder / CURVE, state.pop("curve", None)):
+        log.warning("%s is not what it was at the checkpoint; the run starts again", folder / CURVE)
         return False
     try:
         loop.restore(state)
@@ -239,7 +263,8 @@ def skipped(planned: Planned, status: Status, error: OptbenchError) -> Run:
     from optbench.loop import Summary
 
     write_yaml(planned.folder / "config.yaml", planned.config)
-    return write_record(planned, Summary(status=status, reason=error.message), {})
+    files = {"config.yaml": part_sums(planned.folder)["config.yaml"]}
+    return write_record(planned, Summary(status=status, reason=error.message), {"files": files})
 
 
 def settle(

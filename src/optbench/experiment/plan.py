@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, overload
 
 from optbench.config import GROUPS, Composed, Composer, Job
-from optbench.errors import ConfigError, DataError, RecordError, UserError
+from optbench.errors import ConfigError, DataError, UserError
 from optbench.folders import fingerprint
-from optbench.records import Run, read_run, run_id
+from optbench.records import Run, look, run_id
 
 _LONGEST_NAME = 100
 """Bytes of a sweep's name: a file system takes 255, a path or an index beside it less."""
@@ -54,13 +54,14 @@ class Planned:
         values = [f"{k.rpartition('.')[2]}={v}" for k, v in self.swept.items() if k not in (*GROUPS, "seed")]
         return " ".join([*names, *values, f"seed={self.config['seed']}"])
 
+    def look(self) -> tuple[Run | None, str | None]:
+        """The record of this run, whatever its status, and what is wrong with what lies in its place; see
+        `records.look`."""
+        return look(self.folder, self.run_id)
+
     def recorded(self) -> Run | None:
-        """The record of this run, whatever its status; None when there is none that can be read."""
-        try:
-            run = read_run(self.folder)
-        except RecordError:
-            return None
-        return run if run.run_id == self.run_id else None
+        """The record of this run, whatever its status; None when there is none that is believed and whole."""
+        return self.look()[0]
 
 
 def plan_run(overrides: Sequence[str], config_dirs: Sequence[Path] = (), out: Path | None = None) -> Planned:

@@ -15,7 +15,9 @@ import numpy as np
 
 from optbench.config import build, check_targets, trusted_targets
 from optbench.errors import RecordError, UserError
+from optbench.experiment.checkpoints import load_checkpoint
 from optbench.records import Run, read_run, verify_identity
+from optbench.records.belief import sums
 from optbench.records.vocabulary import kept_checkpoints
 
 if TYPE_CHECKING:
@@ -126,7 +128,8 @@ def _assemble(run: Run, config: dict[str, Any], weights: Path) -> Rebuilt:
     device = pick_device("auto")
     model = build(config["model"], "model").to(device).to(memory_format=torch.channels_last)
     try:
-        state = torch.load(weights, weights_only=True, map_location=device)["model"]
+        expected = sums(run.summary).get(weights.relative_to(run.path or weights.parent).as_posix())
+        state = load_checkpoint(weights, device, expected)["model"]
         model.load_state_dict(state)
     except FileNotFoundError:
         hint = "the run ended before its first evaluation" if not run.status.final else "try the other --checkpoint"

@@ -85,7 +85,7 @@ class Recorder:
         import torch
 
         buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
+        torch.save({**state, "curve": self._writer.sum} if "progress" in state else dict(state), buffer)
         self._writer.flush()  # rows up to the checkpoint are on disk before it: a resumed run finds them
         write_bytes(self._folder / f"{name}.pt", buffer.getbuffer())
 

@@ -9,7 +9,9 @@ A run is a folder that explains itself:
 
 run.json exists from the first moment, as `interrupted`, and is replaced when the run ends: whatever kills the process,
 the folder tells the truth. Every other file is written beside its place and renamed into it, so a torn file never reads
-as a result. A folder is data: reading it executes nothing.
+as a result. A folder is data: reading it executes nothing. And it is believed only where it is its own: sealed by
+checksums (`seal`), under the hash of its configuration, with numbers that can be (`belief`), and done only when every
+part is there (`whole`).
 """
 
 from optbench.records.columns import TableColumns
@@ -27,6 +29,7 @@ from optbench.records.vocabulary import (
     run_id,
 )
 from optbench.records.walk import Folders, Rows, Unreadable, find, scan
+from optbench.records.whole import look, part_sums
 from optbench.records.write import (
     CurveWriter,
     check_place,
@@ -35,6 +38,7 @@ from optbench.records.write import (
     to_json,
     write_bytes,
     write_json,
+    write_sealed,
     write_yaml,
     writing,
 )
@@ -57,6 +61,8 @@ __all__ = [
     "find",
     "flatten",
     "locked",
+    "look",
+    "part_sums",
     "plain",
     "read_config",
     "read_curves",
@@ -69,6 +75,7 @@ __all__ = [
     "verify_identity",
     "write_bytes",
     "write_json",
+    "write_sealed",
     "write_yaml",
     "writing",
 ]

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optbench.errors import RecordError
+from optbench.records.belief import BOUNDS
 from optbench.records.read import curve_ids
 from optbench.records.run import NUMBERS, Run
+from optbench.records.seal import check_table
 from optbench.records.vocabulary import Status
 
 if TYPE_CHECKING:
@@ -44,13 +46,14 @@ class TableColumns:
         path: the table.
 
     Raises:
-        RecordError: it cannot be read.
+        RecordError: it cannot be read, or is not what was written.
     """
 
     def __init__(self, path: Path) -> None:
         from pyarrow import parquet
 
         self.path = path
+        self._sealed = check_table(path)
         with self._reading():
             first = parquet.ParquetFile(path)
             schema = first.schema_arrow
@@ -86,7 +89,21 @@ class TableColumns:
             return False
         if not _is_text(self._types["run_id"]) or self.run_ids().null_count:
             return False
-        return set(self.encoded("status").values) <= set(Status.__members__.values())
+        if not set(self.encoded("status").values) <= set(Status.__members__.values()):
+            return False
+        return self._sealed or self._possible()
+
+    def _possible(self) -> bool:
+        """Whether no number is outside of what `belief.impossible` allows."""
+        import numpy as np
+
+        with np.errstate(invalid="ignore"):
+            for names, low, high, whole in BOUNDS:
+                for name in (name for name in names if name in self.names):
+                    values = self.numbers(name)
+                    if ((values < low) | (values > high) | (whole & (values % 1 > 0))).any():
+                        return False
+        return True
 
     def run_ids(self) -> pa.ChunkedArray:
         """The column of that name."""

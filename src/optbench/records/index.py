@@ -1,9 +1,9 @@
 """The index: a derived copy of what many run folders say, so that thousands are compared without being opened.
 
 One hidden SQLite file in the folder that was scanned, a row a run folder: the text of run.json, the dotted settings of
-config.yaml, and the stamp of both files. It is never the only copy of anything: a row is believed only while both files
-have the stamp that they had, and where the index is missing, damaged, foreign or cannot be written, all is done without
-it and nobody is told.
+config.yaml, and the stamp of both files; only runs that are believed (`records.belief`) have one. It is never the only
+copy of anything: a row counts only while both files have the stamp that they had, and where the index is missing,
+damaged, foreign or cannot be written, all is done without it and nobody is told.
 
 It is written whole, beside its place, and renamed into it. So processes at once do not meet, no lock is taken, and a
 reader has one whole index or none.
@@ -30,7 +30,7 @@ WORTH = 0.02
 SETTLED = 2.0
 """Seconds that a file must have been left alone: within one tick of the clock it may change and keep its stamp."""
 
-_FORMAT = 1  # of the tables and of what is in them
+_FORMAT = 2  # of the tables, of what is in them, and of what must hold for a run to have a row
 _TABLES = (
     "CREATE TABLE runs (path TEXT, stamp TEXT, facts TEXT, more TEXT, settings INTEGER, checksum INTEGER)",
     "CREATE TABLE settings (id INTEGER PRIMARY KEY, text TEXT)",

@@ -1,4 +1,8 @@
-"""Reading the files of a record: plain data, checked, executing nothing."""
+"""Reading the files of a record: plain data, checked, executing nothing.
+
+Whatever lies there under the name of a record is anyone's: only regular files are opened (a pipe would be waited for,
+a device has no end), and no more is read than a record can hold, whatever size the system tells.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import csv
 import json
 import math
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,29 +18,53 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from optbench.errors import RecordError
+from optbench.records.seal import check_table
 from optbench.records.vocabulary import flatten
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_TEXT = 4 << 20
+_MAX_CURVE = 1 << 30
 _MAX_DEPTH = 50
 _YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml: 6 times faster
 
 
-def _whole_lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    lines = text.split("\n")
+def read_bytes(path: str | Path, most: int = _MAX_CURVE) -> bytes:
+    """What is in a regular file. Raises OSError where there is none, ValueError where it is another thing or larger."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb", buffering=0) as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        parts, left, size = [], most + 1, max(status.st_size, 1 << 16)
+        while left and (part := file.read(min(left, size))):
+            parts.append(part)
+            left -= len(part)
+    if not left:
+        raise ValueError(f"larger than {most} bytes")
+    return b"".join(parts)
+
+
+def _whole_lines(data: bytes) -> list[str]:
+    lines = data.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines[:-1]  # what follows the last newline is a line that was being written
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The whole rows of a CSV file as text; a torn last line is left out, a missing file has no rows."""
     try:
-        return [row for row in csv.DictReader(_whole_lines(path)) if None not in row and None not in row.values()]
+        return rows_of(read_bytes(path), path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: {error}") from error
+
+
+def rows_of(data: bytes, path: Path) -> list[dict[str, str]]:
+    """The same of the file's content; `path` is where it came from."""
+    try:
+        return [row for row in csv.DictReader(_whole_lines(data)) if None not in row and None not in row.values()]
     except csv.Error as error:
         raise RecordError(f"{path}: {error}") from error
 
@@ -48,12 +77,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_text(path: str | Path, what: str) -> str:
     """A file's text. Raises RecordError where it cannot be read, or is larger than `what` ever is."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            if (size := os.fstat(file.fileno()).st_size) > _MAX_TEXT:
-                raise RecordError(f"{path}: {size} bytes is no {what}")
-            text = file.readall().decode()
-    except (OSError, ValueError) as error:
+        text = read_bytes(path, _MAX_TEXT).decode()
+    except OSError as error:
         raise RecordError(f"{path}: {error}") from error
+    except ValueError as error:
+        why = f"{error}, which is no {what}" if str(error).startswith("larger") else str(error)
+        raise RecordError(f"{path}: {why}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
@@ -118,9 +147,10 @@ def numeric(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
 
 
 def read_parquet(path: Path, **options: Any) -> pd.DataFrame:
-    """A Parquet file, options as pandas has them. Raises RecordError where it is none."""
+    """A Parquet file, options as pandas has them. Raises RecordError where it is none, or not what was written."""
     import pandas as pd
 
+    check_table(path)
     try:
         return pd.read_parquet(path, **options)
     except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
@@ -133,6 +163,7 @@ def curve_ids(path: Path) -> list[str]:
 
     if not path.exists():
         return []
+    check_table(path)
     try:
         found: list[str] = parquet.read_table(path, columns=["run_id"])["run_id"].unique().to_pylist()
     except Exception as error:  # as in read_parquet

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.errors import RecordError
-from optbench.records.read import numeric, parse_json, read_config, read_parquet, read_rows, read_text
+from optbench.records.belief import impossible, sums
+from optbench.records.read import numeric, parse_json, read_bytes, read_config, read_parquet, read_text, rows_of
+from optbench.records.seal import AGAIN, KEY, broken, sum_of
 from optbench.records.vocabulary import NUMERICS, Status, run_id
 
 if TYPE_CHECKING:
@@ -69,14 +71,31 @@ class Run:
         return config | {"seed": self.summary["seed"], "n_outputs": self.summary.get("n_outputs", 0)}
 
     def curve(self) -> pd.DataFrame:
-        """The recorded steps: CURVE_COLUMNS and x0 ... on surfaces; columns that do not apply are absent."""
+        """The recorded steps: CURVE_COLUMNS and x0 ... on surfaces; columns that do not apply are absent.
+
+        Raises:
+            RecordError: the file is no curve, or not the one that the run wrote.
+        """
         import pandas as pd
 
         if self.path is not None:
-            return numeric(read_rows(self.path / "metrics.csv"))
+            return numeric(_own_rows(self.path / "metrics.csv", sums(self.summary).get("metrics.csv")))
         if self.table is None or not self.table.exists():
             return pd.DataFrame()
         return _curve_of(read_parquet(self.table, filters=[("run_id", "==", self.run_id)]))
+
+
+def _own_rows(path: Path, expected: str | None) -> list[dict[str, str]]:
+    """The rows of metrics.csv, none where it is missing, checked to be what the run wrote if that is known."""
+    try:
+        data = read_bytes(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: {error}") from error
+    if expected is not None and sum_of(data) != expected:
+        raise RecordError(f"{path}: it was changed after the run: its checksum differs", AGAIN)
+    return rows_of(data, path)
 
 
 def _curve_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -120,32 +139,38 @@ def _with_numbers(config: dict[str, Any], row: Mapping[str, Any], prefix: str = 
 
 
 def read_run(folder: Path) -> Run:
-    """The run in a folder, checked to be one. Raises RecordError with what is wrong."""
+    """The run in a folder, checked to be one. Raises RecordError with what is wrong.
+
+    Whether it is believed is another question: see `records.look`.
+    """
     if not folder.is_dir():
         raise RecordError(f"{folder} is not a run folder: no such folder", "give a folder that `optbench run` printed")
-    return Run(read_summary(str(folder)), folder)
+    return Run(read_summary(str(folder), check_seal=False), folder)
 
 
-def read_summary(folder: str) -> dict[str, Any]:
-    """run.json's object, checked to be a run's. Raises RecordError."""
+def read_summary(folder: str, check_seal: bool = True) -> dict[str, Any]:
+    """run.json's object, checked to be a run's and what was written. Raises RecordError."""
     path = os.path.join(folder, "run.json")
     if not os.path.exists(path):
         raise RecordError(f"{folder} is not a run folder: it has no run.json")
-    summary = parse_json(read_text(path, "run.json"), path)
+    text = read_text(path, "run.json")
+    if check_seal and broken(text):
+        parse_json(text, path)  # torn says more than changed
+        raise RecordError(f"{path}: it was changed after the run: its checksum differs", AGAIN)
+    summary = parse_json(text, path)
+    summary.pop(KEY, None)
     check_summary(summary, folder)
     return summary
 
 
 def check_summary(summary: Mapping[str, Any], where: str | Path) -> None:
-    """Checks that a summary is one. Raises RecordError."""
+    """Checks that a summary is one, and can be. Raises RecordError."""
     if not isinstance(summary.get("run_id"), str) or not isinstance(summary.get("status"), str):
         raise RecordError(f"{where}: no record of a run: it has no run_id or status")
     if summary["status"] not in _STATUSES:
         raise RecordError(f"{where}: unknown status {summary['status']!r}")
-    for key in NUMBERS:
-        value = summary.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise RecordError(f"{where}: {key}={value!r} is not a number")
+    if (why := impossible(summary)) is not None:
+        raise RecordError(f"{where}: {why}")
 
 
 def verify_identity(run: Run) -> None:

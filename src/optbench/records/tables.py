@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.errors import OutputError, RecordError
+from optbench.records.seal import check_table, sealed_table
 from optbench.records.write import locked, plain, write_bytes, writing
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _replace(path: Path, new: pa.Table, run_ids: Sequence[str]) -> None:
             new = pa.concat_tables(_alike(old, new), promote_options="permissive")
     buffer = io.BytesIO()
     parquet.write_table(new, buffer, compression="zstd")
-    write_bytes(path, buffer.getbuffer())
+    write_bytes(path, b"".join(sealed_table(buffer.getbuffer())))
 
 
 def _alike(old: pa.Table, new: pa.Table) -> list[pa.Table]:
@@ -93,6 +94,7 @@ def _kind(type_: pa.DataType) -> str:
 def _reading(path: Path) -> Iterator[None]:
     import pyarrow as pa
 
+    check_table(path)
     try:
         yield
     except (pa.ArrowException, KeyError, OSError) as error:

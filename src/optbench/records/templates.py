@@ -37,24 +37,32 @@ class SettingsReader:
 
     def read(self, path: str) -> tuple[Settings, str | None]:
         """The settings in a file, and their text; None where JSON cannot hold them. Raises RecordError."""
-        text = read_text(path, "configuration")
-        pieces = _LINE.split(text)  # text, key, number, text, key, number, ... text
+        return self.of_config(read_text(path, "configuration"), path)
+
+    def of_config(self, config: str, path: str) -> tuple[Settings, str | None]:
+        """The same of a file's text."""
+        template, numbers = self._template_of(config, path)
+        if template is None:
+            return self._shared(flatten(parse_config(config, path)))
+        chosen = tuple(numbers[i] for i in template.dotted)
+        found = template.known.get(chosen)
+        if found is None:
+            found = template.known[chosen] = self._shared(template.filled(numbers))
+        return found
+
+    def flat(self, config: str, path: str) -> Mapping[str, Any]:
+        """The whole flat configuration of a file's text. Raises RecordError."""
+        template, numbers = self._template_of(config, path)
+        return flatten(parse_config(config, path)) if template is None else template.filled(numbers)
+
+    def _template_of(self, config: str, path: str) -> tuple[_Template | None, list[str]]:
+        pieces = _LINE.split(config)  # text, key, number, text, key, number, ... text
         numbers = pieces[2::3]
         del pieces[2::3]
         shape = tuple(pieces)
         if shape not in self._templates and len(self._templates) < _AT_MOST:
             self._templates[shape] = _template(pieces, path)
-        template = self._templates.get(shape)
-        if template is None:
-            return self._shared(flatten(parse_config(text, path)))
-        chosen = tuple(numbers[i] for i, _ in template.places)
-        found = template.known.get(chosen)
-        if found is None:
-            flat = dict(template.flat)
-            for number, (_, key) in zip(chosen, template.places, strict=True):
-                flat[key] = float(number) if "." in number else int(number)
-            found = template.known[chosen] = self._shared(flat)
-        return found
+        return self._templates.get(shape), numbers
 
     def _shared(self, flat: Mapping[str, Any]) -> tuple[Settings, str | None]:
         settings = {key: value for key, value in flat.items() if "." in key}
@@ -78,8 +86,16 @@ class _Template:
 
     def __init__(self, flat: Mapping[str, Any], places: Mapping[int, str]) -> None:
         self.flat = flat
-        self.places = [(i, key) for i, key in sorted(places.items()) if "." in key]
+        self.places = sorted(places.items())
+        self.dotted = [i for i, key in self.places if "." in key]
         self.known: dict[tuple[str, ...], tuple[Settings, str | None]] = {}
+
+    def filled(self, numbers: Sequence[str]) -> dict[str, Any]:
+        """The flat configuration with these numbers in it."""
+        flat = dict(self.flat)
+        for i, key in self.places:
+            flat[key] = float(numbers[i]) if "." in numbers[i] else int(numbers[i])
+        return flat
 
 
 def _template(pieces: Sequence[str], path: str) -> _Template | None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from optbench.errors import RecordError
+from optbench.records.belief import check_own
 from optbench.records.columns import TableColumns
 from optbench.records.index import LEAST_RUNS, WORTH, Entry, entry, load, save, settled, stamp
-from optbench.records.read import read_parquet
+from optbench.records.read import read_parquet, read_text
 from optbench.records.run import Run, check_summary, read_summary
 from optbench.records.templates import Settings, SettingsReader
 
@@ -180,12 +181,18 @@ class _Finder:
             self.unreadable.append(Unreadable(Path(path), error.message))
             return None
         try:
-            settings, text = self._settings.read(f"{path}/config.yaml")
+            config = read_text(f"{path}/config.yaml", "configuration")
+            settings, text = self._settings.of_config(config, f"{path}/config.yaml")
         except RecordError as error:
             self._add(path, place, summary, None)
             part = self.parts[-1]
             assert isinstance(part, Folders)
             part.why[len(part.paths) - 1] = error.message
+            return None
+        try:
+            check_own(path, summary, config, lambda: self._settings.flat(config, f"{path}/config.yaml"))
+        except RecordError as error:
+            self.unreadable.append(Unreadable(Path(path), error.message))
             return None
         self._add(path, place, summary, settings)
         if stamped is None or text is None or not settled(stamped, self._now):

@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,7 @@ except ImportError:  # Windows: runs are not guarded against a second process th
 
 from optbench.errors import OutputError
 from optbench.records.read import read_rows
+from optbench.records.seal import sealed
 
 _ELSEWHERE = "choose another place (--help says with which option), or make this one writable"
 
@@ -135,6 +137,11 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (to_json(value) + "\n").encode())
 
 
+def write_sealed(path: Path, value: Any) -> None:
+    """Writes strict JSON atomically, with its checksum as the last key (`records.seal`)."""
+    write_bytes(path, sealed(to_json(value)).encode())
+
+
 def write_yaml(path: Path, value: Any) -> None:
     """Writes YAML atomically; infinities stay, so that a configuration reads back as it was hashed."""
     write_bytes(path, yaml.safe_dump(plain(value, finite=False), sort_keys=False, allow_unicode=True).encode())
@@ -161,14 +168,24 @@ class CurveWriter:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = [",".join(self.columns), *(",".join(row.get(c, "") for c in self.columns) for row in kept)]
-            _replace_with(path, ("\n".join(lines) + "\n").encode())
+            data = ("\n".join(lines) + "\n").encode()
+            _replace_with(path, data)
+            self._size, self._crc = len(data), zlib.crc32(data)
             self._file: TextIO = path.open("a", encoding="utf-8", newline="")
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends one row; missing or None values stay empty, floats keep all their digits."""
         cells = [_cell(row.get(c)) for c in self.columns]
+        line = ",".join(cells) + "\n"
         with writing(self.path):
-            self._file.write(",".join(cells) + "\n")
+            self._file.write(line)
+        raw = line.encode()
+        self._size, self._crc = self._size + len(raw), zlib.crc32(raw, self._crc)
+
+    @property
+    def sum(self) -> str:
+        """Size and checksum of all that was written so far."""
+        return f"{self._size} {self._crc:08x}"
 
     def flush(self) -> None:
         """Hands what was written to the operating system."""

@@ -1,0 +1,126 @@
+"""Seals: checksums by which a record tells whether it still is what was written.
+
+A disk, an editor or a copy that went wrong changes a digit, and a number with another digit is as good a number. So
+run.json ends in the checksum of all that stands before it, and holds the checksums of the files beside it under
+`provenance.files`; a table has the checksum of all its bytes in front of its footer, where no reader of Parquet looks.
+They find accidents, not forgers. What has no seal (a record of an older version, or one made by hand) is held to what
+`records.belief` knows of numbers and identities.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from optbench.errors import RecordError
+
+KEY = "checksum"
+_SEAL = re.compile(r',\n  "checksum": "([0-9a-f]{8})"\n\}\n?\Z')
+_TABLE_MARK = b"OPTBSUM1"
+_TABLE_SEAL = len(_TABLE_MARK) + 8
+_TABLE_END = 8  # length of the footer, magic
+_AT_ONCE = 1 << 22
+AGAIN = "run the same command again: it is made anew"
+
+
+def sealed(text: str) -> str:
+    """The text of a JSON object, as `write.to_json` indents it, with its checksum as the last key."""
+    head = text.rstrip()
+    assert head.endswith("\n}")
+    head = head[:-2]
+    return f'{head},\n  "{KEY}": "{zlib.crc32(head.encode()):08x}"\n}}\n'
+
+
+def broken(text: str) -> bool:
+    """Whether a text has a seal that is not its own; one without any is not broken."""
+    found = _SEAL.search(text, max(len(text) - 40, 0))
+    if found is None:
+        return f'"{KEY}":' in text[-60:]
+    return zlib.crc32(text[: found.start()].encode()) != int(found[1], 16)
+
+
+def sum_of(data: bytes) -> str:
+    """Size and CRC-32 of what is in a file; ends of lines count alike on every system."""
+    plain = data.replace(b"\r\n", b"\n") if b"\r" in data else data
+    return f"{len(plain)} {zlib.crc32(plain):08x}"
+
+
+def sum_of_file(path: Path) -> str:
+    """The same of a binary file of any size, byte by byte. Raises OSError, RecordError."""
+    check_regular(path)
+    size = total = 0
+    with path.open("rb") as file:
+        while part := file.read(_AT_ONCE):
+            size, total = size + len(part), zlib.crc32(part, total)
+    return f"{size} {total:08x}"
+
+
+def check_regular(path: Path) -> None:
+    """Raises RecordError where something else than a regular file lies; nothing where nothing does."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RecordError(f"{path}: not a regular file")
+    except OSError:
+        pass  # whoever opens it says so
+
+
+# tables --------------------------------------------------------------------------------------------------------------
+
+
+def sealed_table(data: bytes | memoryview) -> Iterable[bytes | memoryview]:
+    """The bytes of a Parquet file, in pieces, with the checksum of all of them before the footer."""
+    view = memoryview(data)
+    end = len(view) - _TABLE_END - int.from_bytes(view[-8:-4], "little")
+    total = zlib.crc32(view[end:], zlib.crc32(view[:end]))
+    return view[:end], _TABLE_MARK + f"{total:08x}".encode(), view[end:]
+
+
+def check_table(path: Path) -> bool:
+    """Whether a table has a seal. Raises RecordError where it is not its own, or something else than a file is there.
+
+    A file that is no Parquet at all has no seal: whoever reads it says so.
+    """
+    check_regular(path)
+    try:
+        status = path.stat()
+        key = (str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        if key not in _CHECKED:
+            _CHECKED[key] = _sealed_state(path, status.st_size)
+    except OSError:
+        return False
+    if _CHECKED[key] is False:
+        hint = "nothing was changed; move the table away, or bring it back from a copy, and run again"
+        raise RecordError(f"{path}: it is not what was written, its checksum differs", hint)
+    return bool(_CHECKED[key])
+
+
+_CHECKED: dict[tuple[str, int, int, int, int], bool | None] = {}
+
+
+def _sealed_state(path: Path, size: int) -> bool | None:
+    """Whether the seal is right; None where there is none."""
+    with path.open("rb") as file:
+        file.seek(max(size - _TABLE_END, 0))
+        footer = int.from_bytes(file.read(4), "little")
+        at = size - _TABLE_END - footer - _TABLE_SEAL
+        if at < 0:
+            return None
+        file.seek(at)
+        mark = file.read(_TABLE_SEAL)
+        if not mark.startswith(_TABLE_MARK):
+            return None
+        file.seek(0)
+        total, left = 0, at
+        while left and (part := file.read(min(left, _AT_ONCE))):
+            total, left = zlib.crc32(part, total), left - len(part)
+        file.seek(at + _TABLE_SEAL)
+        return f"{zlib.crc32(file.read(), total):08x}".encode() == mark[len(_TABLE_MARK) :]
+
+
+def stale(folder: Path) -> list[Path]:
+    """Temporary files that a killed process left in a folder."""
+    return [Path(entry.path) for entry in os.scandir(folder) if re.fullmatch(r"\..*\.[0-9a-f]{8}\.tmp", entry.name)]
