@@ -52,6 +52,8 @@ def made_up(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
 def make_folders(place: Path, count: int, samples: Path) -> None:
     """A sweep of `count` run folders."""
     from optbench.experiment import Stop, plan_sweep, settle
+    from optbench.records import part_sums
+    from optbench.records.seal import sealed
 
     rng = random.Random(count)
     kinds = {}
@@ -64,9 +66,10 @@ def make_folders(place: Path, count: int, samples: Path) -> None:
         summary, curve = kinds[planned.label.replace(f" seed={planned.config['seed']}", "")]
         row = made_up(rng, summary) | {"run_id": planned.run_id, "seed": planned.config["seed"], "sweep": "folders"}
         planned.folder.mkdir(parents=True)
-        (planned.folder / "run.json").write_text(json.dumps(row, indent=2))
         (planned.folder / "config.yaml").write_text(_yaml(planned.config, samples))
         (planned.folder / "metrics.csv").write_bytes(curve)
+        row["provenance"] = {**row["provenance"], "files": part_sums(planned.folder)}
+        (planned.folder / "run.json").write_text(sealed(json.dumps(row, indent=2)))
         (planned.folder / ".lock").touch()
 
 
@@ -120,7 +123,7 @@ def make_table(place: Path, count: int, samples: Path) -> None:
     for name, values in new.items():
         whole = whole.set_column(whole.column_names.index(name), name, pa.array(values))
     place.mkdir(parents=True)
-    parquet.write_table(whole, place / "runs.parquet", compression="zstd")
+    _write(whole, place / "runs.parquet")
     _make_curves(place, whole, parquet.read_table(source.with_name("curves.parquet")))
 
 
@@ -128,7 +131,6 @@ def _make_curves(place: Path, runs: Any, curves: Any) -> None:
     """The curves of the first runs of each optimizer: copies of those of a sweep."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    from pyarrow import parquet
 
     parts = []
     patterns = curves["run_id"].unique()
@@ -138,7 +140,20 @@ def _make_curves(place: Path, runs: Any, curves: Any) -> None:
             curve = curves.filter(pc.equal(curves["run_id"], patterns[len(parts) % len(patterns)]))
             at = curve.column_names.index("run_id")
             parts.append(curve.set_column(at, "run_id", pa.array([run_id] * len(curve))))
-    parquet.write_table(pa.concat_tables(parts), place / "curves.parquet", compression="zstd")
+    _write(pa.concat_tables(parts), place / "curves.parquet")
+
+
+def _write(table: Any, path: Path) -> None:
+    """A table as a sweep writes it, with its checksum."""
+    import io
+
+    from pyarrow import parquet
+
+    from optbench.records.seal import sealed_table
+
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer, compression="zstd")
+    path.write_bytes(b"".join(sealed_table(buffer.getbuffer())))
 
 
 def make_groups(place: Path, count: int, samples: Path) -> None:
@@ -151,7 +166,7 @@ def make_groups(place: Path, count: int, samples: Path) -> None:
     whole = parquet.read_table(place / "runs.parquet")
     rates = np.repeat(10.0 ** np.random.default_rng(count).uniform(-4, 0, count), 10)
     whole = whole.set_column(whole.column_names.index("optimizer.lr"), "optimizer.lr", pa.array(rates))
-    parquet.write_table(whole, place / "runs.parquet", compression="zstd")
+    _write(whole, place / "runs.parquet")
 
 
 @dataclass

@@ -212,12 +212,13 @@ def test_ctrl_c_on_the_command_line_exits_130(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr("optbench.experiment.recorder.Recorder.step", lambda self, step, *_: step == 5 and ctrl_c())
     words = ["sweep", *SURFACE, "seed=1,2,3", "trainer.start=random", "--out", tmp_path, "--quiet", "--name", "s"]
     assert command(*words) == 130
-    (folder,) = (tmp_path / "s").iterdir()
+    (folder,) = (f for f in (tmp_path / "s").iterdir() if f.is_dir())
     assert (read_run(folder).status, read_run(folder).summary["steps"]) == ("interrupted", 5)
     monkeypatch.undo()
     assert command(*words) == 0
-    assert {read_run(f).status for f in (tmp_path / "s").iterdir()} == {"completed"}
-    assert len(list((tmp_path / "s").iterdir())) == 3
+    folders = [f for f in (tmp_path / "s").iterdir() if f.is_dir()]
+    assert {read_run(f).status for f in folders} == {"completed"}
+    assert len(folders) == 3
 
 
 def cut_at(step: int, out: Path) -> Path:
@@ -402,7 +403,7 @@ def test_what_fails_in_a_sweep_is_a_row_and_the_others_go_on(
     assert rows[0]["best_loss"] is not None
     planned = plan_sweep(words[1:4], [overlay], tmp_path / "out", "s")
     assert [p.run_id for p in planned] == [r["run_id"] for r in rows]
-    assert len(list((tmp_path / "out" / "s").iterdir())) == len(planned)
+    assert len([f for f in (tmp_path / "out" / "s").iterdir() if f.is_dir()]) == len(planned)
 
 
 def test_a_part_that_cannot_be_built_alone_is_an_error_and_writes_nothing(overlay: Path, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def compare(
     found = compare_runs(where, filters=filters or (), group_by=group_by, sort=sort)
     if forms:
         typer.echo(export(found, forms[0]), nl=False)
+        print_lines([] if as_md else list(found.notes), err=True)
     else:
         print_comparison(found)
     print_lines(unreadable_lines(found), err=True)
@@ -98,7 +99,7 @@ def plot(
         raise UserError("--path and --curvature: choose one figure")
     check_suffix(output)
     found = drawn(runs, filters or (), curves, "trainer.curvature_every" if curvature else None)
-    print_lines(unreadable_lines(found), err=True)
+    print_lines([*unreadable_lines(found), *found.notes], err=True)
     if found.with_curve < found.found:
         typer.echo(f"{found.with_curve} of {found.found} runs have a recorded curve", err=True)
     if len(found.runs) < found.with_curve:

@@ -39,7 +39,9 @@ def run(
     from optbench.cli.progress import display
 
     planned = experiment.plan_run(overrides or [], paths(config_dir), out)
-    before = planned.recorded()
+    before, flaw = planned.look()
+    if flaw is not None:
+        typer.echo(f"{planned.folder}: {flaw}; the run is done again", err=True)
     with experiment.interruptible() as stop, display(quiet or as_json) as shown:
         shown.start(planned.label, 0, 1)
         done = experiment.execute(planned, stop, shown, force)

@@ -92,9 +92,9 @@ def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Optio
         {
             "run_id": p.run_id,
             "status": planned.get(p.run_id, "to do"),
-            "reason": cost.incompatible.get(p.run_id, ""),
             "engine": None if p.run_id in planned else engines[p.run_id],
             "why": division.why.get(p.run_id, ""),
+            "reason": cost.incompatible.get(p.run_id) or division.flaws.get(p.run_id, ""),
             "label": p.label,
             "path": p.folder,
             **p.swept,
@@ -165,11 +165,11 @@ def _end(plan: Sweep, outcome: Outcome, stop: Stop, interrupted: bool) -> None:
     before = outcome.by_status["failed"] - len(outcome.failed)
     if before > 0:
         typer.echo(f"{before} failed before; --retry failed runs them again", err=True)
-    ended = sum(n for status, n in outcome.by_status.items() if status != "interrupted")
+    ended = sum(n for status, n in outcome.by_status.items() if status != "interrupted") - outcome.gone
     typer.echo(f"{ended} of {len(plan)} runs in {plan.folder}", err=True)
     if interrupted or outcome.by_status["interrupted"]:
         raise typer.Exit(stop.exit_code)
-    if outcome.by_status["failed"]:
+    if outcome.by_status["failed"] or outcome.gone:
         raise typer.Exit(3)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from optbench.comparison.bulk import Rows
 from optbench.comparison.parts import FolderPart, ListPart, Part, TablePart
 from optbench.comparison.rows import predicate, read_row
 from optbench.errors import UserError
-from optbench.records import RUN_COLUMNS, Folders, Status, TableColumns, Unreadable, find
+from optbench.records import RUN_COLUMNS, Folders, Status, TableColumns, Unreadable
 from optbench.records import Rows as RunsOfTable
 from optbench.records.columns import USUAL_LENGTH
+from optbench.records.walk import Plans, find_planned
 
 
 def load(paths: Sequence[Path]) -> tuple[Rows, list[Unreadable], tuple[str, ...]]:
@@ -28,7 +29,7 @@ def load(paths: Sequence[Path]) -> tuple[Rows, list[Unreadable], tuple[str, ...]
     Raises:
         RecordError: a path that does not exist.
     """
-    found, unreadable = find(paths)
+    found, unreadable, plans = find_planned(paths)
     sources = [_Source.of(part) for part in found]
     sizes = [source.part.size for source in sources]
     which = np.repeat(np.arange(len(sources), dtype=np.int32), sizes)
@@ -42,7 +43,54 @@ def load(paths: Sequence[Path]) -> tuple[Rows, list[Unreadable], tuple[str, ...]
                 if (why := source.found.why.get(int(index[at]))) is not None:
                     kept[at] = False
                     unreadable.append(Unreadable(Path(source.found.paths[index[at]]), why))
-    return Rows([source.part for source in sources], which[kept], index[kept]), unreadable, note
+    notes = (*note, *_missing(plans, sources), *_incomplete(sources))
+    return Rows([source.part for source in sources], which[kept], index[kept]), unreadable, notes
+
+
+def _missing(plans: Plans, sources: Sequence[_Source]) -> Iterator[str]:
+    """What sweeps planned and their folders do not have, a sentence each."""
+    for folder, members in plans:
+        keys = [source.keys_in(folder) for source in sources]
+        found = np.concatenate(keys) if keys else np.zeros(0, dtype=np.uint64)
+        for plan in members:
+            wanted = _keys_of(plan.run_ids)
+            if len(wanted) == len(found) and wanted.sum() == found.sum():  # the usual case, and a million rows
+                continue
+            absent = np.flatnonzero(~np.isin(wanted, found))
+            if len(absent):
+                first = ", ".join(plan.run_ids[13 * at : 13 * at + 12] for at in absent[:3].tolist())
+                torn = not (folder / "runs.parquet").exists() and (folder / "curves.parquet").exists()
+                yield (
+                    f"{folder} lacks {len(absent)} of the {len(wanted)} runs that were planned ({first}"
+                    f"{', ...' if len(absent) > 3 else ''}){', its runs.parquet is missing' if torn else ''}; "
+                    f"made by the same command: {plan.command}"
+                )
+        table, curves = folder / "runs.parquet", folder / "curves.parquet"
+        if table.exists() and not curves.exists() and any(plan.curves for plan in members):
+            yield f"{curves} is missing, and with it the curves of rows; made again by the same command"
+
+
+def _incomplete(sources: Sequence[_Source]) -> Iterator[str]:
+    """Runs of which a part is gone that their records name."""
+    found = [
+        f"{folder} lacks {name}"
+        for source in sources
+        if isinstance(source.found, Folders)
+        for i, folder in enumerate(source.found.paths)
+        for name in source.found.parts(i)
+        if not os.path.isfile(f"{folder}/{name}")
+    ]
+    if found:
+        more = f", ... and {len(found) - 3} more" if len(found) > 3 else ""
+        yield f"not whole: {', '.join(found[:3])}{more}; made again by the same command"
+
+
+def _keys_of(run_ids: str) -> npt.NDArray[np.uint64]:
+    """The keys of run_ids that are joined by blanks."""
+    raw = np.frombuffer(f"{run_ids} ".encode(), np.uint8)
+    if len(raw) % (USUAL_LENGTH + 1):
+        return np.array([_number(one.encode()) for one in run_ids.split()], dtype=np.uint64)
+    return _mixed(raw.reshape(-1, USUAL_LENGTH + 1)[:, :USUAL_LENGTH])
 
 
 def nothing(paths: Sequence[Path | str], unreadable: Sequence[Unreadable]) -> UserError:
@@ -76,6 +124,15 @@ class _Source:
             return ids
         codes, values = self.part.encoded("run_id")
         return [values[code] for code in codes.tolist()]
+
+    def keys_in(self, folder: Path) -> npt.NDArray[np.uint64]:
+        """The keys of the runs that are in a sweep's folder, as rows or as folders right below it."""
+        if not isinstance(self.found, Folders):
+            return self.keys() if self.found.path.parent == folder else np.zeros(0, dtype=np.uint64)
+        start = len(os.path.join(folder, ""))
+        below = [i for i, path in enumerate(self.found.paths) if path.startswith(os.path.join(folder, ""))]
+        below = [i for i in below if os.sep not in self.found.paths[i][start:] and i not in self.found.why]
+        return self.keys()[below]
 
     def keys(self) -> npt.NDArray[np.uint64]:
         """A number for each run_id, (size,): equal for equal ones, and seldom for others."""

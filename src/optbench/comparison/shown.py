@@ -24,6 +24,7 @@ class Drawn:
         labels: of each, what tells it from all that were found, drawn or not.
         found, with_curve: number of runs that were found, and of those that have a curve.
         unreadable: folders and tables that looked like results and could not be read.
+        notes: what a reader must know, one sentence each.
     """
 
     runs: list[Run]
@@ -31,6 +32,7 @@ class Drawn:
     found: int
     with_curve: int
     unreadable: list[Unreadable]
+    notes: tuple[str, ...] = ()
 
 
 def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str | None = None) -> Drawn:
@@ -46,7 +48,7 @@ def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str 
         UserError: no run found or left, or none that has a curve.
         RecordError: a path that does not exist, a table of curves that cannot be read.
     """
-    rows, unreadable, _ = load(paths)
+    rows, unreadable, notes = load(paths)
     if not len(rows):
         raise nothing(paths, unreadable)
     rows = select(rows, filters)
@@ -68,7 +70,7 @@ def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str 
     at = np.flatnonzero(curved)
     chosen = at[_spread(np.array([numbers[name] for name in names])[kinds.codes[at]], most)]
     labels = [names[kind] for kind in kinds.codes[chosen].tolist()]
-    return Drawn([row.run for row in rows.take(chosen)], labels, len(rows), int(curved.sum()), unreadable)
+    return Drawn([row.run for row in rows.take(chosen)], labels, len(rows), int(curved.sum()), unreadable, notes)
 
 
 def _spread(codes: Ints, most: int) -> Ints:

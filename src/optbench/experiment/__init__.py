@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,6 +32,8 @@ __all__ = [
     "settle",
     "skipped",
 ]
+
+log = logging.getLogger(__name__)
 
 Folders = str | Path | Iterable[str | Path]
 
@@ -60,6 +63,8 @@ def run(
         ConfigError, DataError, IncompatibleError, OutputError: nothing ran; the message says why.
     """
     planned = plan_run(overrides, paths_of(config_dir), Path(out) if out else None)
+    if not force and (flaw := planned.look()[1]) is not None:
+        log.warning("%s: %s; the run is done again", planned.folder, flaw)
     with interruptible() as stop:
         if display is not None:
             display.start(planned.label, 0, 1)

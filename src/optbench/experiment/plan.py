@@ -79,10 +79,19 @@ class Sweep(Sequence[Planned]):
         name: of the sweep.
         folder: where its records go.
         launcher: hydra.launcher: where its runs execute.
+        overrides: what it was planned from.
     """
 
-    def __init__(self, runs: Sequence[Planned], name: str, folder: Path, launcher: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Planned],
+        name: str,
+        folder: Path,
+        launcher: Mapping[str, Any],
+        overrides: Sequence[str] = (),
+    ) -> None:
         self._runs, self.name, self.folder, self.launcher = list(runs), name, folder, launcher
+        self.overrides = tuple(overrides)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -114,6 +123,7 @@ def plan_sweep(
     """
     _check_texts(overrides)
     _check_seeds(overrides)
+    given = tuple(overrides)
     overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
     name = name or _sweep_name(overrides)
     if not re.fullmatch(r"[\w][\w.,=+-]*", name):
@@ -129,7 +139,7 @@ def plan_sweep(
             folder = (out or job.composed.sweep_dir) / name
             planned = identify(job.composed, folder, name, {k: _set_to(job, k) for k in keys})
             runs.setdefault(planned.run_id, planned)
-    return Sweep(list(runs.values()), name, folder, job.composed.launcher)
+    return Sweep(list(runs.values()), name, folder, job.composed.launcher, given)
 
 
 def _set_to(job: Job, key: str) -> Any:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from optbench.experiment.plan import Sweep
 from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
 from optbench.launch.rows import LEAST_ROWS, RECORDED, Rows, batches, run_rows, skip_rows, startable
 from optbench.records import Run, Status, scan
+from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import recorded_ids
 
 log = logging.getLogger(__name__)
@@ -67,11 +68,13 @@ class Outcome:
     Attributes:
         by_status: how many runs have each status, done before or now.
         failed, skipped: of this time, without those of a batch that was skipped as a whole.
+        gone: how many of the runs that ended have no record any more.
     """
 
     by_status: Counter[str] = field(default_factory=Counter)
     failed: list[Run] = field(default_factory=list)
     skipped: list[Run] = field(default_factory=list)
+    gone: int = 0
 
     def add(self, run: Run) -> None:
         """Counts one run."""
@@ -91,12 +94,14 @@ class Division:
         rows: batches to do.
         single: runs to do one by one.
         why: run_id to why a single run is no row although there are enough like it.
+        flaws: of runs to do whose place is not empty, what is wrong with what lies there.
     """
 
     done: Mapping[str, str]
     rows: Sequence[Rows]
     single: Sequence[Planned]
     why: Mapping[str, str] = field(default_factory=dict)
+    flaws: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def todo(self) -> int:
@@ -106,7 +111,7 @@ class Division:
     def without(self, run_ids: Collection[str]) -> Division:
         """The same without some of the runs to do; a batch goes as a whole."""
         rows = [r for r in self.rows if r.planned[0].run_id not in run_ids]
-        return Division(self.done, rows, [item for item in self.single if item.run_id not in run_ids], self.why)
+        return replace(self, rows=rows, single=[item for item in self.single if item.run_id not in run_ids])
 
     def alone(self) -> list[str]:
         """One sentence for each reason for which runs go one by one."""
@@ -128,17 +133,22 @@ def divide(sweep: Sweep, options: Options) -> Division:
     folders = set(os.listdir(sweep.folder)) if sweep.folder.is_dir() and not options.force else set()
     done: dict[str, str] = {}
     todo: list[Planned] = []
+    flaws: dict[str, str] = {}
     for item in sweep:
         status = in_tables.get(item.run_id)
         if status is None and item.folder.name in folders:
-            found = item.recorded()
+            found, flaw = item.look()
             status = None if found is None else found.status.value
+            if flaw is not None:
+                flaws[item.run_id] = flaw
         finished = status is not None and (Status(status).final or (status == "failed" and not options.retry_failed))
         if finished and status is not None:
             done[item.run_id] = status
         else:
             todo.append(item)
-    return Division(done, [], todo) if options.engine == "loop" else Division(done, *batches(todo, options.least))
+    if options.engine == "loop":
+        return Division(done, [], todo, flaws=flaws)
+    return Division(done, *batches(todo, options.least), flaws)
 
 
 def run_sweep(
@@ -159,6 +169,8 @@ def run_sweep(
     """
     options = options or Options()
     division, outcome = divide(sweep, options), Outcome()
+    write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), options.recorded)
+    _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
     for sentence in division.alone():
@@ -172,7 +184,29 @@ def run_sweep(
             outcome.add(run)
             if run.status is Status.FAILED and options.stop_on_error:
                 stop.requested = True
+    outcome.gone = _gone(sweep) if outcome.by_status.total() == len(sweep) else 0
     return outcome
+
+
+_MOST_SAID = 10
+
+
+def _say_flaws(sweep: Sweep, flaws: Mapping[str, str]) -> None:
+    """Names what lies in the place of a run and is not taken for it."""
+    names = {item.run_id: item.folder for item in sweep if item.run_id in flaws}
+    for run_id, why in list(flaws.items())[:_MOST_SAID]:
+        log.warning("%s: %s; the run is done again", names[run_id], why)
+    if len(flaws) > _MOST_SAID:
+        log.warning("... and %d more runs are done again", len(flaws) - _MOST_SAID)
+
+
+def _gone(sweep: Sweep) -> int:
+    """How many records of a sweep that has ended are not there: somebody removed them meanwhile."""
+    in_tables = recorded_ids(sweep.folder)
+    left = [item for item in sweep if item.run_id not in in_tables and not (item.folder / "run.json").exists()]
+    for item in left[:_MOST_SAID]:
+        log.warning("%s: it was removed while the sweep ran; the same command makes it again", item.folder)
+    return len(left)
 
 
 def recorded(plan: Sweep) -> list[Run]:

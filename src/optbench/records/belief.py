@@ -84,8 +84,8 @@ def contradiction(summary: Mapping[str, Any], settings: Mapping[str, Any], folde
             continue
         if positive and value < 0:
             return f"{key}={value!r} cannot be: {settings['loss._target_']} is never negative"
-        far = _number(factor) and key in ("final_loss", "best_loss") and abs(value) > factor
-        if far and summary.get("status") != Status.DIVERGED:
+        judged = key in ("final_loss", "best_loss") and summary.get("status") != Status.DIVERGED
+        if judged and factor is not None and abs(value) > factor:
             start = _start_loss(folder)
             if start is not None and abs(value) > factor * max(1.0, abs(start)):
                 return f"{key}={value!r} cannot be of a run that did not diverge, from a loss of {start:g}"
@@ -139,5 +139,5 @@ def check_own(folder: str, summary: Mapping[str, Any], config: str, flat: Callab
         if summary.get(column) != settings.get(key):
             why = f"{column}={summary.get(column)!r} in run.json, {settings.get(key)!r} in config.yaml"
             raise RecordError(f"{folder}: {why}", AGAIN)
-    if (why := contradiction(summary, settings, folder)) is not None:
-        raise RecordError(f"{folder}: {why}", AGAIN)
+    if (wrong := contradiction(summary, settings, folder)) is not None:
+        raise RecordError(f"{folder}: {wrong}", AGAIN)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from optbench.errors import RecordError
-from optbench.records.belief import check_own
+from optbench.records import sweep_plan
+from optbench.records.belief import check_own, sums
 from optbench.records.columns import TableColumns
 from optbench.records.index import LEAST_RUNS, WORTH, Entry, entry, load, save, settled, stamp
 from optbench.records.read import read_parquet, read_text
@@ -59,6 +60,15 @@ class Folders:
         more = json.loads(self.more[i]) if self.more[i] else {}
         return Run({**self.summaries[i], **more}, Path(self.paths[i]))
 
+    def parts(self, i: int) -> Sequence[str]:
+        """The files beside the i-th folder's record that it has checksums of."""
+        text = self.more[i]
+        if not text:
+            return list(sums(self.summaries[i]))
+        if '.pt"' in text:  # else a text that is not parsed: there are thousands
+            return list(sums(json.loads(text)))
+        return ["metrics.csv"] if '"metrics.csv"' in text else []
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -71,6 +81,9 @@ class Rows:
 Part = Folders | TableColumns | Rows
 
 
+Plans = list[tuple[Path, list[sweep_plan.SweepPlan]]]
+
+
 def find(paths: Sequence[Path]) -> tuple[list[Part], list[Unreadable]]:
     """Everything under the paths as columns: stretches of run folders and tables in path order, and what is unreadable.
 
@@ -80,9 +93,15 @@ def find(paths: Sequence[Path]) -> tuple[list[Part], list[Unreadable]]:
     Raises:
         RecordError: a path that does not exist.
     """
+    parts, unreadable, _ = find_planned(paths)
+    return parts, unreadable
+
+
+def find_planned(paths: Sequence[Path]) -> tuple[list[Part], list[Unreadable], Plans]:
+    """The same, and the folders of the sweeps among them, each with its plans."""
     finder = _Finder(_columns)
     finder.look(paths)
-    return finder.parts, finder.unreadable
+    return finder.parts, finder.unreadable, finder.plans
 
 
 def _columns(path: Path) -> TableColumns | Rows:
@@ -106,6 +125,7 @@ class _Finder:
     def __init__(self, open_table: Callable[[Path], TableColumns | Rows]) -> None:
         self.parts: list[Part] = []
         self.unreadable: list[Unreadable] = []
+        self.plans: Plans = []
         self._open_table = open_table
         self._settings = SettingsReader()
         self._now = time.time()
@@ -151,6 +171,8 @@ class _Finder:
                     index[relative] = new
                     stale += 1
                 continue
+            if sweep_plan.NAME in files:
+                self._plan(Path(here, sweep_plan.NAME))
             if "runs.parquet" in files:
                 self._table(Path(here, "runs.parquet"))
             below = [f"{relative}/{name}" if relative else name for name in sorted(subfolders, reverse=True)]
@@ -198,6 +220,12 @@ class _Finder:
         if stamped is None or text is None or not settled(stamped, self._now):
             return None
         return entry(stamped, summary, text)
+
+    def _plan(self, path: Path) -> None:
+        try:
+            self.plans.append((path.parent, sweep_plan.read_plans(path)))
+        except RecordError as error:
+            self.unreadable.append(Unreadable(path, error.message))
 
     def _table(self, path: Path) -> None:
         try:

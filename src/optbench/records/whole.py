@@ -63,6 +63,8 @@ def look(folder: Path, run_id: str) -> tuple[Run | None, str | None]:
         run = Run(summary, folder)
         if run.status is Status.INTERRUPTED:
             return run, None
+        if not (folder / "config.yaml").exists():
+            return None, "config.yaml is missing"
         text = read_text(folder / "config.yaml", "configuration")
         flat: dict[str, Any] = {}
 
