@@ -132,7 +132,7 @@ def _key(folder: Path, files: Sequence[Path], names: Sequence[str], shape: tuple
     lines = [f"{_FORMAT} {PIL.__version__} {shape} {folder.resolve()}"]
     for name, file in zip(names, files, strict=True):
         status = file.stat()
-        lines.append(f"{name}\0{status.st_size} {status.st_mtime_ns}")
+        lines.append(f"{name}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}")
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
 
 

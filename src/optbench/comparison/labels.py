@@ -52,9 +52,10 @@ def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """The last part of each key where that is unique among the keys, the whole key where not."""
+    """The last part of each key where that is unique among the keys, the whole key where not; `sources.optimizer` is
+    no optimizer."""
     keys = list(keys)
-    ends = [key.rpartition(".")[2] for key in keys]
+    ends = [key if key.startswith("sources.") else key.rpartition(".")[2] for key in keys]
     return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
 
 

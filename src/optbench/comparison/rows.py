@@ -20,7 +20,7 @@ from optbench.errors import UserError
 from optbench.records import NOT_IDENTITY, RUN_COLUMNS, Run, flatten
 
 PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
-_OF_PROBLEM = ("model.", "data.", "loss.")
+_OF_PROBLEM = ("model.", "data.", "loss.", "sources.model", "sources.data", "sources.loss")
 PARTS = ("optimizer", "scheduler")
 _NO_SETTING = ("choices.", "hydra.", "provenance.")
 _FILTER = re.compile(r"\s*([\w.@/-]+?)\s*(!=|<=|>=|==|=|<|>|~)(.*)", re.DOTALL)

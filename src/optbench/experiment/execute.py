@@ -21,6 +21,7 @@ from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, columns_for
+from optbench.experiment.sources import check_loaded
 from optbench.records import (
     NUMERICS,
     RUN_COLUMNS,
@@ -138,6 +139,7 @@ def _build_loop(
     except Exception as error:  # parts are anyone's code
         log.debug("a part could not be built", exc_info=True)
         raise RunFailure(f"the run could not be built: {_in_a_line(error)}") from error
+    check_loaded(config)
     if trainer.curvature_every is None:
         return Loop(problem, optimizer, scheduler, trainer, recorder)
     from optbench.critical.network.along import curvature_of

@@ -6,6 +6,7 @@ Nothing here imports torch: a wrong override is named, and a sweep is planned, b
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, overload
 
 from optbench.config import GROUPS, Composed, Composer, Job
 from optbench.errors import ConfigError, DataError, UserError
+from optbench.experiment.sources import KEY, is_own, names, sources
 from optbench.folders import fingerprint
 from optbench.records import Run, look, run_id
 
@@ -181,20 +183,30 @@ def _sweep_name(overrides: Sequence[str]) -> str:
 
 
 class _Identifier:
-    """Composed configurations to planned runs; a data folder is looked at once."""
+    """Composed configurations to planned runs; a data folder is looked at once, and so is what its names stand for."""
 
     def __init__(self) -> None:
         self._fingerprints: dict[str, str] = {}
+        self._sources: dict[tuple[str, ...], dict[str, str]] = {}
+        importlib.invalidate_caches()  # a module may have been written a moment ago
 
     def __call__(
         self, composed: Composed, parent: Path, sweep: str | None = None, swept: Mapping[str, Any] | None = None
     ) -> Planned:
         config = composed.config
+        if behind := self._behind(config):
+            config = {**config, KEY: behind}
         seen = self._fingerprint(config)
         identity = run_id(config, seen)
         names = [str(config["choices"][g]) for g in ("model", "optimizer", "scheduler")]
         slug = "-".join([*(re.sub(r"\W+", "_", n) for n in names), f"s{config['seed']}", identity])
         return Planned(config, parent / slug, identity, sweep, swept or {}, seen)
+
+    def _behind(self, config: Mapping[str, Any]) -> dict[str, str]:
+        known = names(config)
+        if known not in self._sources:
+            self._sources[known] = sources(config)
+        return self._sources[known]
 
     def _fingerprint(self, config: Mapping[str, Any]) -> str | None:
         root = config["data"].get("root")
@@ -202,7 +214,8 @@ class _Identifier:
             return None
         if root not in self._fingerprints:
             try:
-                self._fingerprints[root] = fingerprint(Path(root))
+                everything = is_own(config["data"]["_target_"])
+                self._fingerprints[root] = fingerprint(Path(root).expanduser(), everything)
             except DataError as error:
                 name = config["choices"]["data"]
                 hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"

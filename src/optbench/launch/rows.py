@@ -20,6 +20,7 @@ from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
 from optbench.experiment.arrivals import arrivals_of
 from optbench.experiment.assemble import build_problem
+from optbench.experiment.sources import check_loaded
 from optbench.launch.row_columns import curve_columns, run_columns, skipped_columns
 from optbench.records import Status, flatten
 from optbench.records.tables import add_rows, remove_folders, setting
@@ -184,6 +185,7 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
     from optbench.descend import refused
 
     problem = _problem(rows)
+    check_loaded(rows.planned[0].config)
     able: list[Planned] = []
     unable: list[Planned] = []
     starts = []

@@ -1,0 +1,276 @@
+"""Identity is content: what stands behind the names counts, and nothing else changes a run's identity."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import optbench
+from optbench import folders, records
+from optbench.comparison import compare
+from optbench.errors import RunFailure
+from optbench.experiment import Planned, plan_run, sources
+from optbench.experiment.sources import is_own
+from optbench.folders import content, fingerprint
+
+KNOWN = {
+    "optimizer=rmsprop": "54e8b60beeba",
+    "model=himmelblau optimizer=adam optimizer.lr=0.1 trainer.start=[0,0]": "7adebda14004",
+    "model=mlp model.hidden=[4] data.image_size=8 optimizer=lion": "848d6e3b848c",
+    "model=hw3_cnn model.width=8": "343ee69c4920",
+}
+
+
+@pytest.mark.parametrize(("words", "known"), KNOWN.items())
+def test_runs_of_what_the_package_brings_keep_their_identity(words: str, known: str) -> None:
+    planned = plan_run(words.split())
+    assert planned.run_id == known
+    assert "sources" not in planned.config
+    assert planned.run_id == records.run_id(planned.config)
+
+
+# source --------------------------------------------------------------------------------------------------------------
+
+OPTIMIZER = """
+import torch
+from mine_pack.helpers import scaled
+import mine_alone
+
+class Mine(torch.optim.SGD):
+    def step(self, closure=None):
+        with torch.enable_grad():
+            loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.add_(scaled(p.grad), alpha=-group["lr"])
+        return loss
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of one's own with an optimizer, and a folder of configurations that names it."""
+    code = tmp_path / "code"
+    (code / "mine_pack").mkdir(parents=True)
+    (code / "mine_pack" / "__init__.py").write_text("")
+    (code / "mine_pack" / "optimizer.py").write_text(OPTIMIZER)
+    (code / "mine_pack" / "helpers.py").write_text("from . import deep\nscaled = lambda g: deep.FACTOR * g\n")
+    (code / "mine_pack" / "deep.py").write_text("FACTOR = 1.0\n")
+    (code / "mine_pack" / "stranger.py").write_text("WORD = 1\n")
+    (code / "mine_alone.py").write_text("import json, torch, optbench\n")
+    (tmp_path / "conf" / "optimizer").mkdir(parents=True)
+    (tmp_path / "conf" / "optimizer" / "mine.yaml").write_text(
+        "# mine\n_target_: mine_pack.optimizer.Mine\n_partial_: true\nlr: 0.01\n"
+    )
+    monkeypatch.syspath_prepend(str(code))
+    yield tmp_path
+    forget()
+
+
+WORDS = ["model=sphere", "optimizer=mine", "trainer.steps=3"]
+
+
+def planned(own: Path) -> Planned:
+    return plan_run(WORDS, [own / "conf"], own / "out")
+
+
+@pytest.mark.parametrize("name", ["mine_pack/optimizer", "mine_pack/helpers", "mine_pack/deep", "mine_pack/__init__",
+                                  "mine_alone"])  # fmt: skip
+def test_an_edited_source_is_another_run(name: str, own: Path) -> None:
+    before = planned(own)
+    assert list(before.config["sources"]) == ["optimizer"]
+    assert planned(own).run_id == before.run_id
+    file = own / "code" / f"{name}.py"
+    file.write_text(file.read_text() + "\n# another line\n")
+    assert planned(own).run_id != before.run_id
+    assert "torch" not in before.config["sources"]
+
+
+def test_what_is_not_imported_does_not_count(own: Path) -> None:
+    before = planned(own).run_id
+    (own / "code" / "mine_pack" / "stranger.py").write_text("WORD = 2\n")
+    (own / "code" / "other.py").write_text("")
+    assert planned(own).run_id == before
+    shutil.copytree(own / "code", own / "elsewhere")  # the same text in another place is the same code
+    sys.path.insert(0, str(own / "elsewhere"))
+    try:
+        assert planned(own).run_id == before
+    finally:
+        sys.path.remove(str(own / "elsewhere"))
+
+
+def test_planning_imports_and_executes_nothing(own: Path) -> None:
+    (own / "code" / "mine_pack" / "__init__.py").write_text("raise SystemExit('executed')\n")
+    assert planned(own).config["sources"]
+    assert "mine_pack" not in sys.modules
+
+
+def forget() -> None:
+    """What a new process knows of the modules of one's own."""
+    for name in [name for name in sys.modules if name.startswith("mine_")]:
+        del sys.modules[name]
+    sources._LOADED.clear()
+
+
+def run_anew(own: Path) -> float:
+    """The final loss of the run, as a new process has it."""
+    forget()
+    importlib.invalidate_caches()
+    return float(optbench.run(*WORDS, config_dir=own / "conf", out=own / "out").summary["final_loss"])
+
+
+def test_an_edited_optimizer_is_run_and_not_pooled(own: Path) -> None:
+    first = run_anew(own)
+    assert run_anew(own) == first
+    (own / "code" / "mine_pack" / "deep.py").write_text("FACTOR = 2.50\n")
+    second = run_anew(own)
+    assert second != first
+    found = compare([own / "out"])
+    assert [group.n for group in found.groups] == [1, 1]
+    assert all(group.label.startswith("mine sources.optimizer=") for group in found.groups)
+    assert set(found.runs["final_loss"]) == {first, second}
+
+
+def test_code_that_was_edited_after_it_was_imported_is_not_run_under_the_new_name(own: Path) -> None:
+    run = optbench.run(*WORDS, config_dir=own / "conf", out=own / "out")
+    assert run.status == "completed"
+    assert run.summary["run_id"] == planned(own).run_id == records.run_id(run.config)
+    (own / "code" / "mine_pack" / "deep.py").write_text("FACTOR = 3.0\n")
+    with pytest.raises(RunFailure, match="optimizer: its source was edited after this process imported it"):
+        optbench.run(*WORDS, config_dir=own / "conf", out=own / "out")
+    rows = optbench.sweep(*WORDS, "seeds=16", config_dir=own / "conf", out=own / "rows")
+    assert {run.status for run in rows} == {"failed"}
+
+
+def test_a_run_that_was_planned_before_an_edit_is_not_that_of_the_plan(own: Path) -> None:
+    from optbench.experiment import Stop, execute
+
+    before = planned(own)
+    (own / "code" / "mine_pack" / "deep.py").write_text("FACTOR = 4.0\n")
+    with pytest.raises(RunFailure, match="after the run was planned"):
+        execute(before, Stop())
+
+
+def test_what_is_ones_own() -> None:
+    assert is_own("made_runs.make_run")  # beside this file
+    for target in ("torch.optim.Adam", "optbench.optimizers.book.Adam", "json.dumps", "numpy.array", "nowhere.at.all"):
+        assert not is_own(target), target
+
+
+def test_a_class_typed_into_a_session_counts_too(own: Path) -> None:
+    script = own / "session.py"
+    script.write_text(
+        "import sys\nfrom optbench.experiment import plan_run\nfrom pathlib import Path\n"
+        "main = sys.modules['__main__']\nmain.__spec__ = None\n"
+        "class Mine: pass\n"
+        "print(plan_run(['model=sphere', 'optimizer=mine'], [Path(sys.argv[1])]).run_id)\n"
+    )
+    text = (own / "conf" / "optimizer" / "mine.yaml").read_text()
+    (own / "conf" / "optimizer" / "mine.yaml").write_text(text.replace("mine_pack.optimizer", "__main__"))
+
+    def go() -> str:
+        words = [sys.executable, str(script), str(own / "conf")]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    first = go()
+    script.write_text(script.read_text().replace("class Mine: pass", "class Mine: x = 1"))
+    assert go() != first
+
+
+# data ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "pictures"
+    for split in ("train", "validation"):
+        for label in "ab":
+            (root / split / label).mkdir(parents=True)
+            for i in range(3):
+                shade = (40 * i, 90, 200 if label == "a" else 20)
+                Image.new("RGB", (8, 8), shade).save(root / split / label / f"{i}.bmp")
+    return root
+
+
+def other_content(file: Path) -> None:
+    """Other pixels under the same name, size and time."""
+    before, raw = file.stat(), bytearray(file.read_bytes())
+    raw[-1] ^= 255
+    file.write_bytes(raw)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_changed_pictures_under_the_same_names_and_sizes_are_other_data(pictures: Path, tmp_path: Path) -> None:
+    words = ["model=mlp", "model.hidden=[4]", "data=image_folder", f"data.root={pictures}", "data.n_classes=2",
+             "data.image_size=8", "trainer.epochs=1", "trainer.batch_size=2", "trainer.threads=1"]  # fmt: skip
+    first = optbench.run(*words, out=tmp_path / "out")
+    shutil.copytree(pictures, tmp_path / "copy")
+    assert plan_run([*words, f"data.root={tmp_path / 'copy'}"]).run_id == first.run_id
+    other_content(pictures / "train" / "a" / "1.bmp")
+    second = optbench.run(*words, out=tmp_path / "out")
+    assert second.run_id != first.run_id
+    assert second.summary["final_loss"] != first.summary["final_loss"]  # read anew too, not from the cache of pixels
+    assert [group.n for group in compare([tmp_path / "out"]).groups] == [1, 1]
+
+
+def test_contents_are_read_once(pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(folders, "content", lambda file: read.append(file.name) or content(file))
+    monkeypatch.setattr(folders, "_SETTLED_NS", -(10**12))
+    whole = fingerprint(pictures)
+    assert len(read) == 12
+    assert fingerprint(pictures) == whole
+    assert len(read) == 12
+    other_content(pictures / "train" / "a" / "2.bmp")
+    changed = fingerprint(pictures)
+    assert (changed != whole, read[12:]) == (True, ["2.bmp"])
+    (cache,) = (tmp_path / "cache").glob("contents-*.json")
+    text = cache.read_text()
+    for damaged in ("", "[]", text[:90], text.replace("2", "3", 1), "{}"):
+        cache.write_text(damaged)
+        assert fingerprint(pictures) == changed
+    cache.unlink()
+    cache.mkdir()  # cannot be written
+    assert fingerprint(pictures) == changed
+
+
+def test_files_that_are_still_warm_are_read_again(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(folders, "content", lambda file: read.append(file.name) or content(file))
+    fingerprint(pictures)
+    fingerprint(pictures)
+    assert len(read) == 24
+
+
+def test_data_of_ones_own_counts_whatever_its_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "own_numbers.py").write_text("class Numbers: pass\n")
+    (tmp_path / "conf" / "data" / "numbers.yaml").write_text(
+        "# mine\n_target_: own_numbers.Numbers\nroot: null\nlabels: null\nn_classes: 2\nchannels: 1\nimage_size: 8\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "x.npy").write_bytes(b"12345")
+    (tmp_path / "y.txt").write_text("0 1")
+
+    def identity() -> str:
+        words = ["model=mlp", "data=numbers", f"data.root={tmp_path / 'store'}", f"data.labels={tmp_path / 'y.txt'}"]
+        return plan_run(words, [tmp_path / "conf"]).run_id
+
+    first = identity()
+    assert identity() == first
+    (tmp_path / "store" / "x.npy").write_bytes(b"12346")
+    second = identity()
+    assert second != first
+    (tmp_path / "y.txt").write_text("1 0")
+    assert identity() not in (first, second)
