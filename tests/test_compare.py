@@ -118,6 +118,15 @@ def test_problems_are_never_pooled(tmp_path: Path) -> None:
     assert all(g.best for g in found.groups)
 
 
+def test_runs_on_other_pictures_under_the_same_settings_are_another_problem(tmp_path: Path) -> None:
+    for i in range(4):
+        facts = {"data": "image_folder", "data_fingerprint": "ab"[i % 2] * 64, "val_accuracy": 0.5}
+        make_run(tmp_path / str(i), {"seed": i, "data.root": f"/{i}"}, **facts)
+    found = compare([tmp_path])
+    assert [group.n for group in found.groups] == [2, 2]
+    assert len({group.problem for group in found.groups}) == 2
+
+
 def test_the_budget_is_part_of_the_configuration_and_the_device_is_not(tmp_path: Path) -> None:
     seeds(tmp_path / "a", [0.1])
     seeds(tmp_path / "b", [0.2], {"trainer.steps": 500})

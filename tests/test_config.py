@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +24,7 @@ from optbench.config import Composed, Composer, check_targets, complete, trusted
 from optbench.errors import ConfigError, OptbenchError, RecordError, UserError
 from optbench.experiment.plan import plan_run, plan_sweep
 from optbench.records import flatten, run_id
-from optbench.settings import RANGES, NetworkTrainer, SurfaceTrainer, check_ranges, trainer_from
+from optbench.settings import RANGES, NetworkTrainer, SurfaceTrainer, check_range, check_ranges, trainer_from
 
 TRUSTED = trusted_targets()
 CHOICES = [(group, name) for group in GROUPS for name in members.names(group)]
@@ -295,6 +297,58 @@ def test_ranges_of_a_network(composer: Composer, text: str) -> None:
         composer.compose(["model=hw3_cnn", text])
     assert_readable(caught.value)
     assert caught.value.message.startswith(text.partition("=")[0])
+
+
+ENDS: dict[str, tuple[list[Any], list[Any]]] = {
+    "seed": ([0, 2**63 - 1], [-1, 2**63, 0.0, True]),
+    "n_outputs": ([0, 11], [-1, 1.5]),
+    "model.dim": ([1, 1_000_000], [0, 1_000_001, 2.0]),
+    "model.width": ([1], [0, -1]),
+    "model.hidden": ([[1], []], [[0], 4]),
+    "data.image_size": ([1], [0]),
+    "data.channels": ([1, 3], [0, 2, 4]),
+    "loss.gamma": ([0, 2.5], [-1e-9]),
+    "loss.label_smoothing": ([0, 1], [-0.1, 1.1]),
+    "optimizer.lr": ([1e-300, 1e9], [0, -1e-3, math.inf, math.nan]),
+    "optimizer.momentum": ([0], [-1e-9]),
+    "optimizer.betas": ([[0, 0.999]], [[0.9, 1], [-0.1, 0.9]]),
+    "optimizer.beta1": ([0, 0.999999], [1, -1e-9]),
+    "optimizer.alpha": ([0, 1], [-0.1, 1.01]),
+    "optimizer.rho": ([0, 1], [-0.1, 1.01]),
+    "optimizer.eps": ([0], [-1e-9]),
+    "optimizer.weight_decay": ([0], [-1e-9]),
+    "scheduler.gamma": ([1e-9, 2], [0, -1]),
+    "scheduler.warmup_steps": ([0, 1], [-1, 0.5]),
+    "trainer.steps": ([1], [0, 1.0]),
+    "trainer.epochs": ([1], [0]),
+    "trainer.seconds": ([1e-9], [0, -1]),
+    "trainer.target": ([-1e9, 0], [math.inf, math.nan]),
+    "trainer.target_accuracy": ([0, 1], [-0.1, 1.1]),
+    "trainer.grad_tol": ([0], [-1e-9]),
+    "trainer.plateau_steps": ([1], [0]),
+    "trainer.plateau_delta": ([0], [-1e-9]),
+    "trainer.divergence_factor": ([1.0001], [1, 0]),
+    "trainer.record_every": ([1], [0]),
+    "trainer.curvature_every": ([1], [0]),
+    "trainer.curvature_share": ([1e-9, 1], [0, 1.1]),
+    "trainer.eval_every": ([1], [0]),
+    "trainer.checkpoint_every": ([1], [0]),
+    "trainer.keep_every": ([1], [0]),
+    "trainer.threads": ([1, 1024], [0, 1025]),
+    "trainer.grad_noise": ([0], [-1e-9]),
+    "trainer.batch_size": ([1, "full"], [0, "half", 1.5]),
+}
+"""What just passes and what just does not."""
+
+
+@pytest.mark.parametrize("key", ENDS)
+def test_the_ends_of_a_range(key: str) -> None:
+    passing, refused = ENDS[key]
+    for value in passing:
+        check_range(key, value)
+    for value in refused:
+        with pytest.raises(ConfigError, match=f"{re.escape(key)}=.*expected"):
+            check_range(key, value)
 
 
 def test_every_range_is_of_a_key_that_some_choice_has() -> None:

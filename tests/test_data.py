@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -160,6 +161,16 @@ def test_digits_splits_are_disjoint_complete_and_stratified() -> None:
         assert labels is not None
         counts = Counter(labels.tolist())
         assert all(abs(counts[digit] - share * totals[digit]) <= 1 for digit in range(10))
+
+
+def test_the_cut_of_digits_is_the_one_that_runs_were_recorded_on() -> None:
+    found = {}
+    for part in SPLITS:
+        split = Digits(image_size=8, channels=1).load(part)
+        assert split.labels is not None
+        digest = hashlib.sha256(split.images.numpy().tobytes() + split.labels.numpy().astype("int64").tobytes())
+        found[part] = digest.hexdigest()[:16]
+    assert found == {"train": "b592a50b884b2e6b", "validation": "fd996836643954be", "test": "d2dccb3e5d5ee3b0"}
 
 
 def test_digits_are_scikit_learns() -> None:

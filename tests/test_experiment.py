@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import random
@@ -206,6 +207,24 @@ def test_ctrl_c_finishes_the_step_and_the_run_goes_on_to_the_bit(at: int, whole:
     assert len(curve(cut)) == at
     assert curve(cut) == curve(whole)[:at]
     same_run(optbench.run(*NETWORK, "trainer.epochs=4", out=tmp_path), whole)
+
+
+def test_an_interrupted_runs_clock_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(1)
+    monkeypatch.setattr("optbench.loop.train.time.perf_counter", lambda: float(next(ticks)))
+
+    def seconds(run: Run) -> list[float]:
+        assert run.path is not None
+        return [float(row["seconds"]) for row in read_rows(run.path / "metrics.csv")]
+
+    words = [*NETWORK, "trainer.epochs=4"]
+    whole = optbench.run(*words, out=tmp_path / "whole")
+    assert seconds(whole) == sorted(set(seconds(whole)))  # each update takes a tick
+    cut = optbench.run(*words, out=tmp_path / "cut", display=Watch(27, ctrl_c))
+    assert cut.summary["seconds"] == 27.0
+    again = optbench.run(*words, out=tmp_path / "cut")
+    assert again.summary["seconds"] == whole.summary["seconds"]
+    assert seconds(again) == seconds(whole)
 
 
 def test_ctrl_c_on_the_command_line_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

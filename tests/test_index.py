@@ -191,13 +191,19 @@ def test_only_what_changed_is_read_again(tmp_path: Path, opened: list[str]) -> N
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path, opened: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("run.json", '"final_loss": 0.25', '"final_loss": 0.75'), ("config.yaml", "lr: 1", "lr: 2")],
+)
+def test_a_change_that_keeps_size_and_time_is_noticed(
+    name: str, old: str, new: str, tmp_path: Path, opened: list[str]
+) -> None:
     top = sweep_of(tmp_path, 3)
     same_as_plain([top])
-    path = top / "r01" / "run.json"
+    path = top / "r01" / name
     before = path.stat()
     text = path.read_text()
-    path.write_text(text.replace('"final_loss": 0.25', '"final_loss": 0.75'))
+    path.write_text(text.replace(old, new))
     os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert path.read_text() != text

@@ -14,7 +14,7 @@ from loop_tools import CPU, Dots, constant, gd, linear, loop_of, on_dots, on_fie
 from torch import Tensor, nn
 
 from optbench.losses.surface import SurfaceLoss
-from optbench.problem import SurfaceProblem
+from optbench.problem import SurfaceProblem, stream
 from optbench.settings import SurfaceTrainer
 
 
@@ -471,3 +471,79 @@ def test_of_equal_accuracies_the_lower_loss_is_best_also_at_zero() -> None:
     assert losses == sorted(losses)
     assert losses[-1] > losses[0]
     assert summary.best_val_step == 0
+
+
+# what is drawn, and what is evaluated ---------------------------------------------------------------------------------
+
+
+class Noisy(Dots):
+    """Images that an augmentation turns into their negatives; it remembers what it was given to draw from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[list[float]] = []
+
+    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        self.drawn.append(torch.rand(3, generator=generator).tolist())
+        return 255 - images
+
+
+def test_no_two_updates_and_no_two_purposes_draw_the_same() -> None:
+    data, model, steps = Noisy(), [], 9
+    problem, _ = on_dots(data=data, seed=5)
+    for k in range(steps):
+        problem.batch(k)
+        model.append(torch.rand(3).tolist())  # as dropout draws within the update
+    order = [torch.rand(3, generator=stream(5, "order", epoch)).tolist() for epoch in range(steps)]
+    drawn = [tuple(numbers) for numbers in (*data.drawn, *model, *order)]
+    assert len(set(drawn)) == len(drawn) == 3 * steps
+    again, other = Noisy(), Noisy()
+    on_dots(data=again, seed=5)[0].batch(4)
+    on_dots(data=other, seed=6)[0].batch(4)
+    assert again.drawn == [data.drawn[4]]
+    assert other.drawn != again.drawn
+
+
+def test_validation_pictures_are_never_augmented_and_training_ones_are() -> None:
+    problem, _ = on_dots(data=Noisy())
+    found, split = problem.evaluate(), Dots().load("validation")
+    assert split.labels is not None
+    with torch.no_grad():
+        outputs = linear()(split.images / 255.0)
+        turned = linear()((255 - split.images) / 255.0)
+    expected = nn.functional.cross_entropy(outputs, split.labels).item()
+    assert found["val_loss"] == pytest.approx(expected, rel=1e-5)
+    assert found["val_loss"] != pytest.approx(nn.functional.cross_entropy(turned, split.labels).item(), rel=1e-3)
+    whole = Dots().load("train").images / 255.0
+    seen = problem.batch(0).inputs
+    assert all(any(torch.allclose(1 - one, other) for other in whole) for one in seen)
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ([(0.5, 1.0), (0.5, 1.0), (0.5, 1.0)], 0),  # of equals, the first
+        ([(0.5, 1.0), (0.5, 0.9), (0.5, 0.9)], 1),
+        ([(0.5, 1.0), (0.6, 2.0), (0.6, 2.0)], 1),
+        ([(0.5, 1.0), (0.5, 1.1), (0.4, 0.1)], 0),
+    ],
+)
+def test_of_equal_evaluations_the_first_is_the_best(
+    figures: list[tuple[float, float]], best: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, trainer = on_dots(epochs=2)
+    told = iter([{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in figures])
+    monkeypatch.setattr(problem, "evaluate", lambda: next(told))
+    loop, watcher = loop_of(problem, trainer, gd(0.1))
+    summary = loop.run()
+    assert summary.best_val_step == best * problem.steps_per_epoch
+    assert watcher.state("best")["step"] == summary.best_val_step
+
+
+@pytest.mark.parametrize(("epochs", "every"), [(3, 2), (5, 3), (4, 2), (1, 5)])
+def test_the_last_epoch_is_evaluated_whether_due_or_not(epochs: int, every: int) -> None:
+    problem, trainer = on_dots(epochs=epochs, eval_every=every)
+    summary, rows = run_loop(problem, trainer, gd(0.1))
+    found = [row["step"] // problem.steps_per_epoch for row in rows if "val_loss" in row]
+    assert found == sorted({*range(0, epochs + 1, every), epochs})
+    assert summary.val_loss == rows[-1]["val_loss"]

@@ -265,6 +265,7 @@ def test_forced_into_folders_a_run_is_still_one(tmp_path: Path) -> None:
     assert len(notes.finishes) == 16
     assert len(by_id(tmp_path)) == 16
     assert all(run.path is not None for run in by_id(tmp_path).values())
+    assert set(compare([tmp_path]).runs["engine"]) == {"loop"}  # which is what the user forced, and not the old rows
 
 
 def test_stopped_in_mid_batch_the_rest_stays_to_do(tmp_path: Path) -> None:
