@@ -68,8 +68,9 @@ def make_folders(place: Path, count: int, samples: Path) -> None:
         planned.folder.mkdir(parents=True)
         (planned.folder / "config.yaml").write_text(_yaml(planned.config, samples))
         (planned.folder / "metrics.csv").write_bytes(curve)
-        row["provenance"] = {**row["provenance"], "files": part_sums(planned.folder)}
-        (planned.folder / "run.json").write_text(sealed(json.dumps(row, indent=2)))
+        provenance = {k: v for k, v in row["provenance"].items() if k != "checksum"}
+        row["provenance"] = {**provenance, "files": part_sums(planned.folder)}
+        (planned.folder / "run.json").write_text(sealed(json.dumps(row, indent=2))[0])
         (planned.folder / ".lock").touch()
 
 

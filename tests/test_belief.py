@@ -181,7 +181,7 @@ def test_two_swapped_records_turn_nothing_round(copied: Path, capsys: pytest.Cap
 def unsealed(folder: Path, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Makes a record one without checksums, as older versions wrote it, and changes it."""
     row = json.loads((folder / "run.json").read_text())
-    del row["checksum"], row["provenance"]["files"]
+    del row["provenance"]["checksum"], row["provenance"]["files"]
     change(row)
     (folder / "run.json").write_text(json.dumps(row, indent=2))
     return row

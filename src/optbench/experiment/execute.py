@@ -34,6 +34,7 @@ from optbench.records import (
     write_yaml,
     writing,
 )
+from optbench.records.seal import KEY
 from optbench.records.vocabulary import kept_checkpoints
 from optbench.records.whole import CURVE, begins_with
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
@@ -229,7 +230,7 @@ def write_record(
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
     row |= {k: v for k, v in planned.swept.items() if k not in row}
     row["provenance"] = dict(facts)
-    write_sealed(planned.folder / "run.json", row)
+    row["provenance"][KEY] = write_sealed(planned.folder / "run.json", row)
     return Run(row, planned.folder)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.errors import RecordError
 from optbench.records.belief import impossible, sums
 from optbench.records.read import numeric, parse_json, read_bytes, read_config, read_parquet, read_text, rows_of
-from optbench.records.seal import AGAIN, KEY, broken, sum_of
+from optbench.records.seal import AGAIN, broken, sum_of
 from optbench.records.vocabulary import NUMERICS, Status, run_id
 
 if TYPE_CHECKING:
@@ -158,7 +158,6 @@ def read_summary(folder: str, check_seal: bool = True) -> dict[str, Any]:
         parse_json(text, path)  # torn says more than changed
         raise RecordError(f"{path}: it was changed after the run: its checksum differs", AGAIN)
     summary = parse_json(text, path)
-    summary.pop(KEY, None)
     check_summary(summary, folder)
     return summary
 

@@ -1,8 +1,8 @@
 """Seals: checksums by which a record tells whether it still is what was written.
 
 A disk, an editor or a copy that went wrong changes a digit, and a number with another digit is as good a number. So
-run.json ends in the checksum of all that stands before it, and holds the checksums of the files beside it under
-`provenance.files`; a table has the checksum of all its bytes in front of its footer, where no reader of Parquet looks.
+run.json ends in the checksum of all that stands before it (`provenance.checksum`), and holds those of the files beside
+it (`provenance.files`); a table has the checksum of all its bytes before its footer, where no reader of Parquet looks.
 They find accidents, not forgers. What has no seal (a record of an older version, or one made by hand) is held to what
 `records.belief` knows of numbers and identities.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from optbench.errors import RecordError
 
 KEY = "checksum"
-_SEAL = re.compile(r',\n  "checksum": "([0-9a-f]{8})"\n\}\n?\Z')
+_SEAL = re.compile(r',\n +"checksum": "([0-9a-f]{8})"(?:\n  \})?\n\}\n?\Z')
 _TABLE_MARK = b"OPTBSUM1"
 _TABLE_SEAL = len(_TABLE_MARK) + 8
 _TABLE_END = 8  # length of the footer, magic
@@ -27,12 +27,17 @@ _AT_ONCE = 1 << 22
 AGAIN = "run the same command again: it is made anew"
 
 
-def sealed(text: str) -> str:
-    """The text of a JSON object, as `write.to_json` indents it, with its checksum as the last key."""
+def sealed(text: str) -> tuple[str, str]:
+    """The text of a JSON object, as `write.to_json` indents it, with its checksum as the last key; and the checksum.
+
+    Where the last value is an object too, as provenance is in run.json, the key stands in that one.
+    """
     head = text.rstrip()
-    assert head.endswith("\n}")
-    head = head[:-2]
-    return f'{head},\n  "{KEY}": "{zlib.crc32(head.encode()):08x}"\n}}\n'
+    end = "\n  }\n}" if head.endswith("\n  }\n}") else "\n}"
+    assert head.endswith(end)
+    head = head.removesuffix(end)
+    found = f"{zlib.crc32(head.encode()):08x}"
+    return f'{head},\n{" " * (4 if len(end) > 2 else 2)}"{KEY}": "{found}"{end}\n', found
 
 
 def broken(text: str) -> bool:

@@ -137,9 +137,11 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (to_json(value) + "\n").encode())
 
 
-def write_sealed(path: Path, value: Any) -> None:
-    """Writes strict JSON atomically, with its checksum as the last key (`records.seal`)."""
-    write_bytes(path, sealed(to_json(value)).encode())
+def write_sealed(path: Path, value: Any) -> str:
+    """Writes strict JSON atomically, with its checksum as the last key (`records.seal`); returns the checksum."""
+    text, checksum = sealed(to_json(value))
+    write_bytes(path, text.encode())
+    return checksum
 
 
 def write_yaml(path: Path, value: Any) -> None:
