@@ -354,6 +354,14 @@ def test_image_folder_missing_root_tells_the_layout(tmp_path: Path) -> None:
     assert "train/CLASS" in caught.value.hint
 
 
+def test_image_folder_refuses_a_class_without_pictures(classes: Path) -> None:
+    for file in (classes / "train" / "kind_03").iterdir():
+        file.rename(file.with_suffix(".txt"))
+    data = ImageFolder(str(classes), n_classes=11, image_size=16)
+    with pytest.raises(DataError, match="kind_03: no images in this class folder"):
+        data.load("train")
+
+
 def test_image_folder_strays_are_named(classes: Path, pictures: Path) -> None:
     data = ImageFolder(str(classes), 11, image_size=8)
     shutil.copy(pictures / "test" / "0001.jpg", classes / "train" / "stray.jpg")

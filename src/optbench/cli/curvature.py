@@ -138,10 +138,11 @@ def _planned(
 ) -> Inspection:
     from optbench.critical.network import network_objective, prepare
     from optbench.experiment.rebuild import rebuild
+    from optbench.problem import read_split
     from optbench.records.vocabulary import kept_checkpoint
 
     rebuilt = rebuild(folder, checkpoint, config_dirs)
-    objective = network_objective(rebuilt.model, rebuilt.loss, rebuilt.data.load("train"), share=share)
+    objective = network_objective(rebuilt.model, rebuilt.loss, read_split(rebuilt.data, "train"), share=share)
     objective.notes.append("the training loss alone: weight decay and other terms of the optimizer are not in it")
     file = checkpoint if not checkpoint.isdecimal() else kept_checkpoint(int(checkpoint))
     return prepare(objective, name=f"{folder.name}/{file}.pt", products=products)

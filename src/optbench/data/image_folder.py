@@ -65,7 +65,11 @@ class ImageFolder(AbstractData):
         images, names = read_folder(folder, self.image_size, self.channels, recursive=True, progress=self.progress)
         if split == "test" and not any("/" in name for name in names):
             return Split(images, None, names)
-        return Split(images, torch.tensor([self._label(folder, name) for name in names]), names)
+        labels = torch.tensor([self._label(folder, name) for name in names])
+        if split == "train" and (empty := set(range(self.n_classes)) - set(labels.tolist())):
+            first = folder / self.class_names[min(empty)]
+            raise DataError(f"{first}: no images in this class folder", "add some, or remove the folder")
+        return Split(images, labels, names)
 
     def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augments a batch as the keyword `augment` says: uint8 (b, c, s, s) -> uint8 (b, c, s, s)."""

@@ -144,9 +144,11 @@ def _assemble(run: Run, config: dict[str, Any], weights: Path) -> Rebuilt:
 
 def evaluate(rebuilt: Rebuilt, split: str = "validation") -> Evaluation:
     """Accuracy, loss and confusion matrix on a split. Raises UserError for a split without labels."""
+    from optbench.problem import read_split
+
     if split not in SPLITS:
         raise UserError(f"--split {split}: expected {', '.join(SPLITS)}")
-    part = rebuilt.data.load(split)
+    part = read_split(rebuilt.data, split)
     if part.labels is None:
         raise UserError(f"the {split} split has no labels to compare with", "use optbench predict")
     outputs = rebuilt.outputs(part.images)
@@ -169,9 +171,10 @@ def predict(
         progress: told how many images are decoded.
     """
     from optbench.images import read_folder
+    from optbench.problem import read_split
 
     if folder is None:
-        part = rebuilt.data.load("test")
+        part = read_split(rebuilt.data, "test")
         images, names = part.images, part.names
     else:
         images, names = read_folder(folder, rebuilt.data.image_size, rebuilt.data.channels, progress=progress)

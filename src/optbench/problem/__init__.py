@@ -13,6 +13,7 @@ from optbench.problem.base import (
     surface_objective,
 )
 from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels
+from optbench.problem.splits import read_split, scaled
 from optbench.problem.surface import SurfaceProblem
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "check_dim",
     "network_outputs",
     "predicted_labels",
+    "read_split",
+    "scaled",
     "stream",
     "surface_objective",
 ]

@@ -128,8 +128,9 @@ class Split:
     """One part of a data set, decoded.
 
     Attributes:
-        images: uint8, (n, channels, image_size, image_size).
-        labels: int64, (n,); None for an unlabelled test set.
+        images: (n, channels, image_size, image_size), uint8 (models get them scaled to [0, 1]) or floating point (as
+            they are).
+        labels: whole numbers below n_classes, (n,); None for an unlabelled test set.
         names: n file names (or made-up ones), in order.
     """
 

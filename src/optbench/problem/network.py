@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from optbench.errors import IncompatibleError, UserError
 from optbench.problem.base import AbstractData, AbstractProblem, Batch, Split, stream
+from optbench.problem.splits import read_split, scaled
 
 _EVALUATION_BATCH = 256
 
 
 def to_inputs(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 (n, c, h, w) to float32 in [0, 1] on the device, channels last (faster convolutions on CPU and GPU)."""
-    inputs = images.to(device).to(torch.float32).div_(255.0)
-    return inputs.contiguous(memory_format=torch.channels_last)
+    """Images (n, c, h, w) as `scaled` in float32 on the device, channels last (faster convolutions on CPU and GPU)."""
+    inputs = scaled(images.to(device), torch.float32)
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
 def predicted_labels(loss: nn.Module, outputs: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ class NetworkProblem(AbstractProblem):
         return self._labelled("validation")
 
     def _labelled(self, name: str) -> Split:
-        split = self.data.load(name)
+        split = read_split(self.data, name)
         if split.labels is None or not len(split):
             raise UserError(f"the {name} split of {type(self.data).__name__} has no labelled images")
         return split

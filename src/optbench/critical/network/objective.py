@@ -21,7 +21,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from optbench.errors import UserError
-from optbench.problem import Split, stream
+from optbench.problem import Split, scaled, stream
 
 Part = Callable[[Tensor], Tensor]
 DOUBLE_UP_TO = 100_000  # weights; beyond, float64 costs twice the time and memory of float32
@@ -176,8 +176,8 @@ def _loss(
     weights: Tensor,
 ) -> Tensor:
     """Sum of the losses of these images, over the number of all images."""
-    # not problem.to_inputs: it divides in place, which torch.func.linearize gets wrong
-    inputs = images.to(weights.device, weights.dtype).contiguous(memory_format=torch.channels_last) / 255.0
+    inputs = scaled(images.to(weights.device), weights.dtype)
+    inputs = inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
     outputs = functional_call(model, cut(weights, layout), (inputs,))
     losses: Tensor = loss(outputs, labels.to(weights.device))
     return losses.sum() / count
