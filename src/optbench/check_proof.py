@@ -1028,7 +1028,7 @@ def count_text(verdict: Verdict) -> str:
     counts = [(verdict.claim[kind], kind) for kind in KINDS]
     names = [f"{n} {kind if n == 1 else {'saddle': 'saddles'}.get(kind, kind[:-2] + 'a')}" for n, kind in counts if n]
     total_ = sum(n for n, _ in counts)
-    return f"{total_} critical point{'s' * (total_ != 1)}" + (f" ({', '.join(names)})" if names else "")
+    return f"{total_} critical point{'s' * (total_ != 1)} ({', '.join(names)})" if names else "no critical point"
 
 
 def describe(certificate: Certificate, verdict: Verdict) -> list[str]:
@@ -1043,8 +1043,9 @@ def describe(certificate: Certificate, verdict: Verdict) -> list[str]:
         lines.append(f"  {point.kind} at {point_text(point)}{place[point.place]}")
     tests = ", ".join(f"{n} {name}" for name, n in sorted(verdict.tests.items()))
     lines.append(f"{sum(verdict.tests.values())} cells: {tests}; every point is known to {radius:.1g}")
+    count = sum(claim[kind] for kind in KINDS)
     if claim["complete"]:
-        return [*lines, f"ACCEPTED: the box holds exactly {count_text(verdict)}."]
+        return [*lines, f"ACCEPTED: the box holds {'exactly ' * (count > 0)}{count_text(verdict)}."]
     rest = [f"{claim['edge']} on its edge or within {radius:.1g} of it"] if claim["edge"] else []
     if verdict.open:
         hull = tuple(

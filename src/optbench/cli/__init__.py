@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("compare", "Compare recorded runs.", "results:compare", False),
     ("plot", "Draw loss curves, or paths on a surface.", "results:plot", False),
     ("classify-critical", "Find and classify critical points.", "critical:classify_critical", True),
+    ("check-proof", "Check a certificate of critical points.", "proof:check_proof", False),
     ("basins", "Where each start of a grid ends, how fast.", "exploring:basins", True),
     ("sensitivity", "Outcome over the learning rate.", "exploring:sensitivity", True),
     ("reproduce", "Run and judge the book's claims.", "book:reproduce", False),

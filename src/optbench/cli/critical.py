@@ -52,6 +52,15 @@ Depth = Annotated[
 ]
 BoxesToo = Annotated[bool, typer.Option("--boxes", help="With --plot: the boxes that the proof went through, too.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate",
+        help="Write the proof into this file, for check-proof to repeat.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print one row a point as CSV.")]
 RecordedRun = Annotated[
     Path | None, typer.Option("--run", help="Where this recorded run stopped, network or surface.", show_default=False)
@@ -85,6 +94,7 @@ def classify_critical(
     depth: Depth = None,
     plot: Plot = None,
     boxes: BoxesToo = False,
+    certificate: Certificate = None,
     as_csv: Csv = False,
     as_json: Json = False,
     run: RecordedRun = None,
@@ -113,6 +123,8 @@ def classify_critical(
 
       optbench classify-critical --fn six_hump_camel --plot proof.png --boxes
 
+      optbench classify-critical --fn himmelblau --certificate proof.json
+
       optbench classify-critical --fn linear_net --at 0,0
 
       optbench classify-critical --expr "x**4 - 3*x*y + y**2" --box "-3,3"
@@ -125,7 +137,7 @@ def classify_critical(
 
     if as_csv and as_json:
         raise UserError("--csv and --json: choose one form")
-    search = Search(method, verify, budget, depth, plot, boxes)
+    search = Search(method, verify, budget, depth, plot, boxes, certificate)
     _check(search)
     if not 0.0 < share <= 1.0:
         raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
@@ -134,12 +146,15 @@ def classify_critical(
         from optbench.cli.curvature import classify_run
 
         of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
-                      "--verify": verify, "--depth": depth, "--boxes": boxes or None, "--csv": as_csv or None,
+                      "--verify": verify, "--depth": depth, "--boxes": boxes or None,
+                      "--certificate": certificate, "--csv": as_csv or None,
                       "overrides": overrides or None}  # fmt: skip
         _refuse(of_surface, "--run looks at one recorded point")
         classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
         return
     _refuse(of_run, "that is for the point where a run stopped (--run)")
+    if at is not None:
+        _refuse({"--certificate": certificate}, "--at looks at one point and proves nothing")
     question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
     if question.point is not None:
         look(question, as_json)
@@ -163,6 +178,10 @@ def _check(search: Search) -> None:
         if search.boxes or search.depth is not None:
             name = "--boxes" if search.boxes else "--depth"
             raise UserError(f"{name} belongs to the certified search; --method numeric cuts no boxes", "drop one")
+    if search.certificate is not None:
+        from optbench.cli.proof import check_option
+
+        check_option(search.certificate, search.method)
     if search.depth is not None and not 0.0 < search.depth < 1.0:
         raise UserError(f"--depth {search.depth:g}: expected a share of the box above 0 and below 1, such as 1e-9")
     if search.verify is not None:

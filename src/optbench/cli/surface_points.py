@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ class Search:
     depth: float | None
     plot: Path | None
     boxes: bool
+    certificate: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,11 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
         raise UserError(f"--plot: {question.name} has {len(question.box)} coordinates; contours need one or two")
     if search.plot is not None:
         check_place(search.plot)
+    if search.certificate is not None:
+        from optbench.critical.certified.certificate import checkable
+
+        checkable(question.objective, question.box)
+        search = replace(search, method="certified")
     with counter(f"critical points of {question.name}", quiet or as_json) as progress:
         found, trail = _found(question, search, progress)
     if search.plot is not None:
@@ -143,6 +149,10 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
         _print_csv(found)
     else:
         print_lines(describe(found))
+    if search.certificate is not None:
+        from optbench.cli.proof import write
+
+        write(question.objective, found, search.certificate, search.budget, quiet or as_json, as_json or as_csv)
     if search.verify:
         _verify(question, found, as_json or as_csv)
 
