@@ -11,7 +11,7 @@ of operations; what its equations leave of a box); `krawczyk` and `inertia` (wha
 `enumerate` (branch and bound); `exact` and `edge` (on which side of an edge a point lies); `winding`, `extremum`,
 `clusters` (what is proved of regions that stay undecided); `elementary_series`, `power_series` (Taylor coefficients,
 exact or enclosed), `local_algebra`, `roots`, `branches`, `germs`, `germ_points` (degenerate points verified in
-fractions); `wording`, `certify`.
+fractions); `wording`, `certify`; `certificate` (what was found, as a file for `optbench.check_proof`).
 """
 
 from __future__ import annotations
