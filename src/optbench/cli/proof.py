@@ -23,8 +23,8 @@ def check_proof(
     """Check a certificate of critical points, independently of the search that wrote it.
 
     The checker is one file of plain Python (optbench/check_proof.py) with an exact interval arithmetic of its own. It
-    prints the function as a formula, for you to compare, and what is proved of it. Exit code 0: accepted, 1: refused, 2:
-    not a certificate, or one that cannot be checked. "python check_proof.py FILE" does the same without optbench.
+    prints the function as a formula, for you to compare, and what is proved of it. Exit code 0: accepted, 1: refused,
+    2: no certificate, or one that cannot be checked. "python check_proof.py FILE" does the same without optbench.
 
     Examples:
 
