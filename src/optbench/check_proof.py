@@ -68,14 +68,17 @@ class Unreadable(Exception):
 
 
 def add(a: Interval, b: Interval) -> Interval:
+    """a + b."""
     return None if a is None or b is None else (a[0] + b[0], a[1] + b[1])
 
 
 def neg(a: Interval) -> Interval:
+    """-a."""
     return None if a is None else (-a[1], -a[0])
 
 
 def mul(a: Interval, b: Interval) -> Interval:
+    """a b; unknown where a factor is, also times 0."""
     if a is None or b is None:
         return None
     if a == ZERO or b == ZERO:
@@ -85,6 +88,7 @@ def mul(a: Interval, b: Interval) -> Interval:
 
 
 def inverse(a: Interval) -> Interval:
+    """1 / a; unknown where a holds 0."""
     return None if a is None or a[0] <= 0 <= a[1] else (ONE * ONE // a[1], -(-ONE * ONE // a[0]))
 
 
@@ -198,19 +202,23 @@ def _sin_cos(n: int) -> tuple[int, int]:
 
 
 def sin_at(n: int) -> tuple[int, int]:
+    """sin n, exactly 0 at 0."""
     return ZERO if n == 0 else _ends(_sin_cos(n)[0])
 
 
 def cos_at(n: int) -> tuple[int, int]:
+    """cos n, exactly 1 at 0."""
     return UNITY if n == 0 else _ends(_sin_cos(n)[1])
 
 
 def sinh_at(n: int) -> tuple[int, int]:
+    """(e^n - e^-n) / 2."""
     up, down = exp_at(n), exp_at(-n)
     return up[0] - down[1] >> 1, -(down[0] - up[1] >> 1)
 
 
 def cosh_at(n: int) -> tuple[int, int]:
+    """(e^n + e^-n) / 2."""
     up, down = exp_at(n), exp_at(-n)
     return up[0] + down[0] >> 1, -(-up[1] - down[1] >> 1)
 
@@ -239,18 +247,22 @@ def erf_at(n: int) -> tuple[int, int]:
 
 
 def rising(at: Callable[[int], tuple[int, int]], a: Interval) -> Interval:
+    """The range of a rising function."""
     return None if a is None else _known(at(a[0])[0], at(a[1])[1])
 
 
 def exp(a: Interval) -> Interval:
+    """e^a."""
     return None if a is None or a[1] > MOST * ONE else rising(exp_at, a)
 
 
 def log(a: Interval) -> Interval:
+    """log a, where a is positive all over."""
     return None if a is None or a[0] <= 0 else rising(log_at, a)
 
 
 def sinh(a: Interval) -> Interval:
+    """sinh a."""
     return None if a is None or max(map(abs, a)) > MOST * ONE else rising(sinh_at, a)
 
 
@@ -260,6 +272,7 @@ def cosh(a: Interval) -> Interval:
 
 
 def sqrt(a: Interval) -> Interval:
+    """The root of a, where a holds nothing negative."""
     return None if a is None or a[0] < 0 else (math.isqrt(a[0] << P), math.isqrt(a[1] << P) + 1)
 
 
@@ -276,10 +289,12 @@ def wave(a: Interval, at: Callable[[int], tuple[int, int]], phase: int) -> Inter
 
 
 def sin(a: Interval) -> Interval:
+    """sin a."""
     return wave(a, sin_at, PI // 2)
 
 
 def cos(a: Interval) -> Interval:
+    """cos a."""
     return wave(a, cos_at, 0)
 
 
@@ -292,10 +307,12 @@ def tan(a: Interval) -> Interval:
 
 
 def absolute(a: Interval) -> Interval:
+    """|a|."""
     return None if a is None else (max(a[0], -a[1], 0), max(-a[0], a[1]))
 
 
 def hull(a: Interval, b: Interval) -> Interval:
+    """The smallest interval that holds both."""
     return None if a is None or b is None else (min(a[0], b[0]), max(a[1], b[1]))
 
 
@@ -416,6 +433,8 @@ FUNCTIONS: dict[str, Rule] = {
 
 
 class Step(NamedTuple):
+    """One operation on earlier steps; a coordinate of x; a constant."""
+
     op: str
     args: tuple[int, ...]
     number: str | None  # as in the file
@@ -424,6 +443,8 @@ class Step(NamedTuple):
 
 
 class Program(NamedTuple):
+    """f, as a list of steps; steps[i] is coordinate i for i < dim."""
+
     dim: int
     steps: tuple[Step, ...]
     result: int
@@ -509,10 +530,12 @@ def undefined(step: Step, a: Interval) -> bool:
 
 
 def no_zero(a: Interval) -> bool:
+    """Whether it is known that a holds no 0."""
     return a is not None and not a[0] <= 0 <= a[1]
 
 
 def total(terms: list[Interval]) -> Interval:
+    """The sum."""
     found: Interval = ZERO
     for term in terms:
         found = add(found, term)
@@ -572,6 +595,8 @@ class Cell:
 
 
 class Point(NamedTuple):
+    """A critical point as the file states it, with what proves it."""
+
     x: tuple[int, ...]
     radius: tuple[int, ...]
     exact: tuple[int, ...]  # coordinates that are known exactly
@@ -593,15 +618,18 @@ def fine(box: Box) -> tuple[int, ...]:
 
 
 def check_size(box: Box) -> None:
+    """Refuses a box so small that 2^-P would not do as its unit."""
     if min(fine(box)) < 1 << FINE // 2:
         raise Refused(f"the box {box_text(box)} is too small for this arithmetic")
 
 
 def lies_in(box: Box, other: Box) -> bool:
+    """Whether a box is a part of another."""
     return all(b[0] <= a[0] and a[1] <= b[1] for a, b in zip(box, other, strict=True))
 
 
 def product(a: list[list[Interval]], b: list[list[Interval]]) -> list[list[Interval]]:
+    """The matrix product."""
     return [
         [total([mul(p, q) for p, q in zip(row, column, strict=True)]) for column in zip(*b, strict=True)] for row in a
     ]
@@ -625,6 +653,7 @@ def contracts(r: list[list[int | None]], start: list[int | None], w: list[int], 
 
 
 def unique_fails(program: Program, point: Point) -> bool:
+    """Whether the Hessian is not seen to be regular all over the unique box."""
     h = matrix(run(program, point.unique, 2)[program.result], program.dim)
     w = [high - low for low, high in point.unique]
     return not contracts(residual(point.inverse, h), [0] * program.dim, w, w)
@@ -660,12 +689,14 @@ def negative_eigenvalues(h: list[list[Interval]], v: list[list[Interval]]) -> in
 
 
 def place_of(enclosure: Box, box: Box) -> str:
+    """Where the enclosure lies: inside the box, outside, or on its edge as far as one can see."""
     if any(e[1] < b[0] or e[0] > b[1] for e, b in zip(enclosure, box, strict=True)):
         return "outside"
     return "inside" if lies_in(enclosure, box) else "edge"
 
 
 def kind_of(negative: int, d: int) -> str:
+    """What a regular critical point of this Morse index is."""
     return "minimum" if negative == 0 else "maximum" if negative == d else "saddle"
 
 
@@ -699,6 +730,8 @@ def point_fails(program: Program, box: Box, point: Point) -> str:
 
 
 class Certificate(NamedTuple):
+    """The file, read."""
+
     surface: str
     program: Program
     box: Box
@@ -883,6 +916,7 @@ def _rows(value: Any, what: str, d: int) -> list[list[Interval]]:
 
 
 def read_box(value: Any, what: str, d: int) -> Box:
+    """A box from the ends of its sides."""
     sides = [_list(side, what, 2) for side in _list(value, what, d)]
     box = tuple((_exact(low, what), _exact(high, what)) for low, high in sides)
     if any(low >= high for low, high in box):
@@ -916,6 +950,7 @@ def digest_of(value: dict[str, Any]) -> str:
 
 
 def read_program(value: Any) -> Program:
+    """The program from the file."""
     dim, steps, result = _keys(value, "program", "dim", "steps", "result")
     steps = _list(steps, "steps")
     dim, result = _whole(dim - 1 if type(dim) is int else dim, "dim", 64) + 1, _whole(result, "result", len(steps))
@@ -1013,18 +1048,22 @@ def decimal(text: str) -> str:
 
 
 def value_text(n: int) -> str:
+    """Ten digits; 0 for what is below 2^-100."""
     return f"{n / ONE:.10g}" if abs(n) >= ONE >> 100 else "0"
 
 
 def box_text(box: Box) -> str:
+    """[0, 1] x [-2, 2]."""
     return " x ".join(f"[{value_text(low)}, {value_text(high)}]" for low, high in box)
 
 
 def point_text(point: Point) -> str:
+    """(1, -2)."""
     return f"({', '.join(map(value_text, point.x))})"
 
 
 def count_text(verdict: Verdict) -> str:
+    """9 critical points (4 minima, 1 maximum, 4 saddles)."""
     counts = [(verdict.claim[kind], kind) for kind in KINDS]
     names = [f"{n} {kind if n == 1 else {'saddle': 'saddles'}.get(kind, kind[:-2] + 'a')}" for n, kind in counts if n]
     total_ = sum(n for n, _ in counts)
