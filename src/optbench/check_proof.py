@@ -750,7 +750,7 @@ class Verdict(NamedTuple):
     tests: dict[str, int]
 
 
-def check(certificate: Certificate, progress: Callable[[float], None] | None = None) -> Verdict:
+def check(certificate: Certificate, progress: Callable[[float], object] | None = None) -> Verdict:
     """Repeats every test. Raises Refused at the first that fails; progress is called with the share done."""
     if certificate.digest[0] != certificate.digest[1]:
         raise Refused("the digest is not that of the content: something was changed after it was written")
@@ -1112,27 +1112,23 @@ def to_json(certificate: Certificate, verdict: Verdict) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """The command line; returns the exit code."""
+    """The command line of this file alone; returns the exit code."""
+    say, aside = sys.stdout.write, sys.stderr.write
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: python check_proof.py proof.json", file=sys.stderr)
+        aside("usage: python check_proof.py proof.json\n")
         return 2
     watched = sys.stderr.isatty()
     try:
         with open(arguments[0], "rb") as file:
             certificate = load(file.read())
-        verdict = check(
-            certificate, (lambda share: print(f"\r{share:4.0%}", end="", file=sys.stderr)) if watched else None
-        )
+        verdict = check(certificate, (lambda share: bool(aside(f"\r{share:4.0%} "))) if watched else None)
     except (OSError, Unreadable) as error:
-        print(
-            f"error: {arguments[0]} cannot be read or checked: {getattr(error, 'strerror', None) or error}",
-            file=sys.stderr,
-        )
+        aside(f"error: {arguments[0]} cannot be checked: {getattr(error, 'strerror', None) or error}\n")
         return 2
     except Refused as error:
-        print(f"REFUSED: {error}")
+        say(f"REFUSED: {error}\n")
         return 1
-    print("\n".join(describe(certificate, verdict)))
+    say("\n".join(describe(certificate, verdict)) + "\n")
     return 0
 
 
