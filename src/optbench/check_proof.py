@@ -793,7 +793,7 @@ def _distinct(points: tuple[Point, ...]) -> None:
                 raise Refused(f"points {min(k, j)} and {max(k, j)} at {point_text(points[k])} may be one point")
 
 
-def _walk(certificate: Certificate, tell: Callable[[int], None]) -> tuple[dict[str, int], list[Box]]:
+def _walk(certificate: Certificate, tell: Callable[[int], object]) -> tuple[dict[str, int], list[Box]]:
     """Goes through the cells in order; the boxes still to come are on the stack."""
     stack, tests, left = [certificate.box], dict[str, int](), list[Box]()
     for k, cell in enumerate(certificate.cells):
