@@ -76,6 +76,26 @@ def test_16_bit_images_are_refused(tmp_path: Path) -> None:
         read_folder(tmp_path, 4)
 
 
+@pytest.mark.parametrize("ending", ["tif", "TIFF"])
+def test_tiff_is_read(folder: Path, ending: str) -> None:
+    before = read_folder(folder, 8)[0]
+    first = next(p for p in sorted(folder.iterdir()) if p.suffix == ".png" and not p.name.startswith("."))
+    Image.open(first).save(folder / f"zz.{ending}", format="TIFF")
+    images, names = read_folder(folder, 8)
+    assert names[-1] == f"zz.{ending}"
+    assert len(images) == len(before) + 1
+
+
+def test_images_of_other_kinds_are_told_and_other_files_are_not(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_folder(folder, 8)
+    assert not caplog.messages
+    for name in ("a.gif", "b.GIF", "c.ppm", "labels.csv", ".hidden.gif"):
+        (folder / name).write_bytes(b"")
+    read_folder(folder, 8)
+    (line,) = caplog.messages
+    assert line.startswith(f"{folder}: not read: 2 .gif, 1 .ppm (images end in .jpg, ")
+
+
 def test_folders_below_are_read_on_request(folder: Path) -> None:
     (folder / "b").mkdir()
     picture(9).save(folder / "b" / "1.png")

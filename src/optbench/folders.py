@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from optbench.records.read import read_bytes
 from optbench.records.seal import KEY, broken
 from optbench.records.write import write_sealed
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """File name endings that count as images, in lower case; case does not matter."""
 
 
@@ -41,6 +42,12 @@ def image_files(folder: Path | str, recursive: bool = False) -> list[Path]:
     if not names:
         raise DataError(f"{folder}: no images in this folder (expected files ending in {', '.join(EXTENSIONS)})")
     return [folder / name for name in names]
+
+
+def other_files(folder: Path, recursive: bool = False) -> dict[str, int]:
+    """How many files of a folder do not count as images, by their ending in lower case; hidden files are left out."""
+    names = _walk(folder, "", recursive, None)
+    return dict(Counter(Path(name).suffix.lower() for name in names if not name.lower().endswith(EXTENSIONS)))
 
 
 def _walk(folder: Path, prefix: str, recursive: bool, endings: tuple[str, ...] | None) -> list[str]:

@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from optbench.errors import DataError
-from optbench.folders import cache_folder, image_files
+from optbench.folders import EXTENSIONS, cache_folder, image_files, other_files
 
 Progress = Callable[[int, int], None]
 """Called as progress(done, total) from the calling thread while images are decoded."""
@@ -80,6 +80,7 @@ def read_folder(
     folder = Path(folder)
     files = image_files(folder, recursive)
     names = tuple(file.relative_to(folder).as_posix() for file in files)
+    _tell_unread(folder, recursive)
     shape = (len(files), channels, image_size, image_size)
     key = _key(folder, files, names, shape)
     pixels = _load(key, shape)
@@ -87,6 +88,15 @@ def read_folder(
         pixels = _decode_all(files, shape, progress)
         _save(key, pixels)
     return torch.from_numpy(pixels), names
+
+
+def _tell_unread(folder: Path, recursive: bool) -> None:
+    """Names the endings of files that Pillow knows as images and that are not read: a part of the data set, perhaps."""
+    Image.init()
+    unread = {e: n for e, n in other_files(folder, recursive).items() if e in Image.EXTENSION}
+    if unread:
+        told = ", ".join(f"{n} {ending}" for ending, n in sorted(unread.items()))
+        _log.warning("%s: not read: %s (images end in %s)", folder, told, ", ".join(EXTENSIONS))
 
 
 def decode(file: Path, image_size: int, channels: int) -> Pixels:
