@@ -13,14 +13,12 @@ import members
 import numpy as np
 from surface_tools import make
 
-from optbench.critical.certified import operations
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.interval import Interval
-from optbench.critical.certified.traced import Columns
+from optbench.critical.certified.program import record
 from optbench.critical.points import CriticalSet
 from optbench.problem import Objective, surface_objective
 
-assert operations.OPERATIONS
 TABLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "critical_points.json").read_text())
 DEGENERATE = {  # name: (Poincare index, verdict, basis, multiplicity) of the one region without a certified point
     "monkey_saddle": (-2, "saddle", "proved", 4),
@@ -39,15 +37,22 @@ def objective_of(name: str) -> tuple[Objective, tuple[tuple[float, float], ...]]
     return surface_objective(surface, members.make("loss", loss)), surface.domain
 
 
-def intervals(low: Array, high: Array) -> Columns:
+def intervals(low: Array, high: Array) -> list[Interval]:
     """The point x over boxes low, high (n, d)."""
-    return Columns([Interval.between(low[:, i], high[:, i]) for i in range(low.shape[1])])
+    return [Interval.between(low[:, i], high[:, i]) for i in range(low.shape[1])]
+
+
+def range_of(function: Objective, low: Array, high: Array) -> Interval:
+    """The ranges of a function (..., d) -> (...) of plain torch code over boxes low, high (n, d)."""
+    with np.errstate(all="ignore"):
+        found = record(function, low.shape[1]).value(intervals(low, high))
+    assert isinstance(found, Interval)
+    return found
 
 
 def escapes(function: Callable[..., Any], numbers: Array) -> int:
     """At how many rows of `numbers` (n, k) the exact value of function lies outside its thin interval."""
-    with np.errstate(all="ignore"):
-        found = function(*(Interval.between(column, column) for column in numbers.T))
+    found = range_of(lambda x: function(*x.unbind(-1)), numbers, numbers)
     count = 0
     for row, low, high in zip(numbers.tolist(), found.low.tolist(), found.high.tolist(), strict=True):
         exact = function(*map(Fraction, row))

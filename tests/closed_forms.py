@@ -64,9 +64,13 @@ def power_form(p: float) -> Form:
     )
 
 
+_HALF = sqrt(mpf(1) / 2)
 _ATAN = 1 / sqrt(mpf(3))
 FORMS: dict[str, Form] = {
     "abs": Form(abs, lambda x: mpf(1 if x > 0 else -1), lambda x: mpf(0), kinks=(0,)),
+    "asinh": Form(
+        mpmath.asinh, lambda x: 1 / sqrt(1 + x * x), lambda x: -x / sqrt(1 + x * x) ** 3, turns=(0, _HALF, -_HALF)
+    ),
     "atan": Form(
         mpmath.atan,
         lambda x: 1 / (1 + x * x),
@@ -75,10 +79,17 @@ FORMS: dict[str, Form] = {
     ),
     "cos": Form(cos, lambda x: -sin(x), lambda x: -cos(x), period=mpmath.pi / 2),
     "cosh": Form(cosh, sinh, cosh),
+    "erf": Form(
+        mpmath.erf,
+        lambda x: 2 / sqrt(mpmath.pi) * exp(-x * x),
+        lambda x: -4 * x / sqrt(mpmath.pi) * exp(-x * x),
+        turns=(0, _HALF, -_HALF),
+    ),
     "exp": Form(exp, exp, exp),
     "expm1": Form(mpmath.expm1, exp, exp),
     "log": Form(log, lambda x: 1 / x, lambda x: -1 / x**2, 0),
     "log1p": Form(log1p, lambda x: 1 / (1 + x), lambda x: -1 / (1 + x) ** 2, -1),
+    "log1pexp": Form(lambda x: log1p(exp(x)) if x < 0 else x + log1p(exp(-x)), _sigmoid, _bell),
     "reciprocal": power_form(-1),
     "relu": Form(lambda x: max(x, mpf(0)), lambda x: mpf(1 if x > 0 else 0), lambda x: mpf(0), kinks=(0,)),
     "sigmoid": Form(
@@ -89,7 +100,6 @@ FORMS: dict[str, Form] = {
     ),
     "sin": Form(sin, cos, lambda x: -sin(x), period=mpmath.pi / 2),
     "sinh": Form(sinh, cosh, sinh),
-    "softplus": Form(lambda x: log1p(exp(x)) if x < 0 else x + log1p(exp(-x)), _sigmoid, _bell),
     "sqrt": Form(sqrt, lambda x: 1 / (2 * sqrt(x)), lambda x: -1 / (4 * x * sqrt(x)), 0, True, (0,)),
     "square": power_form(2),
     "tan": Form(tan, lambda x: 1 / cos(x) ** 2, lambda x: 2 * sin(x) / cos(x) ** 3, period=mpmath.pi / 2),

@@ -406,8 +406,8 @@ def test_bounds_are_proved_or_refused() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(MissingRule, match="erf"):
-        certify(lambda x: torch.erf(x).sum(dim=-1), ((-1.0, 1.0),))
+    with pytest.raises(MissingRule, match="lgamma"):
+        certify(lambda x: torch.lgamma(x).sum(dim=-1), ((-1.0, 1.0),))
     for box in ((), ((1.0, 1.0),), ((0.0, math.inf),), ((-1e308, 1e308),)):
         with pytest.raises(UserError, match="box"):
             certify(lambda x: (x * x).sum(dim=-1), box)

@@ -21,6 +21,7 @@ from optbench.critical.certified.functions import RULES
 from optbench.critical.certified.germs import Germ, alone, expansion, germ_in
 from optbench.critical.certified.interval import Interval
 from optbench.critical.certified.local_algebra import signature
+from optbench.critical.certified.program import record
 from optbench.critical.certified.roots import real_roots
 from optbench.critical.expression import parse_expression
 
@@ -201,7 +202,7 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
     "relu": lambda x: x,
     "reciprocal": lambda x: 1 / x,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
-    "softplus": lambda x: mpmath.log(1 + mpmath.exp(x)),
+    "log1pexp": lambda x: mpmath.log(1 + mpmath.exp(x)),
     "square": lambda x: x**2,
 }
 
@@ -214,8 +215,8 @@ def test_powers_and_exact_values() -> None:
             power_coefficients(p, u0, 2, Exact())
     surface = parse_expression("sqrt(4 + x)*cosh(y) - tan(x) + 2**(0*x)", 2)
     with pytest.raises(Inexact):
-        expansion(surface, (Fraction(0), Fraction(0)), 3)  # 2**(0 x) is e^(0 log 2)
-    taylor = expansion(parse_expression("sqrt(4 + x)*cosh(y) - tan(x)", 2), (Fraction(0), Fraction(0)), 3)
+        expansion(record(surface, 2), (Fraction(0), Fraction(0)), 3)  # 2**(0 x) is e^(0 log 2)
+    taylor = expansion(record(parse_expression("sqrt(4 + x)*cosh(y) - tan(x)"), 2), (Fraction(0), Fraction(0)), 3)
     assert taylor.terms[(0, 0)] == 2
     assert taylor.terms[(1, 0)] == Fraction(1, 4) - 1
     assert taylor.terms[(1, 2)] == Fraction(1, 8)
@@ -239,7 +240,7 @@ def test_half_branches_of_a_curve_that_needs_a_second_polygon() -> None:
         ("(y - x)**2 + x**4", 0),
         ("(x - y**2)**2 - y**7", 2),
     ]:
-        terms = expansion(parse_expression(formula, 2), (Fraction(0), Fraction(0)), 8).terms
+        terms = expansion(record(parse_expression(formula, 2), 2), (Fraction(0), Fraction(0)), 8).terms
         found, every = half_branches({(i, j): c for (i, j), c in terms.items()})
         assert (len(found), every) == (expected, True), formula
 

@@ -181,8 +181,8 @@ def test_thin_jets_stay_thin() -> None:
 
 
 def test_what_is_linear_has_no_second_derivatives() -> None:
-    x, y = coordinates_of_boxes(np.array([[-1.0, 2.0]]), np.array([[3.0, 2.5]]), 2).parts
-    assert x.coordinates + y.coordinates == (0, 1)  # type: ignore[attr-defined]
+    x, y = coordinates_of_boxes(np.array([[-1.0, 2.0]]), np.array([[3.0, 2.5]]), 2)
+    assert x.coordinates + y.coordinates == (0, 1)
     both: Any = x.plus(y.scale(3.0)).shift(1.0).over(2.0)
     assert both.hess is None
     assert np.abs(both.grad[:, :, 0] - [[-0.5, -1.5], [0.5, 1.5]]).max() < 1e-14
@@ -197,7 +197,7 @@ def test_lower_orders_are_the_beginning_of_higher_ones(order: int) -> None:
     high = low + rng.choice([0.0, 0.5], (9, 3))
 
     def f(x: Any) -> Any:
-        a, b, c = x.parts
+        a, b, c = x
         return (
             a.times(b)
             .apply("sin")
@@ -253,7 +253,7 @@ def test_balls_hold_value_and_derivatives_of_their_whole_argument(name: str) -> 
     known = tried = 0
     for center, radius in product(CENTERS, (0.0, 1e-15, 1e-9, 0.01, 1.0)):
         low, high = center - radius, center + radius
-        (x,) = arb_point([ball(low, high)]).parts
+        (x,) = arb_point([ball(low, high)])
         assert isinstance(x, ArbJet)
         assert holds(x.value, mpf(low))
         assert holds(x.value, mpf(high))
@@ -284,7 +284,7 @@ def test_balls_know_nothing_where_there_is_no_derivative(name: str) -> None:
     apply, form = BALLS[name]
     edge = form.least if mpmath.isfinite(form.least) else 0.0
     for low, high in ((edge - 0.5, edge + 1.0), (edge, edge), (edge, edge + 1.0)):
-        found = apply(arb_point([ball(float(low), float(high))]).parts[0])
+        found = apply(arb_point([ball(float(low), float(high))])[0])
         assert not found.hess[0][0].is_finite()
         if name in ("abs", "relu"):
             least, most = ends_of(found.grad[0])  # Clarke: every slope between those on both sides
@@ -293,7 +293,7 @@ def test_balls_know_nothing_where_there_is_no_derivative(name: str) -> None:
         else:
             assert not found.grad[0].is_finite()
     if mpmath.isfinite(form.least):
-        assert not apply(arb_point([ball(float(edge) - 2.0, float(edge) - 1.0)]).parts[0]).value.is_finite()
+        assert not apply(arb_point([ball(float(edge) - 2.0, float(edge) - 1.0)])[0]).value.is_finite()
 
 
 def test_a_ball_that_is_0_and_a_slope_that_is_unknown_give_nothing() -> None:
@@ -301,7 +301,7 @@ def test_a_ball_that_is_0_and_a_slope_that_is_unknown_give_nothing() -> None:
     pytest.importorskip("flint")
     from optbench.critical.certified.arb import arb_point, ball
 
-    x, y = arb_point([ball(0.0, 0.0), ball(1.0, 2.0)]).parts
+    x, y = arb_point([ball(0.0, 0.0), ball(1.0, 2.0)])
     kink: Any = x.apply("square").apply("sqrt")
     assert not kink.grad[0].is_finite()
     assert ends_of(kink.grad[1]) == (0, 0)

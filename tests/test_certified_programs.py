@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from optbench.critical import critical_points
-from optbench.critical.certified import MissingRule, certify, traced
-from optbench.critical.certified.operations import norm
+from optbench.critical.certified import MissingRule, certify, operations
+from optbench.critical.certified.program import record
 from optbench.critical.function import check_function, load_function
 from optbench.critical.parse import parse_function
 from optbench.errors import UserError
@@ -57,13 +58,7 @@ def functional_in_place(x: Tensor) -> Tensor:
 
 REFUSED: dict[str, Function] = {
     "norm of order 4": fourth_order_norm,
-    "an alias changed in place": alias,
-    "a view changed in place": view,
-    "what a view looks at changed in place": whole,
-    "exp_": functional_in_place,
-    "a constant in single precision": lambda x: (
-        (x - x.new_tensor([0.1, 0.2], dtype=torch.float32)) ** 2
-    ).sum(-1),
+    "x in single precision": lambda x: (x.float() ** 2).sum(-1).double(),
     "softmax in single precision": lambda x: functional.softmax(x, -1, dtype=torch.float32)[..., 0] + (x**2).sum(-1),
     "a random function": lambda x: ((x - torch.rand(2)) ** 2).sum(-1),
 }  # fmt: skip
@@ -97,18 +92,38 @@ def copied(x: Tensor) -> Tensor:
     return (y**2).sum(-1) + (x**2).sum(-1)
 
 
-@pytest.mark.parametrize(("function", "minimum"), [(accumulated, (1 / 6, 1.0)), (copied, (0.5, 0.5))])
+@pytest.mark.parametrize(("function", "minimum"), [
+    (accumulated, (1 / 6, 1.0)), (copied, (0.5, 0.5)), (view, (1.0, 0.0)), (whole, (1.0, 1.0)),
+    (functional_in_place, (math.log(2.0), 0.0)),
+])  # fmt: skip
 def test_operations_in_place_on_a_value_of_ones_own(function: Function, minimum: tuple[float, float]) -> None:
     found = certify(function, SQUARE)
     assert found.complete
     assert found.points[0].x == pytest.approx(minimum, abs=1e-12)
 
 
+def test_a_constant_in_single_precision_is_the_number_that_it_holds() -> None:
+    found = certify(lambda x: ((x - x.new_tensor([0.1, 0.2], dtype=torch.float32)) ** 2).sum(-1), SQUARE)
+    assert found.complete
+    assert found.points[0].x == pytest.approx(torch.tensor([0.1, 0.2], dtype=torch.float32).tolist(), abs=1e-15)
+
+
+def test_an_alias_changed_in_place_is_changed_under_both_names() -> None:
+    # f = a^2 - a + 0.1 x + 0.03 y with a = x^2 + y^2
+    def plain(x: Tensor) -> Tensor:
+        a = x[..., 0] ** 2 + x[..., 1] ** 2
+        return a * a - a + 0.1 * x[..., 0] + 0.03 * x[..., 1]
+
+    assert record(alias, 2).to_json() == record(plain, 2).to_json()
+
+
 def test_a_rule_that_is_wrong_is_noticed_before_anything_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = operations.LOWERINGS["linalg_vector_norm"]
+
     def forgetful(x: object, ord: object = 2, dim: object = None) -> object:
         return norm(x, 2, dim)
 
-    monkeypatch.setitem(traced.OPERATIONS, "linalg_vector_norm", forgetful)
+    monkeypatch.setitem(operations.LOWERINGS, "linalg_vector_norm", forgetful)
     with pytest.raises(MissingRule, match="values on intervals are not those on tensors"):
         certify(fourth_order_norm, SQUARE)
 
@@ -157,9 +172,11 @@ def far(x):
     if (x > 1.5).any():
         raise RuntimeError("too far")
     return (x ** 2).sum(-1)
-def never(x):
-    assert isinstance(x, torch.Tensor)
+def careful(x):
+    assert isinstance(x, torch.Tensor) and type(x) is torch.Tensor
     return (x ** 2).sum(-1)
+def deciding(x):
+    return (x ** 2).sum(-1) if x.sum() > -1e9 else x[..., 0]
 def slope(x):
     return x[..., 0] ** 3 + x[..., 1]
 """
@@ -191,7 +208,10 @@ def test_a_file_may_import_its_neighbour_print_and_take_one_coordinate(
 
 def test_no_point_is_a_header(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = ask(capsys, "--fn", f"{file}:slope", "--box", "-2,2", "--csv")
-    assert out == "surface,type,verdict,x0,x1,value,grad_norm,lambda0,lambda1,morse_index,index,basis\n"
+    columns = (
+        "surface,type,verdict,x0,x1,value,grad_norm,lambda0,lambda1,morse_index,index,basis,radius,on_boundary,inside"
+    )
+    assert out == columns + "\n"
 
 
 def test_what_a_function_raises_is_said_in_a_line(file: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +219,10 @@ def test_what_a_function_raises_is_said_in_a_line(file: str, capsys: pytest.Capt
     assert code == 2
     assert "far fails" in err
     assert "RuntimeError: too far" in err
-    code, out, _ = ask(capsys, "--fn", f"{file}:never", "--box", "-2,2")
+    code, out, _ = ask(capsys, "--fn", f"{file}:careful", "--box", "-2,2")
+    assert code == 0
+    assert "searched numerically" not in out
+    code, out, _ = ask(capsys, "--fn", f"{file}:deciding", "--box", "-2,2")
     assert code == 0
     assert "searched numerically" in out
     spec = parse_function(f"{file}:far")

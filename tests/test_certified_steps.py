@@ -15,11 +15,11 @@ from hard_numbers import TINY
 
 from optbench.critical.calculus import Field as FloatField
 from optbench.critical.certified import extremum, winding
+from optbench.critical.certified.arithmetic import MissingRule
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.extremum import extremum_inside, faces, prove_above, proved_finite
 from optbench.critical.certified.faithful import check_faithful
 from optbench.critical.certified.field import Enclosure, Field
-from optbench.critical.certified.traced import MissingRule
 from optbench.critical.certified.winding import certified_winding
 from optbench.critical.degenerate import judge
 from optbench.critical.network.lanczos import Ends, Pair, ends, lanczos
@@ -235,8 +235,11 @@ def test_finite_where_there_is_no_pole() -> None:
 # the trial
 
 
-def two_faced(on_tensors: Callable[[Any], Any], on_intervals: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda x: on_tensors(x) if isinstance(x, torch.Tensor) else on_intervals(x)
+def two_faced(on_tensors: Callable[[Any], Any], on_intervals: Callable[[Any], Any]) -> Field:
+    """A surface with the program of another one."""
+    field = Field(on_intervals, UNIT)
+    field.objective = on_tensors
+    return field
 
 
 def bowl(x: Any) -> Any:
@@ -256,9 +259,9 @@ def test_a_surface_with_two_faces_is_refused(change: Callable[[Any], Any]) -> No
     """By its value or by its gradient, above or below."""
     check_faithful(Field(bowl, UNIT))
     with pytest.raises(MissingRule, match="something in this surface"):
-        check_faithful(Field(two_faced(change, bowl), UNIT))
+        check_faithful(two_faced(change, bowl))
     with pytest.raises(MissingRule, match="something in this surface"):
-        check_faithful(Field(two_faced(lambda x: -change(x), lambda x: -bowl(x)), UNIT))
+        check_faithful(two_faced(lambda x: -change(x), lambda x: -bowl(x)))
 
 
 def test_a_surface_that_is_nowhere_finite_is_named() -> None:

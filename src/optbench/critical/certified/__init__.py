@@ -5,20 +5,21 @@
     Trail               what became of every box that was examined (`boxes`)
     MissingRule         raised for an operation that intervals do not know; search numerically instead
 
-From the ground up: `ends` (rounding), `functions` (elementary functions), `traced`, `operations` and `logits` (the face
-shown to torch code), `interval`, `jet`, `field`; `program`, `gradient_program` and `propagate` (the surface as a list
-of operations; what its equations leave of a box); `krawczyk` and `inertia` (what is proved in one box), `boxes` and
-`enumerate` (branch and bound); `exact` and `edge` (on which side of an edge a point lies); `winding`, `extremum`,
-`clusters` (what is proved of regions that stay undecided); `elementary_series`, `power_series` (Taylor coefficients,
-exact or enclosed), `local_algebra`, `roots`, `branches`, `germs`, `germ_points` (degenerate points verified in
-fractions); `wording`, `certify`; `certificate` (what was found, as a file for `optbench.check_proof`).
+From the ground up: `ends` (rounding), `functions` (elementary functions), `arithmetic` (what one provides) and its
+kinds `interval`, `jet`, `arb`, `exact`, `recorded`; `operations`, `shapes`, `logits`, `traced` and `program` (how
+torch code becomes a program), `field`; `gradient_program` and `propagate` (what its equations leave of a box);
+`krawczyk` and `inertia` (what is proved in one box), `boxes` and `enumerate` (branch and bound); `edge` (on which side
+of an edge a point lies); `winding`, `extremum`, `clusters` (what is proved of regions that stay undecided);
+`elementary_series`, `power_series` (Taylor coefficients, exact or enclosed), `local_algebra`, `roots`, `branches`,
+`germs`, `germ_points` (degenerate points verified in fractions); `wording`, `certify`; `certificate` (what was found, as a file
+for `optbench.check_proof`).
 """
 
 from __future__ import annotations
 
+from optbench.critical.certified.arithmetic import MissingRule
 from optbench.critical.certified.boxes import Trail
 from optbench.critical.certified.certify import DEPTH, certify
-from optbench.critical.certified.traced import MissingRule
 from optbench.critical.certified.verify import Verification, verify_arb
 
 __all__ = ["DEPTH", "MissingRule", "Trail", "Verification", "certify", "verify_arb"]

@@ -1,8 +1,8 @@
 """Second-order jets of Arb balls: the arithmetic of the independent second proof (F. Johansson, IEEE Trans. Comput. 66
 (2017) 1281, through python-flint).
 
-One box at a time, every elementary function proved by the library, sharing nothing with the intervals but the face that
-surfaces see (`traced`). A ball that is not finite stands for "unknown". Integer powers are products: `arb ** int` of
+One box at a time, every elementary function proved by the library, sharing nothing with the intervals but the
+surface's program. A ball that is not finite stands for "unknown". Integer powers are products: `arb ** int` of
 python-flint 0.9 is NaN for a ball with midpoint 0.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import flint
 
-from optbench.critical.certified.traced import Columns, Scalar
+from optbench.critical.certified.arithmetic import CONTINUOUS, JUMPS, Scalar
 
 UNKNOWN = flint.arb("nan")
 NONE = flint.arb(0)  # this very object: a derivative by a coordinate that the value does not depend on
@@ -38,6 +38,10 @@ class ArbJet(Scalar):
 
     def __init__(self, value: Any, grad: list[Any], hess: list[list[Any]]) -> None:
         self.value, self.grad, self.hess = value, grad, hess
+
+    def constant(self, c: float) -> Self:
+        n = range(len(self.grad))
+        return type(self)(flint.arb(c), [NONE for _ in n], [[NONE for _ in n] for _ in n])
 
     def plus(self, other: Self) -> Self:
         rows = zip(self.hess, other.hess, strict=True)
@@ -65,6 +69,35 @@ class ArbJet(Scalar):
                 for i in n
             ],
         )
+
+    def maximum(self, other: Self) -> Self:
+        if self.value > other.value:
+            return self
+        if other.value > self.value:
+            return other
+        return self._pieces(other, bent=True)
+
+    def where(self, positive: Self, other: Self, meet: int) -> Self:
+        if self.value > 0:
+            return positive
+        if self.value < 0:
+            return other
+        a, b = positive.value, other.value
+        if meet != JUMPS or (a.is_exact() and a == b):
+            return positive._pieces(other, bent=meet == CONTINUOUS)
+        n = range(len(self.grad))
+        free = [all(v.grad[i] is NONE for v in (self, positive, other)) for i in n]
+        grad = [NONE if f else UNKNOWN for f in free]
+        return type(self)(UNKNOWN, grad, [[NONE if f or g else UNKNOWN for g in free] for f in free])
+
+    def _pieces(self, other: Self, bent: bool) -> Self:
+        """What holds self and other; no second derivative is known if the first one may jump."""
+        grad = [_hull(a, b) for a, b in zip(self.grad, other.grad, strict=True)]
+        rows = zip(self.hess, other.hess, strict=True)
+        hess = [[_hull(a, b) for a, b in zip(p, q, strict=True)] for p, q in rows]
+        if bent:
+            hess = [[NONE if NONE is g or NONE is h else UNKNOWN for h in grad] for g in grad]
+        return type(self)(_hull(self.value, other.value), grad, hess)
 
     def shift(self, c: float) -> Self:
         return type(self)(self.value + c, self.grad, self.hess)
@@ -109,11 +142,18 @@ class ArbJet(Scalar):
         return type(self)(function(self.value), [same(g) for g in self.grad], [[same(h) for h in r] for r in self.hess])
 
 
-def arb_point(balls: list[Any]) -> Columns:
+def arb_point(balls: list[Any]) -> list[ArbJet]:
     """The point x over a box given by its balls."""
     one, n = flint.arb(1), range(len(balls))
     rows = [[NONE] * len(balls) for _ in n]
-    return Columns([ArbJet(x, [one if i == k else NONE for k in n], rows) for i, x in enumerate(balls)])
+    return [ArbJet(x, [one if i == k else NONE for k in n], rows) for i, x in enumerate(balls)]
+
+
+def _hull(a: Any, b: Any) -> Any:
+    """What holds both a and b, derivatives of two pieces."""
+    if a is NONE and b is NONE:
+        return NONE
+    return a.union(b) if a.is_finite() and b.is_finite() else UNKNOWN
 
 
 def _mul(a: Any, b: Any) -> Any:
@@ -197,9 +237,19 @@ def _sigmoid(x: Any) -> Slopes:
     return s, s * t, s * t * (t - s)
 
 
-def _softplus(x: Any) -> Slopes:
+def _log1pexp(x: Any) -> Slopes:
     s, first, _ = _sigmoid(x)
     return x.exp().log1p(), s, first
+
+
+def _asinh(x: Any) -> Slopes:
+    s = 1 / (1 + _square(x)).sqrt()
+    return x.asinh(), s, -x * s * s * s
+
+
+def _erf(x: Any) -> Slopes:
+    s = 2 / flint.arb.pi().sqrt() * (-_square(x)).exp()
+    return x.erf(), s, -2 * x * s
 
 
 def _atan(x: Any) -> Slopes:
@@ -209,19 +259,21 @@ def _atan(x: Any) -> Slopes:
 
 SLOPES: dict[str, Callable[[Any], Slopes]] = {
     "abs": _abs,
+    "asinh": _asinh,
     "atan": _atan,
     "cos": lambda x: (x.cos(), -x.sin(), -x.cos()),
     "cosh": lambda x: (x.cosh(), x.sinh(), x.cosh()),
+    "erf": _erf,
     "exp": lambda x: (x.exp(),) * 3,
     "expm1": lambda x: (x.expm1(), x.exp(), x.exp()),
     "log": _log,
     "log1p": _log1p,
+    "log1pexp": _log1pexp,
     "reciprocal": _reciprocal,
     "relu": _relu,
     "sigmoid": _sigmoid,
     "sin": lambda x: (x.sin(), x.cos(), -x.sin()),
     "sinh": lambda x: (x.sinh(), x.cosh(), x.sinh()),
-    "softplus": _softplus,
     "sqrt": _sqrt,
     "square": lambda x: (_square(x), 2 * x, flint.arb(2)),
     "tan": _tan,

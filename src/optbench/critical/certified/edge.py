@@ -100,13 +100,13 @@ def _gradient_inside(field: Field, sides: Sides) -> tuple[list[Fraction], Any]:
     """A point in the middle, and (low, high) of each component of the gradient there, equal where it is rational."""
     units = [FINEST * Fraction(float(w)) for w in field.width]
     middle = [min(max(round((a + b) / (2 * u)) * u, a), b) for (a, b), u in zip(sides, units, strict=True)]
-    grad = exact_gradient(field.objective, middle)
+    grad = exact_gradient(field.program, middle)
     if all(g is not None for g in grad):
         return middle, [(g, g) for g in grad]
     # Doubles next to the middle: they lie in the box over which the Hessian is taken, which is rounded outward.
     x = [float(m) for m in middle]
     middle, at = [Fraction(v) for v in x], field.at(np.array([x]), 1).grad[:, 0].T.tolist()
-    exact = exact_gradient(field.objective, middle)
+    exact = exact_gradient(field.program, middle)
     return middle, [ends if g is None else (g, g) for g, ends in zip(exact, at, strict=True)]
 
 
@@ -138,7 +138,7 @@ def _exact_point(field: Field, sides: Sides) -> list[Fraction] | None:
             if a <= edge <= b:
                 at_edge[i] = edge
     for point in (at_edge, simple):
-        if all(g == 0 for g in exact_gradient(field.objective, point)):
+        if all(g == 0 for g in exact_gradient(field.program, point)):
             return point
     return None
 
@@ -150,7 +150,7 @@ def _on_a_face(
     at_low, at_high = low < field.low, high > field.high
     fixed, edge = at_low | at_high, np.where(at_low, field.low, field.high)
     x = [Fraction(float(e)) if f else None for e, f in zip(edge, fixed, strict=True)]
-    grad = exact_gradient(field.objective, x)
+    grad = exact_gradient(field.program, x)
     if not all(grad[i] == 0 for i in np.flatnonzero(fixed)):
         return None
     free, middle = ~fixed, np.where(fixed, edge, 0.5 * low + 0.5 * high)

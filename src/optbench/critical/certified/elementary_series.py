@@ -13,8 +13,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Protocol
 
-import numpy as np
-
 from optbench.critical.certified import ends
 from optbench.critical.certified.exact import MOST_BITS, SPECIAL
 from optbench.critical.certified.interval import Interval
@@ -97,8 +95,6 @@ class Enclosed:
         return int(number.low[0] > 0) - int(number.high[0] < 0)
 
     def at(self, name: str, u0: Interval) -> Interval:
-        if name == "softplus" and not number_below(u0, 20.0):
-            raise Inexact("softplus beyond its threshold")
         return u0.apply(name)
 
     def whole_power(self, u0: Interval, n: int) -> Interval:
@@ -106,11 +102,6 @@ class Enclosed:
 
     def power(self, u0: Interval, p: float) -> Interval:
         return u0.real_power(p)
-
-
-def number_below(u0: Interval, limit: float) -> bool:
-    """Whether all of the interval lies below the limit."""
-    return bool(np.all(u0.high < limit))
 
 
 def _root(u0: Fraction) -> Fraction:
@@ -209,9 +200,9 @@ def _from_equation(name: str, slope: tuple[int, int, int]) -> Callable[[Number, 
     return series
 
 
-def _softplus(u0: Number, order: int, numbers: Numbers) -> list[Number]:
+def _log1pexp(u0: Number, order: int, numbers: Numbers) -> list[Number]:
     slopes = coefficients("sigmoid", u0, max(order - 1, 0), numbers)
-    return [numbers.at("softplus", u0), *(slopes[k] / (k + 1) for k in range(order))]
+    return [numbers.at("log1pexp", u0), *(slopes[k] / (k + 1) for k in range(order))]
 
 
 def _atan(u0: Number, order: int, numbers: Numbers) -> list[Number]:
@@ -222,6 +213,26 @@ def _atan(u0: Number, order: int, numbers: Numbers) -> list[Number]:
         before = slopes[k - 2] if k > 1 else numbers.lift(0.0)
         slopes.append(-(u0 * 2 * slopes[k - 1] + before) * inverse)
     return [numbers.at("atan", u0), *(slopes[k] / (k + 1) for k in range(order))]
+
+
+def _asinh(u0: Number, order: int, numbers: Numbers) -> list[Number]:
+    """Its slope g is 1 / sqrt(1 + u^2): (1 + u^2) g' = -u g."""
+    base = u0 * u0 + 1
+    slopes = [numbers.power(base, -0.5)]
+    for k in range(order - 1):
+        before = slopes[k - 1] if k else numbers.lift(0.0)
+        slopes.append(-(u0 * slopes[k] * (2 * k + 1) + before * k) / (base * (k + 1)))
+    return [numbers.at("asinh", u0), *(slopes[k] / (k + 1) for k in range(order))]
+
+
+def _erf(u0: Number, order: int, numbers: Numbers) -> list[Number]:
+    """Its slope h is 2 / sqrt(pi) e^(-u^2): h' = -2 u h."""
+    pi = numbers.at("atan", numbers.lift(1.0)) * 4
+    slopes = [numbers.at("exp", -(u0 * u0)) * numbers.power(pi, -0.5) * 2]
+    for k in range(order - 1):
+        before = slopes[k - 1] if k else numbers.lift(0.0)
+        slopes.append(-(u0 * slopes[k] + before) * 2 / (k + 1))
+    return [numbers.at("erf", u0), *(slopes[k] / (k + 1) for k in range(order))]
 
 
 def _kinked(left: float) -> Callable[[Number, int, Numbers], list[Number]]:
@@ -239,19 +250,21 @@ def _kinked(left: float) -> Callable[[Number, int, Numbers], list[Number]]:
 
 _SERIES: dict[str, Callable[[Number, int, Numbers], list[Number]]] = {
     "abs": _kinked(-1.0),
+    "asinh": _asinh,
     "atan": _atan,
     "cos": _waves("cos", "sin", -1),
     "cosh": _waves("cosh", "sinh", 1),
+    "erf": _erf,
     "exp": _exp,
     "expm1": _expm1,
     "log": _log,
     "log1p": _log1p,
+    "log1pexp": _log1pexp,
     "reciprocal": lambda u0, order, numbers: power_coefficients(-1.0, u0, order, numbers),
     "relu": _kinked(0.0),
     "sigmoid": _from_equation("sigmoid", (0, 1, -1)),
     "sin": _waves("sin", "cos", -1),
     "sinh": _waves("sinh", "cosh", 1),
-    "softplus": _softplus,
     "sqrt": lambda u0, order, numbers: power_coefficients(0.5, u0, order, numbers),
     "square": lambda u0, order, numbers: [u0 * u0, u0 * 2, numbers.lift(1.0)][: order + 1],
     "tan": _from_equation("tan", (1, 0, 1)),

@@ -92,6 +92,34 @@ def multiply(a: Array, b: Array) -> Array:
     return round_up(out)
 
 
+def maximum(a: Array, b: Array) -> Array:
+    """max(a, b), exactly."""
+    return np.stack([np.minimum(a[0], b[0]), np.maximum(a[1], b[1])])
+
+
+def hull(a: Array, b: Array) -> Array:
+    """The smallest interval that holds both, exactly."""
+    return np.maximum(a, b)
+
+
+def where(c: Array, positive: Array, other: Array, jumps: bool) -> Array:
+    """`positive` where c > 0, `other` where c <= 0; where c may be either both, or unbounded if there may be a jump."""
+    found = hull(positive, other)
+    if jumps:
+        found = np.where(same_number(positive, other), found, np.inf)
+    return np.where(c[0] < 0, positive, np.where(c[1] <= 0, other, found))
+
+
+def pick(first: Mask, a: Array, second: Mask, b: Array, known: Mask) -> Array:
+    """a where `first`, else b where `second`, else their hull where `known`, else unbounded."""
+    return np.where(first, a, np.where(second, b, np.where(known, hull(a, b), np.inf)))
+
+
+def same_number(a: Array, b: Array) -> Mask:
+    """Where both are one and the same finite number."""
+    return np.asarray((a[0] == b[0]) & (a[1] == b[1]) & (a[0] == -a[1]) & np.isfinite(a[1]))
+
+
 def magnitudes(a: Array) -> tuple[Array, Array]:
     """Smallest and largest |x| over each interval."""
     return np.maximum(0.0, -np.minimum(a[0], a[1])), np.maximum(a[0], a[1])

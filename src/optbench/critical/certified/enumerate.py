@@ -31,7 +31,6 @@ from optbench.critical.certified.krawczyk import (
     middle_of,
     strictly_inside,
 )
-from optbench.critical.certified.program import record
 from optbench.critical.certified.propagate import Propagator
 
 PROPAGATED = 3  # coordinates from which propagation pays
@@ -255,8 +254,7 @@ def _propagator(field: Field) -> Propagator | None:
     """Propagation on the gradient, where that pays and every operation is smooth; else None."""
     if field.dim < PROPAGATED:
         return None
-    program = record(field.objective, field.dim)
-    return Propagator(gradient(program)) if is_smooth(program) else None
+    return Propagator(gradient(field.program)) if is_smooth(field.program) else None
 
 
 def split(low: Array, left_high: Array, right_low: Array, high: Array) -> tuple[Array, Array]:

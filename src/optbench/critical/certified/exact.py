@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import isqrt
+from math import isfinite, isqrt
 from typing import Self
 
 import numpy as np
 
-from optbench.critical.certified.program import trace
-from optbench.critical.certified.traced import Columns, MissingRule, Scalar
-from optbench.problem import Objective
+from optbench.critical.certified.arithmetic import Scalar
+from optbench.critical.certified.program import Program
 
 Number = Fraction | None
 MOST_BITS = 20_000  # of a number: what is longer counts as unknown, so that high powers cost no minutes
 HALF = Fraction(1, 2)
 SPECIAL: dict[str, tuple[Fraction, Number, Number]] = {  # function: argument, value and slope there
+    "asinh": (Fraction(0), Fraction(0), Fraction(1)),
     "atan": (Fraction(0), Fraction(0), Fraction(1)),
     "cos": (Fraction(0), Fraction(1), Fraction(0)),
     "cosh": (Fraction(0), Fraction(1), Fraction(0)),
@@ -31,10 +31,10 @@ SPECIAL: dict[str, tuple[Fraction, Number, Number]] = {  # function: argument, v
     "expm1": (Fraction(0), Fraction(0), Fraction(1)),
     "log": (Fraction(1), Fraction(0), Fraction(1)),
     "log1p": (Fraction(0), Fraction(0), Fraction(1)),
+    "log1pexp": (Fraction(0), None, HALF),
     "sigmoid": (Fraction(0), HALF, Fraction(1, 4)),
     "sin": (Fraction(0), Fraction(0), Fraction(1)),
     "sinh": (Fraction(0), Fraction(0), Fraction(1)),
-    "softplus": (Fraction(0), None, HALF),
     "tan": (Fraction(0), Fraction(0), Fraction(1)),
     "tanh": (Fraction(0), Fraction(0), Fraction(1)),
 }
@@ -53,6 +53,17 @@ class ExactJet(Scalar):
     def __init__(self, value: Number, grad: tuple[Number, ...]) -> None:
         self.value, self.grad = _short(value), tuple(map(_short, grad))
 
+    def constant(self, c: float) -> Self:
+        return type(self)(_number(c), (Fraction(0),) * len(self.grad))
+
+    def maximum(self, other: Self) -> Self:
+        return self.plus(other.scale(-1.0)).where(self, other, 0)
+
+    def where(self, positive: Self, other: Self, meet: int) -> Self:
+        if self.value is None or self.value == 0:
+            return self._through(None, None).plus(positive._through(None, None)).plus(other._through(None, None))
+        return positive if self.value > 0 else other
+
     def plus(self, other: Self) -> Self:
         grad = tuple(_add(a, b) for a, b in zip(self.grad, other.grad, strict=True))
         return type(self)(_add(self.value, other.value), grad)
@@ -63,15 +74,14 @@ class ExactJet(Scalar):
         return type(self)(_mul(u.value, v.value), grad)
 
     def shift(self, c: float) -> Self:
-        return type(self)(_add(self.value, Fraction(c)), self.grad)
+        return type(self)(_add(self.value, _number(c)), self.grad)
 
     def scale(self, c: float) -> Self:
-        return self._through(_mul(self.value, Fraction(c)), Fraction(c))
+        return self._through(_mul(self.value, _number(c)), _number(c))
 
     def over(self, c: float) -> Self:
-        return (
-            self._through(None, None) if c == 0 else self._through(_mul(self.value, 1 / Fraction(c)), 1 / Fraction(c))
-        )
+        inverse = None if c == 0 or not isfinite(c) else 1 / Fraction(c)
+        return self._through(_mul(self.value, inverse), inverse)
 
     def power(self, n: int) -> Self:
         if n == 0:
@@ -92,19 +102,16 @@ class ExactJet(Scalar):
         return type(self)(value, tuple(_mul(slope, g) for g in self.grad))
 
 
-def exact_gradient(objective: Objective, x: Sequence[Number]) -> tuple[Number, ...]:
-    """The gradient of the objective at x: of each component its value, or None where it is not known exactly.
+def exact_gradient(program: Program, x: Sequence[Number]) -> tuple[Number, ...]:
+    """The gradient of a surface at x: of each component its value, or None where it is not known exactly.
 
     Args:
-        objective: torch callable (..., d) -> (...).
+        program: of the surface, (..., d) -> (...).
         x: d coordinates; None: any value, and what is found holds for every one at which derivatives are finite.
     """
     unit = [tuple(Fraction(int(i == k)) for k in range(len(x))) for i in range(len(x))]
-    try:
-        found = trace(objective, Columns([ExactJet(v, row) for v, row in zip(x, unit, strict=True)]))
-    except MissingRule:  # an operation without a rule in this arithmetic: nothing is known
-        return (None,) * len(x)
-    return found.grad if isinstance(found, ExactJet) else (Fraction(0),) * len(x)
+    found: ExactJet = program.value([ExactJet(v, row) for v, row in zip(x, unit, strict=True)])
+    return found.grad
 
 
 def simplest_between(low: Fraction, high: Fraction) -> Fraction:
@@ -147,6 +154,10 @@ def _elementary(name: str, x: Number) -> tuple[Number, Number]:
     if name in SPECIAL and SPECIAL[name][0] == x:
         return SPECIAL[name][1:]
     return None, None
+
+
+def _number(c: float) -> Number:
+    return Fraction(c) if isfinite(c) else None
 
 
 def _add(a: Number, b: Number) -> Number:

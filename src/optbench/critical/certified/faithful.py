@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from optbench.critical.certified.arithmetic import MissingRule
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.field import Field
-from optbench.critical.certified.traced import MissingRule
 from optbench.errors import UserError
 
 FINITE = 1024  # points at which a value is looked for

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from scipy.special import erf
 
 from optbench.critical.certified import ends
 from optbench.critical.certified.ends import Array, add, clip, multiply, negate, reciprocal, scale, shift, square
@@ -20,6 +21,7 @@ Rule = Callable[[Array, int], list[Array]]
 LIBRARY = 4  # units in the last place that a library function may err
 FAR = 1e9  # beyond it the phase of a wave is not resolved
 TURN = 2.0 * np.pi
+PI = np.array([[-np.pi], [np.nextafter(np.pi, 4.0)]])  # the double next to pi lies below it
 
 
 def _rising(function: Callable[[Array], Array], a: Array, steps: int = LIBRARY) -> Array:
@@ -157,8 +159,7 @@ def _sigmoid(a: Array, order: int) -> list[Array]:
     return [value, slope, multiply(slope, add(other, negate(value)))][: order + 1]
 
 
-def _softplus(a: Array, order: int) -> list[Array]:
-    # torch's own is x beyond its threshold of 20, where both differ by less than 2.1e-9.
+def _log1pexp(a: Array, order: int) -> list[Array]:
     # log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): three library functions deep, each within LIBRARY steps.
     value = clip(_rising(lambda x: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))), a, 4 * LIBRARY), 0.0, np.inf)
     return [value, *_up_to(order, lambda: _sigmoid(a, order - 1))]
@@ -185,6 +186,22 @@ def _atan(a: Array, order: int) -> list[Array]:
     if order:
         slope = reciprocal(shift(square(a), 1.0))
         found += [slope, scale(multiply(a, square(slope)), -2.0)]
+    return found[: order + 1]
+
+
+def _asinh(a: Array, order: int) -> list[Array]:
+    found = [_rising(np.arcsinh, a)]
+    if order:
+        slope = reciprocal(_sqrt(shift(square(a), 1.0), 0)[0])
+        found += [slope, negate(multiply(a, ends.power(slope, 3)))]
+    return found[: order + 1]
+
+
+def _erf(a: Array, order: int) -> list[Array]:
+    found = [clip(_rising(erf, a), -1.0, 1.0)]
+    if order:
+        slope = multiply(reciprocal(_sqrt(PI, 0)[0]), scale(exp_ends(negate(square(a))), 2.0))
+        found += [slope, multiply(slope, scale(a, -2.0))]
     return found[: order + 1]
 
 
@@ -241,19 +258,21 @@ def real_power_rule(p: float) -> Rule:
 
 RULES: dict[str, Rule] = {
     "abs": _abs,
+    "asinh": _asinh,
     "atan": _atan,
     "cos": _cos,
     "cosh": _cosh,
+    "erf": _erf,
     "exp": _exp,
     "expm1": _expm1,
     "log": _log,
     "log1p": _log1p,
+    "log1pexp": _log1pexp,
     "reciprocal": _reciprocal,
     "relu": _relu,
     "sigmoid": _sigmoid,
     "sin": _sin,
     "sinh": _sinh,
-    "softplus": _softplus,
     "sqrt": _sqrt,
     "square": _square,
     "tan": _tan,

@@ -29,7 +29,7 @@ from optbench.critical.certified.field import Field
 from optbench.critical.certified.interval import Interval
 from optbench.critical.certified.local_algebra import LocalAlgebra, Polynomial, local_algebra, signature
 from optbench.critical.certified.power_series import PowerSeries, coordinates, series_of
-from optbench.problem import Objective
+from optbench.critical.certified.program import Program
 
 ORDERS = (4, 6, 8, 12, 16, 20)  # of the Taylor polynomials tried
 MOST_TERMS = 500  # of one polynomial
@@ -99,7 +99,7 @@ def germ_in(field: Field, low: Array, high: Array) -> Germ | None:
         return None
     for point in _candidates(low, high):
         try:
-            taylor = expansion(field.objective, point, 2)
+            taylor = expansion(field.program, point, 2)
             if not _critical(taylor):
                 continue
             found = _algebra(field, point)
@@ -111,13 +111,13 @@ def germ_in(field: Field, low: Array, high: Array) -> Germ | None:
     return None
 
 
-def expansion(objective: Objective, point: tuple[Fraction, ...], order: int) -> PowerSeries:
+def expansion(program: Program, point: tuple[Fraction, ...], order: int) -> PowerSeries:
     """The exact Taylor polynomial of the surface at a point.
 
     Raises:
         Inexact: a coefficient is not rational, or the surface is not analytic there.
     """
-    return series_of(objective, coordinates(point, order, Exact()))
+    return series_of(program, coordinates(point, order, Exact()))
 
 
 def _candidates(low: Array, high: Array) -> Iterator[tuple[Fraction, ...]]:
@@ -151,7 +151,7 @@ def _algebra(field: Field, point: tuple[Fraction, ...]) -> tuple[PowerSeries, Lo
     for order in ORDERS:
         if math.comb(field.dim + order, order) > MOST_TERMS:
             return None
-        taylor = expansion(field.objective, point, order)
+        taylor = expansion(field.program, point, order)
         found = local_algebra(_without_constant(taylor), field.dim, order, taylor.whole)
         if found is not None:
             return taylor, found
@@ -184,7 +184,7 @@ def _rest(
     high = np.array([above(p + r) for p, r in zip(point, radius, strict=True)])
     boxes = [Interval.between(low[i : i + 1], high[i : i + 1]) for i in range(field.dim)]
     with np.errstate(all="ignore"):
-        found = series_of(field.objective, coordinates(boxes, order + 1, Enclosed()))
+        found = series_of(field.program, coordinates(boxes, order + 1, Enclosed()))
     rest = []
     for k in range(field.dim):
         bounds = {}

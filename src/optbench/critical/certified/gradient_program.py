@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from optbench.critical.certified.program import Program, Step, Tape
+from optbench.critical.certified.program import Program
+from optbench.critical.certified.recorded import Step, Tape
 
 SLOPES = ("tanh", "sigmoid", "atan")  # derivatives that are steps of their own, "tanh'": the rule's range
 SMOOTH = frozenset({"sin", "cos", "exp", "expm1", "sinh", "cosh", "square", *SLOPES})

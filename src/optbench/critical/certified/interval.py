@@ -1,7 +1,7 @@
-"""Batches of intervals that behave like tensors: plain torch code, run on them, encloses its own range.
+"""Batches of intervals: a surface's program, run on them, encloses its range.
 
-    x = Columns([Interval.between(low[:, i], high[:, i]) for i in range(dim)])
-    f(x).low, f(x).high       for any f made of the operations in `traced.OPERATIONS`
+    x = [Interval.between(low[:, i], high[:, i]) for i in range(dim)]
+    program.value(x).low, program.value(x).high
 
 Arithmetic and rounding are those of `ends`; call within `numpy.errstate(all="ignore")`.
 """
@@ -13,9 +13,9 @@ from typing import Self
 import numpy as np
 
 from optbench.critical.certified import ends
+from optbench.critical.certified.arithmetic import JUMPS, Scalar
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.functions import RULES, Rule, power_rule, real_power_rule
-from optbench.critical.certified.traced import Scalar
 
 
 class Interval(Scalar):
@@ -45,11 +45,20 @@ class Interval(Scalar):
         """Upper ends, (n,)."""
         return np.asarray(self.ends[1])
 
+    def constant(self, c: float) -> Self:
+        return type(self)(ends.constant(c))
+
     def plus(self, other: Self) -> Self:
         return type(self)(ends.add(self.ends, other.ends))
 
     def times(self, other: Self) -> Self:
         return type(self)(ends.multiply(self.ends, other.ends))
+
+    def maximum(self, other: Self) -> Self:
+        return type(self)(ends.maximum(self.ends, other.ends))
+
+    def where(self, positive: Self, other: Self, meet: int) -> Self:
+        return type(self)(ends.where(self.ends, positive.ends, other.ends, meet == JUMPS))
 
     def shift(self, c: float) -> Self:
         return type(self)(ends.shift(self.ends, c))
@@ -71,3 +80,30 @@ class Interval(Scalar):
 
     def _through(self, rule: Rule) -> Self:
         return type(self)(rule(self.ends, 0)[0])
+
+    # operators, for formulas that are written once for intervals and fractions
+
+    def __add__(self, other: Self | int) -> Self:
+        return self.shift(float(other)) if isinstance(other, int) else self.plus(other)
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Self | int) -> Self:
+        return self.scale(float(other)) if isinstance(other, int) else self.times(other)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Self:
+        return self.scale(-1.0)
+
+    def __sub__(self, other: Self | int) -> Self:
+        return self + (-other)
+
+    def __rsub__(self, other: int) -> Self:
+        return -self + other
+
+    def __truediv__(self, other: Self | int) -> Self:
+        return self.over(float(other)) if isinstance(other, int) else self.times(other.apply("reciprocal"))
+
+    def __rtruediv__(self, other: int) -> Self:
+        return self.apply("reciprocal") * other

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.critical.certified import ends
-from optbench.critical.certified.ends import Array
+from optbench.critical.certified.arithmetic import CONTINUOUS, JUMPS, Scalar
+from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.functions import RULES, Rule, power_rule, real_power_rule
-from optbench.critical.certified.traced import Columns, Scalar
 
 Index = npt.NDArray[np.intp]
 
@@ -56,6 +56,9 @@ class Jet(Scalar):
     ) -> None:
         self.value, self.coordinates, self.grad, self.hess, self.order = value, coordinates, grad, hess, order
 
+    def constant(self, c: float) -> Self:
+        return self._new(ends.constant(c), np.zeros((2, 0, 1)), None, ())
+
     def plus(self, other: Self) -> Self:
         value = ends.add(self.value, other.value)
         if not self.order:
@@ -79,6 +82,39 @@ class Jet(Scalar):
             if part is not None:
                 hess = ends.add(hess, ends.multiply(factor, part))
         return self._new(value, grad, hess, union)
+
+    def maximum(self, other: Self) -> Self:
+        a, b = self.value, other.value
+        value = ends.maximum(a, b)
+        return self._pieces(value, -a[0] > b[1], other, -b[0] > a[1], CONTINUOUS, ())
+
+    def where(self, positive: Self, other: Self, meet: int) -> Self:
+        c, a, b = self.value, positive.value, other.value
+        value = ends.where(c, a, b, meet == JUMPS)
+        return positive._pieces(value, c[0] < 0, other, c[1] < 0, meet, self.coordinates)
+
+    def _pieces(self, value: Array, first: Mask, other: Self, second: Mask, meet: int, more: tuple[int, ...]) -> Self:
+        """Self where `first`, else other where `second`, else what can be said of two functions that meet.
+
+        Args:
+            value: of the result.
+            first: (n or 1,).
+            other: the other function.
+            second: (n or 1,).
+            meet: where they meet; at a jump nothing is known unless both are the same number.
+            more: coordinates on which the place where they meet depends.
+        """
+        if not self.order:
+            return self._new(value, self.grad, None)
+        a, b, union = _joined(self, other, more)
+        smooth = ends.same_number(self.value, other.value) if meet == JUMPS else np.ones(1, dtype=bool)
+        grad = ends.pick(first, a.grad, second, b.grad, smooth)
+        if self.order < 2:
+            return self._new(value, grad, None, union)
+        none = np.zeros((2, len(pairs(len(union))[0]), 1))
+        hess = [none if part.hess is None else part.hess for part in (a, b)]
+        bent = smooth if meet != CONTINUOUS else np.zeros(1, dtype=bool)
+        return self._new(value, grad, ends.pick(first, hess[0], second, hess[1], bent), union)
 
     def shift(self, c: float) -> Self:
         return self._new(ends.shift(self.value, c), self.grad, self.hess)
@@ -118,7 +154,7 @@ class Jet(Scalar):
         return type(self)(value, self.coordinates if coordinates is None else coordinates, grad, hess, self.order)
 
 
-def coordinates_of_boxes(low: Array, high: Array, order: int) -> Columns:
+def coordinates_of_boxes(low: Array, high: Array, order: int) -> list[Jet]:
     """The point x itself over boxes: the jets of its coordinates.
 
     Args:
@@ -128,7 +164,7 @@ def coordinates_of_boxes(low: Array, high: Array, order: int) -> Columns:
     """
     boxes = np.stack([-low.T, high.T])
     one, none = np.array([[[-1.0]], [[1.0]]]), np.zeros((2, 0, 1))
-    return Columns([Jet(boxes[:, i], (i,), one if order else none, None, order) for i in range(low.shape[1])])
+    return [Jet(boxes[:, i], (i,), one if order else none, None, order) for i in range(low.shape[1])]
 
 
 def _outer_square(grad: Array, k: int) -> Array:
@@ -154,10 +190,10 @@ class _Lifted:
             self.hess = None if jet.hess is None else _spread(jet.hess, pair_at, len(pairs(len(union))[0]))
 
 
-def _joined(a: Jet, b: Jet) -> tuple[_Lifted, _Lifted, tuple[int, ...]]:
+def _joined(a: Jet, b: Jet, more: tuple[int, ...] = ()) -> tuple[_Lifted, _Lifted, tuple[int, ...]]:
     union = a.coordinates
-    if b.coordinates != union:
-        union = tuple(sorted({*a.coordinates, *b.coordinates}))
+    if more or b.coordinates != union:
+        union = tuple(sorted({*a.coordinates, *b.coordinates, *more}))
     return _Lifted(a, union), _Lifted(b, union), union
 
 

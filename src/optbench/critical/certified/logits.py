@@ -1,112 +1,131 @@
-"""Torch operations of classification losses on what a surface of logits sees: softmax and its kin, labels, masks.
+"""Torch's operations behind classification losses, on symbols: softmax and its kin, labels.
 
 Everything comes down to log sum_j e^(x_j - x_i) in differences of logits: e^x itself would overflow, and where a logit
-occurs on both sides of a difference of sums, intervals would count its width twice.
+occurs on both sides of a difference of sums, intervals would count its width twice. Torch subtracts the largest logit
+instead, which is the same function. A logit of -inf (what a mask scatters) counts for nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+import numpy as np
 
-from optbench.critical.certified.operations import Operand, along, double_only, elementary, mean, multiply, subtract
-from optbench.critical.certified.traced import OPERATIONS, Columns, MissingRule, Scalar, Traced
+from optbench.critical.certified.arithmetic import SMOOTH, MissingRule
+from optbench.critical.certified.operations import (
+    Element,
+    Symbols,
+    dims_of,
+    each,
+    function,
+    lowers,
+    mean,
+    minus,
+    pieces,
+    plus,
+    quotient,
+    rows_along,
+    times,
+    total,
+)
+from optbench.critical.certified.shapes import whole
+
+NOTHING = -math.inf
 
 
-def _log_total(parts: Sequence[Scalar], i: int) -> Scalar:
+def _log_total(parts: Sequence[Element], i: int) -> Element:
     """log sum_j e^(x_j - x_i) = log(1 + sum_{j != i} e^(x_j - x_i)), in differences, so that intervals stay narrow."""
-    differences = [p.plus(parts[i].scale(-1.0)) for j, p in enumerate(parts) if j != i]
-    found = parts[i].scale(0.0) if not differences else differences[0].apply("softplus")
+    differences = [minus(p, parts[i]) for j, p in enumerate(parts) if j != i and p != NOTHING]
+    if not differences:
+        return 0.0
+    found = function("log1pexp", differences[0])
     for difference in differences[1:]:
         # log(e^s + e^d) = s + log(1 + e^(d - s)) does not overflow.
-        found = found.plus(difference.plus(found.scale(-1.0)).apply("softplus"))
+        found = plus(found, function("log1pexp", minus(difference, found)))
     return found
 
 
-def log_softmax(x: Operand, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Columns:
+def _log_softmax_of(parts: Sequence[Element]) -> list[Element]:
+    return [p if p == NOTHING else times(_log_total(parts, i), -1.0) for i, p in enumerate(parts)]
+
+
+@lowers("_log_softmax")
+def log_softmax(x: Symbols, dim: int, half_to_float: bool = False) -> Symbols:
     """log p_i = x_i - log sum_j e^x_j."""
-    double_only(dtype)
-    parts = along(x, dim, "log_softmax")
-    return Columns([_log_total(parts, i).scale(-1.0) for i in range(len(parts))])
+    return rows_along(x, dim, _log_softmax_of)
 
 
-class Masked(Traced):
-    """Coordinates without those that -inf was scattered over: e^-inf is 0, so logsumexp, and it alone, can go on."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: Sequence[Scalar]) -> None:
-        self.parts = tuple(parts)
+@lowers("_softmax")
+def _softmax(x: Symbols, dim: int, half_to_float: bool = False) -> Symbols:
+    return each(lambda p: function("exp", p), log_softmax(x, dim))
 
 
-def logsumexp(x: Operand, dim: Any = None, keepdim: bool = False) -> Any:
-    """log sum_j e^x_j."""
-    parts = x.parts if isinstance(x, Masked) and dim in (-1, (-1,), [-1]) else along(x, dim, "logsumexp")
-    if not parts:
-        raise MissingRule("logsumexp of nothing")
-    found = parts[0].plus(_log_total(parts, 0))
-    return Columns([found]) if keepdim else found
+@lowers("logsumexp")
+def _logsumexp(x: Symbols, dim: Any, keepdim: bool = False) -> Symbols:
+    axes = dims_of(x, dim)
+    if len(axes) != 1:
+        raise MissingRule("logsumexp over more than one axis")
+    lines = np.moveaxis(x, axes[0], -1)
+    out = np.empty(lines.shape[:-1], dtype=object)
+    for place in np.ndindex(out.shape):
+        parts = [p for p in lines[place].tolist() if p != NOTHING]
+        if not parts:
+            raise MissingRule("logsumexp of nothing")
+        out[place] = plus(parts[0], _log_total(parts, 0))
+    return np.expand_dims(out, axes[0]) if keepdim else out
 
 
-def _one_index(index: Any, name: str) -> int:
-    if not isinstance(index, torch.Tensor) or index.numel() != 1:
-        raise MissingRule(f"{name} with more than one index a row")
-    return int(index)
+@lowers("nll_loss_forward")
+def _nll_loss(x: Symbols, target: Any, weight: Any, reduction: int, ignored: int) -> tuple[Symbols, Symbols]:
+    labels = whole(np.asarray(target))
+    if weight is not None or x.ndim != 2 or (labels == ignored).any():
+        raise MissingRule("cross_entropy with class weights, more axes or labels that are ignored")
+    picked = np.take_along_axis(x, labels[:, None], axis=1)[:, 0]
+    return reduced(each(lambda p: times(p, -1.0), picked), reduction), np.full((), 0.0, dtype=object)
 
 
-def gather(x: Operand, dim: Any, index: Any, sparse_grad: bool = False) -> Columns:
-    """The coordinate of a label."""
-    return Columns([along(x, dim, "gather")[_one_index(index, "gather")]])
+def reduced(x: Symbols, reduction: int) -> Symbols:
+    """Torch's reduction of a loss: 0 none, 1 mean, 2 sum."""
+    return x if reduction == 0 else mean(x) if reduction == 1 else total(x)
 
 
-def scatter(x: Operand, dim: Any, index: Any, value: Any) -> Masked:
-    """-inf in the place of a label's coordinate."""
-    parts, i = along(x, dim, "scatter"), _one_index(index, "scatter")
-    if not isinstance(value, float) or value != float("-inf"):
-        raise MissingRule("scatter of anything but -inf")
-    return Masked([part for j, part in enumerate(parts) if j != i])
+@lowers("mse_loss")
+def _mse_loss(x: Symbols, target: Symbols, reduction: int = 1) -> Symbols:
+    return reduced(each(lambda p, q: function("square", minus(p, q)), x, target), reduction)
 
 
-def squeeze(x: Operand, dim: Any = None) -> Any:
-    """The one coordinate itself."""
-    if not isinstance(x, Columns) or dim not in (-1, 1) or len(x.parts) != 1:
-        raise MissingRule("squeeze of anything but one coordinate (dim=-1)")
-    return x.parts[0]
+@lowers("huber_loss")
+def _huber_loss(x: Symbols, target: Symbols, reduction: int = 1, delta: float = 1.0) -> Symbols:
+    def one(p: Element, q: Element) -> Element:
+        size = function("abs", minus(p, q))
+        far = times(plus(size, -0.5 * delta), delta)
+        return pieces(plus(size, -delta), far, times(function("square", minus(p, q)), 0.5), SMOOTH)
+
+    return reduced(each(one, x, target), reduction)
 
 
-def softmax(x: Operand, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-    """e^(log p_i)."""
-    return elementary("exp", log_softmax(x, dim, dtype=dtype))
+@lowers("smooth_l1_loss")
+def _smooth_l1_loss(x: Symbols, target: Symbols, reduction: int = 1, beta: float = 1.0) -> Symbols:
+    def one(p: Element, q: Element) -> Element:
+        size = function("abs", minus(p, q))
+        if beta == 0:
+            return size
+        near = quotient(times(function("square", minus(p, q)), 0.5), beta)
+        return pieces(plus(size, -beta), plus(size, -0.5 * beta), near, SMOOTH)
+
+    return reduced(each(one, x, target), reduction)
 
 
-def cross_entropy(
-    x: Operand,
-    target: Any,
-    weight: Any = None,
-    size_average: None = None,
-    ignore_index: int = -100,
-    reduce: None = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Any:
-    """-log p of the label, mixed with the mean over all classes by label_smoothing."""
-    if weight is not None or size_average is not None or reduce is not None or reduction != "none":
-        raise MissingRule("cross_entropy with weights or a reduction")
-    if torch.as_tensor(target).numel() != 1 or int(target) == ignore_index:
-        raise MissingRule("cross_entropy of other than one label")
-    logs = log_softmax(x, -1)
-    value = logs.parts[int(target)].scale(-(1.0 - label_smoothing))
-    return value if not label_smoothing else subtract(value, multiply(mean(logs, -1), label_smoothing))
+@lowers("binary_cross_entropy_with_logits")
+def _binary_cross_entropy(
+    x: Symbols, target: Symbols, weight: Any = None, pos_weight: Any = None, reduction: int = 1
+) -> Symbols:
+    if weight is not None or pos_weight is not None:
+        raise MissingRule("binary_cross_entropy_with_logits with weights")
 
+    def one(p: Element, q: Element) -> Element:
+        return plus(times(p, minus(1.0, q)), function("log1pexp", times(p, -1.0)))
 
-OPERATIONS |= {
-    "softmax": softmax,
-    "log_softmax": log_softmax,
-    "logsumexp": logsumexp,
-    "cross_entropy": cross_entropy,
-    "gather": gather,
-    "scatter": scatter,
-    "squeeze": squeeze,
-}
+    return reduced(each(one, x, target), reduction)

@@ -3,9 +3,9 @@
     x = coordinates(center, order, Exact())      center: fractions; f(x) has the exact Taylor coefficients of f there
     x = coordinates(box, order, Enclosed())      box: intervals; coefficient by coefficient the range over the box
 
-A series is a sparse polynomial in the offsets from the centre. It is a `Scalar` of `traced`, so a surface's own code
-runs on it. Over a box every coefficient encloses that of the expansion at *each* point of the box, which is what the
-remainder of Taylor's formula and the derivatives along a curve ask for.
+A series is a sparse polynomial in the offsets from the centre. It is a `Scalar`, so a surface's program runs on it.
+Over a box every coefficient encloses that of the expansion at *each* point of the box, which is what the remainder of
+Taylor's formula and the derivatives along a curve ask for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Self
 
+from optbench.critical.certified.arithmetic import Scalar
 from optbench.critical.certified.elementary_series import (
     Exact,
     Inexact,
@@ -21,9 +22,7 @@ from optbench.critical.certified.elementary_series import (
     coefficients,
     power_coefficients,
 )
-from optbench.critical.certified.program import trace
-from optbench.critical.certified.traced import Columns, MissingRule, Scalar
-from optbench.problem import Objective
+from optbench.critical.certified.program import Program
 
 Exponents = tuple[int, ...]
 
@@ -45,6 +44,19 @@ class PowerSeries(Scalar):
         self, terms: Mapping[Exponents, Number], dim: int, order: int, numbers: Numbers, whole: bool = False
     ) -> None:
         self.terms, self.dim, self.order, self.numbers, self.whole = dict(terms), dim, order, numbers, whole
+
+    def constant(self, c: float) -> Self:
+        return self._new({self._zero(): self.numbers.lift(c)}, isinstance(self.numbers, Exact))
+
+    def maximum(self, other: Self) -> Self:
+        return self.plus(other.scale(-1.0)).where(self, other, 0)
+
+    def where(self, positive: Self, other: Self, meet: int) -> Self:
+        sign = self.numbers.sign(self.center)
+        if sign == 0:
+            raise Inexact("a place where pieces of the surface meet")
+        found = positive if sign > 0 else other
+        return self._new(found.terms, False)
 
     def plus(self, other: Self) -> Self:
         terms = dict(self.terms)
@@ -81,18 +93,18 @@ class PowerSeries(Scalar):
     def apply(self, name: str) -> Self:
         if name == "square":
             return self.times(self)
-        return self._through(coefficients(name, self.constant, self.order, self.numbers), False)
+        return self._through(coefficients(name, self.center, self.order, self.numbers), False)
 
     def power(self, n: int) -> Self:
         if n == 0:
             return self._new({self._zero(): self.numbers.lift(1.0)}, True)
-        return self._through(power_coefficients(n, self.constant, self.order, self.numbers), n > 0)
+        return self._through(power_coefficients(n, self.center, self.order, self.numbers), n > 0)
 
     def real_power(self, p: float) -> Self:
-        return self._through(power_coefficients(p, self.constant, self.order, self.numbers), False)
+        return self._through(power_coefficients(p, self.center, self.order, self.numbers), False)
 
     @property
-    def constant(self) -> Number:
+    def center(self) -> Number:
         """The value at the centre."""
         return self.terms.get(self._zero(), self.numbers.lift(0.0))
 
@@ -105,7 +117,7 @@ class PowerSeries(Scalar):
         return type(self)(terms, self.dim, self.order - 1, self.numbers, self.whole)
 
     def _shifted(self, c: Number) -> Self:
-        return self._new({**self.terms, self._zero(): self.constant + c}, self.whole)
+        return self._new({**self.terms, self._zero(): self.center + c}, self.whole)
 
     def _through(self, outer: list[Number], polynomial: bool) -> Self:
         """outer[0] + outer[1] (u - u0) + ... by Horner's rule; `polynomial`: outer is all there is of the function."""
@@ -123,7 +135,7 @@ class PowerSeries(Scalar):
         return type(self)(kept, self.dim, self.order, self.numbers, whole)
 
 
-def coordinates(center: Sequence[Number], order: int, numbers: Numbers) -> Columns:
+def coordinates(center: Sequence[Number], order: int, numbers: Numbers) -> list[PowerSeries]:
     """The point x itself: center + offsets.
 
     Args:
@@ -133,27 +145,20 @@ def coordinates(center: Sequence[Number], order: int, numbers: Numbers) -> Colum
     """
     d = len(center)
     unit = [tuple(int(i == j) for j in range(d)) for i in range(d)]
-    return Columns(
-        [
-            PowerSeries({(0,) * d: value, unit[i]: numbers.lift(1.0)}, d, order, numbers, isinstance(numbers, Exact))
-            for i, value in enumerate(center)
-        ]
-    )
+    return [
+        PowerSeries({(0,) * d: value, unit[i]: numbers.lift(1.0)}, d, order, numbers, isinstance(numbers, Exact))
+        for i, value in enumerate(center)
+    ]
 
 
-def series_of(objective: Objective, x: Columns) -> PowerSeries:
-    """What the surface's own code makes of the coordinates.
+def series_of(program: Program, x: Sequence[PowerSeries]) -> PowerSeries:
+    """What the surface's program makes of the coordinates.
 
     Raises:
         Inexact: a coefficient is not known in this number system, or the surface is not analytic there.
     """
     try:
-        found = trace(objective, x)
-    except MissingRule as error:
-        raise Inexact(error.message) from error
-    if isinstance(found, PowerSeries):
-        return found
-    first = x.parts[0]
-    assert isinstance(first, PowerSeries)
-    key = (0,) * first.dim
-    return PowerSeries({key: first.numbers.lift(found)}, first.dim, first.order, first.numbers, first.whole)
+        found: PowerSeries = program.value(x)
+    except ArithmeticError as error:  # a constant that is not finite, a division by 0
+        raise Inexact(str(error)) from error
+    return found

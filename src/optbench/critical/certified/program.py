@@ -1,41 +1,30 @@
 """A surface as a straight-line program: the operations that its code applies to x, in order, each on earlier values.
 
-Intervals run the surface's own code, which is all that branch and bound needs. Whoever has to go through the
-operations backwards, to look for structure in them, or to write them down for somebody else to check, needs them as
-data. `record` runs the code once on values that note what is done to them; what two places compute alike is noted
-once. `Program.run` applies the same operations to any other arithmetic of `traced`, with the code's own results.
+`record` lets torch run the surface's code on a few points (`traced`) and notes what is done to each of them. That all
+these programs are one, bit for bit, is what makes it a function of the point: what depends on the place in the batch,
+the size of the batch, the call, or a number drawn or read somewhere, differs. From then on the program stands for the
+surface: `Program.run` applies it to any arithmetic (intervals, jets, Arb balls), and the code is not asked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any
 
+import numpy as np
 import torch
 
-from optbench.critical.certified import logits, operations  # noqa: F401  they fill the table of traced
-from optbench.critical.certified.traced import Columns, MissingRule, Scalar
+from optbench.critical.certified.arithmetic import MissingRule, Scalar
+from optbench.critical.certified.ends import Array
+from optbench.critical.certified.recorded import Recorded, Step, Tape
+from optbench.critical.certified.traced import Tracer
 from optbench.errors import UserError
 from optbench.problem import Objective
 
-BINARY = ("plus", "times")
-WITH_NUMBER = ("shift", "scale", "over", "real_power", "power")
-
-
-class Step(NamedTuple):
-    """One operation.
-
-    Attributes:
-        op: "x" (a coordinate), "constant", a method of `Scalar` (plus, times, shift, scale, over, power, real_power),
-            or an elementary function of functions.RULES.
-        args: numbers of earlier steps.
-        number: of a constant, a shift, a factor, a divisor, an exponent, or which coordinate; None where there is none.
-    """
-
-    op: str
-    args: tuple[int, ...] = ()
-    number: float | None = None
+BINARY = ("plus", "times", "maximum")
+WITH_NUMBER = ("shift", "scale", "over", "real_power")
+BATCHES = (1, 3)  # sizes of the batches on which the code is run
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class Program:
     result: int
 
     def run(self, x: Sequence[Scalar]) -> list[Any]:
-        """The values of all steps in another arithmetic: scalars, and numbers for constants.
+        """The values of all steps in another arithmetic.
 
         Args:
             x: one scalar a coordinate.
@@ -62,6 +51,26 @@ class Program:
         for step in self.steps:
             values.append(_value(step, x, values))
         return values
+
+    def value(self, x: Sequence[Scalar]) -> Any:
+        """The value of f in another arithmetic; keeps no more values than it needs."""
+        values: list[Any] = []
+        for i, step in enumerate(self.steps):
+            values.append(_value(step, x, values))
+            for done in self._last_uses[i]:
+                values[done] = None
+        return values[self.result]
+
+    @property
+    def _last_uses(self) -> list[list[int]]:
+        found = self.__dict__.get("last_uses")
+        if found is None:
+            last = {a: i for i, step in enumerate(self.steps) for a in step.args}
+            found = [
+                [a for a in set(step.args) if last[a] == i and a != self.result] for i, step in enumerate(self.steps)
+            ]
+            self.__dict__["last_uses"] = found
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists; numbers in hexadecimal, so that every bit is kept."""
@@ -73,10 +82,12 @@ def _value(step: Step, x: Sequence[Scalar], values: Sequence[Any]) -> Any:
     if step.op == "x":
         return x[int(step.number or 0)]
     if step.op == "constant":
-        return step.number
-    first = values[step.args[0]]
+        return x[0].constant(float(step.number or 0.0))
+    first, *others = (values[a] for a in step.args)
     if step.op in BINARY:
-        return getattr(first, step.op)(values[step.args[1]])
+        return getattr(first, step.op)(*others)
+    if step.op == "where":
+        return first.where(*others, int(step.number or 0))
     if step.op == "power":
         return first.power(int(step.number or 0))
     if step.op in WITH_NUMBER:
@@ -84,93 +95,69 @@ def _value(step: Step, x: Sequence[Scalar], values: Sequence[Any]) -> Any:
     return first.apply(step.op)
 
 
-class Tape:
-    """Steps so far, each once."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self.known: dict[tuple[str, tuple[int, ...], str | None], int] = {}
-
-    def put(self, op: str, args: tuple[int, ...] = (), number: float | None = None) -> int:
-        key = (op, args, None if number is None else float(number).hex())  # hex: 0.0 and -0.0 are two numbers
-        if key not in self.known:
-            self.known[key] = len(self.steps)
-            self.steps.append(Step(op, args, number))
-        return self.known[key]
-
-
-class Recorded(Scalar):
-    """A value of a surface's code that notes what is done to it."""
-
-    __slots__ = ("at", "tape")
-
-    def __init__(self, tape: Tape, at: int) -> None:
-        self.tape, self.at = tape, at
-
-    def plus(self, other: Self) -> Self:
-        return self._put("plus", (self.at, other.at))
-
-    def times(self, other: Self) -> Self:
-        return self._put("times", (self.at, other.at))
-
-    def shift(self, c: float) -> Self:
-        return self._put("shift", (self.at,), c)
-
-    def scale(self, c: float) -> Self:
-        return self._put("scale", (self.at,), c)
-
-    def over(self, c: float) -> Self:
-        return self._put("over", (self.at,), c)
-
-    def apply(self, name: str) -> Self:
-        return self._put(name, (self.at,))
-
-    def power(self, n: int) -> Self:
-        return self._put("power", (self.at,), n)
-
-    def real_power(self, p: float) -> Self:
-        return self._put("real_power", (self.at,), p)
-
-    def _put(self, op: str, args: tuple[int, ...], number: float | None = None) -> Self:
-        return type(self)(self.tape, self.tape.put(op, args, number))
-
-
-def record(objective: Objective, dim: int) -> Program:
+def record(objective: Objective, dim: int, points: Array | None = None) -> Program:
     """The operations that the objective's code applies to x.
 
     Args:
         objective: torch callable (..., dim) -> (...), of operations that have an interval rule.
         dim: coordinates.
+        points: where the code is run, (3, dim); None: somewhere in the unit cube.
 
     Raises:
-        MissingRule: the objective uses an operation without an interval rule.
+        MissingRule: the objective uses an operation without an interval rule, or is not one function of the point.
         UserError: it does not return one value a point.
     """
-    tape = Tape()
-    x = Columns([Recorded(tape, tape.put("x", number=float(i))) for i in range(dim)])
-    found = trace(objective, x)
-    result = tape.put("constant", number=float(found)) if isinstance(found, float) else found.at
-    return Program(dim, tuple(tape.steps), result)
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (max(BATCHES), dim)) if points is None else points
+    programs = [program for size in BATCHES for program in _record(objective, x[:size])]
+    kinds = {str(program.to_json()) for program in programs}
+    if len(kinds) > 1:
+        raise MissingRule("a surface that is not one function (it differs from call to call or from point to point)")
+    return programs[0]
 
 
-def trace(objective: Objective, x: Columns) -> Any:
-    """What the objective's code returns for x: a scalar of x's arithmetic, or a float where f is constant.
+def _record(objective: Objective, points: Array) -> list[Program]:
+    """The program of each of the points of a batch (n, dim)."""
+    n, dim = points.shape
+    tapes = [Tape(dim) for _ in range(n)]
+    x = torch.from_numpy(np.array(points))
+    tracer = Tracer()
+    tracer.track(x, np.array([tape.x for tape in tapes], dtype=object))
+    found = _run(objective, x, tracer)
+    if isinstance(found, int | float):
+        found = torch.full((n,), float(found), dtype=torch.float64)
+    if not isinstance(found, torch.Tensor):
+        raise UserError(f"the surface returns a {type(found).__name__}, not one value a point")
+    if tuple(found.shape) not in ((n,), ()):
+        raise UserError(
+            f"the surface returns shape {tuple(found.shape)} for x of shape {(n, dim)}, not one value a point"
+        )
+    symbols = np.broadcast_to(tracer.symbols(found), (n,))
+    return [_program(tape, symbol) for tape, symbol in zip(tapes, symbols.tolist(), strict=True)]
 
-    Raises:
-        MissingRule: the objective uses an operation without an interval rule.
-        UserError: it does not return one value a point.
-    """
+
+def _run(objective: Objective, x: torch.Tensor, tracer: Tracer) -> Any:
     try:
-        found: Any = objective(x)  # type: ignore[arg-type]
+        with tracer:
+            found: Any = objective(x)
     except MissingRule:
         raise
-    except Exception as error:  # a user's function may raise anything when it is not given a tensor
+    except Exception as error:  # a user's function may raise anything when something is refused
+        tracer.check()
         text = str(error).strip().splitlines()
         raise MissingRule(f"the surface ({text[0] if text else type(error).__name__})") from error
-    if isinstance(found, torch.Tensor) and found.numel() == 1 and not found.requires_grad:
-        found = float(found)
-    if isinstance(found, int | float):
-        return float(found)
-    if not isinstance(found, Scalar):
-        raise UserError(f"the surface returns a {type(found).__name__} on intervals, not one value a point")
+    tracer.check()
     return found
+
+
+def _program(tape: Tape, symbol: Any) -> Program:
+    """The steps that the result needs, numbered anew."""
+    if isinstance(symbol, Recorded) and symbol.tape is not tape:
+        raise MissingRule("a point's value that depends on the other points of its batch")
+    result = symbol.at if isinstance(symbol, Recorded) else tape.put("constant", (), symbol)
+    needed = {*range(len(tape.x)), result}
+    for i in range(len(tape.steps) - 1, -1, -1):
+        if i in needed:
+            needed.update(tape.steps[i].args)
+    number = {old: new for new, old in enumerate(sorted(needed))}
+    steps = tuple(s._replace(args=tuple(number[a] for a in s.args)) for i, s in enumerate(tape.steps) if i in number)
+    return Program(len(tape.x), steps, number[result])

@@ -23,7 +23,7 @@ from optbench.critical.certified import ends
 from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.functions import RULES, power_rule
 from optbench.critical.certified.gradient_program import Equations
-from optbench.critical.certified.program import Step
+from optbench.critical.certified.recorded import Step
 
 Index = npt.NDArray[np.intp]
 NUMBERS = 2**18  # ranges of all steps over the boxes that are taken together: they stay in the cache

@@ -1,225 +1,201 @@
-"""The face that intervals and jets show to plain torch code, so that a surface is written once.
+"""A surface's code, run once by torch itself on ordinary tensors while every operation that reaches it is written down.
 
-A surface is a function of x, (..., dim) -> (...), in torch operations. Here x is a `Columns`: one `Scalar` a
-coordinate. A scalar is whatever can be added, multiplied and put through elementary functions: an interval, a
-second-order jet of intervals, a jet of Arb balls. Each of them stands for a whole batch or for one box; there is one
-batch axis at most, and one more axis, that of the coordinates. Torch functions, methods and operators end in the one
-table `OPERATIONS`, which `operations` and `logits` fill; what is not in it raises `MissingRule` with its name.
+The code cannot tell this run from any other: x is a tensor like all tensors, so `isinstance`, `is`, shapes, views and
+operations in place mean what they always mean, and what does not depend on x (constants of any type, from anywhere) is
+computed by torch as always. Beside the number that torch computes, each place of each storage holds a symbol: what the
+number is as an expression in x. An operation on symbols is looked up in `operations`; what is not found there ends the
+run with its name, and so does everything that would take a number out of x (`if`, `float()`, `.item()`, NumPy): nothing
+is ever answered for all x by looking at one.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NoReturn, Self
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from optbench.critical.certified.functions import RULES
-from optbench.errors import OptbenchError
+from optbench.critical.certified import logits, shapes  # noqa: F401  they fill the table of operations
+from optbench.critical.certified.arithmetic import MissingRule
+from optbench.critical.certified.operations import LOWERINGS, REFUSED, Opaque
 
-OPERATIONS: dict[str, Callable[..., Any]] = {}
+Symbols = NDArray[np.object_]  # of a Scalar, a float or an Opaque in each place
 
-
-class MissingRule(OptbenchError):
-    """An operation of the surface has no interval rule: nothing can be proved about it."""
-
-    exit_code = 2
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{name} has no interval rule, so nothing can be proved about this surface",
-            "use --method numeric, or write the surface with + - * / **, sums over the last axis and functions that "
-            f"have a rule: {', '.join(sorted(RULES))}",
-        )
+_NO_VALUES = frozenset({"ones_like", "zeros_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
+                        "new_empty", "new_empty_strided"})  # fmt: skip
+_EMPTY = frozenset({"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"})
+_ESCAPES = frozenset({"__array__", "__cuda_array_interface__", "__deepcopy__", "__dlpack__", "__reduce_ex__",
+                      "_typed_storage", "data_ptr", "numpy", "share_memory_", "storage", "tolist",
+                      "untyped_storage"})  # fmt: skip
+"""Ways out of a tensor that never reach the dispatcher."""
+NUMBER = "a number taken out of x, or a decision that depends on it (if, float(), int(), .item(), NumPy, math)"
 
 
-class Traced:
-    """Operators, methods and torch functions, all looked up in OPERATIONS."""
-
-    __slots__ = ()
-    __array_ufunc__ = None  # a NumPy number on the left leaves the operation to us
+class Tracer(TorchDispatchMode):
+    """Writes down what is done to tracked tensors; use within `with`, and `check` afterwards."""
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(getattr(func, "__name__", func))
-        if name.startswith("__") and name.endswith("__"):
-            name = name[2:-2]  # and only then: exp_ is not exp, it changes its argument
-        if name not in OPERATIONS:
-            raise MissingRule(f"torch.{name}")
-        return OPERATIONS[name](*args, **(kwargs or {}))
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler (2 s) to keep it away from here
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if name not in OPERATIONS:
-            raise MissingRule(f"tensor.{name}")
-        return partial(OPERATIONS[name], self)
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._storages: dict[int, Symbols] = {}
+        self._alive: list[Tensor] = []
+        self._refused: MissingRule | None = None
+        self._exits = _Exits(self)
 
-    def __add__(self, other: Any) -> Any:
-        return OPERATIONS["add"](self, other)
-
-    __radd__ = __add__
-
-    def __mul__(self, other: Any) -> Any:
-        return OPERATIONS["mul"](self, other)
-
-    __rmul__ = __mul__
-
-    def __sub__(self, other: Any) -> Any:
-        return OPERATIONS["sub"](self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return OPERATIONS["sub"](other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return OPERATIONS["div"](self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return OPERATIONS["div"](other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return OPERATIONS["pow"](self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return OPERATIONS["pow"](other, self)
-
-    def __matmul__(self, other: Any) -> Any:
-        return OPERATIONS["matmul"](self, other)
-
-    def __iadd__(self, other: Any) -> Any:
-        return self._replaced(self + other)
-
-    def __isub__(self, other: Any) -> Any:
-        return self._replaced(self - other)
-
-    def __imul__(self, other: Any) -> Any:
-        return self._replaced(self * other)
-
-    def __itruediv__(self, other: Any) -> Any:
-        return self._replaced(self / other)
-
-    def __ipow__(self, other: Any) -> Any:
-        return self._replaced(self**other)
-
-    def _replaced(self, result: Any) -> Any:
-        """What an operation in place leaves under the name it was applied to.
-
-        A tensor would change under all its names, and under its views; here a new value takes the place under the one
-        name, and whoever still looks at the old one is refused.
-        """
-        for part in (*(self.parts if isinstance(self, Columns) else ()), self):
-            object.__setattr__(part, "__class__", _spent(type(part)))
-        return result
-
-    def __neg__(self) -> Any:
-        return OPERATIONS["mul"](self, -1.0)
-
-    def __pos__(self) -> Self:
+    def __enter__(self) -> Tracer:
+        super().__enter__()  # type: ignore[no-untyped-call]
+        self._exits.__enter__()  # type: ignore[no-untyped-call]
         return self
 
-    def __abs__(self) -> Any:
-        return OPERATIONS["abs"](self)
+    def __exit__(self, *error: Any) -> None:
+        self._exits.__exit__(*error)  # type: ignore[no-untyped-call]
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
-    def __bool__(self) -> NoReturn:
-        raise MissingRule("a decision that depends on x (if, and, or, while)")
+    def check(self) -> None:
+        """Raises what was refused, also if the surface's code has caught it and gone on."""
+        if self._refused is not None:
+            raise self._refused
 
-    def __float__(self) -> NoReturn:
-        raise MissingRule("float(x)")
+    def refuse(self, reason: str) -> MissingRule:
+        """The error to raise; the first one is kept."""
+        error = MissingRule(reason)
+        self._refused = self._refused or error
+        return error
 
-    def __lt__(self, other: Any) -> NoReturn:
-        raise MissingRule("a comparison of x")
+    def track(self, tensor: Tensor, symbols: Symbols) -> None:
+        """Says what a tensor that has a storage of its own holds."""
+        self._storages[_key(tensor)] = np.full(_length(tensor), 0.0, dtype=object)
+        self._alive.append(tensor)  # a storage must not be used again
+        self._view(tensor)[...] = symbols
 
-    __le__ = __gt__ = __ge__ = __lt__
+    def tracks(self, tensor: Tensor) -> bool:
+        """Whether the tensor lies in a storage that holds symbols."""
+        return _key(tensor) in self._storages
+
+    def symbols(self, tensor: Tensor) -> Symbols:
+        """What the tensor holds; numbers where it does not depend on x."""
+        return np.array(self._view(tensor)) if self.tracks(tensor) else _constants(tensor)
+
+    def _view(self, tensor: Tensor) -> Symbols:
+        flat = self._storages[_key(tensor)]
+        strides = [flat.itemsize * s for s in tensor.stride()]
+        return np.lib.stride_tricks.as_strided(flat[tensor.storage_offset() :], tuple(tensor.shape), strides)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise self.refuse(f"a random number (torch.{name.rstrip('_')})")
+        mutates = func._schema.is_mutable
+        if name in _NO_VALUES or not (self._depends((args, kwargs))):
+            result = func(*args, **kwargs)
+            return result.fill_(float("nan")) if name in _EMPTY and result.is_floating_point() else result
+        base = name[:-1] if mutates and name.endswith("_") else name
+        plain_args, plain_kwargs = self._plain(args), self._plain(kwargs)
+        target = args[0] if mutates else None
+        if target is not None and not self.tracks(target):
+            self._adopt(target)
+        result = func(*args, **kwargs)
+        if target is None and self._is_view(result, args):
+            return result
+        lowered = self._lower(base, func._overloadname, plain_args, plain_kwargs)
+        if target is not None:
+            self._view(target)[...] = self._checked(name, target, np.asarray(lowered, dtype=object))
+        elif isinstance(result, Tensor):
+            self.track(result, self._checked(name, result, lowered))
+        else:
+            for tensor, symbols in zip(result, lowered, strict=True):
+                self.track(tensor, self._checked(name, tensor, symbols))
+        return result
+
+    def _lower(self, name: str, overload: str, args: Any, kwargs: Any) -> Any:
+        lowering = LOWERINGS.get(name)
+        if lowering is None or "out" in overload.split("_"):
+            raise self.refuse(NUMBER if name == "_local_scalar_dense" else f"torch.{name}{REFUSED.get(name, '')}")
+        try:
+            return lowering(*args, **kwargs)
+        except MissingRule as error:
+            self._refused = self._refused or error
+            raise
+
+    def _is_view(self, result: Any, args: Any) -> bool:
+        """Whether the result lies in the storage of an argument, where its symbols are already."""
+        tensors = [r for r in (result if isinstance(result, list | tuple) else [result]) if isinstance(r, Tensor)]
+        if not tensors or not all(map(self.tracks, tensors)):
+            return False
+        if any(t.dtype != args[0].dtype for t in tensors):
+            raise self.refuse(f"a view as {tensors[0].dtype}")
+        return True
+
+    def _adopt(self, tensor: Tensor) -> None:
+        """Symbols for the whole storage of a constant that something which depends on x is written into."""
+        whole = tensor.as_strided((_length(tensor),), (1,), 0)
+        self.track(whole, _constants(whole))
+
+    def _checked(self, name: str, tensor: Tensor, symbols: Symbols) -> Symbols:
+        """The symbols, in the tensor's shape; only float64 has rules, and 0 and 1, which are the same in any type."""
+        if tensor.dtype != torch.float64 and not all(
+            isinstance(s, float | Opaque) or s.is_truth() for s in np.asarray(symbols, dtype=object).flat
+        ):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise self.refuse(f"a value of type {kind} that depends on x (torch.{name.strip('_')})")
+        return np.broadcast_to(symbols, tuple(tensor.shape))
+
+    def _depends(self, value: Any) -> bool:
+        if isinstance(value, Tensor):
+            return self.tracks(value)
+        if isinstance(value, dict):
+            return any(map(self._depends, value.values()))
+        return isinstance(value, list | tuple) and any(map(self._depends, value))
+
+    def _plain(self, value: Any) -> Any:
+        """The same arguments with symbols in place of tensors."""
+        if isinstance(value, Tensor):
+            return self.symbols(value)
+        if isinstance(value, dict):
+            return {k: self._plain(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self._plain(v) for v in value)
+        return value
 
 
-_SPENT: dict[str, type[Traced]] = {}
+class _Exits(TorchFunctionMode):
+    """Refuses what would hand out the numbers of a tracked tensor."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self._tracer = tracer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _ESCAPES and args and isinstance(args[0], Tensor):
+            with torch._C.DisableTorchFunction():
+                depends = self._tracer.tracks(args[0])
+            if depends:
+                raise self._tracer.refuse(f"x.{name}(): {NUMBER}")
+        return func(*args, **(kwargs or {}))
 
 
-def _spent(kind: type[Traced]) -> type[Traced]:
-    """The kind of a value that an operation in place has replaced: it cannot be looked at any more."""
-
-    def refuse(self: Any) -> NoReturn:
-        raise MissingRule("a value that was changed in place under another name (write a = a + b for a += b)")
-
-    if kind.__name__ not in _SPENT:
-        refusing: dict[str, Any] = dict.fromkeys(kind.__slots__, property(refuse))
-        _SPENT[kind.__name__] = type(f"Spent{kind.__name__}", (kind,), {"__slots__": (), **refusing})
-    return _SPENT[kind.__name__]
+def _key(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
-class Scalar(Traced):
-    """One number a box: what an arithmetic must provide."""
-
-    __slots__ = ()
-    shape = torch.Size([1])
-    dtype, device, ndim, requires_grad = torch.float64, torch.device("cpu"), 1, False
-
-    @abstractmethod
-    def plus(self, other: Self) -> Self:
-        """self + other."""
-
-    @abstractmethod
-    def times(self, other: Self) -> Self:
-        """self * other."""
-
-    @abstractmethod
-    def shift(self, c: float) -> Self:
-        """self + c."""
-
-    @abstractmethod
-    def scale(self, c: float) -> Self:
-        """self * c."""
-
-    @abstractmethod
-    def over(self, c: float) -> Self:
-        """self / c."""
-
-    @abstractmethod
-    def apply(self, name: str) -> Self:
-        """The elementary function `name` of functions.RULES."""
-
-    @abstractmethod
-    def power(self, n: int) -> Self:
-        """self**n for whole n."""
-
-    @abstractmethod
-    def real_power(self, p: float) -> Self:
-        """self**p for self > 0."""
-
-    def __getitem__(self, index: Any) -> Any:
-        if index in (..., slice(None)):
-            return self
-        if index == (..., None):
-            return Columns([self])
-        raise MissingRule(f"x[{index}] of a value without coordinates")
+def _length(tensor: Tensor) -> int:
+    return tensor.untyped_storage().nbytes() // tensor.itemsize
 
 
-class Columns(Traced):
-    """The last axis of a tensor: one scalar a coordinate."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: Sequence[Scalar]) -> None:
-        self.parts = tuple(parts)
-
-    dtype, device, ndim, requires_grad = torch.float64, torch.device("cpu"), 2, False
-
-    @property
-    def shape(self) -> torch.Size:
-        """(batch, n): one box stands for the batch."""
-        return torch.Size([1, len(self.parts)])
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, tuple) and len(index) == 2 and index[0] in (..., slice(None)):
-            if isinstance(index[1], int):
-                return self.parts[index[1]]
-            if isinstance(index[1], slice):
-                return Columns(self.parts[index[1]])
-            if isinstance(index[1], Sequence):
-                return Columns([self.parts[i] for i in index[1]])
-        raise MissingRule(f"x[{index}] (write x[..., i] or x[..., i:j])")
+def _constants(tensor: Tensor) -> Symbols:
+    if tensor.dtype.is_complex:
+        raise MissingRule("a complex number")
+    out = np.empty(tuple(tensor.shape), dtype=object)
+    values = tensor.detach().to(torch.float64)
+    if tensor.dtype == torch.int64 and bool((values.abs() > 2**53).any()):
+        raise MissingRule("a whole number beyond 2**53")
+    out.reshape(-1)[:] = values.reshape(-1).tolist()
+    return out

@@ -14,6 +14,7 @@ import numpy as np
 
 from optbench.critical.certified.agreement import Found, agreement, difference
 from optbench.critical.certified.ends import Array
+from optbench.critical.certified.program import record
 from optbench.critical.parse import require_flint
 from optbench.critical.points import CriticalSet
 from optbench.problem import Objective
@@ -77,7 +78,7 @@ class _Search:
     """Depth-first branch and bound; a box is a list of balls with the arrays of its ends."""
 
     def __init__(self, objective: Objective, found: CriticalSet) -> None:
-        self.objective = objective
+        self.program = record(objective, len(found.box))
         self.low, self.high = (np.array([float(side[k]) for side in found.box]) for k in (0, 1))
         self.width = self.high - self.low
         self.open = [np.array(c.box).T for c in found.clusters]
@@ -142,7 +143,7 @@ class _Search:
     def _jet(self, box: list[Any]) -> Any:
         from optbench.critical.certified.arb import arb_point
 
-        return self.objective(arb_point(box))  # type: ignore[arg-type]
+        return self.program.value(arb_point(box))
 
     def _krawczyk(self, box: list[Any], over: Any, axes: list[int] | None = None) -> tuple[list[Any], Array, bool]:
         """K, the Newton point, and whether |I - Y H| is near enough to 0 for K to be of use.
