@@ -244,7 +244,7 @@ def _log1pexp(x: Any) -> Slopes:
 
 def _asinh(x: Any) -> Slopes:
     s = 1 / (1 + _square(x)).sqrt()
-    return x.asinh(), s, -x * s * s * s
+    return x.lower().asinh().union(x.upper().asinh()), s, -x * s * s * s  # a rising function; of a wide ball it is nan
 
 
 def _erf(x: Any) -> Slopes:
