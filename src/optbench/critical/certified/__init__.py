@@ -11,7 +11,7 @@ torch code becomes a program), `field`; `gradient_program` and `propagate` (what
 `krawczyk` and `inertia` (what is proved in one box), `boxes` and `enumerate` (branch and bound); `edge` (on which side
 of an edge a point lies); `winding`, `extremum`, `clusters` (what is proved of regions that stay undecided);
 `elementary_series`, `power_series` (Taylor coefficients, exact or enclosed), `local_algebra`, `roots`, `branches`,
-`germs`, `germ_points` (degenerate points verified in fractions); `wording`, `certify`; `certificate` (what was found, as a file
+`germs`, `germ_points` (degenerate points verified in fractions); `wording`, `certify`; `certificate` (as a file
 for `optbench.check_proof`).
 """
 
