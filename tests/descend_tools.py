@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -169,4 +170,20 @@ def interpreted(source: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "numba", fake)
     scope: dict[str, Any] = {"__name__": kernel_name(source)}
     exec(compile(source, "kernel", "exec"), scope)
+    scope["math"] = _CompiledMath()
     return scope["run"]
+
+
+class _CompiledMath:
+    """Python's math, whose functions answer outside their domain as compiled code does: infinity or NaN, no error."""
+
+    def __getattr__(self, name: str) -> Any:
+        exact, whole = getattr(math, name), getattr(np, {"fabs": "abs", "atan": "arctan"}.get(name, name))
+
+        def function(*arguments: float) -> Any:
+            try:
+                return exact(*arguments)
+            except (ValueError, OverflowError):
+                return float(whole(*arguments))
+
+        return function if callable(exact) else exact

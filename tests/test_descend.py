@@ -118,7 +118,13 @@ def _swapped(x: Tensor) -> Tensor:
     return torch.logsumexp(torch.stack([x, -2 * x], dim=0).movedim(0, -1), dim=(-2, -1)) + torch.atan(x).pow(3).sum(-1)
 
 
-@pytest.mark.parametrize("objective", [_hill, _powers, _swapped])
+def _picked(x: Tensor) -> Tensor:
+    """A coordinate that is picked twice: its slopes add up."""
+    chosen = x.gather(-1, torch.tensor([0, 0, 1, 0]).expand(*x.shape[:-1], 4))
+    return (chosen * chosen * torch.tensor([1.0, 0.5, 2.0, 0.25], dtype=x.dtype)).sum(-1)
+
+
+@pytest.mark.parametrize("objective", [_hill, _powers, _swapped, _picked])
 def test_operations_that_users_may_write(
     objective: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +134,35 @@ def test_operations_that_users_may_write(
     found, expected = as_python(batch, monkeypatch), descend(replace(batch, backend="eager"))
     np.testing.assert_allclose(found.curves.loss, expected.curves.loss, rtol=1e-13)
     np.testing.assert_allclose(found.x, expected.x, rtol=1e-13)
+
+
+ENDS = [[0.0, 0.0], [-0.0, 1.0], [math.inf, 1.0], [-math.inf, -math.inf], [math.inf, -math.inf], [math.nan, 1.0],
+        [1e200, -1e200], [710.0, -710.0], [800.0, 900.0], [5e-324, -5e-324]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda x: torch.logsumexp(x, dim=-1),
+        lambda x: torch.logsumexp((x * x).log(), dim=-1),  # minus infinity everywhere at 0
+        lambda x: -torch.log_softmax(x, dim=-1)[..., 0],
+        lambda x: torch.softmax(x, dim=-1)[..., 0],
+        lambda x: x.amax(dim=-1),
+        lambda x: x.amin(dim=-1) + x.abs().sum(-1),
+        lambda x: (x.sigmoid() + x.tanh()).sum(-1),
+        lambda x: (x.exp() + x.expm1()).sum(-1),
+        lambda x: torch.where(x > 0, x.sqrt(), x.sign()).sum(-1),
+        lambda x: x.clamp(-2.0, 3.0).sum(-1) + torch.maximum(x[..., 0], x[..., 1]),
+    ],
+)
+def test_operations_at_the_ends_of_the_numbers(
+    objective: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values at infinite, missing and tiny coordinates are torch's, point by point."""
+    rows = Rows("sphere", "gd", changes={"lr": [0.1] * len(ENDS)}, starts=ENDS, trainer=SurfaceTrainer(steps=1))
+    found = as_python(replace(rows.batch("fused"), objective=objective), monkeypatch)
+    expected = [float(objective(torch.tensor(point, dtype=torch.float64))) for point in ENDS]
+    np.testing.assert_allclose(found.start_loss, expected, rtol=1e-13, atol=0.0)
 
 
 # how rows end --------------------------------------------------------------------------------------------------------
@@ -174,6 +209,31 @@ def test_start_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (result.status(0), result.steps[0]) == (Status.DIVERGED, 0)
         assert result.status(1) is not Status.DIVERGED
         assert result.best_loss[0] == pytest.approx(0.0, abs=1e-15)
+
+
+def test_a_start_with_an_infinite_loss_has_diverged_however_flat_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = SurfaceTrainer(steps=5, grad_tol=1e6, target=1e300, plateau_steps=1)
+    rows = Rows("sphere", "gd", changes={"lr": [0.1] * 2}, starts=[[1.0, 1.0], [-1.0, 1.0]], trainer=trainer)
+    for infinite in (math.inf, -math.inf):
+        batch = replace(
+            rows.batch("fused"),
+            objective=lambda x, far=infinite: (x * x).sum(-1) + torch.where(x[..., 0] > 0, far, 0.0).to(x.dtype),
+        )
+        for result in (descend(replace(batch, backend="eager")), as_python(batch, monkeypatch)):
+            assert (result.status(0), result.steps[0]) == (Status.DIVERGED, 0)
+            assert result.status(1) is Status.TARGET_REACHED
+
+
+def test_of_equal_losses_the_first_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At lr 1 a bowl throws x to -x: every loss is the same number."""
+    rows = Rows("sphere", "gd", changes={"lr": [1.0, 0.9]}, starts=[[1.0, 2.0]] * 2)
+    rows.trainer.steps = 6
+    for result in (descend(rows.batch("eager")), as_python(rows.batch("fused"), monkeypatch)):
+        assert len(set(result.curve(0)["loss"].tolist())) == 1
+        assert result.best_step.tolist() == [0, 6]
+    summary, curve = rows.loop(0)
+    assert len(set(curve["loss"].tolist())) == 1
+    assert (summary.best_step, summary.best_loss) == (0, 5.0)
 
 
 def test_wall_clock_and_interruption() -> None:

@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,14 @@ from optbench.settings import SurfaceTrainer
 LR = "torch.optim.lr_scheduler."
 CONSTANT = node("scheduler", "constant")
 RATES = np.array([0.1, 0.02, 3.0])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kernels go to a folder of their own: some are wrong on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def rows_of(optimizer: dict[str, Any], scheduler: dict[str, Any], steps: int = 30, n: int = 3) -> Batch:
@@ -343,6 +351,39 @@ def test_rows_and_loop_give_the_same_numbers_or_the_same_refusal(
         mine = found.curves.x[row][:until]
         size = np.maximum.accumulate(np.abs(path[:until]), axis=0)
         assert np.all(np.abs(mine - path[:until]) <= 1e-7 * size), (optimizer, scheduler)
+
+
+MIXED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("SGD", {"dampening": 0.4}, {"momentum": [0.0, 0.9, 0.5]}),
+    ("SGD", {"momentum": 0.9}, {"dampening": [0.0, 0.4, 1.0], "weight_decay": [0.0, 0.1, 0.0]}),
+    ("Adam", {}, {"weight_decay": [0.0, 0.1, 0.3], "betas": [[0.0, 0.5], [0.9, 0.0], [0.9, 0.999]]}),
+    ("AdamW", {"amsgrad": True}, {"weight_decay": [0.0, 0.1, 0.3], "eps": [1e-8, 1e-2, 1e-3]}),
+    ("Adagrad", {}, {"lr_decay": [0.0, 0.1, 0.0], "initial_accumulator_value": [0.0, 0.0, 0.7]}),
+    ("RMSprop", {"centered": True}, {"momentum": [0.0, 0.5, 0.0], "alpha": [0.9, 0.5, 0.3]}),
+    ("Adadelta", {}, {"rho": [0.0, 0.5, 0.9], "weight_decay": [0.0, 0.1, 0.0]}),
+    ("NAdam", {}, {"momentum_decay": [0.0, 0.1, 0.004], "weight_decay": [0.0, 0.0, 0.1]}),
+    ("RAdam", {}, {"betas": [[0.9, 0.9], [0.5, 0.999], [0.9, 0.99]], "weight_decay": [0.0, 0.1, 0.0]}),
+    (
+        "Rprop",
+        {},
+        {"etas": [[0.3, 1.7], [0.5, 1.2], [0.9, 1.1]], "step_sizes": [[1e-3, 0.05], [1e-6, 50.0], [0.1, 1.0]]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "shared", "varied"), MIXED, ids=[f"{n}-{'-'.join(v)}" for n, _, v in MIXED])
+def test_rows_that_use_an_option_and_rows_that_do_not(
+    name: str, shared: dict[str, Any], varied: dict[str, Any]
+) -> None:
+    """A row without momentum, decay ... beside rows with it is what it would be alone."""
+    arrays = {k: np.array(v) for k, v in varied.items()}
+    batch = rows_of({"_target_": f"torch.optim.{name}", "lr": RATES, **shared, **arrays}, CONSTANT, steps=20)
+    gradients = np.random.default_rng(3).normal(size=(21, 2))
+    found = descend(replace(batch, objective=agreement._forced(gradients)))
+    for row in range(3):
+        wanted = loop_path(batch, row, gradients)
+        assert not isinstance(wanted, str), wanted
+        np.testing.assert_allclose(found.curves.x[row], wanted, rtol=1e-12, atol=1e-13)
 
 
 # the surface and the compiled step

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from optbench.launch.sweep import Division, Options, Outcome, divide, run_sweep
 from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, run_id, scan
 from optbench.records.tables import add_rows, recorded_ids
 from optbench.report import runs_json
+from optbench.settings import SurfaceTrainer
 
 TESTS = Path(__file__).parent
 GRID = (
@@ -486,8 +487,20 @@ CHANGES: dict[str, list[Any]] = {
     "trainer.curvature_every": [None, 2],
     "trainer.device": ["auto", "cpu", "cuda"],
     "trainer.target": [None, 0.5],
+    "trainer.grad_tol": [0.0, 1e-3],
+    "trainer.plateau_steps": [None, 3],
+    "trainer.plateau_delta": [1e-6, 1e-3],
+    "trainer.divergence_factor": [1e6, 10.0],
+    "trainer.record_every": [1, 2],
+    "trainer.threads": [None, 1],
+    "trainer.start_anywhere": [False, True],
     "model.dim": [2, 3],
 }
+
+
+def test_every_setting_of_the_trainer_is_tried() -> None:
+    assert {f"trainer.{f.name}" for f in fields(SurfaceTrainer)} <= set(CHANGES)
+
 
 ONE_CHANGE = [(key, value) for key, values in CHANGES.items() for value in values]
 
