@@ -311,14 +311,43 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "loss.label_smoothing": ([0, 1], [-0.1, 1.1]),
     "optimizer.lr": ([1e-300, 1e9], [0, -1e-3, math.inf, math.nan]),
     "optimizer.momentum": ([0], [-1e-9]),
-    "optimizer.betas": ([[0, 0.999]], [[0.9, 1], [-0.1, 0.9]]),
+    "optimizer.betas": ([[0, 0.999], [0, 0.5, 0.9]], [[0.9, 1], [-0.1, 0.9], [0.9], [], None]),
     "optimizer.beta1": ([0, 0.999999], [1, -1e-9]),
     "optimizer.alpha": ([0, 1], [-0.1, 1.01]),
     "optimizer.rho": ([0, 1], [-0.1, 1.01]),
     "optimizer.eps": ([0], [-1e-9]),
     "optimizer.weight_decay": ([0], [-1e-9]),
     "scheduler.gamma": ([1e-9, 2], [0, -1]),
-    "scheduler.warmup_steps": ([0, 1], [-1, 0.5]),
+    "scheduler.warmup_steps": ([0, 1, None], [-1, 0.5]),
+    "optimizer.lr_decay": ([0], [-1e-9, None]),
+    "optimizer.momentum_decay": ([0], [-1e-9]),
+    "optimizer.initial_accumulator_value": ([0], [-1e-9]),
+    "optimizer.etas": ([[0.1, 1.1]], [[0, 1.1], [1, 1.1], [0.1, 1], [0.5], [0.5, 1.2, 2]]),
+    "optimizer.step_sizes": ([[1e-9, 1e-9]], [[0, 1], [2, 1], [1]]),
+    "optimizer.ns_steps": ([1], [0]),
+    "optimizer.max_iter": ([1], [0]),
+    "optimizer.max_eval": ([1, None], [0]),
+    "optimizer.history_size": ([1], [0]),
+    "optimizer.tolerance_grad": ([0], [-1e-9]),
+    "optimizer.tolerance_change": ([0], [-1e-9]),
+    "scheduler.step_size": ([1, -1, None], [0, 1.5]),
+    "scheduler.milestones": ([[], [-1, 3]], [3, [0.5], None]),
+    "scheduler.T_max": ([1, -1, 0.5, None], [0]),
+    "scheduler.T_0": ([1, None], [0, 1.5]),
+    "scheduler.T_mult": ([1], [0, None]),
+    "scheduler.total_steps": ([1, None], [0]),
+    "scheduler.total_iters": ([0, -4, None], [1.5]),
+    "scheduler.power": ([-1, 0], [math.inf, None]),
+    "scheduler.eta_min": ([-1, 0], [math.nan, None]),
+    "scheduler.min_lr": ([0], [-1e-9]),
+    "scheduler.min_factor": ([0, 1], [-0.1, 1.1]),
+    "scheduler.factor": ([0, 1], [-1e-9]),
+    "scheduler.pct_start": ([0, 1], [-0.1, 1.1]),
+    "scheduler.div_factor": ([1], [0.9]),
+    "scheduler.final_div_factor": ([1], [0.9]),
+    "scheduler.patience": ([0], [-1, 0.5]),
+    "scheduler.cooldown": ([0], [-1]),
+    "scheduler.threshold": ([0], [-1e-9]),
     "trainer.steps": ([1], [0, 1.0]),
     "trainer.epochs": ([1], [0]),
     "trainer.seconds": ([1e-9], [0, -1]),
@@ -349,6 +378,70 @@ def test_the_ends_of_a_range(key: str) -> None:
     for value in refused:
         with pytest.raises(ConfigError, match=f"{re.escape(key)}=.*expected"):
             check_range(key, value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "optimizer=gd optimizer.lr=null",
+        "optimizer=adam optimizer.betas=[0.9]",
+        "optimizer=adam optimizer.betas=null",
+        "optimizer=adam optimizer.eps=null",
+        "optimizer=adam optimizer.weight_decay=null",
+        "optimizer=nadam optimizer.momentum_decay=null",
+        "optimizer=momentum optimizer.momentum=null",
+        "optimizer=adagrad optimizer.lr_decay=-0.1",
+        "optimizer=rprop optimizer.etas=[0.5]",
+        "optimizer=rprop optimizer.etas=[1.2,0.5]",
+        "optimizer=rprop optimizer.step_sizes=[50.0,1e-6]",
+        "optimizer=lbfgs optimizer.history_size=0",
+        "optimizer=muon optimizer.ns_steps=0",
+        "scheduler=step scheduler.step_size=0",
+        "scheduler=step scheduler.gamma=null",
+        "scheduler=multistep scheduler.milestones=null",
+        "scheduler=cosine scheduler.T_max=0",
+        "scheduler=cosine scheduler.eta_min=null",
+        "scheduler=cosine_restarts scheduler.T_0=0",
+        "scheduler=cosine_restarts scheduler.T_mult=0",
+        "scheduler=polynomial scheduler.power=null",
+        "scheduler=one_cycle scheduler.div_factor=0",
+        "scheduler=one_cycle scheduler.pct_start=1.5",
+        "scheduler=warmup_cosine scheduler.total_steps=0",
+        "scheduler=plateau scheduler.patience=-1",
+        "model=sphere model.dim=null",
+    ],
+)
+def test_numbers_that_parts_divide_by_and_lists_with_a_length(composer: Composer, text: str) -> None:
+    """One line with key, value and what is expected, alone and as one of several values of a sweep."""
+    *choices, bad = text.split()
+    key, _, value = bad.partition("=")
+    with pytest.raises(ConfigError) as error:
+        composer.compose([*choices, bad])
+    assert_readable(error.value)
+    assert re.match(rf"{re.escape(key)}=\S+: expected a", error.value.message)
+    with pytest.raises(ConfigError, match=re.escape(key)):
+        list(composer.grid([*choices, f"{key}={value},{value}"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "scheduler=step scheduler.step_size=null",  # the length of the run
+        "scheduler=step scheduler.step_size=-2",  # torch takes it
+        "scheduler=multistep scheduler.milestones=[-1,3]",
+        "scheduler=multistep scheduler.milestones=[]",
+        "scheduler=warmup_constant scheduler.warmup_steps=null",
+        "scheduler=constant scheduler.factor=0.0",
+        "optimizer=lbfgs optimizer.max_eval=null",
+        "optimizer=adam +optimizer.betas=[0.9,0.99,0.999]",  # of one's own optimizer there may be three
+    ],
+)
+def test_what_means_something_passes(composer: Composer, text: str) -> None:
+    composer.compose(text.split())
+
+
+def test_every_range_has_its_ends_tested() -> None:
+    assert set(RANGES) - set(ENDS) <= {"data.n_classes", "trainer.start"}
 
 
 def test_every_range_is_of_a_key_that_some_choice_has() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -116,8 +116,14 @@ _counts: Check = (
     lambda v: isinstance(v, list) and all(_count[0](w) for w in v),
     "a list of whole numbers of at least 1",
 )
-_fractions: Check = (lambda v: isinstance(v, list) and all(_fraction[0](w) for w in v), "a list of numbers in [0, 1)")
+_fractions: Check = (
+    lambda v: isinstance(v, list) and len(v) >= 2 and all(_fraction[0](w) for w in v),
+    "a list of two numbers in [0, 1)",
+)
 _finite: Check = (_number, "a finite number")
+_from_zero: Check = (lambda v: _whole(v) and v >= 0, "a whole number that is not negative")
+_at_least_one: Check = (lambda v: _number(v) and v >= 1, "a number of at least 1")
+_not_zero: Check = (lambda v: _number(v) and v != 0, "a number other than 0")
 
 RANGES: Mapping[str, Check] = {
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
@@ -138,8 +144,43 @@ RANGES: Mapping[str, Check] = {
     "optimizer.rho": _share,
     "optimizer.eps": _not_negative,
     "optimizer.weight_decay": _not_negative,
+    "optimizer.lr_decay": _not_negative,
+    "optimizer.momentum_decay": _not_negative,
+    "optimizer.initial_accumulator_value": _not_negative,
+    "optimizer.etas": (
+        lambda v: isinstance(v, list) and len(v) == 2 and all(map(_number, v)) and 0 < v[0] < 1 < v[1],
+        "a list of two numbers, one in (0, 1) and one above 1",
+    ),
+    "optimizer.step_sizes": (
+        lambda v: isinstance(v, list) and len(v) == 2 and all(map(_number, v)) and 0 < v[0] <= v[1],
+        "a list of two positive numbers, the smaller one first",
+    ),
+    "optimizer.ns_steps": _count,
+    "optimizer.max_iter": _count,
+    "optimizer.max_eval": _count,
+    "optimizer.history_size": _count,
+    "optimizer.tolerance_grad": _not_negative,
+    "optimizer.tolerance_change": _not_negative,
     "scheduler.gamma": _positive,
-    "scheduler.warmup_steps": (lambda v: _whole(v) and v >= 0, "a whole number that is not negative"),
+    "scheduler.warmup_steps": _from_zero,
+    "scheduler.step_size": (lambda v: _whole(v) and v != 0, "a whole number other than 0"),
+    "scheduler.milestones": (lambda v: isinstance(v, list) and all(map(_whole, v)), "a list of whole numbers"),
+    "scheduler.T_max": _not_zero,
+    "scheduler.T_0": _count,
+    "scheduler.T_mult": _count,
+    "scheduler.total_steps": _count,
+    "scheduler.total_iters": (_whole, "a whole number"),
+    "scheduler.power": _finite,
+    "scheduler.eta_min": _finite,
+    "scheduler.min_lr": _not_negative,
+    "scheduler.min_factor": _share,
+    "scheduler.factor": _not_negative,
+    "scheduler.pct_start": _share,
+    "scheduler.div_factor": _at_least_one,
+    "scheduler.final_div_factor": _at_least_one,
+    "scheduler.patience": _from_zero,
+    "scheduler.cooldown": _from_zero,
+    "scheduler.threshold": _not_negative,
     "trainer.steps": _count,
     "trainer.epochs": _count,
     "trainer.seconds": _positive,
@@ -165,27 +206,45 @@ RANGES: Mapping[str, Check] = {
 }
 
 
+_NULL_IS_A_VALUE = frozenset({"optimizer.max_eval"}) | {
+    f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")
+}
+"""Keys of parts where null says something: of a schedule, the length of the run."""
+
+
 def check_ranges(config: Mapping[str, Any]) -> None:
-    """Checks every value of a resolved configuration that RANGES knows; null means "not set" and passes.
+    """Checks every value of a resolved configuration that RANGES knows, as check_range does.
 
     Raises:
         ConfigError: naming the key, the value and what was expected.
     """
     for key in RANGES:
-        check_range(key, _at(config, key))
+        *heads, last = key.split(".")
+        node = _at(config, heads)
+        if isinstance(node, Mapping) and last in node:
+            check_range(key, node[last])
 
 
 def check_range(key: str, value: Any) -> None:
-    """Checks one value if RANGES knows its key; null passes. Raises ConfigError."""
-    if key in RANGES and value is not None:
-        holds, expected = RANGES[key]
-        if not holds(value):
-            raise ConfigError(f"{key}={shown(value)}: expected {expected}")
+    """Checks one value if RANGES knows its key. Raises ConfigError.
+
+    Null passes where it means "not set" (settings of the trainer and the data) or has a meaning of its own; a number
+    or a list of a model, a loss, an optimizer or a schedule cannot be null.
+    """
+    if key not in RANGES or (value is None and _may_be_null(key)):
+        return
+    holds, expected = RANGES[key]
+    if not holds(value):
+        raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
-def _at(config: Mapping[str, Any], key: str) -> Any:
+def _may_be_null(key: str) -> bool:
+    return key in _NULL_IS_A_VALUE or not key.startswith(("model.", "loss.", "optimizer.", "scheduler."))
+
+
+def _at(config: Mapping[str, Any], names: Sequence[str]) -> Any:
     value: Any = config
-    for name in key.split("."):
+    for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
 

@@ -37,15 +37,23 @@ def run(
     """
     from optbench import experiment
     from optbench.cli.progress import display
+    from optbench.experiment.schedule_note import note_of, schedule_note
 
     planned = experiment.plan_run(overrides or [], paths(config_dir), out)
     before, flaw = planned.look()
     if flaw is not None:
         typer.echo(f"{planned.folder}: {flaw}; the run is done again", err=True)
+    note = note_of(planned.config)
+    if note is not None:
+        typer.echo(f"note: {note}", err=True)
     with experiment.interruptible() as stop, display(quiet or as_json) as shown:
         shown.start(planned.label, 0, 1)
         done = experiment.execute(planned, stop, shown, force)
         shown.end(done)
+    if note is None and done.status == "completed":  # on a network the data say how many updates there are
+        note = schedule_note(planned.config["scheduler"], done.summary["steps"])
+        if note is not None:
+            typer.echo(f"note: {note}", err=True)
     figures = []
     if plot:
         from optbench.landscape import draw_run

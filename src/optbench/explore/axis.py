@@ -93,7 +93,8 @@ def check_axis(case: Case, axis: Axis) -> None:
     _check_setting(case, axis.key)
     part, name, *index = axis.key.split(".")
     for end in (float(axis.values[0]), float(axis.values[-1])):
-        check_range(f"{part}.{name}", [end] if index else end)
+        whole = case.config[part][name]
+        check_range(f"{part}.{name}", [*whole[: int(index[0])], end, *whole[int(index[0]) + 1 :]] if index else end)
 
 
 def _check_setting(case: Case, key: str) -> None:

@@ -13,7 +13,9 @@ from typing import Protocol
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
+from optbench.experiment.schedule_note import note_of
 from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
+from optbench.launch.members import check_members
 from optbench.launch.rows import LEAST_ROWS, RECORDED, Rows, batches, run_rows, skip_rows, startable
 from optbench.records import Run, Status, scan
 from optbench.records.sweep_plan import write_plan
@@ -121,6 +123,14 @@ class Division:
                 members[self.why[item.run_id]].append(item)
         return [f"{len(items)} like {items[0].label} go one by one: {why}" for why, items in members.items()]
 
+    def notes(self) -> list[str]:
+        """What the user should know of the runs to do, a sentence each: who goes alone, which schedule never acts."""
+        idle: dict[str, list[Planned]] = defaultdict(list)
+        for item in (*self.single, *(p for rows in self.rows for p in rows.planned)):
+            if (note := note_of(item.config)) is not None:
+                idle[note].append(item)
+        return [*self.alone(), *(f"{len(items)} like {items[0].label}: {note}" for note, items in idle.items())]
+
 
 def divide(sweep: Sweep, options: Options) -> Division:
     """Looks at what is recorded, once for the whole folder, and sorts the runs.
@@ -166,6 +176,7 @@ def run_sweep(
     Raises:
         OutputError: records cannot be written.
         RecordError: the sweep has a table that cannot be read; nothing was changed.
+        ConfigError: a member cannot be built; nothing was changed.
     """
     options = options or Options()
     division, outcome = divide(sweep, options), Outcome()
@@ -173,7 +184,9 @@ def run_sweep(
     _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
-    for sentence in division.alone():
+    if division.todo:
+        check_members([*division.single, *(item for rows in division.rows for item in rows.planned)])
+    for sentence in division.notes():
         watcher.note(sentence)
     single = list(division.single)
     for rows in division.rows:

@@ -1,0 +1,98 @@
+"""Members that cannot be built, found before the first run: the sweep ends once with their words, not once a run.
+
+A member is a choice of one part (`optimizer=adam`). It is refused when none of the ways in which the sweep configures
+it can be built; where some can, the others are failed runs of their own. Optimizers are tried on two small parameters,
+and before one is refused for them, on those of its model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optbench.config import build, build_optimizer, build_scheduler
+from optbench.errors import ConfigError, IncompatibleError, OptbenchError
+from optbench.experiment import Planned
+
+_TRIED = 6
+"""Configurations of a member that are tried before it is refused."""
+_LENGTH = 1000
+"""Updates of a run whose length its data decide, as far as a schedule is concerned."""
+
+
+def check_members(planned: Sequence[Planned]) -> None:
+    """Raises ConfigError, in one sentence, for a member that no run of a sweep can build. Imports torch."""
+    for part, make in _MAKERS.items():
+        members: dict[str, list[Planned]] = defaultdict(list)
+        for item in planned:
+            members[str(item.choices.get(part))].append(item)
+        for name, items in members.items():
+            error = _refusal(part, items, make)
+            if error is not None:
+                runs = f"{len(items)} run{'s' * (len(items) > 1)}"
+                raise ConfigError(f"{part}={name} cannot be built, so none of its {runs} can start: {error.message}",
+                                  error.hint)  # fmt: skip
+
+
+def _refusal(part: str, items: Sequence[Planned], make: Callable[[Mapping[str, Any]], Any]) -> OptbenchError | None:
+    """The error of the first configuration, if none of those tried can be built."""
+    first, seen = None, set()
+    for item in items:
+        text = json.dumps(item.config[part], sort_keys=True, default=str)
+        if text in seen:
+            continue
+        seen.add(text)
+        error = _tried(item.config, make)
+        if error is None:
+            return None
+        first = first or error
+        if len(seen) == _TRIED:
+            break
+    return first
+
+
+def _tried(config: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Any]) -> OptbenchError | None:
+    try:
+        make(config)
+    except IncompatibleError:  # a matter between members: `skipped`
+        return None
+    except OptbenchError as error:
+        return error
+    return None
+
+
+def _small() -> Any:
+    import torch
+
+    return torch.nn.ParameterList([torch.nn.Parameter(torch.zeros(*shape)) for shape in ((2,), (2, 2))])
+
+
+def _make_optimizer(config: Mapping[str, Any]) -> Any:
+    from torch import nn
+
+    try:
+        return build_optimizer(config, _small())
+    except OptbenchError:  # perhaps one that takes matrices alone
+        model = build(config["model"], "model")
+        if not isinstance(model, nn.Module):
+            raise
+        return build_optimizer(config, model)
+
+
+def _make_scheduler(config: Mapping[str, Any]) -> Any:
+    """On the optimizer that it is meant for, unless that cannot be built either: then it is the one to be named."""
+    try:
+        optimizer = _make_optimizer(config)
+    except OptbenchError:
+        return None
+    return build_scheduler(config, optimizer, config["trainer"].get("steps") or _LENGTH)
+
+
+_MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "model": lambda config: build(config["model"], "model"),
+    "loss": lambda config: build(config["loss"], "loss"),
+    "optimizer": _make_optimizer,
+    "scheduler": _make_scheduler,
+}
