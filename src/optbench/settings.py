@@ -118,7 +118,7 @@ _counts: Check = (
 )
 _fractions: Check = (
     lambda v: isinstance(v, list) and len(v) >= 2 and all(_fraction[0](w) for w in v),
-    "a list of two numbers in [0, 1)",
+    "a list of numbers in [0, 1), at least two",
 )
 _finite: Check = (_number, "a finite number")
 _from_zero: Check = (lambda v: _whole(v) and v >= 0, "a whole number that is not negative")
