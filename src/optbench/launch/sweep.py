@@ -180,12 +180,12 @@ def run_sweep(
     """
     options = options or Options()
     division, outcome = divide(sweep, options), Outcome()
+    if division.todo:
+        check_members([*division.single, *(item for rows in division.rows for item in rows.planned)])
     write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), options.recorded)
     _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
-    if division.todo:
-        check_members([*division.single, *(item for rows in division.rows for item in rows.planned)])
     for sentence in division.notes():
         watcher.note(sentence)
     single = list(division.single)
