@@ -105,7 +105,7 @@ def plot(
     if len(found.runs) < found.with_curve:
         few = f"{len(found.runs)} of {found.with_curve} are drawn"
         typer.echo(f"{few}, in turns of each configuration; --curves N draws more", err=True)
-    from optbench.plot import curvature_curves, loss_curves, save
+    from optbench.plot import curvature_curves, footnote, loss_curves, save
 
     if path:
         from optbench.landscape import paths_figure
@@ -113,5 +113,6 @@ def plot(
         figure = paths_figure(found.runs, labels=found.labels)
     else:
         figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
+    footnote(figure, found.left_out)
     save(figure, output)
     typer.echo(str(output))

@@ -33,7 +33,10 @@ def sweep(
     on_error: Annotated[str, typer.Option("--on-error", help="keep going, or stop at the first failed run.")] = "keep",
     samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = 20,
     engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager or fused.")] = "auto",
-    curves: Annotated[int, typer.Option("--curves", help="Runs of a batch that keep their curve.", min=0)] = 20,
+    curves: Annotated[
+        int,
+        typer.Option("--curves", help="Curves that each batch keeps; later, more.", min=0),
+    ] = 20,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -25,6 +25,7 @@ class Drawn:
         found, with_curve: number of runs that were found, and of those that have a curve.
         unreadable: folders and tables that looked like results and could not be read.
         notes: what a reader must know, one sentence each.
+        left_out: what a figure of the runs does not show, to stand in it; empty where it shows every run.
     """
 
     runs: list[Run]
@@ -33,6 +34,7 @@ class Drawn:
     with_curve: int
     unreadable: list[Unreadable]
     notes: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str | None = None) -> Drawn:
@@ -59,7 +61,7 @@ def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str 
             f"no curve was recorded of {'this run' if len(rows) == 1 else f'these {len(rows)} runs'}",
             "a curve is metrics.csv in the run's folder"
             if folders
-            else "a sweep keeps those of the first rows of a batch: `optbench sweep --curves N --force` keeps N",
+            else "a sweep keeps those of some rows of a batch: the same `optbench sweep` with --curves N records N",
         )
     if prefer is not None and (has := rows.present(prefer) & curved).any():
         curved = has
@@ -70,7 +72,28 @@ def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str 
     at = np.flatnonzero(curved)
     chosen = at[_spread(np.array([numbers[name] for name in names])[kinds.codes[at]], most)]
     labels = [names[kind] for kind in kinds.codes[chosen].tolist()]
-    return Drawn([row.run for row in rows.take(chosen)], labels, len(rows), int(curved.sum()), unreadable, notes)
+    with_curve = {names[kind] for kind in np.unique(kinds.codes[at]).tolist()}
+    left_out = _left_out(len(chosen), len(rows), list(dict.fromkeys(names)), with_curve, set(labels))
+    runs = [row.run for row in rows.take(chosen)]
+    return Drawn(runs, labels, len(rows), len(at), unreadable, notes, left_out)
+
+
+_MOST_NAMES = 6
+
+
+def _left_out(drawn: int, found: int, names: Sequence[str], with_curve: set[str], labels: set[str]) -> str:
+    """What is not in a figure: how many runs, and which configurations, by name."""
+    if drawn == found:
+        return ""
+    lines = [f"{drawn} of {found} runs are drawn"]
+    for why, those in (
+        ("without a recorded curve", [name for name in names if name not in with_curve]),
+        ("left out by --curves", [name for name in names if name in with_curve and name not in labels]),
+    ):
+        if those:
+            more = f", and {len(those) - _MOST_NAMES} more" if len(those) > _MOST_NAMES else ""
+            lines.append(f"{len(those)} of {len(names)} configurations {why}: {'; '.join(those[:_MOST_NAMES])}{more}")
+    return "\n".join(lines)
 
 
 def _spread(codes: Ints, most: int) -> Ints:

@@ -245,7 +245,7 @@ def run_rows(
         on_rows: told how many rows have ended since it was told last.
         threads: of the fused engine.
         backend: "auto", "eager" or "fused".
-        recorded: how many of the first rows keep their curve.
+        recorded: how many rows keep their curve, see kept_curves.
 
     Returns:
         How many rows ended with each status.
@@ -254,15 +254,22 @@ def run_rows(
         UserError, IncompatibleError: a configuration that cannot start; nothing was written.
     """
     from optbench.descend import descend
+    from optbench.launch.kept_curves import chosen, curves_of, end_of, part_of
 
-    batch = batch_of(rows, stop, on_rows, threads, backend, recorded)
-    result = descend(batch)
+    all_at_once = len(rows.planned) <= recorded
+    result = descend(batch_of(rows, stop, on_rows, threads, backend, recorded if all_at_once else 0))
     ended = [i for i in range(len(rows.planned)) if result.status(i) is not Status.INTERRUPTED]
     if ended:
         statuses = [result.status(i) for i in ended]
         arrivals = arrivals_of(rows.planned[0].config, _problem(rows), statuses, result.x[ended])
         runs = run_columns(rows, result, ended, arrivals, threads)
-        add_rows(rows.planned[0].folder.parent, runs, curve_columns(rows, result, set(ended)))
+        if all_at_once or not recorded:
+            curves = curve_columns(rows, result, set(ended))
+        else:
+            ends, whole = [end_of(result, i) for i in ended], part_of(rows, ended)
+            which = chosen(whole, ends, recorded)
+            curves = curves_of(part_of(whole, which), [ends[i] for i in which], stop, threads, backend)
+        add_rows(rows.planned[0].folder.parent, runs, curves)
         remove_folders(rows.planned[i].folder for i in ended)
     counts: dict[str, int] = defaultdict(int)
     for i in ended:

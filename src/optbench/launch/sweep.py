@@ -15,11 +15,12 @@ from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of,
 from optbench.experiment.plan import Sweep
 from optbench.experiment.schedule_note import note_of
 from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
+from optbench.launch.kept_curves import fill
 from optbench.launch.members import check_members
 from optbench.launch.rows import LEAST_ROWS, RECORDED, Rows, batches, run_rows, skip_rows, startable
 from optbench.records import Run, Status, scan
 from optbench.records.sweep_plan import write_plan
-from optbench.records.tables import recorded_ids
+from optbench.records.tables import CURVES, RUNS, recorded_ids
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Options:
         retry_failed: run again what failed.
         stop_on_error: end the sweep at the first failed run.
         engine: "auto"; "loop": every run by itself; "eager" or "fused": rows by this engine.
-        recorded: how many runs of a batch keep their whole curve.
+        recorded: how many runs of a batch keep their whole curve, see kept_curves.
         least: fewer runs than this that would be rows of one batch keep a folder each.
     """
 
@@ -182,7 +183,7 @@ def run_sweep(
     division, outcome = divide(sweep, options), Outcome()
     if division.todo:
         check_members([*division.single, *(item for rows in division.rows for item in rows.planned)])
-    write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), options.recorded)
+    kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep))
     _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
@@ -197,8 +198,33 @@ def run_sweep(
             outcome.add(run)
             if run.status is Status.FAILED and options.stop_on_error:
                 stop.requested = True
-    outcome.gone = _gone(sweep) if outcome.by_status.total() == len(sweep) else 0
+    if outcome.by_status.total() == len(sweep):
+        _keep_curves(sweep, division, kept, stop, options)
+        outcome.gone = _gone(sweep)
     return outcome
+
+
+def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, options: Options) -> None:
+    """Records the curves that the rows of a sweep that has ended should have; `kept`: so many of each batch are there.
+
+    A curve more or less is no reason to fail: what goes wrong is said.
+    """
+    wanted = max(kept, options.recorded)
+    if stop.requested or options.engine == "loop" or not (sweep.folder / RUNS).exists():
+        return
+    if division.done:  # else each batch has just run, and kept its own
+        if kept >= wanted and (sweep.folder / CURVES).exists():
+            return
+        try:
+            fill(sweep, sweep.folder, wanted, stop, available_cores(), options.engine)
+        except (OutputError, RecordError):
+            raise
+        except Exception as error:  # parts are anyone's code
+            log.debug("curves of %s", sweep.folder, exc_info=True)
+            log.warning("%s: not every curve could be recorded (%r)", sweep.folder, error)
+            return
+    if not stop.requested:
+        write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), wanted)
 
 
 _MOST_SAID = 10

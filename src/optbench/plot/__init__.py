@@ -12,7 +12,7 @@ from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
-from optbench.plot.style import SUFFIXES, check_suffix, save
+from optbench.plot.style import SUFFIXES, check_suffix, footnote, save
 
 __all__ = [
     "SUFFIXES",
@@ -26,6 +26,7 @@ __all__ = [
     "confusion",
     "critical_points_figure",
     "curvature_curves",
+    "footnote",
     "heat_figure",
     "loss_curves",
     "path_on_contours",

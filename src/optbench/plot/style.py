@@ -20,6 +20,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", ":", "-.")
 SUFFIXES = (".png", ".svg", ".pdf")
 _LEGEND_LINES = 24
+_FOOTNOTE_WIDTH = 130
 _LEGEND_WIDTH = 48  # signs; a longer name goes on in the next line, or it would leave no room for the axes
 # no dates, no random ids: the same data gives the same file
 _METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
@@ -49,6 +50,13 @@ def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
     artists, names = [artist for _, artist in shown], [name for name, _ in shown]
     title = f"first {len(shown)} of {len(handles)}" if left else None
     figure.legend(artists, names, loc="outside right upper", frameon=False, fontsize=9, title=title, title_fontsize=9)
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """A text below the axes, small, in the figure itself: what it does not show goes with it wherever it goes."""
+    if text:
+        lines = [line for part in text.splitlines() for line in textwrap.wrap(part, _FOOTNOTE_WIDTH)]
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="0.35")
 
 
 def check_suffix(path: Path) -> str:

@@ -6,10 +6,9 @@ folder it holds the overrides and the run_ids, 12 signs each, in one text: a mil
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optbench.errors import RecordError
@@ -28,7 +27,7 @@ class SweepPlan:
     Attributes:
         overrides: of `optbench sweep`.
         run_ids: of its runs, in order, joined by blanks.
-        curves: how many rows of each of its batches keep a curve.
+        curves: how many rows of each of its batches have a curve; 0 until the sweep has ended once.
     """
 
     overrides: tuple[str, ...]
@@ -63,10 +62,19 @@ def read_plans(path: Path) -> list[SweepPlan]:
         raise RecordError(f"{path}: not the plan of a sweep", "the same command writes it anew") from None
 
 
-def write_plan(folder: Path, overrides: Sequence[str], run_ids: Iterable[str], curves: int) -> None:
+def write_plan(folder: Path, overrides: Sequence[str], run_ids: Iterable[str], curves: int = 0) -> int:
     """Adds a plan to those of a sweep's folder; of the same overrides, the new one replaces the old.
 
     A file that cannot be read is replaced: it is written from what is planned, and is no result.
+
+    Args:
+        folder: of the sweep.
+        overrides: that were given.
+        run_ids: of the runs.
+        curves: at least so many curves of each batch are there now.
+
+    Returns:
+        How many curves of each batch are there.
 
     Raises:
         OutputError: it cannot be written, or another process holds the folder.
@@ -84,10 +92,12 @@ def write_plan(folder: Path, overrides: Sequence[str], run_ids: Iterable[str], c
             known = read_plans(path) if path.exists() else []
         except RecordError:
             known = []
-        if new in known:
-            return
+        same = [plan.curves for plan in known if replace(plan, curves=0) == replace(new, curves=0)]
+        if same and same[0] >= curves:
+            return same[0]
         kept = [plan for plan in known if plan.overrides != new.overrides]
         plans = [
             {"overrides": p.overrides, "planned": p.count, "curves": p.curves, "runs": p.run_ids} for p in (*kept, new)
         ]
-        write_sealed(path, json.loads(json.dumps({"plans": plans})))
+        write_sealed(path, {"plans": plans})
+        return curves

@@ -47,6 +47,12 @@ def add_rows(folder: Path, runs: Mapping[str, Sequence[Any]], curves: Mapping[st
         _replace(folder / RUNS, _table(runs), runs["run_id"])
 
 
+def add_curves(folder: Path, curves: Mapping[str, Sequence[Any]]) -> None:
+    """Adds curves of rows that a sweep's `runs` table has; arguments and errors as `add_rows` has them."""
+    with locked(folder, wait=60.0):
+        _replace(folder / CURVES, _table(curves), sorted(set(curves["run_id"])))
+
+
 def _table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     import pyarrow as pa
 
@@ -165,3 +171,20 @@ def recorded_ids(folder: Path) -> dict[str, str]:
         table = parquet.read_table(runs, columns=["run_id", "status"])
         table["run_id"], table["status"]  # columns that a table lacks are left out silently
     return dict(zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+
+def recorded_ends(folder: Path) -> dict[str, tuple[int, float | None]]:
+    """run_id to the number of updates and the last loss, of every row that was started; none where there is no table.
+
+    Raises:
+        RecordError: the table cannot be read.
+    """
+    runs = folder / RUNS
+    if not runs.exists():
+        return {}
+    from pyarrow import parquet
+
+    with _reading(runs):
+        table = parquet.read_table(runs, columns=["run_id", "steps", "final_loss"]).to_pydict()
+    rows = zip(table["run_id"], table["steps"], table["final_loss"], strict=True)
+    return {run_id: (int(steps), loss) for run_id, steps, loss in rows if steps is not None}
