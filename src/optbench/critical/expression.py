@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LONGEST, DEEPEST, LARGEST_POWER, MOST_VARIABLES = 2000, 50, 100, 50
 LETTERS = ("x", "y", "z", "w")
+LAST = -1  # the coordinate that a parameter becomes
 CONSTANTS = {"pi": math.pi, "e": math.e}
 FUNCTIONS: dict[str, Callable[[float], float]] = {
     "abs": abs,
@@ -107,12 +108,13 @@ def _apply(name: str, a: Any, b: Any) -> Any:
     return dict(OPERATORS.values())[name](a, b)
 
 
-def parse_expression(text: str, dim: int | None = None) -> Expression:
+def parse_expression(text: str, dim: int | None = None, parameter: str | None = None) -> Expression:
     """The surface that a formula describes.
 
     Args:
         text: as typed after --expr.
         dim: number of coordinates; None takes as many as the formula needs.
+        parameter: a name in the formula that is no coordinate; the surface then takes it as one more, the last.
 
     Raises:
         UserError: it does not keep to the grammar of this module; says where and what is allowed.
@@ -129,20 +131,34 @@ def parse_expression(text: str, dim: int | None = None) -> Expression:
         raise UserError(f"--expr {text!r}: {error.msg}", _syntax_hint(text)) from None
     except (ValueError, RecursionError, MemoryError):
         raise UserError(f"--expr {text[:60]!r} cannot be read", HINT) from None
-    compiler = _Compiler(text, _variables(text, tree))
+    compiler = _Compiler(text, _variables(text, tree) | _parameter(text, tree, parameter))
     compiler.compile(tree, 0)
-    if not compiler.used:
+    if not compiler.used - {LAST}:
         raise UserError(f"--expr {text!r} has no variable", HINT)
     needed = max(compiler.used) + 1
     if dim is not None and dim < needed:
         raise UserError(f"--expr {text!r} needs {needed} coordinates, --dim gives {dim}")
-    return Expression(text, needed if dim is None else dim, tuple(compiler.steps))
+    size = (needed if dim is None else dim) + (parameter is not None)
+    return Expression(text, size, tuple(compiler.steps))
 
 
 def _syntax_hint(text: str) -> str:
     if re.search(r"\d\s*[A-Za-z(]|\)\s*[\w(]", text):
         return "write the multiplication sign: 2*x, not 2x"
     return HINT
+
+
+def _parameter(text: str, tree: ast.expr, name: str | None) -> dict[str, int]:
+    """The parameter, as the last coordinate."""
+    if name is None:
+        return {}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    if name in CONSTANTS or name in FUNCTIONS or name in LETTERS or re.fullmatch(r"x\d{1,3}", name):
+        raise UserError(f"{name!r} cannot be a parameter of a formula: it has a meaning of its own", "call it a, b, c ...")
+    if name not in names:
+        close = difflib.get_close_matches(name, sorted(names - {*CONSTANTS, *FUNCTIONS, *LETTERS}), n=1)
+        raise UserError(f"--expr {text!r} has no {name!r}", f"did you mean {close[0]}?" if close else "")
+    return {name: LAST}
 
 
 def _variables(text: str, tree: ast.expr) -> dict[str, int]:

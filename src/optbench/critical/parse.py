@@ -15,6 +15,7 @@ from optbench.errors import UserError
 
 Box = tuple[tuple[float, float], ...]
 BOX_HINT = 'write --box "lo,hi;lo,hi", or one pair for all axes: --box "-2,2"'
+SWEEP_HINT = 'write --sweep "a=-1:1": the name of a parameter, and the lower and upper end of its range'
 AT_HINT = 'write --at "x,y", one number for each coordinate'
 
 
@@ -58,6 +59,24 @@ def parse_point(text: str, dim: int | None = None) -> tuple[float, ...]:
         came = f"{len(point)} coordinate{'s' * (len(point) != 1)}"
         raise UserError(f"--at has {came}, the surface has {dim}", AT_HINT)
     return point
+
+
+def parse_sweep(text: str) -> tuple[str, tuple[float, float]]:
+    """The parameter and its range that `text` describes: name=low:high.
+
+    Raises:
+        UserError: no name, or ends that are not numbers, not finite, or not in order.
+    """
+    name, equals, ends = (part.strip() for part in text.partition("="))
+    low, colon, high = ends.partition(":")
+    if not equals or not colon or not name.isidentifier():
+        raise UserError(f"--sweep {text!r} is not a parameter with a range", SWEEP_HINT)
+    first, last = (_number(part, f"--sweep {text!r}", SWEEP_HINT) for part in (low, high))
+    if first >= last:
+        raise UserError(f"--sweep {text!r}: the lower end {first:g} is not below the upper end {last:g}", SWEEP_HINT)
+    if not math.isfinite(last - first):
+        raise UserError(f"--sweep {text!r}: the range is too long", SWEEP_HINT)
+    return name, (first, last)
 
 
 def parse_function(text: str) -> FunctionName | None:

@@ -40,13 +40,14 @@ class HalfBranch:
         return {"side": list(self.side), "exponent": exponent, "coefficient": self.coefficient}
 
 
-def half_branches(p: Polynomial) -> tuple[list[HalfBranch], bool]:
+def half_branches(p: Polynomial, deepest: int = DEEPEST) -> tuple[list[HalfBranch], bool]:
     """The half-branches of P = 0 at the origin, and whether they are all.
 
     Args:
         p: coefficients by the exponents of x and y; not all 0, the constant term 0.
+        deepest: substitutions one inside the other; 0: what one polygon shows, which terms above it cannot change.
     """
-    return _half_branches({key: c for key, c in p.items() if c}, DEEPEST)
+    return _half_branches({key: c for key, c in p.items() if c}, deepest)
 
 
 def _half_branches(p: Polynomial, deeper: int) -> tuple[list[HalfBranch], bool]:

@@ -1,0 +1,71 @@
+"""Tubes joined to curves: which of them hold the same smooth curve x(a).
+
+Two tubes that share a parameter a hold the same point there if the one's point lies in the box in which the other's is
+the only one, and different points if their enclosures are disjoint. Where they agree at one a they agree at every a
+that they share: the points where two curves of nondegenerate critical points agree are open and closed in an interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from optbench.critical.bifurcation.tubes import Tubes, at_parameter
+from optbench.critical.certified.ends import Array
+from optbench.critical.certified.field import Field
+
+ROWS = 512  # tubes compared with all others at once
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Tubes with the number of the curve that each belongs to.
+
+    Attributes:
+        curve: (n,) numbers from 0.
+        doubtful: (low, high) of a where two tubes could not be told apart.
+    """
+
+    curve: Array
+    doubtful: tuple[tuple[float, float], ...]
+
+
+def join(field: Field, tubes: Tubes) -> Joined:
+    """Finds which tubes hold the same curve."""
+    first, second = _meeting(tubes)
+    n = len(tubes)
+    if not n:
+        return Joined(np.empty(0, dtype=int), ())
+    shared_low = np.maximum(tubes.a_low[first], tubes.a_low[second])
+    shared_high = np.minimum(tubes.a_high[first], tubes.a_high[second])
+    a = np.clip(0.5 * (shared_low + shared_high), shared_low, shared_high)
+    one, two = tubes.rows(first), tubes.rows(second)
+    one_low, one_high = at_parameter(field, one, a)
+    two_low, two_high = at_parameter(field, two, a)
+    apart = ((one_low > two_high) | (two_low > one_high)).any(axis=1)
+    same = ((one_low >= two.unique_low) & (one_high <= two.unique_high)).all(axis=1)
+    same |= ((two_low >= one.unique_low) & (two_high <= one.unique_high)).all(axis=1)
+    same &= ~apart
+    open_ = ~apart & ~same
+    graph = coo_array((np.ones(int(same.sum())), (first[same], second[same])), shape=(n, n))
+    label = connected_components(graph, directed=False)[1]
+    doubtful = tuple(zip(shared_low[open_].tolist(), shared_high[open_].tolist(), strict=True))
+    return Joined(label, doubtful)
+
+
+def _meeting(tubes: Tubes) -> tuple[Array, Array]:
+    """Pairs of tubes whose enclosures and parameters meet."""
+    first, second = [], []
+    for k in range(0, len(tubes), ROWS):
+        rows = np.arange(k, min(k + ROWS, len(tubes)))
+        meet = (tubes.a_low[rows, None] <= tubes.a_high) & (tubes.a_high[rows, None] >= tubes.a_low)
+        for i in range(tubes.low.shape[1]):
+            meet &= (tubes.low[rows, None, i] <= tubes.high[:, i]) & (tubes.high[rows, None, i] >= tubes.low[:, i])
+        meet &= rows[:, None] < np.arange(len(tubes))
+        p, q = np.nonzero(meet)
+        first.append(rows[p])
+        second.append(q)
+    return (np.concatenate(first), np.concatenate(second)) if first else (np.empty(0, int), np.empty(0, int))

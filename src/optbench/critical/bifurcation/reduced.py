@@ -1,0 +1,206 @@
+"""The gradient near a singular Hessian, reduced to one equation b(t, a) = 0 in one coordinate t and the parameter.
+
+Where one eigenvalue of the Hessian of f(., a) passes through 0 and t = x_i is a coordinate that the null vector moves, the
+other equations can be solved: df/dx_j = 0 for j != i defines s(t, a), the other coordinates, in the whole box if
+Krawczyk's operator contracts in s for all t and a at once. Critical points in the box are then the zeros of
+b(t, a) = df/dx_i (t, s(t, a), a) (Lyapunov-Schmidt). Derivatives of b over the box come from the Taylor coefficients of f
+over the box, by implicit differentiation, in intervals: they hold at every point of the surface s = s(t, a).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import numpy as np
+
+from optbench.critical.certified.elementary_series import Enclosed, Inexact, Number, Numbers
+from optbench.critical.certified.ends import STEP, TINY, Array
+from optbench.critical.certified.field import Field
+from optbench.critical.certified.interval import Interval
+from optbench.critical.certified.krawczyk import krawczyk, middle_of
+from optbench.critical.certified.power_series import Exponents, PowerSeries, coordinates, series_of
+
+ORDER = 3  # of the derivatives of b
+WIDER = 4  # times that the box of s is made wider
+LEAST = 1e-13  # of the box: by which a side is made wider at least
+PIECES = 16  # of a side, when a sign is looked for all along it
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Taylor coefficients of b, and of s, in (t, a), as ranges over a box.
+
+    Attributes:
+        b: (low, high) of each coefficient by the exponents of t and a; (0, 0) is b itself.
+        s: of each other coordinate, the same; (0, 0) is absent.
+        rest: (low, high) of each other equation; 0 lies in it on the surface s = s(t, a).
+        slope: middle of the Hessian in s, (d - 1, d - 1).
+    """
+
+    b: dict[tuple[int, int], tuple[float, float]]
+    s: tuple[dict[tuple[int, int], tuple[float, float]], ...]
+    rest: tuple[tuple[float, float], ...]
+    slope: Array
+
+    def sign(self, key: tuple[int, int]) -> int:
+        """1 or -1 where the coefficient has that sign all over the box, else 0."""
+        low, high = self.b.get(key, (0.0, 0.0))
+        return int(low > 0) - int(high < 0)
+
+    def middle(self, key: tuple[int, int]) -> float:
+        """The middle of a coefficient."""
+        low, high = self.b.get(key, (0.0, 0.0))
+        return 0.5 * (low + high)
+
+
+def expand(field: Field, i: int, low: Array, high: Array) -> Expansion:
+    """The expansion over the box low, high (d + 1,), with t = x_i and the last coordinate as the parameter.
+
+    Raises:
+        Inexact: f is not analytic in the box, or the Hessian in s may be singular.
+    """
+    d = field.dim - 1
+    boxes = [Interval.between(low[k : k + 1], high[k : k + 1]) for k in range(d + 1)]
+    with np.errstate(all="ignore"):
+        f = series_of(field.objective, coordinates(boxes, ORDER + 1, Enclosed()))
+        b, s = reduce_gradient(f, i)
+    others = [j for j in range(d) if j != i]
+    slopes = [f.derivative(j) for j in others]
+    unit = [tuple(int(k == j) for k in range(d + 1)) for j in range(d + 1)]
+    center = [[float(np.mean(_ends(p.terms.get(unit[j])))) for j in others] for p in slopes]
+    return Expansion(
+        {key: _ends(v) for key, v in b.terms.items()},  # type: ignore[misc]
+        tuple({key: _ends(v) for key, v in p.terms.items() if any(key)} for p in s),  # type: ignore[misc]
+        tuple(_ends(p.constant) for p in slopes),
+        np.array(center).reshape(d - 1, d - 1),
+    )
+
+
+def reduce_gradient(f: PowerSeries, i: int) -> tuple[PowerSeries, list[PowerSeries]]:
+    """b, and s - s0 for each other coordinate, as series in (t, a).
+
+    Args:
+        f: series of f in (x, a) at points where the other equations hold (their constant terms are taken as 0).
+        i: which coordinate is t.
+
+    Raises:
+        Inexact: the Hessian in the other coordinates may be singular.
+    """
+    d = f.dim - 1
+    others = [j for j in range(d) if j != i]
+    slopes = [f.derivative(j) for j in others]
+    inverse = _inverse(slopes, others, f.numbers)
+    s = [PowerSeries({}, 2, f.order - 1, f.numbers) for _ in others]
+    for order in range(1, f.order):
+        rest = [_composed(p, s, others, i) for p in slopes]
+        for row, part in zip(inverse, s, strict=True):
+            for key in {k for p in rest for k in p.terms if sum(k) == order}:
+                terms = [entry * p.terms[key] for entry, p in zip(row, rest, strict=True) if key in p.terms]
+                part.terms[key] = -sum(terms[1:], terms[0])
+    return _composed(f.derivative(i), s, others, i), s
+
+
+def _ends(value: Interval | None) -> tuple[float, float]:
+    return (0.0, 0.0) if value is None else (float(value.low[0]), float(value.high[0]))
+
+
+def _composed(p: PowerSeries, s: list[PowerSeries], others: list[int], i: int) -> PowerSeries:
+    """A series in (x, a) at x_i = t, x_j = s_j(t, a)."""
+
+    def made(terms: dict[Exponents, Number]) -> PowerSeries:
+        return PowerSeries(terms, 2, p.order, p.numbers)
+
+    one = p.numbers.lift(1.0)
+    powers = {i: made({(1, 0): one}), p.dim - 1: made({(0, 1): one}), **dict(zip(others, s, strict=True))}
+    total = made({})
+    for key, c in p.terms.items():
+        term = made({(0, 0): c})
+        for k, exponent in enumerate(key):
+            for _ in range(exponent):
+                term = term.times(powers[k])
+        total = total.plus(term)
+    return total
+
+
+def _inverse(slopes: list[PowerSeries], others: list[int], numbers: Numbers) -> list[list[Number]]:
+    """Of the Hessian in s, by Cramer's rule: at most two other coordinates."""
+    zero, one = numbers.lift(0.0), numbers.lift(1.0)
+    h = [[p.terms.get(tuple(int(k == j) for k in range(p.dim)), zero) for j in others] for p in slopes]
+    if not h:
+        return []
+    if len(h) == 1:
+        determinant, adjugate = h[0][0], [[one]]
+    else:
+        determinant = h[0][0] * h[1][1] - h[0][1] * h[1][0]
+        adjugate = [[h[1][1], -h[0][1]], [-h[1][0], h[0][0]]]
+    if numbers.sign(determinant) == 0:
+        raise Inexact("the Hessian in the other coordinates may be singular")
+    return [[entry / determinant for entry in row] for row in adjugate]
+
+
+def other_coordinates(field: Field, i: int, low: Array, high: Array) -> tuple[Array, Array, Array, Array] | None:
+    """Where s(t, a) is, for all t and a of the box low, high (d + 1,); None where that is not proved.
+
+    Returns:
+        A box that covers low, high, wider in s at most, in which s(t, a) is the only solution for each t and a; and the
+        same box with the sides in s that hold it: Krawczyk's operator maps the first into the second.
+    """
+    d = field.dim - 1
+    others = [j for j in range(d) if j != i]
+    low, high = low.copy(), high.copy()
+    if not others:
+        return low, high, low, high
+    for _ in range(WIDER):
+        k = _contract_others(field, i, others, low, high)
+        if not np.isfinite(k).all():
+            return None
+        if (k[0] > low[others]).all() and (k[1] < high[others]).all():
+            held_low, held_high = low.copy(), high.copy()
+            held_low[others], held_high[others] = k
+            return low, high, held_low, held_high
+        center, half = 0.5 * (k[0] + k[1]), 0.75 * (k[1] - k[0]) + LEAST * field.width[others]
+        low[others], high[others] = np.minimum(low[others], center - half), np.maximum(high[others], center + half)
+    return None
+
+
+def _contract_others(field: Field, i: int, others: list[int], low: Array, high: Array) -> Array:
+    """Krawczyk's operator in s, for all t and a of the box: (2, d - 1)."""
+    d = field.dim - 1
+    middle = middle_of(low[None], high[None])
+    start, end = middle.copy(), middle.copy()
+    start[:, [i, d]], end[:, [i, d]] = low[[i, d]], high[[i, d]]
+    along, at = field.enclose(start, end, 2), field.at(middle, 1).grad[:, :, others]
+    with np.errstate(all="ignore"):
+        half = np.maximum(high - middle[0], middle[0] - low)[[i, d]] * (1.0 + 2.0 * STEP)
+        across = np.abs(along.hess[:, 0][:, others][:, :, [i, d]]).max(axis=0)
+        drift = (across @ half) * (1.0 + 16.0 * STEP) + 4.0 * TINY
+        mean = np.stack([at[0] - drift, at[1] + drift])
+        mean += np.stack([-STEP * np.abs(mean[0]), STEP * np.abs(mean[1])])
+        grad = np.stack([np.fmax(mean[0], along.grad[0][:, others]), np.fmin(mean[1], along.grad[1][:, others])])
+        over = field.enclose(low[None], high[None], 2).hess[:, :, others][:, :, :, others]
+        k = krawczyk(low[None, others], high[None, others], middle[:, others], grad, np.ascontiguousarray(over))
+    return np.stack([k.low[0], k.high[0]])
+
+
+def sign_along(field: Field, i: int, low: Array, high: Array) -> int:
+    """1 or -1 if b has that sign on the whole box low, high (d + 1,), else 0; the box holds s(t, a).
+
+    The longer sides in t and a are cut in pieces; on each of them s is enclosed anew.
+    """
+    d = field.dim - 1
+    cuts = [np.linspace(low[k], high[k], PIECES + 1) if high[k] > low[k] else np.array([low[k]]) for k in (i, d)]
+    for c in cuts:
+        c[-1] = high[i] if c is cuts[0] else high[d]
+    signs = set()
+    for t in range(max(len(cuts[0]) - 1, 1)):
+        for a in range(max(len(cuts[1]) - 1, 1)):
+            piece_low, piece_high = low.copy(), high.copy()
+            for k, c, n in ((i, cuts[0], t), (d, cuts[1], a)):
+                piece_low[k], piece_high[k] = c[n], c[min(n + 1, len(c) - 1)]
+            others = [j for j in range(d) if j != i]
+            if others:
+                k_low, k_high = _contract_others(field, i, others, piece_low, piece_high)
+                piece_low[others] = np.fmax(piece_low[others], k_low)
+                piece_high[others] = np.fmin(piece_high[others], k_high)
+            grad = field.enclose(piece_low[None], piece_high[None], 1).grad[:, 0, i]
+            signs.add(int(grad[0] > 0) - int(grad[1] < 0))
+    return signs.pop() if len(signs) == 1 else 0
