@@ -62,6 +62,15 @@ Certificate = Annotated[
     ),
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print one row a point as CSV.")]
+Sweep = Annotated[
+    str | None,
+    typer.Option(
+        "--sweep",
+        help="Bifurcation diagram over a parameter: a=-1:1, with a in the formula or a keyword of the function.",
+        metavar="NAME=LOW:HIGH",
+        show_default=False,
+    ),
+]
 RecordedRun = Annotated[
     Path | None, typer.Option("--run", help="Where this recorded run stopped, network or surface.", show_default=False)
 ]
@@ -97,6 +106,7 @@ def classify_critical(
     certificate: Certificate = None,
     as_csv: Csv = False,
     as_json: Json = False,
+    sweep: Sweep = None,
     run: RecordedRun = None,
     checkpoint: Checkpoint = None,
     share: Share = 1.0,
@@ -110,6 +120,9 @@ def classify_critical(
     function with an operation that intervals do not know, and --method numeric, are searched by multistart Newton,
     which can miss points and says so. In two dimensions the winding number of the gradient along the edge of the box
     is an independent check.
+
+    With --sweep: the critical points as curves over a parameter, with folds, transcritical points and pitchforks
+    proved, and their number between them.
 
     With --run: the point where a recorded run stopped. For a network that is a checkpoint: gradient, extreme
     eigenvalues of the Hessian, shares of negative, zero and positive ones, a way down, and a verdict; the cost is
@@ -131,6 +144,8 @@ def classify_critical(
 
       optbench classify-critical --fn my_surface.py:f --box "-2,2;-1,3" --json
 
+      optbench classify-critical --expr "x**4 - 3*a*x*y + y**2 + x**2" --box "-2,2" --sweep "a=-1:1" --plot sweep.png
+
       optbench classify-critical --run outputs/runs/hw3_cnn-adam-s0-1a2b3c --plot spectrum.png
     """
     from optbench.cli.surface_points import Question, Search, answer, ask, look
@@ -147,7 +162,7 @@ def classify_critical(
 
         of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
                       "--verify": verify, "--depth": depth, "--boxes": boxes or None,
-                      "--certificate": certificate, "--csv": as_csv or None,
+                      "--certificate": certificate, "--csv": as_csv or None, "--sweep": sweep,
                       "overrides": overrides or None}  # fmt: skip
         _refuse(of_surface, "--run looks at one recorded point")
         classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
@@ -155,6 +170,15 @@ def classify_critical(
     _refuse(of_run, "that is for the point where a run stopped (--run)")
     if at is not None:
         _refuse({"--certificate": certificate}, "--at looks at one point and proves nothing")
+    if sweep is not None:
+        from optbench.cli.bifurcation import answer_sweep, family
+
+        of_one = {"--at": at, "--method": method, "--verify": verify, "--depth": depth, "--boxes": boxes or None,
+                  "--certificate": certificate, "--csv": as_csv or None}  # fmt: skip
+        _refuse(of_one, "--sweep proves a whole diagram")
+        asked = family(sweep, fn, expr, box, dim, overrides or [], paths(config_dir))
+        answer_sweep(asked, budget, plot, as_json, quiet)
+        return
     question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
     if question.point is not None:
         look(question, as_json)

@@ -2,6 +2,7 @@
 
     critical_points every critical point in a box, with proof where that can be (`search`): CriticalSet
     find_critical   the same, numerically (`numeric`); `certified.certify`: with proof or not at all
+    bifurcation.sweep.sweep     the critical points of a family over one parameter, with proof: Diagram
     inspect_point   one point: gradient, Hessian, v'Hv, predicted against measured change (`taylor`): TaylorPicture
 
 Both are loaded when first used: the result types (`points`), the words (`describe`) and the parsers of

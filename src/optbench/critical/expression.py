@@ -154,7 +154,9 @@ def _parameter(text: str, tree: ast.expr, name: str | None) -> dict[str, int]:
         return {}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     if name in CONSTANTS or name in FUNCTIONS or name in LETTERS or re.fullmatch(r"x\d{1,3}", name):
-        raise UserError(f"{name!r} cannot be a parameter of a formula: it has a meaning of its own", "call it a, b, c ...")
+        raise UserError(
+            f"{name!r} cannot be a parameter of a formula: it has a meaning of its own", "call it a, b, c ..."
+        )
     if name not in names:
         close = difflib.get_close_matches(name, sorted(names - {*CONSTANTS, *FUNCTIONS, *LETTERS}), n=1)
         raise UserError(f"--expr {text!r} has no {name!r}", f"did you mean {close[0]}?" if close else "")

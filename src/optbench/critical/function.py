@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import inspect
 import runpy
 import sys
 from pathlib import Path
@@ -23,10 +24,11 @@ from optbench.problem import Objective
 CONTRACT = "the function takes a float64 tensor (..., dim) and returns (...), in torch operations"
 
 
-def load_function(spec: FunctionName, dim: int | None = None) -> Objective:
+def load_function(spec: FunctionName, dim: int | None = None, parameter: str | None = None) -> Objective:
     """The function that `spec` names, checked on a small batch where `dim` is given.
 
-    It raises UserError in place of whatever else it raises.
+    It raises UserError in place of whatever else it raises. With a `parameter` the function takes a keyword of that
+    name, a tensor (...), and the objective takes it as one more coordinate, the last.
 
     Raises:
         UserError: the file fails when run, has no such function, or the function does not keep the contract.
@@ -42,10 +44,27 @@ def load_function(spec: FunctionName, dim: int | None = None) -> Objective:
     function = names[spec.name]
     if not callable(function):
         raise UserError(f"{spec.name} in {spec.path} is not a function but a {type(function).__name__}", CONTRACT)
+    if parameter is not None:
+        function = _with_parameter(function, spec, parameter)
     objective = _guarded(function, spec.name)
     if dim is not None:
         check_function(objective, dim, spec.name)
     return objective
+
+
+def _with_parameter(function: Any, spec: FunctionName, parameter: str) -> Objective:
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        known = {}  # type: ignore[assignment]
+    others = [name for name in list(known)[1:] if known[name].kind is not inspect.Parameter.VAR_KEYWORD]
+    if parameter not in others and len(others) == len(list(known)[1:]):
+        close = difflib.get_close_matches(parameter, others, n=1)
+        raise UserError(
+            f"{spec.name} in {spec.path} takes no {parameter!r}",
+            f"did you mean {close[0]}?" if close else f"write def {spec.name}(x, {parameter}): ...",
+        )
+    return lambda x: function(x[..., :-1], **{parameter: x[..., -1]})
 
 
 def _run(path: Path) -> dict[str, Any]:

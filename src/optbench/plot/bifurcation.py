@@ -16,11 +16,11 @@ from matplotlib.patches import Patch, Rectangle
 
 from optbench.plot.style import PALETTE, legend_outside, new_figure
 
-_TYPES = {  # what: colour, line
-    "minimum": (PALETTE[0], "-"),
-    "saddle": (PALETTE[4], "--"),
-    "maximum": (PALETTE[1], "-."),
-    "undecided": ("0.45", ":"),
+_TYPES: dict[str, dict[str, Any]] = {
+    "minimum": {"color": PALETTE[0], "linestyle": "-", "linewidth": 1.8},
+    "saddle": {"color": PALETTE[4], "linestyle": "--", "linewidth": 1.8},
+    "maximum": {"color": PALETTE[1], "linestyle": "-.", "linewidth": 1.8},
+    "undecided": {"color": "0.45", "linestyle": ":", "linewidth": 1.8},
 }
 _PLURALS = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima", "undecided": "type open"}
 _MARKS = {"fold": "o", "transcritical": "X", "pitchfork": "D", "multiple": "*"}
@@ -77,16 +77,14 @@ def bifurcation_figure(
         ax = figure.add_subplot(1, len(box), i + 1)
         _draw_unresolved(ax, unresolved, i, (low, high), span, handles)
         for branch in branches:
-            colour, line = _TYPES[branch.type]
-            ax.plot(branch.points[:, 0], branch.points[:, 1 + i], color=colour, linestyle=line, linewidth=1.8, zorder=2)
+            ax.plot(branch.points[:, 0], branch.points[:, 1 + i], zorder=2, **_TYPES[branch.type])
         _draw_meetings(ax, meetings, i, handles)
         ax.set(xlim=span, ylim=(low, high), xlabel=parameter, ylabel=name)
         ax.grid(alpha=0.25, linewidth=0.5)
-    for kind, (colour, line) in _TYPES.items():
+    for kind, style in _TYPES.items():
         n = sum(branch.type == kind for branch in branches)
         if n:
-            label = f"{_PLURALS[kind]}: {n} curve{'s' * (n > 1)}, proved"
-            handles[label] = Line2D([], [], color=colour, linestyle=line, linewidth=1.8)
+            handles[f"{_PLURALS[kind]}: {n} curve{'s' * (n > 1)}, proved"] = Line2D([], [], **style)
     figure.suptitle(title, fontsize=11)
     legend_outside(figure, handles)
     return figure

@@ -13,10 +13,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from optbench.critical.bifurcation.tubes import Tubes, at_parameter
-from optbench.critical.certified.ends import Array
+from optbench.critical.bifurcation.tubes import POLISH, Index, Tubes, at_parameter
+from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.field import Field
 
+STEPS = (0, 2, POLISH)  # of Krawczyk's operator, until two tubes are told apart or known to be one
 ROWS = 512  # tubes compared with all others at once
 
 
@@ -29,7 +30,7 @@ class Joined:
         doubtful: (low, high) of a where two tubes could not be told apart.
     """
 
-    curve: Array
+    curve: Index
     doubtful: tuple[tuple[float, float], ...]
 
 
@@ -37,26 +38,34 @@ def join(field: Field, tubes: Tubes) -> Joined:
     """Finds which tubes hold the same curve."""
     first, second = _meeting(tubes)
     n = len(tubes)
-    if not n:
-        return Joined(np.empty(0, dtype=int), ())
     shared_low = np.maximum(tubes.a_low[first], tubes.a_low[second])
     shared_high = np.minimum(tubes.a_high[first], tubes.a_high[second])
-    a = np.clip(0.5 * (shared_low + shared_high), shared_low, shared_high)
-    one, two = tubes.rows(first), tubes.rows(second)
-    one_low, one_high = at_parameter(field, one, a)
-    two_low, two_high = at_parameter(field, two, a)
-    apart = ((one_low > two_high) | (two_low > one_high)).any(axis=1)
-    same = ((one_low >= two.unique_low) & (one_high <= two.unique_high)).all(axis=1)
-    same |= ((two_low >= one.unique_low) & (two_high <= one.unique_high)).all(axis=1)
-    same &= ~apart
-    open_ = ~apart & ~same
+    same, open_ = np.zeros(len(first), dtype=bool), np.arange(len(first))
+    for steps in STEPS:
+        found, apart = _compared(
+            field, tubes.rows(first[open_]), tubes.rows(second[open_]), shared_low[open_], shared_high[open_], steps
+        )
+        same[open_[found]] = True
+        open_ = open_[~found & ~apart]
+        if not len(open_):
+            break
     graph = coo_array((np.ones(int(same.sum())), (first[same], second[same])), shape=(n, n))
-    label = connected_components(graph, directed=False)[1]
+    label = connected_components(graph, directed=False)[1] if n else np.empty(0, dtype=np.intp)
     doubtful = tuple(zip(shared_low[open_].tolist(), shared_high[open_].tolist(), strict=True))
     return Joined(label, doubtful)
 
 
-def _meeting(tubes: Tubes) -> tuple[Array, Array]:
+def _compared(field: Field, one: Tubes, two: Tubes, low: Array, high: Array, steps: int) -> tuple[Mask, Mask]:
+    """(n,) which pairs are proved to hold the same point at a parameter in [low, high], and which different ones."""
+    a = np.clip(0.5 * (low + high), low, high)
+    (one_low, one_high), (two_low, two_high) = (at_parameter(field, tubes, a, steps) for tubes in (one, two))
+    apart = np.asarray(((one_low > two_high) | (two_low > one_high)).any(axis=1))
+    same = ((one_low >= two.unique_low) & (one_high <= two.unique_high)).all(axis=1)
+    same |= ((two_low >= one.unique_low) & (two_high <= one.unique_high)).all(axis=1)
+    return np.asarray(same & ~apart), apart
+
+
+def _meeting(tubes: Tubes) -> tuple[Index, Index]:
     """Pairs of tubes whose enclosures and parameters meet."""
     first, second = [], []
     for k in range(0, len(tubes), ROWS):
@@ -68,4 +77,5 @@ def _meeting(tubes: Tubes) -> tuple[Array, Array]:
         p, q = np.nonzero(meet)
         first.append(rows[p])
         second.append(q)
-    return (np.concatenate(first), np.concatenate(second)) if first else (np.empty(0, int), np.empty(0, int))
+    none = np.empty(0, dtype=np.intp)
+    return np.concatenate([none, *first]), np.concatenate([none, *second])

@@ -22,7 +22,9 @@ def describe_diagram(diagram: Diagram, most: int = MOST_LINES) -> list[str]:
     """
     a = diagram.parameter
     low, high = diagram.range
-    lines = [f"{diagram.surface} on {box_text(diagram.box)} for {a} from {low:g} to {high:g}, certified bifurcation diagram"]
+    lines = [
+        f"{diagram.surface} on {box_text(diagram.box)} for {a} from {low:g} to {high:g}, certified bifurcation diagram"
+    ]
     spans = [[_span_text(s, diagram), _counts_text(s)] for s in diagram.spans]
     lines += _cut(table([a, "critical points"], spans), most)
     found = [_bifurcation_cells(k, b) for k, b in enumerate(diagram.bifurcations)]

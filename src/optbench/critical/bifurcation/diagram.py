@@ -1,4 +1,4 @@
-"""A bifurcation diagram as plain values: curves of critical points over a parameter, where they meet, how many there are.
+"""A bifurcation diagram as plain values: curves of critical points over a parameter, where they meet, how many.
 
 No torch here: a diagram can be printed, written and drawn without it.
 """
@@ -22,8 +22,8 @@ class Curve:
         type: the same all along; "undecided" where the signs of the eigenvalues are open.
         morse_index: number of negative eigenvalues; None where open.
         a: (low, high) of the parameter over which it is proved.
-        start, end: what lies beyond: the number of a bifurcation, "range" (the end of the parameter's range), "edge" (it
-            leaves the box) or "open".
+        start, end: what lies beyond: the number of a bifurcation, "range" (the end of the parameter's range), "edge"
+            (it leaves the box) or "open".
         points: (a, x1, ..., xd), rising a, each good to rounding.
     """
 

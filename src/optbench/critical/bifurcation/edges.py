@@ -1,7 +1,7 @@
 """Tubes against the walls of the box in x: which critical points lie inside, for which parameters.
 
-A tube found near a wall may reach over it. Its parameters are cut until on each piece the critical point is proved to lie
-in the closed box or outside; what is left when the pieces are as short as they may be is where the curve crosses the wall.
+A tube found near a wall may reach over it. Its parameters are cut until on each piece the critical point is proved to
+lie in the closed box or outside; what is left of the shortest pieces is where the curve crosses the wall.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def inside_box(field: Field, tubes: Tubes) -> tuple[Tubes, list[Range]]:
     kept, open_ = [], []
     todo = tubes
     while len(todo):
-        within = ((todo.low >= low) & (todo.high <= high)).all(axis=1)
-        outside = ((todo.low > high) | (todo.high < low)).any(axis=1)
+        within = np.asarray(((todo.low >= low) & (todo.high <= high)).all(axis=1))
+        outside = np.asarray(((todo.low > high) | (todo.high < low)).any(axis=1))
         kept.append(todo.rows(within))
         todo = todo.rows(~within & ~outside)
         middle = 0.5 * (todo.a_low + todo.a_high)

@@ -69,7 +69,7 @@ class _Guess:
 
 
 def prove(field: Field, low: Array, high: Array) -> Event | None:
-    """The bifurcation that the cells with the hull low, high (d + 1,) lie round, if it is one of the three and proved."""
+    """The bifurcation round which the cells with the hull low, high (d + 1,) lie, if one of the three is proved."""
     try:
         guess = _locate(field, low, high)
         if guess is None:
@@ -160,9 +160,7 @@ def _room(
     return other_coordinates(field, guess.i, room_low, room_high)
 
 
-def _decide(
-    field: Field, guess: _Guess, room_low: Array, room_high: Array, low: Array, high: Array
-) -> Event | None:
+def _decide(field: Field, guess: _Guess, room_low: Array, room_high: Array, low: Array, high: Array) -> Event | None:
     """The event in a room, if the signs of the derivatives over it prove one."""
     d, i = field.dim - 1, guess.i
     over = expand(field, i, low, high)
@@ -211,7 +209,7 @@ def _bounded_away(field: Field, i: int, t: float, low: Array, high: Array, bend:
     at = expand(field, i, *held[2:])
     value = at.b.get((0, 0), (0.0, 0.0))[0] if bend > 0 else -at.b.get((0, 0), (0.0, 0.0))[1]
     slope = float(np.abs(at.b.get((1, 0), (0.0, 0.0))).max())
-    return value > slope * max(high[i] - t, t - low[i]) * (1.0 + 1e-12)
+    return bool(value > slope * max(high[i] - t, t - low[i]) * (1.0 + 1e-12))
 
 
 def _side(low: Array, high: Array, axis: int, value: float) -> tuple[Array, Array]:
@@ -243,7 +241,9 @@ def _narrowed(field: Field, guess: _Guess, event: Event) -> Event:
             high[others] += size * field.width[others]
         found = _zero(field, guess, low, high, axes)
         if found is not None:
-            return replace(event, a_low=float(found[0][d]), a_high=float(found[1][d]), low=found[0][:d], high=found[1][:d])
+            return replace(
+                event, a_low=float(found[0][d]), a_high=float(found[1][d]), low=found[0][:d], high=found[1][:d]
+            )
     return event
 
 
@@ -265,7 +265,9 @@ def _zero(field: Field, guess: _Guess, low: Array, high: Array, axes: list[int])
     held_low, held_high = held[2:]
     over, at = expand(field, i, held_low, held_high), expand(field, i, *at_middle[2:])
     columns = [1] if guess.fixed is not None else [0, 1]
-    hess = np.array([[[_factor(key, c) * np.array(over.b.get(slopes[key][c], (0.0, 0.0))) for c in columns] for key in keys]])
+    hess = np.array(
+        [[[_factor(key, c) * np.array(over.b.get(slopes[key][c], (0.0, 0.0))) for c in columns] for key in keys]]
+    )
     grad = np.array([[at.b.get(key, (0.0, 0.0)) for key in keys]])
     k = krawczyk(
         held_low[None, axes],

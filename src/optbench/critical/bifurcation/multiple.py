@@ -80,8 +80,8 @@ def _curves_at(field: Field, place: tuple[Fraction, ...], order: int) -> Multipl
 
 def _meeting(b: dict[tuple[int, ...], Fraction], fixed: bool) -> list[HalfBranch] | None:
     """The half-branches of b = 0, where terms that were cut off cannot change them."""
-    lowest = min(p for p, _ in b)  # type: ignore[misc]
-    if lowest > int(fixed) or min(q for _, q in b) > 0:  # type: ignore[misc]
+    lowest = min(p for p, _ in b)
+    if lowest > int(fixed) or min(q for _, q in b) > 0:
         return None  # divisible by t as far as is known, but not for certain; or every x is critical at this a
-    found, every = half_branches({(p, q): c for (p, q), c in b.items()}, deepest=0)  # type: ignore[misc]
+    found, every = half_branches({(p, q): c for (p, q), c in b.items()}, deepest=0)
     return found if every else None

@@ -1,15 +1,16 @@
 """The gradient near a singular Hessian, reduced to one equation b(t, a) = 0 in one coordinate t and the parameter.
 
-Where one eigenvalue of the Hessian of f(., a) passes through 0 and t = x_i is a coordinate that the null vector moves, the
-other equations can be solved: df/dx_j = 0 for j != i defines s(t, a), the other coordinates, in the whole box if
+Where one eigenvalue of the Hessian of f(., a) passes through 0 and t = x_i is a coordinate that the null vector moves,
+the other equations can be solved: df/dx_j = 0 for j != i defines s(t, a), the other coordinates, in the whole box if
 Krawczyk's operator contracts in s for all t and a at once. Critical points in the box are then the zeros of
-b(t, a) = df/dx_i (t, s(t, a), a) (Lyapunov-Schmidt). Derivatives of b over the box come from the Taylor coefficients of f
-over the box, by implicit differentiation, in intervals: they hold at every point of the surface s = s(t, a).
+b(t, a) = df/dx_i (t, s(t, a), a) (Lyapunov-Schmidt). Derivatives of b over the box come from the Taylor coefficients of
+f over the box, by implicit differentiation, in intervals: they hold at every point of the surface s = s(t, a).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 
 from optbench.critical.certified.elementary_series import Enclosed, Inexact, Number, Numbers
@@ -94,7 +95,9 @@ def reduce_gradient(f: PowerSeries, i: int) -> tuple[PowerSeries, list[PowerSeri
         rest = [_composed(p, s, others, i) for p in slopes]
         for row, part in zip(inverse, s, strict=True):
             for key in {k for p in rest for k in p.terms if sum(k) == order}:
-                terms = [entry * p.terms[key] for entry, p in zip(row, rest, strict=True) if key in p.terms]
+                terms: list[Number] = [
+                    entry * p.terms[key] for entry, p in zip(row, rest, strict=True) if key in p.terms
+                ]
                 part.terms[key] = -sum(terms[1:], terms[0])
     return _composed(f.derivative(i), s, others, i), s
 
@@ -124,7 +127,9 @@ def _composed(p: PowerSeries, s: list[PowerSeries], others: list[int], i: int) -
 def _inverse(slopes: list[PowerSeries], others: list[int], numbers: Numbers) -> list[list[Number]]:
     """Of the Hessian in s, by Cramer's rule: at most two other coordinates."""
     zero, one = numbers.lift(0.0), numbers.lift(1.0)
-    h = [[p.terms.get(tuple(int(k == j) for k in range(p.dim)), zero) for j in others] for p in slopes]
+    h: list[list[Number]] = [
+        [p.terms.get(tuple(int(k == j) for k in range(p.dim)), zero) for j in others] for p in slopes
+    ]
     if not h:
         return []
     if len(h) == 1:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from optbench.critical.bifurcation.curves import join
-from optbench.critical.bifurcation.diagram import TYPES, Bifurcation, Curve, Diagram, OpenRegion, Span, Type
+from optbench.critical.bifurcation.diagram import Bifurcation, Curve, Diagram, OpenRegion, Span, Type
 from optbench.critical.bifurcation.edges import inside_box
 from optbench.critical.bifurcation.events import Event, prove
 from optbench.critical.bifurcation.multiple import MultiplePoint, multiple_point
-from optbench.critical.bifurcation.tubes import Progress, Search, Tubes, at_parameter, inertia
+from optbench.critical.bifurcation.spans import contradictory, spans_of
+from optbench.critical.bifurcation.tubes import Index, Progress, Search, Tubes, at_parameter, inertia
 from optbench.critical.certified.components import components
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.faithful import check_faithful
@@ -79,9 +80,9 @@ def sweep(
     near = [_neighbourhood(b, named) for b in bifurcations]
     blind = [o.a for o in left] + crossings + list(joined.doubtful) + [n.a for n in named]
     curves = _curves(field, tubes, joined.curve, list(zip(bifurcations, near, strict=True)), crossings)
-    curves = [c for c in curves if not any(n.a[0] <= c.a[0] and c.a[1] <= n.a[1] for n in named)]
+    curves = [c for c in curves if not _fragment(c, near)]
     rooms = [(float(e.room_low[-1]), float(e.room_high[-1])) for e in events]
-    spans = _spans(span, [b.a for b in bifurcations], blind, rooms, curves)
+    spans = spans_of(span, bifurcations, blind, rooms, curves)
     why = _why(search.stopped, left, crossings, joined.doubtful, named, spans, curves, bifurcations)
     return Diagram(
         surface=name,
@@ -148,7 +149,8 @@ def _with_events(
             events.append(event)
             open_ &= ~((low >= event.room_low) & (high <= event.room_high)).all(axis=1)
             continue
-        point = None if named is None else multiple_point(field, hull_low, hull_high)
+        interior = bool(((hull_low > field.low) & (hull_high < field.high)).all())
+        point = multiple_point(field, hull_low, hull_high) if named is not None and interior else None
         if point is not None and named is not None:
             named.append(_Named(point, hull_low, hull_high))
             open_ &= ~here
@@ -181,18 +183,19 @@ def _neighbourhood(b: Bifurcation, named: list[_Named]) -> tuple[Array, Array]:
     if b.room:
         sides = np.array(b.room)
         return sides[:, 0], sides[:, 1]
-    n = next(n for n in named if float(n.point.a) == b.a[0] and tuple(map(float, n.point.x)) == tuple(v for v, _ in b.x))
+    n = next(
+        n for n in named if float(n.point.a) == b.a[0] and tuple(map(float, n.point.x)) == tuple(v for v, _ in b.x)
+    )
     slack = 0.5 * (n.high - n.low)
     return n.low - slack, n.high + slack
 
 
-def _curves(field: Field, tubes: Tubes, label: Array, places: list[_Place], crossings: list[Range]) -> list[Curve]:
-    """The curves with their types, sampled at the ends and in the middle of every tube."""
+def _curves(field: Field, tubes: Tubes, label: Index, places: list[_Place], crossings: list[Range]) -> list[Curve]:
+    """The curves with their types, sampled at the ends of every tube."""
     if not len(tubes):
         return []
-    middle = 0.5 * (tubes.a_low + tubes.a_high)
-    samples = [(a, *at_parameter(field, tubes, a)) for a in (tubes.a_low, middle, tubes.a_high)]
-    index = inertia(field, samples[1][1], samples[1][2], middle)
+    samples = [(a, *at_parameter(field, tubes, a)) for a in (tubes.a_low, tubes.a_high)]
+    index = inertia(field, samples[0][1], samples[0][2], samples[0][0])
     curves = []
     for c in range(int(label.max()) + 1):
         here = np.flatnonzero(label == c)
@@ -211,6 +214,13 @@ def _curves(field: Field, tubes: Tubes, label: Array, places: list[_Place], cros
 
 def _type(negative: int, d: int) -> Type:
     return "minimum" if negative == 0 else "maximum" if negative == d else "saddle"
+
+
+def _fragment(curve: Curve, near: list[tuple[Array, Array]]) -> bool:
+    """Whether a curve lies near one bifurcation: a piece of its branches, between undecided cells."""
+    points = np.roll(np.array(curve.points), -1, axis=1)
+    inside = any(((points >= low) & (points <= high)).all() for low, high in near)
+    return inside and "range" not in (curve.start, curve.end)
 
 
 def _end(field: Field, limit: float, a: float, x: Array, places: list[_Place], crossings: list[Range]) -> int | str:
@@ -235,60 +245,11 @@ def _with_ends(points: Array, ends: list[int | str], places: list[_Place]) -> tu
     return tuple(map(tuple, rows))
 
 
-def _spans(
-    span: Range, marks: list[Range], blind: list[Range], rooms: list[Range], curves: list[Curve]
-) -> list[Span]:
-    """The range of the parameter between the places where something happens or nothing is known."""
-    spans: list[Span] = []
-    at = span[0]
-    unknown = sorted(_merged(blind))
-    for low, high in [*_merged(_clipped([*marks, *blind], span)), (span[1], span[1])]:
-        if low > at:
-            spans.append(Span((at, low), _counts((at, low), rooms, curves)))
-        inside = [(max(a, low), min(b, high)) for a, b in unknown if a <= high and b >= low]
-        spans += [Span(piece, None) for piece in inside if piece[1] > piece[0]]
-        at = max(at, high)
-    return spans
-
-
-def _clipped(ranges: list[Range], span: Range) -> list[Range]:
-    return [(max(a, span[0]), min(b, span[1])) for a, b in ranges if b >= span[0] and a <= span[1]]
-
-
-def _merged(ranges: list[Range]) -> list[Range]:
-    out: list[Range] = []
-    for low, high in sorted(ranges):
-        if out and low <= out[-1][1]:
-            out[-1] = (out[-1][0], max(out[-1][1], high))
-        else:
-            out.append((low, high))
-    return out
-
-
-def _counts(a: Range, rooms: list[Range], curves: list[Curve]) -> dict[str, int] | None:
-    """How many curves of each type there are over the open interval; None where rooms cover all of it.
-
-    In a room a curve may end before the interval does: it is counted where no room is.
-    """
-    free, at = [], a[0]
-    for low, high in _merged(rooms):
-        if low > at:
-            free.append((at, min(low, a[1])))
-        at = max(at, high)
-    free.append((at, a[1]))
-    low, high = max(free, key=lambda f: f[1] - f[0])
-    sample = 0.5 * (low + high)
-    if not low < sample < high:
-        return None
-    here = [c.type for c in curves if c.a[0] <= sample <= c.a[1]]
-    return {kind: here.count(kind) for kind in TYPES}
-
-
 def _bifurcation(event: Event) -> Bifurcation:
     words = {
         "fold": "two critical points meet and vanish" if event.after == 0 else "two critical points appear",
         "transcritical": "two curves cross and exchange their types",
-        "pitchfork": f"one critical point becomes three" if event.after == 3 else "three critical points become one",
+        "pitchfork": "one critical point becomes three" if event.after == 3 else "three critical points become one",
     }  # fmt: skip
     return Bifurcation(
         event.kind,
@@ -336,18 +297,6 @@ def _why(
         reasons.append("the type of some curves is open")
     if any(s.counts is None for s in spans) and not reasons:
         reasons.append("two bifurcations are too near to count between them")
-    if not reasons and _contradiction(spans, bifurcations):
+    if not reasons and contradictory(spans, bifurcations, curves):
         reasons.append("the counts do not fit the bifurcations, which contradicts the proof: please report this")
     return "; ".join(reasons)
-
-
-def _contradiction(spans: list[Span], bifurcations: list[Bifurcation]) -> bool:
-    """Whether the number of critical points changes otherwise than the bifurcations between two spans say."""
-    for first, second in zip(spans, spans[1:], strict=False):
-        if first.counts is None or second.counts is None:
-            continue
-        here = [b for b in bifurcations if first.a[1] <= b.a[0] and b.a[1] <= second.a[0]]
-        change = sum(second.counts.values()) - sum(first.counts.values())
-        if change != sum(b.after - b.before for b in here):
-            return True
-    return False

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from optbench.critical.certified.boxes import Boxes
 from optbench.critical.certified.ends import STEP, TINY, Array, Mask
@@ -20,10 +21,11 @@ from optbench.critical.certified.field import Field
 from optbench.critical.certified.inertia import eigenvalue_ranges
 from optbench.critical.certified.krawczyk import CONTRACTS, MARGIN, Contraction, krawczyk, middle_of, strictly_inside
 
+Index = npt.NDArray[np.intp]
 PIECE = 4096
 LEAST = 1e-12  # of the box: sides of an inflated tube
 THINNEST = 0.01  # of its widest side
-POLISH = 10
+POLISH = 30
 Progress = Callable[[float, str], None]
 
 
@@ -47,7 +49,7 @@ class Tubes:
     def __len__(self) -> int:
         return len(self.a_low)
 
-    def rows(self, chosen: Mask) -> Tubes:
+    def rows(self, chosen: Mask | Index) -> Tubes:
         """Some of them."""
         return Tubes(*(getattr(self, name)[chosen] for name in _NAMES))
 
@@ -141,15 +143,15 @@ class Search:
         self.progress(1.0 - share, f"{sum(map(len, self.parts))} tubes, {len(low) + len(left)} cells open")
 
     def _examine(self, low: Array, high: Array) -> tuple[Array, Array, Array]:
-        """Drops and certifies cells; returns what is left of the others, and how steep the gradient is along each axis."""
+        """Drops and certifies cells; returns what is left of the others, and how steep the gradient is on each axis."""
         d = self.field.dim - 1
         self.boxes += len(low)
         over = self.field.enclose(low, high, 2)
-        alive = ((over.grad[0, :, :d] <= 0) & (over.grad[1, :, :d] >= 0)).all(axis=1)
+        alive = np.asarray(((over.grad[0, :, :d] <= 0) & (over.grad[1, :, :d] >= 0)).all(axis=1))
         low, high, over = low[alive], high[alive], over.rows(alive)
         k = _contract(self.field, low, high, over.hess)
         x_low, x_high = low[:, :d], high[:, :d]
-        alive = ~((k.low > x_high) | (k.high < x_low)).any(axis=1)
+        alive = np.asarray(~((k.low > x_high) | (k.high < x_low)).any(axis=1))
         sure = alive & strictly_inside(k, x_low, x_high)
         a_low, a_high = low[:, d], high[:, d]
         self.parts.append(Tubes(x_low[sure], x_high[sure], k.low[sure], k.high[sure], a_low[sure], a_high[sure]))
@@ -182,7 +184,9 @@ class Search:
         sure = strictly_inside(found, wide_low[:, :d], wide_high[:, :d])
         rows = at[sure]
         self.parts.append(
-            Tubes(wide_low[sure, :d], wide_high[sure, :d], found.low[sure], found.high[sure], low[rows, d], high[rows, d])
+            Tubes(
+                wide_low[sure, :d], wide_high[sure, :d], found.low[sure], found.high[sure], low[rows, d], high[rows, d]
+            )
         )
         done[rows] = True
         return done
@@ -211,18 +215,25 @@ def _rows(k: Contraction, chosen: Mask) -> Contraction:
     return Contraction(k.low[chosen], k.high[chosen], k.newton[chosen], k.norm[chosen])
 
 
-def at_parameter(field: Field, tubes: Tubes, a: Array) -> tuple[Array, Array]:
-    """Narrow enclosures, (n, d) each, of the critical points of n tubes at the parameters a (n,) within them."""
+def at_parameter(field: Field, tubes: Tubes, a: Array, steps: int = POLISH) -> tuple[Array, Array]:
+    """Narrow enclosures, (n, d) each, of the critical points of n tubes at the parameters a (n,) within them.
+
+    Args:
+        field: f(x, a).
+        tubes: n of them.
+        a: a parameter of each.
+        steps: of Krawczyk's operator at most.
+    """
     low, high = tubes.low.copy(), tubes.high.copy()
     active = np.arange(len(a))
-    for _ in range(POLISH):
+    for _ in range(steps):
         if not len(active):
             break
         k = contract(field, np.column_stack([low[active], a[active]]), np.column_stack([high[active], a[active]]))
         new_low, new_high = np.maximum(low[active], k.low), np.minimum(high[active], k.high)
         before, after = (high[active] - low[active]).max(axis=1), (new_high - new_low).max(axis=1)
         low[active], high[active] = new_low, new_high
-        active = active[after < 0.9 * before]
+        active = active[after < 0.99 * before]
     return low, high
 
 
