@@ -89,6 +89,8 @@ Products = Annotated[
     typer.Option("--products", help="Hessian-vector products to spend, with --run.", min=1, show_default=False),
 ]
 
+NOT_SWEPT = ("--at", "--method", "--verify", "--depth", "--boxes", "--certificate", "--csv")
+
 
 def classify_critical(
     overrides: Overrides = None,
@@ -157,28 +159,25 @@ def classify_critical(
     if not 0.0 < share <= 1.0:
         raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
     of_run = {"--checkpoint": checkpoint, "--share": None if share == 1.0 else share, "--products": products}
+    of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
+                  "--verify": verify, "--depth": depth, "--boxes": boxes or None, "--certificate": certificate,
+                  "--csv": as_csv or None, "--sweep": sweep, "overrides": overrides or None}  # fmt: skip
     if run is not None:
         from optbench.cli.curvature import classify_run
 
-        of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
-                      "--verify": verify, "--depth": depth, "--boxes": boxes or None,
-                      "--certificate": certificate, "--csv": as_csv or None, "--sweep": sweep,
-                      "overrides": overrides or None}  # fmt: skip
         _refuse(of_surface, "--run looks at one recorded point")
         classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
         return
     _refuse(of_run, "that is for the point where a run stopped (--run)")
-    if at is not None:
-        _refuse({"--certificate": certificate}, "--at looks at one point and proves nothing")
     if sweep is not None:
         from optbench.cli.bifurcation import answer_sweep, family
 
-        of_one = {"--at": at, "--method": method, "--verify": verify, "--depth": depth, "--boxes": boxes or None,
-                  "--certificate": certificate, "--csv": as_csv or None}  # fmt: skip
-        _refuse(of_one, "--sweep proves a whole diagram")
+        _refuse({name: of_surface[name] for name in NOT_SWEPT}, "--sweep proves a whole diagram")
         asked = family(sweep, fn, expr, box, dim, overrides or [], paths(config_dir))
         answer_sweep(asked, budget, plot, as_json, quiet)
         return
+    if at is not None:
+        _refuse({"--certificate": certificate}, "--at looks at one point and proves nothing")
     question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
     if question.point is not None:
         look(question, as_json)
