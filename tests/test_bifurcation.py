@@ -22,6 +22,7 @@ from optbench.critical.bifurcation.reduced import expand
 from optbench.critical.bifurcation.sweep import sweep
 from optbench.critical.bifurcation.symmetry import reflections
 from optbench.critical.certified.field import Field
+from optbench.critical.certified.program import record
 from optbench.critical.expression import parse_expression
 from optbench.errors import UserError
 
@@ -212,9 +213,9 @@ def test_reflections() -> None:
         ("abs(x)**1.5 + a/x**2", 1, 0, (0,)),
         ("x**3*y + x*y**2 + a", 2, 0, ()),
     ]:
-        surface = parse_expression(formula, dim, "a")
+        surface = record(parse_expression(formula, dim, "a"), dim + 1)
         assert reflections(surface, (Fraction(0),) * dim, i) == expected, formula
-    moved = parse_expression("(x - 1/2)**4 - a*(x - 1/2)**2", 1, "a")
+    moved = record(parse_expression("(x - 1/2)**4 - a*(x - 1/2)**2", 1, "a"), 2)
     assert reflections(moved, (Fraction(1, 2),), 0) == (0,)
     assert reflections(moved, (Fraction(0),), 0) == ()
 

@@ -152,12 +152,8 @@ def classify_critical(
     """
     from optbench.cli.surface_points import Question, Search, answer, ask, look
 
-    if as_csv and as_json:
-        raise UserError("--csv and --json: choose one form")
     search = Search(method, verify, budget, depth, plot, boxes, certificate)
-    _check(search)
-    if not 0.0 < share <= 1.0:
-        raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
+    _check(search, share, as_csv and as_json)
     of_run = {"--checkpoint": checkpoint, "--share": None if share == 1.0 else share, "--products": products}
     of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
                   "--verify": verify, "--depth": depth, "--boxes": boxes or None, "--certificate": certificate,
@@ -170,11 +166,8 @@ def classify_critical(
         return
     _refuse(of_run, "that is for the point where a run stopped (--run)")
     if sweep is not None:
-        from optbench.cli.bifurcation import answer_sweep, family
-
         _refuse({name: of_surface[name] for name in NOT_SWEPT}, "--sweep proves a whole diagram")
-        asked = family(sweep, fn, expr, box, dim, overrides or [], paths(config_dir))
-        answer_sweep(asked, budget, plot, as_json, quiet)
+        _sweep(sweep, fn, expr, box, dim, overrides or [], paths(config_dir), budget, plot, as_json, quiet)
         return
     if at is not None:
         _refuse({"--certificate": certificate}, "--at looks at one point and proves nothing")
@@ -185,14 +178,25 @@ def classify_critical(
         answer(question, search, as_csv, as_json, quiet)
 
 
+def _sweep(text: str, fn: str | None, expr: str | None, box: str | None, dim: int | None, overrides: list[str],
+           config_dirs: list[Path], budget: float, plot: Path | None, as_json: bool, quiet: bool) -> None:  # fmt: skip
+    from optbench.cli.bifurcation import answer_sweep, family
+
+    answer_sweep(family(text, fn, expr, box, dim, overrides, config_dirs), budget, plot, as_json, quiet)
+
+
 def _refuse(options: Mapping[str, object], why: str) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UserError(f"{', '.join(given)}: {why}", "drop " + ("it" if len(given) == 1 else "them"))
 
 
-def _check(search: Search) -> None:
+def _check(search: Search, share: float, two_forms: bool) -> None:
     """Refuses options that contradict each other, before anything is imported for them."""
+    if two_forms:
+        raise UserError("--csv and --json: choose one form")
+    if not 0.0 < share <= 1.0:
+        raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
     if search.method not in (None, "certified", "numeric"):
         raise UserError(f"--method {search.method}: expected certified or numeric")
     if search.method == "numeric":

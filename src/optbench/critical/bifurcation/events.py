@@ -140,7 +140,7 @@ def _critical_for_all(field: Field, low: Array, high: Array) -> tuple[Fraction, 
     x = tuple(simplest_between(Fraction(a), Fraction(b)) for a, b in zip(low[:d], high[:d], strict=True))
     if any(Fraction(float(v)) != v for v in x):
         return None  # boxes have floats as corners
-    gradient = exact_gradient(field.objective, (*x, None))[:d]
+    gradient = exact_gradient(field.program, (*x, None))[:d]
     return x if all(g == 0 for g in gradient) else None
 
 
@@ -178,7 +178,7 @@ def _decide(field: Field, guess: _Guess, room_low: Array, room_high: Array, low:
     if bend and ends == [bend, bend]:
         return replace(event, kind="transcritical", before=2, after=2)
     bend = over.sign((3, 0))
-    if bend and ends == [-bend, bend] and reflections(field.objective, guess.fixed, i):
+    if bend and ends == [-bend, bend] and reflections(field.program, guess.fixed, i):
         before, after = (1, 3) if bend * change < 0 else (3, 1)
         return replace(event, kind="pitchfork", before=before, after=after)
     return None

@@ -58,8 +58,8 @@ def multiple_point(field: Field, low: Array, high: Array) -> MultiplePoint | Non
 
 def _curves_at(field: Field, place: tuple[Fraction, ...], order: int) -> MultiplePoint | None:
     d = field.dim - 1
-    f = expansion(field.objective, place, order)
-    if any(f.derivative(k).constant for k in range(d)):
+    f = expansion(field.program, place, order)
+    if any(f.derivative(k).center for k in range(d)):
         return None
     for i in range(d):
         try:
@@ -68,7 +68,7 @@ def _curves_at(field: Field, place: tuple[Fraction, ...], order: int) -> Multipl
             continue
         if b.terms.get((1, 0)) or not b.terms:
             return None
-        fixed = all(g == 0 for g in exact_gradient(field.objective, (*place[:d], None))[:d])
+        fixed = all(g == 0 for g in exact_gradient(field.program, (*place[:d], None))[:d])
         found = _meeting(b.terms, fixed)
         if found is not None:
             branches = found

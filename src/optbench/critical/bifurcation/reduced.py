@@ -62,7 +62,7 @@ def expand(field: Field, i: int, low: Array, high: Array) -> Expansion:
     d = field.dim - 1
     boxes = [Interval.between(low[k : k + 1], high[k : k + 1]) for k in range(d + 1)]
     with np.errstate(all="ignore"):
-        f = series_of(field.objective, coordinates(boxes, ORDER + 1, Enclosed()))
+        f = series_of(field.program, coordinates(boxes, ORDER + 1, Enclosed()))
         b, s = reduce_gradient(f, i)
     others = [j for j in range(d) if j != i]
     slopes = [f.derivative(j) for j in others]
@@ -71,7 +71,7 @@ def expand(field: Field, i: int, low: Array, high: Array) -> Expansion:
     return Expansion(
         {key: _ends(v) for key, v in b.terms.items()},  # type: ignore[misc]
         tuple({key: _ends(v) for key, v in p.terms.items() if any(key)} for p in s),  # type: ignore[misc]
-        tuple(_ends(p.constant) for p in slopes),
+        tuple(_ends(p.center) for p in slopes),
         np.array(center).reshape(d - 1, d - 1),
     )
 
