@@ -204,3 +204,6 @@ def _print_csv(found: CriticalSet) -> None:
     writer = csv.DictWriter(sys.stdout, found.columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(found.rows())
+    total = sum(found.counts().values())
+    if found.factors and total > len(found.points):
+        typer.echo(f"{len(found.points):,} of {total:,} points; --json has the factors of the others", err=True)

@@ -176,7 +176,7 @@ def _certificate(objective: Objective, box: Box) -> CriticalSet | None:
         found = certify(objective, box, max_boxes=BOXES)
     except MissingRule:
         return None
-    return None if found.boxes >= BOXES else found
+    return None if found.boxes >= BOXES or found.factors else found
 
 
 def _points_at(field: Field, ends: Array) -> list[CriticalPoint]:

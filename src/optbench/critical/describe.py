@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optbench.critical.points import Cluster, CriticalPoint, CriticalSet
+from optbench.critical.points import Cluster, CriticalPoint, CriticalSet, FactorSet
 
 if TYPE_CHECKING:
     from optbench.critical.taylor import TaylorPicture
@@ -26,10 +26,34 @@ def describe(found: CriticalSet, most: int = MOST_LINES) -> list[str]:
         ["type", "basis", "point", "f", "|gradient|", "eigenvalues", ""],
         [_point_cells(point) for point in found.points[:most]],
     )
-    if len(found.points) > most:
-        lines.append(f"... and {len(found.points) - most} more points")
+    total = sum(found.counts().values()) if found.factors else len(found.points)
+    if total > most:
+        lines.append(f"... and {total - len(found.points[:most]):,} more points")
+    lines += _factor_lines(found)
     lines += [_cluster_line(cluster) for cluster in found.clusters]
     return [*lines, *found.notes, *_check(found), conclusion(found)]
+
+
+def _factor_lines(found: CriticalSet) -> list[str]:
+    """The functions that a separable surface is the sum of, those with the same points in one line."""
+    alike: dict[int, list[FactorSet]] = {}
+    for factor in found.factors:
+        alike.setdefault(id(factor.found), []).append(factor)
+    lines = []
+    for same in alike.values():
+        titles = [factor.title for factor in same]
+        each = "each of " * (len(same) > 1) + ("; " if len(same[0].coordinates) > 1 else ", ").join(titles)
+        places = ", ".join(_factor_point(p) for p in same[0].found.points[:MOST_LINES])
+        lines.append(f"factor, a function of {each} alone: {count_text(same[0].found.counts())}: {places}")
+    if lines:
+        lines.append("the surface is the sum of these factors; its critical points are all combinations of theirs")
+    return lines
+
+
+def _factor_point(point: CriticalPoint) -> str:
+    """Its place; of a degenerate point also what it is, and why."""
+    text = point_text(point.x, point.radius)
+    return text if point.type != "degenerate" else f"{_kind_words(point)} {text} [{point.wording}]"
 
 
 def conclusion(found: CriticalSet) -> str:
@@ -70,8 +94,8 @@ def count_text(counts: dict[str, int]) -> str:
     total = sum(counts.values())
     if not total:
         return "no critical point"
-    parts = [f"{n} {kind_text(kind, n)}" for kind, n in counts.items() if n]
-    return f"{total} critical point{'s' * (total != 1)} ({', '.join(parts)})"
+    parts = [f"{n:,} {kind_text(kind, n)}" for kind, n in counts.items() if n]
+    return f"{total:,} critical point{'s' * (total != 1)} ({', '.join(parts)})"
 
 
 def kind_text(kind: str, n: int) -> str:

@@ -15,6 +15,7 @@ Basis = Literal["proved", "numerical", "undecided"]
 Sure = Literal["minimum", "maximum", "saddle"]
 Verdict = Literal["minimum", "maximum", "saddle", "undecided"]
 Range = tuple[float, float]
+TYPES = ("minimum", "maximum", "saddle", "degenerate")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,28 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class FactorSet:
+    """The critical points of one of the functions, of coordinates of its own, that a separable surface is the sum of.
+
+    Attributes:
+        coordinates: of the surface, rising.
+        found: its points, with these coordinates in this order; values up to a constant.
+    """
+
+    coordinates: tuple[int, ...]
+    found: CriticalSet
+
+    @property
+    def title(self) -> str:
+        """x0, x3."""
+        return ", ".join(f"x{i}" for i in self.coordinates)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"coordinates": list(self.coordinates), "points": [point.to_json() for point in self.found.points]}
+
+
+@dataclass(frozen=True)
 class CriticalSet:
     """The critical points of a surface in a box.
 
@@ -141,6 +164,8 @@ class CriticalSet:
         notes: remarks on the search, e.g. why there is no winding number.
         exhaustive: proved that the box holds no critical point besides those listed; unlike with `complete`, whether
             one of them lies inside, or its type, may be open.
+        factors: of a separable surface with too many points to list: the critical points are all combinations of one
+            point of each factor, `counts` counts them, and `points` has the first of them.
     """
 
     surface: str
@@ -155,6 +180,7 @@ class CriticalSet:
     boxes: int
     notes: tuple[str, ...] = ()
     exhaustive: bool = False
+    factors: tuple[FactorSet, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -164,6 +190,9 @@ class CriticalSet:
     @property
     def index_sum(self) -> int | None:
         """Sum of the indices of all points and clusters; None if one is unknown, or whether it is inside the box."""
+        if self.factors:
+            sums = [factor.found.index_sum for factor in self.factors]
+            return None if None in sums else math.prod(s for s in sums if s is not None)
         found = [p.index if p.inside else None for p in self.points] + [c.index for c in self.clusters]
         known = [index for index in found if index is not None]
         return sum(known) if len(known) == len(found) else None
@@ -185,8 +214,10 @@ class CriticalSet:
 
     def counts(self, inside: bool = True) -> dict[str, int]:
         """Number of points of each type, in a fixed order: those in the box, or those of which it is not known."""
-        types = ("minimum", "maximum", "saddle", "degenerate")
-        return {kind: sum(p.type == kind and p.inside == inside for p in self.points) for kind in types}
+        if self.factors:
+            within, all_ = _multiplied(self.factors, edge=False), _multiplied(self.factors, edge=True)
+            return within if inside else {kind: all_[kind] - within[kind] for kind in TYPES}
+        return {kind: sum(p.type == kind and p.inside == inside for p in self.points) for kind in TYPES}
 
     def to_json(self) -> dict[str, Any]:
         """The object that `classify-critical --json` prints (DESIGN: machine-readable contract)."""
@@ -200,7 +231,9 @@ class CriticalSet:
             "why": self.why,
             "winding_number": self.winding_number,
             "index_sum": self.index_sum,
+            "counts": self.counts(),
             "points": [point.to_json() for point in self.points],
+            "factors": [factor.to_json() for factor in self.factors],
             "clusters": [cluster.to_json() for cluster in self.clusters],
             "seconds": self.seconds,
             "boxes": self.boxes,
@@ -230,6 +263,22 @@ class CriticalSet:
             row |= {"on_boundary": point.on_boundary, "inside": point.inside}
             rows.append(row)
         return rows
+
+
+def _multiplied(factors: tuple[FactorSet, ...], edge: bool) -> dict[str, int]:
+    """Numbers of combinations of each type: of points inside, or also of those of which that is not known."""
+    negative, total = [1], 1  # how many combinations have 0, 1, ... negative eigenvalues, and how many there are
+    for factor in factors:
+        points = [p for p in factor.found.points if edge or p.inside]
+        total *= len(points)
+        longer = [0] * (len(negative) + factor.found.dim)
+        for p in points:
+            for k, n in enumerate(negative if p.morse_index is not None else ()):
+                longer[k + (p.morse_index or 0)] += n
+        negative = longer
+    sure = sum(negative)
+    kinds = (negative[0], negative[-1], sure - negative[0] - negative[-1], total - sure)
+    return dict(zip(TYPES, kinds, strict=True))
 
 
 def number(value: float) -> float | None:

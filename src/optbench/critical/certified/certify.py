@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from optbench.critical.certified.boxes import Trail
 from optbench.critical.certified.clusters import Region, regions
+from optbench.critical.certified.distinct import distinct
 from optbench.critical.certified.edge import INSIDE, OUTSIDE, places, reaches
 from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.enumerate import Progress, Search
@@ -17,7 +17,8 @@ from optbench.critical.certified.faithful import check_faithful
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.germ_points import settle
 from optbench.critical.certified.inertia import eigenvalue_ranges
-from optbench.critical.certified.krawczyk import middle_of, polish
+from optbench.critical.certified.krawczyk import middle_of
+from optbench.critical.certified.product import listed, many, multiplied, search_parts
 from optbench.critical.certified.winding import certified_winding
 from optbench.critical.certified.wording import ASSUMPTION, cluster_of, is_point, point_of
 from optbench.critical.describe import edge_text
@@ -69,7 +70,20 @@ def certify(
     field = Field(objective, box)
     check_faithful(field)
     search = Search(field, depth, max_boxes, seconds, progress, trail)
-    search.run()
+    parts = search_parts(search)
+    if many(search, parts):
+        result = multiplied(search, name, parts, _conclude)
+    else:
+        if not listed(search, parts):
+            search.run()
+        result = _conclude(search, name)
+    return replace(result, seconds=time.perf_counter() - start)
+
+
+def _conclude(search: Search, name: str) -> CriticalSet:
+    """What a finished search has proved."""
+    field = search.field
+    box = tuple(zip(field.low.tolist(), field.high.tolist(), strict=True))
     low, high, inside, overlaps = _distinct(search)
     points = _certified(field, low, high, inside)
     settled, found = settle(field, regions(search, low, high), low, high)
@@ -87,7 +101,7 @@ def certify(
         exhaustive=not (search.stopped or found or overlaps),
     )  # fmt: skip
     why = _open_questions(search, result, found, overlaps)
-    return replace(result, complete=not why, why=why or COMPLETE, seconds=time.perf_counter() - start)
+    return replace(result, complete=not why, why=why or COMPLETE)
 
 
 def _check(box: Box, max_boxes: int, depth: float) -> None:
@@ -100,38 +114,11 @@ def _check(box: Box, max_boxes: int, depth: float) -> None:
 def _distinct(search: Search) -> tuple[Array, Array, Mask, int]:
     """Enclosures of the distinct points that the box holds or may hold, polished; which of them are proved to be
     inside; and how many pairs could not be told apart.
-
-    Two enclosures are of the same point if one of them lies in the box in which the other's point is the only one, and
-    of different points if they are disjoint.
     """
-    field = search.field
-    unique_low, unique_high = search.unique.arrays()
-    low, high = polish(field, *search.held.arrays(), unique_low, unique_high)
-    order = np.lexsort(low.T[::-1])
-    near = np.asarray(((high >= field.low) & (low <= field.high)).all(axis=1))
-    order = order[near[order]]
-    low, high, unique_low, unique_high = low[order], high[order], unique_low[order], unique_high[order]
-    dropped, overlaps = _repeated(field, low, high, unique_low, unique_high)
-    found = places(field, low[~dropped], high[~dropped], unique_low[~dropped], unique_high[~dropped])
+    apart = distinct(search)
+    found = places(search.field, apart.low, apart.high, apart.unique_low, apart.unique_high)
     here = found.where != OUTSIDE
-    return found.low[here], found.high[here], found.where[here] == INSIDE, overlaps
-
-
-def _repeated(field: Field, low: Array, high: Array, unique_low: Array, unique_high: Array) -> tuple[Mask, int]:
-    """(n,) True for enclosures of a point that another one encloses; and how many pairs could not be told apart."""
-    dropped, overlaps = np.zeros(len(low), dtype=bool), 0
-    if len(low) < 2:
-        return dropped, overlaps
-    scaled = 0.5 * (low + high) / field.width
-    reach = float(((high - low) / field.width).max()) + 1e-15
-    for i, j in np.sort(cKDTree(scaled).query_pairs(reach, p=np.inf, output_type="ndarray"), axis=1):
-        meet = ((low[i] <= high[j]) & (low[j] <= high[i])).all()
-        if not meet:
-            continue
-        inside = [((low[a] >= unique_low[b]) & (high[a] <= unique_high[b])).all() for a, b in ((i, j), (j, i))]
-        dropped[j] |= any(inside)
-        overlaps += not any(inside)
-    return dropped, overlaps
+    return found.low[here], found.high[here], found.where[here] == INSIDE, apart.overlaps
 
 
 def _certified(field: Field, low: Array, high: Array, inside: Mask) -> list[CriticalPoint]:
