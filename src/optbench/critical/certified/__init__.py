@@ -8,9 +8,9 @@
 From the ground up: `ends` (rounding), `functions` (elementary functions), `arithmetic` (what one provides) and its
 kinds `interval`, `jet`, `arb`, `exact`, `recorded`; `operations`, `shapes`, `logits`, `traced` and `program` (how
 torch code becomes a program), `field`; `gradient_program` and `propagate` (what its equations leave of a box);
-`krawczyk` and `inertia` (what is proved in one box), `boxes` and `enumerate` (branch and bound); `separable`, `distinct`
-and `product` (sums of functions that share no coordinate); `edge` (on which side of an edge a point lies); `winding`,
-`extremum`, `clusters` (what is proved of regions that stay undecided);
+`krawczyk` and `inertia` (what is proved in one box), `boxes` and `enumerate` (branch and bound); `separable`,
+`distinct` and `product` (sums of functions that share no coordinate); `edge` (on which side of an edge a point lies);
+`winding`, `extremum`, `clusters` (what is proved of regions that stay undecided);
 `elementary_series`, `power_series` (Taylor coefficients, exact or enclosed), `local_algebra`, `roots`, `branches`,
 `germs`, `germ_points` (degenerate points verified in fractions); `wording`, `certify`; `certificate` (as a file
 for `optbench.check_proof`).
