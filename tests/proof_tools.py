@@ -72,8 +72,13 @@ def _whole(old: int, rng: random.Random) -> int:
 def _text(old: Fraction, rng: random.Random) -> str:
     step = abs(old) / 2 ** rng.choice([1, 4, 10, 30, 52]) or Fraction(1, 2**10)
     new = rng.choice([old + step, old - step, -old, 2 * old, Fraction(rng.randrange(-4, 5)), old + Fraction(1, 2**60)])
-    zeros = new.denominator.bit_length() - 1
-    return f"{'-' if new < 0 else ''}0x{abs(new.numerator):x}p-{zeros}"
+    return hexadecimal(new)
+
+
+def hexadecimal(value: Fraction) -> str:
+    """A dyadic number as certificates write them."""
+    zeros = value.denominator.bit_length() - 1
+    return f"{'-' if value < 0 else ''}0x{abs(value.numerator):x}p-{zeros}"
 
 
 def number(text: str) -> Fraction:

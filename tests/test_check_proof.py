@@ -21,6 +21,7 @@ from certified_tools import TABLE, objective_of
 from proof_tools import (
     Polynomial,
     certificate_of,
+    hexadecimal,
     mutated,
     newton_zeros,
     number,
@@ -515,6 +516,114 @@ def test_forgeries_are_refused(what: str) -> None:
     assert verdict_of(document) == "accepted"
     FORGERIES[what](document)
     assert verdict_of(signed(document)) != "accepted"
+
+
+def _other(d: dict[str, Any], kind: str, place: str, morse_index: int) -> None:
+    """The first point, a minimum inside, given out for something else, in the claim too."""
+    d["points"][0].update(type=kind, place=place, morse_index=morse_index)
+    d["claim"]["minimum"] -= 1
+    d["claim"][kind if place == "inside" else place] += 1
+    d["claim"]["complete"] = place != "edge"
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "morse_index", "said"),
+    [
+        ("saddle", "inside", 1, "signs of the eigenvalues"),
+        ("maximum", "inside", 0, "is not a maximum"),
+        ("minimum", "edge", 0, "not proved to be edge"),
+        ("minimum", "outside", 0, "not proved to be outside"),
+    ],
+)
+def test_a_point_given_out_for_another(kind: str, place: str, morse_index: int, said: str) -> None:
+    document = quartic()
+    _other(document, kind, place, morse_index)
+    assert said in verdict_of(signed(document))
+
+
+@pytest.mark.parametrize("share", [Fraction(1), Fraction(-1), Fraction(1, 16)])
+def test_only_the_nearest_number_of_the_grid_is_accepted(share: Fraction) -> None:
+    for k in range(3):
+        for i in range(2):
+            document = quartic()
+            point = document["points"][k]
+            moved = number(point["x"][i]) + share * number(point["radius"][i])
+            point["x"][i] = hexadecimal(moved)
+            said = verdict_of(signed(document))
+            assert ("finer than the radius" if abs(share) < 1 else "that it exists") in said
+
+
+def test_the_radius_is_the_one_of_the_box() -> None:
+    document = quartic()
+    saddle = next(p for p in document["points"] if p["type"] == "saddle")
+    saddle["radius"] = ["0x1p-90", "0x1p-90"]
+    assert "its radius is not" in verdict_of(signed(document))
+
+
+def test_a_unique_box_must_hold_its_point() -> None:
+    """The Hessians of both minima are equal, and their unique boxes can be exchanged but for that."""
+    document = quartic()
+    first, second = (k for k, p in enumerate(document["points"]) if p["type"] == "minimum")
+    boxes = [document["points"][k]["unique"] for k in (first, second)]
+    document["points"][first]["unique"], document["points"][second]["unique"] = boxes[::-1]
+    swap = {first: second, second: first}
+    document["cells"] = [
+        ["point", swap.get(c[1], c[1])] if type(c) is list and c[0] == "point" else c for c in document["cells"]
+    ]
+    assert "unique box" in verdict_of(signed(document))
+
+
+def test_a_unique_box_must_hold_no_other() -> None:
+    document = quartic()
+    document["points"][0]["unique"] = document["box"]
+    assert "the only one in its unique box" in verdict_of(signed(document))
+
+
+def test_an_exact_coordinate_is_an_end_of_the_box_with_a_gradient_that_is_exactly_0() -> None:
+    inner = certificate_of("x**2 + y**2", ((-1.0, 1.0), (-1.0, 1.0)))
+    inner["points"][0]["exact"] = [0]
+    assert "not an end of the box" in verdict_of(signed(inner))
+    edge = certificate_of("(x/3*3 - 1)**2 + y**2", ((1.0, 2.0), (-1.0, 1.0)))
+    edge["points"][0].update(exact=[0], place="inside")
+    edge["claim"].update(edge=0, minimum=1, complete=True)
+    assert "that it exists" in verdict_of(signed(edge))
+
+
+def test_a_point_outside_that_no_cell_needs() -> None:
+    document, wide = (certificate_of(QUARTIC[0], ((-3.0, end), (-3.0, 3.0))) for end in (0.5, 3.0))
+    point = next(p for p in wide["points"] if number(p["x"][0]) > 1)
+    document["points"].append({**point, "place": "outside"})
+    document["claim"]["outside"] += 1
+    assert "no cell needs it" in verdict_of(signed(document))
+
+
+def test_boxes_that_the_arithmetic_cannot_cut() -> None:
+    with pytest.raises(checker.Refused, match="too small"):
+        checker.halves(((0, 1),), 0)
+    assert checker.halves(((0, 2),), 0) == [((0, 1),), ((1, 2),)]
+    with pytest.raises(checker.Refused, match="too small"):
+        checker.check_size(((0, 1 << 100),))
+
+
+def test_pieces_are_known_away_from_where_they_meet() -> None:
+    """max(x, y) and `x where c > 0, else y`, with the kinks of the first and nothing known of the second at c = 0."""
+    x = checker.Jet((ONE, 3 * ONE), [checker.UNITY, checker.ZERO], [checker.ZERO] * 3)
+    for y, larger in (((-ONE, 0), x), ((4 * ONE, 5 * ONE), None), ((2 * ONE, 5 * ONE), "kink")):
+        other = checker.Jet(y, [checker.ZERO, checker.UNITY], [checker.ZERO] * 3)
+        steps = [["x", [], "0x0p0"], ["x", [], "0x1p0"], ["maximum", [0, 1], None]]
+        program = checker.read_program({"dim": 2, "steps": steps, "result": 2})
+        found = checker.run(program, (x.value, y), 2)[-1]
+        if larger == "kink":
+            assert found == checker.Jet((2 * ONE, 5 * ONE), [(0, ONE), (0, ONE)], [None] * 3)
+        else:
+            assert found == (larger or other)
+    steps[2] = ["where", [0, 0, 1], None]
+    program = checker.read_program({"dim": 2, "steps": steps, "result": 2})
+    for side, first in ((ONE, 0), (-ONE, 1)):
+        found = checker.run(program, ((side, side), (5 * ONE, 5 * ONE)), 2)[-1]
+        assert found.grad == [checker.UNITY, checker.ZERO][:: -1 if first else 1]
+    for c in ((0, ONE), (-ONE, 0), (-ONE, ONE)):
+        assert checker.run(program, (c, (ONE, ONE)), 2)[-1] == checker.Jet(None, [None] * 2, [None] * 3)
 
 
 def test_a_refused_cell_is_named() -> None:

@@ -27,7 +27,7 @@ construction. A cell is closed by one of these tests, G and H being ranges of gr
 A point is proved with any matrix Y (an approximate inverse of H) and R = |I - Y H|, entry by entry, and widths w > 0:
   unique          R w < w over the box U of widths w: every matrix in H(U) is regular, so that the gradient is injective
                   on U (Neumaier, Interval Methods for Systems of Equations, 1990, section 5.1)
-  exists          |Y g(x)| + R u < 5/8 u over the box E = x +- u: Krawczyk's operator maps E into its interior (5.1.8)
+  exists          |Y g(x)| + R u < 33/64 u over the box E = x +- u: Krawczyk's operator maps E into its interior (5.1.8)
   exact i         where x_i is an end of the box and the range of g_i over E, E_i = {x_i}, is exactly [0, 0], the
                   point is sought in the other coordinates alone
   type            the signs of V' H(E) V, diagonally dominant by rows, are those of H (Gershgorin, Sylvester)
@@ -660,7 +660,7 @@ def unique_fails(program: Program, point: Point) -> bool:
 
 
 def exists_fails(program: Program, point: Point, h: list[list[Interval]], grad: list[Interval]) -> bool:
-    """Krawczyk's test on the enclosure; with 5/8 of its radius, so that only the nearest x of its grid passes."""
+    """Krawczyk's test on the enclosure; with 33/64 of its radius, so that only the nearest x of its grid passes."""
     if any(grad[i] != ZERO for i in point.exact):
         return True
     free = [i for i in range(program.dim) if i not in point.exact]
@@ -669,7 +669,7 @@ def exists_fails(program: Program, point: Point, h: list[list[Interval]], grad: 
     g = run(program, at, 1)[program.result].grad
     start = [size(total([mul(v, g[j]) for v, j in zip(row, free, strict=True)])) for row in y]
     u = [point.radius[i] for i in free]
-    return not contracts(residual(y, [[h[i][j] for j in free] for i in free]), start, u, [5 * v // 8 for v in u])
+    return not contracts(residual(y, [[h[i][j] for j in free] for i in free]), start, u, [33 * v // 64 for v in u])
 
 
 def negative_eigenvalues(h: list[list[Interval]], v: list[list[Interval]]) -> int | None:

@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,7 @@ def checkable(objective: Objective, box: Box) -> dict[str, Any]:
     program = _used_steps(record(objective, len(box)).to_json())
     try:
         checker.read_program(program)
-        checker.check_size(checker.read_box(_box_json(box), "the box", len(box)))
+        checker.check_size(_read_box(box))
     except (checker.Unreadable, checker.Refused) as error:
         raise UserError(f"no certificate can be checked of this surface: {error}", "drop --certificate") from None
     return program
@@ -139,7 +138,9 @@ def _contradiction(found: CriticalSet, verdict: checker.Verdict) -> str:
         if differ:
             return f"it counts another number of {differ[0]} points than the search"
     for point in _certain(found):
-        here = [p.kind for p in verdict.points if _same(p, point)]
+        x, slack = [_whole(v) for v in point.x], _whole(point.radius or 0.0) + 2
+        reach = [slack + u for u in checker.fine(_read_box(found.box))]
+        here = [p.kind for p in verdict.points if all(abs(a - b) <= r for a, b, r in zip(p.x, x, reach, strict=True))]
         if (not here and verdict.claim["complete"]) or any(kind != point.type for kind in here):
             return f"it has {here or 'nothing'} at {point.x}, where the search has a {point.type}"
     return ""
@@ -149,11 +150,8 @@ def _certain(found: CriticalSet) -> list[CriticalPoint]:
     return [p for p in found.points if p.basis == "proved" and p.type != "degenerate"]
 
 
-def _same(p: checker.Point, point: CriticalPoint) -> bool:
-    return all(
-        abs(Fraction(n, checker.ONE) - Fraction(v)) <= Fraction(point.radius or 0.0) + Fraction(u, checker.ONE)
-        for n, u, v in zip(p.x, p.radius, point.x, strict=True)
-    )
+def _read_box(box: Box) -> checker.Box:
+    return checker.read_box(_box_json(box), "the box", len(box))
 
 
 class _Paper:
@@ -162,7 +160,7 @@ class _Paper:
     def __init__(self, field: Field, program: dict[str, Any], found: CriticalSet) -> None:
         self.field, self.found, self.json = field, found, program
         self.program = checker.read_program(program)
-        self.box = checker.read_box(_box_json(found.box), "the box", field.dim)
+        self.box = _read_box(found.box)
         self.points: list[checker.Point] = []
         self.cells: list[Any] = [None]  # an axis and the first of two children, a leaf, or None while it is not settled
         self.low, self.high = (np.empty((0, field.dim)) for _ in range(2))  # of the unique boxes
