@@ -313,6 +313,24 @@ def test_certificates_prove_the_table(name: str) -> None:
         assert [p.morse_index for p in near] == [point["morse_index"]]
 
 
+MANY = {"ackley", "rastrigin", "levy", "schwefel", "goldstein_price"}
+"""Hundreds of points, or thousands of cells."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in members.surfaces() if name not in MANY])
+def test_certificates_agree_with_the_search(name: str) -> None:
+    objective, box = objective_of(name)
+    if len(box) > 3:
+        pytest.skip("more than three coordinates")
+    found = certify(objective, box, name=name)
+    verdict = checker.check(checker.load(write_certificate(objective, found).text.encode()))
+    regular = Counter(p.type for p in found.points if p.type != "degenerate" and p.basis == "proved")
+    assert {kind: regular[kind] for kind in checker.KINDS} == {kind: verdict.claim[kind] for kind in checker.KINDS}
+    degenerate = any(p.type == "degenerate" for p in found.points)
+    assert verdict.claim["complete"] == (found.complete and not degenerate)
+
+
 EDGES = [
     ("x**2", ((0.0, 1.0),), {"complete": True, "minimum": 1}),
     ("(3*x-1)**2 + y**2", ((-1.0, 0.3333333333333333), (-1.0, 1.0)), {"complete": True, "minimum": 0}),

@@ -16,6 +16,7 @@ A critical point is one at which f is differentiable and its gradient vanishes, 
 0 lies in Clarke's generalized gradient. Cells listed as undefined hold no point at which f is defined.
 
 WHAT IS NOT. That these steps are the function somebody had in mind: the formula is printed, compare it.
+where(c, a, b) in it is a where c > 0 and b elsewhere; maximum(a, b) is the larger.
 
 HOW. The box is cut into cells by halving; the list of cells is the tree in preorder, so the cells cover the box by
 construction. A cell is closed by one of these tests, G and H being ranges of gradient and Hessian over the cell X:
