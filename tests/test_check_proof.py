@@ -313,7 +313,17 @@ def test_certificates_prove_the_table(name: str) -> None:
         assert [p.morse_index for p in near] == [point["morse_index"]]
 
 
-MANY = {"ackley", "rastrigin", "levy", "schwefel", "goldstein_price"}
+MANY = {
+    "ackley",
+    "rastrigin",
+    "levy",
+    "schwefel",
+    "goldstein_price",
+    "peaks",
+    "bohachevsky2",
+    "bohachevsky3",
+    "michalewicz",
+}
 """Hundreds of points, or thousands of cells."""
 
 
