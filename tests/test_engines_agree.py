@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,9 +24,10 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from optbench import run, sweep
-from optbench.descend import Batch, UnsupportedError, agreement, body, descend, disagreement, engine, refused
+from optbench.descend import Batch, UnsupportedError, agreement, body, descend, disagreement, engine, kept, refused
 from optbench.descend.fused import fuse, run_some
-from optbench.descend.kernel import cache_folder, has_agreed, kernel_name
+from optbench.descend.kept import has_agreed
+from optbench.descend.kernel import agreement_of
 from optbench.descend.plan import learning_rates, make_plan
 from optbench.descend.rules import find
 from optbench.descend.schedules import factor_table, stepped
@@ -429,17 +432,62 @@ def test_agreement_is_kept_with_the_kernel(monkeypatch: pytest.MonkeyPatch) -> N
     batch = Rows("booth", "gd", changes={"lr": [0.01, 0.02]}).batch("fused")
     assert descend(batch).engine == "fused"
     source = fuse(batch, make_plan(batch)).source
-    assert has_agreed(source)
+    assert has_agreed(agreement_of(source))
 
     def asked(*args: Any) -> str:
         return "asked again"
 
     monkeypatch.setattr(engine, "compiled_disagreement", asked)
     assert descend(batch).engine == "fused"
-    from optbench.descend import kernel
-
-    monkeypatch.setattr(kernel, "_agreed", set())  # as in another process
+    monkeypatch.setattr(kept, "_known", set())  # as in another process
     assert descend(batch).engine == "fused"
-    (cache_folder() / kernel_name(source) / "agreed.txt").write_text("another torch")
-    monkeypatch.setattr(kernel, "_agreed", set())
-    assert "asked again" in descend(batch).why
+    for other in (b"another torch", b"", b"\xff\xfe"):
+        agreement_of(source).write_bytes(other)
+        monkeypatch.setattr(kept, "_known", set())
+        assert "asked again" in descend(batch).why
+
+
+def test_the_agreement_of_a_known_rule_is_kept_by_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other numbers are not asked again, another option is; of one's own optimizer each process asks."""
+    asked = []
+    original = agreement._rule_disagreement
+    monkeypatch.setattr(agreement, "_rule_disagreement", lambda node, rows: asked.append(node) or original(node, rows))
+
+    def times(**node: Any) -> int:
+        monkeypatch.setattr(agreement, "_rules_seen", {})  # as in another process
+        monkeypatch.setattr(kept, "_known", set())
+        asked.clear()
+        assert agreement.rule_disagreement(node, 3) is None
+        return len(asked)
+
+    plain = {"_target_": "torch.optim.Adamax", "betas": [0.9, 0.99]}
+    assert times(**plain, lr=RATES, eps=1e-7) == 1
+    assert times(**plain, lr=RATES, eps=1e-7) == 0
+    assert times(**plain, lr=3.0 * RATES, eps=2e-7) == 0
+    assert times(**plain, lr=RATES, eps=0.0) == 1  # 0/0 in a pause of the gradient, for both
+    assert times(**plain, lr=RATES, eps=1e-7, weight_decay=0.1) == 1
+    assert times(**plain, lr=RATES, eps=1e-7, maximize=False) == 1
+    own = {"_target_": "foreign_rules.RightDamped", "lr": RATES}
+    assert (times(**own), times(**own)) == (1, 1)
+
+
+def test_a_plan_does_not_import_the_compiler_of_torch() -> None:
+    code = """
+import sys, numpy as np
+from optbench.descend import Batch, disagreement, refused, descend
+from optbench.settings import SurfaceTrainer
+lr = np.array([0.1, 0.2])
+own = {"_target_": "foreign_rules.RightDamped", "lr": lr}
+scheduler = {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 3}
+batch = Batch(objective=lambda x: (x * x).sum(-1), starts=np.ones((2, 2)), optimizer=own, scheduler=scheduler,
+              trainer=SurfaceTrainer(steps=9), backend="eager")
+assert not refused(batch) and disagreement(batch) is None
+descend(batch)
+assert "torch._dynamo" not in sys.modules
+import torch
+x = torch.zeros(2, requires_grad=True)
+optimizer = torch.optim.Adam([x])
+optimizer.zero_grad()
+assert "torch._dynamo" in sys.modules  # as ever, afterwards
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)

@@ -15,10 +15,13 @@ What is found is a sentence: which form differs, where, and by how much. The loo
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,9 +32,12 @@ from torch.optim import optimizer as torch_optimizer
 
 from optbench.descend.batch import Batch, Floats, Ints
 from optbench.descend.eager import run_eager
+from optbench.descend.kept import has_agreed, keep_agreement
+from optbench.descend.kernel import cache_folder
 from optbench.descend.plan import Plan, Table, make_plan
-from optbench.descend.rules import UnsupportedError, find
+from optbench.descend.rules import UnsupportedError, find, rule_for
 from optbench.descend.store import Store
+from optbench.descend.uncompiled import uncompiled
 from optbench.problem import Objective
 from optbench.settings import SurfaceTrainer
 
@@ -103,9 +109,9 @@ def _refusals(batch: Batch, rows: Ints) -> dict[int, str]:
         )
         x = torch.zeros(batch.dim, dtype=torch.float64, requires_grad=True)
         try:
-            made = find(str(batch.optimizer["_target_"]))([x], **optimizer)
-            with warnings.catch_warnings():
+            with uncompiled(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                made = find(str(batch.optimizer["_target_"]))([x], **optimizer)
                 find(str(batch.scheduler["_target_"]))(made, **scheduler)
         except Exception as error:  # parts are anyone's code
             found[row] = f"{type(error).__name__}: {error}"
@@ -150,12 +156,22 @@ def _batch(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any], starts: F
 
 
 def rule_disagreement(optimizer: Mapping[str, Any], rows: int) -> str | None:
-    """Why an optimizer's rule is not the optimizer; the node is that of `rows` rows. Asked once a process."""
+    """Why an optimizer's rule is not the optimizer; the node is that of `rows` rows.
+
+    Asked once a process; of torch's optimizers and this package's once a machine, for each choice of options.
+    """
+    target = str(optimizer["_target_"])
     try:
-        made = find(str(optimizer["_target_"]))
+        made = find(target)
         key = made, repr([(k, v.tolist() if isinstance(v, np.ndarray) else v) for k, v in optimizer.items()])
         if key not in _rules_seen:
-            _rules_seen[key] = _rule_disagreement(optimizer, rows)
+            kept = _kept_rule(optimizer) if target.startswith(("torch.optim.", "optbench.")) else None
+            if kept is not None and has_agreed(kept) and rule_for(optimizer):
+                return None
+            with uncompiled():
+                _rules_seen[key] = _rule_disagreement(optimizer, rows)
+            if kept is not None and _rules_seen[key] is None:
+                keep_agreement(kept)
         return _rules_seen[key]
     except UnsupportedError as error:
         return str(error)
@@ -163,9 +179,30 @@ def rule_disagreement(optimizer: Mapping[str, Any], rows: int) -> str | None:
         return f"{optimizer['_target_']}: its rule raised {type(error).__name__}: {error}"
 
 
+def _kept_rule(node: Mapping[str, Any]) -> Path:
+    """Where it is kept that a rule agreed: by which options are in use, not by their numbers."""
+
+    def use(value: Any) -> Any:
+        number = isinstance(value, np.ndarray | float) or (isinstance(value, list) and all(map(np.isscalar, value)))
+        values = np.asarray(value) if number else None
+        if values is None or values.dtype.kind not in "fi":
+            return value
+        return ["number", list(values.shape[1:]), bool((values != 0).any()), bool(np.isfinite(values).all())]
+
+    text = json.dumps({key: use(value) for key, value in node.items()}, sort_keys=True, default=repr)
+    return cache_folder().parent / "rules" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.txt"
+
+
 def _rule_disagreement(node: Mapping[str, Any], rows: int) -> str | None:
+    found, whole = _trial(node, rows, pauses=True)
+    return found if found is not None or whole else _trial(node, rows, pauses=False)[0]
+
+
+def _trial(node: Mapping[str, Any], rows: int, pauses: bool) -> tuple[str | None, bool]:
+    """Why the rule is not the optimizer, and whether no row ended in numbers that are none (0/0 in a pause)."""
     random = np.random.default_rng(0)
-    starts, gradients, factors = _starts(random, rows), _gradients(random), random.uniform(0.1, 1.0, UPDATES + 1)
+    starts, gradients = _starts(random, rows), _gradients(random, pauses)
+    factors = random.uniform(0.1, 1.0, UPDATES + 1)
     batch = _batch(node, _CONSTANT, starts, UPDATES)
     plan = make_plan(batch)
     plan = replace(plan, tables=(plan.tables[0], Table(("factor",), factors[None, None], None)))
@@ -173,11 +210,14 @@ def _rule_disagreement(node: Mapping[str, Any], rows: int) -> str | None:
     run_eager(replace(batch, objective=_forced(gradients)), plan, store)
     for row in range(rows):
         path = _path(str(node["_target_"]), _of_row(node, row), starts[row], gradients, factors)
-        if (update := _first_difference(store.path[row], path)) is not None:
+        end = int(store.steps[row])
+        found = store.path[row, : end + 1]
+        found[end] = store.x[row]
+        if (update := _first_difference(found, path[: end + 1])) is not None:
             k, i = update
-            numbers = f"x = {path[k, i]:.6g} after {k} updates, its rule {store.path[row, k, i]:.6g}"
-            return f"{node['_target_']} makes other updates than its rule for rows ({numbers})"
-    return None
+            numbers = f"x = {path[k, i]:.6g} after {k} updates, its rule {found[k, i]:.6g}"
+            return f"{node['_target_']} makes other updates than its rule for rows ({numbers})", False
+    return None, bool((store.steps == UPDATES).all())
 
 
 def _starts(random: np.random.Generator, rows: int) -> Floats:
@@ -185,12 +225,13 @@ def _starts(random: np.random.Generator, rows: int) -> Floats:
     return np.concatenate([np.zeros((rows, 4)), random.normal(size=(rows, 4)) + 2.0], axis=1)
 
 
-def _gradients(random: np.random.Generator) -> Floats:
-    """(UPDATES + 1, 8) of many magnitudes and both signs; some wait for their first, all pause at times."""
+def _gradients(random: np.random.Generator, pauses: bool) -> Floats:
+    """(UPDATES + 1, 8) of many magnitudes and both signs; with pauses some wait for their first, all rest at times."""
     found = random.normal(size=(UPDATES + 1, 8)) * 10.0 ** random.uniform(-6.0, 6.0, size=(UPDATES + 1, 8))
     found[:, ::2] = random.normal(size=(UPDATES + 1, 4))
-    found[:3, [0, 5]] = 0.0
-    found[7] = found[20:23] = 0.0
+    if pauses:
+        found[:3, [0, 5]] = 0.0
+        found[7] = found[20:23] = 0.0
     return found
 
 

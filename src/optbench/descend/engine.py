@@ -14,7 +14,8 @@ import numpy as np
 from optbench.descend.agreement import compiled_disagreement
 from optbench.descend.batch import Batch, BatchResult
 from optbench.descend.eager import run_eager
-from optbench.descend.kernel import has_agreed, is_compiled, load, set_agreed
+from optbench.descend.kept import has_agreed, keep_agreement
+from optbench.descend.kernel import agreement_of, is_compiled, load
 from optbench.descend.pieces import in_pieces, largest_piece
 from optbench.descend.plan import Plan, make_plan
 from optbench.descend.rules import UnsupportedError, rule_for
@@ -86,11 +87,12 @@ def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
         kernel = load(fused.source)
     except NotImplementedError as error:
         return eager(f"not fused: {error}")
-    if not has_agreed(fused.source):
+    agreed = agreement_of(fused.source)
+    if not has_agreed(agreed):
         differs = compiled_disagreement(batch, plan, functools.partial(run_some, fused=fused, kernel=kernel))
         if differs is not None:
             return eager(f"not fused: {differs}")
-        set_agreed(fused.source)
+        keep_agreement(agreed)
     return "fused", why, lambda store: run_fused(batch, plan, store, fused, kernel)
 
 

@@ -13,7 +13,6 @@ import importlib.util
 import json
 import logging
 import os
-import platform
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -28,7 +27,6 @@ LOG = logging.getLogger(__name__)
 _PATIENCE = 60.0  # seconds, while another process compiles the same kernel
 
 _loaded: dict[str, Kernel] = {}
-_agreed: set[str] = set()
 
 
 def cache_folder() -> Path:
@@ -147,33 +145,9 @@ def _numba_folder() -> Iterator[None]:
         settings.CACHE_DIR = before
 
 
-def has_agreed(source: str) -> bool:
-    """Whether this kernel was held to the eager step before, by these versions on this kind of machine."""
-    name = kernel_name(source)
-    if name not in _agreed:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            if _agreement(name).read_text(encoding="utf-8") == _versions():
-                _agreed.add(name)
-    return name in _agreed
-
-
-def set_agreed(source: str) -> None:
-    """Keeps with the kernel that it agreed; where that cannot be written it is asked again by the next process."""
-    name = kernel_name(source)
-    _agreed.add(name)
-    with contextlib.suppress(OSError, OutputError):
-        write_bytes(_agreement(name), _versions().encode())
-
-
-def _agreement(name: str) -> Path:
-    return cache_folder() / name / "agreed.txt"
-
-
-def _versions() -> str:
-    import numba
-    import torch
-
-    return f"torch {torch.__version__} numba {numba.__version__} {platform.machine()} {platform.processor()}\n"
+def agreement_of(source: str) -> Path:
+    """The file that says that this kernel was held to the eager step, see `kept`."""
+    return cache_folder() / kernel_name(source) / "agreed.txt"
 
 
 @contextlib.contextmanager

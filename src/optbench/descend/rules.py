@@ -29,6 +29,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from optbench.descend.uncompiled import uncompiled
+
 Number = Any  # float | Tensor: arithmetic between the two is what both engines live on
 Values = Mapping[str, Any]
 Update = Callable[[Tensor, Tensor, Mapping[str, Tensor], Values, Number], tuple[Tensor, dict[str, Tensor]]]
@@ -153,7 +155,8 @@ def _first(value: Any) -> Any:
 
 def _group(target: str, make: Callable[..., Any], keywords: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     try:
-        optimizer = make([torch.zeros(1, requires_grad=True)], **keywords)
+        with uncompiled():
+            optimizer = make([torch.zeros(1, requires_grad=True)], **keywords)
         return optimizer, optimizer.param_groups[0]
     except Exception as error:  # an optimizer is anyone's code
         raise UnsupportedError(f"{target}: {error}") from error

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LRScheduler
 
 from optbench.descend.rules import UnsupportedError, find
+from optbench.descend.uncompiled import uncompiled
 
 Table = NDArray[np.float64]
 Settings = Sequence[Mapping[str, Any]]
@@ -118,7 +119,7 @@ def stepped(target: str, keywords: Mapping[str, Any], rates: Sequence[float], po
             the same twice.
     """
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with uncompiled(), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             found = _stepped(target, keywords, rates, points)
             if not target.startswith(_KNOWN) and not np.array_equal(

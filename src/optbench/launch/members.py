@@ -24,6 +24,13 @@ _LENGTH = 1000
 
 def check_members(planned: Sequence[Planned]) -> None:
     """Raises ConfigError, in one sentence, for a member that no run of a sweep can build. Imports torch."""
+    from optbench.descend.uncompiled import uncompiled
+
+    with uncompiled():
+        _check_members(planned)
+
+
+def _check_members(planned: Sequence[Planned]) -> None:
     for part, make in _MAKERS.items():
         members: dict[str, list[Planned]] = defaultdict(list)
         for item in planned:

@@ -1,0 +1,50 @@
+"""That two forms agreed, kept on disk: a file that says under which versions, on which kind of machine.
+
+It says yes and nothing else. What is missing, damaged or from elsewhere is no: then the forms are held together again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import platform
+from functools import cache
+from pathlib import Path
+
+from optbench.errors import OutputError
+from optbench.records import write_bytes
+
+_known: set[Path] = set()
+
+
+def has_agreed(path: Path) -> bool:
+    """Whether the file says that the forms agreed, here and by these versions."""
+    if path not in _known:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if path.is_file() and path.read_text(encoding="utf-8") == _circumstances():
+                _known.add(path)
+    return path in _known
+
+
+def keep_agreement(path: Path) -> None:
+    """Writes the file; where that fails, the next process asks again."""
+    _known.add(path)
+    with contextlib.suppress(OSError, OutputError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, _circumstances().encode())
+
+
+@cache
+def _circumstances() -> str:
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy", "numba"))
+    return "\n".join([*versions, platform.machine(), platform.processor(), _sources(), ""])
+
+
+def _sources() -> str:
+    """Checksum of what computes the rules and the optimizers of this package."""
+    digest, package = hashlib.sha256(), Path(__file__).parents[1]
+    for folder in ("descend", "optimizers"):
+        for path in sorted((package / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
