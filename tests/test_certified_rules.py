@@ -335,3 +335,60 @@ SAME: dict[str, Unary] = {
 @pytest.mark.parametrize("name", SAME)
 def test_the_program_is_that_of_a_tensor(name: str) -> None:
     assert record(SAME[name], 2).to_json() == record(lambda x: (x**2).sum(-1), 2).to_json()
+
+
+# where a function is undefined ----------------------------------------------------------------------------------------
+
+
+UNDEFINED: dict[str, tuple[Unary, list[tuple[float, float]]]] = {
+    # 1/x + 2 (x - 3) = 0 at (3 +- sqrt 7) / 2: a saddle and a minimum
+    "log": (lambda x: x[..., 0].log() + (x[..., 0] - 3) ** 2 + x[..., 1] ** 2, [((3 + math.sqrt(7)) / 2, 0.0)]),
+    "log1p": (
+        lambda x: (x[..., 0] - 1).log1p() + (x[..., 0] - 3) ** 2 + x[..., 1] ** 2, [((3 + math.sqrt(7)) / 2, 0.0)]),
+    # with s = sqrt x: 1 = 4 s (1 - s^2), so s is the larger root of 4 s^3 - 4 s + 1
+    "sqrt": (
+        lambda x: x[..., 0].sqrt() + (x[..., 0] - 1) ** 2 + x[..., 1] ** 2,
+        [(float(np.sort(np.roots([4, 0, -4, 1]).real)[-1] ** 2), 0.0)]),
+    "the smaller one": (lambda x: torch.maximum(x[..., 0].sqrt() - 9, (x**2).sum(-1) - x[..., 0]), [(0.5, 0.0)]),
+    "log of a log": (lambda x: (x[..., 0].exp() - 1).log() + (x[..., 0] - 3) ** 2 + x[..., 1] ** 2, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_what_is_undefined_is_excluded_at_once(name: str) -> None:
+    function, minima = UNDEFINED[name]
+    found = certify(function, ((-4.0, 4.0), (-1.0, 1.0)))
+    assert found.complete
+    assert found.boxes < 2000
+    assert any("f is undefined in at least" in note for note in found.notes)
+    here = [p.x for p in found.points if p.type == "minimum"]
+    assert all(p.basis == "proved" and p.x[0] > 0 for p in found.points)
+    if minima:
+        assert here == [pytest.approx(m, abs=1e-9) for m in minima]
+
+
+HIDDEN: dict[str, Unary] = {  # f is NaN for y < 0, or the condition is, and NaN > 0 is false
+    "the smaller one": lambda x: torch.maximum((x**2).sum(-1) + x[..., 1], x[..., 1].sqrt() - 100),
+    "a condition": lambda x: torch.where(
+        torch.sigmoid(x[..., 1].sqrt()) + 1 > 0, (x**2).sum(-1) + x[..., 1], -((x**2).sum(-1)) + x[..., 1]),
+    "a condition, log": lambda x: torch.where(
+        torch.sigmoid(x[..., 1].log()) > -1, (x**2).sum(-1) + x[..., 1], -((x**2).sum(-1)) + x[..., 1]),
+    "hinge": lambda x: (x**2).sum(-1) + x[..., 1] + (x[..., 1].sqrt() - 100).relu(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_is_undefined_is_not_hidden_by_a_choice(name: str) -> None:
+    """The piece that is taken where f is defined has a minimum at (0, -1/2), where f is not what that piece is."""
+    found = certify(HIDDEN[name], ((-1.0, 1.0), (-1.0, 1.0)))
+    assert not [p for p in found.points if p.basis == "proved" and p.x[1] < 0]
+
+
+def test_a_piece_that_is_not_looked_at_may_be_undefined() -> None:
+    def f(x: Tensor) -> Tensor:
+        inner = torch.where(x[..., 0] > 1, x[..., 0].log(), (x[..., 0] - 0.5) ** 2)
+        return inner + x[..., 1] ** 2 + torch.log(x[..., 0]) ** 0
+
+    found = certify(f, ((-3.0, 0.9), (-1.0, 1.0)))
+    assert found.complete
+    assert [p.x for p in found.points] == [pytest.approx((0.5, 0.0), abs=1e-12)]

@@ -740,3 +740,17 @@ def test_the_checker_runs_alone(tmp_path: Path) -> None:
         assert found.returncode == code
         assert len((found.stdout + found.stderr).splitlines()) == 1
         assert (found.stdout + found.stderr).startswith(word)
+
+
+def test_a_piece_that_is_not_looked_at_does_not_make_f_undefined() -> None:
+    """log(x) where x > 1, else x^2 - x, and log(x)**0: nothing of it is undefined at x < 0."""
+    steps = (
+        checker.Step("x", (), None, None, (0, 0)),
+        checker.Step("shift", (0,), None, None, (-ONE, -ONE)),
+        checker.Step("log", (0,), None, None, (0, 0)),
+        checker.Step("square", (0,), None, None, (0, 0)),
+        checker.Step("where", (1, 2, 3), None, None, (0, 0)),
+        checker.Step("power", (2,), None, None, (0, 0)),
+        checker.Step("plus", (4, 5), None, None, (0, 0)),
+    )
+    assert checker.needed(checker.Program(1, steps, 6)) == {4, 5, 6}

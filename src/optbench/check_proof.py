@@ -527,6 +527,18 @@ def undefined(step: Step, a: Interval) -> bool:
     return step.op == "sqrt" and a[1] < 0
 
 
+def needed(program: Program) -> set[int]:
+    """The steps without which f is undefined: no piece that may not be looked at, nothing raised to the power 0."""
+    found, todo = set(), [program.result]
+    while todo:
+        k = todo.pop()
+        step = program.steps[k]
+        found.add(k)
+        loose = step.op == "where" or (step.op == "power" and step.c == ZERO)
+        todo += [] if loose else [i for i in step.args if i not in found]
+    return found
+
+
 # ---- Tests of a cell.
 
 
@@ -835,7 +847,8 @@ def cell_fails(certificate: Certificate, box: Box, cell: list[Any]) -> str:
     if name == "undefined":
         step = program.steps[cell[1]]
         jets = run(program, box, 1)
-        return "" if step.args and undefined(step, jets[step.args[0]].value) else "f may be defined there"
+        known = cell[1] in needed(program) and step.args and undefined(step, jets[step.args[0]].value)
+        return "" if known else "f may be defined there"
     if name == "range":
         found = Cell(program, box, 1).by_range()
         return "" if found == cell[1] else f"the first component whose range holds no 0 is {found}"

@@ -17,6 +17,7 @@ from optbench.critical.certified.arithmetic import CONTINUOUS, JUMPS, Scalar
 
 UNKNOWN = flint.arb("nan")
 NONE = flint.arb(0)  # this very object: a derivative by a coordinate that the value does not depend on
+EDGES = {"log": 0, "log1p": -1, "sqrt": 0}  # below it the function is NaN
 Slopes = tuple[Any, Any, Any]
 
 
@@ -32,12 +33,13 @@ class ArbJet(Scalar):
         value: arb.
         grad: d of them.
         hess: d rows of d.
+        void: whether it is NaN all over the box; where it may be, its value is unknown.
     """
 
-    __slots__ = ("grad", "hess", "value")
+    __slots__ = ("grad", "hess", "value", "void")
 
-    def __init__(self, value: Any, grad: list[Any], hess: list[list[Any]]) -> None:
-        self.value, self.grad, self.hess = value, grad, hess
+    def __init__(self, value: Any, grad: list[Any], hess: list[list[Any]], void: bool = False) -> None:
+        self.value, self.grad, self.hess, self.void = value, grad, hess, void
 
     def constant(self, c: float) -> Self:
         n = range(len(self.grad))
@@ -49,6 +51,7 @@ class ArbJet(Scalar):
             self.value + other.value,
             [_add(a, b) for a, b in zip(self.grad, other.grad, strict=True)],
             [[_add(a, b) for a, b in zip(p, q, strict=True)] for p, q in rows],
+            self.void or other.void,
         )
 
     def times(self, other: Self) -> Self:
@@ -68,6 +71,7 @@ class ArbJet(Scalar):
                 ]
                 for i in n
             ],
+            u.void or v.void,
         )
 
     def maximum(self, other: Self) -> Self:
@@ -75,7 +79,7 @@ class ArbJet(Scalar):
             return self
         if other.value > self.value:
             return other
-        return self._pieces(other, bent=True)
+        return self._pieces(other, bent=True, void=self.void or other.void)
 
     def where(self, positive: Self, other: Self, meet: int) -> Self:
         if self.value > 0:
@@ -83,24 +87,25 @@ class ArbJet(Scalar):
         if self.value < 0:
             return other
         a, b = positive.value, other.value
-        if meet != JUMPS or (a.is_exact() and a == b):
-            return positive._pieces(other, bent=meet == CONTINUOUS)
+        if (meet != JUMPS and self.value.is_finite()) or (a.is_exact() and a == b):
+            return positive._pieces(other, bent=meet == CONTINUOUS, void=positive.void and other.void)
         n = range(len(self.grad))
         free = [all(v.grad[i] is NONE for v in (self, positive, other)) for i in n]
         grad = [NONE if f else UNKNOWN for f in free]
-        return type(self)(UNKNOWN, grad, [[NONE if f or g else UNKNOWN for g in free] for f in free])
+        hess = [[NONE if f or g else UNKNOWN for g in free] for f in free]
+        return type(self)(UNKNOWN, grad, hess, positive.void and other.void)
 
-    def _pieces(self, other: Self, bent: bool) -> Self:
+    def _pieces(self, other: Self, bent: bool, void: bool) -> Self:
         """What holds self and other; no second derivative is known if the first one may jump."""
         grad = [_hull(a, b) for a, b in zip(self.grad, other.grad, strict=True)]
         rows = zip(self.hess, other.hess, strict=True)
         hess = [[_hull(a, b) for a, b in zip(p, q, strict=True)] for p, q in rows]
         if bent:
             hess = [[NONE if NONE is g or NONE is h else UNKNOWN for h in grad] for g in grad]
-        return type(self)(_hull(self.value, other.value), grad, hess)
+        return type(self)(_hull(self.value, other.value), grad, hess, void)
 
     def shift(self, c: float) -> Self:
-        return type(self)(self.value + c, self.grad, self.hess)
+        return type(self)(self.value + c, self.grad, self.hess, self.void)
 
     def scale(self, c: float) -> Self:
         return self._map(lambda a: a * c)
@@ -109,9 +114,13 @@ class ArbJet(Scalar):
         return self._map(lambda a: a / c)
 
     def apply(self, name: str) -> Self:
-        return self._through(SLOPES[name](self.value))
+        found = self._through(SLOPES[name](self.value))
+        found.void = self.void or (name in EDGES and bool(self.value < EDGES[name]))
+        return found
 
     def power(self, n: int) -> Self:
+        if n == 0:
+            return self.constant(1.0)
         if n < 0:
             return self.power(-n).apply("reciprocal")
         x = self.value
@@ -121,7 +130,9 @@ class ArbJet(Scalar):
         exponent, log = flint.arb(p), _positive(self.value, self.value.log())
         derivatives = (((exponent - k) * log).exp() for k in range(3))
         value, first, second = derivatives
-        return self._through((value, exponent * first, exponent * (exponent - 1) * second))
+        found = self._through((value, exponent * first, exponent * (exponent - 1) * second))
+        found.void = self.void or (p != int(p) and bool(self.value < 0))
+        return found
 
     def _through(self, slopes: Slopes) -> Self:
         """Chain rule."""
@@ -134,12 +145,14 @@ class ArbJet(Scalar):
                 [_add(_mul(first, h[i][j]), _mul(second, _square(g[i]) if i == j else _mul(g[i], g[j]))) for j in n]
                 for i in n
             ],
+            self.void,
         )
 
     def _map(self, function: Callable[[Any], Any]) -> Self:
         """A linear function of value and derivatives."""
         same: Callable[[Any], Any] = lambda a: a if a is NONE else function(a)  # noqa: E731
-        return type(self)(function(self.value), [same(g) for g in self.grad], [[same(h) for h in r] for r in self.hess])
+        hess = [[same(h) for h in row] for row in self.hess]
+        return type(self)(function(self.value), [same(g) for g in self.grad], hess, self.void)
 
 
 def arb_point(balls: list[Any]) -> list[ArbJet]:
@@ -195,7 +208,7 @@ def _reciprocal(x: Any) -> Slopes:
 
 def _sqrt(x: Any) -> Slopes:
     if not x > 0:
-        return (ball(0.0, 0.0).union(x.abs_upper().sqrt()) if x.contains(0) else UNKNOWN), UNKNOWN, UNKNOWN
+        return (ball(0.0, 0.0).union(x.abs_upper().sqrt()) if x >= 0 else UNKNOWN), UNKNOWN, UNKNOWN
     root = x.sqrt()
     return root, 1 / (2 * root), -1 / (4 * root * x)
 

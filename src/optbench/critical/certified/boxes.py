@@ -38,7 +38,8 @@ class Boxes:
 class Trail:
     """What became of every box that a search examined; a search keeps one only if it is given one.
 
-    A box is `excluded` (the range or the mean-value form of the gradient holds no zero), `emptied` (Krawczyk's operator
+    A box is `excluded` (f is undefined all over it, or the range or the mean-value form of its gradient holds no zero),
+    `emptied` (Krawczyk's operator
     leaves nothing of it), `proved` (exactly one critical point in it, or in a larger box round it), or `split`: shrunk
     by Krawczyk's operator, then cut in two. What is too small to be cut, or was not reached, is `undecided`. Where a
     split box is covered by nothing that came of it, Krawczyk's operator has emptied it.

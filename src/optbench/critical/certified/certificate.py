@@ -209,7 +209,8 @@ class _Paper:
             return checker.Cell(self.program, box).test(guess.weights[row])
         if guess.unknown[row]:
             jets = checker.run(self.program, box, 1)
-            for k, step in enumerate(self.program.steps):
+            for k in sorted(checker.needed(self.program)):
+                step = self.program.steps[k]
                 if step.args and checker.undefined(step, jets[step.args[0]].value):
                     return ["undefined", k]
         return None

@@ -92,9 +92,11 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     points.sort(key=lambda p: (ORDER[p.type], p.x))
     clusters = tuple(cluster_of(r, field.width) for r in found if not is_point(r, field.width))
     winding = _winding(field, points, found)
+    nowhere = field.undefined_share()
     notes = (
         ASSUMPTION,
         *([f"no winding number: {winding.reason}"] if winding.number is None and len(box) <= 2 else []),
+        *([f"f is undefined in at least {100 * nowhere:.3g} % of the box, which is excluded"] if nowhere else []),
     )
     result = CriticalSet(
         name, box, "certified", False, "", winding.number, tuple(points), clusters, 0.0, search.boxes, notes,

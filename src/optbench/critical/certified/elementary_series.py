@@ -37,6 +37,9 @@ class Numbers(Protocol):
     def sign(self, number: Number) -> int:
         """1 or -1 where the sign is sure, else 0."""
 
+    def is_known(self, number: Number) -> bool:
+        """Whether the number is known to be finite."""
+
     def at(self, name: str, u0: Number) -> Number:
         """The value of an elementary function. Raises Inexact."""
 
@@ -60,6 +63,9 @@ class Exact:
 
     def sign(self, number: Fraction) -> int:
         return (number > 0) - (number < 0)
+
+    def is_known(self, number: Fraction) -> bool:
+        return True
 
     def at(self, name: str, u0: Fraction) -> Fraction:
         if name == "sqrt":
@@ -93,6 +99,9 @@ class Enclosed:
 
     def sign(self, number: Interval) -> int:
         return int(number.low[0] > 0) - int(number.high[0] < 0)
+
+    def is_known(self, number: Interval) -> bool:
+        return math.isfinite(number.ends.sum())
 
     def at(self, name: str, u0: Interval) -> Interval:
         return u0.apply(name)

@@ -102,12 +102,10 @@ def hull(a: Array, b: Array) -> Array:
     return np.maximum(a, b)
 
 
-def where(c: Array, positive: Array, other: Array, jumps: bool) -> Array:
-    """`positive` where c > 0, `other` where c <= 0; where c may be either both, or unbounded if there may be a jump."""
-    found = hull(positive, other)
-    if jumps:
-        found = np.where(same_number(positive, other), found, np.inf)
-    return np.where(c[0] < 0, positive, np.where(c[1] <= 0, other, found))
+def where(above: Mask, a: Array, below: Mask, b: Array, jumps: Mask) -> Array:
+    """a where `above`, b where `below`, else both, or unbounded where there may be a jump between them."""
+    found = np.where(jumps & ~same_number(a, b), np.inf, hull(a, b))
+    return np.where(above, a, np.where(below, b, found))
 
 
 def pick(first: Mask, a: Array, second: Mask, b: Array, known: Mask) -> Array:

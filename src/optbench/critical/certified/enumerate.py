@@ -124,6 +124,8 @@ class Search:
             low, high = self._propagated(self.propagate, low, high)
         over = self.field.enclose(low, high, 2)
         alive = ((over.grad[0] <= 0) & (over.grad[1] >= 0)).all(axis=1)
+        if over.undefined is not None:
+            alive &= ~over.undefined
         flat = (
             alive
             & (np.abs(over.grad).max(axis=(0, 2)) < UNDERFLOW)

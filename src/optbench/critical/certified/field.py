@@ -23,15 +23,18 @@ class Enclosure:
         value: (2, n).
         grad: (2, n, d); empty where it was not asked for.
         hess: (2, n, d, d), symmetric; empty where it was not asked for.
+        undefined: (n,) True where f is proved to be NaN all over the box; None: nowhere.
     """
 
     value: Array
     grad: Array
     hess: Array
+    undefined: Mask | None = None
 
     def rows(self, chosen: Mask) -> Enclosure:
         """The enclosures of some of the boxes."""
-        return Enclosure(self.value[:, chosen], self.grad[:, chosen], self.hess[:, chosen])
+        undefined = None if self.undefined is None else self.undefined[chosen]
+        return Enclosure(self.value[:, chosen], self.grad[:, chosen], self.hess[:, chosen], undefined)
 
 
 class Field:
@@ -68,11 +71,23 @@ class Field:
         value, grad, hess = (
             np.concatenate([getattr(f, name) for f in found], axis=1) for name in ("value", "grad", "hess")
         )
-        return Enclosure(value, grad, hess)
+        void = [np.zeros(f.value.shape[1], dtype=bool) if f.undefined is None else f.undefined for f in found]
+        return Enclosure(value, grad, hess, np.concatenate(void))
 
     def at(self, x: Array, order: int) -> Enclosure:
         """Enclosures at the points x (n, d): wide by rounding only."""
         return self.enclose(x, x, order)
+
+    def undefined_share(self) -> float:
+        """A lower bound on the share of the box in which f is undefined, from the cells of a grid."""
+        per_axis = int(CHUNK ** (1.0 / self.dim)) - 1 | 1  # odd: the edges of cells are not those that people choose
+        if per_axis < 3 or self.enclose(self.low[None], self.high[None], 0).undefined is None:
+            return 0.0
+        ends = np.linspace(self.low, self.high, per_axis + 1)
+        cells = np.stack(np.meshgrid(*[np.arange(per_axis)] * self.dim, indexing="ij"), -1).reshape(-1, self.dim)
+        axes = np.arange(self.dim)
+        undefined = self.enclose(ends[cells, axes], ends[cells + 1, axes], 0).undefined
+        return 0.0 if undefined is None else float(undefined.mean())
 
     def values(self, x: Array) -> Array:
         """f at the points x (n, d) in plain floating point: nothing is proved, nothing is rounded outward."""
@@ -87,7 +102,8 @@ class Field:
             empty = np.empty((2, n, 0))
             grad = _full(jet, jet.grad, n, d) if order else empty
             hess = _symmetric(jet, n, d) if order > 1 else empty[..., None]
-            return Enclosure(_natural(np.broadcast_to(jet.value, (2, n))), grad, hess)
+            undefined = None if jet.gaps is None else np.array(np.broadcast_to(jet.gaps[1], n))
+            return Enclosure(_natural(np.broadcast_to(jet.value, (2, n))), grad, hess, undefined)
 
     def _run(self, low: Array, high: Array, order: int) -> Jet:
         found = self.program.value(coordinates_of_boxes(low, high, order))

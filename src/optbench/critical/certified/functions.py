@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import erf
 
 from optbench.critical.certified import ends
-from optbench.critical.certified.ends import Array, add, clip, multiply, negate, reciprocal, scale, shift, square
+from optbench.critical.certified.ends import Array, Mask, add, clip, multiply, negate, reciprocal, scale, shift, square
 
 Rule = Callable[[Array, int], list[Array]]
 LIBRARY = 4  # units in the last place that a library function may err
@@ -256,6 +256,35 @@ def real_power_rule(p: float) -> Rule:
     return rule
 
 
+def _below(edge: float, closed: bool = False) -> Callable[[Array], tuple[Mask, Mask]]:
+    """Gaps of a function that is undefined below the edge; what it is at the edge itself is infinite unless closed."""
+
+    def gaps(a: Array) -> tuple[Mask, Mask]:
+        return (a[0] > -edge if closed else a[0] >= -edge), a[1] < edge
+
+    return gaps
+
+
+def _pole(a: Array) -> tuple[Mask, Mask]:
+    return (a[0] >= 0) & (a[1] >= 0), np.zeros(a.shape[1:], dtype=bool)
+
+
+GAPS: dict[str, Callable[[Array], tuple[Mask, Mask]]] = {
+    "log": _below(0.0),
+    "log1p": _below(-1.0),
+    "reciprocal": _pole,
+    "sqrt": _below(0.0, closed=True),
+}
+"""Where a function is not a finite number: ranges of the argument -> (there may be such a point, all of it is NaN)."""
+
+
+def power_gaps(p: float) -> Callable[[Array], tuple[Mask, Mask]] | None:
+    """The same for x^p."""
+    if p == int(p):
+        return _pole if p < 0 else None
+    return _below(0.0, closed=p > 0)
+
+
 RULES: dict[str, Rule] = {
     "abs": _abs,
     "asinh": _asinh,
@@ -278,3 +307,31 @@ RULES: dict[str, Rule] = {
     "tan": _tan,
     "tanh": _tanh,
 }
+
+
+def _from_edge(name: str, edge: float) -> Rule:
+    """A function of RULES that is defined for x > edge, where f' > 0 falls to 0 from infinity and f'' < 0 rises to 0.
+
+    Where the argument leaves the domain, derivatives are those in the domain: they say where f, if it is defined, has
+    no critical point, so that boxes across the edge need not be cut for ever.
+    """
+
+    def rule(a: Array, order: int) -> list[Array]:
+        found = RULES[name](a, order)
+        across = (a[0] >= -edge) & (a[1] >= edge)
+        if order and across.any():
+            last = RULES[name](np.stack([-a[1], a[1]]), order)  # at the upper end, where both are nearest to 0
+            for k in range(order):
+                bound = np.where(a[1] > edge, last[k + 1][k], -ends.LARGE)
+                found[k + 1][k][across] = bound[across]
+        return found
+
+    return rule
+
+
+ACROSS: dict[str, Rule] = {
+    "log": _from_edge("log", 0.0),
+    "log1p": _from_edge("log1p", -1.0),
+    "sqrt": _from_edge("sqrt", 0.0),
+}
+"""Rules that know derivatives next to the edge of a domain, for whoever knows that f may be undefined: see GAPS."""

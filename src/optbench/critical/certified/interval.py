@@ -3,7 +3,8 @@
     x = [Interval.between(low[:, i], high[:, i]) for i in range(dim)]
     program.value(x).low, program.value(x).high
 
-Arithmetic and rounding are those of `ends`; call within `numpy.errstate(all="ignore")`.
+Where pieces meet or are compared this is about programs that are defined all over the box; jets know more. Arithmetic
+and rounding are those of `ends`; call within `numpy.errstate(all="ignore")`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Interval(Scalar):
         return type(self)(ends.maximum(self.ends, other.ends))
 
     def where(self, positive: Self, other: Self, meet: int) -> Self:
-        return type(self)(ends.where(self.ends, positive.ends, other.ends, meet == JUMPS))
+        above, below, jumps = self.ends[0] < 0, self.ends[1] <= 0, np.full(1, meet == JUMPS)
+        return type(self)(ends.where(above, positive.ends, below, other.ends, jumps))
 
     def shift(self, c: float) -> Self:
         return type(self)(ends.shift(self.ends, c))

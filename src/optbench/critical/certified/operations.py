@@ -227,6 +227,8 @@ def _div(p: Element, q: Element, rounding_mode: str | None = None) -> Element:
 def power(p: Element, q: Element) -> Element:
     """p**q with a constant on one side."""
     if isinstance(q, float):
+        if q == 0:
+            return 1.0  # of NaN, too
         if not q.is_integer():
             if not math.isfinite(q):
                 raise MissingRule(f"a power {q}")

@@ -55,6 +55,8 @@ class PowerSeries(Scalar):
         sign = self.numbers.sign(self.center)
         if sign == 0:
             raise Inexact("a place where pieces of the surface meet")
+        if not all(map(self.numbers.is_known, (*self.terms.values(), *positive.terms.values(), *other.terms.values()))):
+            raise Inexact("a piece of the surface that may be undefined")
         found = positive if sign > 0 else other
         return self._new(found.terms, False)
 

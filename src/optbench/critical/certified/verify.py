@@ -143,7 +143,7 @@ class _Search:
         """Halves of a box; none if it is settled; None if it is too small to be cut."""
         box = _balls(low, high)
         over = self._jet(box)
-        if not all(g.contains(0) for g in over.grad):
+        if over.void or not all(g.contains(0) for g in over.grad):
             return []
         k, newton, contracts = self._krawczyk(box, over)
         if any(not a.overlaps(b) for a, b in zip(k, box, strict=True)):
