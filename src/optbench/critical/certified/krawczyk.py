@@ -137,7 +137,9 @@ def polish(field: Field, low: Array, high: Array, unique_low: Array, unique_high
     low, high = low.copy(), high.copy()
     x = middle_of(low, high)
     for _ in range(NEWTON_STEPS if len(x) else 0):
-        x = np.clip(contract(field, x, x).newton, low, high)
+        before, x = x, np.clip(contract(field, x, x).newton, low, high)
+        if np.array_equal(x, before):
+            break
     todo = np.arange(len(low))
     for share in SMALL_BOXES:
         box_low, box_high = x[todo] - share * field.width, x[todo] + share * field.width
