@@ -41,7 +41,18 @@ BoxText = Annotated[
     typer.Option("--box", help="lo,hi;lo,hi (one pair serves all axes).", metavar="BOX", show_default=False),
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", min=1, show_default=False)]
-Budget = Annotated[float, typer.Option("--budget", help="Seconds to search.", min=0.1)]
+Budget = Annotated[
+    float,
+    typer.Option("--budget", help="Seconds to search; as many again for --verify. What is found is printed.", min=0.1),
+]
+MaxBoxes = Annotated[
+    int | None,
+    typer.Option("--max-boxes", help="Boxes that a proof examines at most.", min=1, show_default="2000000"),
+]
+MaxMemory = Annotated[
+    float | None,
+    typer.Option("--max-memory", help="GB that the search may hold.", min=0.01, show_default="half of the machine's"),
+]
 Depth = Annotated[
     float | None,
     typer.Option(
@@ -102,6 +113,8 @@ def classify_critical(
     method: Method = None,
     verify: Verify = None,
     budget: Budget = 60.0,
+    max_boxes: MaxBoxes = None,
+    max_memory: MaxMemory = None,
     depth: Depth = None,
     plot: Plot = None,
     boxes: BoxesToo = False,
@@ -152,12 +165,13 @@ def classify_critical(
     """
     from optbench.cli.surface_points import Question, Search, answer, ask, look
 
-    search = Search(method, verify, budget, depth, plot, boxes, certificate)
+    search = Search(method, verify, budget, max_boxes, max_memory, depth, plot, boxes, certificate)
     _check(search, share, as_csv and as_json)
     of_run = {"--checkpoint": checkpoint, "--share": None if share == 1.0 else share, "--products": products}
     of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
-                  "--verify": verify, "--depth": depth, "--boxes": boxes or None, "--certificate": certificate,
-                  "--csv": as_csv or None, "--sweep": sweep, "overrides": overrides or None}  # fmt: skip
+                  "--verify": verify, "--max-boxes": max_boxes, "--max-memory": max_memory, "--depth": depth,
+                  "--boxes": boxes or None, "--certificate": certificate, "--csv": as_csv or None,
+                  "--sweep": sweep, "overrides": overrides or None}  # fmt: skip
     if run is not None:
         from optbench.cli.curvature import classify_run
 
@@ -202,8 +216,8 @@ def _check(search: Search, share: float, two_forms: bool) -> None:
     if search.method == "numeric":
         if search.verify:
             raise UserError("--verify arb proves again what is certified; --method numeric proves nothing", "drop one")
-        if search.boxes or search.depth is not None:
-            name = "--boxes" if search.boxes else "--depth"
+        of_boxes = {"--boxes": search.boxes or None, "--depth": search.depth, "--max-boxes": search.max_boxes}
+        if name := next((name for name, value in of_boxes.items() if value is not None), ""):
             raise UserError(f"{name} belongs to the certified search; --method numeric cuts no boxes", "drop one")
     if search.certificate is not None:
         from optbench.cli.proof import check_option

@@ -108,7 +108,7 @@ def display(quiet: bool) -> Iterator[LiveDisplay | PlainDisplay]:
 
 @contextmanager
 def counter(label: str, quiet: bool) -> Iterator[Any]:
-    """A progress(done, total) callback for work that counts by itself; shown only when a person watches."""
+    """A progress(done, total, facts) callback for work that counts by itself; shown only when a person watches."""
     if quiet or not watched():
         yield None
         return
@@ -118,7 +118,7 @@ def counter(label: str, quiet: bool) -> Iterator[Any]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=None)
 
-        def update(done: float, total: float | None = None) -> None:
-            progress.update(task, completed=done, total=total)
+        def update(done: float, total: float | None = None, facts: str = "") -> None:
+            progress.update(task, completed=done, total=total, description=f"{label}: {facts}" if facts else label)
 
         yield update

@@ -15,7 +15,9 @@ from optbench.errors import UserError
 
 if TYPE_CHECKING:
     from optbench.critical import CriticalSet
+    from optbench.critical.budget import Budget
     from optbench.critical.certified import Trail
+    from optbench.experiment.recorder import Stop
     from optbench.problem import Box, Objective
 
 
@@ -26,6 +28,8 @@ class Search:
     method: str | None
     verify: str | None
     budget: float
+    max_boxes: int | None
+    max_memory: float | None
     depth: float | None
     plot: Path | None
     boxes: bool
@@ -127,7 +131,7 @@ def look(question: Question, as_json: bool) -> None:
 def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quiet: bool) -> None:
     """All critical points in the box, as a table, CSV or JSON; the figure and the second proof where asked for."""
     from optbench.cli.progress import counter
-    from optbench.critical.describe import describe
+    from optbench.experiment.execute import interruptible
     from optbench.records import check_place
 
     if search.plot is not None and len(question.box) > 2:
@@ -139,8 +143,26 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
 
         checkable(question.objective, question.box)
         search = replace(search, method="certified")
-    with counter(f"critical points of {question.name}", quiet or as_json) as progress:
-        found, trail = _found(question, search, progress)
+    with interruptible() as stop:
+        with counter(f"critical points of {question.name}", quiet or as_json) as progress:
+            found, trail = _found(question, search, progress, stop)
+        _print(question, search, found, trail, as_csv, as_json)
+        if search.certificate is not None and not stop.requested:
+            from optbench.cli.proof import write
+
+            write(question.objective, found, search.certificate, search.budget, quiet or as_json, as_json or as_csv)
+        if search.verify and not stop.requested:
+            _verify(question, search, found, as_json or as_csv, stop)
+    if stop.requested:
+        raise typer.Exit(stop.exit_code)
+
+
+def _print(
+    question: Question, search: Search, found: CriticalSet, trail: Trail | None, as_csv: bool, as_json: bool
+) -> None:
+    """The result, in the form wanted, and the figure."""
+    from optbench.critical.describe import describe
+
     if search.plot is not None:
         _draw(question, found, search.plot, trail)
     if as_json:
@@ -149,26 +171,29 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
         _print_csv(found)
     else:
         print_lines(describe(found))
-    if search.certificate is not None:
-        from optbench.cli.proof import write
-
-        write(question.objective, found, search.certificate, search.budget, quiet or as_json, as_json or as_csv)
-    if search.verify:
-        _verify(question, found, as_json or as_csv)
 
 
-def _found(question: Question, search: Search, progress: Any) -> tuple[CriticalSet, Trail | None]:
+def _budget(search: Search, stop: Stop) -> Budget:
+    """A budget that begins now."""
+    from optbench.critical.budget import Budget
+
+    memory = None if search.max_memory is None else int(1e9 * search.max_memory)
+    return Budget(search.budget, memory, lambda: stop.requested)
+
+
+def _found(question: Question, search: Search, progress: Any, stop: Stop) -> tuple[CriticalSet, Trail | None]:
     from optbench.critical import critical_points
-    from optbench.critical.certified import DEPTH, Trail
+    from optbench.critical.certified import DEPTH, MAX_BOXES, Trail
 
-    tell = None if progress is None else (lambda share, phrase: progress(share, 1.0))
+    tell = None if progress is None else (lambda share, phrase: progress(share, 1.0, phrase))
     trail = Trail() if search.boxes else None
     found = critical_points(
         question.objective,
         question.box,
         name=question.name,
         method=search.method,
-        seconds=search.budget,
+        budget=_budget(search, stop),
+        max_boxes=search.max_boxes or MAX_BOXES,
         depth=search.depth or DEPTH,
         progress=tell,
         trail=trail,
@@ -188,15 +213,15 @@ def _draw(question: Question, found: CriticalSet, plot: Path, trail: Trail | Non
     typer.echo(f"figure {plot}", err=True)
 
 
-def _verify(question: Question, found: CriticalSet, aside: bool) -> None:
+def _verify(question: Question, search: Search, found: CriticalSet, aside: bool, stop: Stop) -> None:
     from optbench.critical.certified import verify_arb
 
     if found.method != "certified":
         raise UserError("--verify arb: there is no proof to repeat", "the function was searched numerically")
-    second = verify_arb(question.objective, found)
+    second = verify_arb(question.objective, found, budget=_budget(search, stop))
     word = "VERIFIED" if second.agrees else "NOT VERIFIED"
     typer.echo(f"{word} ({second.boxes} boxes, {second.seconds:.1f} s): {second.why}", err=aside)
-    if not second.agrees:
+    if not second.agrees and not stop.requested:
         raise typer.Exit(1)
 
 

@@ -8,6 +8,7 @@ one point stays with that point.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from optbench.critical.budget import Budget
 from optbench.problem import Box, Objective
 
 Array = npt.NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
-CHUNK = 32768
+CHUNK = 32768  # points evaluated together; fewer where their Hessians hold more than
+NUMBERS = 2**18  # numbers
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Field:
         objective: torch callable (..., d) -> (...).
         box: (low, high) of each axis.
         unit: what one unit of f is; use `calibrate` to choose it from samples.
+
+    Attributes:
+        budget: asked before each piece of work, which raises Spent when it is spent; None: no limit.
     """
 
     def __init__(self, objective: Objective, box: Box, unit: float = 1.0) -> None:
@@ -62,6 +68,7 @@ class Field:
         self.width = self.high - self.low
         self.dim = len(box)
         self.unit = unit
+        self.budget: Budget | None = None
 
     def calibrate(self, x: Array) -> None:
         """Sets the unit to the median |gradient| x width over the points where the gradient is finite and not zero."""
@@ -75,17 +82,18 @@ class Field:
     def value(self, x: Array) -> Array:
         """(n,) f / unit at x (n, d)."""
         with torch.no_grad():
-            return np.concatenate([self._evaluate(part).numpy() for part in _parts(x)]) / self.unit
+            return np.concatenate([self._evaluate(part).numpy() for part in self._parts(x, CHUNK)]) / self.unit
 
     def gradient(self, x: Array) -> tuple[Array, Array]:
         """(n,) value and (n, d) gradient at x (n, d), in box units."""
-        found = [self._derivatives(part, order=1) for part in _parts(x)]
+        found = [self._derivatives(part, order=1) for part in self._parts(x, CHUNK)]
         value, grad = (np.concatenate([f[i] for f in found]) for i in (0, 1))
         return value / self.unit, grad * (self.width / self.unit)
 
     def jet(self, x: Array) -> Jet:
         """Value, gradient and Hessian at x (n, d), in box units."""
-        found = [self._derivatives(part, order=2) for part in _parts(x)]
+        size = max(16, min(CHUNK, NUMBERS // self.dim**2))
+        found = [self._derivatives(part, order=2) for part in self._parts(x, size)]
         value, grad, hess = (np.concatenate([f[i] for f in found]) for i in (0, 1, 2))
         scale = self.width / self.unit
         with np.errstate(invalid="ignore"):
@@ -101,6 +109,14 @@ class Field:
         """(n,) how far x (n, d) lies outside the box, in box widths; 0 inside."""
         gap = np.maximum(np.maximum(self.low - x, x - self.high), 0.0)
         return np.asarray((gap / self.width).max(axis=1))
+
+    def _parts(self, x: Array, size: int) -> Iterator[Tensor]:
+        """The points in pieces; before each the budget is asked."""
+        whole = torch.as_tensor(np.ascontiguousarray(x, dtype=np.float64))
+        for part in torch.split(whole, size) if len(whole) else [whole]:
+            if self.budget is not None and len(part):
+                self.budget.poll()
+            yield part
 
     def _evaluate(self, x: Tensor) -> Tensor:
         value = self.objective(x)
@@ -125,8 +141,3 @@ def _gradient_of_sum(value: Tensor, x: Tensor, create_graph: bool = False, retai
     keep = retain_graph or create_graph
     (found,) = torch.autograd.grad(value.sum(), x, create_graph=create_graph, retain_graph=keep, materialize_grads=True)
     return found
-
-
-def _parts(x: Array) -> list[Tensor]:
-    whole = torch.as_tensor(np.ascontiguousarray(x, dtype=np.float64))
-    return list(torch.split(whole, CHUNK)) if len(whole) else [whole]

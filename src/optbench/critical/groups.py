@@ -15,6 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from optbench.critical.budget import Budget
 from optbench.critical.calculus import EPS, Array, Field, Jet
 from optbench.critical.newton import SURE, distance_bound, refine, sign_trust, spectrum
 
@@ -59,7 +60,9 @@ def sort_out(field: Field, found: Array) -> Groups:
     return Groups(sure, radius, doubtful, continua)
 
 
-def gather(points: Array, radius: Array, most: int | None = None) -> npt.NDArray[np.int_] | None:
+def gather(
+    points: Array, radius: Array, most: int | None = None, budget: Budget | None = None
+) -> npt.NDArray[np.int_] | None:
     """Indices of representatives, first come first kept: every point is within its representative's radius (n,).
 
     None when there would be more than `most` of them.
@@ -71,6 +74,8 @@ def gather(points: Array, radius: Array, most: int | None = None) -> npt.NDArray
             kept.append(i)
             if most is not None and len(kept) > most:
                 return None
+            if budget is not None and len(kept) % 256 == 0:
+                budget.poll()
             free &= np.linalg.norm(points - points[i], axis=1) > radius + radius[i]
     return np.array(kept, dtype=int)
 
@@ -94,7 +99,7 @@ def _distinct(field: Field, x: Array, error: Array) -> tuple[Array, Array]:
     x, error = x[inside], error[inside]
     order = np.lexsort((*x.T[::-1], error))
     x, error = x[order], error[order]
-    kept = gather(x / field.width, COPY + 4 * error)
+    kept = gather(x / field.width, COPY + 4 * error, budget=field.budget)
     assert kept is not None
     order = np.lexsort(x[kept].T[::-1])
     return x[kept][order], error[kept][order]

@@ -8,11 +8,13 @@ are plain in every case. |grad|^2 is never minimised: its other minima are gradi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from optbench.critical.budget import Spent
 from optbench.critical.calculus import EPS, Array, Field, Jet
 
 LONGEST_STEP = 0.1  # box widths
@@ -103,7 +105,8 @@ def refine(field: Field, seeds: Array, mode: npt.NDArray[np.int_], iterations: i
     """Critical points that Newton reaches from the seeds: (m, d), m <= n, with repetitions.
 
     A degenerate point is reached linearly (a third-order one gains one binary digit a step), hence the many
-    iterations; the ordinary seeds stop after five to ten.
+    iterations; the ordinary seeds stop after five to ten. Where the field's budget ends, so does this, with the points
+    reached so far.
 
     Args:
         field: the objective on its box.
@@ -111,8 +114,15 @@ def refine(field: Field, seeds: Array, mode: npt.NDArray[np.int_], iterations: i
         mode: (n,) PLAIN, DOWN or UP for each seed.
         iterations: most steps of a seed.
     """
-    x, mode = seeds.copy(), mode.copy()
     done: list[Array] = []
+    with suppress(Spent):
+        _refine(field, seeds, mode, iterations, done)
+    return np.concatenate(done) if done else np.empty((0, field.dim))
+
+
+def _refine(field: Field, seeds: Array, mode: npt.NDArray[np.int_], iterations: int, done: list[Array]) -> None:
+    """Appends the points that Newton reaches from the seeds to `done`, as they converge."""
+    x, mode = seeds.copy(), mode.copy()
     for k in range(iterations + 1):
         jet = field.jet(x)
         keep = jet.finite() & (field.outside(x) <= STRAY)
@@ -128,7 +138,6 @@ def refine(field: Field, seeds: Array, mode: npt.NDArray[np.int_], iterations: i
             ok = accepted(field, x[stop], jet[stop])
             done.append(x[stop][ok])
         x, mode = (x + step * field.width)[~stop], mode[~stop]
-    return np.concatenate(done) if done else np.empty((0, field.dim))
 
 
 def sign_trust(field: Field, x: Array, jet: Jet, found: Spectrum) -> Array:

@@ -10,7 +10,6 @@ never claims to be complete.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
+from optbench.critical.budget import Budget, Spent
 from optbench.critical.calculus import Array, Field
 from optbench.critical.cells import cut, grid_cells, leftovers, unexplained
 from optbench.critical.degenerate import smoothness
@@ -39,6 +39,8 @@ KINK_DIM = 3
 ROUNDS = 3
 MOST_COORDINATES = 200  # Newton holds a Hessian for each of some thousand seeds
 SEEDS = 512  # of each of Newton's three modes, in the first round
+SORTED = 0.7  # of the budget: then what has been found is sorted out
+FEW, GLANCE = 16, 0.5  # seeds, and seconds at most, of a glance that no budget takes away
 WHY = "not proved complete: a numerical search can miss points"
 Progress = Callable[[float, str], None]
 
@@ -49,6 +51,7 @@ def find_critical(
     *,
     name: str = "surface",
     budget_seconds: float = 60.0,
+    budget: Budget | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> CriticalSet:
@@ -58,7 +61,8 @@ def find_critical(
         objective: torch callable (..., d) -> (...), evaluated in float64.
         box: (low, high) of each of the d axes.
         name: of the surface, for the report.
-        budget_seconds: no new round is started after this time; the first one always runs.
+        budget_seconds: wall time, kept to within a fifth and a second.
+        budget: of time and memory, in place of `budget_seconds`.
         seed: of the space-filling seeds. Same input, same output, unless the budget ends the search.
         progress: called with the share done (0..1) and a phrase.
 
@@ -67,27 +71,13 @@ def find_critical(
     """
     if len(box) > MOST_COORDINATES:
         raise UserError(f"{len(box)} coordinates: the numerical search takes up to {MOST_COORDINATES}")
-    start = time.perf_counter()
+    budget = Budget(budget_seconds) if budget is None else budget
     tell = progress or (lambda share, phrase: None)
     search = Search(Field(objective, box), seed)
-    winding = winding_of_box(search.field)
-    note = ""
-    before: tuple[int, ...] = ()
-    for k in range(ROUNDS):
-        tell(k / ROUNDS, f"round {k + 1}: Newton from a grid and random seeds")
-        groups = search.round(k)
-        size = (len(groups.sure), len(groups.doubtful), len(search.kinks.points))
-        last = k + 1 == ROUNDS or bool(groups.continua or search.kinks.curves)
-        if not last and time.perf_counter() - start > budget_seconds:
-            last, note = True, f"stopped after round {k + 1}: the budget of {budget_seconds:g} s is spent"
-        if last or size == before:
-            result = _result(search, groups, winding, name, box)
-            if last or not result.mismatch:
-                break
-        before = size
+    note, result = search.run(budget, tell, lambda groups, winding: _result(search, groups, winding, name, box))
     tell(1.0, "done")
     notes = (*result.notes, note) if note else result.notes
-    return replace(result, seconds=time.perf_counter() - start, notes=notes)
+    return replace(result, seconds=budget.elapsed(), notes=notes)
 
 
 def _result(search: Search, groups: Groups, winding: Winding, name: str, box: Box) -> CriticalSet:
@@ -118,6 +108,47 @@ class Search:
                 "the function is not finite anywhere in the box (1024 points tried)", "choose another --box"
             )
         field.calibrate(sample)
+
+    def run(
+        self, budget: Budget, tell: Progress, describe: Callable[[Groups, Winding], CriticalSet]
+    ) -> tuple[str, CriticalSet]:
+        """Rounds until one finds nothing new; what stopped it before, and the result of `describe`.
+
+        Args:
+            budget: of time and memory. A glance at a few seeds, of GLANCE seconds at most, is had in any case.
+            tell: called with the share done and a phrase.
+            describe: turns groups and the winding number into a result.
+        """
+        field, note = self.field, ""
+        tell(0.0, "a glance")
+        field.budget = replace(budget, seconds=max(GLANCE, budget.seconds))
+        self.found = refine(field, self._spread(FEW, 0), np.resize([PLAIN, DOWN, UP], FEW))
+        field.budget, budget.limit = budget, SORTED * budget.seconds
+        winding, k = Winding(None, "the search ended before it was computed"), 0
+        before: tuple[int, ...] = ()
+        try:
+            winding = winding_of_box(field)
+            for k in range(ROUNDS):
+                tell(k / ROUNDS, f"round {k + 1}: Newton from a grid and random seeds")
+                groups = self.round(k)
+                size = (len(groups.sure), len(groups.doubtful), len(self.kinks.points))
+                last = k + 1 == ROUNDS or bool(groups.continua or self.kinks.curves)
+                if last or size == before:
+                    result = describe(groups, winding)
+                    if last or not result.mismatch:
+                        return "", result
+                before = size
+        except Spent as reason:
+            note = f"stopped in round {k + 1}: {reason}"
+        budget.sort_out()
+        try:
+            groups = sort_out(field, self.found)
+        except Spent:
+            field.budget = None
+            note += f"; of {len(self.found)} places that Newton's method reached one is looked at"
+            groups = sort_out(field, self.found[:1])
+            field.budget = budget
+        return note, describe(groups, winding)
 
     def round(self, k: int) -> Groups:
         """One pass of grid, Newton and leftover cells; returns the distinct points of all rounds."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
+from optbench.critical.budget import Spent
 from optbench.critical.calculus import EPS, Array, Field
 from optbench.critical.degenerate import Judgement, judge, judge_kink, signed, smoothness
 from optbench.critical.groups import Groups
@@ -34,16 +35,21 @@ def describe_groups(
 ) -> tuple[tuple[CriticalPoint, ...], tuple[Cluster, ...]]:
     """Points, sorted by type and coordinates, and clusters."""
     everything = np.concatenate([groups.sure, groups.doubtful, kinks.points, *groups.continua])
+    field.budget, budget = None, field.budget  # what has been found is described, whatever it takes
     points = _sure(field, groups.sure, groups.radius)
-    doubts = [(x, smoothness(field, x)) for x in groups.doubtful]
+    doubts: list[tuple[Array, str | None]] = [(x, None) for x in groups.doubtful]
     for x, word in [*doubts, *zip(kinks.points, kinks.words, strict=True)]:
-        room = _room(field, x, everything)
-        if not word:
-            points.append(_doubtful(field, x, room))
-        elif word != "pole":
-            points.append(_point(field, x, judge_kink(field, x, room, word), smooth=False))
+        field.budget = budget
+        try:
+            judged, smooth = _judged(field, x, word, _room(field, x, everything))
+        except Spent as reason:
+            judged, smooth = Judgement("undecided", None, f"not looked at closely: {reason}"), word is None
+        field.budget = None
+        if judged is not None:
+            points.append(_point(field, x, judged, smooth))
     clusters = [_continuum(field, members) for members in groups.continua]
     clusters += [_kink_curve(field, members) for members in kinks.curves]
+    field.budget = budget
     return tuple(sorted(points, key=lambda p: (ORDER[p.type], p.x))), tuple(sorted(clusters, key=lambda c: c.box))
 
 
@@ -81,15 +87,30 @@ def _sure(field: Field, x: Array, radius: Array) -> list[CriticalPoint]:
     return points
 
 
-def _doubtful(field: Field, x: Array, room: float) -> CriticalPoint:
-    """A point at which the sign of some eigenvalue is not sure."""
+def _judged(field: Field, x: Array, word: str | None, room: float) -> tuple[Judgement | None, bool]:
+    """What is known of x, at which the second-order test cannot decide, and whether f is smooth there; None: a pole.
+
+    Args:
+        field: the objective.
+        x: the point, (d,).
+        word: why f has no second derivative at x; None: not known whether it has.
+        room: distance to the next point.
+    """
+    word = smoothness(field, x) if word is None else word
+    if not word:
+        return _doubtful(field, x, room), True
+    return (judge_kink(field, x, room, word) if word != "pole" else None), False
+
+
+def _doubtful(field: Field, x: Array, room: float) -> Judgement:
+    """What a point is at which the sign of some eigenvalue is not sure."""
     jet = field.jet(x[None])
     ratio = sign_trust(field, x[None], jet, spectrum(field, jet))[0]
     judged = judge(field, x, room)
     if ((ratio >= SURE) & (ratio <= LOST)).any() and not (ratio > LOST).any():
         word = f"an eigenvalue is too near 0 to trust its sign (Kantorovich ratio {ratio.max():.2g}); {judged.wording}"
         judged = Judgement("undecided", judged.index, word)
-    return _point(field, x, judged, smooth=True)
+    return judged
 
 
 def _point(field: Field, x: Array, judged: Judgement, smooth: bool) -> CriticalPoint:

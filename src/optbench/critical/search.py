@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from optbench.critical.certified import DEPTH, MissingRule, Trail, certify
+from optbench.critical.budget import Budget
+from optbench.critical.certified import DEPTH, MAX_BOXES, MissingRule, Trail, certify
 from optbench.critical.points import CriticalSet
 from optbench.errors import UserError
 from optbench.problem import Box, Objective
@@ -24,6 +25,8 @@ def critical_points(
     name: str = "surface",
     method: str | None = None,
     seconds: float = 60.0,
+    budget: Budget | None = None,
+    max_boxes: int = MAX_BOXES,
     depth: float = DEPTH,
     progress: Callable[[float, str], None] | None = None,
     trail: Trail | None = None,
@@ -37,7 +40,9 @@ def critical_points(
         method: "certified", "numeric", or None: certified up to CERTIFIED_UP_TO coordinates where every operation has
             an interval rule, else numeric, with a note that says why. A proof that its budget ends is returned as it
             is, with a note where it leaves much of the box open.
-        seconds: budget.
+        seconds: wall time, kept to within a fifth and a second.
+        budget: of time and memory, in place of `seconds`.
+        max_boxes: that a certified search examines at most.
         depth: of a certified search: width, relative to the box, below which a region is left undecided.
         progress: called with the share done (0..1) and a phrase.
         trail: told what became of every box that a certified search examined.
@@ -45,10 +50,20 @@ def critical_points(
     Raises:
         UserError: method "certified" for an operation without an interval rule.
     """
+    budget = Budget(seconds) if budget is None else budget
     notes: tuple[str, ...] = ()
     if method == "certified" or (method is None and len(box) <= CERTIFIED_UP_TO):
         try:
-            found = certify(objective, box, name=name, seconds=seconds, depth=depth, progress=progress, trail=trail)
+            found = certify(
+                objective,
+                box,
+                name=name,
+                max_boxes=max_boxes,
+                budget=budget,
+                depth=depth,
+                progress=progress,
+                trail=trail,
+            )
             return found if method else replace(found, notes=found.notes + _another_way(found))
         except MissingRule as error:
             if method == "certified":
@@ -56,7 +71,7 @@ def critical_points(
             notes = (f"searched numerically: {error}",)
     from optbench.critical.numeric import find_critical  # scipy.stats: half a second to import
 
-    found = find_critical(objective, box, name=name, budget_seconds=seconds, progress=progress)
+    found = find_critical(objective, box, name=name, budget=budget, progress=progress)
     return replace(found, notes=found.notes + notes)
 
 

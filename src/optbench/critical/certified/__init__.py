@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from optbench.critical.certified.arithmetic import MissingRule
 from optbench.critical.certified.boxes import Trail
-from optbench.critical.certified.certify import DEPTH, certify
+from optbench.critical.certified.certify import DEPTH, MAX_BOXES, certify
 from optbench.critical.certified.verify import Verification, verify_arb
 
-__all__ = ["DEPTH", "MissingRule", "Trail", "Verification", "certify", "verify_arb"]
+__all__ = ["DEPTH", "MAX_BOXES", "MissingRule", "Trail", "Verification", "certify", "verify_arb"]

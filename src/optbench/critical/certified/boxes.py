@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Literal
@@ -31,6 +32,10 @@ class Boxes:
         none = np.empty((0, self.dim))
         return np.concatenate([none, *self.low]), np.concatenate([none, *self.high])
 
+    def cut_back(self, pieces: int) -> None:
+        """Forgets all but the first so many pieces."""
+        del self.low[pieces:], self.high[pieces:]
+
     def __len__(self) -> int:
         return sum(map(len, self.low))
 
@@ -51,6 +56,15 @@ class Trail:
     def add(self, fate: Fate, low: Array, high: Array) -> None:
         """Takes boxes (n, d) that met this fate."""
         self._kept.setdefault(fate, Boxes(low.shape[1])).add(low, high)
+
+    def pieces(self) -> dict[Fate, int]:
+        """How many pieces there are of each fate, for `cut_back`."""
+        return {fate: len(boxes.low) for fate, boxes in self._kept.items()}
+
+    def cut_back(self, pieces: Mapping[Fate, int]) -> None:
+        """Forgets what was added since there were so many pieces."""
+        for fate, boxes in self._kept.items():
+            boxes.cut_back(pieces.get(fate, 0))
 
     def cells(self) -> dict[str, tuple[Array, Array]]:
         """Low and high corners, (n, d) each, by fate; fates that no box met are left out."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
 
+from optbench.critical.budget import Budget, Spent
 from optbench.critical.certified.boxes import Trail
 from optbench.critical.certified.clusters import Region, regions
 from optbench.critical.certified.distinct import distinct
@@ -27,6 +27,7 @@ from optbench.critical.winding import Winding
 from optbench.errors import UserError
 from optbench.problem import Box, Objective
 
+MAX_BOXES = 2_000_000
 DEPTH = 1e-7  # of the domain: what is not decided at this width stays undecided
 COMPLETE = "every part of the box is proved to hold exactly one of the points listed, or none"
 ORDER: dict[Kind, int] = {"minimum": 0, "maximum": 1, "saddle": 2, "degenerate": 3}
@@ -37,8 +38,9 @@ def certify(
     box: Box,
     *,
     name: str = "surface",
-    max_boxes: int = 2_000_000,
+    max_boxes: int = MAX_BOXES,
     seconds: float = 60.0,
+    budget: Budget | None = None,
     depth: float = DEPTH,
     progress: Progress | None = None,
     trail: Trail | None = None,
@@ -54,7 +56,8 @@ def certify(
         box: (low, high) of each of the d axes.
         name: of the surface, for the report.
         max_boxes: boxes examined at most.
-        seconds: wall time after which no new batch of boxes is started.
+        seconds: wall time, kept to within a fifth and a second.
+        budget: of time and memory, in place of `seconds`.
         depth: width, relative to the box, below which a region is left undecided.
         progress: called with the share of the volume that is done (0..1) and a phrase.
         trail: told what became of every box examined.
@@ -65,19 +68,22 @@ def certify(
 
     Source: R. B. Kearfott, Rigorous Global Search: Continuous Problems (1996); A. Neumaier (1990), see `krawczyk`.
     """
-    start = time.perf_counter()
     _check(box, max_boxes, depth)
+    budget = Budget(seconds) if budget is None else budget
     field = Field(objective, box)
     check_faithful(field)
-    search = Search(field, depth, max_boxes, seconds, progress, trail)
+    field.budget = budget
+    search = Search(field, depth, max_boxes, budget, progress, trail)
     parts = search_parts(search)
     if many(search, parts):
+        budget.sort_out()
         result = multiplied(search, name, parts, _conclude)
     else:
         if not listed(search, parts):
             search.run()
+        budget.sort_out()
         result = _conclude(search, name)
-    return replace(result, seconds=time.perf_counter() - start)
+    return replace(result, seconds=budget.elapsed())
 
 
 def _conclude(search: Search, name: str) -> CriticalSet:
@@ -86,7 +92,7 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     box = tuple(zip(field.low.tolist(), field.high.tolist(), strict=True))
     low, high, inside, overlaps = _distinct(search)
     points = _certified(field, low, high, inside)
-    settled, found = settle(field, regions(search, low, high), low, high)
+    settled, found = _settled(field, regions(search, low, high), low, high)
     points += settled
     points += [_degenerate(field, region) for region in found if is_point(region, field.width)]
     points.sort(key=lambda p: (ORDER[p.type], p.x))
@@ -104,6 +110,14 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     )  # fmt: skip
     why = _open_questions(search, result, found, overlaps)
     return replace(result, complete=not why, why=why or COMPLETE)
+
+
+def _settled(field: Field, found: list[Region], low: Array, high: Array) -> tuple[list[CriticalPoint], list[Region]]:
+    """The points that `settle` proves in regions, and the regions that are left."""
+    try:
+        return settle(field, found, low, high)
+    except Spent:
+        return [], found
 
 
 def _check(box: Box, max_boxes: int, depth: float) -> None:
@@ -127,11 +141,13 @@ def _certified(field: Field, low: Array, high: Array, inside: Mask) -> list[Crit
     """The certified points with their proved types; inside (n,): which of them are proved to lie in the box."""
     if not len(low):
         return []
+    field.budget, budget = None, field.budget  # what has been found is described, whatever it takes
     eigen_low, eigen_high = eigenvalue_ranges(field.enclose(low, high, 2).hess)
     x = middle_of(low, high) + 0.0  # no -0.0
     reach = np.where(inside, 0.0, reaches(field, low, high))
     radius = np.where(high > low, np.nextafter(np.maximum(high - x, x - low), np.inf), 0.0).max(axis=1)
     value, grad, centers = _at(field, x)
+    field.budget = budget
     edge = np.asarray(((low <= field.low) | (high >= field.high)).any(axis=1))
     points = []
     for i in range(len(x)):
@@ -179,7 +195,9 @@ def _at(field: Field, x: Array) -> tuple[Array, Array, Array]:
 
 
 def _degenerate(field: Field, region: Region) -> CriticalPoint:
+    field.budget, budget = None, field.budget
     value, grad, hess = _at(field, 0.5 * (region.low + region.high)[None])
+    field.budget = budget
     eigenvalues = np.linalg.eigvalsh(hess[0]) if region.smooth else np.empty(0)
     return point_of(region, field.width, float(value[0]), float(grad[0]), eigenvalues)
 
@@ -187,7 +205,10 @@ def _degenerate(field: Field, region: Region) -> CriticalPoint:
 def _winding(field: Field, points: list[CriticalPoint], found: list[Region]) -> Winding:
     if any(point.on_boundary for point in points) or any(region.touches_edge for region in found):
         return Winding(None, "a critical point or an undecided region lies on the edge of the box")
-    return certified_winding(field, field.low, field.high)
+    try:
+        return certified_winding(field, field.low, field.high)
+    except Spent as reason:
+        return Winding(None, str(reason))
 
 
 def _open_questions(search: Search, result: CriticalSet, found: list[Region], overlaps: int) -> str:

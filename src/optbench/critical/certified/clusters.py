@@ -9,15 +9,17 @@ that there is nothing between one region and the next, so the box "round it" may
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from optbench.critical.budget import Spent
 from optbench.critical.certified.components import components, split_by
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import Search
 from optbench.critical.certified.extremum import extremum_inside, prove_above, proved_finite
-from optbench.critical.certified.field import Field
+from optbench.critical.certified.field import Enclosure, Field
 from optbench.critical.certified.inertia import eigenvalue_ranges
 from optbench.critical.certified.winding import certified_winding
 
@@ -27,6 +29,17 @@ PATIENCE = 10.0  # seconds, after which further regions are described, not certi
 MOST_CANDIDATES = 1000
 MOST_BOXES = 1_000_000  # more than these are described by their hull
 GLOBAL_BOXES = 20_000
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is proved of the room round a region: see `Region`."""
+
+    extremum: str = ""
+    index: int | None = None
+    room: float = 0.0
+    lowest: bool = False
+    continuous: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,26 +134,23 @@ def _describe(
 ) -> Region:
     hull_low, hull_high = low.min(axis=0), high.max(axis=0)
     count = len(low)
-    if count > MOST_BOXES:
-        low, high = hull_low[None], hull_high[None]
-    over = field.enclose(low, high, 2)
+    low, high, over = _over(field, low, high)
     eigen_low, eigen_high = eigenvalue_ranges(over.hess)
     with np.errstate(all="ignore"):
         steepest = float(np.linalg.norm(np.abs(over.grad).max(axis=0), axis=1).max())
     values = (float(over.value[0].min()), float(over.value[1].max()))
     touches = bool(((hull_low <= field.low) | (hull_high >= field.high)).any())
-    extremum, index, room, lowest, continuous = "", None, 0.0, False, False
     place = _room(field, hull_low, hull_high, walls) if certify and not touches else None
-    if place is not None:
-        room = float(((place[1] - place[0]) / field.width).max())
-        middles = 0.5 * (low + high)[:: max(1, len(low) // MOST_CANDIDATES)]
-        middles = np.concatenate([0.5 * (hull_low + hull_high)[None], middles])
-        continuous = proved_finite(field, *place, 1 if np.isfinite(over.grad).all() else 0)
-        extremum = extremum_inside(field, *place, middles) if continuous else ""
-        index = certified_winding(field, *place).number if field.dim <= 2 else None
-    if endless and np.isfinite(values).all():
-        gap = values[1] - values[0]
-        lowest = prove_above(field, field.low[None], field.high[None], values[0] - gap, most=GLOBAL_BOXES)
+    held = Held()
+    with suppress(Spent):
+        if place is not None:
+            middles = 0.5 * (low + high)[:: max(1, len(low) // MOST_CANDIDATES)]
+            middles = np.concatenate([0.5 * (hull_low + hull_high)[None], middles])
+            held = _held(field, place, middles, 1 if np.isfinite(over.grad).all() else 0)
+        if endless and np.isfinite(values).all():
+            gap = values[1] - values[0]
+            higher = prove_above(field, field.low[None], field.high[None], values[0] - gap, most=GLOBAL_BOXES)
+            held = replace(held, lowest=higher)
     return Region(
         hull_low,
         hull_high,
@@ -152,12 +162,30 @@ def _describe(
         int((eigen_low > 0).sum(axis=1).min()),
         int((eigen_high < 0).sum(axis=1).min()),
         touches,
-        extremum,
-        index,
-        room,
-        lowest,
-        continuous,
+        **vars(held),
     )
+
+
+def _over(field: Field, low: Array, high: Array) -> tuple[Array, Array, Enclosure]:
+    """Ranges over the boxes; over their hull, where they are too many for what is left of the budget."""
+    if len(low) <= MOST_BOXES:
+        with suppress(Spent):
+            return low, high, field.enclose(low, high, 2)
+    low, high = low.min(axis=0)[None], high.max(axis=0)[None]
+    field.budget, budget = None, field.budget
+    over = field.enclose(low, high, 2)
+    field.budget = budget
+    return low, high, over
+
+
+def _held(field: Field, place: tuple[Array, Array], middles: Array, order: int) -> Held:
+    """What the room holds, as far as the budget reaches."""
+    held = Held(room=float(((place[1] - place[0]) / field.width).max()))
+    with suppress(Spent):
+        held = replace(held, continuous=proved_finite(field, *place, order))
+        held = replace(held, extremum=extremum_inside(field, *place, middles) if held.continuous else "")
+        held = replace(held, index=certified_winding(field, *place).number if field.dim <= 2 else None)
+    return held
 
 
 def _room(field: Field, low: Array, high: Array, walls: tuple[Array, Array]) -> tuple[Array, Array] | None:

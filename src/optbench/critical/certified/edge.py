@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from optbench.critical.budget import Spent
 from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.exact import above, below, exact_gradient, simplest_between
 from optbench.critical.certified.field import Field
@@ -53,16 +54,25 @@ def places(field: Field, low: Array, high: Array, unique_low: Array, unique_high
     straddles = ~((low >= field.low) & (high <= field.high)).all(axis=1)
     where = np.where(straddles, OPEN, INSIDE)
     for i in np.flatnonzero(straddles)[:MOST_POINTS]:
-        sides = _sharpened(field, low[i], high[i])
-        low[i], high[i] = ([f(side[k]) for side in sides] for k, f in ((0, below), (1, above)))
-        where[i] = _where(field, sides)
-        if where[i] == OPEN and (point := _exact_point(field, sides)) is not None:
-            low[i], high[i] = [below(v) for v in point], [above(v) for v in point]
-            where[i] = _where(field, [(v, v) for v in point])
-        if where[i] == OPEN and (face := _on_a_face(field, low[i], high[i], unique_low[i], unique_high[i])) is not None:
-            low[i, face[0]] = high[i, face[0]] = face[1]
-            where[i] = INSIDE
+        try:
+            where[i] = _decide(field, low[i], high[i], unique_low[i], unique_high[i])
+        except Spent:
+            break
     return Places(low, high, where)
+
+
+def _decide(field: Field, low: Array, high: Array, unique_low: Array, unique_high: Array) -> int:
+    """Where the point of one enclosure (d,) lies, which is narrowed in place."""
+    sides = _sharpened(field, low, high)
+    low[:], high[:] = ([f(side[k]) for side in sides] for k, f in ((0, below), (1, above)))
+    where = _where(field, sides)
+    if where == OPEN and (point := _exact_point(field, sides)) is not None:
+        low[:], high[:] = [below(v) for v in point], [above(v) for v in point]
+        where = _where(field, [(v, v) for v in point])
+    if where == OPEN and (face := _on_a_face(field, low, high, unique_low, unique_high)) is not None:
+        low[face[0]] = high[face[0]] = face[1]
+        where = INSIDE
+    return where
 
 
 def reaches(field: Field, low: Array, high: Array) -> Array:

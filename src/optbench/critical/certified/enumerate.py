@@ -9,11 +9,12 @@ go breadth first, a level at a time, so that one evaluation serves thousands of 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
+from optbench.critical.budget import Budget, Spent
 from optbench.critical.certified.boxes import Boxes, Trail
 from optbench.critical.certified.components import components, extent, split_by
 from optbench.critical.certified.continuum import follows_zeros
@@ -36,7 +37,8 @@ from optbench.critical.certified.propagate import Propagator
 PROPAGATED = 3  # coordinates from which propagation pays
 SHRUNK, SOME = 0.9, 0.1  # propagation must shorten a side so much in so many of the boxes that it keeps
 REST = 3  # else it is left out so many times
-PIECE = 8192  # boxes between two looks at the clock
+PIECE = 8192  # boxes examined together; fewer where their Hessians hold more than
+NUMBERS = 2**20  # numbers
 THINNER = 64.0  # no side of a box gets thinner than this against another, relative to the domain
 SMALL = 2.0**-8  # of the domain, geometric mean of a box's sides: above it, growth says nothing about a continuum
 LEVELS = 12
@@ -62,8 +64,8 @@ class Search:
     Args:
         field: the objective on its box.
         depth: relative width below which a box is left undecided.
-        max_boxes: budget.
-        seconds: budget, wall time.
+        max_boxes: examined at most.
+        budget: of time and memory.
         progress: called with the share of the box that is done and a phrase.
         trail: told what became of every box; None: nobody wants to know.
     """
@@ -73,13 +75,12 @@ class Search:
         field: Field,
         depth: float,
         max_boxes: int,
-        seconds: float,
+        budget: Budget,
         progress: Progress | None = None,
         trail: Trail | None = None,
     ) -> None:
-        self.field, self.depth, self.max_boxes = field, depth, max_boxes
-        self.deadline = time.perf_counter() + seconds
-        self.seconds = seconds
+        self.field, self.depth, self.max_boxes, self.budget = field, depth, max_boxes, budget
+        self.piece = max(1, min(PIECE, NUMBERS // field.dim**2))
         self.progress = progress or (lambda share, phrase: None)
         self.unique, self.held, self.undecided, self.continua, self.flat = (Boxes(field.dim) for _ in range(5))
         self.trail = trail
@@ -96,26 +97,44 @@ class Search:
             if self.stopped:
                 break
             low, high = self._set_continua_aside(low, high)
-            self.progress(1.0 - self._share(low, high), f"{len(self.unique)} certified, {len(low)} boxes open")
+            settled = 1.0 - self._share(low, high)
+            words = f"{100 * settled:.4g} % of the volume settled, {len(self.unique)} certified, {len(low)} boxes open"
+            self.progress(settled, words)
         self.undecided.add(low, high)
         if self.trail is not None:
             self.trail.add("undecided", *self.open_boxes())
 
     def _level(self, low: Array, high: Array) -> tuple[Array, Array]:
         """All boxes of a level; returns their children, and what was not reached when a budget was spent."""
-        children = Boxes(self.field.dim)
-        for k in range(0, len(low), PIECE):
-            if self.boxes >= self.max_boxes:
-                self.stopped = f"the budget of {self.max_boxes} boxes is spent"
-            elif k and time.perf_counter() > self.deadline:
-                self.stopped = f"the budget of {self.seconds:g} s is spent"
-            if self.stopped:
-                children.add(low[k:], high[k:])
-                break
-            children.add(*self._examine(low[k : k + PIECE], high[k : k + PIECE]))
-        if not self.stopped and time.perf_counter() > self.deadline and len(children):
-            self.stopped = f"the budget of {self.seconds:g} s is spent"
+        children, k = Boxes(self.field.dim), 0
+        try:
+            while k < len(low):
+                self.budget.poll()
+                if self.boxes >= self.max_boxes:
+                    raise Spent(f"the budget of {self.max_boxes} boxes is spent")
+                with self._undone_if_spent():
+                    children.add(*self._examine(low[k : k + self.piece], high[k : k + self.piece]))
+                k += self.piece
+        except Spent as reason:
+            self.stopped = str(reason)
+            children.add(low[k:], high[k:])
         return children.arrays()
+
+    @contextmanager
+    def _undone_if_spent(self) -> Iterator[None]:
+        """Within it a budget may end amid the examination of some boxes: then it is as if it had not begun."""
+        kept = (self.unique, self.held, self.undecided, self.continua, self.flat)
+        before, boxes = [len(k.low) for k in kept], self.boxes
+        fates = self.trail.pieces() if self.trail is not None else {}
+        try:
+            yield
+        except Spent:
+            for some, pieces in zip(kept, before, strict=True):
+                some.cut_back(pieces)
+            if self.trail is not None:
+                self.trail.cut_back(fates)
+            self.boxes = boxes
+            raise
 
     def _examine(self, low: Array, high: Array) -> tuple[Array, Array]:
         """Drops, certifies, leaves undecided or cuts each box; returns the halves."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from optbench.critical.budget import Budget
 from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.jet import Jet, coordinates_of_boxes, pairs
 from optbench.critical.certified.program import record
 from optbench.problem import Box, Objective
 
-CHUNK = 4096  # boxes evaluated together: their intermediate arrays stay in the cache
+CHUNK = 4096  # boxes evaluated together: their intermediate arrays stay in the cache; fewer where they would hold
+NUMBERS = 2**18  # numbers or more
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,14 @@ class Field:
 
     Attributes:
         program: the operations of the objective; enclosures are of this program.
+        budget: asked before each piece of work; None: no limit.
 
     Raises:
         MissingRule: the objective uses an operation without an interval rule.
         UserError: it does not return one value a point.
     """
+
+    budget: Budget | None = None
 
     def __init__(self, objective: Objective, box: Box) -> None:
         self.objective = objective
@@ -61,11 +66,22 @@ class Field:
         inside = np.random.default_rng(0).uniform(0.25, 0.75, (3, self.dim))
         self.program = record(objective, self.dim, self.low + inside * self.width)
 
+    @property
+    def chunk(self) -> int:
+        """Boxes evaluated together."""
+        return max(16, min(CHUNK, NUMBERS // self.dim**2))
+
     def enclose(self, low: Array, high: Array, order: int) -> Enclosure:
-        """Ranges of f and its derivatives up to `order` over the boxes low, high: (n, d)."""
-        found = [
-            self._enclose(low[k : k + CHUNK], high[k : k + CHUNK], order) for k in range(0, max(len(low), 1), CHUNK)
-        ]
+        """Ranges of f and its derivatives up to `order` over the boxes low, high: (n, d).
+
+        Raises:
+            Spent: the field has a budget, and it is spent.
+        """
+        found = []
+        for k in range(0, max(len(low), 1), self.chunk):
+            if self.budget is not None:
+                self.budget.poll()
+            found.append(self._enclose(low[k : k + self.chunk], high[k : k + self.chunk], order))
         if len(found) == 1:
             return found[0]
         value, grad, hess = (

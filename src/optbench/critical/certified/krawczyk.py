@@ -11,10 +11,12 @@ of Numerical Algorithms, 2002, section 3.5), which is added to the radius.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
+from optbench.critical.budget import Spent
 from optbench.critical.certified.ends import STEP, TINY, Array, Mask
 from optbench.critical.certified.field import Enclosure, Field
 
@@ -135,6 +137,13 @@ def polish(field: Field, low: Array, high: Array, unique_low: Array, unique_high
         unique_low, unique_high: boxes round them with no other zero, (n, d).
     """
     low, high = low.copy(), high.copy()
+    with suppress(Spent):  # narrower enclosures are a service; those at hand are proved
+        _polish(field, low, high, unique_low, unique_high)
+    return low, high
+
+
+def _polish(field: Field, low: Array, high: Array, unique_low: Array, unique_high: Array) -> None:
+    """Narrows low, high in place."""
     x = middle_of(low, high)
     for _ in range(NEWTON_STEPS if len(x) else 0):
         before, x = x, np.clip(contract(field, x, x).newton, low, high)
@@ -149,10 +158,10 @@ def polish(field: Field, low: Array, high: Array, unique_low: Array, unique_high
             sure = strictly_inside(k, box_low, box_high)
             low[todo[sure]], high[todo[sure]] = k.low[sure], k.high[sure]
             todo = todo[~sure]
-    return _narrowed(field, low, high)
+    _narrow(field, low, high)
 
 
-def _narrowed(field: Field, low: Array, high: Array) -> tuple[Array, Array]:
+def _narrow(field: Field, low: Array, high: Array) -> None:
     active = np.arange(len(low))
     for _ in range(POLISH):
         if not len(active):
@@ -163,4 +172,3 @@ def _narrowed(field: Field, low: Array, high: Array) -> tuple[Array, Array]:
         after = (new_high - new_low).max(axis=1)
         low[active], high[active] = new_low, new_high
         active = active[after < 0.95 * before]
-    return low, high

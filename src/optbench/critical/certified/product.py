@@ -9,7 +9,6 @@ keeps the points of the factors, and the first of the combinations.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain, islice, product
@@ -83,9 +82,9 @@ def search_parts(search: Search) -> list[Part]:
 def _searched(search: Search, factor: Factor) -> Search:
     """A factor's own search, within what is left of the budgets."""
     field, at = search.field, list(factor.coordinates)
-    seconds = max(0.0, search.deadline - time.perf_counter())
     own = FactorField(factor.program, field.low[at], field.high[at])
-    part = Search(own, search.depth, search.max_boxes, seconds)
+    own.budget = search.budget
+    part = Search(own, search.depth, search.max_boxes, search.budget)
     part.run()
     return part
 

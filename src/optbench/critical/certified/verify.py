@@ -6,12 +6,12 @@ speed. Nothing is taken over from the first proof but its claims, which are comp
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from optbench.critical.budget import Budget
 from optbench.critical.certified.agreement import Found, agreement, difference
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.program import Program, record
@@ -25,6 +25,7 @@ NEAR = 1e-5  # of the domain: what stays open here must lie this near a region t
 STEPS = 6  # of Newton's method
 SIZES = (1e-13, 1e-11, 1e-9, 1e-7, 1e-5)  # of the domain
 BITS = 80
+MAX_BOXES = 200_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,12 @@ class Verification:
 
 
 def verify_arb(
-    objective: Objective, found: CriticalSet, *, max_boxes: int = 200_000, seconds: float = 300.0
+    objective: Objective,
+    found: CriticalSet,
+    *,
+    max_boxes: int = MAX_BOXES,
+    seconds: float = 300.0,
+    budget: Budget | None = None,
 ) -> Verification:
     """Proves the critical points of `found` again, in ball arithmetic.
 
@@ -57,6 +63,7 @@ def verify_arb(
         found: result of `certify`.
         max_boxes: budget.
         seconds: budget, wall time.
+        budget: of time and memory, in place of `seconds`.
 
     Raises:
         UserError: python-flint is not installed.
@@ -64,26 +71,25 @@ def verify_arb(
     require_flint()
     import flint
 
+    budget, bits = Budget(seconds) if budget is None else budget, flint.ctx.prec
     program = record(objective, found.dim)
-    bits = flint.ctx.prec
     flint.ctx.prec = BITS
     try:
-        return (_factors_verified if found.factors else _verified)(program, found, max_boxes, seconds)
+        return (_factors_verified if found.factors else _verified)(program, found, max_boxes, budget)
     finally:
         flint.ctx.prec = bits
 
 
-def _verified(program: Program, found: CriticalSet, max_boxes: int, seconds: float) -> Verification:
-    start = time.perf_counter()
+def _verified(program: Program, found: CriticalSet, max_boxes: int, budget: Budget) -> Verification:
     search = _Search(program, found)
-    why = search.run(max_boxes, start + seconds) or difference(found, search.points)
+    why = search.run(max_boxes, budget) or difference(found, search.points)
     text = why or agreement(found, search.points)
-    return Verification(not why, text, len(search.points), search.boxes, time.perf_counter() - start)
+    return Verification(not why, text, len(search.points), search.boxes, budget.elapsed())
 
 
-def _factors_verified(program: Program, found: CriticalSet, max_boxes: int, seconds: float) -> Verification:
+def _factors_verified(program: Program, found: CriticalSet, max_boxes: int, budget: Budget) -> Verification:
     """The points of each factor proved again; that they may be combined is read from the program, as in `separable`."""
-    start, boxes, points = time.perf_counter(), 0, 0
+    boxes, points = 0, 0
     done: dict[tuple[Program, int], Verification] = {}
     parts = factors(program)
     if [part.coordinates for part in parts] != [factor.coordinates for factor in found.factors]:
@@ -92,13 +98,12 @@ def _factors_verified(program: Program, found: CriticalSet, max_boxes: int, seco
         key = (part.program, id(factor.found))
         if key in done:
             continue
-        left = start + seconds - time.perf_counter()
-        done[key] = again = _verified(part.program, factor.found, max_boxes - boxes, left)
+        done[key] = again = _verified(part.program, factor.found, max_boxes - boxes, budget)
         boxes, points = boxes + again.boxes, points + again.points
         if not again.agrees:
-            return Verification(False, f"in {factor.title}: {again.why}", points, boxes, time.perf_counter() - start)
+            return Verification(False, f"in {factor.title}: {again.why}", points, boxes, budget.elapsed())
     why = f"each of {len(parts)} factors: " + "; ".join(dict.fromkeys(again.why for again in done.values()))
-    return Verification(True, why, points, boxes, time.perf_counter() - start)
+    return Verification(True, why, points, boxes, budget.elapsed())
 
 
 class _Search:
@@ -114,12 +119,13 @@ class _Search:
         self.unique_low, self.unique_high = (np.empty((0, len(self.low))) for _ in range(2))
         self.boxes = 0
 
-    def run(self, max_boxes: int, deadline: float) -> str:
+    def run(self, max_boxes: int, budget: Budget) -> str:
         """Searches the whole box; returns why it could not, or an empty string."""
         stack = [(self.low.copy(), self.high.copy())]
         while stack:
-            if self.boxes >= max_boxes or time.perf_counter() > deadline:
-                return f"the budget is spent after {self.boxes} boxes, with {len(stack)} left"
+            reason = f"the budget of {max_boxes} boxes is spent" if self.boxes >= max_boxes else budget.reason()
+            if reason:
+                return f"{reason} after {self.boxes} boxes; {self._settled(stack)}"
             low, high = stack.pop()
             self.boxes += 1
             if self._was_open(low, high) or self._known(low, high):
@@ -130,6 +136,12 @@ class _Search:
                 return f"a box near ({place}) could not be decided, which the first proof had settled"
             stack += children
         return ""
+
+    def _settled(self, stack: list[tuple[Array, Array]]) -> str:
+        """How far an unfinished search has come."""
+        left = sum(float(np.prod((high - low) / self.width)) for low, high in stack)
+        n = len(self.points)
+        return f"so far {100.0 * (1.0 - left):.3g} % of the box and {n} point{'s' * (n != 1)} are proved again"
 
     def _known(self, low: Array, high: Array) -> bool:
         """Whether the box lies in one that holds a certified point and no other."""
