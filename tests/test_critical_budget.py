@@ -6,6 +6,7 @@ No test looks at a clock: a budget ends after so many questions whether there is
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from command_tools import invoke
 from optbench.critical import critical_points, find_critical
 from optbench.critical.budget import Budget, Spent, machine_memory, resident
 from optbench.critical.certified import Trail, certify, verify_arb
+from optbench.critical.certified.field import Field
 from optbench.critical.describe import conclusion
 from optbench.critical.expression import parse_expression
 
@@ -133,9 +135,9 @@ def test_the_command_prints_what_it_has_when_it_is_interrupted(
         "    global calls\n"
         "    if isinstance(x, torch.Tensor):\n"
         "        calls += 1\n"
-        "        if calls == 150:\n"
+        "        if calls == 60:\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return torch.erf(x[..., 0]) ** 2 + (x[..., 1] - 0.5) ** 2\n"
+        "    return torch.lgamma(x[..., 0] + 2.1) + (x[..., 1] - 0.5) ** 2\n"
     )
     words = ("classify-critical", "--fn", f"{file}:f", "--box", "-1,1.5")
     code, out, _ = invoke(capsys, *words, "--json")
@@ -162,3 +164,21 @@ def test_progress_tells_the_volume_settled() -> None:
     assert all(f"{100 * share:.4g} % of the volume settled" in words for share, words in seen)
     assert seen[-1][0] == pytest.approx(1.0)
     assert conclusion(found).startswith("COMPLETE")
+
+
+def test_the_command_prints_what_is_proved_when_it_is_interrupted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, calls = Field._enclose, []
+
+    def interrupted(self: Field, low: Any, high: Any, order: int) -> Any:
+        calls.append(order)
+        if len(calls) == 60:
+            signal.raise_signal(signal.SIGINT)
+        return plain(self, low, high, order)
+
+    monkeypatch.setattr(Field, "_enclose", interrupted)
+    code, out, _ = invoke(capsys, "classify-critical", "--fn", "goldstein_price")
+    assert code == 130
+    assert "NOT COMPLETE" in out
+    assert "the search was interrupted" in out
