@@ -100,7 +100,17 @@ Products = Annotated[
     typer.Option("--products", help="Hessian-vector products to spend, with --run.", min=1, show_default=False),
 ]
 
-NOT_SWEPT = ("--at", "--method", "--verify", "--depth", "--boxes", "--certificate", "--csv")
+NOT_SWEPT = (
+    "--at",
+    "--method",
+    "--verify",
+    "--max-boxes",
+    "--max-memory",
+    "--depth",
+    "--boxes",
+    "--certificate",
+    "--csv",
+)
 
 
 def classify_critical(
@@ -183,8 +193,7 @@ def classify_critical(
         _refuse({name: of_surface[name] for name in NOT_SWEPT}, "--sweep proves a whole diagram")
         _sweep(sweep, fn, expr, box, dim, overrides or [], paths(config_dir), budget, plot, as_json, quiet)
         return
-    if at is not None:
-        _refuse({"--certificate": certificate}, "--at looks at one point and proves nothing")
+    _refuse({"--certificate": certificate if at else None}, "--at looks at one point and proves nothing")
     question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
     if question.point is not None:
         look(question, as_json)
