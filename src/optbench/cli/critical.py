@@ -173,7 +173,7 @@ def classify_critical(
 
       optbench classify-critical --run outputs/runs/hw3_cnn-adam-s0-1a2b3c --plot spectrum.png
     """
-    from optbench.cli.surface_points import Question, Search, answer, ask, look
+    from optbench.cli.surface_points import Search, answer, ask
 
     search = Search(method, verify, budget, max_boxes, max_memory, depth, plot, boxes, certificate)
     _check(search, share, as_csv and as_json)
@@ -194,11 +194,7 @@ def classify_critical(
         _sweep(sweep, fn, expr, box, dim, overrides or [], paths(config_dir), budget, plot, as_json, quiet)
         return
     _refuse({"--certificate": certificate if at else None}, "--at looks at one point and proves nothing")
-    question: Question = ask(fn, expr, at, box, dim, overrides or [], paths(config_dir))
-    if question.point is not None:
-        look(question, as_json)
-    else:
-        answer(question, search, as_csv, as_json, quiet)
+    answer(ask(fn, expr, at, box, dim, overrides or [], paths(config_dir)), search, as_csv, as_json, quiet)
 
 
 def _sweep(text: str, fn: str | None, expr: str | None, box: str | None, dim: int | None, overrides: list[str],

@@ -129,7 +129,10 @@ def look(question: Question, as_json: bool) -> None:
 
 
 def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quiet: bool) -> None:
-    """All critical points in the box, as a table, CSV or JSON; the figure and the second proof where asked for."""
+    """The point asked about, or all critical points in the box; the figure and the second proof where asked for."""
+    if question.point is not None:
+        look(question, as_json)
+        return
     from optbench.cli.progress import counter
     from optbench.experiment.execute import interruptible
     from optbench.records import check_place
