@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -20,9 +21,13 @@ from optbench.critical.certified.program import record
 from optbench.critical.certified.propagate import Propagator
 
 AT_ZERO = {"sin": 0, "cos": 1, "exp": 1, "expm1": 0, "sinh": 0, "cosh": 1, "tanh": 0, "atan": 0, "tanh'": 1, "atan'": 1}
-SLOPES: dict[str, Callable[[Any], Any]] = {
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "tanh'": lambda a: 1.0 - torch.tanh(a) ** 2,
     "atan'": lambda a: 1.0 / (1.0 + a**2),
+    "asinh'": lambda a: 1.0 / torch.sqrt(1.0 + a**2),
+    "erf'": lambda a: 2.0 / math.sqrt(math.pi) * torch.exp(-(a**2)),
+    "log1pexp": lambda a: torch.logaddexp(a, torch.zeros_like(a)),
+    "log1pexp'": torch.sigmoid,
     "sigmoid'": lambda a: torch.sigmoid(a) * (1.0 - torch.sigmoid(a)),
 }
 
@@ -110,9 +115,15 @@ def test_the_gradient_is_exact(seed: int) -> None:
     assert exactly(gradient(record(surface, 3)), point) == list(forward.slopes)
 
 
-@pytest.mark.parametrize("name", members.surfaces())
+@pytest.mark.parametrize(
+    "name",
+    [*members.surfaces(), "tanh", "sigmoid", "atan", "asinh", "erf", "expm1", "sinh", "cosh", "exp", "sin", "cos"],
+)
 def test_the_gradient_is_that_of_torch(name: str) -> None:
-    objective, box = objective_of(name)
+    if name in members.surfaces():
+        objective, box = objective_of(name)
+    else:
+        objective, box = lambda x: (getattr(torch, name)(0.3 * x) * x).sum(dim=-1) ** 3, ((-1.0, 2.0),) * 2
     program = record(objective, len(box))
     if not is_smooth(program):
         with pytest.raises(ValueError, match="not differentiable everywhere"):
@@ -125,7 +136,7 @@ def test_the_gradient_is_that_of_torch(name: str) -> None:
         gradient(program),
         torch.tensor(x),
         lambda c: torch.tensor(c, dtype=torch.float64),
-        lambda op, a: SLOPES[op](a) if op in SLOPES else getattr(torch, op)(a),
+        lambda op, a: FUNCTIONS[op](a) if op in FUNCTIONS else getattr(torch, op)(a),
     )
     assert torch.stack(found).numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 

@@ -17,7 +17,14 @@ from typing import NamedTuple
 from optbench.critical.certified.program import Program
 from optbench.critical.certified.recorded import Step, Tape
 
-SLOPES = ("tanh", "sigmoid", "atan")  # derivatives that are steps of their own, "tanh'": the rule's range
+SLOPES = (
+    "tanh",
+    "sigmoid",
+    "atan",
+    "asinh",
+    "erf",
+    "log1pexp",
+)  # derivatives that are steps of their own, "tanh'": the rule's range
 SMOOTH = frozenset({"sin", "cos", "exp", "expm1", "sinh", "cosh", "square", *SLOPES})
 LINEAR = frozenset({"x", "constant", "plus", "times", "shift", "scale", "over"})
 
