@@ -241,8 +241,10 @@ def _say_flaws(sweep: Sweep, flaws: Mapping[str, str]) -> None:
 
 def _gone(sweep: Sweep) -> int:
     """How many records of a sweep that has ended are not there: somebody removed them meanwhile."""
-    in_tables = recorded_ids(sweep.folder)
-    left = [item for item in sweep if item.run_id not in in_tables and not (item.folder / "run.json").exists()]
+    left: Sequence[Planned] = sweep
+    for _ in range(2):  # another process may make a folder a row in between
+        in_tables = recorded_ids(sweep.folder)
+        left = [item for item in left if item.run_id not in in_tables and not (item.folder / "run.json").exists()]
     for item in left[:_MOST_SAID]:
         log.warning("%s: it was removed while the sweep ran; the same command makes it again", item.folder)
     return len(left)

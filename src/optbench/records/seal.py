@@ -15,6 +15,7 @@ import stat
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from optbench.errors import RecordError
 
@@ -91,10 +92,11 @@ def check_table(path: Path) -> bool:
     """
     check_regular(path)
     try:
-        status = path.stat()
-        key = (str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-        if key not in _CHECKED:
-            _CHECKED[key] = _sealed_state(path, status.st_size)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())  # of the file that is read: another process may put a new one there
+            key = (str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+            if key not in _CHECKED:
+                _CHECKED[key] = _sealed_state(file, status.st_size)
     except OSError:
         return False
     if _CHECKED[key] is False:
@@ -106,24 +108,23 @@ def check_table(path: Path) -> bool:
 _CHECKED: dict[tuple[str, int, int, int, int], bool | None] = {}
 
 
-def _sealed_state(path: Path, size: int) -> bool | None:
+def _sealed_state(file: BinaryIO, size: int) -> bool | None:
     """Whether the seal is right; None where there is none."""
-    with path.open("rb") as file:
-        file.seek(max(size - _TABLE_END, 0))
-        footer = int.from_bytes(file.read(4), "little")
-        at = size - _TABLE_END - footer - _TABLE_SEAL
-        if at < 0:
-            return None
-        file.seek(at)
-        mark = file.read(_TABLE_SEAL)
-        if not mark.startswith(_TABLE_MARK):
-            return None
-        file.seek(0)
-        total, left = 0, at
-        while left and (part := file.read(min(left, _AT_ONCE))):
-            total, left = zlib.crc32(part, total), left - len(part)
-        file.seek(at + _TABLE_SEAL)
-        return f"{zlib.crc32(file.read(), total):08x}".encode() == mark[len(_TABLE_MARK) :]
+    file.seek(max(size - _TABLE_END, 0))
+    footer = int.from_bytes(file.read(4), "little")
+    at = size - _TABLE_END - footer - _TABLE_SEAL
+    if at < 0:
+        return None
+    file.seek(at)
+    mark = file.read(_TABLE_SEAL)
+    if not mark.startswith(_TABLE_MARK):
+        return None
+    file.seek(0)
+    total, left = 0, at
+    while left and (part := file.read(min(left, _AT_ONCE))):
+        total, left = zlib.crc32(part, total), left - len(part)
+    file.seek(at + _TABLE_SEAL)
+    return f"{zlib.crc32(file.read(), total):08x}".encode() == mark[len(_TABLE_MARK) :]
 
 
 def stale(folder: Path) -> list[Path]:

@@ -82,6 +82,17 @@ def check_place(path: Path, folder: bool = False) -> None:
         trial.unlink()
 
 
+def _opened(folder: Path) -> int:
+    """A handle of the folder's lock file. A folder that was there a moment ago, and that another process has removed
+    since (its run is a row now), is made again."""
+    with writing(folder):
+        for _ in range(3):
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+
+
 @contextlib.contextmanager
 def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
     """Holds a folder for writing; the lock dies with its owner.
@@ -93,8 +104,7 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
     Raises:
         OutputError: another process holds it still.
     """
-    with writing(folder):
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    handle = _opened(folder)
     try:
         deadline = time.monotonic() + wait
         while fcntl is not None:
