@@ -227,6 +227,20 @@ def test_inertia_needs_strict_dominance() -> None:
     assert checker.negative_eigenvalues([[None, checker.ZERO], [checker.ZERO, checker.UNITY]], one) is None
 
 
+@pytest.mark.parametrize(
+    "text", ["x**4 - 3*x*y + y**2", "x**2 + y**2", "(x + 2*y)**2 - exp(x - y) + x - y", "sin(x*x) + cos(y) + x*y"]
+)
+def test_no_test_closes_a_cell_with_a_critical_point(text: str) -> None:
+    """(0, 0) is one of all these; the cells reach unequally far from it, so that its place in them is any."""
+    box, rng = ((-1.0, 1.0), (-1.0, 1.0)), random.Random(text)
+    program = checker.read_program(checkable(parse_expression(text, 2), box))
+    for _ in range(150):
+        ends = [2.0 ** -rng.randrange(12) * rng.choice([0.0, 1e-9, 0.2, 1.0]) for _ in range(4)]
+        cell = ((-units(ends[0]), units(ends[1])), (-units(ends[2]), units(ends[3])))
+        y = [rng.randrange(1, 9), rng.randrange(-9, 9)]
+        assert checker.Cell(program, cell).test(y) is None, (cell, y)
+
+
 def test_zero_at_an_end_of_a_range_is_in_it() -> None:
     assert not checker.no_zero((0, 5))
     assert not checker.no_zero((-5, 0))
