@@ -75,8 +75,20 @@ def test_certificate_of_an_incomplete_search_says_what_is_open(
     place = tmp_path / "open.json"
     code, out, _ = invoke(capsys, "classify-critical", "--fn", "monkey_saddle", "--certificate", place)
     assert code == 0
-    assert "open cells" in out.splitlines()[-1]
+    assert "open cells" in out.splitlines()[-2]
+    assert "holds no degenerate points" in out.splitlines()[-1]
     assert command("check-proof", place) == 0
+
+
+def test_a_budget_that_ends_the_certificate_early_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optbench.critical.certified.certificate.MOST_CELLS", 10)
+    code, out, _ = invoke(capsys, *FORMULA, "--certificate", tmp_path / "p.json")
+    assert code == 0
+    assert "COMPLETE" in out
+    assert "--budget 60" in out.splitlines()[-1]
+    assert command("check-proof", tmp_path / "p.json") == 0
 
 
 @pytest.mark.parametrize(

@@ -89,3 +89,8 @@ def write(objective: Objective, found: CriticalSet, place: Path, seconds: float,
         written = write_certificate(objective, found, seconds=seconds, progress=tell)
     write_bytes(place, written.text.encode())
     typer.echo(f"certificate {place}, checked. {written.lines[-1]}", err=aside)
+    if found.complete and written.open:
+        why = f"--budget {seconds:g} was spent, or there were too many, before all cells were closed"
+        if found.counts()["degenerate"]:
+            why = "a certificate holds no degenerate points, round them its cells stay open"
+        typer.echo(f"the search has proved more than the certificate: {why}", err=aside)

@@ -26,7 +26,7 @@ from optbench.critical.points import CriticalPoint, CriticalSet
 from optbench.errors import OptbenchError, UserError
 from optbench.problem import Box, Objective
 
-MOST_CELLS = 50_000
+MOST_CELLS = 400_000
 FEWEST, ENOUGH = 1000, 2
 PIECE = 4096  # cells between two looks at the clock
 SMALLEST = (
@@ -48,11 +48,13 @@ class Written:
         text: the file.
         lines: what is proved, in words.
         complete: whether it leaves nothing open.
+        open: cells that it leaves open.
     """
 
     text: str
     lines: tuple[str, ...]
     complete: bool
+    open: int
 
 
 def checkable(objective: Objective, box: Box) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def write_certificate(
     """
     paper = _Paper(Field(objective, found.box), checkable(objective, found.box), found)
     try:
-        limit = most or (MOST_CELLS if found.complete else min(MOST_CELLS, max(FEWEST, ENOUGH * found.boxes)))
+        limit = most or (MOST_CELLS if paper.all_regular else min(MOST_CELLS, max(FEWEST, ENOUGH * found.boxes)))
         paper.cut(time.perf_counter() + seconds, limit, progress or (lambda share, phrase: None))
         text = paper.text()
         read = checker.load(text.encode())
@@ -109,7 +111,7 @@ def write_certificate(
     why = _contradiction(found, verdict)
     if why:
         raise OptbenchError(f"no certificate: {why}", "please report this")
-    return Written(text, tuple(checker.describe(read, verdict)), bool(verdict.claim["complete"]))
+    return Written(text, tuple(checker.describe(read, verdict)), bool(verdict.claim["complete"]), len(verdict.open))
 
 
 def _used_steps(program: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +163,7 @@ class _Paper:
         self.field, self.found, self.json = field, found, program
         self.program = checker.read_program(program)
         self.box = _read_box(found.box)
+        self.all_regular = found.complete and not found.counts()["degenerate"]
         self.points: list[checker.Point] = []
         self.cells: list[Any] = [None]  # an axis and the first of two children, a leaf, or None while it is not settled
         self.low, self.high = (np.empty((0, field.dim)) for _ in range(2))  # of the unique boxes
@@ -169,7 +172,7 @@ class _Paper:
 
     def cut(self, deadline: float, most: int, progress: Progress) -> None:
         """Closes, cuts or leaves open every cell, a level at a time."""
-        smallest = SMALLEST**2 if self.found.complete else SMALLEST
+        smallest = SMALLEST**2 if self.all_regular else SMALLEST
         todo = [(0, self.box)]
         while todo:
             if len(self.cells) > most or time.perf_counter() > deadline:
