@@ -1,8 +1,9 @@
-"""Is the surface that intervals see the one that tensors see? Tried at some points before anything is proved.
+"""Is the surface's program the surface? Tried at some points before anything is proved.
 
-The proof is about the surface as programmed, and the program is run on intervals in place of tensors. A program can
-tell the two apart: by a random number, by looking at its neighbours in the batch, by something that `traced` does not
-know of torch. Such a program fails here, and is searched numerically. That it passes is no proof; the rules have tests.
+The proof is about the program that was recorded (`program`). At some points of the box its enclosures of value and
+gradient are compared with what torch and autograd compute; a rule for an operation that does not mean what torch means,
+or a gradient that is not that of the values, fails here. So does what is not a function of the point (`steady`). That a
+surface passes is no proof; the rules have tests.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from optbench.critical.certified.arithmetic import MissingRule
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.field import Field
+from optbench.critical.certified.steady import check_steady
 from optbench.errors import UserError
 
 FINITE = 1024  # points at which a value is looked for
@@ -36,6 +38,7 @@ def check_faithful(field: Field) -> None:
             f"the function is not finite anywhere in the box ({FINITE} points tried)", "choose another --box"
         )
     chosen = x[finite][:TRIED]
+    check_steady(field.objective, x[:TRIED])
     enclosure, (value, gradient) = field.at(chosen, 1), _torch(field, chosen)
     if not (_holds(enclosure.value, value, "value") and _holds(enclosure.grad, gradient, "gradient")):
         raise MissingRule("something in this surface (its values on intervals are not those on tensors)")
