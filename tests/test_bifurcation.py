@@ -21,6 +21,7 @@ from optbench.critical.bifurcation.diagram import Diagram
 from optbench.critical.bifurcation.reduced import expand
 from optbench.critical.bifurcation.sweep import sweep
 from optbench.critical.bifurcation.symmetry import reflections
+from optbench.critical.certified import certify
 from optbench.critical.certified.field import Field
 from optbench.critical.certified.program import record
 from optbench.critical.expression import parse_expression
@@ -291,6 +292,45 @@ def test_budgets_and_words() -> None:
     assert shares == sorted(shares)
     with pytest.raises(UserError, match="coordinates"):
         diagram("x + y + z + w + a", ((-1.0, 1.0),) * 4)
+
+
+def test_ctrl_c_keeps_what_is_proved() -> None:
+    calls = itertools.count()
+
+    def stop(share: float, phrase: str) -> None:
+        if next(calls) == 12:
+            raise KeyboardInterrupt
+
+    found = diagram("x**4/4 - a*x**2/2 + 0.01*x", LINE, progress=stop)
+    assert found.why.startswith("interrupted")
+    assert not found.complete
+    known = [s for s in found.spans if s.counts is not None]
+    whole = {s.a: s.counts for s in diagram("x**4/4 - a*x**2/2 + 0.01*x", LINE).spans}
+    for span in known:
+        assert span.counts in [c for a, c in whole.items() if a[0] <= span.a[0] and span.a[1] <= a[1]]
+
+
+@pytest.mark.slow
+def test_counts_are_those_of_the_enumerator() -> None:
+    """Random families in the plane, at random values of the parameter: another branch and bound finds as many."""
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        c = [float(v) for v in rng.integers(-8, 9, 8) / 4]
+        formula = (
+            f"x**4/4 + y**4/4 + {c[0]}*x**2 + {c[1]}*y**2 + {c[2]}*x*y + {c[3]}*x + {c[4]}*y"
+            f" + a*({c[5]}*x*y + {c[6]}*x + {c[7]}*y**2)"
+        )
+        found = diagram(formula, ((-4.0, 4.1),) * 2)
+        assert found.covered > 0.99, formula
+        for a in rng.uniform(-1.0, 1.0, 4).tolist():
+            (here,) = [s for s in found.spans if s.a[0] < a < s.a[1]]
+            if here.counts is not None:
+                one = certify(parse_expression(formula.replace("a*(", f"({a!r})*("), 2), ((-4.0, 4.1),) * 2)
+                counts = one.counts()
+                assert one.complete
+                assert [here.counts[k] for k in ("minimum", "maximum", "saddle")] == [
+                    counts[k] for k in ("minimum", "maximum", "saddle")
+                ], (formula, a)
 
 
 FILE = """

@@ -143,7 +143,8 @@ def answer_sweep(asked: Family, budget: float, plot: Path | None, as_json: bool,
     """The diagram as a table or JSON, and as a figure where asked for."""
     from optbench.cli.progress import counter
     from optbench.critical.bifurcation.describe import describe_diagram
-    from optbench.critical.bifurcation.sweep import INTERRUPTED, sweep
+    from optbench.critical.bifurcation.sweep import sweep
+    from optbench.critical.bifurcation.tubes import INTERRUPTED
     from optbench.critical.certified import MissingRule
     from optbench.records import check_place
 

@@ -33,6 +33,7 @@ SLIM = (1.3, 3.0)  # the same, in the parameter
 STEPS = 15  # of Newton's method
 SIZES = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # of the box: round the bifurcation
 FAR = 3.0  # hulls: Newton's method may lead so far from the middle
+LOST = 0.1  # of the box: nor may it stray so far on the way
 Kind = Literal["fold", "transcritical", "pitchfork"]
 
 
@@ -78,14 +79,24 @@ def prove(field: Field, low: Array, high: Array) -> Event | None:
         for wide in SCALES:
             for slim in SLIM:
                 room = _room(field, guess, at, low, high, wide, slim)
-                if room is not None and not _within(field, room[0], room[1]):
-                    room = None
-                event = None if room is None else _decide(field, guess, *room)
+                if room is None or not _within(field, room[0], room[1]):
+                    continue
+                over = expand(field, guess.i, *room[2:])
+                if not _hopeful(guess, over):
+                    return None  # nor would a larger room be
+                event = _decide(field, guess, over, *room)
                 if event is not None:
                     return _narrowed(field, guess, event)
     except (Inexact, np.linalg.LinAlgError):
         return None
     return None
+
+
+def _hopeful(guess: _Guess, over: Expansion) -> bool:
+    """Whether the derivatives that must not vanish keep their signs over the room."""
+    if guess.fixed is None:
+        return bool(over.sign((2, 0)) and over.sign((0, 1)))
+    return bool(over.sign((1, 1)) and (over.sign((2, 0)) or over.sign((3, 0))))
 
 
 def _within(field: Field, low: Array, high: Array) -> bool:
@@ -109,11 +120,11 @@ def _locate(field: Field, low: Array, high: Array) -> _Guess | None:
         if not np.isfinite(step).all():
             return None
         x = x + step
-        if (np.abs(x - 0.5 * (low + high)) > reach).any():
+        if (np.abs(x - 0.5 * (low + high)) > LOST * field.width).any():
             return None
         if (np.abs(step) <= 1e-15 * field.width).all():
             break
-    return _Guess(x, i, fixed)
+    return None if (np.abs(x - 0.5 * (low + high)) > reach).any() else _Guess(x, i, fixed)
 
 
 def _newton(field: Field, i: int, at: Expansion, fixed: bool) -> Array:
@@ -160,10 +171,11 @@ def _room(
     return other_coordinates(field, guess.i, room_low, room_high)
 
 
-def _decide(field: Field, guess: _Guess, room_low: Array, room_high: Array, low: Array, high: Array) -> Event | None:
+def _decide(
+    field: Field, guess: _Guess, over: Expansion, room_low: Array, room_high: Array, low: Array, high: Array
+) -> Event | None:
     """The event in a room, if the signs of the derivatives over it prove one."""
     d, i = field.dim - 1, guess.i
-    over = expand(field, i, low, high)
     ends = [sign_along(field, i, *_side(low, high, i, end)) for end in (low[i], high[i])]
     event = Event("fold", float(low[d]), float(high[d]), low[:d], high[:d], room_low, room_high, 0, 0)
     if 0 in ends:

@@ -21,6 +21,7 @@ from optbench.critical.certified.krawczyk import krawczyk, middle_of
 from optbench.critical.certified.power_series import Exponents, PowerSeries, coordinates, series_of
 
 ORDER = 3  # of the derivatives of b
+TIGHTER = 5  # applications of Krawczyk's operator
 WIDER = 4  # times that the box of s is made wider
 LEAST = 1e-13  # of the box: by which a side is made wider at least
 PIECES = 16  # of a side, when a sign is looked for all along it
@@ -149,63 +150,71 @@ def other_coordinates(field: Field, i: int, low: Array, high: Array) -> tuple[Ar
         A box that covers low, high, wider in s at most, in which s(t, a) is the only solution for each t and a; and the
         same box with the sides in s that hold it: Krawczyk's operator maps the first into the second.
     """
-    d = field.dim - 1
-    others = [j for j in range(d) if j != i]
+    others = _others(field, i)
     low, high = low.copy(), high.copy()
     if not others:
         return low, high, low, high
     for _ in range(WIDER):
-        k = _contract_others(field, i, others, low, high)
+        k = _contract_others(field, i, others, low[None], high[None])[:, 0]
         if not np.isfinite(k).all():
             return None
         if (k[0] > low[others]).all() and (k[1] < high[others]).all():
-            held_low, held_high = low.copy(), high.copy()
-            held_low[others], held_high[others] = k
-            return low, high, held_low, held_high
+            held_low, held_high = _tightened(field, i, low[None], high[None])
+            return low, high, held_low[0], held_high[0]
         center, half = 0.5 * (k[0] + k[1]), 0.75 * (k[1] - k[0]) + LEAST * field.width[others]
         low[others], high[others] = np.minimum(low[others], center - half), np.maximum(high[others], center + half)
     return None
 
 
-def _contract_others(field: Field, i: int, others: list[int], low: Array, high: Array) -> Array:
-    """Krawczyk's operator in s, for all t and a of the box: (2, d - 1)."""
-    d = field.dim - 1
-    middle = middle_of(low[None], high[None])
-    start, end = middle.copy(), middle.copy()
-    start[:, [i, d]], end[:, [i, d]] = low[[i, d]], high[[i, d]]
-    along, at = field.enclose(start, end, 2), field.at(middle, 1).grad[:, :, others]
-    with np.errstate(all="ignore"):
-        half = np.maximum(high - middle[0], middle[0] - low)[[i, d]] * (1.0 + 2.0 * STEP)
-        across = np.abs(along.hess[:, 0][:, others][:, :, [i, d]]).max(axis=0)
-        drift = (across @ half) * (1.0 + 16.0 * STEP) + 4.0 * TINY
-        mean = np.stack([at[0] - drift, at[1] + drift])
-        mean += np.stack([-STEP * np.abs(mean[0]), STEP * np.abs(mean[1])])
-        grad = np.stack([np.fmax(mean[0], along.grad[0][:, others]), np.fmin(mean[1], along.grad[1][:, others])])
-        over = field.enclose(low[None], high[None], 2).hess[:, :, others][:, :, :, others]
-        k = krawczyk(low[None, others], high[None, others], middle[:, others], grad, np.ascontiguousarray(over))
-    return np.stack([k.low[0], k.high[0]])
-
-
 def sign_along(field: Field, i: int, low: Array, high: Array) -> int:
     """1 or -1 if b has that sign on the whole box low, high (d + 1,), else 0; the box holds s(t, a).
 
-    The longer sides in t and a are cut in pieces; on each of them s is enclosed anew.
+    The sides in t and a are cut in pieces; on each of them s is enclosed anew.
     """
     d = field.dim - 1
-    cuts = [np.linspace(low[k], high[k], PIECES + 1) if high[k] > low[k] else np.array([low[k]]) for k in (i, d)]
-    for c in cuts:
-        c[-1] = high[i] if c is cuts[0] else high[d]
-    signs = set()
-    for t in range(max(len(cuts[0]) - 1, 1)):
-        for a in range(max(len(cuts[1]) - 1, 1)):
-            piece_low, piece_high = low.copy(), high.copy()
-            for k, c, n in ((i, cuts[0], t), (d, cuts[1], a)):
-                piece_low[k], piece_high[k] = c[n], c[min(n + 1, len(c) - 1)]
-            others = [j for j in range(d) if j != i]
-            if others:
-                k_low, k_high = _contract_others(field, i, others, piece_low, piece_high)
-                piece_low[others] = np.fmax(piece_low[others], k_low)
-                piece_high[others] = np.fmin(piece_high[others], k_high)
-            grad = field.enclose(piece_low[None], piece_high[None], 1).grad[:, 0, i]
-            signs.add(int(grad[0] > 0) - int(grad[1] < 0))
-    return signs.pop() if len(signs) == 1 else 0
+    cuts = [np.unique(np.append(np.linspace(low[k], high[k], PIECES + 1)[:-1], high[k])) for k in (i, d)]
+    pairs = [np.stack([c[:-1], c[1:]], axis=1) if len(c) > 1 else np.stack([c, c], axis=1) for c in cuts]
+    t, a = (grid.ravel() for grid in np.meshgrid(*(np.arange(len(p)) for p in pairs), indexing="ij"))
+    piece_low, piece_high = np.tile(low, (len(t), 1)), np.tile(high, (len(t), 1))
+    for k, pair, n in ((i, pairs[0], t), (d, pairs[1], a)):
+        piece_low[:, k], piece_high[:, k] = pair[n, 0], pair[n, 1]
+    piece_low, piece_high = _tightened(field, i, piece_low, piece_high)
+    grad = field.enclose(piece_low, piece_high, 1).grad[:, :, i]
+    return int((grad[0] > 0).all()) - int((grad[1] < 0).all())
+
+
+def _others(field: Field, i: int) -> list[int]:
+    return [j for j in range(field.dim - 1) if j != i]
+
+
+def _tightened(field: Field, i: int, low: Array, high: Array) -> tuple[Array, Array]:
+    """Boxes (n, d + 1) that hold s(t, a), with their sides in s as narrow as Krawczyk's operator makes them."""
+    others = _others(field, i)
+    low, high = low.copy(), high.copy()
+    for _ in range(TIGHTER if others else 0):
+        k = _contract_others(field, i, others, low, high)
+        before = high[:, others] - low[:, others]
+        low[:, others], high[:, others] = np.fmax(low[:, others], k[0]), np.fmin(high[:, others], k[1])
+        if (high[:, others] - low[:, others] > 0.9 * before).all():
+            break
+    return low, high
+
+
+def _contract_others(field: Field, i: int, others: list[int], low: Array, high: Array) -> Array:
+    """Krawczyk's operator in s, for all t and a of each of the boxes low, high (n, d + 1): (2, n, d - 1)."""
+    d = field.dim - 1
+    middle = middle_of(low, high)
+    start, end = middle.copy(), middle.copy()
+    start[:, [i, d]], end[:, [i, d]] = low[:, [i, d]], high[:, [i, d]]
+    along, at = field.enclose(start, end, 2), field.at(middle, 1).grad[:, :, others]
+    with np.errstate(all="ignore"):
+        half = np.maximum(high - middle, middle - low)[:, [i, d]] * (1.0 + 2.0 * STEP)
+        across = np.abs(along.hess[:, :, others][:, :, :, [i, d]]).max(axis=0)
+        drift = (across @ half[..., None])[..., 0] * (1.0 + 16.0 * STEP) + 4.0 * TINY
+        mean = np.stack([at[0] - drift, at[1] + drift])
+        mean += np.stack([-STEP * np.abs(mean[0]), STEP * np.abs(mean[1])])
+        natural = along.grad[:, :, others]
+        grad = np.stack([np.fmax(mean[0], natural[0]), np.fmin(mean[1], natural[1])])
+        over = np.ascontiguousarray(field.enclose(low, high, 2).hess[:, :, others][:, :, :, others])
+        k = krawczyk(low[:, others], high[:, others], middle[:, others], grad, over)
+    return np.stack([k.low, k.high])

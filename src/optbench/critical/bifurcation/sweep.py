@@ -18,7 +18,16 @@ from optbench.critical.bifurcation.edges import inside_box
 from optbench.critical.bifurcation.events import Event, prove
 from optbench.critical.bifurcation.multiple import MultiplePoint, multiple_point
 from optbench.critical.bifurcation.spans import contradictory, spans_of
-from optbench.critical.bifurcation.tubes import Index, Progress, Search, Tubes, at_parameter, inertia
+from optbench.critical.bifurcation.tubes import (
+    INTERRUPTED,
+    SPENT,
+    Index,
+    Progress,
+    Search,
+    Tubes,
+    at_parameter,
+    inertia,
+)
 from optbench.critical.certified.components import components
 from optbench.critical.certified.ends import Array
 from optbench.critical.certified.faithful import check_faithful
@@ -28,12 +37,11 @@ from optbench.errors import UserError
 from optbench.problem import Box, Objective
 
 MOST_COORDINATES = 3
-DEPTHS = tuple(2.0**-k for k in (7, 9, 12, 15, 18, 20))  # of the box, in x; in a, their powers of 3/2
+DEPTHS = tuple(2.0**-k for k in (9, 12, 15, 18, 20))  # of the box, in x; in a, their powers of 3/2
 CROWD = 30_000  # cells: more than these are not cut any more
 MOST_CLUSTERS = 200
 WIDEST = 0.5  # of an axis: what is longer is no neighbourhood of a point
 FINE = 2.0**-15  # depth from which on a point of another kind is looked for
-INTERRUPTED = "interrupted"
 UNKNOWN = "a bifurcation of another kind, or too flat a place"
 _Place = tuple[Bifurcation, tuple[Array, Array]]
 
@@ -124,22 +132,26 @@ def _explore(field: Field, search: Search) -> tuple[list[Event], list[_Named], A
         if search.stopped or not len(low):
             break
         try:
-            low, high = _with_events(field, low, high, events, named if depth <= FINE else None)
+            low, high = _with_events(field, low, high, events, named if depth <= FINE else None, search.deadline)
         except KeyboardInterrupt:
             search.stopped = INTERRUPTED
             break
-        if not len(low) or len(low) > CROWD or time.perf_counter() > search.deadline:
+        if time.perf_counter() > search.deadline:
+            search.stopped = SPENT
+        if not len(low) or len(low) > CROWD or search.stopped:
             break
     return events, named, low, high
 
 
 def _with_events(
-    field: Field, low: Array, high: Array, events: list[Event], named: list[_Named] | None
+    field: Field, low: Array, high: Array, events: list[Event], named: list[_Named] | None, deadline: float
 ) -> tuple[Array, Array]:
     """Adds the bifurcations that can be proved now; returns the cells that none of them explains."""
     label = components(low, high, field.width)
     open_ = np.ones(len(low), dtype=bool)
     for c in range(min(int(label.max()) + 1, MOST_CLUSTERS)):
+        if time.perf_counter() > deadline:
+            break
         here = label == c
         hull_low, hull_high = low[here].min(axis=0), high[here].max(axis=0)
         if ((hull_high - hull_low) > WIDEST * field.width).any() or not open_[here].any():

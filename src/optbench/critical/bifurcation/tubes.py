@@ -25,6 +25,7 @@ Index = npt.NDArray[np.intp]
 PIECE = 4096
 LEAST = 1e-12  # of the box: sides of an inflated tube
 THINNEST = 0.01  # of its widest side
+SPENT, INTERRUPTED = "the budget is spent", "interrupted"
 POLISH = 30
 Progress = Callable[[float, str], None]
 
@@ -112,7 +113,7 @@ class Search:
         try:
             low, high = self._levels(low, high, depth, left)
         except KeyboardInterrupt:
-            self.stopped = "interrupted"
+            self.stopped = INTERRUPTED
             low, high = self._level
         left.add(low, high)
         return left.arrays()
@@ -123,7 +124,7 @@ class Search:
             children = Boxes(self.field.dim)
             for k in range(0, len(low), PIECE):
                 if self.boxes >= self.max_boxes or time.perf_counter() > self.deadline:
-                    self.stopped = "the budget is spent"
+                    self.stopped = SPENT
                     left.add(low[k:], high[k:])
                     break
                 new_low, new_high, steepness = self._examine(low[k : k + PIECE], high[k : k + PIECE])
