@@ -42,15 +42,15 @@ def test_every_rule_has_its_closed_form() -> None:
 def arguments(form: Form) -> tuple[Array, Array]:
     """Intervals (m,) to try: hard doubles, ordinary widths, next to zeros, poles and special points, far out."""
     rng = np.random.default_rng(11)
-    low, high = hard_intervals(60, 12)
-    x = np.concatenate([rng.uniform(-6, 6, 60), rng.uniform(-40, 40, 30), rng.uniform(-800, 800, 30)])
-    width = np.concatenate([np.zeros(40), 10.0 ** rng.uniform(-15, 0.7, 80)])
+    low, high = hard_intervals(20, 12)
+    x = np.concatenate([rng.uniform(-6, 6, 30), rng.uniform(-40, 40, 15), rng.uniform(-800, 800, 15)])
+    width = np.concatenate([np.zeros(20), 10.0 ** rng.uniform(-15, 0.7, 40)])
     special = [float(s) for s in (*form.turns, *form.kinks, *form.poles, form.least, -1, 1) if mpmath.isfinite(s)]
     if form.period is not None:
         special += [float(k * form.period) for k in (*range(-9, 10), 10**5, 10**8, 2 * 10**8)]
-    near = np.array([s + d for s in special for d in (0.0, 1e-9, -1e-9, 0.3, -0.3)])
+    near = np.array([s + d for s in special for d in (0.0, 1e-9, -0.3)])
     near = np.concatenate([near, np.nextafter(special, np.inf), np.nextafter(special, -np.inf)])
-    pairs = np.sort(rng.choice(near, (2, 120)), axis=0)
+    pairs = np.sort(rng.choice(near, (2, 60)), axis=0)
     low, high = np.concatenate([low, x, near, pairs[0]]), np.concatenate([high, x + width, near, pairs[1]])
     if math.isfinite(form.least):  # most of what is tried lies in the domain
         mirrored = (high < form.least) & (rng.random(len(low)) < 0.9)
@@ -77,7 +77,7 @@ def test_rules_hold_value_and_derivatives(name: str) -> None:
                         continue
                     exact = function(x)
                     assert mpf(-found[order][0, i]) <= exact <= mpf(found[order][1, i]), (a, b, x, order)
-    assert tried > 1000
+    assert tried > 500
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -132,7 +132,7 @@ def test_ranges_are_no_wider_than_they_need_to_be(name: str) -> None:
                 assert min(values) - slack <= mpf(-found[order][0, i]), (a, b, order)
                 assert mpf(found[order][1, i]) <= max(values) + slack, (a, b, order)
                 compared += 1
-    assert compared > 60
+    assert compared > 40
 
 
 @pytest.mark.parametrize("name", sorted(RULES))

@@ -88,13 +88,13 @@ STEPS: dict[str, Callable[..., Any]] = {
     "reciprocal": lambda a, b: a.apply("reciprocal"),
     **{f"power {n}": (lambda a, b, n=n: a.power(n)) for n in (-2, -1, 0, 1, 2, 3, 5)},
 }
-SUPPORTS = ((0,), (2,), (0, 1), (1, 3), (0, 1, 2), (0, 1, 2, 3))
+SUPPORTS = ((2,), (1, 3), (0, 1, 2), (0, 1, 2, 3))
 ORDINARY = np.array([x for x in FINITE if 1e-20 < abs(x) < 1e20 or x == 0])
 
 
 def drawn(support: tuple[int, ...], flat: bool, hard: bool, width: float, rng: Any) -> tuple[Jet, list[Exact]]:
     """A jet over n boxes that depends on the coordinates `support`, and one exact member of each of its rows."""
-    n, k = 12, len(support)
+    n, k = 8, len(support)
     pool = FINITE if hard else ORDINARY
 
     def interval(*shape: int) -> tuple[Any, Any]:
@@ -123,7 +123,7 @@ def outside(jet: Jet, row: int, truth: Exact) -> list[str]:
     """Which of value, gradient and Hessian of a row are outside the jet's ranges."""
 
     def at(ends: Any, *index: int) -> tuple[float, float]:
-        ends = np.broadcast_to(ends, (*ends.shape[:-1], 12))
+        ends = np.broadcast_to(ends, (*ends.shape[:-1], 8))
         return -float(ends[(0, *index, row)]), float(ends[(1, *index, row)])
 
     bad = ["value"] * beyond(truth.value, *at(jet.value))
@@ -145,7 +145,7 @@ def outside(jet: Jet, row: int, truth: Exact) -> list[str]:
 @pytest.mark.parametrize("name", STEPS)
 def test_jets_hold_exact_taylor_arithmetic(name: str) -> None:
     rng, held = np.random.default_rng(21), 0
-    for a_on, b_on in product(SUPPORTS, SUPPORTS[::2]):
+    for a_on, b_on in product(SUPPORTS, SUPPORTS[1:3]):
         for flat, hard, width in ((False, True, 0.0), (True, False, 1e-3), (False, False, 0.5)):
             a, exact_a = drawn(a_on, flat, hard, width, rng)
             b, exact_b = drawn(b_on, rng.random() < 0.3, hard, width, rng)
@@ -159,13 +159,13 @@ def test_jets_hold_exact_taylor_arithmetic(name: str) -> None:
                     continue
                 assert not outside(found, row, truth), (name, a_on, b_on, row)
                 held += 1
-    assert held > 400
+    assert held > 120
 
 
 def test_thin_jets_stay_thin() -> None:
     rng = np.random.default_rng(22)
     for name, step in STEPS.items():
-        for a_on, b_on in product(SUPPORTS[1:4], SUPPORTS[:3]):
+        for a_on, b_on in product(SUPPORTS[1:], SUPPORTS[:3]):
             parts = []
             for on in (a_on, b_on):
                 k = len(on)
