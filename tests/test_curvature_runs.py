@@ -85,6 +85,11 @@ def test_the_command_classifies_a_networks_checkpoint(
     assert found["examples"] == 126
     assert found["wording"]
     assert found["exact"] is False
+    assert found["proof"]["not_a_minimum"] is True
+    assert found["proof"]["curvature"][0] <= found["lambda_min"]["value"] + 1e-9
+    assert found["proof"]["curvature"][1] < 0
+    assert found["proof"]["loss"][0] - 1e-12 <= found["loss"] <= found["proof"]["loss"][1] + 1e-12
+    assert found["basis"] == "proved"
     way = torch.load(folder / "escape.pt", weights_only=True)
     assert way.keys() - {"step"} == {"layers.1.weight", "layers.1.bias", "layers.3.weight", "layers.3.bias"}
     assert math.sqrt(sum(float(v.square().sum()) for k, v in way.items() if k != "step")) == pytest.approx(1.0)

@@ -392,7 +392,7 @@ def test_the_two_weight_network_is_at_a_saddle_and_the_way_out_is_the_diagonal()
     picture = inspect_network(TwoWeights(), SquaredError(), ONE)
     assert (picture.lambda_min, picture.lambda_max) == pytest.approx((-2.0, 2.0))
     assert picture.verdict.criticality == "critical"
-    assert (picture.verdict.kind, picture.verdict.basis) == ("saddle", "shown")
+    assert (picture.verdict.kind, picture.verdict.basis) == ("saddle", "proved")
     assert picture.shares.minimum_ratio == ((0.5, 0.5), (0.5, 0.5))
     way = picture.way_down()
     assert way is not None

@@ -43,7 +43,11 @@ BoxText = Annotated[
 Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", min=1, show_default=False)]
 Budget = Annotated[
     float,
-    typer.Option("--budget", help="Seconds to search; as many again for --verify. What is found is printed.", min=0.1),
+    typer.Option(
+        "--budget",
+        help="Seconds to search (--run: to prove); as many again for --verify. What is found is printed.",
+        min=0.1,
+    ),
 ]
 MaxBoxes = Annotated[
     int | None,
@@ -186,7 +190,7 @@ def classify_critical(
         from optbench.cli.curvature import classify_run
 
         _refuse(of_surface, "--run looks at one recorded point")
-        classify_run(run, checkpoint, share, products, plot, as_json, paths(config_dir), quiet)
+        classify_run(run, checkpoint, share, products, budget, plot, as_json, paths(config_dir), quiet)
         return
     _refuse(of_run, "that is for the point where a run stopped (--run)")
     if sweep is not None:

@@ -26,6 +26,7 @@ def classify_run(
     checkpoint: str | None,
     share: float,
     products: int | None,
+    budget: float,
     plot: Path | None,
     as_json: bool,
     config_dirs: Sequence[Path],
@@ -38,6 +39,7 @@ def classify_run(
         checkpoint: best, last, or a number: a kept epoch of a network, a recorded step on a surface. None: best on a
             network, last on a surface.
         share, products: see prepare; networks only.
+        budget: seconds for the proof that it is no local minimum; networks only.
         plot: where to draw the spectrum; networks only.
         as_json: print JSON.
         config_dirs: conf folders that are trusted beside the packaged one.
@@ -50,7 +52,7 @@ def classify_run(
 
     run = read_run(folder)
     if run.config["data"].get("_target_"):
-        _network(folder, checkpoint or "best", share, products, plot, as_json, config_dirs, quiet)
+        _network(folder, checkpoint or "best", share, products, budget, plot, as_json, config_dirs, quiet)
     else:
         verify_identity(run)
         _surface(run, checkpoint or "last", plot, as_json, config_dirs)
@@ -110,6 +112,7 @@ def _network(
     checkpoint: str,
     share: float,
     products: int | None,
+    budget: float,
     plot: Path | None,
     as_json: bool,
     config_dirs: Sequence[Path],
@@ -118,7 +121,7 @@ def _network(
     from optbench.cli.progress import counter
     from optbench.critical.network.describe import describe_network, describe_plan
 
-    inspection = _planned(folder, checkpoint, share, products, config_dirs)
+    inspection = _planned(folder, checkpoint, share, products, budget, config_dirs)
     print_lines(describe_plan(inspection.plan), err=True)
     with counter(f"curvature of {inspection.name}", quiet or as_json) as progress:
         picture = inspection.look(progress)
@@ -134,7 +137,7 @@ def _network(
 
 
 def _planned(
-    folder: Path, checkpoint: str, share: float, products: int | None, config_dirs: Sequence[Path]
+    folder: Path, checkpoint: str, share: float, products: int | None, budget: float, config_dirs: Sequence[Path]
 ) -> Inspection:
     from optbench.critical.network import network_objective, prepare
     from optbench.experiment.rebuild import rebuild
@@ -145,7 +148,7 @@ def _planned(
     objective = network_objective(rebuilt.model, rebuilt.loss, read_split(rebuilt.data, "train"), share=share)
     objective.notes.append("the training loss alone: weight decay and other terms of the optimizer are not in it")
     file = checkpoint if not checkpoint.isdecimal() else kept_checkpoint(int(checkpoint))
-    return prepare(objective, name=f"{folder.name}/{file}.pt", products=products)
+    return prepare(objective, name=f"{folder.name}/{file}.pt", products=products, proof_seconds=budget)
 
 
 def _save_escape(picture: NetworkPicture, path: Path) -> bool:

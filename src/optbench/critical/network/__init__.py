@@ -6,6 +6,9 @@ lanczos     both ends of the spectrum, with error bounds
 spectrum    shares of negative, zero and positive eigenvalues
 newton      how much the loss would still fall
 descent     ways down: along negative curvature, or found on spheres
+series      Taylor series of intervals (windows, operands, interval_rules: torch's operations on them)
+enclosure   a loss along a line, in intervals
+proof       what they prove: no local minimum, a lower point
 verdict     the rules
 inspect     all of it at one point: `inspect_network`
 describe    in words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from optbench.critical.network.picture import NetworkPicture, Plan
+from optbench.critical.network.proof import interval
 from optbench.critical.network.verdict import percent
 from optbench.critical.points import Range
 
@@ -50,6 +51,7 @@ def describe_network(picture: NetworkPicture) -> list[str]:
         ("shares", _shares(picture)),
         ("", _ratio(picture)),
         *_escape(picture),
+        *_proof(picture),
         *_witness(picture),
         *(("note", note) for note in picture.notes),
         ("verdict", picture.verdict.wording),
@@ -123,6 +125,24 @@ def _escape(p: NetworkPicture) -> list[tuple[str, str]]:
         ("escape", f"along v_min: loss {best.measured:+.4g} at step {best.step:g} (predicted {best.predicted:+.4g})"),
         ("", "   ".join(f"{m.step:g}: {m.measured:+.2g}" for m in p.escape.moves)),
     ]
+
+
+def _proof(p: NetworkPicture) -> list[tuple[str, str]]:
+    proof = p.proof
+    if proof is None:
+        return []
+    if not proof.not_a_minimum:
+        return [("proof", f"not proved that this is no local minimum: {proof.why}")]
+    assert proof.curvature is not None
+    rows = [("proof", f"no local minimum, by interval arithmetic: v'Hv in {interval(proof.curvature)} along v_min")]
+    if proof.indefinite:
+        assert proof.upward is not None
+        rows.append(("", f"v'Hv in {interval(proof.upward)} along v_max: the Hessian is indefinite"))
+    if proof.falls:
+        assert proof.loss is not None
+        assert proof.lower is not None
+        rows.append(("", f"lower at step {proof.step:g}: {interval(proof.lower)} below {interval(proof.loss)}"))
+    return rows
 
 
 def _witness(p: NetworkPicture) -> list[tuple[str, str]]:

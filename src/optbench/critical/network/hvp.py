@@ -62,6 +62,11 @@ class HessianOperator:
             if tell is not None:
                 tell(i + 1, len(self._kept))
 
+    def release(self) -> None:
+        """Lets go of the intermediates: later products are differentiated twice."""
+        self._kept = [None] * len(self._kept)
+        self.kept_parts = self.kept_bytes = 0
+
     def _linearize_part(self, i: int, room: float) -> bool:
         product = _linearized(self.objective, i)
         size = None if product is None else _held_bytes(product)

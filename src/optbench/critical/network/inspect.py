@@ -22,6 +22,7 @@ from optbench.critical.network.measure import Measured, measure_by_lanczos, meas
 from optbench.critical.network.newton import STEPS, NewtonGain, newton_gain
 from optbench.critical.network.objective import FlatObjective, network_objective
 from optbench.critical.network.picture import NetworkPicture, Plan
+from optbench.critical.network.proof import SECONDS, Proof, prove
 from optbench.critical.network.spectrum import EXACT_UP_TO, ZERO
 from optbench.critical.network.verdict import NOISES, Figures, criticality_of, decide, undecided_at_second_order
 from optbench.errors import UserError
@@ -51,6 +52,8 @@ class Inspection:
     plan: Plan
     seed: int
     basis_dtype: torch.dtype
+    proof_seconds: float = SECONDS
+    memory: float = MEMORY
     _done: int = 0
     _progress: Progress | None = None
 
@@ -74,6 +77,11 @@ class Inspection:
         witness = self._witness(figures, found, loss, gradient, ZERO * norm)
         if witness is not None:
             figures = replace(figures, witness=witness.found, order=witness.order, radius=witness.radius)
+        way = self._escape(found.v_min, low[0], noise, loss, gradient)
+        cost, kept_share = self.operator.cost(gradient)[0], self.operator.kept_parts / len(self.objective.parts)
+        self.operator.release()
+        proof = self._proof(way, found.v_max if high[0] > NOISES * noise else None)
+        figures = replace(figures, proof=proof)
         return NetworkPicture(
             name=self.name,
             plan=self.plan,
@@ -90,13 +98,14 @@ class Inspection:
             confidence=1.0 if self.plan.exact else CONFIDENCE,
             noise=noise,
             products=self.operator.products,
-            gradients_a_product=self.operator.cost(gradient)[0],
-            kept_share=self.operator.kept_parts / len(self.objective.parts),
+            gradients_a_product=cost,
+            kept_share=kept_share,
             shares=found.shares(ZERO * norm),
             density=found.density(ZERO * norm),
             v_min=found.v_min,
-            escape=self._escape(found.v_min, low[0], noise, loss, gradient),
+            escape=way,
             witness=witness,
+            proof=proof,
             verdict=decide(figures),
             seconds=time.perf_counter() - began,
             notes=self._notes(),
@@ -182,6 +191,15 @@ class Inspection:
             return None
         return escape(self.objective, loss, gradient, v_min / v_min.norm(), low)
 
+    def _proof(self, way: Escape | None, up: Tensor | None) -> Proof | None:
+        """Tried where curvature is negative."""
+        if way is None:
+            return None
+        step = None if way.best is None else way.best.step
+        return prove(
+            self.objective, way.direction, step, up, seconds=self.proof_seconds, memory=0.8 * (self.memory - _PROCESS)
+        )
+
     def _notes(self) -> tuple[str, ...]:
         notes = ["evaluation mode: batch norm frozen at its running statistics, dropout off; no augmentation"]
         if self.objective.piecewise:
@@ -196,6 +214,7 @@ def prepare(
     products: int | None = None,
     memory: float = MEMORY,
     seed: int = 0,
+    proof_seconds: float = SECONDS,
 ) -> Inspection:
     """Plans and prices an inspection: one gradient and one product of the first chunk are made.
 
@@ -206,6 +225,7 @@ def prepare(
             exact Hessian up to EXACT_UP_TO weights, else 3 starts of 50 steps.
         memory: bytes in all, for vectors and kept intermediates.
         seed: of the random starts.
+        proof_seconds: wall time for a proof, by interval arithmetic, that the point is no local minimum.
 
     Raises:
         UserError: fewer products than a start needs.
@@ -234,7 +254,8 @@ def prepare(
         kept_bytes=int(min(kept, operator.expected_bytes)),
         chunks=len(objective.parts),
     )
-    return Inspection(name, objective, operator, plan, seed, torch.float64 if exact else dtype)
+    basis = torch.float64 if exact else dtype
+    return Inspection(name, objective, operator, plan, seed, basis, proof_seconds, memory)
 
 
 def _budget(n: int, products: int | None, memory: float, dtype: torch.dtype) -> tuple[bool, int, int, torch.dtype]:
@@ -261,17 +282,19 @@ def inspect_network(
     memory: float = MEMORY,
     dtype: torch.dtype | None = None,
     seed: int = 0,
+    proof_seconds: float = SECONDS,
     progress: Progress | None = None,
 ) -> NetworkPicture:
     """Classifies the point where a model's weights are, on the loss of a labelled split.
 
     Args:
         model, loss, split, share, dtype: see network_objective; the model is not changed.
-        name, products, memory, seed: see prepare.
+        name, products, memory, seed, proof_seconds: see prepare.
         progress: told how many of all products are made.
 
     Raises:
         UserError: no labels, a bad share, or a loss that is not finite.
     """
     objective = network_objective(model, loss, split, share=share, seed=seed, dtype=dtype, chunk_bytes=_CHUNK * memory)
-    return prepare(objective, name=name, products=products, memory=memory, seed=seed).look(progress)
+    inspection = prepare(objective, name=name, products=products, memory=memory, seed=seed, proof_seconds=proof_seconds)
+    return inspection.look(progress)

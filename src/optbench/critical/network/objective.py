@@ -42,6 +42,7 @@ class FlatObjective:
         of: how many there would be without a `share`.
         piecewise: the loss has kinks (ReLU, max pooling ...): derivatives are those of the piece at the point.
         part_bytes: estimate of what autograd saves in one forward pass of a part.
+        finer: of a count: the same objective in parts of so many examples at most; None where there are none.
     """
 
     parts: Sequence[Part]
@@ -51,6 +52,7 @@ class FlatObjective:
     of: int = 0
     piecewise: bool = False
     part_bytes: int = 0
+    finer: Callable[[int], list[Part]] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -147,9 +149,12 @@ def network_objective(
     loss_of = partial(_loss, model, loss, layout, len(images))
     saved, piecewise = _probe(partial(loss_of, images[:1], labels[:1]), weights)
     size = chunk or max(1, min(LARGEST_CHUNK, int(chunk_bytes / (_TRANSIENT * max(saved, 1)))))
-    edges = _edges(len(images), size)
-    parts = [partial(loss_of, images[a:b], labels[a:b]) for a, b in pairwise(edges)]
-    return FlatObjective(parts, weights, layout, len(images), len(split), piecewise, saved * min(size, len(images)))
+
+    def parts(most: int) -> list[Part]:
+        return [partial(loss_of, images[a:b], labels[a:b]) for a, b in pairwise(_edges(len(images), most))]
+
+    part_bytes = saved * min(size, len(images))
+    return FlatObjective(parts(size), weights, layout, len(images), len(split), piecewise, part_bytes, parts)
 
 
 def _subset(images: Tensor, labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from optbench.critical.network.descent import Escape, Witness
 from optbench.critical.network.newton import NewtonGain
 from optbench.critical.network.objective import cut
+from optbench.critical.network.proof import Proof
 from optbench.critical.network.spectrum import Density, Shares
 from optbench.critical.network.verdict import Verdict
 from optbench.critical.points import number
@@ -84,6 +85,7 @@ class NetworkPicture:
         v_min: unit vector (n,) of lambda_min.
         escape: steps along v_min; None without negative curvature.
         witness: search for a lower point; None where none was due.
+        proof: what interval arithmetic shows along `escape`; None without negative curvature.
         verdict: by the rules.
         seconds: wall time.
         notes: remarks.
@@ -112,6 +114,7 @@ class NetworkPicture:
     v_min: Tensor
     escape: Escape | None
     witness: Witness | None
+    proof: Proof | None
     verdict: Verdict
     seconds: float
     notes: tuple[str, ...]
@@ -150,6 +153,7 @@ class NetworkPicture:
             },
             "escape": None if self.escape is None else [_move(m) for m in self.escape.moves],
             "witness": None if self.witness is None else _witness(self.witness),
+            "proof": None if self.proof is None else self.proof.to_json(),
             "criticality": self.verdict.criticality,
             "gradient_flat": self.verdict.gradient_flat,
             "type": self.verdict.kind,

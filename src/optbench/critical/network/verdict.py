@@ -1,7 +1,8 @@
 """From the figures of one point to a verdict: rules on plain numbers, the first that holds.
 
-"shown" is kept for what a saved vector or an exact Hessian shows beyond rounding noise; "proved" would need interval
-arithmetic and is not used for networks.
+"shown" is kept for what a saved vector or an exact Hessian shows beyond rounding noise; "proved" for what interval
+arithmetic proves of the curvature along saved vectors (`proof`): that of one sign for "not a minimum", of both for
+"saddle". That every direction curves up is never proved here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Literal
+
+from optbench.critical.network.proof import Proof, interval
 
 NOT_CRITICAL, CRITICAL = 1e-2, 1e-6  # relative Newton gain: above the first, below the second
 FLAT = 0.02  # |Hg| / (|g| lambda_max) below which the gradient lies almost in the kernel
@@ -18,7 +21,7 @@ MILD = 1e-3  # of the largest |lambda|
 
 Criticality = Literal["not critical", "near-critical", "critical"]
 Kind = Literal["minimum", "maximum", "saddle", "not a minimum", "degenerate"]
-Basis = Literal["shown", "probable", "undecided"]
+Basis = Literal["proved", "shown", "probable", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Figures:
         witness: a search found a lower point at a degenerate point; None: not searched.
         order: order of its fall.
         radius: its distance.
+        proof: what interval arithmetic shows along the most negative curvature; None: not tried.
     """
 
     gain: float
@@ -59,6 +63,7 @@ class Figures:
     witness: bool | None = None
     order: float | None = None
     radius: float | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,9 @@ def _kind(f: Figures) -> tuple[Kind, Basis]:
     if f.low < -NOISES * f.noise and not doubtful:
         if f.upper_bound < -NOISES * f.noise:
             return "maximum", sure
-        return ("saddle", "shown") if f.high > NOISES * f.noise else ("not a minimum", "shown")
+        if f.high > NOISES * f.noise:
+            return "saddle", "proved" if f.proof is not None and f.proof.indefinite else "shown"
+        return "not a minimum", "proved" if f.proof is not None and f.proof.not_a_minimum else "shown"
     if not doubtful and f.lower_bound > NOISES * f.noise and (f.definite or not f.exact):
         return "minimum", sure
     return ("not a minimum", "shown") if f.witness else ("degenerate", "undecided")
@@ -133,7 +140,7 @@ def _curvature_words(f: Figures, criticality: Criticality, kind: Kind, mild: boo
     # away from critical points the words are about the curvature, not about a kind of critical point
     point = criticality != "not critical"
     if kind == "saddle":
-        shown = f"negative curvature shown: v'Hv = {f.low:.3g}, {_times(f)}"
+        shown = _negative(f)
         return f"{'mild ' * mild}saddle: {shown}" if point else f"{'mild ' * mild}{shown}"
     if kind == "maximum":
         return f"local maximum ({sure})" if point else f"every direction curves down ({sure})"
@@ -145,8 +152,15 @@ def _curvature_words(f: Figures, criticality: Criticality, kind: Kind, mild: boo
         order = "" if f.order is None else f", falling with order {f.order:.1f} of the distance"
         return f"degenerate, and not a minimum: a lower point lies at distance {f.radius:g}{order}"
     if kind == "not a minimum":
-        return f"not a minimum: v'Hv = {f.low:.3g}, {_times(f)}; no positive curvature was found"
+        return f"not a minimum: {_negative(f)}; no positive curvature was found"
     return _degenerate_words(f)
+
+
+def _negative(f: Figures) -> str:
+    if f.proof is not None and f.proof.not_a_minimum:
+        assert f.proof.curvature is not None
+        return f"negative curvature proved: v'Hv in {interval(f.proof.curvature)}"
+    return f"negative curvature shown: v'Hv = {f.low:.3g}, {_times(f)}"
 
 
 def _degenerate_words(f: Figures) -> str:
