@@ -137,6 +137,25 @@ def test_ranges_are_no_wider_than_they_need_to_be(name: str) -> None:
     assert compared > 40
 
 
+@pytest.mark.parametrize("first", [0, 10**4, 55 * 10**7])
+def test_waves_reach_their_extrema_however_far_out(first: int) -> None:
+    """A few units in the last place round a multiple of pi / 2: what lies between the ends is not seen at the ends."""
+    rng = np.random.default_rng(14)
+    multiples = first + np.arange(800)
+    with mpmath.workdps(DIGITS):
+        exact = [int(k) * mpmath.pi / 2 for k in multiples]
+        nearest = np.array([float(x) for x in exact])
+        low, high = (nearest + side * rng.integers(0, 4, 800) * np.spacing(nearest) for side in (-1, 1))
+        between = [mpf(a) <= x <= mpf(b) for a, x, b in zip(low.tolist(), exact, high.tolist(), strict=True)]
+    for name, at_1, at_minus_1 in (("sin", 1, 3), ("cos", 0, 2)):
+        found = Interval.between(low, high).apply(name)
+        assert (found.high[between & (multiples % 4 == at_1)] == 1.0).all()
+        assert (found.low[between & (multiples % 4 == at_minus_1)] == -1.0).all()
+    poles = between & (multiples % 2 == 1)
+    assert np.isposinf(Interval.between(low, high).apply("tan").ends[:, poles]).all()
+    assert poles.sum() > 100
+
+
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_an_interval_goes_through_the_rule_of_its_name(name: str) -> None:
     low, high = arguments(FORMS[name])
