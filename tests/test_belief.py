@@ -114,7 +114,7 @@ def accidents(out: Path) -> Iterator[tuple[Path, str, Path]]:
             yield path, kind, twin
 
 
-@pytest.mark.parametrize("share", [24, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [24, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_accident_gives_another_number_without_a_word(share: int, made: Path, copied: Path) -> None:
     rng = random.Random(share)
     truth, words = numbers(made)
@@ -137,7 +137,7 @@ def test_the_same_command_repairs_or_names_an_accident(
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     logging.disable()
     rng, truth = random.Random(7), numbers(made)[0]
-    for i, (path, kind, twin) in enumerate(rng.sample(list(accidents(made)), 40)):
+    for i, (path, kind, twin) in enumerate(rng.sample(list(accidents(made)), 25)):
         out = tmp_path / str(i)
         shutil.copytree(made, out)
         damaged(out / path.relative_to(made), kind, out / twin.relative_to(made), rng)

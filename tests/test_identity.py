@@ -15,6 +15,7 @@ from PIL import Image
 import optbench
 from optbench import folders, records
 from optbench.comparison import compare
+from optbench.data.synthetic_food import SyntheticFood
 from optbench.errors import RunFailure
 from optbench.experiment import Planned, plan_run, sources
 from optbench.experiment.sources import is_own
@@ -274,3 +275,13 @@ def test_data_of_ones_own_counts_whatever_its_files_are(tmp_path: Path, monkeypa
     assert second != first
     (tmp_path / "y.txt").write_text("1 0")
     assert identity() not in (first, second)
+
+
+def test_made_up_pictures_that_were_changed_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "cache"))
+    data = SyntheticFood(n_classes=2, image_size=8, train_per_class=2, validation_per_class=1, n_test=1)
+    before = data.load("train").images
+    (folder,) = (tmp_path / "cache").glob("synthetic-food-*")
+    shutil.copyfile(folder / "training" / "1_0.jpg", folder / "training" / "0_1.jpg")
+    again = SyntheticFood(n_classes=2, image_size=8, train_per_class=2, validation_per_class=1, n_test=1)
+    assert again.load("train").images.equal(before)

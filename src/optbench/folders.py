@@ -130,7 +130,7 @@ def _contents(folder: Path, names: Sequence[str]) -> list[str]:
             continue
         settled = max(status.st_mtime_ns, status.st_ctime_ns) < now - _SETTLED_NS
         found[name] = [stamp if settled else "", content(file)]
-    if found != known:
+    if found != known and any(stamp for stamp, _ in found.values()):
         with contextlib.suppress(OutputError, UnicodeEncodeError):
             write_sealed(cache, found)
     return [found[name][1] for name in names]

@@ -21,7 +21,7 @@ from torch import Tensor
 from optbench.data._food_painter import paint
 from optbench.data.food11 import FOLDERS, Food11
 from optbench.errors import DataError, OutputError
-from optbench.folders import cache_folder, image_files
+from optbench.folders import cache_folder, fingerprint, image_files
 from optbench.images import Progress
 from optbench.problem import AbstractData, Split
 
@@ -77,6 +77,7 @@ class SyntheticFood(AbstractData):
         self._recipe = {"recipe": _RECIPE, "n_classes": n_classes, **counts, "picture_seed": picture_seed}
         digest = hashlib.sha256(json.dumps(self._recipe).encode()).hexdigest()[:16]
         self._root = Path(root).expanduser() if root is not None else cache_folder() / f"synthetic-food-{digest}"
+        self._named = root is not None  # then its contents are part of a run's identity, and the user's to change
         self._food = Food11(str(self._root), n_classes, channels, image_size, augment)
         self.n_classes = n_classes
         self.channels = channels
@@ -103,7 +104,7 @@ class SyntheticFood(AbstractData):
         return [label for label in range(self.n_classes) for _ in range(count)]
 
     def _complete(self) -> bool:
-        """Whether the root holds these pictures, all of them; DataError if it holds anything else."""
+        """Whether the root holds these pictures, all of them and unchanged; DataError if it holds anything else."""
         if not self._root.exists():
             return False
         if not self._root.is_dir():
@@ -116,10 +117,12 @@ class SyntheticFood(AbstractData):
             return False
         except (OSError, ValueError) as error:
             raise self._foreign(f"{_MARK} cannot be read: {error}") from None
+        contents = written.pop("contents", None) if isinstance(written, dict) else None
         if written != self._recipe:
             raise self._foreign(f"its {_MARK} has other parameters")
         try:
-            return all(len(image_files(self._root / FOLDERS[split])) == len(self._labels(split)) for split in FOLDERS)
+            whole = all(len(image_files(self._root / FOLDERS[split])) == len(self._labels(split)) for split in FOLDERS)
+            return whole and (self._named or fingerprint(self._root) == contents)
         except DataError:
             return False
 
@@ -134,7 +137,8 @@ class SyntheticFood(AbstractData):
                 folder = Path(temporary) / "food"
                 for place, split in enumerate(FOLDERS):
                     self._write_split(folder, place, split)
-                (folder / _MARK).write_text(json.dumps(self._recipe) + "\n", encoding="utf-8")
+                mark = {**self._recipe, "contents": fingerprint(folder)}
+                (folder / _MARK).write_text(json.dumps(mark) + "\n", encoding="utf-8")
                 self._move(folder, Path(temporary) / "old")
         except OSError as error:
             raise OutputError(
