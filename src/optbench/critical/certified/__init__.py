@@ -6,14 +6,14 @@
     MissingRule         raised for an operation that intervals do not know; search numerically instead
 
 From the ground up: `ends` (rounding), `functions` (elementary functions), `arithmetic` (what one provides) and its
-kinds `interval`, `jet`, `arb`, `exact`, `recorded`; `operations`, `shapes`, `logits`, `traced` and `program` (how
-torch code becomes a program), `field`; `gradient_program` and `propagate` (what its equations leave of a box);
-`krawczyk` and `inertia` (what is proved in one box), `boxes` and `enumerate` (branch and bound); `separable`,
-`distinct` and `product` (sums of functions that share no coordinate); `edge` (on which side of an edge a point lies);
-`winding`, `extremum`, `clusters` (what is proved of regions that stay undecided); `elementary_series`, `power_series`
-(Taylor coefficients, exact or enclosed), `local_algebra`, `roots`, `branches`, `germs`, `germ_points` (degenerate
-points verified in fractions); `faithful`, `steady` (is the surface its program, and a function at all?), `wording`,
-`certify`; `certificate` (as a file for `optbench.check_proof`).
+kinds `interval`, `jet`, `arb`, `exact`, `recorded`; `operations`, `activations`, `reductions`, `shapes`, `logits`,
+`traced` and `program` (how torch code becomes a program), `field`; `gradient_program` and `propagate` (what its
+equations leave of a box); `krawczyk` and `inertia` (what is proved in one box), `boxes` and `enumerate` (branch and
+bound); `separable`, `distinct` and `product` (sums of functions that share no coordinate); `edge` (on which side of an
+edge a point lies); `winding`, `extremum`, `clusters` (what is proved of regions that stay undecided);
+`elementary_series`, `power_series` (Taylor coefficients, exact or enclosed), `local_algebra`, `roots`, `branches`,
+`germs`, `germ_points` (degenerate points verified in fractions); `faithful`, `steady` (is the surface its program, and
+a function at all?), `wording`, `certify`; `certificate` (as a file for `optbench.check_proof`).
 """
 
 from __future__ import annotations

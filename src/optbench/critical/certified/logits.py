@@ -17,19 +17,16 @@ from optbench.critical.certified.arithmetic import SMOOTH, MissingRule
 from optbench.critical.certified.operations import (
     Element,
     Symbols,
-    dims_of,
     each,
     function,
     lowers,
-    mean,
     minus,
     pieces,
     plus,
     quotient,
-    rows_along,
     times,
-    total,
 )
+from optbench.critical.certified.reductions import dims_of, mean, rows_along, total
 from optbench.critical.certified.shapes import whole
 
 NOTHING = -math.inf

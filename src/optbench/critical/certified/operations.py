@@ -35,15 +35,14 @@ computes, in its own type. Names are those of torch.ops.aten.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optbench.critical.certified.arithmetic import CONTINUOUS, JUMPS, SMOOTH, MissingRule
+from optbench.critical.certified.arithmetic import MissingRule
 from optbench.critical.certified.recorded import Recorded, truth
 
 Symbols = NDArray[np.object_]
@@ -60,8 +59,6 @@ REFUSED = {
 }
 """What is refused for a reason of its own: operation to words."""
 LARGEST_POWER = 1000
-GELU = 0.5**0.5  # the double that torch multiplies with
-GELU_TANH = (2.0**0.5 * (2.0 / math.sqrt(math.pi)) * 0.5, 0.044715)
 
 
 class Opaque:
@@ -112,7 +109,7 @@ def _spread(name: str, function: Lowering) -> Lowering:
 
 def each(function: Callable[..., Element], *operands: Any) -> Symbols:
     """function of the elements of operands that broadcast against each other; what is None stays None."""
-    arrays = [_operand(a) for a in operands]
+    arrays = [usable(a) for a in operands]
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     flat = [np.broadcast_to(a, shape).reshape(-1).tolist() for a in arrays]
     out = np.empty(math.prod(shape), dtype=object)
@@ -120,7 +117,8 @@ def each(function: Callable[..., Element], *operands: Any) -> Symbols:
     return out.reshape(shape)
 
 
-def _operand(value: Any) -> Symbols:
+def usable(value: Any) -> Symbols:
+    """An operand as an array; refused if a part of it must not be used."""
     if isinstance(value, np.ndarray):
         for element in value.flat:
             if isinstance(element, Opaque):
@@ -332,229 +330,5 @@ def _masked_fill(x: Symbols, mask: Any, value: Any) -> Symbols:
     return each(choose, mask, value, x)
 
 
-# activations and losses by pieces -------------------------------------------------------------------------------------
-
-
-@elementwise("softplus")
-def _softplus(p: Recorded, beta: float = 1.0, threshold: float = 20.0) -> Recorded:
-    scaled = p.scale(beta)
-    return scaled.shift(-threshold).where(p, scaled.apply("log1pexp").over(beta), JUMPS)
-
-
-@elementwise("gelu")
-def _gelu(p: Recorded, approximate: str = "none") -> Recorded:
-    if approximate == "none":
-        return p.scale(GELU).apply("erf").shift(1.0).times(p).scale(0.5)
-    beta, kappa = GELU_TANH
-    return p.plus(p.power(3).scale(kappa)).scale(beta).apply("tanh").shift(1.0).times(p).scale(0.5)
-
-
-def elu(p: Recorded, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Recorded:
-    """scale p where p > 0, else scale alpha (e^(input_scale p) - 1)."""
-    below = p.scale(input_scale).apply("expm1").scale(alpha * scale)
-    return p.where(p.scale(scale), below, SMOOTH if alpha == input_scale == 1.0 else CONTINUOUS)
-
-
-@elementwise("celu")
-def _celu(p: Recorded, alpha: float = 1.0) -> Recorded:
-    return elu(p, alpha, 1.0, 1.0 / alpha)
-
-
-@elementwise("clamp", "hardtanh", "clip")
-def _clamp(p: Element, min: Element = None, max: Element = None) -> Element:
-    p = p if min is None else larger(p, min)
-    return p if max is None else smaller(p, max)
-
-
-LOWERINGS["hardtanh"] = lambda x, low=-1.0, high=1.0: LOWERINGS["clamp"](x, low, high)
-
-
-@elementwise("threshold")
-def _threshold(p: Recorded, threshold: float, value: float) -> Recorded:
-    return p.shift(-threshold).where(p, p.constant(value), CONTINUOUS if value == threshold else JUMPS)
-
-
-@elementwise("softshrink")
-def _softshrink(p: Recorded, width: float = 0.5) -> Recorded:
-    below = p.scale(-1.0).shift(-width).where(p.shift(width), p.constant(0.0), CONTINUOUS)
-    return p.shift(-width).where(p.shift(-width), below, CONTINUOUS)
-
-
-@elementwise("hardshrink")
-def _hardshrink(p: Recorded, width: float = 0.5) -> Recorded:
-    below = p.scale(-1.0).shift(-width).where(p, p.constant(0.0), JUMPS)
-    return p.shift(-width).where(p, below, JUMPS)
-
-
-@elementwise("leaky_relu")
-def _leaky_relu(p: Recorded, slope: float = 0.01) -> Recorded:
-    return p.where(p, p.scale(slope), CONTINUOUS)
-
-
-_ACTIVATIONS: dict[str, Lowering] = {
-    "elu": elu,
-    "silu": lambda p: p.times(p.apply("sigmoid")),
-    "mish": lambda p: p.times(p.apply("log1pexp").apply("tanh")),
-    "hardsigmoid": lambda p: smaller(larger(p.shift(3.0), 0.0), 6.0).over(6.0),
-    "hardswish": lambda p: smaller(larger(p.shift(3.0), 0.0), 6.0).times(p).over(6.0),
-    "_prelu_kernel": lambda p, slope: pieces(p, p, times(p, slope), CONTINUOUS),
-    "clamp_min": larger,
-    "clamp_max": smaller,
-}
-
-
-@lowers("log_sigmoid_forward")
-def _log_sigmoid(x: Symbols) -> tuple[Symbols, Symbols]:
-    found = each(lambda p: times(function("log1pexp", times(p, -1.0)), -1.0), x)
-    return found, np.asarray(Opaque("a buffer of log_sigmoid's own"), dtype=object)
-
-
-# reductions -----------------------------------------------------------------------------------------------------------
-
-
-def dims_of(x: Symbols, dim: Any) -> list[int]:
-    """The axes that an argument `dim` names, counted from 0."""
-    if dim is None or (not isinstance(dim, int) and not len(dim)):
-        return list(range(x.ndim))
-    return sorted(d % x.ndim if x.ndim else 0 for d in ([dim] if isinstance(dim, int) else dim))
-
-
-def fold(rule: Callable[[Element, Element], Element], x: Symbols, dim: Any, keepdim: bool = False) -> Symbols:
-    """An associative operation along some axes, from the first element to the last."""
-    axes = dims_of(x, dim) if x.ndim else []
-    rest = [d for d in range(x.ndim) if d not in axes]
-    shape = tuple(x.shape[d] for d in rest)
-    lines = _operand(x).transpose(rest + axes).reshape(*shape, -1)
-    if not lines.shape[-1]:
-        raise MissingRule("a reduction of nothing")
-    out = np.empty(shape, dtype=object)
-    for place in np.ndindex(shape):
-        out[place] = reduce(rule, lines[place])
-    return np.expand_dims(out, tuple(axes)) if keepdim else out
-
-
-def count(x: Symbols, dim: Any) -> float:
-    """How many elements a reduction takes together."""
-    return float(math.prod(x.shape[d] for d in dims_of(x, dim))) if x.ndim else 1.0
-
-
-def _double(dtype: Any) -> None:
-    if dtype not in (None, torch.float64):
-        raise MissingRule(f"dtype={dtype}")
-
-
-@lowers("sum")
-def total(x: Symbols, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Symbols:
-    """Sum along some axes."""
-    _double(dtype)
-    return fold(plus, x, dim, keepdim)
-
-
-@lowers("mean")
-def mean(x: Symbols, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Symbols:
-    """Mean along some axes."""
-    return each(quotient, total(x, dim, keepdim, dtype=dtype), count(x, dim))
-
-
-@lowers("prod")
-def _prod(x: Symbols, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Symbols:
-    _double(dtype)
-    return fold(times, x, dim, keepdim)
-
-
-@lowers("amax")
-def _amax(x: Symbols, dim: Any = (), keepdim: bool = False) -> Symbols:
-    return fold(larger, x, dim, keepdim)
-
-
-@lowers("amin")
-def _amin(x: Symbols, dim: Any = (), keepdim: bool = False) -> Symbols:
-    return fold(smaller, x, dim, keepdim)
-
-
-def _with_place(rule: Callable[[Element, Element], Element]) -> Lowering:
-    def lower(x: Symbols, dim: Any = None, keepdim: bool = False) -> Any:
-        found = fold(rule, x, dim, keepdim)
-        if dim is None:
-            return found
-        return found, np.full(found.shape, Opaque(f"torch.argmax{REFUSED['argmax']}"), dtype=object)
-
-    return lower
-
-
-LOWERINGS |= {"max": _with_place(larger), "min": _with_place(smaller)}
-
-
-@lowers("var")
-def variance(x: Symbols, dim: Any = None, correction: Any = 1, keepdim: bool = False) -> Symbols:
-    """Mean square distance from the mean."""
-    around: Symbols = mean(x, dim, True)
-    squares = each(lambda p: function("square", p), each(minus, x, around))
-    return each(quotient, total(squares, dim, keepdim), count(x, dim) - float(1 if correction is None else correction))
-
-
-@lowers("std")
-def _std(x: Symbols, dim: Any = None, **options: Any) -> Symbols:
-    return each(lambda p: function("sqrt", p), variance(x, dim, **options))
-
-
-@lowers("linalg_vector_norm")
-def _norm(x: Symbols, ord: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Symbols:
-    _double(dtype)
-    if ord == 2:
-        squares = total(each(lambda p: function("square", p), x), dim, keepdim)
-        return each(lambda p: function("sqrt", p), squares)
-    sizes = each(lambda p: function("abs", p), x)
-    if ord == 1:
-        return fold(plus, sizes, dim, keepdim)
-    if ord in (math.inf, -math.inf):
-        return fold(larger if ord > 0 else smaller, sizes, dim, keepdim)
-    raise MissingRule(f"a norm of order {ord}")
-
-
-def _running(rule: Callable[[Element, Element], Element]) -> Lowering:
-    def lower(x: Symbols, dim: int, *, dtype: Any = None) -> Symbols:
-        _double(dtype)
-        out = np.moveaxis(np.array(x), dim, 0)
-        for i in range(1, len(out)):
-            out[i] = each(rule, out[i - 1], out[i])
-        return np.moveaxis(out, 0, dim)
-
-    return lower
-
-
-LOWERINGS |= {"cumsum": _running(plus), "cumprod": _running(times)}
-
-
-# matrices -------------------------------------------------------------------------------------------------------------
-
-
-@lowers("mm", "mv", "bmm", "dot", "vdot")
-def product(a: Symbols, b: Symbols) -> Symbols:
-    """Matrix product of (..., n, k) and (..., k, m), with vectors where there is one axis."""
-    left = a[..., None, :] if a.ndim > 1 else a[None, :]
-    right = b if b.ndim == 1 else np.swapaxes(b, -1, -2)[..., None, :, :]
-    return fold(plus, each(times, left if b.ndim > 1 else a, right), -1)
-
-
-@lowers("addmm", "addmv", "baddbmm")
-def _add_product(c: Symbols, a: Symbols, b: Symbols, *, beta: float = 1, alpha: float = 1) -> Symbols:
-    found = product(a, b) if alpha == 1 else each(times, product(a, b), float(alpha))
-    return each(plus, found, c if beta == 1 else each(times, c, float(beta)))
-
-
-def axis_of(x: Symbols, dim: int) -> int:
-    """An axis counted from 0."""
-    return dim % x.ndim
-
-
-def rows_along(x: Symbols, dim: int, rule: Callable[[Sequence[Element]], Sequence[Element]]) -> Symbols:
-    """rule of every line of x along an axis, a line of the same length in its place."""
-    lines = np.moveaxis(np.array(x), dim, -1)
-    for place in np.ndindex(lines.shape[:-1]):
-        lines[place] = np.array([*rule(lines[place].tolist()), None], dtype=object)[:-1]
-    return np.moveaxis(lines, -1, dim)
-
-
-for _name, _rule in {**_ARITHMETIC, **_TRUTH, **_ACTIVATIONS}.items():
+for _name, _rule in {**_ARITHMETIC, **_TRUTH}.items():
     elementwise(_name)(_rule)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from optbench.critical.certified import logits, shapes  # noqa: F401  they fill the table of operations
+from optbench.critical.certified import activations, logits, shapes  # noqa: F401  they fill the table of operations
 from optbench.critical.certified.arithmetic import MissingRule
 from optbench.critical.certified.operations import LOWERINGS, REFUSED, Opaque
 

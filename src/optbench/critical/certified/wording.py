@@ -167,7 +167,7 @@ def _cause(region: Region) -> str:
         return ""
     if np.isfinite(region.values).all():
         return "the surface is not twice differentiable here (an abs or sqrt kink)"
-    return "f is not finite here: a pole, an overflow, or the edge of the surface's own domain"
+    return "f is not finite here, or may jump: a pole, an overflow, the edge of the surface's own domain, a threshold"
 
 
 def ways(index: int) -> str:
