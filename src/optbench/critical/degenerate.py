@@ -117,8 +117,12 @@ def smoothness(field: Field, x: Array) -> str:
     with np.errstate(divide="ignore"):
         order = np.log(jump[0] / jump[2]) / np.log(steps[0] / steps[2])
     if order < 0.1:
-        return "not twice differentiable here (abs or sqrt kink: the gradient jumps)"
-    return "" if order > 0.9 else "not twice differentiable here (the second derivative is unbounded)"
+        return "not twice differentiable here as far as differences tell (abs or sqrt kink: the gradient jumps)"
+    return (
+        ""
+        if order > 0.9
+        else "not twice differentiable here as far as differences tell (the second derivative grows without bound)"
+    )
 
 
 def _verdict(positive: int, negative: int, spheres: list[Sphere], unit: float) -> tuple[Verdict, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optbench.critical.points import Cluster, CriticalPoint, CriticalSet, FactorSet
+from optbench.critical.verdicts import legend
 
 if TYPE_CHECKING:
     from optbench.critical.taylor import TaylorPicture
@@ -31,7 +32,7 @@ def describe(found: CriticalSet, most: int = MOST_LINES) -> list[str]:
         lines.append(f"... and {total - len(found.points[:most]):,} more points")
     lines += _factor_lines(found)
     lines += [_cluster_line(cluster) for cluster in found.clusters]
-    return [*lines, *found.notes, *_check(found), conclusion(found)]
+    return [*lines, *legend(found), *found.notes, *_check(found), conclusion(found)]
 
 
 def _factor_lines(found: CriticalSet) -> list[str]:
@@ -58,7 +59,11 @@ def _factor_point(point: CriticalPoint) -> str:
 
 def conclusion(found: CriticalSet) -> str:
     """The last sentence: what was found, and whether that is all."""
-    inventory = count_text(found.counts())
+    counts, places = found.counts(), sum(not point.resolved for point in found.points) * (not found.factors)
+    counts["degenerate"] -= places
+    inventory = count_text(counts)
+    if places:
+        inventory += f", {places} place{'s' * (places > 1)} with one degenerate critical point or several each"
     if found.at_edge:
         inventory += f" inside, and {edge_text(found)}"
     regions = len(found.clusters)
@@ -128,7 +133,7 @@ def _point_cells(point: CriticalPoint) -> list[str]:
     values = "[" + ", ".join(short(v) for v in point.eigenvalues) + "]" if point.eigenvalues else "none"
     norm = f"{point.grad_norm:.1e}" if point.grad_norm == point.grad_norm else "none"
     return [
-        _kind_words(point),
+        _kind_words(point) + " (or several)" * (not point.resolved),
         point.basis,
         point_text(point.x, point.radius),
         short(point.value),

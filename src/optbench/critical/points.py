@@ -34,6 +34,7 @@ class CriticalPoint:
         index: Poincare index (2-D: +1 extremum, -1 saddle); None if unknown.
         verdict: what a degenerate point is by other means; equal to `type` for the others.
         wording: one sentence on how it was decided; empty where the eigenvalues say it all.
+        resolved: False for a region of `radius` round x that acts like one degenerate point, and may hold several.
         on_boundary: the point lies on the edge of the box, or its enclosure reaches it.
         inside: the point lies in the closed box: proved where the existence of the point is; False where its enclosure
             (x +- radius) straddles the edge, so that it may lie on either side.
@@ -57,6 +58,7 @@ class CriticalPoint:
     index: int | None = None
     verdict: Verdict = "undecided"
     wording: str = ""
+    resolved: bool = True
     on_boundary: bool = False
     inside: bool = True
     reach: float = 0.0
@@ -80,6 +82,7 @@ class CriticalPoint:
             "index": self.index,
             "verdict": self.verdict,
             "wording": self.wording,
+            "resolved": self.resolved,
             "on_boundary": self.on_boundary,
             "inside": self.inside,
             "reach": self.reach,

@@ -33,6 +33,8 @@ _SHAPES = {"minimum": ("*", 190), "saddle": ("X", 80), "maximum": ("^", 80), "de
 _PLURALS = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima", "degenerate": "degenerate points"}
 _CURVES = {1: ("curves up (eigenvalue > 0)", "#0072B2"), -1: ("curves down (eigenvalue < 0)", "#D55E00"),
            0: ("flat (eigenvalue 0)", "#E69F00")}  # fmt: skip
+_OPEN = ("near flat (sign of the eigenvalue not sure)", "#CC79A7")
+_ZERO, _NEAR = 1e-12, 1e-6  # of the largest eigenvalue of a degenerate point: 0 to rounding; too small for its place
 _NUMBERED = 30  # critical points; beyond, numbers and arrows hide each other
 _DOTTED = 80  # steps; beyond, a dot a step hides the path
 _FAR = 50.0  # boxes away: farther points are drawn here, in their direction; the renderer overflows on 1e300
@@ -258,6 +260,14 @@ def draw_marks(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
     return handles
 
 
+def _curve(mark: Mark, value: float) -> tuple[str, str]:
+    """Name and colour of one direction: only a degenerate point has eigenvalues whose sign is not sure."""
+    size = abs(value) / (max(map(abs, mark.eigenvalues)) or 1.0)
+    if value == 0 or (mark.type == "degenerate" and size <= _ZERO):
+        return _CURVES[0]
+    return _OPEN if mark.type == "degenerate" and size <= _NEAR else _CURVES[int(math.copysign(1, value))]
+
+
 def _draw_directions(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
     if landscape.y is None:
         return {}
@@ -266,9 +276,8 @@ def _draw_directions(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
     for mark in landscape.points:
         if not landscape.inside(mark.x):
             continue
-        flat = 1e-6 * max(map(abs, mark.eigenvalues), default=0.0)
         for value, vector in zip(mark.eigenvalues, mark.eigenvectors, strict=False):
-            name, colour = _CURVES[0 if abs(value) <= flat else int(math.copysign(1, value))]
+            name, colour = _curve(mark, value)
             direction = length * np.asarray(vector, dtype=float) / (np.linalg.norm(vector) or 1.0)
             ends = np.array([mark.x - direction, mark.x + direction])
             ax.plot(ends[:, 0], ends[:, 1], color=colour, linewidth=2.0, zorder=4)

@@ -10,7 +10,7 @@ kinds `interval`, `jet`, `arb`, `exact`, `recorded`; `operations`, `activations`
 `traced` and `program` (how torch code becomes a program), `field`; `gradient_program` and `propagate` (what its
 equations leave of a box); `krawczyk` and `inertia` (what is proved in one box), `boxes` and `enumerate` (branch and
 bound); `separable`, `distinct` and `product` (sums of functions that share no coordinate); `edge` (on which side of an
-edge a point lies); `winding`, `extremum`, `clusters` (what is proved of regions that stay undecided);
+edge a point lies); `winding`, `extremum`, `clusters` (what is proved of regions that stay undecided), `zoom`;
 `elementary_series`, `power_series` (Taylor coefficients, exact or enclosed), `local_algebra`, `roots`, `branches`,
 `germs`, `germ_points` (degenerate points verified in fractions); `faithful`, `steady` (is the surface its program, and
 a function at all?), `wording`, `certify`; `certificate` (as a file for `optbench.check_proof`).

@@ -21,15 +21,16 @@ from optbench.critical.certified.krawczyk import middle_of
 from optbench.critical.certified.product import listed, many, multiplied, search_parts
 from optbench.critical.certified.winding import certified_winding
 from optbench.critical.certified.wording import ASSUMPTION, cluster_of, is_point, point_of
+from optbench.critical.certified.zoom import resolved
 from optbench.critical.describe import edge_text
 from optbench.critical.points import Basis, CriticalPoint, CriticalSet, Kind
+from optbench.critical.verdicts import SHOWN
 from optbench.critical.winding import Winding
 from optbench.errors import UserError
 from optbench.problem import Box, Objective
 
 MAX_BOXES = 2_000_000
 DEPTH = 1e-7  # of the domain: what is not decided at this width stays undecided
-COMPLETE = "every part of the box is proved to hold exactly one of the points listed, or none"
 ORDER: dict[Kind, int] = {"minimum": 0, "maximum": 1, "saddle": 2, "degenerate": 3}
 
 
@@ -93,6 +94,9 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     low, high, inside, overlaps = _distinct(search)
     points = _certified(field, low, high, inside)
     settled, found = _settled(field, regions(search, low, high), low, high)
+    looks = [resolved(search, region) for region in found if region.smooth and is_point(region, field.width)]
+    if any(looks):
+        return _conclude(search, name)
     points += settled
     points += [_degenerate(field, region) for region in found if is_point(region, field.width)]
     points.sort(key=lambda p: (ORDER[p.type], p.x))
@@ -109,7 +113,7 @@ def _conclude(search: Search, name: str) -> CriticalSet:
         exhaustive=not (search.stopped or found or overlaps),
     )  # fmt: skip
     why = _open_questions(search, result, found, overlaps)
-    return replace(result, complete=not why, why=why or COMPLETE)
+    return replace(result, complete=not why, why=why or SHOWN["complete"])
 
 
 def _settled(field: Field, found: list[Region], low: Array, high: Array) -> tuple[list[CriticalPoint], list[Region]]:

@@ -44,7 +44,7 @@ SMALL = 2.0**-8  # of the domain, geometric mean of a box's sides: above it, gro
 LEVELS = 12
 LARGE = 0.01  # of the domain: a component at least this long is not a point
 CROWD = 20_000  # boxes round what is left: too many to be worth following, if they are still multiplying
-UNDERFLOW = 1e-290  # derivatives below it are noise: no smaller box would tell more
+UNDERFLOW = 2.0**-1000  # derivatives below it are noise: no smaller box would tell more
 MANY = 500  # boxes of one component, set aside from a crowd
 Progress = Callable[[float, str], None]
 
@@ -57,7 +57,7 @@ class Search:
         held: enclosures of those points, in the same order.
         undecided: boxes that may hold none, one or several.
         continua: undecided boxes of components that neither shrink nor end.
-        flat: undecided boxes all over which the gradient underflows.
+        flat: undecided boxes all over which gradient and Hessian are below UNDERFLOW.
         boxes: boxes examined.
         stopped: why the search ended early; empty if it did not.
 

@@ -19,7 +19,7 @@ from optbench.critical.certified.ends import Array, Mask, add, clip, multiply, n
 
 Rule = Callable[[Array, int], list[Array]]
 LIBRARY = 4  # units in the last place that a library function may err
-FAR = 1e9  # beyond it the phase of a wave is not resolved
+FAR = 1e13  # beyond it the phase of a wave is not resolved: its ends are known to 1e-14 turns for each turn
 TURN = 2.0 * np.pi
 PI = np.array([[-np.pi], [np.nextafter(np.pi, 4.0)]])  # the double next to pi lies below it
 

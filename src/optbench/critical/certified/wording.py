@@ -20,14 +20,14 @@ ASSUMPTION = (
 
 
 def is_point(region: Region, width: Array) -> bool:
-    """Whether the region is reported as one degenerate point: small, and proved to hold something."""
+    """Whether the region is listed among the points: small, and proved to hold something; one point or several."""
     if region.endless or is_flat(region) or region.extent(width) > LARGE:
         return False
     return region.continuous and bool(region.extremum or region.index)
 
 
 def is_flat(region: Region) -> bool:
-    """Whether the gradient underflows all over the region."""
+    """Whether the gradient is too near to underflow all over the region."""
     return region.steepest < UNDERFLOW
 
 
@@ -53,6 +53,7 @@ def point_of(region: Region, width: Array, value: float, grad_norm: float, eigen
         radius=float((0.5 * (region.high - region.low)).max()),
         index=region.index,
         verdict=verdict,
+        resolved=False,
         wording=_point_wording(region, width),
     )
 
@@ -79,6 +80,7 @@ def _point_wording(region: Region, width: Array) -> str:
             f"round it f is {above} f here"
         )
     parts.append(_cause(region) or _singular(region))
+    parts.append("not proved: that it is one point only")
     if region.index is not None:
         parts.append(f"Poincare index {signed(region.index)}{ways(region.index)}")
         if region.index <= 0 and not (region.positive and region.negative):
@@ -110,8 +112,10 @@ def _cluster_wording(region: Region, width: Array, kind: str) -> str:
     some = region.smooth and bool(region.extremum or region.index)
     count = "holds one critical point or more" if some else "may hold 0, 1 or more critical points"
     head = {
-        "flat": f"numerically flat: the gradient underflows float64 ({size})",
-        "continuum": f"not isolated: a curve or surface of critical points ({size}){_along(region)}",
+        "flat": f"numerically flat: gradient and Hessian are proved to be below {UNDERFLOW:.0e} all over it, too near "
+        f"to underflow to be told from 0 ({size})",
+        "continuum": f"not isolated as far as these boxes tell: none of them is free of a possible critical point, as "
+        f"along a curve or surface of critical points ({size}){_along(region)}",
         "kinks": f"a curve or surface of points ({size}): {_cause(region)}",
         "undecided": f"undecided ({size}): {count}",
     }[kind]
@@ -166,7 +170,9 @@ def _cause(region: Region) -> str:
     if region.smooth:
         return ""
     if np.isfinite(region.values).all():
-        return "the surface is not twice differentiable here (an abs or sqrt kink)"
+        return (
+            "perhaps not twice differentiable here: no bound on the program's second derivatives (an abs or sqrt kink)"
+        )
     return "f is not finite here, or may jump: a pole, an overflow, the edge of the surface's own domain, a threshold"
 
 
