@@ -190,6 +190,16 @@ def test_what_is_linear_has_no_second_derivatives() -> None:
     assert np.abs(twice.hess[:, 0, 0] - [-2.0, 2.0]).max() < 1e-14
 
 
+def test_squares_of_slopes_are_not_negative() -> None:
+    """e^u with slopes in [-1, 2] along both coordinates: the pure second derivatives are at least 0."""
+    grad = np.stack([np.full((2, 1), 1.0), np.full((2, 1), 2.0)])
+    found = Jet(np.array([[0.0], [0.0]]), (0, 1), grad, None, 2).apply("exp")
+    assert found.hess is not None
+    low, high = -found.hess[0, :, 0], found.hess[1, :, 0]
+    assert (np.abs(low - [0.0, -2.0, 0.0]) < 1e-14).all()
+    assert (np.abs(high - 4.0) < 1e-13).all()
+
+
 @pytest.mark.parametrize("order", [0, 1])
 def test_lower_orders_are_the_beginning_of_higher_ones(order: int) -> None:
     rng = np.random.default_rng(23)

@@ -85,7 +85,7 @@ def systems(d: int, skew: float, width: float, rng: Any, n: int = 150) -> tuple[
     """Boxes low, high (n, d), middles, grad (2, n, d) and hess (2, n, d, d), badly conditioned for a small `skew`."""
     low = rng.normal(size=(n, d)) * 10.0 ** rng.integers(-3, 4, (n, 1))
     high = low + rng.choice([0.0, 1e-12, 1e-3, 1.0], (n, 1)) * rng.random((n, d))
-    middle = middle_of(low, high)
+    middle = np.clip(low + rng.random((n, d)) * (high - low), low, high)  # any point of the box will do
     h = rng.normal(size=(n, d, d)) / 3.0
     h = h + h.transpose(0, 2, 1)
     h[:, :, -1] = (h @ np.ones(d)) * (1.0 + skew)
@@ -230,6 +230,13 @@ def test_polish_never_leaves_the_box_in_which_the_zero_is_alone() -> None:
     field = Field(lambda x: x[..., 0] ** 3 / 3 - x[..., 0], ((-2.0, 2.0),))
     low, high = polish(field, np.array([[0.6]]), np.array([[1.3]]), np.array([[0.6]]), np.array([[1.3]]))
     assert 1 - 1e-14 < low[0, 0] <= 1 <= high[0, 0] < 1 + 1e-14
+
+
+def test_polish_never_widens() -> None:
+    """Where the second derivative vanishes K is no bound: the enclosure stays what it was."""
+    field = Field(lambda x: x[..., 0] ** 4, ((-1.0, 1.0),))
+    low, high = polish(field, np.array([[-0.1]]), np.array([[0.2]]), np.array([[-0.1]]), np.array([[0.2]]))
+    assert -0.1 <= low[0, 0] <= 0.0 <= high[0, 0] <= 0.2
 
 
 # eigenvalues
