@@ -66,6 +66,10 @@ class Trail:
         for fate, boxes in self._kept.items():
             boxes.cut_back(pieces.get(fate, 0))
 
+    def forget(self) -> None:
+        """The search begins afresh."""
+        self._kept.clear()
+
     def cells(self) -> dict[str, tuple[Array, Array]]:
         """Low and high corners, (n, d) each, by fate; fates that no box met are left out."""
         return {fate: boxes.arrays() for fate, boxes in self._kept.items() if len(boxes)}

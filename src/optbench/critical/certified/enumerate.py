@@ -37,6 +37,7 @@ from optbench.critical.certified.propagate import Propagator
 PROPAGATED = 3  # coordinates from which propagation pays
 SHRUNK, SOME = 0.9, 0.1  # propagation must shorten a side so much in so many of the boxes that it keeps
 REST = 3  # else it is left out so many times
+NEEDLES, DOUBLINGS = 1000, 6  # boxes, and levels at which next to none was dropped: propagation leads nowhere
 PIECE = 8192  # boxes examined together; fewer where their Hessians hold more than
 NUMBERS = 2**20  # numbers
 THINNER = 64.0  # no side of a box gets thinner than this against another, relative to the domain
@@ -96,6 +97,9 @@ class Search:
             low, high = self._level(low, high)
             if self.stopped:
                 break
+            if self._only_multiplies(low, high):
+                low, high = self._afresh()
+                continue
             low, high = self._set_continua_aside(low, high)
             settled = 1.0 - self._share(low, high)
             words = f"{100 * settled:.4g} % of the volume settled, {len(self.unique)} certified, {len(low)} boxes open"
@@ -103,6 +107,24 @@ class Search:
         self.undecided.add(low, high)
         if self.trail is not None:
             self.trail.add("undecided", *self.open_boxes())
+
+    def _only_multiplies(self, low: Array, high: Array) -> bool:
+        """Whether small boxes double with each level although propagation shrinks them: it has left the needles round a
+        continuum, which would be cut across the length of it for ever."""
+        if self.propagate is None or len(low) < NEEDLES or len(self._history) < DOUBLINGS:
+            return False
+        before, certified, *_ = self._history[-DOUBLINGS]
+        small = float(np.median(((high - low) / self.field.width).max(axis=1))) <= SMALL
+        return small and certified == len(self.unique) and len(low) >= 0.75 * 2.0**DOUBLINGS * before
+
+    def _afresh(self) -> tuple[Array, Array]:
+        """The whole box again, by cutting alone: boxes stay alike, and show what is a continuum."""
+        self.unique, self.held, self.undecided, self.continua, self.flat = (Boxes(self.field.dim) for _ in range(5))
+        self.propagate = None
+        self._history.clear()
+        if self.trail is not None:
+            self.trail.forget()
+        return self.field.low[None], self.field.high[None]
 
     def _level(self, low: Array, high: Array) -> tuple[Array, Array]:
         """All boxes of a level; returns their children, and what was not reached when a budget was spent."""
