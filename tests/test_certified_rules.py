@@ -373,6 +373,7 @@ HIDDEN: dict[str, Unary] = {  # f is NaN for y < 0, or the condition is, and NaN
         torch.sigmoid(x[..., 1].sqrt()) + 1 > 0, (x**2).sum(-1) + x[..., 1], -((x**2).sum(-1)) + x[..., 1]),
     "a condition, log": lambda x: torch.where(
         torch.sigmoid(x[..., 1].log()) > -1, (x**2).sum(-1) + x[..., 1], -((x**2).sum(-1)) + x[..., 1]),
+    "a mask": lambda x: (x**2).sum(-1) + x[..., 1] + (x[..., 1] > 0) * x[..., 1].log(),
     "hinge": lambda x: (x**2).sum(-1) + x[..., 1] + (x[..., 1].sqrt() - 100).relu(),
 }  # fmt: skip
 
@@ -387,7 +388,7 @@ def test_what_is_undefined_is_not_hidden_by_a_choice(name: str) -> None:
 def test_a_piece_that_is_not_looked_at_may_be_undefined() -> None:
     def f(x: Tensor) -> Tensor:
         inner = torch.where(x[..., 0] > 1, x[..., 0].log(), (x[..., 0] - 0.5) ** 2)
-        return inner + x[..., 1] ** 2 + torch.log(x[..., 0]) ** 0
+        return inner + x[..., 1] ** 2 + torch.log(x[..., 0]) ** 0 + 1 ** torch.log(x[..., 0])
 
     found = certify(f, ((-3.0, 0.9), (-1.0, 1.0)))
     assert found.complete

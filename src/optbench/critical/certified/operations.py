@@ -236,6 +236,8 @@ def power(p: Element, q: Element) -> Element:
         return p.apply("square") if q == 2 else p.power(int(q))
     if not isinstance(p, float) or not 0 < p < math.inf:
         raise MissingRule("a power with a variable exponent and a base that is not a positive number")
+    if p == 1:
+        return 1.0  # to the power NaN, too
     return q.times(q.constant(p).apply("log")).apply("exp")
 
 

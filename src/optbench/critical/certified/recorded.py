@@ -80,8 +80,8 @@ class Recorded(Scalar):
         if self.at == other.at and self.tape is other.tape:
             return self if self.is_truth() else self.apply("square")
         for one, factor in ((self, other), (other, self)):
-            if one.is_truth():
-                return one.choose(factor, one.constant(0.0))
+            if one.is_truth():  # 0 NaN is NaN: the factor counts also where it is not chosen
+                return one.choose(factor, one.constant(0.0) if factor.is_truth() else factor.scale(0.0))
         return self._put("times", (self, other))
 
     def maximum(self, other: Self) -> Self:
