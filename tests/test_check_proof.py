@@ -645,6 +645,9 @@ def test_boxes_that_the_arithmetic_cannot_cut() -> None:
     assert checker.halves(((0, 2),), 0) == [((0, 1),), ((1, 2),)]
     with pytest.raises(checker.Refused, match="too small"):
         checker.check_size(((0, 1 << 100),))
+    document = quartic()
+    document["box"] = [["0x0p0", "0x1p-200"]] * 2
+    assert "too small for this arithmetic" in verdict_of(signed(document))
 
 
 def test_pieces_are_known_away_from_where_they_meet() -> None:

@@ -1105,7 +1105,9 @@ def describe(certificate: Certificate, verdict: Verdict) -> list[str]:
             (min(b[i][0] for b in verdict.open), max(b[i][1] for b in verdict.open))
             for i in range(len(fine(certificate.box)))
         )
-        rest.append(f"whatever lies in {len(verdict.open)} open cells within {box_text(hull)}")
+        rest.append(
+            f"whatever lies in {len(verdict.open)} open cell{'s' * (len(verdict.open) > 1)} within {box_text(hull)}"
+        )
     return [*lines, f"ACCEPTED: the box holds {count_text(verdict)}, besides {' and '.join(rest)}; there is no other."]
 
 

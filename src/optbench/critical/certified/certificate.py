@@ -167,13 +167,15 @@ class _Paper:
         self.points: list[checker.Point] = []
         self.cells: list[Any] = [None]  # an axis and the first of two children, a leaf, or None while it is not settled
         self.low, self.high = (np.empty((0, field.dim)) for _ in range(2))  # of the unique boxes
-        for point in _certain(found):
-            self._add_point(np.array(point.x))
+        self.deadline = math.inf
 
     def cut(self, deadline: float, most: int, progress: Progress) -> None:
         """Closes, cuts or leaves open every cell, a level at a time."""
         smallest = SMALLEST**2 if self.all_regular else SMALLEST
-        todo = [(0, self.box)]
+        todo, self.deadline = [(0, self.box)], deadline
+        for point in _certain(self.found):
+            if time.perf_counter() < deadline:
+                self._add_point(np.array(point.x))
         while todo:
             if len(self.cells) > most or time.perf_counter() > deadline:
                 break
@@ -198,6 +200,9 @@ class _Paper:
         halves = []
         for row, i in enumerate(rest):
             at, box = todo[i]
+            if time.perf_counter() > self.deadline:
+                self.cells[at] = ["open"]
+                continue
             leaf = self._leaf(box, guess, row)
             if leaf is None and guess.contracts[row] and self._add_point(guess.newton[row]):
                 leaf = ["point", len(self.points) - 1] if self._is_inside(box, len(self.points) - 1) else None
