@@ -79,6 +79,20 @@ def test_every_word_printed_is_in_the_list(name: str, method: str) -> None:
     assert bool(legend(found)) == unusual
 
 
+@pytest.mark.parametrize(
+    ("expression", "place"),
+    [
+        ("1e9*(x+1) - 1e9*x + 1e-6*(x-0.3)**2 + y**2", 0.3),
+        ("1e8*(sin(x)**2 + cos(x)**2) + 1e-3*(x-0.3)**2 + y**2", 0.3),
+    ],
+)
+def test_zeros_of_a_rounded_gradient_are_one_point_as_wide_as_their_scatter(expression: str, place: float) -> None:
+    found = critical_points(parse_expression(expression, 2), ((-1.0, 1.0),) * 2, method="numeric")
+    (point,) = found.points
+    assert point.type == "minimum"
+    assert abs(point.x[0] - place) <= (point.radius or 0.0) < 1.0
+
+
 def colours(mark: Any) -> list[str]:
     grid = torch.linspace(-2.0, 2.0, 21, dtype=torch.float64).numpy()
     figure = plot.critical_points_figure(plot.Landscape(grid, grid[:, None] ** 2 + grid**2, grid, (mark,), "bowl"))

@@ -23,6 +23,8 @@ COPY = 1e-9  # box widths: copies of one point differ by rounding
 SCATTER = 1e-4  # box widths: how far apart Newton may stall round one degenerate point
 THIN = 0.02  # box widths between the points that stand for a continuum
 REACH = 0.15  # box widths: farthest neighbours that are tried for a point between them
+NEIGHBOURS = 3  # of a trusted point, that are tried for being the same one
+ON_THE_WAY = (1.0, 0.47, 0.21, 0.76)  # to a neighbour: where the Hessian is looked at
 MOST_ISOLATED = 60  # more untrusted points than this are first thinned
 ALL_PAIRS = MOST_ISOLATED**2 // 2
 
@@ -98,11 +100,47 @@ def _distinct(field: Field, x: Array, error: Array) -> tuple[Array, Array]:
     inside = field.outside(x) <= 4 * (EPS + error)  # or not known to be outside
     x, error = x[inside], error[inside]
     order = np.lexsort((*x.T[::-1], error))
-    x, error = x[order], error[order]
+    x, error, before = x[order], error[order], len(x) + 1
+    while len(x) < before:
+        before = len(x)
+        x, error = _without_noise(field, x, error)
     kept = gather(x / field.width, COPY + 4 * error, budget=field.budget)
     assert kept is not None
     order = np.lexsort(x[kept].T[::-1])
     return x[kept][order], error[kept][order]
+
+
+def _without_noise(field: Field, x: Array, error: Array) -> tuple[Array, Array]:
+    """One row for zeros of the computed gradient that are one zero of the true one, its error as wide as their scatter.
+
+    From one true zero to the next the gradient grows and falls again, so the Hessian must change on the way. Where it
+    stays as it is, and the gradient should have grown by H s, two zeros are rounding: big terms cancel there.
+    """
+    n = len(x)
+    if n < 2:
+        return x, error
+    scaled = x / field.width
+    near = cKDTree(scaled).query(scaled, k=min(NEIGHBOURS + 1, n))[1][:, 1:]
+    first, second = np.repeat(np.arange(n), near.shape[1]), near.ravel()
+    step, hess = scaled[second] - scaled[first], field.jet(x).hess
+    growth = np.einsum("nij,nj->ni", hess[first], step)
+    same = np.ones(len(first), dtype=bool)
+    for t in ON_THE_WAY:
+        at = np.flatnonzero(same)
+        there = field.jet(x[first[at]] + t * step[at] * field.width).hess
+        change = np.einsum("nij,nj->ni", there - hess[first[at]], step[at])
+        same[at] = np.linalg.norm(change, axis=1) < 0.25 * np.linalg.norm(growth[at], axis=1)
+    edges = coo_matrix((same[same], (first[same], second[same])), shape=(n, n))
+    label = np.asarray(connected_components(edges, directed=False)[1])
+    kept, scatter = [], []
+    for members in np.split(np.argsort(label, kind="stable"), np.cumsum(np.bincount(label))[:-1]):
+        distance = np.linalg.norm(scaled[members] - scaled[members].mean(axis=0), axis=1)
+        kept.append(members[distance.argmin()])
+        scatter.append(
+            2.0 * float(distance.max()) + float(error[members].max()) if len(members) > 1 else error[members[0]]
+        )
+    order = np.argsort(kept)
+    return x[np.array(kept)[order]], np.array(scatter)[order]
 
 
 def _hang_together(field: Field, x: Array) -> tuple[Array, tuple[Array, ...]]:
