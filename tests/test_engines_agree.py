@@ -145,6 +145,35 @@ def test_a_sweep_gives_what_the_run_alone_gives_and_says_why(
     assert line.startswith(f"16 like sphere {alike} constant seed=0 go one by one: ")
 
 
+@pytest.mark.parametrize("name", ["HalfLion", "hooked_lion"])
+@pytest.mark.parametrize("question", [["basins", "--grid", "8"], ["sensitivity", "--points", "3"]])
+def test_what_asks_for_thousands_of_runs_refuses_what_only_the_loop_computes(
+    question: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["model=himmelblau", "optimizer=book_gd", f"optimizer._target_=foreign_rules.{name}", "trainer.steps=5"]
+    assert command(question[0], *words, *question[1:]) == 2
+    said = capsys.readouterr().err
+    assert "cannot run as rows of one batch" in said
+    assert OWN[name] in said
+    assert len(said.strip().splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["scheduler=one_cycle", "scheduler._target_=foreign_rules.Random"], "foreign_rules.Random"),
+        (["scheduler=step", "scheduler._target_=foreign_rules.Decaying"], "foreign_rules.Decaying"),
+    ],
+)
+def test_schedules_that_fail_in_them_are_said_in_a_line(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("basins", "model=himmelblau", "optimizer=gd", *words, "--grid", "8") == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert len(said.strip().splitlines()) <= 3
+
+
 # schedules
 
 
@@ -236,7 +265,11 @@ def test_most_of_the_edges_run_as_rows() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("Random", "not the same twice"), ("Decaying", "changes the optimizer's weight_decay"), ("Clamped", "no form")],
+    [
+        ("Random", "not the same twice"),
+        ("Decaying", "changes the optimizer's weight_decay"),
+        ("Clamped", "not proportional"),
+    ],
 )
 def test_schedules_that_are_no_table_are_left_to_the_loop(name: str, words: str) -> None:
     found = disagreement(rows_of({"_target_": "torch.optim.SGD", "lr": np.array([1.0, 0.06, 2.0])},

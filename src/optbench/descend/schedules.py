@@ -79,11 +79,9 @@ def _factors(target: str, keywords: Mapping[str, Any], rates: Sequence[float], p
     key = floor_key(target)
     floor = float(keywords.get(key, 0.0)) if key else 0.0
     beside = [] if floor else [*rates]
-    seen = stepped(target, {**keywords, key: 0.0} if key and floor else keywords, [1.0, 0.5, *beside], points)
+    seen = stepped(target, {**keywords, key: 0.0} if key and floor else keywords, [1.0, *beside], points)
     factor = seen[:, 0]
-    if not np.allclose(factor, 2.0 * seen[:, 1], rtol=1e-12, atol=1e-300, equal_nan=True):
-        raise UnsupportedError(f"{target} is not proportional to the learning rate")
-    of_rates = stepped(target, keywords, rates, points) if floor and rates else seen[:, 2:]
+    of_rates = stepped(target, keywords, rates, points) if floor and rates else seen[:, 1:]
     given = np.asarray(rates, dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         wanted = floor + (given - floor) * factor[:, None]
@@ -91,7 +89,8 @@ def _factors(target: str, keywords: Mapping[str, Any], rates: Sequence[float], p
     apart &= ~np.isclose(wanted, of_rates, rtol=1e-9, atol=0.0, equal_nan=True)
     if apart.any():
         t, i = (int(v) for v in np.argwhere(apart)[0])
-        raise UnsupportedError(f"{target} gives {of_rates[t, i]:g} at update {t} for lr={given[i]:g}: no form for rows")
+        words = f"{of_rates[t, i]:g} at update {t} for lr={given[i]:g}, {factor[t]:g} for lr=1"
+        raise UnsupportedError(f"{target} is not proportional to the learning rate ({words})")
     return factor
 
 
@@ -108,7 +107,10 @@ class _Still(torch.optim.Optimizer):
     def touched(self) -> str | None:
         """A setting beside the learning rate that is not what it was."""
         group = self.param_groups[0]
-        return next((key for key, value in _OTHERS.items() if group[key] != value), None)
+        for key, value in _OTHERS.items():
+            if group[key] != value:
+                return key
+        return None
 
 
 def stepped(target: str, keywords: Mapping[str, Any], rates: Sequence[float], points: int) -> Table:
