@@ -25,12 +25,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from optbench import run, sweep
 from optbench.descend import Batch, UnsupportedError, agreement, body, descend, disagreement, engine, kept, refused
-from optbench.descend.fused import fuse, run_some
+from optbench.descend.fused import fuse, run_fused, run_some
 from optbench.descend.kept import has_agreed
 from optbench.descend.kernel import agreement_of
 from optbench.descend.plan import learning_rates, make_plan
 from optbench.descend.rules import find
 from optbench.descend.schedules import factor_table, stepped
+from optbench.descend.store import Store
 from optbench.descend.torch_rules import TORCH_RULES
 from optbench.settings import SurfaceTrainer
 
@@ -387,6 +388,26 @@ def test_rows_and_loop_give_the_same_numbers_or_the_same_refusal(
         mine = found.curves.x[row][:until]
         size = np.maximum.accumulate(np.abs(path[:until]), axis=0)
         assert np.all(np.abs(mine - path[:until]) <= 1e-7 * size), (optimizer, scheduler)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nodes(sorted(TORCH_RULES), RESERVED, SENSIBLE), nodes(SCHEDULERS, RESERVED, ABSURD))
+@pytest.mark.filterwarnings("ignore")
+def test_the_compiled_step_gives_the_numbers_of_the_eager_one(
+    optimizer: dict[str, Any], scheduler: dict[str, Any]
+) -> None:
+    """On the bowl itself, from the kernel's text executed as Python: the same plan, compiled or not."""
+    batch = replace(rows_of({**optimizer, "lr": RATES}, scheduler), trainer=SurfaceTrainer(steps=5))
+    try:
+        plan = make_plan(batch)
+    except UnsupportedError:
+        return
+    eager, compiled = descend(batch), Store(batch)
+    fused = fuse(batch, plan)
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        run_fused(batch, plan, compiled, fused, interpreted(fused.source, patch))
+    assert compiled.code.tolist() == eager.code.tolist()
+    np.testing.assert_allclose(compiled.path, eager.curves.x, rtol=1e-9, atol=1e-9)
 
 
 MIXED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
