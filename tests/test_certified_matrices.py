@@ -358,3 +358,15 @@ def test_any_vectors_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (low <= truth).all()
     assert (truth <= high).all()
     assert (high - low <= 1e-13 * np.abs(a).max(axis=(1, 2))[:, None]).all()
+
+
+def test_vectors_that_are_none_of_the_matrix_only_widen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the identity in their place Gershgorin's discs are those of the matrix itself."""
+    monkeypatch.setattr(
+        np.linalg, "eigh", lambda a: (np.zeros(a.shape[:2]), np.tile(np.eye(a.shape[1]), (len(a), 1, 1)))
+    )
+    a = np.array([[[1.0, 0.5], [0.5, 2.0]]])
+    low, high = eigenvalue_ranges(np.stack([a, a]))
+    held(a, low, high)
+    assert low[0] == pytest.approx([0.5, 1.5], abs=1e-12)
+    assert high[0] == pytest.approx([1.5, 2.5], abs=1e-12)
