@@ -83,6 +83,14 @@ def test_no_winding_number_where_the_gradient_vanishes_on_the_edge(corner: tuple
         assert "may vanish" in found.reason
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_component_that_is_0_turns_nothing(axis: int, sign: int) -> None:
+    """f = x^2 or y^2 alone: one component is exactly 0 all along, the other where the edge is crossed."""
+    low, high = np.array([-0.8, -0.35]), np.array([0.5, 0.9])
+    assert certified_winding(Field(lambda x: sign * x[..., axis] ** 2, UNIT), low, high).number is None
+
+
 def test_the_edge_is_the_rectangle_and_its_corners_are_exact() -> None:
     low, high = np.array([0.1, 1 / 3]), np.array([1.0, 2.7])
     t = np.linspace(0, 4, 4 * 7 + 1)
