@@ -230,7 +230,7 @@ def random_program(rng: np.random.Generator) -> tuple[Unary, str]:
     return program, str(draws)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(120))
 def test_random_programs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     program, text = random_program(rng)
