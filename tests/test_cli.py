@@ -239,12 +239,12 @@ def test_an_example_of_the_help_is_valid(name: str, example: str) -> None:
     from optbench.cli import build_app
 
     command, *words = shlex.split(example.partition(" > ")[0])
-    assert command == name
+    assert command in NAMES  # another command's, where it makes what this one takes
     parser = typer.main.get_command(build_app()).commands[command]
     parameters = parser.make_context(command, words).params
     overrides = parameters.get("overrides") or []
     with Composer() as composer:
-        if name in ("sweep", "basins", "sensitivity"):
+        if command in ("sweep", "basins", "sensitivity"):
             assert list(composer.grid([re.sub(r"^seeds=(\d+)$", r"seed=range(\1)", o) for o in overrides]))
         else:
             composer.compose(overrides)

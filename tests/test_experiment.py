@@ -404,18 +404,17 @@ def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_fails_in_a_sweep_is_a_row_and_the_others_go_on(
     overlay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["sweep", "optimizer=explodes,unbuildable,gd", "model=sphere,himmelblau", "trainer.steps=10", "--json"]
+    words = ["sweep", "optimizer=explodes,gd", "model=sphere,himmelblau", "trainer.steps=10", "--json"]
     code = command(*words, "--config-dir", overlay, "--out", tmp_path / "out", "--name", "s")
     rows = json.loads(capsys.readouterr().out)
     assert code == 3
     assert [(r["optimizer"], r["model"], r["status"]) for r in rows] == [
         (optimizer, model, status)
-        for optimizer, status in (("explodes", "failed"), ("unbuildable", "failed"), ("gd", "completed"))
+        for optimizer, status in (("explodes", "failed"), ("gd", "completed"))
         for model in ("sphere", "himmelblau")
     ]
     reasons = {r["optimizer"]: r["reason"] for r in rows}
     assert reasons["explodes"] == "RuntimeError: boom (at step 2; traceback in log.txt)"
-    assert "not today" in reasons["unbuildable"]
     exploded = Path(rows[0]["path"])
     assert "own_parts.py" in (exploded / "log.txt").read_text()
     assert len(curve(read_run(exploded))) == 2
@@ -423,6 +422,18 @@ def test_what_fails_in_a_sweep_is_a_row_and_the_others_go_on(
     planned = plan_sweep(words[1:4], [overlay], tmp_path / "out", "s")
     assert [p.run_id for p in planned] == [r["run_id"] for r in rows]
     assert len([f for f in (tmp_path / "out" / "s").iterdir() if f.is_dir()]) == len(planned)
+
+
+def test_what_cannot_be_built_ends_a_sweep_once_before_anything_runs(
+    overlay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sweep", "optimizer=unbuildable,gd", "model=sphere,himmelblau", "trainer.steps=10"]
+    assert command(*words, "--config-dir", overlay, "--out", tmp_path / "out") == 2
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("error: optimizer=unbuildable cannot be built, so none of its 2 runs can start: ")
+    assert "not today" in err
+    assert len(err.splitlines()) <= 3
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_part_that_cannot_be_built_alone_is_an_error_and_writes_nothing(overlay: Path, tmp_path: Path) -> None:

@@ -32,11 +32,13 @@ HEAVY = {
     "classify-critical": ["classify-critical", "--fn", "sphere", "--json"],
     "basins": ["basins", *STEPS, "--grid", "3", "--json"],
     "sensitivity": ["sensitivity", *STEPS, "--json"],
+    "check-proof": ["check-proof", "PROOF", "--json"],
     "reproduce": ["reproduce", "--list"],
     "evaluate": ["evaluate", "TRAINED", "--json"],
     "predict": ["predict", "TRAINED", "-o", "answers.csv"],
     "doctor": ["doctor", "--json"],
 }
+PROVED = ["classify-critical", "--fn", "sphere", "--quiet", "--certificate"]
 TRAINED = ["model=mlp", "model.hidden=[8]", "data.image_size=8", "trainer.epochs=1", "trainer.threads=1"]
 MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json", "plot": "figure.svg",
          "predict": "answers.csv"}  # fmt: skip
@@ -57,6 +59,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = optbench.run(*TRAINED, out=tmp_path_factory.mktemp("trained"))
     assert run.path is not None
     return run.path
+
+
+@pytest.fixture(scope="module")
+def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("proofs") / "proof.json"
+    assert command(*PROVED, path) == 0
+    return path
 
 
 @contextmanager
@@ -145,8 +154,8 @@ def test_all_commands_are_tried() -> None:
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("name", HEAVY)
 def test_a_long_command_with_a_stream_that_takes_nothing(
-    name: str, fates: dict[str, str], runs: Path, trained: Path, tmp_path: Path
+    name: str, fates: dict[str, str], runs: Path, trained: Path, proof: Path, tmp_path: Path
 ) -> None:
     if name in ("plot", "predict") and fates.get("stdout") in ("full", "left"):
         pytest.skip("prints nothing on standard output")
-    check(filled(HEAVY[name], RUNS=runs, TRAINED=trained), tmp_path, fates, MAKES.get(name))
+    check(filled(HEAVY[name], RUNS=runs, TRAINED=trained, PROOF=proof), tmp_path, fates, MAKES.get(name))

@@ -3,8 +3,8 @@
 `_target_: mine.MyOptimizer` says where the code lies and not what it is. An edited optimizer is another optimizer, and
 its run another run. So the source of every target outside this package and outside installed ones counts: its module,
 the packages around it, and whatever of the user's own they import, found by reading the text and executing nothing. So
-does the content of every file that a setting names (weights to start from). Targets of this package and of installed
-ones are what their versions say, which provenance records; their runs are identified as before.
+does the content of every file that a setting of model, data or loss names (weights to start from). Targets of this
+package and of installed ones are what their versions say, which provenance records: their runs are identified by name.
 
 Imports whose names are made up at run time are not seen, nor are files that code opens by itself.
 """
@@ -30,6 +30,8 @@ from optbench.errors import DataError, RunFailure
 from optbench.folders import content, fingerprint
 
 PARTS = ("model", "data", "loss", "optimizer", "scheduler")
+READERS = ("model", "data", "loss")
+"""Parts whose files are what they start from. A file that an optimizer or a schedule names is one that it writes."""
 KEY = "sources"
 """Where a configuration holds what `sources` finds: `sources.optimizer` and so on."""
 
@@ -50,7 +52,8 @@ def sources(config: Mapping[str, Any], hash_of: Callable[[Path], str] | None = N
     found = {}
     for part in PARTS:
         node = config.get(part) or {}
-        lines = sorted({*_code(node, hash_of or content), *_files(node, part == "data")})
+        files = _files(node, part == "data") if part in READERS else ()
+        lines = sorted({*_code(node, hash_of or content), *files})
         if lines:
             found[part] = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:_DIGITS]
     return found
