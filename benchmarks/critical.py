@@ -1,4 +1,5 @@
-"""What it costs to prove the critical points of a surface: every surface of the catalogue, and further.
+"""What it costs to prove the critical points of a surface: every surface of the catalogue, and further; of a family of
+surfaces over one parameter; and that a network's weights are no local minimum.
 
     python benchmarks/critical.py            # about two minutes of one core
     python benchmarks/critical.py --quick    # the catalogue in two dimensions, the smaller of the others: 15 s
@@ -7,7 +8,8 @@
 
 CPU seconds of one thread, the least of three where a proof takes less than a second, and the same in units of a fixed
 loop of NumPy operations that is timed right before: machines and neighbours differ, the ratio less. `_5d` is the
-surface at dim=5, in its own domain; a budget of 120 s of wall time each. Millions of points are counted, not listed.
+surface at dim=5, in its own domain; a budget of 120 s of wall time each. Millions of points are counted, not listed. A
+network's proof is compared with one gradient of the same loss over the same examples.
 """
 
 from __future__ import annotations
@@ -91,6 +93,68 @@ def line(row: Row) -> str:
     return f"| {row.name} | {row.seconds:.2f} | {row.ratio:.1f} | {row.found.boxes:,} | {kinds} | {outcome} |"
 
 
+FAMILIES = {  # formula: box, range of a
+    "x**3/3 - a*x": ("-2,2", (-1.0, 1.0)),
+    "x**4/4 - a*x**2/2 + 0.01*x": ("-2,2", (-1.0, 1.0)),
+    "x**4/4 - a*x**2/2 + y**2": ("-2,2;-1,1", (-1.0, 1.0)),
+    "x**4 - 3*a*x*y + y**2 + x**2": ("-3,3;-3,3", (-1.0, 1.0)),
+    "x**4 - 3*a*x*y + y**2": ("-3,3;-3,3", (-1.0, 1.0)),
+}
+NETWORKS = {"mlp": "tanh", "mlp, relu": "relu"}
+
+
+def families() -> list[str]:
+    """The table of bifurcation diagrams."""
+    from optbench.critical.bifurcation.sweep import sweep
+    from optbench.critical.expression import parse_expression
+    from optbench.critical.parse import parse_box
+
+    lines = [
+        "| family, a from -1 to 1 | CPU, s | in loops | curves | bifurcations | outcome |",
+        "|---|" + "---:|" * 4 + "---|",
+    ]
+    for formula, (box, span) in FAMILIES.items():
+        objective = parse_expression(formula, None, "a")
+        unit, times = min(loop() for _ in range(3)), []
+        while len(times) < 3:
+            began = time.process_time()
+            found = sweep(objective, parse_box(box, objective.dim - 1), span, parameter="a", seconds=BUDGET)
+            times.append(time.process_time() - began)
+        outcome = "complete" if found.complete else f"not complete, {len(found.open)} open"
+        counts = f"{len(found.curves)} | {len(found.bifurcations)}"
+        lines.append(f"| {formula} | {min(times):.2f} | {min(times) / unit:.1f} | {counts} | {outcome} |")
+    return lines
+
+
+def networks() -> list[str]:
+    """The table of enclosures of v'Hv along a random direction, at the start of a run on digits."""
+    import torch
+
+    from optbench.critical.network import network_objective
+    from optbench.critical.network.enclosure import enclose_part
+    from optbench.experiment import plan_run
+    from optbench.experiment.assemble import build_problem
+
+    lines = ["| network on digits | weights | examples | gradient, s | enclosure, s | ratio |", "|---|" + "---:|" * 5]
+    for name, activation in NETWORKS.items():
+        config = plan_run(["model=mlp", f"model.activation={activation}", "data.image_size=8"]).config
+        problem = build_problem(config, torch.device("cpu"))
+        objective = network_objective(problem.module, problem.loss, problem.train)
+        direction = torch.randn(len(objective.weights), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        gradient, enclosure = [], []
+        for _ in range(3):
+            began = time.process_time()
+            objective.gradient(objective.weights)
+            gradient.append(time.process_time() - began)
+            began = time.process_time()
+            for part in objective.parts:
+                enclose_part(part, objective.weights, direction, 2)
+            enclosure.append(time.process_time() - began)
+        g, e = min(gradient), min(enclosure)
+        lines.append(f"| {name} | {len(direction):,} | {len(problem.train):,} | {g:.3f} | {e:.2f} | {e / g:.0f} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the catalogue, and little of the rest")
@@ -104,6 +168,8 @@ def main() -> None:
     for name in names:
         lines.append(line(measure(name)))
         print(lines[-1], flush=True)
+    others = [] if given.only else ["", *families(), "", *networks()]
+    print("\n".join(others))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     unit = min(loop() for _ in range(10))
     note = (
@@ -112,7 +178,9 @@ def main() -> None:
     )
     print(note)
     if given.write:
-        text = "\n".join(["# Proving critical points", "", note, "Made by benchmarks/critical.py.", "", *lines, ""])
+        text = "\n".join(
+            ["# Proving critical points", "", note, "Made by benchmarks/critical.py.", "", *lines, *others, ""]
+        )
         (Path(__file__).parent / "results" / "critical.md").write_text(text)
 
 

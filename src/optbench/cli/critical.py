@@ -28,7 +28,7 @@ Formula = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option("--method", help="certified (a proof; default up to 4 coordinates) or numeric.", show_default=False),
+    typer.Option("--method", help="certified (a proof; default up to 8 coordinates) or numeric.", show_default=False),
 ]
 Verify = Annotated[
     str | None, typer.Option("--verify", help="arb: prove it once more in ball arithmetic.", show_default=False)

@@ -180,8 +180,18 @@ def point_text(x: tuple[float, ...], radius: float | None = None) -> str:
 def box_text(box: tuple[tuple[float, float], ...]) -> str:
     """[-2, 2] x [-1, 3], equal sides as a power."""
     if len(box) > 1 and len(set(box)) == 1:
-        return f"[{box[0][0]:.6g}, {box[0][1]:.6g}]^{len(box)}"
-    return " x ".join(f"[{low:.6g}, {high:.6g}]" for low, high in box)
+        return f"{_side_text(*box[0])}^{len(box)}"
+    return " x ".join(_side_text(*side) for side in box)
+
+
+def _side_text(low: float, high: float) -> str:
+    """[low, high] to six digits, or as many as it takes to see its width."""
+    digits = 6
+    while digits < 17 and abs(float(f"{high:.{digits}g}") - float(f"{low:.{digits}g}") - (high - low)) > 0.1 * (
+        high - low
+    ):
+        digits += 1
+    return f"[{low:.{digits}g}, {high:.{digits}g}]"
 
 
 def short(value: float) -> str:
