@@ -393,3 +393,25 @@ def test_a_piece_that_is_not_looked_at_may_be_undefined() -> None:
     found = certify(f, ((-3.0, 0.9), (-1.0, 1.0)))
     assert found.complete
     assert [p.x for p in found.points] == [pytest.approx((0.5, 0.0), abs=1e-12)]
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: torch.linalg.vector_norm(x - 0.3, dim=-1) ** 2,
+    lambda x: (x - 0.3).norm(dim=-1).square(),
+    lambda x: ((x - 0.3) ** 2).sum(-1).sqrt() ** 2,
+    lambda x: (lambda r: r * r)(torch.sqrt(((x - 0.3) * (x - 0.3)).sum(-1) / 1.0 + 0.0)),
+])  # fmt: skip
+def test_a_squared_norm_is_smooth_at_its_zero(f: Callable[[Tensor], Tensor]) -> None:
+    found = certify(f, ((-1.0, 1.0), (-1.0, 1.0)))
+    assert found.complete
+    (point,) = found.points
+    assert (point.type, point.basis) == ("minimum", "proved")
+    assert point.x == pytest.approx((0.3, 0.3), abs=1e-12)
+    assert point.eigenvalues == pytest.approx((2.0, 2.0))
+
+
+def test_a_square_of_a_root_keeps_the_domain_of_the_root() -> None:
+    """sqrt(x)^2 is x where x >= 0 and undefined elsewhere: no critical point of x^2 - x + y^2 is lost or invented."""
+    program = record(lambda x: x[..., 0].sqrt() ** 2 + x[..., 1] ** 2, 2)
+    assert "sqrt" in {step.op for step in program.steps}
+    assert "sqrt" not in {step.op for step in record(lambda x: (x**2).sum(-1).sqrt() ** 2, 2).steps}

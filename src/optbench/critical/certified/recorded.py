@@ -100,6 +100,10 @@ class Recorded(Scalar):
         return self if c == 1.0 else self._put("over", (self,), c)
 
     def apply(self, name: str) -> Self:
+        if name == "square" and self.step.op == "sqrt":
+            under = self._of(self.step.args[0])
+            if under.is_never_negative():  # a squared norm is smooth where the norm is not
+                return under
         return self._put(name, (self,))
 
     def power(self, n: int) -> Self:
@@ -115,6 +119,15 @@ class Recorded(Scalar):
 
     def _of(self, at: int) -> Self:
         return type(self)(self.tape, at)
+
+    def is_never_negative(self) -> bool:
+        """Whether its operations show that it is at least 0 wherever it is defined."""
+        op, args, number = self.step
+        if op in ("scale", "over", "shift", "constant"):
+            return (number or 0.0) >= 0.0 and all(self._of(a).is_never_negative() for a in args)
+        if op in ("plus", "times", "maximum"):
+            return all(self._of(a).is_never_negative() for a in args)
+        return op in ("square", "abs", "exp", "sqrt") or (op == "power" and (number or 0.0) % 2 == 0)
 
     # truth values -----------------------------------------------------------------------------------------------------
 
