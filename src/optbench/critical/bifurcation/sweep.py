@@ -38,6 +38,7 @@ from optbench.problem import Box, Objective
 
 MOST_COORDINATES = 3
 DEPTHS = tuple(2.0**-k for k in (9, 12, 15, 18, 20))  # of the box, in x; in a, their powers of 3/2
+SEARCH = 0.8  # of the seconds; the rest is for joining what was found into curves
 CROWD = 30_000  # cells: more than these are not cut any more
 MOST_CLUSTERS = 200
 WIDEST = 0.5  # of an axis: what is longer is no neighbourhood of a point
@@ -78,7 +79,7 @@ def sweep(
     start = time.perf_counter()
     field = Field(objective, (*box, span))
     check_faithful(field)
-    search = Search(field, max_boxes, start + seconds, progress)
+    search = Search(field, max_boxes, start + SEARCH * seconds, progress)
     events, named, low, high = _explore(field, search)
     tubes, crossings = inside_box(field, search.tubes())
     joined = join(field, tubes)
