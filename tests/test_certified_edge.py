@@ -328,6 +328,18 @@ def misjudged(count: int) -> list[str]:
     return faults
 
 
+def test_a_point_verified_exactly_outside_of_the_box_is_not_in_it() -> None:
+    """(1, 1, 1) is two units in the last place below this box; what branch and bound left open held it."""
+    objective, _ = objective_of("rosenbrock_3d")
+    box = ((0.9662625574234673, 1.0691654010975418), (0.9517979028797213, 1.0646017196985271))
+    found = certify(objective, (*box, (1.0000000000000004, 1.0205360043488354)))
+    assert found.points == ()
+    assert found.complete
+    found = certify(objective, (*box, (1.0, 1.0205360043488354)))
+    assert [point.x for point in found.points] == [(1.0, 1.0, 1.0)]
+    assert found.complete
+
+
 def test_edges_next_to_known_points() -> None:
     assert misjudged(60) == []
 

@@ -437,7 +437,7 @@ def test_a_full_disk(limit: int, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_fails_in_a_sweep_is_a_row(tmp_path: Path) -> None:
-    words = ("sweep", "optimizer.betas=[0.9,0.99],[0.9]", "trainer.steps=5", "--json")
+    words = ("sweep", "trainer.start=[0,0],[1e9,1e9]", "trainer.steps=5", "--json")
     done = optbench(*words, cwd=tmp_path)
     assert done.code == 3
     by_status = {r["status"]: r for r in done.json()}

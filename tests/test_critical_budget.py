@@ -183,3 +183,24 @@ def test_the_command_prints_what_is_proved_when_it_is_interrupted(
     assert code == 130
     assert "NOT COMPLETE" in out
     assert "the search was interrupted" in out
+
+
+class Impatient(Budget):
+    """Spent after some questions, and after some more where the found is described."""
+
+    def __init__(self, questions: int, more: int) -> None:
+        super().__init__(HOUR, asked_to_stop=Patience(questions))
+        self.more = more
+
+    def sort_out(self) -> None:
+        super().sort_out()
+        self.asked_to_stop = Patience(self.more)
+
+
+@pytest.mark.parametrize("name", ["ackley_6d", "griewank_5d", "valley", "linear_net", "michalewicz", "quartic_bowl"])
+@pytest.mark.parametrize("more", [0, 1, 4, 30])
+def test_a_spent_budget_is_an_answer_and_not_an_error(name: str, more: int) -> None:
+    objective, box = objective_of(name)
+    for questions in (0, 5, 40):
+        found = certify(objective, box, budget=Impatient(questions, more))
+        assert found.complete or found.why

@@ -45,7 +45,7 @@ Budget = Annotated[
     float,
     typer.Option(
         "--budget",
-        help="Seconds to search (--run: to prove); as many again for --verify, --certificate. What is found is printed.",
+        help="Seconds to search (--run: to prove); as many again for --verify, --certificate. All found is printed.",
         min=0.1,
     ),
 ]

@@ -94,15 +94,16 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     low, high, inside, overlaps = _distinct(search)
     points = _certified(field, low, high, inside)
     settled, found = _settled(field, regions(search, low, high), low, high)
-    looks = [resolved(search, region) for region in found if region.smooth and is_point(region, field.width)]
-    if any(looks):
+    if _looked_closer(search, found):
         return _conclude(search, name)
+    budget, field.budget = field.budget, None  # what has been found is described, whatever it takes
     points += settled
     points += [_degenerate(field, region) for region in found if is_point(region, field.width)]
+    nowhere = field.undefined_share()
+    field.budget = budget
     points.sort(key=lambda p: (ORDER[p.type], p.x))
     clusters = tuple(cluster_of(r, field.width) for r in found if not is_point(r, field.width))
     winding = _winding(field, points, found)
-    nowhere = field.undefined_share()
     notes = (
         ASSUMPTION,
         *([f"no winding number: {winding.reason}"] if winding.number is None and len(box) <= 2 else []),
@@ -114,6 +115,16 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     )  # fmt: skip
     why = _open_questions(search, result, found, overlaps)
     return replace(result, complete=not why, why=why or SHOWN["complete"])
+
+
+def _looked_closer(search: Search, found: list[Region]) -> bool:
+    """Whether a closer look at the small regions has resolved one."""
+    try:
+        small = [r for r in found if r.smooth and is_point(r, search.field.width)]
+        looks = [resolved(search, region) for region in small]  # at each of them
+        return any(looks)
+    except Spent:
+        return False
 
 
 def _settled(field: Field, found: list[Region], low: Array, high: Array) -> tuple[list[CriticalPoint], list[Region]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 
 from optbench.critical.certified.branches import words
 from optbench.critical.certified.clusters import Region
@@ -44,9 +45,16 @@ def settle(
     new = [
         (germ, region)
         for germ, region in germs
-        if germ.degenerate or not ((held_low <= germ.x) & (held_high >= germ.x)).all(axis=1).any()
+        if _in_the_box(field, germ)
+        and (germ.degenerate or not ((held_low <= germ.x) & (held_high >= germ.x)).all(axis=1).any())
     ]
     return [_point(field, germ, region) for germ, region in new], [r for r in found if id(r) not in gone]
+
+
+def _in_the_box(field: Field, germ: Germ) -> bool:
+    """Whether the point lies in the closed box, which the region round it may exceed by a rounding error."""
+    ends = zip(field.low.tolist(), field.high.tolist(), strict=True)
+    return all(Fraction(low) <= v <= Fraction(high) for v, (low, high) in zip(germ.point, ends, strict=True))
 
 
 def _point(field: Field, germ: Germ, region: Region) -> CriticalPoint:
@@ -54,7 +62,7 @@ def _point(field: Field, germ: Germ, region: Region) -> CriticalPoint:
     if nature == "undecided" and region.extremum in ("minimum", "maximum"):
         nature = "minimum" if region.extremum == "minimum" else "maximum"
     kind: Kind = "degenerate" if germ.degenerate or nature == "undecided" else nature
-    edge = any(v in side for v, side in zip(germ.x, zip(field.low, field.high, strict=True), strict=True))
+    edge = any(v in side for v, side in zip(germ.point, zip(field.low, field.high, strict=True), strict=True))
     return CriticalPoint(
         x=germ.x,
         value=float(field.values(field.low[None] * 0.0 + germ.x)[0]),
