@@ -347,6 +347,7 @@ def test_a_sweep_does_again_what_is_not_whole_and_says_so(
     assert numbers(copied) == (truth, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["best.pt", "last.pt", "checkpoints/epoch-0001.pt", "metrics.csv"])
 @pytest.mark.parametrize("sealed", [True, False])
 def test_a_run_without_a_part_is_done_again(

@@ -245,6 +245,7 @@ def composer() -> Iterator[Composer]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
 def test_every_arm_composes_and_quick_is_less(claim: Claim, composer: Composer) -> None:
     for arm in claim.arms:

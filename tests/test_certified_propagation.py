@@ -262,6 +262,7 @@ def test_a_zero_in_a_corner_is_found(side: tuple[float, float]) -> None:
     assert [(p.x, p.type, p.on_boundary) for p in found.points] == [((0.0,) * 5, "minimum", True)]
 
 
+@pytest.mark.slow
 def test_a_continuum_is_told_although_propagation_leaves_needles_round_it() -> None:
     """The surface x y z = 1 and the three axes: their boxes would double at each level, down to the last depth."""
     found = certify(lambda x: (1.0 - x.prod(dim=-1)) ** 2, ((-2.0, 2.0),) * 3, max_boxes=600_000)

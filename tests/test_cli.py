@@ -196,7 +196,7 @@ def test_bad_input_costs_a_line_or_two(words: tuple[str, ...], expected: str, tm
     assert not list(tmp_path.iterdir()), "a refused request leaves nothing behind"
 
 
-@pytest.mark.parametrize("where", ["file", "file/below"])
+@pytest.mark.parametrize("where", ["file", pytest.param("file/below", marks=pytest.mark.slow)])
 def test_a_folder_that_cannot_be_written(where: str, tmp_path: Path) -> None:
     """Below a regular file: permissions do not bind root, who runs the tests in some containers."""
     (tmp_path / "file").write_text("here")

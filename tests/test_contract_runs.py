@@ -133,6 +133,7 @@ def cnn() -> dict[str, Any]:
     return compose("model=hw3_cnn", "model.width=4", "scheduler=constant", "trainer.steps=16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_trains_the_cnn(optimizer: str, cnn: dict[str, Any]) -> None:
     with Composer() as composer:

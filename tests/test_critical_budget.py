@@ -197,7 +197,7 @@ class Impatient(Budget):
         self.asked_to_stop = Patience(self.more)
 
 
-@pytest.mark.parametrize("name", ["ackley_6d", "griewank_5d", "valley", "linear_net", "michalewicz", "quartic_bowl"])
+@pytest.mark.parametrize("name", ["ackley_6d", "valley", "linear_net", "quartic_bowl"])
 @pytest.mark.parametrize("more", [0, 1, 4, 30])
 def test_a_spent_budget_is_an_answer_and_not_an_error(name: str, more: int) -> None:
     objective, box = objective_of(name)

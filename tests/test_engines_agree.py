@@ -525,6 +525,7 @@ def test_the_agreement_of_a_known_rule_is_kept_by_its_options(monkeypatch: pytes
     assert (times(**own), times(**own)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_plan_does_not_import_the_compiler_of_torch() -> None:
     code = """
 import sys, numpy as np

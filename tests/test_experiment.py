@@ -302,7 +302,7 @@ def kills(seed: int, count: int) -> str:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 @pytest.mark.parametrize("moments", [
-    "r3,t0.2,f7", *(pytest.param(kills(seed, 12), marks=pytest.mark.slow) for seed in range(3)),
+    pytest.param(text, marks=pytest.mark.slow) for text in ("r3,t0.2,f7", *(kills(seed, 12) for seed in range(3)))
 ])  # fmt: skip
 def test_kill_9_at_any_moment(moments: str, whole: Run, tmp_path: Path) -> None:
     script = Path(__file__).with_name("killed_runs.py")

@@ -112,6 +112,7 @@ def test_python_code_in_the_cache_is_not_believed(files: kernel._Files, source: 
     assert files.source.read_text() == source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["a file in the way", "no room"])
 def test_without_room_a_kernel_serves_this_process(place: str, source: str, tmp_path: Path) -> None:
     (tmp_path / "source.py").write_text(source)

@@ -312,6 +312,7 @@ def test_workers_end_and_save_when_the_driver_is_killed(drive: Callable[[float],
     assert all(r.reason.startswith("stopped by the user after step") for r in runs)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_runs_in_order(drive: Callable[[float], Driver]) -> None:
     driver = drive(0.02)
     os.killpg(driver.process.pid, signal.SIGINT)  # as a terminal does: everyone in the group

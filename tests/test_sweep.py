@@ -413,7 +413,9 @@ def test_exit_codes_and_retry(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert command(*words[:3], *words[4:], "--retry", "some") == 2
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_a_sweep_and_the_next_one_completes(
     name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -601,6 +603,7 @@ def test_a_dry_run_counts_names_and_writes_nothing(tmp_path: Path, capsys: pytes
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_plan_says_skipped_of_exactly_what_the_sweep_skips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
