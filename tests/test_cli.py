@@ -239,7 +239,8 @@ def test_an_example_of_the_help_is_valid(name: str, example: str) -> None:
     from optbench.cli import build_app
 
     command, *words = shlex.split(example.partition(" > ")[0])
-    assert command in NAMES  # another command's, where it makes what this one takes
+    makes_what_it_takes = (name, command) == ("check-proof", "classify-critical")
+    assert command == name or makes_what_it_takes
     parser = typer.main.get_command(build_app()).commands[command]
     parameters = parser.make_context(command, words).params
     overrides = parameters.get("overrides") or []
