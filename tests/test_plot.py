@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from made_runs import make_run, make_table
 from matplotlib.figure import Figure
+from PIL import Image
 
 from optbench import plot
 from optbench.comparison import Drawn, label_runs
@@ -129,6 +130,20 @@ def test_a_path_is_drawn_where_it_went(tmp_path: Path) -> None:
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("x0", "x1", "bowl")
     assert legend(figure) == ["adam", "start", "end", "minimum"]
     drawn(figure)
+
+
+def test_paths_that_coincide_are_all_seen_in_the_picture(tmp_path: Path) -> None:
+    there = {"x0": np.linspace(-1.5, 1.5, 30), "x1": np.linspace(-0.5, 2.5, 30)}
+    same = [run_of(tmp_path / f"{i}", there, {"optimizer.lr": lr}) for i, lr in enumerate((0.1, 0.2, 0.3, 0.4))]
+    apart = run_of(tmp_path / "apart", {"x0": there["x0"], "x1": 2.0 - there["x1"]}, {"optimizer.lr": 0.5})
+    figure = plot.path_on_contours(bowl(), [*same, apart], labels := ["a", "b", "c", "d", "e"])
+    figure.legends[0].remove()  # only what is on the axes counts
+    pixels = np.asarray(Image.open(plot.save(figure, tmp_path / "paths.png")).convert("RGB")).astype(int)
+    for colour, label in zip(plot.style.PALETTE, labels, strict=False):
+        rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (np.abs(pixels - rgb).max(axis=-1) <= 8).sum() > 200, label
+    lines = [line.get_linewidth() for line in figure.axes[0].lines if line.get_linestyle() == "-"]
+    assert min(lines) == lines[-1]  # the one that lies on no other stays as thin as ever
 
 
 def test_a_path_that_leaves_is_cut_and_named_and_one_that_returns_is_whole(tmp_path: Path) -> None:

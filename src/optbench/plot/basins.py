@@ -24,7 +24,7 @@ _STATES = {
     "still moving": "#DDDDDD",
     "diverged": "#222222",
 }
-_DARKEST, _TINT = 0.4, 0.65
+_DARKEST, _TINT = 0.7, 0.65
 _ACROSS = 3
 
 

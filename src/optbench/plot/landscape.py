@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from optbench.comparison import label_runs
 from optbench.plot.cells import Cells, draw_cells
-from optbench.plot.style import legend_outside, new_figure, styles
+from optbench.plot.style import PALETTE, footnote, legend_outside, new_figure, styles
 from optbench.records import Run, read_curves
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _OPEN = ("near flat (sign of the eigenvalue not sure)", "#CC79A7")
 _ZERO, _NEAR = 1e-12, 1e-6  # of the largest eigenvalue of a degenerate point: 0 to rounding; too small for its place
 _NUMBERED = 30  # critical points; beyond, numbers and arrows hide each other
 _DOTTED = 80  # steps; beyond, a dot a step hides the path
+_NEARBY = 1 / 150  # of the box; closer paths are one line on paper
+_COVERED = 0.3  # of a path, beneath paths drawn later: it is drawn wider, so that it shows on both sides of them
 _FAR = 50.0  # boxes away: farther points are drawn here, in their direction; the renderer overflows on 1e300
 
 
@@ -95,6 +97,7 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
     """The paths of runs over a surface: contours for two coordinates, the graph for one.
 
     A dot marks the start, a square the end; a path that leaves the box is cut at its edge and says so in the legend.
+    Paths that lie on one another are drawn as stripes, the first outermost.
 
     Args:
         landscape: the surface, with its critical points.
@@ -105,13 +108,16 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
     figure, ax = _ground(landscape)
     style = styles(labels)
     handles: dict[str, Artist] = {}
-    for label, curve in zip(labels, read_curves(runs), strict=True):
-        path = _path(curve, landscape)
-        if not len(path):
-            continue
+    named = zip(labels, (_path(curve, landscape) for curve in read_curves(runs)), strict=True)
+    shown = [(label, path) for label, path in named if len(path)]
+    drawable = [_drawable(path, landscape) for _, path in shown]
+    depths, above = _stripes(drawable, landscape)
+    for (label, path), points, depth, over in zip(shown, drawable, depths, above, strict=True):
         left = not landscape.inside(path[-1, : len(landscape.box)].tolist())
-        handle = _draw_path(ax, _drawable(path, landscape), style[label])
+        handle = _draw_path(ax, points, style[label], depth, over)
         handles.setdefault(label + (" (left the box)" if left else ""), handle)
+    if any(depths):
+        footnote(figure, "Paths that lie on one another are drawn as stripes, the first of the legend outermost.")
     if handles:
         for name, shape in (("start", "o"), ("end", "s")):
             handles[name] = Line2D([], [], marker=shape, linestyle="", color="0.4")
@@ -229,13 +235,47 @@ def _halo(width: float) -> list[Any]:
     return [Stroke(linewidth=width, foreground="white"), Normal()]
 
 
-def _draw_path(ax: Axes, path: Floats, style: dict[str, Any]) -> Artist:
-    (line,) = ax.plot(path[:, 0], path[:, 1], linewidth=1.4, zorder=4, path_effects=_halo(2.6), **style)
+def _cells(path: Floats, size: Floats) -> set[tuple[int, int]]:
+    """The cells of a grid that a polyline inside or near the box passes through; size: (2,) of a cell."""
+    steps = np.abs(np.diff(path, axis=0)) / size
+    cells: set[tuple[int, int]] = set(map(tuple, np.floor(path[-1:] / size).astype(int).tolist()))
+    for a, b, n in zip(path, path[1:], np.ceil(steps.max(axis=1)).astype(int), strict=False):
+        between = a + np.linspace(0.0, 1.0, max(1, min(int(n), 4 * round(1 / _NEARBY))), endpoint=False)[:, None] * (
+            b - a
+        )
+        cells |= set(map(tuple, np.floor(between / size).astype(int).tolist()))
+    return cells
+
+
+def _stripes(paths: Sequence[Floats], landscape: Landscape) -> tuple[list[int], list[bool]]:
+    """How many of the later paths hide each path, passing over a good part of its cells; and who hides another."""
+    if len(paths) > len(PALETTE):
+        return [0] * len(paths), [False] * len(paths)  # stripes of more than a handful are no lines any more
+    second = _value_range(landscape) if landscape.y is None else landscape.box[1]
+    low, high = np.array([landscape.box[0], second]).T
+    size = _NEARBY * np.maximum(high - low, 1e-12)
+    cells = [_cells(path, size) for path in paths]
+    around = [{(i + di, j + dj) for i, j in c for di in (-1, 0, 1) for dj in (-1, 0, 1)} for c in cells]
+    hides = [
+        (index, later)
+        for index, own in enumerate(cells)
+        for later in range(index + 1, len(paths))
+        if len(own & around[later]) > _COVERED * len(own)
+    ]
+    depth, above = Counter(index for index, _ in hides), {later for _, later in hides}
+    return [depth[index] for index in range(len(paths))], [index in above for index in range(len(paths))]
+
+
+def _draw_path(ax: Axes, path: Floats, style: dict[str, Any], depth: int, above: bool) -> Artist:
+    width = 1.4 + 3.2 * depth
+    halo = [] if above else _halo(width + 1.2)  # it would eat the stripe beneath
+    (line,) = ax.plot(path[:, 0], path[:, 1], linewidth=width, zorder=4, path_effects=halo, **style)
     if len(path) <= _DOTTED:
-        ax.plot(path[:, 0], path[:, 1], ".", markersize=5, zorder=4, color=style["color"])
+        ax.plot(path[:, 0], path[:, 1], ".", markersize=5 + 1.5 * depth, zorder=4, color=style["color"])
     for point, shape in ((path[:1], "o"), (path[-1:], "s")):
-        ax.scatter(point[:, 0], point[:, 1], s=46, marker=shape, color=style["color"], edgecolors="white", zorder=6)
-    handle: Artist = line
+        ax.scatter(point[:, 0], point[:, 1], s=(6.8 + 3.0 * depth) ** 2, marker=shape, color=style["color"],
+                   edgecolors="white", zorder=6)  # fmt: skip
+    handle: Artist = Line2D([], [], linewidth=1.8, **style) if depth else line
     return handle
 
 
