@@ -19,10 +19,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from optbench.book import Claim, Evidence, Prediction, Verdict, choose, judge, load_claims, overall, pages
-from optbench.book.claim import Arm, read_claim
-from optbench.book.evidence import KINDS
-from optbench.book.runner import read_records, reproduced
+from applebook import Claim, Evidence, Prediction, Verdict, choose, judge, load_claims, overall, pages
+from applebook.claim import Arm, read_claim
+from applebook.evidence import KINDS
+from applebook.runner import read_records, reproduced
 from optbench.config import Composer
 from optbench.errors import ConfigError
 
@@ -324,8 +324,8 @@ claim:
 """
 MEASURE = """\
 from matplotlib.figure import Figure
-from optbench.book.evidence import Evidence
-from optbench.book.study import Findings
+from applebook.evidence import Evidence
+from applebook.study import Findings
 def measure(study):
     sides = [[r.summary["final_loss"] for r in study.runs(optimizer__lr=rate)] for rate in (0.1, 0.01)]
     rows = [{"rate": rate, "loss": side[0]} for rate, side in zip((0.1, 0.01), sides)]
@@ -411,7 +411,7 @@ def test_a_page_that_cannot_be_written_is_named_before_any_run(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("optbench.book.reproduced", lambda *given, **more: pytest.fail("a run began"))
+    monkeypatch.setattr("applebook.reproduced", lambda *given, **more: pytest.fail("a run began"))
     code, out, err = invoke(capsys, "reproduce", "--quick", option, "file/below/page.html")
     assert (code, out) == (2, "")
     assert err.startswith("error: cannot write file/below/page.html: Not a directory")
@@ -426,8 +426,8 @@ def test_a_page_that_cannot_be_written_is_named_before_any_run(
 @pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
 def test_the_verdict_comes_from_the_data(claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every claim runs; where a prediction is supported, the same numbers with the sides swapped do not support it."""
-    from optbench.book.runner import measured
-    from optbench.book.study import Study
+    from applebook.runner import measured
+    from applebook.study import Study
     from optbench.experiment import Stop
     from optbench.launch.sweep import Silent
 

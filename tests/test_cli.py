@@ -25,7 +25,7 @@ import members
 import pytest
 import yaml
 
-from optbench.cli import COMMANDS, function_of
+from optbench.cli import every_command
 from optbench.config import Composer
 from optbench.records import CURVE_COLUMNS, RUN_COLUMNS
 
@@ -44,11 +44,12 @@ finally:
     print("IMPORTED", *(m for m in %r if m in sys.modules), file=sys.stderr)
 sys.exit(code)
 """
-NAMES = [name for name, *_ in COMMANDS]
+COMMANDS = every_command()
+NAMES = [command.name for command in COMMANDS]
 EXAMPLES = [
-    (name, example.group(1).strip())
-    for name, _, place, _ in COMMANDS
-    for example in re.finditer(r"^ *optbench (.*)$", inspect.getdoc(function_of(place)) or "", re.MULTILINE)
+    (command.name, example.group(1).strip())
+    for command in COMMANDS
+    for example in re.finditer(r"^ *optbench (.*)$", inspect.getdoc(command.function()) or "", re.MULTILINE)
 ]
 
 

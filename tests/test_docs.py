@@ -11,7 +11,7 @@ from typing import Any
 import members
 import pytest
 
-from optbench.cli import COMMANDS
+from optbench.cli import every_command
 from optbench.config import Composer
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ def commands(page: str) -> list[list[str]]:
 def test_every_command_exists_and_its_overrides_compose(page: str) -> None:
     found = commands(page)
     assert len(found) > 10
-    known = {name for name, *_ in COMMANDS}
+    known = {command.name for command in every_command()}
     with Composer() as composer:
         for words in found:
             assert words[1] in known, words

@@ -50,7 +50,7 @@ def top_level_imports(path: Path) -> set[str]:
             pending += node.body
         elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
             pending += node.body + node.orelse
-    return found - set(sys.stdlib_module_names) - {"optbench", "hydra_plugins"}
+    return found - set(sys.stdlib_module_names) - {"optbench", "applebook"}
 
 
 def test_every_import_is_declared() -> None:
@@ -104,7 +104,7 @@ def test_the_wheel_holds_code_and_conf_and_nothing_else(built: Path) -> None:
     code = {n for n in files if n.endswith(".py")}
     assert code == {p.relative_to(SRC).as_posix() for p in SRC.rglob("*.py")}
     roots = {n.partition("/")[0] for n in files}
-    assert {r for r in roots if not r.endswith(".dist-info")} <= {"optbench", "hydra_plugins"}
+    assert {r for r in roots if not r.endswith(".dist-info")} == {"optbench", "applebook"}
     assert any(n.endswith("licenses/LICENSE") for n in files)
 
 
@@ -137,3 +137,7 @@ def test_the_wheel_runs_from_any_folder(built: Path, tmp_path: Path) -> None:
     found = run(optbench, "classify-critical", "--fn", "rosenbrock", "--json", cwd=place).stdout
     assert [p["type"] for p in json.loads(found)["points"]] == ["minimum"]
     assert run(optbench, "compare", "outputs", cwd=place).stdout
+    claims = json.loads(run(optbench, "reproduce", "--list", "--json", cwd=place).stdout)
+    assert {claim["id"] for claim in claims} == {path.stem for path in (CONF / "experiment" / "book").glob("*.yaml")}
+    where = run(python, "-c", "import optbench; print(optbench.reproduce.__module__)", cwd=place).stdout.strip()
+    assert where == "applebook.runner", "what the package registers is found in its own metadata"

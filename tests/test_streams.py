@@ -16,7 +16,7 @@ import pytest
 from command_tools import command
 from made_runs import make_run
 
-from optbench.cli import COMMANDS
+from optbench.cli import every_command
 
 FATES = ("closed", "full", "left")
 LIGHT = {  # without torch: a third of a second each
@@ -144,7 +144,7 @@ def test_streams_are_given_back(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_all_commands_are_tried() -> None:
-    assert {*LIGHT, *HEAVY} == {name for name, *_ in COMMANDS}
+    assert {*LIGHT, *HEAVY} == {command.name for command in every_command()}
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@
     runs = optbench.sweep("optimizer=sgd,adam", "seeds=3")
     comparison = optbench.compare("outputs/")   # compare.Comparison: table, runs (DataFrames)
     figure = optbench.loss_curves(runs)         # a matplotlib Figure; optbench.paths_figure(runs) on a surface
-    claims = optbench.reproduce("momentum", quick=True)   # the book's claims, judged
 
-and, to derive from: AbstractSurface, AbstractPureOptimizer, AbstractData (which gives Splits).
+and, to derive from: AbstractSurface, AbstractPureOptimizer, AbstractData (which gives Splits). Installed packages add
+functions of theirs (entry points `optbench.functions`), as applebook does `optbench.reproduce`.
 
 Names are imported when they are first used, so that reading results never pays for torch.
 """
@@ -19,7 +19,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optbench.book import reproduce
     from optbench.comparison import Comparison, compare
     from optbench.experiment import run
     from optbench.landscape import paths_figure
@@ -44,7 +43,6 @@ _HOMES = {
     "compare": "optbench.comparison",
     "loss_curves": "optbench.plot",
     "paths_figure": "optbench.landscape",
-    "reproduce": "optbench.book",
     "run": "optbench.experiment",
     "sweep": "optbench.launch.sweep",
 }
@@ -60,18 +58,24 @@ __all__ = [
     "compare",
     "loss_curves",
     "paths_figure",
-    "reproduce",
     "run",
     "sweep",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'optbench' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), name) if name in _HOMES else _registered(name)
     globals()[name] = value
     return value
+
+
+def _registered(name: str) -> Any:
+    """What an installed package adds under the entry points `optbench.functions`. Raises AttributeError for nothing."""
+    from importlib.metadata import entry_points
+
+    for point in () if name.startswith("_") else entry_points(group="optbench.functions", name=name):
+        return point.load()
+    raise AttributeError(f"module 'optbench' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

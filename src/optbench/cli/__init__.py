@@ -1,13 +1,15 @@
 """The command line: one verb a command, a few lines each. Everything but typer is imported inside the commands, so that
-`--help` costs what typer costs and a wrong override is named before torch is loaded."""
+`--help` costs what typer costs and a wrong override is named before torch is loaded. Other packages register further
+commands under the entry points `optbench.commands`."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,30 +17,72 @@ from optbench.cli.common import FREE, report_error
 from optbench.cli.streams import guarded_streams
 from optbench.errors import OptbenchError, UserError
 
-COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
-    ("run", "Run one configuration and record it.", "running:run", True),
-    ("sweep", "Run every combination and compare them.", "sweeping:sweep", True),
-    ("compare", "Compare recorded runs.", "results:compare", False),
-    ("plot", "Draw loss curves, or paths on a surface.", "results:plot", False),
-    ("classify-critical", "Find and classify critical points.", "critical:classify_critical", True),
-    ("check-proof", "Check a certificate of critical points.", "proof:check_proof", False),
-    ("basins", "Where each start of a grid ends, how fast.", "exploring:basins", True),
-    ("sensitivity", "Outcome over the learning rate.", "exploring:sensitivity", True),
-    ("reproduce", "Run and judge the book's claims.", "book:reproduce", False),
-    ("evaluate", "Accuracy and confusion matrix of a run.", "homework:evaluate", False),
-    ("predict", "Classify images, write submission.csv.", "homework:predict", False),
-    ("list", "List what there is to choose from.", "catalogue:list_choices", False),
-    ("config", "Print a composed configuration.", "catalogue:config", True),
-    ("doctor", "Say what this machine offers.", "catalogue:doctor", False),
+log = logging.getLogger(__name__)
+
+
+class Command(NamedTuple):
+    """A verb of the command line.
+
+    Attributes:
+        name, line: as the overview has them.
+        place: its function, `module:function`.
+        overrides: whether it takes Hydra overrides.
+    """
+
+    name: str
+    line: str
+    place: str
+    overrides: bool = False
+
+    def function(self) -> Callable[..., None]:
+        """Its function; importing the module that has it. Raises UserError where that fails."""
+        module, _, name = self.place.partition(":")
+        try:
+            found: Callable[..., None] = getattr(importlib.import_module(module), name)
+        except Exception as error:  # it may be another package's code
+            reason = f"{self.place} cannot be loaded ({error!r})"
+            raise UserError(f"{self.name}: {reason}", "reinstall the package that brings this command") from error
+        return found
+
+
+COMMANDS = (
+    Command("run", "Run one configuration and record it.", "optbench.cli.running:run", True),
+    Command("sweep", "Run every combination and compare them.", "optbench.cli.sweeping:sweep", True),
+    Command("compare", "Compare recorded runs.", "optbench.cli.results:compare"),
+    Command("plot", "Draw loss curves, or paths on a surface.", "optbench.cli.results:plot"),
+    Command("classify-critical", "Find and classify critical points.", "optbench.cli.critical:classify_critical", True),
+    Command("check-proof", "Check a certificate of critical points.", "optbench.cli.proof:check_proof"),
+    Command("basins", "Where each start of a grid ends, how fast.", "optbench.cli.exploring:basins", True),
+    Command("sensitivity", "Outcome over the learning rate.", "optbench.cli.exploring:sensitivity", True),
+    Command("evaluate", "Accuracy and confusion matrix of a run.", "optbench.cli.homework:evaluate"),
+    Command("predict", "Classify images, write submission.csv.", "optbench.cli.homework:predict"),
+    Command("list", "List what there is to choose from.", "optbench.cli.catalogue:list_choices"),
+    Command("config", "Print a composed configuration.", "optbench.cli.catalogue:config", True),
+    Command("doctor", "Say what this machine offers.", "optbench.cli.catalogue:doctor"),
 )
-"""Name, line in the overview, module and function, and whether it takes overrides."""
+GROUP = "optbench.commands"
+"""Entry points of this group are further commands, each the Command of an installed package."""
 
 
-def function_of(place: str) -> Callable[..., None]:
-    """The function of a command."""
-    module, _, name = place.partition(":")
-    function: Callable[..., None] = getattr(importlib.import_module(f"optbench.cli.{module}"), name)
-    return function
+def registered() -> Iterator[Command]:
+    """The commands that installed packages register, by name; one that cannot be loaded says so in its line."""
+    from importlib.metadata import entry_points
+
+    taken = {command.name for command in COMMANDS}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        if point.name in taken:
+            log.warning("the command %s of %s is left out: there is another of that name", point.name, point.value)
+            continue
+        taken.add(point.name)
+        try:
+            yield point.load()
+        except Exception as error:  # another package's code
+            yield Command(point.name, f"Cannot be loaded ({error!r}).", point.value)
+
+
+def every_command() -> list[Command]:
+    """The commands of this command line, optbench's own first."""
+    return [*COMMANDS, *registered()]
 
 
 def _unused() -> None:
@@ -51,6 +95,9 @@ def build_app(wanted: str | None = None) -> typer.Typer:
     Args:
         wanted: the one command that is going to be used. The others are then named and not built: typer takes a
             millisecond or two to read the options of each, which `--help` need not pay. None: all of them.
+
+    Raises:
+        UserError: the command is another package's and cannot be loaded.
     """
     app = typer.Typer(
         name="optbench",
@@ -61,9 +108,11 @@ def build_app(wanted: str | None = None) -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for name, line, place, overrides in COMMANDS:
-        function = function_of(place) if wanted in (None, name) else _unused
-        app.command(name, short_help=line, context_settings=FREE if overrides else None)(function)
+    own = any(command.name == wanted for command in COMMANDS)  # looking for others takes some milliseconds
+    for command in COMMANDS if own else every_command():
+        function = command.function() if wanted in (None, command.name) else _unused
+        context = FREE if command.overrides else None
+        app.command(command.name, short_help=command.line, context_settings=context)(function)
     app.callback()(options)
     return app
 

@@ -14,13 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.book.claim import Claim, choose, load_claims
-from optbench.book.evidence import Evidence, Judgement, judge, overall
+from applebook.claim import Claim, choose, load_claims
+from applebook.evidence import Evidence, Judgement, judge, overall
 from optbench.errors import RecordError
 from optbench.records import to_json, write_bytes
 
 if TYPE_CHECKING:
-    from optbench.book.study import Findings, Study
+    from applebook.study import Findings, Study
     from optbench.experiment import Folders, Stop
     from optbench.launch.sweep import SweepWatcher
 
@@ -68,7 +68,7 @@ def reproduced(
         ConfigError: an unknown claim, or an overlay that cannot be read.
         RunFailure: a run broke.
     """
-    from optbench.book.study import Study
+    from applebook.study import Study
     from optbench.experiment import interruptible, paths_of
     from optbench.launch.crew import Crew
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
+from applebook.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
 from optbench.records import to_json, write_bytes
 from optbench.report import number
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.book.evidence import Evidence
-from optbench.book.measures._common import column, confusion_of
-from optbench.book.study import Findings, Study
+from applebook.evidence import Evidence
+from applebook.measures._common import column, confusion_of
+from applebook.study import Findings, Study
 from optbench.metrics import Floats
 from optbench.plot.style import new_figure
 from optbench.records import Run

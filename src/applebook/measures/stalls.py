@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.book.evidence import Evidence
-from optbench.book.study import Findings, Study
+from applebook.evidence import Evidence
+from applebook.study import Findings, Study
 from optbench.metrics import Floats
 from optbench.plot.style import PALETTE, new_figure
 

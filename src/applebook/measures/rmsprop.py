@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.book.evidence import Evidence
-from optbench.book.measures._common import (
+from applebook.evidence import Evidence
+from applebook.measures._common import (
     all_mean_square,
     at_best,
     field_of,
@@ -19,7 +19,7 @@ from optbench.book.measures._common import (
     recent_mean_square,
     steps_to_target,
 )
-from optbench.book.study import Findings, Study
+from applebook.study import Findings, Study
 from optbench.metrics import Floats
 from optbench.plot.style import PALETTE, new_figure
 from optbench.records import Run

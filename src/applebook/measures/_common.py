@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from optbench.book.study import Study
+from applebook.study import Study
 from optbench.metrics import Floats, expected_running_time
 from optbench.records import Run
 

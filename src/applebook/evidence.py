@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from optbench.book.claim import Prediction
+from applebook.claim import Prediction
 from optbench.metrics import Estimate, Floats, success_rate, wilson
 
 LEVEL = 0.95

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.book.evidence import Evidence
-from optbench.book.measures._batch_norm_networks import Path, along_path, test_time
-from optbench.book.measures._common import column
-from optbench.book.study import Findings, Study
+from applebook.evidence import Evidence
+from applebook.measures._batch_norm_networks import Path, along_path, test_time
+from applebook.measures._common import column
+from applebook.study import Findings, Study
 from optbench.metrics import Floats
 from optbench.plot.style import PALETTE, new_figure
 from optbench.records import Run

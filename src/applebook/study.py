@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from optbench.book.claim import Arm, Claim
-from optbench.book.evidence import Evidence
+from applebook.claim import Arm, Claim
+from applebook.evidence import Evidence
 from optbench.errors import RunFailure
 from optbench.experiment import Stop, plan_sweep
 from optbench.launch import launcher

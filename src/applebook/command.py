@@ -12,7 +12,7 @@ import typer
 from optbench.cli.common import ConfigDir, Force, Json, Out, Quiet, paths, print_json, print_lines
 
 if TYPE_CHECKING:
-    from optbench.book import Claim
+    from applebook import Claim
 
 
 def reproduce(
@@ -53,7 +53,7 @@ def reproduce(
 
       optbench reproduce 13 14 --lang zh
     """
-    from optbench.book import book_folder, choose, load_claims, reproduced
+    from applebook import book_folder, choose, load_claims, reproduced
     from optbench.errors import UserError
     from optbench.records import check_place
 
@@ -109,7 +109,7 @@ def _print_list(claims: list[Claim], language: str, as_json: bool) -> None:
 
 
 def _print_record(record: Mapping[str, Any], language: str) -> None:
-    from optbench.book.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
+    from applebook.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
 
     verdicts, words = VERDICTS[language], WORDS[language]
     lines = [f"{record['number']}. {record['title'][language]}{words['section_in'].format(record['section'][language])}"
@@ -124,7 +124,7 @@ def _print_record(record: Mapping[str, Any], language: str) -> None:
 def _write_pages(folder: Path, html: Path | None, docs: Path | None, language: str) -> None:
     if html is None and docs is None:
         return
-    from optbench.book import pages, read_records
+    from applebook import pages, read_records
     from optbench.records import write_bytes
 
     records = read_records(folder)
@@ -139,7 +139,7 @@ def _write_pages(folder: Path, html: Path | None, docs: Path | None, language: s
 def _end(done: list[Mapping[str, Any]], wanted: int, folder: Path, language: str) -> None:
     from collections import Counter
 
-    from optbench.book.words import VERDICTS
+    from applebook.words import VERDICTS
 
     counts = Counter(VERDICTS[language][r["verdict"]] for r in done)
     summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
