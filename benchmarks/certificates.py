@@ -24,7 +24,7 @@ from critical import field_of
 from optbench import check_proof
 from optbench.catalogue import surface_names
 from optbench.critical.certified import certify
-from optbench.critical.certified.certificate import write_certificate
+from optbench.critical.second_proof.certificate import write_certificate
 from optbench.errors import UserError
 from optbench.experiment.provenance import processor
 from optbench.launch.base import available_cores

@@ -106,8 +106,8 @@ NETWORKS = {"mlp": "tanh", "mlp, relu": "relu"}
 def families() -> list[str]:
     """The table of bifurcation diagrams."""
     from optbench.critical.bifurcation.sweep import sweep
-    from optbench.critical.expression import parse_expression
-    from optbench.critical.parse import parse_box
+    from optbench.critical.typed.expression import parse_expression
+    from optbench.critical.typed.parse import parse_box
 
     lines = [
         "| family, a from -1 to 1 | CPU, s | in loops | curves | bifurcations | outcome |",
@@ -130,8 +130,8 @@ def networks() -> list[str]:
     """The table of enclosures of v'Hv along a random direction, at the start of a run on digits."""
     import torch
 
-    from optbench.critical.network import network_objective
-    from optbench.critical.network.enclosure import enclose_part
+    from optbench.curvature import network_objective
+    from optbench.curvature.enclosure import enclose_part
     from optbench.experiment import plan_run
     from optbench.experiment.assemble import build_problem
 

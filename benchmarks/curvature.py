@@ -39,11 +39,11 @@ from curvature_rivals import (
 from torch import Tensor
 
 import optbench
-from optbench.critical.network import network_objective
-from optbench.critical.network.hvp import HessianOperator, random_unit
-from optbench.critical.network.inspect import WORTH_KEEPING
-from optbench.critical.network.lanczos import ends
-from optbench.critical.network.spectrum import full_hessian
+from optbench.curvature import network_objective
+from optbench.curvature.hvp import HessianOperator, random_unit
+from optbench.curvature.inspect import WORTH_KEEPING
+from optbench.curvature.lanczos import ends
+from optbench.curvature.spectrum import full_hessian
 from optbench.experiment.provenance import processor
 from optbench.experiment.rebuild import Rebuilt, rebuild
 from optbench.launch.base import available_cores

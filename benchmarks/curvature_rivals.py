@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optbench.critical.network import FlatObjective
+from optbench.curvature import FlatObjective
 
 SEEDS = range(3)
 

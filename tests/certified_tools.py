@@ -13,10 +13,10 @@ import members
 import numpy as np
 from surface_tools import make
 
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.interval import Interval
-from optbench.critical.certified.program import record
-from optbench.critical.points import CriticalSet
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.arithmetic.interval import Interval
+from optbench.critical.points.found import CriticalSet
+from optbench.critical.programs.program import record
 from optbench.problem import Objective, surface_objective
 
 TABLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "critical_points.json").read_text())

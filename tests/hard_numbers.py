@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.critical.certified.ends import Array
+from optbench.critical.arithmetic.ends import Array
 
 TINY, LEAST_NORMAL, MOST = 2.0**-1074, 2.0**-1022, sys.float_info.max
 BEYOND = Fraction(2) ** 1200

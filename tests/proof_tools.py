@@ -14,8 +14,8 @@ import numpy as np
 
 from optbench import check_proof as checker
 from optbench.critical.certified import certify
-from optbench.critical.certified.certificate import write_certificate
-from optbench.critical.expression import parse_expression
+from optbench.critical.second_proof.certificate import write_certificate
+from optbench.critical.typed.expression import parse_expression
 
 Box = tuple[tuple[float, float], ...]
 

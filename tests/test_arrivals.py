@@ -25,11 +25,11 @@ import optbench
 from optbench.comparison import compare
 from optbench.comparison.arrivals import ELSEWHERE, NO_POINT, UNKNOWN, stopped_at
 from optbench.comparison.rows import Row
-from optbench.critical.arrivals import Arrival, Landmarks, landmarks
-from optbench.critical.disks import disks_round
-from optbench.critical.points import CriticalPoint
+from optbench.critical.points.found import CriticalPoint
 from optbench.errors import UserError
-from optbench.experiment.arrivals import arrivals_of
+from optbench.landmarks.arrivals import Arrival, Landmarks, landmarks
+from optbench.landmarks.columns import arrivals_of
+from optbench.landmarks.disks import disks_round
 from optbench.problem import AbstractSurface, SurfaceProblem
 from optbench.records import Run, Status
 from optbench.report import export, run_lines, text_lines

@@ -22,9 +22,9 @@ from optbench.critical.bifurcation.reduced import expand
 from optbench.critical.bifurcation.sweep import sweep
 from optbench.critical.bifurcation.symmetry import reflections
 from optbench.critical.certified import certify
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.program import record
-from optbench.critical.expression import parse_expression
+from optbench.critical.programs.program import record
+from optbench.critical.proofs.field import Field
+from optbench.critical.typed.expression import parse_expression
 from optbench.errors import UserError
 
 

@@ -10,15 +10,16 @@ import pytest
 import torch
 from certified_tools import CONTINUA, DEGENERATE, TABLE, differences, objective_of
 
-from optbench.critical.calculus import Field as FloatField
-from optbench.critical.certified import MissingRule, certify
+from optbench.critical.certified import certify
 from optbench.critical.certified import enumerate as search_module
-from optbench.critical.certified.extremum import prove_above
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.winding import certified_winding
-from optbench.critical.expression import parse_expression
-from optbench.critical.points import CriticalSet
-from optbench.critical.winding import winding_of_box
+from optbench.critical.numeric.calculus import Field as FloatField
+from optbench.critical.numeric.winding import winding_of_box
+from optbench.critical.points.found import CriticalSet
+from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.proofs.extremum import prove_above
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.winding import certified_winding
+from optbench.critical.typed.expression import parse_expression
 from optbench.errors import UserError
 
 # minima, saddles and maxima of surfaces that the table lacks: the project's research notes, by two other programs

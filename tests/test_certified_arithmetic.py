@@ -14,13 +14,14 @@ import pytest
 import torch
 from certified_tools import escapes, objective_of, range_of
 
-from optbench.critical.calculus import Field as FloatField
-from optbench.critical.certified import MissingRule, ends
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.functions import RULES, Rule, power_rule, real_power_rule
-from optbench.critical.certified.inertia import eigenvalue_ranges
-from optbench.critical.certified.interval import Interval
+from optbench.critical.arithmetic import ends
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.arithmetic.functions import RULES, Rule, power_rule, real_power_rule
+from optbench.critical.arithmetic.interval import Interval
+from optbench.critical.numeric.calculus import Field as FloatField
+from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.inertia import eigenvalue_ranges
 from optbench.errors import UserError
 
 EXACT: dict[str, Callable[..., Any]] = {

@@ -16,9 +16,10 @@ from command_tools import invoke
 from matplotlib.collections import PolyCollection
 
 from optbench import plot
-from optbench.critical.calculus import Field as FloatField
-from optbench.critical.certified import Trail, certify
-from optbench.critical.certified.ends import Array
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.certified import certify
+from optbench.critical.numeric.calculus import Field as FloatField
+from optbench.critical.proofs.boxes import Trail
 
 PAIR = "x**3/3 - 1e-14*x + y**2"  # two points 2e-7 apart
 UNIT = np.random.default_rng(6).random((4000, 3))

@@ -16,13 +16,14 @@ import torch
 from certified_tools import TABLE, objective_of
 
 from optbench.critical import find_critical
-from optbench.critical.certified import certify, verify_arb
-from optbench.critical.certified.arithmetic import Scalar
-from optbench.critical.certified.exact import above, below, exact_gradient, simplest_between
-from optbench.critical.certified.program import record
-from optbench.critical.describe import conclusion, describe, upward
-from optbench.critical.expression import parse_expression
-from optbench.critical.points import CriticalPoint, CriticalSet
+from optbench.critical.arithmetic.exact import above, below, exact_gradient, simplest_between
+from optbench.critical.certified import certify
+from optbench.critical.points.describe import conclusion, describe, upward
+from optbench.critical.points.found import CriticalPoint, CriticalSet
+from optbench.critical.programs.program import record
+from optbench.critical.programs.scalar import Scalar
+from optbench.critical.second_proof.verify import verify_arb
+from optbench.critical.typed.expression import parse_expression
 from optbench.problem import Box, Objective
 
 THIRD = 0.3333333333333333  # below 1/3 by half a unit in the last place

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hard_numbers import FINITE, MOST, TINY, beyond, exact, hard_intervals, images, is_tight, members
 
-from optbench.critical.certified import ends
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.interval import Interval
+from optbench.critical.arithmetic import ends
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.arithmetic.interval import Interval
 
 INF = math.inf
 ONE: dict[str, tuple[Callable[[Interval], Interval], Callable[[Fraction], Fraction], int]] = {

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from optbench.critical.expression import parse_expression
+from optbench.critical.typed.expression import parse_expression
 from optbench.errors import UserError
 
 

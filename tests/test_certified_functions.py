@@ -16,10 +16,10 @@ from closed_forms import DIGITS, FORMS, Form, inside, power_form
 from hard_numbers import hard_intervals
 from mpmath import mpf
 
-from optbench.critical.certified import ends
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.functions import RULES, Rule, power_rule, real_power_rule
-from optbench.critical.certified.interval import Interval
+from optbench.critical.arithmetic import ends
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.arithmetic.functions import RULES, Rule, power_rule, real_power_rule
+from optbench.critical.arithmetic.interval import Interval
 
 STEP = 2.0**-52
 POWERS: dict[str, tuple[Rule, Form]] = {

@@ -7,9 +7,9 @@ import pytest
 from certified_tools import objective_of
 
 from optbench.critical import critical_points
-from optbench.critical.calculus import Field as FloatField
 from optbench.critical.certified import certify
-from optbench.critical.points import CriticalSet
+from optbench.critical.numeric.calculus import Field as FloatField
+from optbench.critical.points.found import CriticalSet
 
 
 def test_a_proof_is_tried_in_five_coordinates() -> None:

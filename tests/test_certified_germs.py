@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
+from optbench.critical.arithmetic.elementary_series import Enclosed, Exact, Inexact, coefficients, power_coefficients
+from optbench.critical.arithmetic.functions import RULES
+from optbench.critical.arithmetic.interval import Interval
 from optbench.critical.certified import certify
-from optbench.critical.certified.branches import half_branches
-from optbench.critical.certified.elementary_series import Enclosed, Exact, Inexact, coefficients, power_coefficients
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.functions import RULES
-from optbench.critical.certified.germs import Germ, alone, expansion, germ_in
-from optbench.critical.certified.interval import Interval
-from optbench.critical.certified.local_algebra import signature
-from optbench.critical.certified.program import record
-from optbench.critical.certified.roots import real_roots
-from optbench.critical.expression import parse_expression
+from optbench.critical.germs.branches import half_branches
+from optbench.critical.germs.germ import Germ, alone, expansion, germ_in
+from optbench.critical.germs.local_algebra import signature
+from optbench.critical.germs.roots import real_roots
+from optbench.critical.programs.program import record
+from optbench.critical.proofs.field import Field
+from optbench.critical.typed.expression import parse_expression
 
 TINY = np.full(2, 1e-7)
 NORMAL_FORMS = {  # formula: (name, weights of x and y for which it is of weight 1, nature)

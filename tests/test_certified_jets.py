@@ -15,8 +15,8 @@ from closed_forms import DIGITS, FORMS, Form, inside, power_form
 from hard_numbers import FINITE, beyond
 from mpmath import mpf
 
-from optbench.critical.certified.functions import RULES
-from optbench.critical.certified.jet import Jet, coordinates_of_boxes
+from optbench.critical.arithmetic.functions import RULES
+from optbench.critical.arithmetic.jet import Jet, coordinates_of_boxes
 
 DIM = 4
 
@@ -257,7 +257,7 @@ CENTERS = (-30.0, -2.0, -1.0, -0.6, -1e-8, 0.0, 1e-300, 1e-8, 0.3, 1.0, 1.7, 2.9
 def test_balls_hold_value_and_derivatives_of_their_whole_argument(name: str) -> None:
     """Also where the argument is one number: a ball has a radius, or it is the number itself."""
     pytest.importorskip("flint")
-    from optbench.critical.certified.arb import ArbJet, arb_point, ball
+    from optbench.critical.arithmetic.arb import ArbJet, arb_point, ball
 
     apply, form = BALLS[name]
     known = tried = 0
@@ -289,7 +289,7 @@ def test_balls_hold_value_and_derivatives_of_their_whole_argument(name: str) -> 
 @pytest.mark.parametrize("name", ["abs", "relu", "sqrt", "log", "log1p", "reciprocal", "real power 0.5", "power -2"])
 def test_balls_know_nothing_where_there_is_no_derivative(name: str) -> None:
     pytest.importorskip("flint")
-    from optbench.critical.certified.arb import arb_point, ball
+    from optbench.critical.arithmetic.arb import arb_point, ball
 
     apply, form = BALLS[name]
     edge = form.least if mpmath.isfinite(form.least) else 0.0
@@ -309,7 +309,7 @@ def test_balls_know_nothing_where_there_is_no_derivative(name: str) -> None:
 def test_a_ball_that_is_0_and_a_slope_that_is_unknown_give_nothing() -> None:
     """sqrt(x^2) has no derivative at 0, although that of x^2 is 0 there; by y, on which it does not depend, it is 0."""
     pytest.importorskip("flint")
-    from optbench.critical.certified.arb import arb_point, ball
+    from optbench.critical.arithmetic.arb import arb_point, ball
 
     x, y = arb_point([ball(0.0, 0.0), ball(1.0, 2.0)])
     kink: Any = x.apply("square").apply("sqrt")
@@ -324,7 +324,7 @@ def test_a_ball_that_is_0_and_a_slope_that_is_unknown_give_nothing() -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_jets_of_balls_hold_exact_taylor_arithmetic(name: str) -> None:
     flint = pytest.importorskip("flint")
-    from optbench.critical.certified.arb import ArbJet, ball
+    from optbench.critical.arithmetic.arb import ArbJet, ball
 
     rng = np.random.default_rng(24)
 

@@ -12,9 +12,11 @@ import torch
 from certified_tools import range_of
 from command_tools import invoke
 
-from optbench.critical.calculus import Field as FloatField
-from optbench.critical.certified import MissingRule, certify, verify_arb
-from optbench.critical.certified.field import Field
+from optbench.critical.certified import certify
+from optbench.critical.numeric.calculus import Field as FloatField
+from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.proofs.field import Field
+from optbench.critical.second_proof.verify import verify_arb
 from optbench.problem import Objective, surface_objective
 
 LOSSES = [

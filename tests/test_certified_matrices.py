@@ -12,14 +12,12 @@ import numpy as np
 import pytest
 from hard_numbers import MOST, TINY, exact, hard_intervals
 
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.inertia import eigenvalue_ranges
-from optbench.critical.certified.krawczyk import (
+from optbench.critical.arithmetic.ends import Array, center_radius, gamma
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.inertia import eigenvalue_ranges
+from optbench.critical.proofs.krawczyk import (
     Contraction,
-    center_radius,
     contract,
-    gamma,
     inflate,
     inverse,
     krawczyk,

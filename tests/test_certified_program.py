@@ -11,9 +11,9 @@ import pytest
 import torch
 from certified_tools import intervals, objective_of, range_of
 
-from optbench.critical.certified import MissingRule
-from optbench.critical.certified.jet import coordinates_of_boxes
-from optbench.critical.certified.program import Step, record
+from optbench.critical.arithmetic.jet import coordinates_of_boxes
+from optbench.critical.programs.program import Step, record
+from optbench.critical.programs.scalar import MissingRule
 
 
 @pytest.mark.parametrize("name", members.surfaces())

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from optbench.critical import critical_points
-from optbench.critical.certified import MissingRule, certify, operations
-from optbench.critical.certified.program import record
-from optbench.critical.function import check_function, load_function
-from optbench.critical.parse import parse_function
+from optbench.critical.certified import certify
+from optbench.critical.programs import operations
+from optbench.critical.programs.program import record
+from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.typed.function import check_function, load_function
+from optbench.critical.typed.parse import parse_function
 from optbench.errors import UserError
 
 SQUARE = ((-2.0, 2.0),) * 2

@@ -13,12 +13,13 @@ import pytest
 import torch
 from certified_tools import objective_of
 
-from optbench.critical.certified import certify, ends
+from optbench.critical.arithmetic import ends
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.certified import certify
 from optbench.critical.certified import propagate as module
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.gradient_program import Equations, gradient, is_smooth
-from optbench.critical.certified.program import record
 from optbench.critical.certified.propagate import Propagator
+from optbench.critical.programs.gradient import Equations, gradient, is_smooth
+from optbench.critical.programs.program import record
 
 AT_ZERO = {"sin": 0, "cos": 1, "exp": 1, "expm1": 0, "sinh": 0, "cosh": 1, "tanh": 0, "atan": 0, "tanh'": 1, "atan'": 1}
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {

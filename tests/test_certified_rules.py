@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from optbench.critical.certified import MissingRule, certify
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.jet import Jet, coordinates_of_boxes
-from optbench.critical.certified.program import Program, record
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.arithmetic.jet import Jet, coordinates_of_boxes
+from optbench.critical.certified import certify
+from optbench.critical.programs.program import Program, record
+from optbench.critical.programs.scalar import MissingRule
 
 Unary = Callable[[Tensor], Tensor]
 DOUBLE = {"dtype": torch.float64}

@@ -13,12 +13,13 @@ import torch
 from certified_tools import objective_of
 from command_tools import invoke
 
-from optbench.critical.certified import certify, verify_arb
+from optbench.critical.certified import certify
 from optbench.critical.certified import product as module
-from optbench.critical.certified.program import Program, record
-from optbench.critical.certified.separable import factors
-from optbench.critical.describe import describe
-from optbench.critical.points import CriticalSet
+from optbench.critical.points.describe import describe
+from optbench.critical.points.found import CriticalSet
+from optbench.critical.programs.program import Program, record
+from optbench.critical.programs.separable import factors
+from optbench.critical.second_proof.verify import verify_arb
 
 SEPARABLE = ("rastrigin_3d", "styblinski_tang_4d", "levy_3d", "schwefel_3d", "dixon_price_3d", "powell_8d")
 

@@ -17,9 +17,10 @@ import torch
 from certified_tools import objective_of
 from torch import Tensor
 
-from optbench.critical.certified import MissingRule, certify
-from optbench.critical.certified.steady import check_steady
-from optbench.critical.function import check_function
+from optbench.critical.certified import certify
+from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.programs.steady import check_steady
+from optbench.critical.typed.function import check_function
 from optbench.errors import UserError
 
 Function = Callable[[Tensor], Tensor]

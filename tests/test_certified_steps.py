@@ -13,17 +13,17 @@ import pytest
 import torch
 from hard_numbers import TINY
 
-from optbench.critical.calculus import Field as FloatField
-from optbench.critical.certified import extremum, winding
-from optbench.critical.certified.arithmetic import MissingRule
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.extremum import extremum_inside, faces, prove_above, proved_finite
-from optbench.critical.certified.faithful import check_faithful
-from optbench.critical.certified.field import Enclosure, Field
-from optbench.critical.certified.winding import certified_winding
-from optbench.critical.degenerate import judge
-from optbench.critical.network.lanczos import Ends, Pair, ends, lanczos
-from optbench.critical.splitting import Sphere
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.numeric.calculus import Field as FloatField
+from optbench.critical.numeric.degenerate import judge
+from optbench.critical.numeric.splitting import Sphere
+from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.proofs import extremum, winding
+from optbench.critical.proofs.extremum import extremum_inside, faces, prove_above, proved_finite
+from optbench.critical.proofs.faithful import check_faithful
+from optbench.critical.proofs.field import Enclosure, Field
+from optbench.critical.proofs.winding import certified_winding
+from optbench.curvature.lanczos import Ends, Pair, ends, lanczos
 from optbench.errors import UserError
 
 UNIT = ((-1.0, 1.0),) * 2
@@ -293,7 +293,7 @@ def test_growth_that_is_no_whole_power_decides_nothing(power: float, verdict: st
 
 @pytest.mark.parametrize("lowest", [False, True])
 def test_powers_are_whole_or_none(lowest: bool) -> None:
-    from optbench.critical.degenerate import _power
+    from optbench.critical.numeric.degenerate import _power
 
     def spheres(p: float) -> list[Sphere]:
         radii = (0.1, 0.05, 0.02, 0.01)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from certified_tools import objective_of
 
-from optbench.critical.certified import certify, verify_arb
-from optbench.critical.certified.functions import RULES
+from optbench.critical.arithmetic.functions import RULES
+from optbench.critical.certified import certify
+from optbench.critical.second_proof.verify import verify_arb
 from optbench.errors import UserError
 
 FAST = [
@@ -75,7 +76,7 @@ CONSTANT = {("abs", 1), ("abs", 2), ("relu", 1), ("relu", 2), ("square", 2)}  # 
 def test_ball_rules_hold_autograd(name: str) -> None:
     """Over a ball, the values at points of the whole ball; what is no constant has a radius."""
     pytest.importorskip("flint")
-    from optbench.critical.certified.arb import SLOPES, ball
+    from optbench.critical.arithmetic.arb import SLOPES, ball
 
     for x in (0.3, 1.7, 2.9) + (() if name in ("log", "sqrt") else (-0.6,)):
         t = torch.tensor([x - 0.9e-6, x, x + 0.9e-6], dtype=torch.float64, requires_grad=True)

@@ -31,11 +31,11 @@ from proof_tools import (
 )
 
 from optbench import check_proof as checker
+from optbench.critical.arithmetic.functions import RULES
 from optbench.critical.certified import certify
-from optbench.critical.certified.certificate import checkable, write_certificate
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.functions import RULES
-from optbench.critical.expression import parse_expression
+from optbench.critical.proofs.field import Field
+from optbench.critical.second_proof.certificate import checkable, write_certificate
+from optbench.critical.typed.expression import parse_expression
 from optbench.errors import UserError
 
 flint = pytest.importorskip("flint")

@@ -22,13 +22,13 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from optbench.critical import find_critical, inspect_point, load_function
-from optbench.critical.calculus import Field
-from optbench.critical.describe import conclusion, describe, describe_picture, table
-from optbench.critical.function import check_function
-from optbench.critical.newton import sign_trust, spectrum
-from optbench.critical.parse import parse_box, parse_function, parse_point
-from optbench.critical.points import Cluster, CriticalPoint, CriticalSet
-from optbench.critical.winding import winding_of_box
+from optbench.critical.numeric.calculus import Field
+from optbench.critical.numeric.newton import sign_trust, spectrum
+from optbench.critical.numeric.winding import winding_of_box
+from optbench.critical.points.describe import conclusion, describe, describe_picture, table
+from optbench.critical.points.found import Cluster, CriticalPoint, CriticalSet
+from optbench.critical.typed.function import check_function
+from optbench.critical.typed.parse import parse_box, parse_function, parse_point
 from optbench.errors import UserError
 
 TABLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "critical_points.json").read_text())
@@ -492,7 +492,7 @@ def test_functions_that_break_the_contract(function: Any, words: str) -> None:
 
 def test_parsing_and_wording_do_not_import_torch() -> None:
     code = (
-        "import sys, optbench.critical, optbench.critical.parse, optbench.critical.describe; "
+        "import sys, optbench.critical, optbench.critical.typed.parse, optbench.critical.points.describe; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

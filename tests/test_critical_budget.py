@@ -19,10 +19,12 @@ from command_tools import invoke
 
 from optbench.critical import critical_points, find_critical
 from optbench.critical.budget import Budget, Spent, machine_memory, resident
-from optbench.critical.certified import Trail, certify, verify_arb
-from optbench.critical.certified.field import Field
-from optbench.critical.describe import conclusion
-from optbench.critical.expression import parse_expression
+from optbench.critical.certified import certify
+from optbench.critical.points.describe import conclusion
+from optbench.critical.proofs.boxes import Trail
+from optbench.critical.proofs.field import Field
+from optbench.critical.second_proof.verify import verify_arb
+from optbench.critical.typed.expression import parse_expression
 
 HOUR = 3600.0
 

@@ -14,14 +14,14 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
-from optbench.critical.network import FlatObjective, inspect_network, network_objective, prepare
-from optbench.critical.network.along import measure_curvature
-from optbench.critical.network.descent import search_lower
-from optbench.critical.network.describe import describe_network, describe_plan
-from optbench.critical.network.hvp import HessianOperator, random_unit
-from optbench.critical.network.lanczos import ends, lanczos, missed
-from optbench.critical.network.newton import newton_gain
-from optbench.critical.network.spectrum import (
+from optbench.curvature import FlatObjective, inspect_network, network_objective, prepare
+from optbench.curvature.along import measure_curvature
+from optbench.curvature.descent import search_lower
+from optbench.curvature.describe import describe_network, describe_plan
+from optbench.curvature.hvp import HessianOperator, random_unit
+from optbench.curvature.lanczos import ends, lanczos, missed
+from optbench.curvature.newton import newton_gain
+from optbench.curvature.spectrum import (
     estimated_shares,
     exact_shares,
     full_hessian,
@@ -30,7 +30,7 @@ from optbench.critical.network.spectrum import (
     positive_definite,
     widened,
 )
-from optbench.critical.network.verdict import Figures, decide
+from optbench.curvature.verdict import Figures, decide
 from optbench.errors import UserError
 from optbench.problem import AbstractData, NetworkProblem, Split
 

@@ -14,14 +14,14 @@ import torch
 from hard_numbers import FINITE, TINY, beyond
 from torch import Tensor, nn
 
-from optbench.critical.certified import ends
-from optbench.critical.network import inspect_network, network_objective, series, windows
-from optbench.critical.network.describe import describe_network
-from optbench.critical.network.enclosure import enclose_part
-from optbench.critical.network.objective import FlatObjective
-from optbench.critical.network.proof import Proof, interval, prove
-from optbench.critical.network.series import Series
-from optbench.critical.network.verdict import Figures, decide
+from optbench.critical.arithmetic import ends
+from optbench.curvature import inspect_network, network_objective, series, windows
+from optbench.curvature.describe import describe_network
+from optbench.curvature.enclosure import enclose_part
+from optbench.curvature.objective import FlatObjective
+from optbench.curvature.proof import Proof, interval, prove
+from optbench.curvature.series import Series
+from optbench.curvature.verdict import Figures, decide
 from optbench.losses.class_number import ClassNumber
 from optbench.losses.focal import Focal
 from optbench.losses.mse_softmax import MseSoftmax
@@ -540,7 +540,7 @@ def test_the_chain_and_product_rules_are_leibnizs() -> None:
         return Series(tuple(ends.between(np.array([v]), np.array([v])) for v in (x, d, dd)))
 
     left, right = lined(0.4, 1.5, -1.4), lined(-1.2, 0.3, 4.0)
-    from optbench.critical.certified.functions import RULES, power_rule
+    from optbench.critical.arithmetic.functions import RULES, power_rule
 
     for truth, found in (
         (torch.sin(a) * b, series.times(series.through(left, RULES["sin"]), right)),

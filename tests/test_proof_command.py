@@ -83,7 +83,7 @@ def test_certificate_of_an_incomplete_search_says_what_is_open(
 def test_a_budget_that_ends_the_certificate_early_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optbench.critical.certified.certificate.MOST_CELLS", 10)
+    monkeypatch.setattr("optbench.critical.second_proof.certificate.MOST_CELLS", 10)
     code, out, _ = invoke(capsys, *FORMULA, "--certificate", tmp_path / "p.json")
     assert code == 0
     assert "COMPLETE" in out

@@ -12,10 +12,10 @@ from certified_tools import objective_of
 from optbench import plot
 from optbench.critical import critical_points
 from optbench.critical.certified import certify
-from optbench.critical.describe import conclusion, describe
-from optbench.critical.expression import parse_expression
-from optbench.critical.points import CriticalSet
-from optbench.critical.verdicts import SHOWN, legend, word_of
+from optbench.critical.points.describe import conclusion, describe
+from optbench.critical.points.found import CriticalSet
+from optbench.critical.points.verdicts import SHOWN, legend, word_of
+from optbench.critical.typed.expression import parse_expression
 
 mpl.use("Agg")
 

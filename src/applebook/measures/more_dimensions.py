@@ -149,7 +149,7 @@ def _gaussian_field(dim: int) -> float:
 def _spectrum(run: Run) -> Spectrum:
     import torch
 
-    from optbench.critical.network import network_objective
+    from optbench.curvature import network_objective
     from optbench.experiment.rebuild import rebuild
 
     assert run.path is not None

@@ -40,7 +40,7 @@ def family(
     config_dirs: list[Path],
 ) -> Family:
     """The family that the options describe; what can be refused before torch is imported is refused first."""
-    from optbench.critical.parse import parse_box, parse_function, parse_sweep
+    from optbench.critical.typed.parse import parse_box, parse_function, parse_sweep
 
     parameter, span = parse_sweep(text)
     if fn is not None and expr is not None:
@@ -56,7 +56,7 @@ def family(
         name, objective, domain = _from_catalogue(str(fn), dim, overrides, config_dirs, parameter, span)
         return Family(name, objective, parse_box(box, len(domain)) if box else domain, parameter, span)
     if expr:
-        from optbench.critical.expression import parse_expression
+        from optbench.critical.typed.expression import parse_expression
 
         formula = parse_expression(expr, dim, parameter)
         name, objective, size = expr, formula, formula.dim - 1
@@ -73,8 +73,8 @@ def _from_file(
 ) -> tuple[str, Objective, int]:
     import torch
 
-    from optbench.critical.function import check_function, depends_on_last, load_function
-    from optbench.critical.parse import parse_box
+    from optbench.critical.typed.function import check_function, depends_on_last, load_function
+    from optbench.critical.typed.parse import parse_box
 
     pairs = len(parse_box(box))
     size = dim or max(2, pairs)
@@ -145,7 +145,7 @@ def answer_sweep(asked: Family, budget: float, plot: Path | None, as_json: bool,
     from optbench.critical.bifurcation.describe import describe_diagram
     from optbench.critical.bifurcation.sweep import sweep
     from optbench.critical.bifurcation.tubes import INTERRUPTED
-    from optbench.critical.certified import MissingRule
+    from optbench.critical.programs.scalar import MissingRule
     from optbench.records import check_place
 
     if plot is not None:

@@ -235,7 +235,7 @@ def _check(search: Search, share: float, two_forms: bool) -> None:
     if search.depth is not None and not 0.0 < search.depth < 1.0:
         raise UserError(f"--depth {search.depth:g}: expected a share of the box above 0 and below 1, such as 1e-9")
     if search.verify is not None:
-        from optbench.critical.parse import require_flint
+        from optbench.critical.typed.parse import require_flint
 
         if search.verify != "arb":
             raise UserError(f"--verify {search.verify}: expected arb")

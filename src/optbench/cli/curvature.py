@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from optbench.critical.network import Inspection, NetworkPicture
+    from optbench.curvature import Inspection, NetworkPicture
     from optbench.records import Run
 
 ESCAPE = "escape.pt"
@@ -63,7 +63,7 @@ def _surface(run: Run, checkpoint: str, plot: Path | None, as_json: bool, config
     import numpy as np
 
     from optbench.critical import inspect_point
-    from optbench.critical.describe import describe_picture
+    from optbench.critical.points.describe import describe_picture
     from optbench.errors import RecordError, UserError
     from optbench.experiment.surface import recorded_field
 
@@ -119,7 +119,7 @@ def _network(
     quiet: bool,
 ) -> None:
     from optbench.cli.progress import counter
-    from optbench.critical.network.describe import describe_network, describe_plan
+    from optbench.curvature.describe import describe_network, describe_plan
 
     inspection = _planned(folder, checkpoint, share, products, budget, config_dirs)
     print_lines(describe_plan(inspection.plan), err=True)
@@ -139,7 +139,7 @@ def _network(
 def _planned(
     folder: Path, checkpoint: str, share: float, products: int | None, budget: float, config_dirs: Sequence[Path]
 ) -> Inspection:
-    from optbench.critical.network import network_objective, prepare
+    from optbench.curvature import network_objective, prepare
     from optbench.experiment.rebuild import rebuild
     from optbench.problem import read_split
     from optbench.records.vocabulary import kept_checkpoint

@@ -175,7 +175,7 @@ def _check(plot: Path | None, as_csv: bool, as_json: bool, engine: str) -> None:
 def _box(text: str | None) -> Any:
     if text is None:
         return None
-    from optbench.critical.parse import parse_box
+    from optbench.critical.typed.parse import parse_box
 
     return parse_box(text, 2)
 

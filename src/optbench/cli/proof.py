@@ -81,7 +81,7 @@ def write(objective: Objective, found: CriticalSet, place: Path, seconds: float,
         aside: whether to say so on standard error.
     """
     from optbench.cli.progress import counter
-    from optbench.critical.certified.certificate import write_certificate
+    from optbench.critical.second_proof.certificate import write_certificate
     from optbench.records import write_bytes
 
     with counter(f"certificate of {found.surface}", quiet) as progress:

@@ -16,7 +16,7 @@ from optbench.errors import UserError
 if TYPE_CHECKING:
     from optbench.critical import CriticalSet
     from optbench.critical.budget import Budget
-    from optbench.critical.certified import Trail
+    from optbench.critical.proofs.boxes import Trail
     from optbench.experiment.recorder import Stop
     from optbench.problem import Box, Objective
 
@@ -56,7 +56,7 @@ def ask(
     config_dirs: list[Path],
 ) -> Question:
     """The question that the options ask; what can be refused before torch is imported is refused first."""
-    from optbench.critical.parse import parse_box, parse_function, parse_point
+    from optbench.critical.typed.parse import parse_box, parse_function, parse_point
 
     if fn is not None and expr is not None:
         raise UserError("--fn and --expr: choose one")
@@ -93,7 +93,7 @@ def _from_catalogue(
 
 
 def _formula(text: str, dim: int | None) -> tuple[str, Objective, int]:
-    from optbench.critical.expression import parse_expression
+    from optbench.critical.typed.expression import parse_expression
 
     formula = parse_expression(text, dim)
     return text, formula, formula.dim
@@ -103,8 +103,8 @@ def _from_file(
     file: Any, dim: int | None, box: str | None, point: tuple[float, ...] | None
 ) -> tuple[str, Objective, int]:
     from optbench.critical import load_function
-    from optbench.critical.function import check_function, depends_on_last
-    from optbench.critical.parse import parse_box
+    from optbench.critical.typed.function import check_function, depends_on_last
+    from optbench.critical.typed.parse import parse_box
 
     size = dim or (len(point) if point else max(2, len(parse_box(box or ""))))
     objective = load_function(file, size)
@@ -118,7 +118,7 @@ def _from_file(
 def look(question: Question, as_json: bool) -> None:
     """The Taylor picture at one point."""
     from optbench.critical import inspect_point
-    from optbench.critical.describe import describe_picture
+    from optbench.critical.points.describe import describe_picture
 
     assert question.point is not None
     picture = inspect_point(question.objective, question.point, name=question.name, box=question.box)
@@ -142,7 +142,7 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
     if search.plot is not None:
         check_place(search.plot)
     if search.certificate is not None:
-        from optbench.critical.certified.certificate import checkable
+        from optbench.critical.second_proof.certificate import checkable
 
         checkable(question.objective, question.box)
         search = replace(search, method="certified")
@@ -164,7 +164,7 @@ def _print(
     question: Question, search: Search, found: CriticalSet, trail: Trail | None, as_csv: bool, as_json: bool
 ) -> None:
     """The result, in the form wanted, and the figure."""
-    from optbench.critical.describe import describe
+    from optbench.critical.points.describe import describe
 
     if search.plot is not None:
         _draw(question, found, search.plot, trail)
@@ -186,7 +186,8 @@ def _budget(search: Search, stop: Stop) -> Budget:
 
 def _found(question: Question, search: Search, progress: Any, stop: Stop) -> tuple[CriticalSet, Trail | None]:
     from optbench.critical import critical_points
-    from optbench.critical.certified import DEPTH, MAX_BOXES, Trail
+    from optbench.critical.certified import DEPTH, MAX_BOXES
+    from optbench.critical.proofs.boxes import Trail
 
     tell = None if progress is None else (lambda share, phrase: progress(share, 1.0, phrase))
     trail = Trail() if search.boxes else None
@@ -217,7 +218,7 @@ def _draw(question: Question, found: CriticalSet, plot: Path, trail: Trail | Non
 
 
 def _verify(question: Question, search: Search, found: CriticalSet, aside: bool, stop: Stop) -> None:
-    from optbench.critical.certified import verify_arb
+    from optbench.critical.second_proof.verify import verify_arb
 
     if found.method != "certified":
         raise UserError("--verify arb: there is no proof to repeat", "the function was searched numerically")

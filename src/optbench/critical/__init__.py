@@ -15,21 +15,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optbench.critical.function import load_function
-    from optbench.critical.numeric import find_critical
-    from optbench.critical.points import Cluster, CriticalPoint, CriticalSet
+    from optbench.critical.numeric.find import find_critical
+    from optbench.critical.numeric.taylor import inspect_point
+    from optbench.critical.points.found import Cluster, CriticalPoint, CriticalSet
+    from optbench.critical.points.picture import TaylorPicture
     from optbench.critical.search import critical_points
-    from optbench.critical.taylor import TaylorPicture, inspect_point
+    from optbench.critical.typed.function import load_function
 
 _HOME = {
     "critical_points": "search",
-    "find_critical": "numeric",
-    "inspect_point": "taylor",
-    "TaylorPicture": "taylor",
-    "load_function": "function",
-    "CriticalPoint": "points",
-    "CriticalSet": "points",
-    "Cluster": "points",
+    "find_critical": "numeric.find",
+    "inspect_point": "numeric.taylor",
+    "TaylorPicture": "points.picture",
+    "load_function": "typed.function",
+    "CriticalPoint": "points.found",
+    "CriticalSet": "points.found",
+    "Cluster": "points.found",
 }
 
 __all__ = [

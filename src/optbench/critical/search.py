@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from optbench.critical.budget import Budget
-from optbench.critical.certified import DEPTH, MAX_BOXES, MissingRule, Trail, certify
-from optbench.critical.points import CriticalSet
+from optbench.critical.certified import DEPTH, MAX_BOXES, certify
+from optbench.critical.points.found import CriticalSet
+from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.proofs.boxes import Trail
 from optbench.errors import UserError
 from optbench.problem import Box, Objective
 
@@ -69,7 +71,7 @@ def critical_points(
             if method == "certified":
                 raise UserError(str(error), "use --method numeric") from error
             notes = (f"searched numerically: {error}",)
-    from optbench.critical.numeric import find_critical  # scipy.stats: half a second to import
+    from optbench.critical.numeric.find import find_critical  # scipy.stats: half a second to import
 
     found = find_critical(objective, box, name=name, budget=budget, progress=progress)
     return replace(found, notes=found.notes + notes)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.config import build_optimizer, build_scheduler
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
-from optbench.experiment.arrivals import arrival_of
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, columns_for
 from optbench.experiment.sources import check_loaded
+from optbench.landmarks.columns import arrival_of
 from optbench.records import (
     NUMERICS,
     RUN_COLUMNS,
@@ -143,7 +143,7 @@ def _build_loop(
     check_loaded(config)
     if trainer.curvature_every is None:
         return Loop(problem, optimizer, scheduler, trainer, recorder)
-    from optbench.critical.network.along import curvature_of
+    from optbench.curvature.along import curvature_of
 
     return Loop(problem, optimizer, scheduler, trainer, recorder, curvature_of(problem, trainer))
 

@@ -20,9 +20,9 @@ from optbench.explore.cases import Case, Run, descended, field_of
 
 if TYPE_CHECKING:
     from optbench.critical import CriticalSet
-    from optbench.critical.disks import Disks
     from optbench.descend import BatchResult
     from optbench.experiment.surface import Field
+    from optbench.landmarks.disks import Disks
     from optbench.problem import Box
 
 Floats = NDArray[np.float64]
@@ -81,7 +81,7 @@ class Basins:
     @property
     def endings(self) -> list[str]:
         """Every way to end, by code: critical points, then STATES."""
-        from optbench.critical.describe import name_of
+        from optbench.critical.points.describe import name_of
 
         return [*map(name_of, self.found.points), *STATES]
 
@@ -152,7 +152,7 @@ def find_basins(
         KeyboardInterrupt: run.stop said so.
     """
     from optbench.critical import critical_points
-    from optbench.critical.disks import disks_round
+    from optbench.landmarks.disks import disks_round
 
     field, run = field_of(cases), run or Run()
     if field.surface.dim != 2:
@@ -177,7 +177,7 @@ def _centres(box: Box, grid: int) -> Floats:
 
 
 def _radius(found: CriticalSet, box: Box, wanted: float | None) -> float:
-    from optbench.critical.disks import usual_radius, widest_radius
+    from optbench.landmarks.disks import usual_radius, widest_radius
 
     if wanted is None:
         return usual_radius(found.points, box)

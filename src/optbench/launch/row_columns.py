@@ -10,8 +10,8 @@ import numpy as np
 
 from optbench.comparison.rows import canonical
 from optbench.experiment import Planned
-from optbench.experiment.arrivals import COLUMNS
 from optbench.experiment.provenance import provenance
+from optbench.landmarks.columns import COLUMNS
 from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
 from optbench.records.tables import config_column, repeated, setting
 
@@ -31,7 +31,7 @@ def run_columns(
         rows: the batch.
         result: what came of it.
         ended: numbers of the rows to record.
-        arrivals: where each of them stopped, see experiment.arrivals.
+        arrivals: where each of them stopped, see landmarks.columns.
         threads: of the engine.
     """
     n = len(ended)

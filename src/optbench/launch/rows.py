@@ -18,9 +18,9 @@ import numpy as np
 
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
-from optbench.experiment.arrivals import arrivals_of
 from optbench.experiment.assemble import build_problem
 from optbench.experiment.sources import check_loaded
+from optbench.landmarks.columns import arrivals_of
 from optbench.launch.row_columns import curve_columns, run_columns, skipped_columns
 from optbench.records import Status, flatten
 from optbench.records.tables import add_rows, remove_folders, setting

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from optbench.critical.arithmetic.ends import Array, Mask
 from optbench.critical.bifurcation.tubes import POLISH, Index, Tubes, at_parameter
-from optbench.critical.certified.ends import Array, Mask
-from optbench.critical.certified.field import Field
+from optbench.critical.proofs.field import Field
 
 STEPS = (0, 2, POLISH)  # of Krawczyk's operator, until two tubes are told apart or known to be one
 ROWS = 512  # tubes compared with all others at once

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from optbench.critical.bifurcation.diagram import Bifurcation, Diagram, OpenRegion, Span
-from optbench.critical.describe import box_text, count_text, table
-from optbench.critical.points import Range
+from optbench.critical.points.describe import box_text, count_text, table
+from optbench.critical.points.found import Range
 
 MOST_LINES = 40  # of one table; the rest is counted
 ASSUMPTION = (

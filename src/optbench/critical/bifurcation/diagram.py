@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optbench.critical.points import Range
+from optbench.critical.points.found import Range
 
 Type = Literal["minimum", "maximum", "saddle", "undecided"]
 TYPES: tuple[Type, ...] = ("minimum", "maximum", "saddle", "undecided")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from optbench.critical.arithmetic.ends import Array
 from optbench.critical.bifurcation.tubes import Tubes, contract
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.field import Field
-from optbench.critical.points import Range
+from optbench.critical.points.found import Range
+from optbench.critical.proofs.field import Field
 
 SHORTEST = 2.0**-24  # of the parameter's range
 MOST = 2000  # pieces; a curve that runs along a wall would be cut for ever

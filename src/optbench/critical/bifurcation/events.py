@@ -20,13 +20,13 @@ from typing import Literal
 
 import numpy as np
 
+from optbench.critical.arithmetic.elementary_series import Inexact
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.arithmetic.exact import exact_gradient, simplest_between
 from optbench.critical.bifurcation.reduced import Expansion, expand, other_coordinates, sign_along
 from optbench.critical.bifurcation.symmetry import reflections
-from optbench.critical.certified.elementary_series import Inexact
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.exact import exact_gradient, simplest_between
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.krawczyk import krawczyk, strictly_inside
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.krawczyk import krawczyk, strictly_inside
 
 SCALES = (1.3, 2.5, 5.0, 10.0)  # of what the room must cover
 SLIM = (1.3, 3.0)  # the same, in the parameter

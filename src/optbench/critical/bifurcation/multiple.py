@@ -12,13 +12,13 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optbench.critical.arithmetic.elementary_series import Inexact
+from optbench.critical.arithmetic.ends import Array
+from optbench.critical.arithmetic.exact import exact_gradient, simplest_between
 from optbench.critical.bifurcation.reduced import reduce_gradient
-from optbench.critical.certified.branches import HalfBranch, half_branches, words
-from optbench.critical.certified.elementary_series import Inexact
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.exact import exact_gradient, simplest_between
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.germs import MOST_TERMS, expansion
+from optbench.critical.germs.branches import HalfBranch, half_branches, words
+from optbench.critical.germs.germ import MOST_TERMS, expansion
+from optbench.critical.proofs.field import Field
 
 ORDERS = (4, 6, 8, 10)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optbench.critical.certified.elementary_series import Enclosed, Inexact, Number, Numbers
-from optbench.critical.certified.ends import STEP, TINY, Array
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.interval import Interval
-from optbench.critical.certified.krawczyk import krawczyk, middle_of
-from optbench.critical.certified.power_series import Exponents, PowerSeries, coordinates, series_of
+from optbench.critical.arithmetic.elementary_series import Enclosed, Inexact, Number, Numbers
+from optbench.critical.arithmetic.ends import STEP, TINY, Array
+from optbench.critical.arithmetic.interval import Interval
+from optbench.critical.arithmetic.power_series import Exponents, PowerSeries, coordinates, series_of
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.krawczyk import krawczyk, middle_of
 
 ORDER = 3  # of the derivatives of b
 TIGHTER = 5  # applications of Krawczyk's operator

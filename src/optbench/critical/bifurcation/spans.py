@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from optbench.critical.bifurcation.diagram import TYPES, Bifurcation, Curve, Span
-from optbench.critical.points import Range
+from optbench.critical.points.found import Range
 
 
 def spans_of(

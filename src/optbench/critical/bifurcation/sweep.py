@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optbench.critical.arithmetic.ends import Array
 from optbench.critical.bifurcation.curves import join
 from optbench.critical.bifurcation.diagram import Bifurcation, Curve, Diagram, OpenRegion, Span, Type
 from optbench.critical.bifurcation.edges import inside_box
@@ -28,11 +29,10 @@ from optbench.critical.bifurcation.tubes import (
     at_parameter,
     inertia,
 )
-from optbench.critical.certified.components import components
-from optbench.critical.certified.ends import Array
-from optbench.critical.certified.faithful import check_faithful
-from optbench.critical.certified.field import Field
-from optbench.critical.points import Range
+from optbench.critical.points.found import Range
+from optbench.critical.proofs.components import components
+from optbench.critical.proofs.faithful import check_faithful
+from optbench.critical.proofs.field import Field
 from optbench.errors import UserError
 from optbench.problem import Box, Objective
 

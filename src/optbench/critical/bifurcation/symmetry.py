@@ -12,8 +12,8 @@ from fractions import Fraction
 from math import isfinite
 from typing import Self
 
-from optbench.critical.certified.arithmetic import Scalar
-from optbench.critical.certified.program import Program
+from optbench.critical.programs.program import Program
+from optbench.critical.programs.scalar import Scalar
 
 ODD = ("sin", "tan", "tanh", "sinh", "atan")
 EVEN = ("cos", "cosh", "abs", "square")

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from optbench.critical.certified.boxes import Boxes
-from optbench.critical.certified.ends import STEP, TINY, Array, Mask
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.inertia import eigenvalue_ranges
-from optbench.critical.certified.krawczyk import CONTRACTS, MARGIN, Contraction, krawczyk, middle_of, strictly_inside
+from optbench.critical.arithmetic.ends import STEP, TINY, Array, Mask
+from optbench.critical.proofs.boxes import Boxes
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.inertia import eigenvalue_ranges
+from optbench.critical.proofs.krawczyk import CONTRACTS, MARGIN, Contraction, krawczyk, middle_of, strictly_inside
 
 Index = npt.NDArray[np.intp]
 PIECE = 4096

@@ -6,32 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 
+from optbench.critical.arithmetic.ends import Array, Mask
 from optbench.critical.budget import Budget, Spent
-from optbench.critical.certified.boxes import Trail
 from optbench.critical.certified.clusters import Region, regions
 from optbench.critical.certified.distinct import distinct
-from optbench.critical.certified.edge import INSIDE, OUTSIDE, places, reaches
-from optbench.critical.certified.ends import Array, Mask
 from optbench.critical.certified.enumerate import Progress, Search
-from optbench.critical.certified.faithful import check_faithful
-from optbench.critical.certified.field import Field
 from optbench.critical.certified.germ_points import settle
-from optbench.critical.certified.inertia import eigenvalue_ranges
-from optbench.critical.certified.krawczyk import middle_of
 from optbench.critical.certified.product import listed, many, multiplied, search_parts
-from optbench.critical.certified.winding import certified_winding
 from optbench.critical.certified.wording import ASSUMPTION, cluster_of, is_point, point_of
 from optbench.critical.certified.zoom import resolved
-from optbench.critical.describe import edge_text
-from optbench.critical.points import Basis, CriticalPoint, CriticalSet, Kind
-from optbench.critical.verdicts import SHOWN
-from optbench.critical.winding import Winding
+from optbench.critical.points.describe import edge_text
+from optbench.critical.points.found import ORDER, Basis, CriticalPoint, CriticalSet, Kind, Winding
+from optbench.critical.points.verdicts import SHOWN
+from optbench.critical.proofs.boxes import Trail
+from optbench.critical.proofs.edge import INSIDE, OUTSIDE, places, reaches
+from optbench.critical.proofs.faithful import check_faithful
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.inertia import eigenvalue_ranges
+from optbench.critical.proofs.krawczyk import middle_of
+from optbench.critical.proofs.winding import certified_winding
 from optbench.errors import UserError
 from optbench.problem import Box, Objective
 
 MAX_BOXES = 2_000_000
 DEPTH = 1e-7  # of the domain: what is not decided at this width stays undecided
-ORDER: dict[Kind, int] = {"minimum": 0, "maximum": 1, "saddle": 2, "degenerate": 3}
 
 
 def certify(

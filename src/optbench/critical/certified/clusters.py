@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from optbench.critical.arithmetic.ends import Array
 from optbench.critical.budget import Spent
-from optbench.critical.certified.components import components, split_by
-from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import Search
-from optbench.critical.certified.extremum import extremum_inside, prove_above, proved_finite
-from optbench.critical.certified.field import Enclosure, Field
-from optbench.critical.certified.inertia import eigenvalue_ranges
-from optbench.critical.certified.winding import certified_winding
+from optbench.critical.proofs.components import components, split_by
+from optbench.critical.proofs.extremum import extremum_inside, prove_above, proved_finite
+from optbench.critical.proofs.field import Enclosure, Field
+from optbench.critical.proofs.inertia import eigenvalue_ranges
+from optbench.critical.proofs.winding import certified_winding
 
 ROOMS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)  # of the domain
 MOST_REGIONS = 1000  # more than these are described as one

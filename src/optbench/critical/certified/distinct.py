@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from optbench.critical.certified.ends import Array, Mask
+from optbench.critical.arithmetic.ends import Array, Mask
 from optbench.critical.certified.enumerate import Search
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.krawczyk import polish
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.krawczyk import polish
 
 
 class Distinct(NamedTuple):

@@ -14,25 +14,24 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from optbench.critical.arithmetic.ends import STEP, TINY, Array, Mask, gamma
 from optbench.critical.budget import Budget, Spent
-from optbench.critical.certified.boxes import Boxes, Trail
-from optbench.critical.certified.components import components, extent, split_by
-from optbench.critical.certified.continuum import follows_zeros
-from optbench.critical.certified.ends import STEP, TINY, Array, Mask
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.gradient_program import gradient, is_smooth
-from optbench.critical.certified.krawczyk import (
+from optbench.critical.certified.propagate import Propagator
+from optbench.critical.programs.gradient import gradient, is_smooth
+from optbench.critical.proofs.boxes import Boxes, Trail
+from optbench.critical.proofs.components import components, extent, split_by
+from optbench.critical.proofs.continuum import follows_zeros
+from optbench.critical.proofs.field import Field
+from optbench.critical.proofs.krawczyk import (
     CONTRACTS,
     NARROWEST,
     Contraction,
     contract,
-    gamma,
     inflate,
     krawczyk,
     middle_of,
     strictly_inside,
 )
-from optbench.critical.certified.propagate import Propagator
 
 PROPAGATED = 3  # coordinates from which propagation pays
 SHRUNK, SOME = 0.9, 0.1  # propagation must shorten a side so much in so many of the boxes that it keeps

@@ -6,15 +6,15 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 
-from optbench.critical.certified.branches import words
+from optbench.critical.arithmetic.ends import Array
 from optbench.critical.certified.clusters import Region
-from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import LARGE
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.germs import Germ, alone, germ_in
 from optbench.critical.certified.wording import ways
-from optbench.critical.degenerate import signed
-from optbench.critical.points import CriticalPoint, Kind
+from optbench.critical.germs.branches import words
+from optbench.critical.germs.germ import Germ, alone, germ_in
+from optbench.critical.points.describe import signed
+from optbench.critical.points.found import CriticalPoint, Kind
+from optbench.critical.proofs.field import Field
 
 PATIENCE = 10.0  # seconds, after which further regions are left as they are
 

@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from optbench.critical.arithmetic.ends import Array
 from optbench.critical.certified.distinct import distinct
-from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import Search
-from optbench.critical.certified.field import Field
-from optbench.critical.certified.program import Program
-from optbench.critical.certified.separable import Factor, factors
 from optbench.critical.certified.wording import ASSUMPTION
-from optbench.critical.points import Cluster, CriticalPoint, CriticalSet, FactorSet, Kind, Verdict
+from optbench.critical.points.found import Cluster, CriticalPoint, CriticalSet, FactorSet, Kind, Verdict
+from optbench.critical.programs.program import Program
+from optbench.critical.programs.separable import Factor, factors
+from optbench.critical.proofs.field import Field
 
 LEAST = 3  # coordinates from which factors are looked for: a plane is searched faster than taken apart
 MOST_LISTED = 20_000  # combinations

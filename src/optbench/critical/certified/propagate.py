@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from optbench.critical.certified import ends
-from optbench.critical.certified.ends import Array, Mask
-from optbench.critical.certified.functions import RULES, power_rule
-from optbench.critical.certified.gradient_program import Equations
-from optbench.critical.certified.recorded import Step
+from optbench.critical.arithmetic import ends
+from optbench.critical.arithmetic.ends import Array, Mask
+from optbench.critical.arithmetic.functions import RULES, power_rule
+from optbench.critical.programs.gradient import Equations
+from optbench.critical.programs.recorded import Step
 
 Index = npt.NDArray[np.intp]
 NUMBERS = 2**18  # ranges of all steps over the boxes that are taken together: they stay in the cache

@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 
+from optbench.critical.arithmetic.ends import Array
 from optbench.critical.certified.clusters import Region
-from optbench.critical.certified.ends import Array
 from optbench.critical.certified.enumerate import LARGE, UNDERFLOW
-from optbench.critical.degenerate import signed
-from optbench.critical.points import Cluster, CriticalPoint, Verdict
+from optbench.critical.points.describe import signed
+from optbench.critical.points.found import Cluster, CriticalPoint, Verdict
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 ASSUMPTION = (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 
-from optbench.critical.certified.boxes import Boxes
 from optbench.critical.certified.clusters import Region
 from optbench.critical.certified.enumerate import Search
+from optbench.critical.proofs.boxes import Boxes
 
 MOST_BOXES = 20_000  # of one look
 LOOKS = 4  # each at what the one before has left

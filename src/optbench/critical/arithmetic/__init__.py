@@ -1,0 +1,1 @@
+"""Arithmetics that run a program: intervals, their jets, Arb balls, fractions, power series; rounded outward."""

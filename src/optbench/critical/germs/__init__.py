@@ -1,0 +1,1 @@
+"""Degenerate points with simple coordinates, verified in fractions: multiplicity, index, branches, kind."""

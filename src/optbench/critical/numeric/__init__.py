@@ -1,0 +1,1 @@
+"""The numerical search, which can miss points and says so, and one point looked at closely."""

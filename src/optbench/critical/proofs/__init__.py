@@ -1,0 +1,1 @@
+"""What can be proved of a box or a point: Krawczyk, signs of eigenvalues, edges, extrema, winding numbers."""

@@ -1,0 +1,1 @@
+"""Surfaces, boxes and points as users type them."""

@@ -1,0 +1,1 @@
+"""Where runs stop: the critical point that each last iterate belongs to, by one rule for runs and basins."""
