@@ -669,6 +669,8 @@ def events(watcher: PlainSweep | LiveSweep, folder: Path) -> None:
     watcher.already(2)
     watcher.batch("sphere adam", 20)
     watcher.rows(20)
+    watcher.waiting("job 4: 9 pending (Resources)")
+    watcher.waiting("job 4: 8 pending (Priority)")  # a moment later
     watcher.started(planned, "process 7")
     watcher.loading(planned, 3, 10)
     watcher.progress(planned, 1, 8, {"step": 1, "loss": None})
@@ -685,7 +687,8 @@ def test_the_plain_display_says_what_went_wrong(tmp_path: Path, capsys: pytest.C
     events(PlainSweep(), tmp_path)
     captured = capsys.readouterr()
     assert not captured.out
-    assert [line.partition(":")[0] for line in captured.err.splitlines()] == ["retried", "failed", "skipped"]
+    assert [line.partition(":")[0] for line in captured.err.splitlines()] == ["waiting", "retried", "failed", "skipped"]
+    assert "waiting: job 4: 9 pending (Resources)\n" in captured.err
     assert "no [reason]" in captured.err
 
 
@@ -700,7 +703,9 @@ def test_the_live_display_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with LiveSweep(30) as display:
         events(display, tmp_path)
         display._live.refresh()
+        display.waiting("")
+        display._live.refresh()
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-    for words in ("26/30", "sphere adam, 20 rows", "0 running, 2 failed or skipped", "best so far", "0.25",
-                  "[bold]died[/nothing]", "failed: ", "no [reason]"):  # fmt: skip
+    for words in ("26/30", "sphere adam, 20 rows", "0 running, 2 failed or skipped", "job 4: 8 pending (Priority)",
+                  "best so far", "0.25", "[bold]died[/nothing]", "failed: ", "no [reason]"):  # fmt: skip
         assert words in shown, words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
     from optbench.records import Run
 
 _SHOWN = 8
+_PAUSE_SECONDS = 180.0
+"""Between two lines that say what runs wait for."""
 
 
 class PlainSweep:
-    """When nobody watches: only what went wrong, one line each, on standard error."""
+    """When nobody watches: what went wrong, one line each, and now and then what runs wait for; on standard error."""
+
+    def __init__(self) -> None:
+        self._said = -math.inf
 
     def started(self, planned: Planned, where: str) -> None:
         pass
@@ -37,6 +43,11 @@ class PlainSweep:
 
     def already(self, done: int) -> None:
         pass
+
+    def waiting(self, text: str) -> None:
+        if text and time.monotonic() - self._said >= _PAUSE_SECONDS:
+            self._said = time.monotonic()
+            print(f"waiting: {text}", file=sys.stderr)
 
     def note(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
@@ -73,6 +84,7 @@ class LiveSweep:
         self._running: dict[str, Any] = {}
         self._best: dict[str, tuple[float, str]] = {}
         self._failed, self._done, self._began = 0, 0, time.monotonic()
+        self._waiting = ""
         self._live = Live(
             get_renderable=self._render, console=Console(stderr=True), transient=True, refresh_per_second=8
         )
@@ -130,6 +142,11 @@ class LiveSweep:
     def already(self, done: int) -> None:
         self._progress.update(self._all, completed=done)
 
+    def waiting(self, text: str) -> None:
+        if text != self._waiting:
+            self._waiting = text
+            self._count(0)
+
     def note(self, text: str) -> None:
         self._live.console.print(f"note: {text}", markup=False, soft_wrap=True)
 
@@ -142,5 +159,8 @@ class LiveSweep:
     def _count(self, runs: int) -> None:
         self._done += runs
         rate = self._done / max(time.monotonic() - self._began, 1e-9)
-        facts = f"{len(self._running)} running, {self._failed} failed or skipped, {rate:.3g} runs/s"
+        counts = [f"{len(self._running)} running"] if self._running or not self._waiting else []
+        if self._failed or not self._waiting:
+            counts.append(f"{self._failed} failed or skipped")
+        facts = ", ".join([*counts, self._waiting or f"{rate:.3g} runs/s"])
         self._progress.update(self._all, advance=runs, facts=facts)

@@ -40,6 +40,12 @@ class Watcher(Protocol):
     def finished(self, run: Run) -> None:
         """A run has its record; also told of runs that were done before."""
 
+    def waiting(self, text: str) -> None:
+        """What runs wait for in a queue, in a few words, told again and again; empty: nothing waits any more."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+
 
 class Nobody:
     """A Watcher that does not look."""
@@ -57,6 +63,12 @@ class Nobody:
         pass
 
     def finished(self, run: Run) -> None:
+        pass
+
+    def waiting(self, text: str) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
 

@@ -33,9 +33,6 @@ class SweepWatcher(Watcher, Protocol):
     def already(self, done: int) -> None:
         """So many runs of the sweep were done before."""
 
-    def note(self, text: str) -> None:
-        """Something about the plan that the user should know."""
-
     def batch(self, label: str, rows: int) -> None:
         """A batch of runs begins."""
 
@@ -291,9 +288,6 @@ class Silent(Nobody):
     """A SweepWatcher that does not look."""
 
     def already(self, done: int) -> None:
-        pass
-
-    def note(self, text: str) -> None:
         pass
 
     def batch(self, label: str, rows: int) -> None:
