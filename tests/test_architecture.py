@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,67 @@ def test_no_path_of_a_machine() -> None:
     files = [*trees, *TOP.glob("*.toml"), *TOP.glob("*.md"), TOP / "Makefile"]
     found = [(f.name, m) for f in files for m in marks if m in f.read_text("utf-8")]
     assert not found
+
+
+def arrows(*packages: str) -> set[tuple[str, str]]:
+    """(importer, imported) of all modules: imports inside functions and for type checkers count as any others."""
+    graph = pytest.importorskip("grimp").build_graph(*packages, cache_dir=None)
+    return {(module, other) for module in graph.modules for other in graph.find_modules_directly_imported_by(module)}
+
+
+def circles(found: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """One circle each of the files, and of the neighbours in every folder (files and rooms) as wholes; empty: none."""
+    levels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for importer, imported in found:
+        levels[""][importer].add(imported)
+        a, b = importer.split("."), imported.split(".")
+        shared = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+        if shared is not None:  # else one is the room of the other: its __init__ hands out what is inside
+            levels[".".join(a[:shared])][".".join(a[: shared + 1])].add(".".join(b[: shared + 1]))
+    met = []
+    for level in levels.values():
+        try:
+            graphlib.TopologicalSorter(level).prepare()
+        except graphlib.CycleError as error:
+            met.append(error.args[1])
+    return met
+
+
+def test_no_import_circles() -> None:
+    """Neither files nor rooms know each other in a circle; what would close one belongs together, or below both."""
+    assert not circles(arrows("optbench", "applebook"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from . import other", "def f():\n    from circling.one import g"),
+        (
+            "from circling.other import g",
+            "import typing\nif typing.TYPE_CHECKING:\n    import circling.one",
+        ),
+        ("import circling.room.low", "import json"),
+    ],
+    ids=["inside a function", "for type checkers", "of rooms"],
+)
+def test_circles_are_seen(one: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "__init__": "",
+        "one": one,
+        "other": other,
+        "room/__init__": "",
+        "room/low": "",
+        "room/high": "import circling.one",
+    }
+    for name, text in files.items():
+        path = tmp_path / "circling" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = circles(arrows("circling"))
+    assert [set(circle) for circle in found] == (
+        [{"circling.one", "circling.room"}] if "room" in one else [{"circling.one", "circling.other"}] * 2
+    )
 
 
 @pytest.mark.slow

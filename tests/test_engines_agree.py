@@ -29,7 +29,7 @@ from optbench.descend.fused import fuse, run_fused, run_some
 from optbench.descend.kept import has_agreed
 from optbench.descend.kernel import agreement_of
 from optbench.descend.plan import learning_rates, make_plan
-from optbench.descend.rules import find
+from optbench.descend.rule import find
 from optbench.descend.schedules import factor_table, stepped
 from optbench.descend.store import Store
 from optbench.descend.torch_rules import TORCH_RULES

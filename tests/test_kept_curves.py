@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from optbench.comparison import compare, drawn
 from optbench.experiment import Stop, plan_sweep
 from optbench.launch import kept_curves, launcher
+from optbench.launch.batches import Rows
 from optbench.launch.kept_curves import End, chosen
-from optbench.launch.rows import Rows
 from optbench.launch.sweep import Options, Silent, run_sweep
 from optbench.plot import footnote, loss_curves, save
 from optbench.records import scan

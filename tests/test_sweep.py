@@ -28,9 +28,10 @@ from optbench.errors import RecordError
 from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.launch import Nobody, launcher, probe
+from optbench.launch import batches as batches_module
 from optbench.launch import rows as rows_module
+from optbench.launch.batches import LEAST_ROWS, batches
 from optbench.launch.probe import estimate
-from optbench.launch.rows import LEAST_ROWS, batches
 from optbench.launch.sweep import Division, Options, Outcome, divide, run_sweep
 from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, run_id, scan
 from optbench.records.tables import add_rows, recorded_ids
@@ -520,7 +521,7 @@ def changed(changes: Mapping[str, Any]) -> Planned:
 def test_rows_of_a_batch_differ_in_numbers_only(drawn: list[dict[str, Any]]) -> None:
     planned = list({p.run_id: p for p in map(changed, drawn)}.values())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows_module, "_against", lambda rows, known: None)
+        patch.setattr(batches_module, "_against", lambda rows, known: None)
         found, single, _ = batches(planned, least=2)
     assert Counter(p.run_id for r in found for p in r.planned) + Counter(p.run_id for p in single) == Counter(
         p.run_id for p in planned

@@ -11,8 +11,7 @@ trusted tree: the packaged conf/ and the folders given with --config-dir.
 
 from optbench.catalogue import GROUPS
 from optbench.config.build import build, build_optimizer, build_scheduler, check_targets, trusted_targets
-from optbench.config.compose import Composed, Composer, complete
-from optbench.config.grid import Job
+from optbench.config.compose import Composed, Composer, Job, complete
 
 __all__ = [
     "GROUPS",

@@ -7,7 +7,8 @@ training loop, in one of two ways: *eager*, one batched torch gradient and updat
 `unsupported` and left to the training loop; what has a form that does not compute the same is found by `disagreement`.
 
     batch, plan    what is asked, and what it comes down to: a rule, numbers a row, tables over the steps
-    rules          optimizers as pure functions (torch_rules: torch's own); schedules: tables of factors
+    rule           an optimizer as a pure function; torch_rules: torch's own; rules: whose is which
+    schedules      tables of factors
     agreement      the forms beside the real optimizer, scheduler and surface: who differs is left to the loop
     eager          the batched loop
     trace, aten    a step to a program of scalars (program)
@@ -18,6 +19,6 @@ training loop, in one of two ways: *eager*, one batched torch gradient and updat
 from optbench.descend.agreement import disagreement, refused
 from optbench.descend.batch import Batch, BatchResult, Curves
 from optbench.descend.engine import descend, unsupported
-from optbench.descend.rules import UnsupportedError
+from optbench.descend.rule import UnsupportedError
 
 __all__ = ["Batch", "BatchResult", "Curves", "UnsupportedError", "descend", "disagreement", "refused", "unsupported"]

@@ -35,7 +35,8 @@ from optbench.descend.eager import run_eager
 from optbench.descend.kept import has_agreed, keep_agreement
 from optbench.descend.kernel import cache_folder
 from optbench.descend.plan import Plan, Table, make_plan
-from optbench.descend.rules import UnsupportedError, find, rule_for
+from optbench.descend.rule import UnsupportedError, find
+from optbench.descend.rules import rule_for
 from optbench.descend.store import Store
 from optbench.descend.uncompiled import uncompiled
 from optbench.problem import Objective

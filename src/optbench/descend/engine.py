@@ -18,7 +18,8 @@ from optbench.descend.kept import has_agreed, keep_agreement
 from optbench.descend.kernel import agreement_of, is_compiled, load
 from optbench.descend.pieces import in_pieces, largest_piece
 from optbench.descend.plan import Plan, make_plan
-from optbench.descend.rules import UnsupportedError, rule_for
+from optbench.descend.rule import UnsupportedError
+from optbench.descend.rules import rule_for
 from optbench.descend.schedules import stepped
 from optbench.descend.store import Store
 

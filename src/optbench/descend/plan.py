@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from optbench.descend.batch import Batch, Floats, Ints
-from optbench.descend.rules import Rule, UnsupportedError, rule_for
+from optbench.descend.rule import Rule, UnsupportedError
+from optbench.descend.rules import rule_for
 from optbench.descend.schedules import factor_table, floor_key
 
 

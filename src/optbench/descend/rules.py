@@ -1,75 +1,18 @@
-"""Optimizers as pure functions of rows, found by the `_target_` of the configuration.
-
-A rule maps (x, gradient, memories, hyperparameters, t) to the next x and the next memories. It is elementwise, so that
-the same function serves tensors (dim, rows) of many runs at once and, traced, one scalar coordinate. Memories start at
-0. Every number may be a Python float or a tensor that broadcasts, one value a row. What depends on t and on
-hyperparameters alone (bias corrections ...) is a *coefficient*, tabulated beforehand in float64.
-
-torch's own optimizers have their rules in `torch_rules`. Any other optimizer joins by deriving from
-`optimizer_base.AbstractPureOptimizer`, or by two attributes of its class:
-
-    memories: tuple[str, ...]
-    @staticmethod
-    def pure(x, gradient, memory, hyper, t) -> (next x, next memory)
-
-with `hyper` a parameter group whose numbers may be tensors, `lr` the scheduled learning rate and t = 0, 1, 2 ...; or by
-one, `on_vectors`, the `_target_` of the torch optimizer that it is when its only parameter is one vector.
-"""
+"""The rule of an optimizer, found by the `_target_` of the configuration: torch's own, one's own, or none and why."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from optbench.descend.rule import Rule, UnsupportedError, Values, find
+from optbench.descend.torch_rules import TORCH_RULES
 from optbench.descend.uncompiled import uncompiled
-
-Number = Any  # float | Tensor: arithmetic between the two is what both engines live on
-Values = Mapping[str, Any]
-Update = Callable[[Tensor, Tensor, Mapping[str, Tensor], Values, Number], tuple[Tensor, dict[str, Tensor]]]
-
-
-class UnsupportedError(Exception):
-    """Why something cannot run as rows; the reference loop can run it."""
-
-
-def _none(t: NDArray[np.float64], hyper: Values) -> dict[str, Any]:
-    return {}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """An optimizer, with its numbers.
-
-    Attributes:
-        memories: names of the tensors that it carries from step to step.
-        update: see the module.
-        hyper: its hyperparameters and what derives from them: a float, or float64 (rows,); strings stay strings.
-        coefficients: (t, hyper) -> name to array; t is 0, 1, 2 ... and broadcasts against columns of hyperparameters.
-        inputs: the hyperparameters that `coefficients` looks at.
-    """
-
-    memories: tuple[str, ...]
-    update: Update
-    hyper: Values
-    coefficients: Callable[[NDArray[np.float64], Values], dict[str, Any]] = _none
-    inputs: tuple[str, ...] = ()
-
-
-def find(target: str) -> Any:
-    """The object that a `_target_` names."""
-    module, _, name = target.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UnsupportedError(f"{target} cannot be imported") from error
 
 
 def rule_for(node: Mapping[str, Any]) -> Rule:
@@ -77,8 +20,6 @@ def rule_for(node: Mapping[str, Any]) -> Rule:
 
     A class has the rule of the class that states it, as long as nothing that it adds could change an update.
     """
-    from optbench.descend.torch_rules import TORCH_RULES
-
     target = str(node["_target_"])
     keywords = {k: v for k, v in node.items() if not k.startswith("_")}
     foreign = [k for k in node if k.startswith("_") and k not in ("_target_", "_partial_")]
@@ -101,8 +42,6 @@ def rule_for(node: Mapping[str, Any]) -> Rule:
 
 
 def _of_torch(name: str, keywords: Mapping[str, Any], only_known: bool) -> Rule:
-    from optbench.descend.torch_rules import TORCH_RULES
-
     try:
         return TORCH_RULES[name](keywords, only_known=only_known)
     except (TypeError, ValueError, LookupError) as error:  # null or a list where torch wants a number

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LRScheduler
 
-from optbench.descend.rules import UnsupportedError, find
+from optbench.descend.rule import UnsupportedError, find
 from optbench.descend.uncompiled import uncompiled
 
 Table = NDArray[np.float64]

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.descend.rules import Number, Rule, UnsupportedError, Values
+from optbench.descend.rule import Number, Rule, UnsupportedError, Values
 
 Times = NDArray[np.float64]
 Memory = Mapping[str, Tensor]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment import Planned
 from optbench.experiment.assemble import build_problem
-from optbench.launch.rows import Rows, batch_of, startable
+from optbench.launch.batches import Rows, batch_of, startable
 from optbench.launch.sweep import Division
 from optbench.records import flatten
 from optbench.settings import trainer_from

@@ -17,7 +17,7 @@ from optbench.records.tables import config_column, repeated, setting
 
 if TYPE_CHECKING:
     from optbench.descend import BatchResult
-    from optbench.launch.rows import Rows
+    from optbench.launch.batches import Rows
 
 _CHOICES = {"model": "model", "data": "data", "loss_name": "loss", "optimizer": "optimizer", "scheduler": "scheduler"}
 

@@ -15,9 +15,10 @@ from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of,
 from optbench.experiment.plan import Sweep
 from optbench.experiment.schedule_note import note_of
 from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
+from optbench.launch.batches import LEAST_ROWS, Rows, batches, startable
 from optbench.launch.kept_curves import fill
 from optbench.launch.members import check_members
-from optbench.launch.rows import LEAST_ROWS, RECORDED, Rows, batches, run_rows, skip_rows, startable
+from optbench.launch.rows import RECORDED, run_rows, skip_rows
 from optbench.records import Run, Status, scan
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import CURVES, RUNS, recorded_ids

@@ -74,7 +74,7 @@ class Muon(AbstractOptimizer):
         ValueError: a hyperparameter outside its range.
     """
 
-    on_vectors = "torch.optim.AdamW"  # what is left of it on a surface; see optbench.descend.rules
+    on_vectors = "torch.optim.AdamW"  # what is left of it on a surface; see optbench.descend.rule
 
     def __init__(
         self,

@@ -1,0 +1,265 @@
+"""Which runs on one surface are the rows of one array program, and the engine's form of them.
+
+Which runs belong together: those whose configurations are equal but for the seed, the start, the gradient noise and the
+numeric keywords of optimizer and scheduler, and whose optimizer and schedule the engine knows (`descend.unsupported`)
+and computes as the loop does (`descend.disagreement`, asked while the sweep is planned, of some runs of each batch).
+A handful of runs is not worth a table: they keep a folder each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from optbench.errors import IncompatibleError, UserError
+from optbench.experiment import Planned, Stop
+from optbench.experiment.assemble import build_problem
+from optbench.experiment.sources import check_loaded
+from optbench.records import flatten
+from optbench.records.tables import setting
+from optbench.settings import SurfaceTrainer, trainer_from
+
+if TYPE_CHECKING:
+    from optbench.descend import Batch
+    from optbench.problem import SurfaceProblem
+
+LEAST_ROWS = 16
+"""Fewer runs than this keep a folder each, with figures and curves of their own."""
+
+_FREE = ("trainer.start", "trainer.grad_noise", "seed")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Planned runs that are the rows of one batch.
+
+    Attributes:
+        planned: the runs.
+        varying: dotted keys of the numbers that differ from row to row.
+        starts: where each begins, if that is known already.
+    """
+
+    planned: Sequence[Planned]
+    varying: tuple[str, ...]
+    starts: Sequence[Any] | None = None
+
+
+class Batches(NamedTuple):
+    """Runs by who executes them.
+
+    Attributes:
+        rows: batches.
+        single: the runs that go one by one.
+        why: run_id to the reason, for the single ones that are enough for a batch and have no form that agrees.
+    """
+
+    rows: list[Rows]
+    single: list[Planned]
+    why: dict[str, str]
+
+
+def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> Batches:
+    """The runs that execute as rows, batch by batch, and the others.
+
+    Args:
+        planned: the runs to do.
+        least: smallest batch.
+    """
+    groups: dict[str, list[Planned]] = defaultdict(list)
+    flats = {}
+    for item in planned:
+        flats[item.run_id] = flat = flatten(item.config)
+        apart = ("data._target_", "trainer.seconds", "trainer.curvature_every")  # what only the loop can do
+        here = flat["trainer.device"] in ("auto", "cpu")
+        if here and all(flat.get(key) is None for key in apart):
+            groups[_shape(flat)].append(item)
+    chosen: list[Rows] = []
+    why: dict[str, str] = {}
+    known: dict[str, str | None] = {}
+    for members in groups.values():
+        if len(members) < least:
+            continue
+        rows = Rows(members, _varying([flats[m.run_id] for m in members]))
+        reason = _against(rows, known)
+        if reason is None:
+            chosen.append(rows)
+        else:
+            why |= dict.fromkeys((m.run_id for m in members), reason)
+    taken = {m.run_id for rows in chosen for m in rows.planned}
+    return Batches(chosen, [item for item in planned if item.run_id not in taken], why)
+
+
+def _shape(flat: Mapping[str, Any]) -> str:
+    """Everything that rows of one batch share."""
+    kept = {k: v for k, v in flat.items() if k not in _FREE and not _is_row_number(k, v)}
+    numbers = {k: [len(v) if isinstance(v, list) else 0] for k, v in flat.items() if _is_row_number(k, v)}
+    return json.dumps([kept, numbers], sort_keys=True)
+
+
+def _is_row_number(key: str, value: Any) -> bool:
+    if not key.startswith(("optimizer.", "scheduler.")):
+        return False
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(v, float) for v in value)
+    return isinstance(value, float)
+
+
+def _against(rows: Rows, known: dict[str, str | None]) -> str | None:
+    """Why these runs cannot be rows; `known` keeps the answers that several batches share."""
+    from optbench.descend import unsupported
+    from optbench.descend.agreement import rule_disagreement, schedule_disagreement
+
+    first = rows.planned[0].config
+    reason = unsupported(first["optimizer"], first["scheduler"])
+    if reason is not None:
+        return reason
+    some = _telling(rows)
+    optimizer, scheduler, steps = _node(some, "optimizer"), _node(some, "scheduler"), first["trainer"]["steps"]
+    n = len(some.planned)
+
+    def remembered(question: Callable[[], str | None], *about: Any) -> str | None:
+        key = repr(about)
+        if key not in known:
+            known[key] = question()
+        return known[key]
+
+    lr = optimizer.get("lr")
+    return (
+        remembered(lambda: rule_disagreement(optimizer, n), _plain(optimizer))
+        or remembered(
+            lambda: schedule_disagreement(optimizer, scheduler, n, steps), _plain(scheduler), _plain({"lr": lr}), steps
+        )
+        or remembered(lambda: _surface_against(some), first["model"], first["loss"], first["trainer"]["start"])
+    )
+
+
+def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in node.items()}
+
+
+def _telling(rows: Rows) -> Rows:
+    """Some of the rows, the ends of every varied number among them."""
+    from optbench.descend.agreement import telling_rows
+
+    keys = [key for key in rows.varying if key not in _FREE]
+    columns = [np.array([setting(item.config, key) for item in rows.planned], dtype=np.float64) for key in keys]
+    chosen = telling_rows(columns, len(rows.planned))
+    return Rows([rows.planned[i] for i in chosen], rows.varying)
+
+
+def _surface_against(rows: Rows) -> str | None:
+    from optbench.descend.agreement import surface_disagreement
+
+    try:
+        able, _ = startable(rows)
+        problem = problem_of(rows)
+    except (UserError, IncompatibleError):
+        return None  # said where they start
+    starts = np.array(able.starts or [problem.surface.start], dtype=np.float64)
+    return surface_disagreement(problem.field, starts)
+
+
+def _varying(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    first = flats[0]
+    return tuple(k for k in first if any(flat[k] != first[k] for flat in flats[1:]))
+
+
+def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
+    """The rows that can start, and the runs that cannot: the loop gives each of them its reason.
+
+    A start may be outside the domain or of the wrong dimension; an optimizer or a schedule may refuse its numbers.
+
+    Raises:
+        IncompatibleError: the parts that all rows share do not fit together.
+    """
+    from optbench.descend import refused
+
+    problem = problem_of(rows)
+    check_loaded(rows.planned[0].config)
+    able: list[Planned] = []
+    unable: list[Planned] = []
+    starts = []
+    for item in rows.planned:
+        try:
+            starts.append(_start(problem, item.config))
+        except (UserError, IncompatibleError):
+            unable.append(item)
+        else:
+            able.append(item)
+    found = Rows(able, rows.varying, starts)
+    if not able:
+        return found, unable
+    no = refused(batch_of(found, Stop(), problem=problem))
+    keep = [i for i in range(len(able)) if i not in no]
+    return (
+        Rows([able[i] for i in keep], rows.varying, [starts[i] for i in keep]),
+        [*unable, *(able[i] for i in no)],
+    )
+
+
+def problem_of(rows: Rows) -> SurfaceProblem:
+    """The problem that all rows share. Raises IncompatibleError where it is no surface."""
+    import torch
+
+    from optbench.problem import SurfaceProblem
+
+    config = rows.planned[0].config
+    usual = {**config, "trainer": {**config["trainer"], "start": "usual"}}  # a start of one row is not that of others
+    problem = build_problem(usual, torch.device("cpu"))
+    if not isinstance(problem, SurfaceProblem):
+        raise IncompatibleError(f"{rows.planned[0].choices['model']} is no surface")
+    return problem
+
+
+def _start(problem: SurfaceProblem, config: Mapping[str, Any]) -> Any:
+    from optbench.problem.surface import starting_point
+
+    trainer = trainer_from(config)
+    assert isinstance(trainer, SurfaceTrainer)
+    return starting_point(problem.surface, trainer, config["seed"])
+
+
+def batch_of(
+    rows: Rows,
+    stop: Stop,
+    on_rows: Callable[[int], None] = lambda n: None,
+    threads: int = 1,
+    backend: str = "auto",
+    recorded: int = 0,
+    problem: SurfaceProblem | None = None,
+) -> Batch:
+    """The engine's form of a batch; `problem` is that of its rows, if it was built before, others as in run_rows."""
+    from optbench.descend import Batch
+
+    configs = [item.config for item in rows.planned]
+    problem, trainer = problem or problem_of(rows), trainer_from(configs[0])
+    assert isinstance(trainer, SurfaceTrainer)
+    starts = rows.starts if rows.starts is not None else [_start(problem, c) for c in configs]
+    return Batch(
+        objective=problem.field,
+        starts=np.array(starts, dtype=np.float64),
+        optimizer=_node(rows, "optimizer"),
+        scheduler=_node(rows, "scheduler"),
+        trainer=trainer,
+        grad_noise=np.array([c["trainer"]["grad_noise"] for c in configs], dtype=np.float64),
+        seeds=np.array([c["seed"] for c in configs], dtype=np.int64),
+        record=np.arange(min(recorded, len(configs))),
+        backend=backend,
+        threads=threads,
+        stop_requested=lambda: stop.requested,
+        on_rows=on_rows,
+    )
+
+
+def _node(rows: Rows, part: str) -> dict[str, Any]:
+    """The configuration node of the batch: what varies becomes an array."""
+    node = dict(rows.planned[0].config[part])
+    for key in node:
+        if f"{part}.{key}" in rows.varying:
+            node[key] = np.array([item.config[part][key] for item in rows.planned], dtype=np.float64)
+    return node
