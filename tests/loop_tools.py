@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from optbench.loop import Loop, Row, Summary
 from optbench.losses.surface import SurfaceLoss
-from optbench.problem import AbstractData, AbstractProblem, AbstractSurface, NetworkProblem, Split, SurfaceProblem
+from optbench.problem import (
+    AbstractAugmentation,
+    AbstractData,
+    AbstractProblem,
+    AbstractSurface,
+    NetworkProblem,
+    Split,
+    SurfaceProblem,
+)
 from optbench.settings import NetworkTrainer, SurfaceTrainer
 
 CPU = torch.device("cpu")
@@ -90,12 +98,17 @@ def linear() -> nn.Sequential:
 
 
 def on_dots(
-    model: nn.Module | None = None, data: AbstractData | None = None, seed: int = 0, **trainer: Any
+    model: nn.Module | None = None,
+    data: AbstractData | None = None,
+    seed: int = 0,
+    augmentation: AbstractAugmentation | None = None,
+    **trainer: Any,
 ) -> tuple[NetworkProblem, NetworkTrainer]:
     """A network problem with the settings; batches of 6 unless told otherwise."""
     settings = NetworkTrainer(**{"batch_size": 6, "epochs": 2, "threads": 1} | trainer)
     loss = nn.CrossEntropyLoss(reduction="none")
-    return NetworkProblem(model or linear(), data or Dots(), loss, settings.batch_size, seed, CPU), settings
+    made = NetworkProblem(model or linear(), data or Dots(), loss, settings.batch_size, seed, CPU, augmentation)
+    return made, settings
 
 
 def gd(lr: float) -> Make:

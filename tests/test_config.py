@@ -93,6 +93,7 @@ def test_the_default_run_is_rmsprop_on_rosenbrock(composer: Composer) -> None:
     assert config["choices"] == {
         "model": "rosenbrock",
         "data": "none",
+        "augment": "none",
         "loss": "surface",
         "optimizer": "rmsprop",
         "scheduler": "constant",
@@ -117,6 +118,23 @@ def test_a_network_brings_its_trainer_and_data(composer: Composer, model: str) -
     assert config["choices"]["loss"] == "cross_entropy"
     assert isinstance(trainer_from(config), NetworkTrainer)
     assert config["n_outputs"] == config["data"]["n_classes"] == 10
+
+
+def test_data_brings_its_augmentation_and_the_command_line_wins(composer: Composer) -> None:
+    def chosen(*overrides: str) -> str:
+        return str(composer.compose(["model=mlp", *overrides]).config["choices"]["augment"])
+
+    assert (chosen(), chosen("data=food11"), chosen("data=synthetic_food")) == ("none", "flip_crop", "flip_crop")
+    for order in itertools.permutations(["data=food11", "augment=none"]):
+        assert chosen(*order) == "none"
+    assert chosen("augment=auto") == "auto"
+
+
+def test_without_augmentation_a_run_is_what_it_was_before_there_was_a_choice(composer: Composer) -> None:
+    config = composer.compose(["model=sphere"]).config
+    assert run_id(config) == run_id({k: v for k, v in config.items() if k != "augment"})
+    network = composer.compose(["model=mlp"]).config
+    assert run_id(network) != run_id(composer.compose(["model=mlp", "augment=flip_crop"]).config)
 
 
 def test_the_command_line_wins_over_what_a_model_brings(composer: Composer) -> None:
@@ -195,6 +213,8 @@ REFUSED = [
     ("model=_surface", "'_surface' is a base that others build on", ""),
     ("loss=_one_output", "'_one_output' is a base that others build on", ""),
     ("trainer=surface_trainer_schema", "is a base that others build on", ""),
+    ("data.augment=flip_crop", "'data.augment' is no key any more", "augment=flip_crop"),
+    ("augment=flip", "'flip' is no choice for 'augment'", "did you mean: augment=flip_crop?"),
     ("optimizer.lrr=1", "'optimizer' has no key 'lrr' (keys: lr, betas", "did you mean: optimizer.lr?"),
     ("optimizer.foo.bar=1", "'optimizer' has no key 'foo'", ""),
     ("optimizer.lr.x=1", "'optimizer.lr' is a value and has no keys", "optimizer.lr=..."),

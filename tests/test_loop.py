@@ -13,8 +13,9 @@ import torch
 from loop_tools import CPU, Dots, constant, gd, linear, loop_of, on_dots, on_field, run_loop
 from torch import Tensor, nn
 
+from optbench.errors import DataError
 from optbench.losses.surface import SurfaceLoss
-from optbench.problem import SurfaceProblem, stream
+from optbench.problem import AbstractAugmentation, SurfaceProblem, stream
 from optbench.settings import SurfaceTrainer
 
 
@@ -476,36 +477,52 @@ def test_of_equal_accuracies_the_lower_loss_is_best_also_at_zero() -> None:
 # what is drawn, and what is evaluated ---------------------------------------------------------------------------------
 
 
-class Noisy(Dots):
-    """Images that an augmentation turns into their negatives; it remembers what it was given to draw from."""
+class Negative(AbstractAugmentation):
+    """Turns images into their negatives; remembers what it was given to draw from, the global generator included."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.drawn: list[list[float]] = []
+        self.global_: list[list[float]] = []
 
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         self.drawn.append(torch.rand(3, generator=generator).tolist())
+        self.global_.append(torch.rand(3).tolist())
         return 255 - images
 
 
 def test_no_two_updates_and_no_two_purposes_draw_the_same() -> None:
-    data, model, steps = Noisy(), [], 9
-    problem, _ = on_dots(data=data, seed=5)
+    ours, model, steps = Negative(), [], 9
+    problem, _ = on_dots(augmentation=ours, seed=5)
     for k in range(steps):
         problem.batch(k)
         model.append(torch.rand(3).tolist())  # as dropout draws within the update
     order = [torch.rand(3, generator=stream(5, "order", epoch)).tolist() for epoch in range(steps)]
-    drawn = [tuple(numbers) for numbers in (*data.drawn, *model, *order)]
-    assert len(set(drawn)) == len(drawn) == 3 * steps
-    again, other = Noisy(), Noisy()
-    on_dots(data=again, seed=5)[0].batch(4)
-    on_dots(data=other, seed=6)[0].batch(4)
-    assert again.drawn == [data.drawn[4]]
+    drawn = [tuple(numbers) for numbers in (*ours.drawn, *ours.global_, *model, *order)]
+    assert len(set(drawn)) == len(drawn) == 4 * steps
+    again, other = Negative(), Negative()
+    on_dots(augmentation=again, seed=5)[0].batch(4)
+    on_dots(augmentation=other, seed=6)[0].batch(4)
+    assert (again.drawn, again.global_) == ([ours.drawn[4]], [ours.global_[4]])
     assert other.drawn != again.drawn
+    assert other.global_ != again.global_
+
+
+@pytest.mark.parametrize("made", [lambda x: x[:2], lambda x: x / 255, lambda x: None])
+def test_what_is_no_batch_of_such_images_any_more_is_refused(made: Any) -> None:
+    kind = type("Own", (AbstractAugmentation,), {"__call__": lambda self, images, generator: made(images)})
+    with pytest.raises(DataError, match=r"Own made .* of 6 images \(torch.uint8\)"):
+        on_dots(augmentation=kind())[0].batch(0)
+
+
+def test_a_data_set_that_would_augment_by_itself_is_refused() -> None:
+    kind = type("Older", (Dots,), {"augment": lambda self, images, generator: images})
+    with pytest.raises(DataError, match=r"Older\.augment is not called") as caught:
+        on_dots(data=kind())
+    assert "augment=" in caught.value.hint
 
 
 def test_validation_pictures_are_never_augmented_and_training_ones_are() -> None:
-    problem, _ = on_dots(data=Noisy())
+    problem, _ = on_dots(augmentation=Negative())
     found, split = problem.evaluate(), Dots().load("validation")
     assert split.labels is not None
     with torch.no_grad():

@@ -6,8 +6,9 @@
     comparison = optbench.compare("outputs/")   # compare.Comparison: table, runs (DataFrames)
     figure = optbench.loss_curves(runs)         # a matplotlib Figure; optbench.paths_figure(runs) on a surface
 
-and, to derive from: AbstractSurface, AbstractPureOptimizer, AbstractData (which gives Splits). Installed packages add
-functions of theirs (entry points `optbench.functions`), as applebook does `optbench.reproduce`.
+and, to derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractData (which gives Splits),
+AbstractAugmentation. Installed packages add functions of theirs (entry points `optbench.functions`), as applebook does
+`optbench.reproduce`.
 
 Names are imported when they are first used, so that reading results never pays for torch.
 """
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from optbench.experiment import run
     from optbench.landscape import paths_figure
     from optbench.launch.sweep import sweep
-    from optbench.optimizer_base import AbstractPureOptimizer
+    from optbench.optimizer_base import AbstractOptimizer, AbstractPureOptimizer
     from optbench.plot import loss_curves
-    from optbench.problem import AbstractData, AbstractSurface, Split
+    from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Split
     from optbench.records import Run, Status
 
 # Read by OpenMP when torch is loaded: idle threads sleep and do not spin. Where another process holds a core, spinning
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
+    "AbstractAugmentation": "optbench.problem",
     "AbstractData": "optbench.problem",
+    "AbstractOptimizer": "optbench.optimizer_base",
     "AbstractPureOptimizer": "optbench.optimizer_base",
     "AbstractSurface": "optbench.problem",
     "Comparison": "optbench.comparison",
@@ -48,7 +51,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AbstractAugmentation",
     "AbstractData",
+    "AbstractOptimizer",
     "AbstractPureOptimizer",
     "AbstractSurface",
     "Comparison",

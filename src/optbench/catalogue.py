@@ -15,7 +15,7 @@ from optbench.errors import ConfigError
 from optbench.paths import conf_folder
 from optbench.settings import did_you_mean
 
-GROUPS = ("model", "data", "loss", "optimizer", "scheduler", "trainer", "experiment")
+GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer", "experiment")
 """The open sets, one folder of conf/ each, in the order in which people choose."""
 
 

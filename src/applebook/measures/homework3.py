@@ -26,7 +26,7 @@ AUGMENTS = {"none": "no augmentation", "flip_crop": "flips and crops"}
 
 def measure(study: Study) -> Findings:
     """The evidence for claim 15; see conf/experiment/book/homework3.yaml. Writes submission.csv into the folder."""
-    runs = {name: study.runs(data__augment=name) for name in AUGMENTS}
+    runs = {name: study.runs(augment=name) for name in AUGMENTS}
     counts = np.sum([confusion_of(run) for run in runs["flip_crop"]], axis=0)
     accuracy = {name: column(members, "val_accuracy") for name, members in runs.items()}
     evidence = {
@@ -66,7 +66,7 @@ def _submission(study: Study, run: Run) -> dict[str, Evidence]:
 def _draw(study: Study) -> Figure:
     figure = new_figure(8.5, 3.4)
     for ax, (name, title) in zip(figure.subplots(1, 2, sharey=True), AUGMENTS.items(), strict=True):
-        for number, curve in enumerate(study.curves(data__augment=name)):
+        for number, curve in enumerate(study.curves(augment=name)):
             at = curve["val_accuracy"].notna()
             epoch = curve["epoch"][at]
             color = PALETTE[number % len(PALETTE)]

@@ -14,7 +14,7 @@ def list_choices(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="model, data, loss, optimizer, scheduler, trainer or experiment.",
+            help="model, data, augment, loss, optimizer, scheduler, trainer or experiment.",
             autocompletion=complete_group,
             show_default=False,
         ),

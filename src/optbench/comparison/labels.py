@@ -16,6 +16,7 @@ from optbench.records import Run
 
 _UNDER = tuple(f"{part}." for part in PARTS)
 _NO_NAME = (None, "", "none", "null")
+_TARGET = "._target_"
 
 
 def without_common(rows: Sequence[Facts], keep: Sequence[str]) -> list[Facts]:
@@ -53,14 +54,21 @@ def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """The last part of each key where that is unique among the keys, the whole key where not; `sources.optimizer` is
-    no optimizer."""
+    no optimizer, and a target is called by what it is the target of."""
     keys = list(keys)
-    ends = [key if key.startswith("sources.") else key.rpartition(".")[2] for key in keys]
+    ends = [key if key.startswith("sources.") else key.removesuffix(_TARGET).rpartition(".")[2] for key in keys]
     return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
 
 
 def _shown(settings: Mapping[str, Any], keys: Sequence[str], names: Mapping[str, str]) -> str:
-    return "".join(f" {names[key]}={text(settings.get(key))}" for key in keys)
+    return "".join(f" {names[key]}={_value(key, settings.get(key))}" for key in keys)
+
+
+def _value(key: str, value: Any) -> str:
+    """A setting's value as one reads it: of a target the class, or none."""
+    if not key.endswith(_TARGET):
+        return text(value)
+    return "none" if value is None else str(value).rpartition(".")[2]
 
 
 def problem_names(rows: Sequence[Facts]) -> dict[Hashable, str]:

@@ -41,7 +41,7 @@ def check_targets(node: Any, trusted: frozenset[str], where: str = "") -> None:
 
 
 def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
-    """The object that a configuration node describes; `args` complete a `_partial_` one.
+    """The object that a configuration node describes; None where its target is null. `args` complete a `_partial_` one.
 
     Raises:
         ConfigError: the target cannot be imported, refuses its keywords, or breaks on them.
@@ -49,6 +49,8 @@ def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    if node.get("_target_", "") is None:
+        return None
     if str(node.get("_target_", "")).startswith("torchvision"):
         import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
     try:

@@ -45,6 +45,7 @@ class _Schema:
     book says about its runs: no part of any run, and taken out as soon as it is composed."""
 
     data: Any = None
+    augment: Any = None
     loss: Any = None
     trainer: Any = None
     optimizer: Any = None
@@ -249,7 +250,7 @@ def resolved(config: DictConfig) -> Composed:
         if str(name).startswith("_") or str(name).endswith("_schema"):
             raise ConfigError(f"'{name}' is a base that others build on, not a choice for '{group}'")
     run_dir, sweep_dir = Path(str(hydra.run.dir)), Path(str(hydra.sweep.dir))
-    for group in ("model", "data", "loss", "optimizer", "scheduler", "trainer"):
+    for group in (g for g in GROUPS if g != "experiment"):
         if config.get(group) is None:
             raise ConfigError(f"a run needs '{group}'", f"choose one: {group}=..., see optbench list {group}")
         if group != "trainer" and "_target_" not in config[group]:

@@ -11,6 +11,8 @@ from optbench.settings import did_you_mean, shown
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+_MOVED = {"data.augment": "augmentation is a group of its own: augment=flip_crop, augment=none (optbench list augment)"}
+"""Keys that there were, and what stands in their place."""
 _WORDS = {bool: "true or false", float: "a number", int: "a whole number", list: "a list", str: "a text"}
 
 
@@ -77,6 +79,8 @@ def _parent(config: DictConfig, key: str) -> tuple[DictConfig, str]:
         if name not in node:
             known = [str(k) for k in node if str(k) != "hydra" and not str(k).startswith("_")]
             where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
+            if (moved := _MOVED.get(".".join([*heads[:depth], name]))) is not None:
+                raise ConfigError(f"'{key}' is no key any more", moved)
             near = did_you_mean(name, {*known, *(() if head else GROUPS)}, prefix)
             raise ConfigError(f"{where} has no key '{name}'" + (f" (keys: {', '.join(known)})" if known else ""), near)
         if depth < len(heads):

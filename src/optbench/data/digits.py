@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from optbench.data._augment import augmented, check_augmentation
 from optbench.errors import DataError
 from optbench.images import check_size
 from optbench.problem import AbstractData, Split, stream
@@ -49,7 +48,6 @@ class Digits(AbstractData):
         n_classes: 2 to 10; fewer than 10 keeps the digits below n_classes.
         channels: 1, or 3 equal ones.
         image_size: side of the images.
-        augment: "none", "flip_crop" (a mirrored digit is seldom a digit) or "auto".
         validation_share: part of each class for validation, above 0.
         test_share: part of each class for the test, 0 for no test split.
         split_seed: names the cut.
@@ -65,7 +63,6 @@ class Digits(AbstractData):
         n_classes: int = 10,
         channels: int = 3,
         image_size: int = 32,
-        augment: str = "none",
         validation_share: float = 0.2,
         test_share: float = 0.1,
         split_seed: int = 0,
@@ -84,7 +81,6 @@ class Digits(AbstractData):
         self.channels = channels
         self.image_size = image_size
         self.class_names = tuple(str(digit) for digit in range(n_classes))
-        self._augmentation = check_augmentation(augment)
         self._shares = {"test": test_share, "validation": validation_share}
         self._split_seed = split_seed
 
@@ -96,10 +92,6 @@ class Digits(AbstractData):
             raise DataError(f"digits: no images in split {split!r} (expected a non-empty train, validation or test)")
         names = tuple(f"{index + 1:04d}.png" for index in chosen.tolist())
         return Split(self._enlarge(levels[chosen]), labels[chosen], names)
-
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augments a batch as the keyword `augment` says: uint8 (b, c, s, s) -> uint8 (b, c, s, s)."""
-        return augmented(self._augmentation, images, generator)
 
     def _cut(self, labels: Tensor) -> dict[str, Tensor]:
         """Indices of each split, ascending."""

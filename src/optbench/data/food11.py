@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from optbench.data._augment import augmented, check_augmentation
 from optbench.errors import DataError
 from optbench.images import Progress, check_size, read_folder
 from optbench.problem import AbstractData, Split
@@ -40,7 +38,6 @@ class Food11(AbstractData):
         n_classes: 2 to 11; a label at or above it is an error.
         channels: 3 (RGB) or 1 (grey).
         image_size: side that images are resized to.
-        augment: "none", "flip_crop" or "auto".
 
     Attributes:
         progress: called as progress(done, total) while files are decoded; None for silence.
@@ -61,7 +58,6 @@ class Food11(AbstractData):
         n_classes: int = 11,
         channels: int = 3,
         image_size: int = 128,
-        augment: str = "flip_crop",
     ) -> None:
         check_size(image_size, channels)
         if not 2 <= n_classes <= len(CLASS_NAMES):
@@ -71,7 +67,6 @@ class Food11(AbstractData):
         self.image_size = image_size
         self.class_names = CLASS_NAMES[:n_classes]
         self._root = Path(root).expanduser()
-        self._augmentation = check_augmentation(augment)
 
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; "test" has no labels. DataError where it cannot be read."""
@@ -88,10 +83,6 @@ class Food11(AbstractData):
         if split == "test":
             return Split(images, None, names)
         return Split(images, torch.tensor([self._label(folder, name) for name in names]), names)
-
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augments a batch as the keyword `augment` says: uint8 (b, c, s, s) -> uint8 (b, c, s, s)."""
-        return augmented(self._augmentation, images, generator)
 
     def _label(self, folder: Path, name: str) -> int:
         """Label in a file name, 0 to n_classes - 1."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from optbench.data._augment import augmented, check_augmentation
 from optbench.errors import DataError
 from optbench.images import Progress, check_size, read_folder
 from optbench.problem import AbstractData, Split
@@ -27,7 +25,6 @@ class ImageFolder(AbstractData):
         n_classes: number of class folders, checked against what is there.
         channels: 3 (RGB) or 1 (grey).
         image_size: side that images are resized to.
-        augment: "none", "flip_crop" or "auto".
 
     Attributes:
         progress: called as progress(done, total) while files are decoded; None for silence.
@@ -44,11 +41,9 @@ class ImageFolder(AbstractData):
         n_classes: int = 10,
         channels: int = 3,
         image_size: int = 64,
-        augment: str = "flip_crop",
     ) -> None:
         check_size(image_size, channels)
         self._root = Path(root).expanduser()
-        self._augmentation = check_augmentation(augment)
         self.class_names = _subfolders(self._folder("train"))
         if len(self.class_names) != n_classes:
             raise DataError(
@@ -70,10 +65,6 @@ class ImageFolder(AbstractData):
             first = folder / self.class_names[min(empty)]
             raise DataError(f"{first}: no images in this class folder", "add some, or remove the folder")
         return Split(images, labels, names)
-
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augments a batch as the keyword `augment` says: uint8 (b, c, s, s) -> uint8 (b, c, s, s)."""
-        return augmented(self._augmentation, images, generator)
 
     def _folder(self, split: str) -> Path:
         """Folder of a split."""

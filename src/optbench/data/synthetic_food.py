@@ -14,9 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from optbench.data._food_painter import paint
 from optbench.data.food11 import FOLDERS, Food11
@@ -40,7 +38,6 @@ class SyntheticFood(AbstractData):
         n_classes: 2 to 11 dishes.
         channels: 3 (RGB) or 1 (grey).
         image_size: side that images are resized to.
-        augment: "none", "flip_crop" or "auto".
         train_per_class: training pictures of each dish.
         validation_per_class: validation pictures of each dish.
         n_test: test pictures in all, unlabelled.
@@ -62,7 +59,6 @@ class SyntheticFood(AbstractData):
         n_classes: int = 11,
         channels: int = 3,
         image_size: int = 64,
-        augment: str = "flip_crop",
         train_per_class: int = 20,
         validation_per_class: int = 6,
         n_test: int = 33,
@@ -78,7 +74,7 @@ class SyntheticFood(AbstractData):
         digest = hashlib.sha256(json.dumps(self._recipe).encode()).hexdigest()[:16]
         self._root = Path(root).expanduser() if root is not None else cache_folder() / f"synthetic-food-{digest}"
         self._named = root is not None  # then its contents are part of a run's identity, and the user's to change
-        self._food = Food11(str(self._root), n_classes, channels, image_size, augment)
+        self._food = Food11(str(self._root), n_classes, channels, image_size)
         self.n_classes = n_classes
         self.channels = channels
         self.image_size = image_size
@@ -90,10 +86,6 @@ class SyntheticFood(AbstractData):
             self._write()
         self._food.progress = self.progress
         return self._food.load(split)
-
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augments a batch as the keyword `augment` says: uint8 (b, c, s, s) -> uint8 (b, c, s, s)."""
-        return self._food.augment(images, generator)
 
     def _labels(self, split: str) -> list[int]:
         """Label of each picture of a split, in file order; those of the test split in random order."""

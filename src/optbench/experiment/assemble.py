@@ -29,13 +29,16 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
 
     trainer, seed = trainer_from(config), config["seed"]
     loss = build(config["loss"], "loss")
+    augmentation = build(config["augment"], "augment")
     torch.manual_seed(stream(seed, "init").initial_seed())
-    data = build(config["data"], "data") if config["data"].get("_target_") else None
+    data = build(config["data"], "data")
     if data is not None and display is not None and hasattr(data, "progress"):
         data.progress = display.loading
     model = build(config["model"], "model")
     name = config["choices"]["model"]
     if isinstance(model, AbstractSurface):
+        if augmentation is not None:
+            raise IncompatibleError(f"{name} is a surface and has no images to augment", "leave augment=none")
         if data is not None:
             raise IncompatibleError(f"{name} is a surface and takes no data", "leave data=none")
         if not isinstance(trainer, SurfaceTrainer):
@@ -47,7 +50,7 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
         raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
-    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device)
+    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device, augmentation)
 
 
 def set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> torch.device:

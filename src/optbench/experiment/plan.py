@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-from optbench.config import GROUPS, Composed, Composer, Job
+from optbench.config import Composed, Composer, Job
 from optbench.errors import ConfigError, DataError, UserError
 from optbench.experiment.sources import KEY, is_own, names, sources
 from optbench.folders import fingerprint
@@ -52,9 +52,9 @@ class Planned:
     @property
     def label(self) -> str:
         """The run in a few words, for people: model, optimizer, scheduler, what was swept, seed."""
-        names = [self.choices["model"], self.choices["optimizer"], self.choices["scheduler"]]
-        values = [f"{k.rpartition('.')[2]}={v}" for k, v in self.swept.items() if k not in (*GROUPS, "seed")]
-        return " ".join([*names, *values, f"seed={self.config['seed']}"])
+        named = ("model", "optimizer", "scheduler")
+        values = [f"{k.rpartition('.')[2]}={v}" for k, v in self.swept.items() if k not in (*named, "seed")]
+        return " ".join([*(self.choices[part] for part in named), *values, f"seed={self.config['seed']}"])
 
     def look(self) -> tuple[Run | None, str | None]:
         """The record of this run, whatever its status, and what is wrong with what lies in its place; see

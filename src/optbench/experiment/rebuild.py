@@ -6,7 +6,7 @@ that are built must be named by the trusted conf tree, and a checkpoint is loade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,12 @@ def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] 
     return _assemble(run, config, _weights_file(folder, checkpoint))
 
 
+def _data(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The node of the data; of runs from before there was a group `augment`, without the key that stood for it."""
+    old = "augment" not in config and isinstance(config["data"].get("augment"), str)
+    return {k: v for k, v in config["data"].items() if not (old and k == "augment")}
+
+
 def _weights_file(folder: Path, checkpoint: str) -> Path:
     """The file of a checkpoint; RecordError where an epoch was not kept."""
     if not checkpoint.isdecimal():
@@ -139,7 +145,7 @@ def _assemble(run: Run, config: dict[str, Any], weights: Path) -> Rebuilt:
         raise RecordError(
             f"{weights}: not a checkpoint of this model ({type(error).__name__}: {first[:120]})"
         ) from error
-    return Rebuilt(run, model.eval(), build(config["data"], "data"), build(config["loss"], "loss"), device)
+    return Rebuilt(run, model.eval(), build(_data(config), "data"), build(config["loss"], "loss"), device)
 
 
 def evaluate(rebuilt: Rebuilt, split: str = "validation") -> Evaluation:

@@ -29,7 +29,7 @@ from typing import Any
 from optbench.errors import DataError, RunFailure
 from optbench.folders import content, fingerprint
 
-PARTS = ("model", "data", "loss", "optimizer", "scheduler")
+PARTS = ("model", "data", "augment", "loss", "optimizer", "scheduler")
 READERS = ("model", "data", "loss")
 """Parts whose files are what they start from. A file that an optimizer or a schedule names is one that it writes."""
 KEY = "sources"

@@ -99,6 +99,7 @@ def _make_scheduler(config: Mapping[str, Any]) -> Any:
 
 _MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "model": lambda config: build(config["model"], "model"),
+    "augment": lambda config: build(config["augment"], "augment"),
     "loss": lambda config: build(config["loss"], "loss"),
     "optimizer": _make_optimizer,
     "scheduler": _make_scheduler,

@@ -1,6 +1,7 @@
 """The objective of a run: what is minimised, from where, and how it is judged (see `base`)."""
 
 from optbench.problem.base import (
+    AbstractAugmentation,
     AbstractData,
     AbstractProblem,
     AbstractSurface,
@@ -17,6 +18,7 @@ from optbench.problem.splits import read_split, scaled
 from optbench.problem.surface import SurfaceProblem
 
 __all__ = [
+    "AbstractAugmentation",
     "AbstractData",
     "AbstractProblem",
     "AbstractSurface",

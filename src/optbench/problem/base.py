@@ -163,9 +163,25 @@ class AbstractData(ABC):
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; DataError where there is none."""
 
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Training-time augmentation of a batch: uint8 (b, c, h, w) -> uint8 (b, c, h, w). Default: none."""
-        return images
+
+class AbstractAugmentation(ABC):
+    """What is done to the images of a training batch before the network sees them; never to validation or test images.
+
+    Subclasses are final and draw from the given generator alone, so that the batch of update k is a function of
+    (seed, k). For code that draws from torch's global generator, that is seeded before each call.
+    """
+
+    @abstractmethod
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """The batch as it is trained on.
+
+        Args:
+            images: (b, c, h, w), a copy: uint8, or floating point where the data set's are.
+            generator: of this update, a stream of its own.
+
+        Returns:
+            b images that the model takes, of the same dtype.
+        """
 
 
 @dataclass(frozen=True)

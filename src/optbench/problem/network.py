@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from optbench.errors import IncompatibleError, UserError
-from optbench.problem.base import AbstractData, AbstractProblem, Batch, Split, stream
+from optbench.errors import DataError, IncompatibleError, UserError
+from optbench.problem.base import AbstractAugmentation, AbstractData, AbstractProblem, Batch, Split, stream
 from optbench.problem.splits import read_split, scaled
 
 _EVALUATION_BATCH = 256
@@ -52,9 +52,11 @@ class NetworkProblem(AbstractProblem):
         batch_size: images an update sees, or "full".
         seed: root seed of the run.
         device: where to compute.
+        augmentation: of the training batches; None: they are trained on as they are.
 
     Raises:
         UserError: a batch larger than the training split.
+        DataError: the data set augments by itself.
     """
 
     def __init__(
@@ -65,7 +67,13 @@ class NetworkProblem(AbstractProblem):
         batch_size: int | str,
         seed: int,
         device: torch.device,
+        augmentation: AbstractAugmentation | None = None,
     ) -> None:
+        if callable(getattr(type(data), "augment", None)):
+            raise DataError(
+                f"{type(data).__name__}.augment is not called: data sets do not augment",
+                "make it the __call__ of an optbench.AbstractAugmentation, chosen by augment=...",
+            )
         self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
         n = len(self.train)
@@ -76,6 +84,7 @@ class NetworkProblem(AbstractProblem):
             )
         self.batch_size = n if isinstance(batch_size, str) else batch_size
         self._check_shapes()
+        self._augmentation = augmentation
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
         self._correct = torch.zeros((), dtype=torch.long, device=device)
         self._seen = 0
@@ -133,10 +142,24 @@ class NetworkProblem(AbstractProblem):
         last = position == self.steps_per_epoch - 1
         end = None if last else (position + 1) * self.batch_size
         index = self._order[1][position * self.batch_size : end]
-        images = self.data.augment(self.train.images[index], stream(self._seed, "augment", step))
+        images = self._augmented(self.train.images[index], step)
         assert self.train.labels is not None
         torch.manual_seed(stream(self._seed, "model", step).initial_seed())
         return Batch(to_inputs(images, self._device), self.train.labels[index].to(self._device))
+
+    def _augmented(self, images: Tensor, step: int) -> Tensor:
+        """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""
+        if self._augmentation is None:
+            return images
+        torch.manual_seed(stream(self._seed, "augment, global", step).initial_seed())
+        before = len(images), images.dtype
+        made = self._augmentation(images, stream(self._seed, "augment", step))
+        if not isinstance(made, Tensor) or (len(made), made.dtype) != before:
+            is_tensor = isinstance(made, Tensor)
+            what = f"{made.dtype} of shape {tuple(made.shape)}" if is_tensor else f"a {type(made).__name__}"
+            raise DataError(f"{type(self._augmentation).__name__} made {what} of {before[0]} images ({before[1]})",
+                            "an augmentation gives as many images of the same dtype")  # fmt: skip
+        return made
 
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._model(batch.inputs)

@@ -29,6 +29,8 @@ NOT_IDENTITY = frozenset(
 )
 """Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint."""
 
+_AUGMENTED = "augment._target_"
+
 
 class Status(StrEnum):
     """How a run ended; always with a reason."""
@@ -82,5 +84,7 @@ def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None, numer
         numerics: the NUMERICS that the run was made under.
     """
     matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY and not k.startswith("choices.")}
+    if matters.get(_AUGMENTED) is None:  # not to augment is what every run did before there was a choice
+        matters.pop(_AUGMENTED, None)
     text = json.dumps([numerics, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
