@@ -1,0 +1,89 @@
+"""The pages of the site that are made from what exists: commands, choices, the Python API, and the papers of the root.
+
+mkdocs calls these hooks (`hooks:` in mkdocs.yml). Nothing here describes anything: the text of the commands is their own
+help, the choices are the first lines of their YAML files, the API is the docstrings of what `optbench` exports.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import optbench
+from optbench.catalogue import GROUPS, catalogue
+from optbench.cli import COMMANDS, build_app
+
+ROOT = Path(__file__).parents[1]
+PAPERS = {
+    "README.md": "index.md",
+    "README.zh-CN.md": "index.zh-CN.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "benchmarks/results/engine.md": "engine.md",
+}
+"""Papers of the root -> pages of the site."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the generated pages."""
+    pages = {page: _paper(paper) for paper, page in PAPERS.items()}
+    pages |= {"commands.md": _commands(), "choices.md": _choices(), "api.md": _api()}
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def _paper(paper: str) -> str:
+    """A paper of the root with its links turned to where things are on the site; code stays a name."""
+    folder = (ROOT / paper).parent
+
+    def turned(match: re.Match[str]) -> str:
+        words, link, anchor = match.groups()
+        if "://" in link:
+            return match[0]
+        target = (folder / link).resolve().relative_to(ROOT).as_posix()
+        if target in PAPERS or target.startswith("docs/"):
+            return f"[{words}]({PAPERS.get(target, target.removeprefix('docs/'))}{anchor or ''})"
+        return words if words.startswith("`") else f"{words} (`{target}`)"
+
+    return re.sub(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)", turned, (ROOT / paper).read_text(encoding="utf-8"))
+
+
+def _commands() -> str:
+    lines = ["# Commands\n", "Each command's own help, as `optbench COMMAND --help` prints it.\n"]
+    group: Any = typer.main.get_command(build_app())
+    for name, line, *_ in COMMANDS:
+        command = group.commands[name]
+        context = command.make_context(f"optbench {name}", [], resilient_parsing=True)
+        lines += [f"## {name}\n", f"{line}\n", "```text", command.get_help(context).strip(), "```\n"]
+    return "\n".join(lines)
+
+
+def _choices() -> str:
+    lines = ["# Choices\n", "What `optbench list` prints: `group=name` on the command line.\n"]
+    for group in GROUPS:
+        lines += [f"## {group}\n", "| name | what it is |", "|---|---|"]
+        lines += [f"| `{entry.name}` | {_cell(entry.description)} |" for entry in catalogue(group)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    for sign in "\\|*_<`":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _api() -> str:
+    idea, code, rest = (inspect.getdoc(optbench) or "").split("\n\n", 2)
+    lines = ["# Python\n", f"{idea}\n", f"```python\n{textwrap.dedent(code)}\n```\n", f"{rest}\n"]
+    homes = [getattr(optbench, name).__module__ for name in optbench.__all__]
+    return "\n".join([*lines, *(f"::: {home}.{name}" for home, name in zip(homes, optbench.__all__, strict=True))])
