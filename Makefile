@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 OPTBENCH := $(RUN) optbench
 
-.PHONY: help setup demo test test-slow check format bench report clean
+.PHONY: help setup demo test test-slow check format bench docs report clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ setup: .venv/.installed ## create .venv and install optbench with pinned version
 	@touch $@
 
 .venv/.installed-extras: .venv/.installed
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,ray,slurm,verify,notebook]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,docs,ray,slurm,verify,notebook]'
 	@touch $@
 
 demo: setup ## run a surface race and the homework's CNN on digits, then compare them
@@ -33,7 +33,7 @@ demo: setup ## run a surface race and the homework's CNN on digits, then compare
 test: check ## run the checks and the tests (under 5 minutes on 2 cores)
 	$(RUN) pytest -n auto
 
-test-slow: .venv/.installed-extras ## install the extras (ray, slurm, verify, notebook) and run the tests that take longer
+test-slow: .venv/.installed-extras ## install the extras (docs, ray, slurm, verify, notebook) and run the tests that take longer
 	$(RUN) pytest -n auto --dist loadgroup -m slow
 
 check: setup ## format, lint, types and layers
@@ -53,9 +53,13 @@ bench: setup ## measure speed ratios on this machine
 	$(BIN)/python benchmarks/curvature.py --quick
 	$(BIN)/python benchmarks/critical.py --quick
 
+docs: setup ## build the documentation into site/ (open site/index.html)
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+
 report: setup ## compare everything under outputs/
 	$(OPTBENCH) compare outputs
 
 clean: ## remove the environment, caches and builds (results in outputs/ stay)
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

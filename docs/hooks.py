@@ -1,4 +1,4 @@
-"""The pages of the site that are made from what exists: commands, choices, the Python API, and the papers of the root.
+"""The pages of the site that are made from what exists: commands, choices, the Python API, the papers of the root.
 
 mkdocs calls these hooks (`hooks:` in mkdocs.yml). Nothing here describes anything: the text of the commands is their own
 help, the choices are the first lines of their YAML files, the API is the docstrings of what `optbench` exports.
@@ -18,7 +18,7 @@ from mkdocs.structure.files import File, Files
 
 import optbench
 from optbench.catalogue import GROUPS, catalogue
-from optbench.cli import COMMANDS, build_app
+from optbench.cli import build_app, every_command
 
 ROOT = Path(__file__).parents[1]
 PAPERS = {
@@ -60,10 +60,10 @@ def _paper(paper: str) -> str:
 def _commands() -> str:
     lines = ["# Commands\n", "Each command's own help, as `optbench COMMAND --help` prints it.\n"]
     group: Any = typer.main.get_command(build_app())
-    for name, line, *_ in COMMANDS:
+    for name in (command.name for command in every_command()):
         command = group.commands[name]
         context = command.make_context(f"optbench {name}", [], resilient_parsing=True)
-        lines += [f"## {name}\n", f"{line}\n", "```text", command.get_help(context).strip(), "```\n"]
+        lines += [f"## {name}\n", "```text", command.get_help(context).strip(), "```\n"]
     return "\n".join(lines)
 
 
