@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from optbench.experiment import Planned, settle
 from optbench.records import Run
 
 OVERLAY = {
@@ -68,6 +70,12 @@ class Buggy(torch.optim.SGD):
 def stillborn(*args: Any) -> Run:
     """Work whose import ends a worker; see the last lines of this file."""
     raise AssertionError("never called")
+
+
+def elsewhere(planned: Planned, *args: Any) -> Run:
+    """Work that is done, and recorded where the driver does not look: as on a machine without its disk."""
+    other = planned.folder.parents[1] / "another disk" / planned.folder.name
+    return replace(settle(replace(planned, folder=other), *args), path=planned.folder)
 
 
 if os.environ.get("OPTBENCH_TEST_STILLBORN") and "--multiprocessing-fork" in sys.orig_argv:

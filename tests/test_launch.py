@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -24,7 +25,8 @@ import pytest
 
 from optbench.config import Composer
 from optbench.errors import ConfigError, OutputError, RunFailure, UserError
-from optbench.experiment import Planned, Stop, plan_run, settle
+from optbench.experiment import Planned, Stop, plan_run, plan_sweep, settle
+from optbench.experiment.provenance import standing_at
 from optbench.launch import Nobody, launcher
 from optbench.launch import local as local_module
 from optbench.launch.crew import Crew
@@ -98,6 +100,8 @@ def check_sweep(plan: Plan, runs: Sequence[Run], notes: Notes) -> None:
         on_disk = read_run(plan[name].folder)
         assert (on_disk.run_id, on_disk.status, on_disk.reason) == (run.run_id, run.status, run.reason)
         assert run.reason
+        host = None if name == "dies always" else platform.node()
+        assert run.summary["provenance"].get("host") == host
     assert got["dies always"].reason.endswith(", 2 attempts")
     died = {item.run_id for name, item in plan.items() if " dies " in f" {name}"}
     assert {run_id for run_id, _ in notes.retries} == died
@@ -211,6 +215,25 @@ def test_records_that_cannot_be_written_end_the_sweep(overlay: Path, tmp_path: P
         assert found.status is Status.INTERRUPTED
         assert found.reason.startswith("stopped by the user after step")
     assert last.recorded() is None
+
+
+@pytest.mark.parametrize("jobs", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_record_counts_where_the_driver_reads_it(tmp_path: Path, jobs: int) -> None:
+    items = plan_sweep([*SURFACE, "seeds=2"], out=tmp_path, name="runs")
+    with standing_at(node="10.0.0.7"):
+        before = settle(items[0], Stop())
+    assert before.summary["provenance"]["node"] == "10.0.0.7"
+    liar = LocalLauncher(LocalSettings(jobs=jobs, retries=1), launch_parts.elsewhere)
+    notes = Notes()
+    runs = {run.run_id: run for run in liar.launch(items, Stop(), notes, force=True)}
+    lost = [runs[item.run_id] for item in items]
+    assert [(run.status, run.reason) for run in lost] == [
+        (Status.FAILED, "reported completed, but another record lies there, 2 attempts"),
+        (Status.FAILED, "reported completed, but run.json is missing, 2 attempts"),
+    ]
+    assert all(read_run(run.path).reason == run.reason for run in lost if run.path)
+    assert before.status is Status.COMPLETED
+    assert {run_id for run_id, _ in notes.retries} == set(runs)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from optbench.errors import IncompatibleError, OptbenchError, OutputError, Recor
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.plan import Planned
-from optbench.experiment.provenance import provenance
+from optbench.experiment.provenance import place, provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, columns_for
 from optbench.experiment.sources import check_loaded
 from optbench.landmarks.columns import arrival_of
@@ -261,13 +261,21 @@ def _restore(loop: Loop, folder: Path) -> bool:
     return True
 
 
-def skipped(planned: Planned, status: Status, error: OptbenchError) -> Run:
-    """Records a run that could not start: `skipped` when its parts do not fit, `failed` otherwise."""
+def skipped(planned: Planned, status: Status, error: OptbenchError, here: bool = True) -> Run:
+    """Records a run that could not start: `skipped` when its parts do not fit, `failed` otherwise.
+
+    Args:
+        planned: the run.
+        status: one of the two.
+        error: why.
+        here: whether it was tried in this process, whose host the record then names.
+    """
     from optbench.loop import Summary
 
     write_yaml(planned.folder / "config.yaml", planned.config)
     files = {"config.yaml": part_sums(planned.folder)["config.yaml"]}
-    return write_record(planned, Summary(status=status, reason=error.message), {"files": files})
+    facts = {**(place() if here else {}), "files": files}
+    return write_record(planned, Summary(status=status, reason=error.message), facts)
 
 
 def settle(

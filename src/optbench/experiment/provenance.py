@@ -1,10 +1,13 @@
-"""Where a number comes from: versions, commit, device, threads, flags. Part of every record."""
+"""Where a number comes from: versions, commit, host, device, threads, flags. Part of every record, of no identity."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +16,23 @@ from typing import Any
 from optbench.paths import conf_folder
 
 _PACKAGES = ("optbench", "torch", "torchvision", "numpy", "hydra-core", "omegaconf")
+
+_ELSEWHERE: ContextVar[Mapping[str, str] | None] = ContextVar("_ELSEWHERE", default=None)
+
+
+@contextlib.contextmanager
+def standing_at(**facts: str) -> Iterator[None]:
+    """Within it, records name more of the place than its host: a node's address, a job's number."""
+    token = _ELSEWHERE.set(facts)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
+
+
+def place() -> dict[str, str]:
+    """Where this process runs: its `host`, and what `standing_at` adds."""
+    return {"host": platform.node(), **(_ELSEWHERE.get() or {})}
 
 
 def package_version(name: str) -> str | None:
@@ -56,6 +76,7 @@ def provenance(device: str, threads: int, dtype: str, deterministic: bool) -> di
     return {
         "versions": {name: package_version(name) for name in _PACKAGES} | {"python": platform.python_version()},
         **source_commit(),
+        **place(),
         "platform": platform.platform(),
         "processor": processor(),
         "device": device,

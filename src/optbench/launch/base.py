@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from optbench.errors import OptbenchError, RunFailure
 from optbench.experiment import Display, Planned, Stop, skipped
 from optbench.records import Run, Status
+from optbench.records.whole import unheld
 
 log = logging.getLogger(__name__)
 
@@ -165,15 +167,36 @@ class Attempts:
     Args:
         retries: how often a run may be tried again.
         watcher: told of every retry.
+        patience: seconds that a record may take to appear where this process reads; a shared file system needs some.
     """
 
-    def __init__(self, retries: int, watcher: Watcher) -> None:
-        self._retries, self._watcher = retries, watcher
+    def __init__(self, retries: int, watcher: Watcher, patience: float = 0.0) -> None:
+        self._retries, self._watcher, self._patience = retries, watcher, patience
         self._lost: Counter[str] = Counter()
 
     def before(self, planned: Planned) -> int:
         """How many attempts the run has behind it."""
         return self._lost[planned.run_id]
+
+    def ended(self, planned: Planned, run: Run, winding_up: bool = False) -> Run | None:
+        """What a worker reports to have recorded, once it is in the folder that this process reads, and whole.
+
+        Args:
+            planned: the run.
+            run: what the worker reports.
+            winding_up: nothing is tried again; what is not there has no record.
+
+        Returns:
+            As `lost`.
+        """
+        deadline = time.monotonic() + self._patience
+        while (why := unheld(run, planned.folder)) is not None and time.monotonic() < deadline:
+            time.sleep(TICK_SECONDS)
+            with contextlib.suppress(OSError):
+                os.listdir(planned.folder.parent)  # network file systems look again for what was not there
+        if why is None:
+            return run
+        return planned.recorded() if winding_up else self.lost(planned, f"reported {run.status}, but {why}")
 
     def lost(self, planned: Planned, why: str) -> Run | None:
         """Counts a lost worker: None when the run is to be tried again, else the record of its failure."""
@@ -182,4 +205,4 @@ class Attempts:
             self._watcher.retried(planned, why)
             return None
         times = self._lost[planned.run_id]
-        return skipped(planned, Status.FAILED, RunFailure(f"{why}, {times} attempt{'s' if times > 1 else ''}"))
+        return skipped(planned, Status.FAILED, RunFailure(f"{why}, {times} attempt{'s' if times > 1 else ''}"), False)

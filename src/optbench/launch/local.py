@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optbench.experiment import Planned, Stop, settle
-from optbench.launch.base import Relay, Watcher, Work, attempt, available_cores, divided, tell
+from optbench.launch.base import Attempts, Relay, Watcher, Work, attempt, available_cores, divided, tell
 from optbench.launch.crew import Crew
 from optbench.launch.pool import Pool
 from optbench.launch.settings import LocalSettings
@@ -97,11 +98,14 @@ class LocalLauncher:
         return jobs, self._settings.threads or max(1, cores // max(1, jobs))
 
     def _here(self, todo: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool, threads: int) -> Iterator[Run]:
-        for item in todo:
-            if stop.requested:
-                return
+        attempts, waiting = Attempts(self._settings.retries, watcher), deque(todo)
+        while waiting and not stop.requested:
+            item = waiting.popleft()
             watcher.started(item, "this process")
             relay = Relay(lambda message, item=item: tell(watcher, item, message))  # type: ignore[misc]
-            run = attempt(self._work, item, stop, relay, force, threads)
+            run = attempts.ended(item, attempt(self._work, item, stop, relay, force, threads), stop.requested)
+            if run is None:
+                waiting.appendleft(item)
+                continue
             watcher.finished(run)
             yield run

@@ -112,13 +112,22 @@ class Pool:
             if kind == "ready":
                 each.ready, self._failed_starts = True, 0
             elif kind == "done":
-                run, each.planned = rest[0], None
+                run = self._take(each, rest[0], attempts)
             elif kind == "error":
                 self._error, each.planned = self._error or rest[0], None
                 self._wind_up()
             elif each.planned is not None:
                 tell(watcher, each.planned, (kind, *rest))
         return self._bury(each, attempts) or run if each.lost else run
+
+    def _take(self, each: Worker, reported: Run, attempts: Attempts) -> Run | None:
+        """The record that a worker reports; None when its run is tried again or has none."""
+        planned, each.planned = each.planned, None
+        assert planned is not None
+        run = attempts.ended(planned, reported, self._winding_up)
+        if run is None and not self._winding_up:
+            self._waiting.appendleft(planned)
+        return run
 
     def _bury(self, each: Worker, attempts: Attempts) -> Run | None:
         """Takes leave of a dead worker; returns the record of its run if that is not tried again."""

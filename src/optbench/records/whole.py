@@ -10,7 +10,7 @@ from optbench.errors import RecordError
 from optbench.records.belief import check_own, sums
 from optbench.records.read import parse_config, read_bytes, read_text
 from optbench.records.run import Run, read_summary
-from optbench.records.seal import sum_of, sum_of_file
+from optbench.records.seal import KEY, sum_of, sum_of_file
 from optbench.records.vocabulary import Status, flatten, kept_checkpoint
 
 CURVE = "metrics.csv"
@@ -77,6 +77,25 @@ def look(folder: Path, run_id: str) -> tuple[Run | None, str | None]:
     except RecordError as error:
         return None, error.message.removeprefix(f"{folder}: ").removeprefix(f"{folder}/")
     return (run, None) if why is None else (None, why)
+
+
+def unheld(run: Run, folder: Path) -> str | None:
+    """Why a record that somebody reports is not believed: it is not in the folder of its run, or not whole there, or
+    another one is. None where it is there.
+
+    Args:
+        run: what was reported, perhaps by another machine.
+        folder: where the run's records go, as this machine sees it.
+    """
+    found, why = look(folder, run.run_id)
+    if found is None:
+        return why or "run.json is missing"
+    return None if _seal_of(found) == _seal_of(run) else "another record lies there"
+
+
+def _seal_of(run: Run) -> Any:
+    provenance = run.summary.get("provenance")
+    return provenance.get(KEY) if isinstance(provenance, Mapping) else None
 
 
 def _unsound(folder: Path, expected: Mapping[str, str]) -> str | None:
