@@ -114,6 +114,24 @@ def test_the_command_refuses_what_does_not_fit(
     assert "error" in err
 
 
+CLOCKED = ("seconds", "gradients_a_product")
+
+
+def test_curvature_is_classify_critical_of_a_run(
+    network_run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One implementation: the same document but for what a clock measured, for a network and for a surface."""
+    surface = optbench.run("model=saddle", "optimizer=gd", "trainer.steps=5", out=tmp_path)
+    for run, options in ((network_run, ("--checkpoint", "last", "--share", "0.1")), (surface, ())):
+        found = []
+        for words in (["curvature"], ["classify-critical", "--run"]):
+            code, out, _ = invoke(capsys, *words, str(run.path), *options, "--json")
+            assert code == 0
+            document = json.loads(out, object_hook=lambda d: {k: v for k, v in d.items() if k not in CLOCKED})
+            found.append(document)
+        assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(("checkpoint", "step"), [("last", 5), (None, 5), ("best", 5), ("0", 0), ("2", 2)])
 def test_a_step_of_a_surfaces_run_is_a_checkpoint(
     checkpoint: str | None, step: int, capsys: pytest.CaptureFixture[str], tmp_path: Path

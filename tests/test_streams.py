@@ -34,6 +34,7 @@ HEAVY = {
     "sensitivity": ["sensitivity", *STEPS, "--json"],
     "check-proof": ["check-proof", "PROOF", "--json"],
     "reproduce": ["reproduce", "--list"],
+    "curvature": ["curvature", "TRAINED", "--json"],
     "evaluate": ["evaluate", "TRAINED", "--json"],
     "predict": ["predict", "TRAINED", "-o", "answers.csv"],
     "doctor": ["doctor", "--json"],

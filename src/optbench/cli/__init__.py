@@ -51,6 +51,7 @@ COMMANDS = (
     Command("compare", "Compare recorded runs.", "optbench.cli.results:compare"),
     Command("plot", "Draw loss curves, or paths on a surface.", "optbench.cli.results:plot"),
     Command("classify-critical", "Find and classify critical points.", "optbench.cli.critical:classify_critical", True),
+    Command("curvature", "What the loss is like where a run stopped.", "optbench.cli.curvature:curvature"),
     Command("check-proof", "Check a certificate of critical points.", "optbench.cli.proof:check_proof"),
     Command("basins", "Where each start of a grid ends, how fast.", "optbench.cli.exploring:basins", True),
     Command("sensitivity", "Outcome over the learning rate.", "optbench.cli.exploring:sensitivity", True),

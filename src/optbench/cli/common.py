@@ -30,6 +30,7 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder for results.", show_default=False),
 ]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Overrides, Quiet, paths
+from optbench.cli.common import ConfigDir, Json, Overrides, Plot, Quiet, paths
+from optbench.cli.curvature import Checkpoint, Products, Share, check_options, classify_run
 from optbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ Depth = Annotated[
     ),
 ]
 BoxesToo = Annotated[bool, typer.Option("--boxes", help="With --plot: the boxes that the proof went through, too.")]
-Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)]
 Certificate = Annotated[
     Path | None,
     typer.Option(
@@ -87,23 +87,9 @@ Sweep = Annotated[
     ),
 ]
 RecordedRun = Annotated[
-    Path | None, typer.Option("--run", help="Where this recorded run stopped, network or surface.", show_default=False)
+    Path | None,
+    typer.Option("--run", help="Where this recorded run stopped; as optbench curvature RUN.", show_default=False),
 ]
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(
-        "--checkpoint",
-        help="With --run: best, last, or the number of an epoch that trainer.keep_every kept, of a step on a surface.",
-        metavar="best|last|N",
-        show_default="best, on a surface last",
-    ),
-]
-Share = Annotated[float, typer.Option("--share", help="Part of the training data to use, with --run.")]
-Products = Annotated[
-    int | None,
-    typer.Option("--products", help="Hessian-vector products to spend, with --run.", min=1, show_default=False),
-]
-
 NOT_SWEPT = (
     "--at",
     "--method",
@@ -153,9 +139,8 @@ def classify_critical(
     With --sweep: the critical points as curves over a parameter, with folds, transcritical points and pitchforks
     proved, and their number between them.
 
-    With --run: the point where a recorded run stopped. For a network that is a checkpoint: gradient, extreme
-    eigenvalues of the Hessian, shares of negative, zero and positive ones, a way down, and a verdict; the cost is
-    printed before it starts.
+    With --run: the point where a recorded run stopped, a network's checkpoint or a place on a surface. This is the
+    same as optbench curvature RUN.
 
     Examples:
 
@@ -180,15 +165,14 @@ def classify_critical(
     from optbench.cli.surface_points import Search, answer, ask
 
     search = Search(method, verify, budget, max_boxes, max_memory, depth, plot, boxes, certificate)
-    _check(search, share, as_csv and as_json)
+    _check(search, as_csv and as_json)
+    check_options(share, plot)
     of_run = {"--checkpoint": checkpoint, "--share": None if share == 1.0 else share, "--products": products}
     of_surface = {"--fn": fn, "--expr": expr, "--at": at, "--box": box, "--dim": dim, "--method": method,
                   "--verify": verify, "--max-boxes": max_boxes, "--max-memory": max_memory, "--depth": depth,
                   "--boxes": boxes or None, "--certificate": certificate, "--csv": as_csv or None,
                   "--sweep": sweep, "overrides": overrides or None}  # fmt: skip
     if run is not None:
-        from optbench.cli.curvature import classify_run
-
         _refuse(of_surface, "--run looks at one recorded point")
         classify_run(run, checkpoint, share, products, budget, plot, as_json, paths(config_dir), quiet)
         return
@@ -214,12 +198,10 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
         raise UserError(f"{', '.join(given)}: {why}", "drop " + ("it" if len(given) == 1 else "them"))
 
 
-def _check(search: Search, share: float, two_forms: bool) -> None:
+def _check(search: Search, two_forms: bool) -> None:
     """Refuses options that contradict each other, before anything is imported for them."""
     if two_forms:
         raise UserError("--csv and --json: choose one form")
-    if not 0.0 < share <= 1.0:
-        raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
     if search.method not in (None, "certified", "numeric"):
         raise UserError(f"--method {search.method}: expected certified or numeric")
     if search.method == "numeric":
@@ -240,9 +222,5 @@ def _check(search: Search, share: float, two_forms: bool) -> None:
         if search.verify != "arb":
             raise UserError(f"--verify {search.verify}: expected arb")
         require_flint()
-    if search.plot is not None:
-        from optbench.plot import check_suffix
-
-        check_suffix(search.plot)
-    elif search.boxes:
+    if search.boxes and search.plot is None:
         raise UserError("--boxes adds the boxes to a figure", "say where to draw it: --plot FILE")

@@ -1,15 +1,16 @@
-"""classify-critical --run: where a recorded run stopped, and what its loss looks like there."""
+"""curvature: what the loss looks like where a recorded run stopped. classify-critical --run is the same."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import print_json, print_lines
+from optbench.cli.common import ConfigDir, Json, Plot, Quiet, paths, print_json, print_lines
+from optbench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,66 @@ if TYPE_CHECKING:
     from optbench.records import Run
 
 ESCAPE = "escape.pt"
+
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="Of a recorded run: best, last, an epoch that trainer.keep_every kept, or a step on a surface.",
+        metavar="best|last|N",
+        show_default="best, on a surface last",
+    ),
+]
+Share = Annotated[float, typer.Option("--share", help="Part of a network's training data to use.")]
+Products = Annotated[
+    int | None,
+    typer.Option("--products", help="Hessian-vector products to spend on a network.", min=1, show_default=False),
+]
+Budget = Annotated[
+    float, typer.Option("--budget", help="Seconds for the proof that a checkpoint is no local minimum.", min=0.1)
+]
+
+
+def curvature(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN", show_default=False)],
+    checkpoint: Checkpoint = None,
+    share: Share = 1.0,
+    products: Products = None,
+    budget: Budget = 60.0,
+    plot: Plot = None,
+    as_json: Json = False,
+    config_dir: ConfigDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """What the loss looks like where a recorded run stopped: critical or not, minimum or saddle, and how surely.
+
+    Of a network's checkpoint: the gradient, the extreme eigenvalues of the Hessian with bounds on their errors, shares
+    of negative, zero and positive ones, a way down, and a verdict; the cost is printed before it starts. Where interval
+    arithmetic over all the data proves that it is no local minimum, that is said. Of a run on a surface: the Taylor
+    picture of the point.
+
+    The same as optbench classify-critical --run RUN.
+
+    Examples:
+
+      optbench curvature outputs/runs/hw3_cnn-adam-s0-1a2b3c
+
+      optbench curvature outputs/runs/hw3_cnn-adam-s0-1a2b3c --checkpoint last --plot spectrum.png
+
+      optbench curvature outputs/runs/rosenbrock-gd-s0-1a2b3c --checkpoint 100 --json
+    """
+    check_options(share, plot)
+    classify_run(run, checkpoint, share, products, budget, plot, as_json, paths(config_dir), quiet)
+
+
+def check_options(share: float, plot: Path | None) -> None:
+    """Refuses a share that is none and a figure of no known kind, before anything is imported for them."""
+    if not 0.0 < share <= 1.0:
+        raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
+    if plot is not None:
+        from optbench.plot import check_suffix
+
+        check_suffix(plot)
 
 
 def classify_run(
@@ -64,7 +125,7 @@ def _surface(run: Run, checkpoint: str, plot: Path | None, as_json: bool, config
 
     from optbench.critical import inspect_point
     from optbench.critical.points.describe import describe_picture
-    from optbench.errors import RecordError, UserError
+    from optbench.errors import RecordError
     from optbench.experiment.surface import recorded_field
 
     if plot is not None:
@@ -92,7 +153,7 @@ def _position(steps: NDArray[np.int64], loss: NDArray[np.float64], checkpoint: s
     """Which row of a curve --checkpoint names."""
     import numpy as np
 
-    from optbench.errors import RecordError, UserError
+    from optbench.errors import RecordError
 
     if checkpoint == "last":
         return len(steps) - 1

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Overrides, Quiet, paths, print_json, print_lines
-from optbench.cli.critical import BoxText, Plot
+from optbench.cli.common import ConfigDir, Json, Overrides, Plot, Quiet, paths, print_json, print_lines
+from optbench.cli.critical import BoxText
 from optbench.settings import MOST_THREADS
 
 if TYPE_CHECKING:

@@ -121,7 +121,7 @@ class NetworkPicture:
     layout: tuple[tuple[str, torch.Size], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The object that `classify-critical --run --json` prints; what is not finite is null."""
+        """The object that `optbench curvature --json` prints; what is not finite is null."""
         return {
             "name": self.name,
             "weights": self.plan.n,

@@ -5,7 +5,7 @@ between the walls of a valley), a saddle, and a minimum. What counts as a small 
 weights are scaled: one step of gradient descent of length 1 / max |lambda| is sure to lower a quadratic by
 |g|^2 / (2 max |lambda|) at least, and the gradient is called small where that is less than 0.1 % of the whole fall that
 the run has seen. A saddle has lambda_min below -0.1 % of the largest |lambda|. The figure says how a run looks at its
-measured points; `classify-critical --run` says how sure that is.
+measured points; `optbench curvature` says how sure that is.
 """
 
 from __future__ import annotations
