@@ -1,7 +1,7 @@
 """The pages of the site that are made from what exists: commands, choices, the Python API, the papers of the root.
 
-mkdocs calls these hooks (`hooks:` in mkdocs.yml). Nothing here describes anything: the text of the commands is their own
-help, the choices are the first lines of their YAML files, the API is the docstrings of what `optbench` exports.
+mkdocs calls these hooks (`hooks:` in mkdocs.yml). Nothing here describes anything: the text of the commands is their
+own help, the choices are the first lines of their YAML files, the API is the docstrings of what `optbench` exports.
 """
 
 from __future__ import annotations
@@ -84,6 +84,6 @@ def _cell(text: str) -> str:
 
 def _api() -> str:
     idea, code, rest = (inspect.getdoc(optbench) or "").split("\n\n", 2)
-    lines = ["# Python\n", f"{idea}\n", f"```python\n{textwrap.dedent(code)}\n```\n", f"{rest}\n"]
+    lines = ["# Python\n", f"{idea}\n", f"```pycon\n{textwrap.dedent(code)}\n```\n", f"{rest}\n"]
     homes = [getattr(optbench, name).__module__ for name in optbench.__all__]
     return "\n".join([*lines, *(f"::: {home}.{name}" for home, name in zip(homes, optbench.__all__, strict=True))])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import re
 import shlex
@@ -89,6 +91,24 @@ def test_the_python_of_a_page_runs(page: str, whole: bool, tmp_path: Path, monke
         made = [names["run"], *names.get("runs", [])]
         assert {run.status for run in made} == {"completed"}
         assert len(names["optbench"].compare(made).runs) == len(made)
+
+
+EXAMPLES = [path for path in sorted((ROOT / "src").rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name + "." + path.stem)
+def test_the_examples_of_docstrings_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_no_example_is_left_out() -> None:
+    assert [path for path in EXAMPLES if "+SKIP" in path.read_text(encoding="utf-8")] == []
+    assert len(EXAMPLES) >= 4
 
 
 @pytest.mark.parametrize("page", READMES)

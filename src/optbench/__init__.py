@@ -1,10 +1,13 @@
 """optbench: which optimizer, schedule and loss trains this, and why?
 
-    import optbench
-    run = optbench.run("optimizer=rmsprop")     # records.Run: status, reason, summary, curve()
-    runs = optbench.sweep("optimizer=sgd,adam", "seeds=3")
-    comparison = optbench.compare("outputs/")   # compare.Comparison: table, runs (DataFrames)
-    figure = optbench.loss_curves(runs)         # a matplotlib Figure; optbench.paths_figure(runs) on a surface
+    >>> import optbench
+    >>> run = optbench.run("optimizer=rmsprop", "trainer.steps=50")     # a Run: status, reason, summary, curve()
+    >>> run.status, run.summary["steps"]
+    (<Status.COMPLETED: 'completed'>, 50)
+    >>> runs = optbench.sweep("optimizer=sgd,adam", "seeds=3", "trainer.start=random", "trainer.steps=50")
+    >>> len(optbench.compare("outputs/").runs)                          # a Comparison: table, runs (DataFrames)
+    7
+    >>> figure = optbench.loss_curves(runs)                             # matplotlib; optbench.paths_figure on a surface
 
 and, to derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractData (which gives Splits),
 AbstractAugmentation. Installed packages add functions of theirs (entry points `optbench.functions`), as applebook does

@@ -2,8 +2,9 @@
 
 Example:
     >>> import optbench
-    >>> run = optbench.run("optimizer=rmsprop", "trainer.steps=100")     # doctest: +SKIP
-    >>> run.status, run.curve().loss.iloc[-1]                             # doctest: +SKIP
+    >>> run = optbench.run("model=sphere", "optimizer=gd", "optimizer.lr=0.25", "trainer.steps=3")
+    >>> run.curve().x0.tolist()  # x - 0.25 * 2 x
+    [4.0, 2.0, 1.0, 0.5]
 """
 
 from __future__ import annotations

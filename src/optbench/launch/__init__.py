@@ -13,8 +13,11 @@ Workers on other machines need the same optbench and see the same folders under 
 Example:
     >>> from optbench.launch import Nobody, launcher
     >>> from optbench.experiment import interruptible, plan_sweep
-    >>> with interruptible() as stop:                                                             # doctest: +SKIP
-    ...     runs = list(launcher({"name": "local"}).launch(plan_sweep(["seeds=4"]), stop, Nobody()))
+    >>> plans = plan_sweep(["seeds=2", "trainer.steps=5"])
+    >>> with interruptible() as stop:
+    ...     runs = list(launcher({"name": "local"}).launch(plans, stop, Nobody()))
+    >>> [run.status.value for run in runs]
+    ['completed', 'completed']
 """
 
 from __future__ import annotations
