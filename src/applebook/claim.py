@@ -15,9 +15,8 @@ from typing import Any
 
 import yaml
 
+from optbench import conf_folder, did_you_mean
 from optbench.errors import ConfigError
-from optbench.paths import conf_folder
-from optbench.settings import did_you_mean
 
 DIRECTIONS = ("above", "below")
 LANGUAGES = ("en", "zh")

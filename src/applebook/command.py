@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Force, Json, Out, Quiet, paths, print_json, print_lines
+from optbench.cli.common import ConfigDir, Force, Json, Out, Quiet, paths, print_json, print_lines, watch_sweep
 
 if TYPE_CHECKING:
     from applebook import Claim
+    from optbench import SweepWatcher
 
 
 def reproduce(
@@ -54,8 +55,8 @@ def reproduce(
       optbench reproduce 13 14 --lang zh
     """
     from applebook import book_folder, choose, load_claims, reproduced
+    from optbench import check_place
     from optbench.errors import UserError
-    from optbench.records import check_place
 
     if language not in ("en", "zh"):
         raise UserError(f"--lang {language}: expected en or zh")
@@ -67,10 +68,12 @@ def reproduce(
         check_place(html)
     if docs is not None:
         check_place(docs, folder=True)
+
+    def watching(claim: Claim) -> AbstractContextManager[SweepWatcher]:
+        return watch_sweep(None, quiet or as_json, f"{claim.number}. {claim.title['en']}")
+
     done: list[Mapping[str, Any]] = []
-    for record in reproduced(
-        [c.id for c in chosen], quick, out, paths(config_dir), force, watching=_watch(quiet or as_json)
-    ):
+    for record in reproduced([c.id for c in chosen], quick, out, paths(config_dir), force, watching=watching):
         done.append(record)
         if not as_json:
             _print_record(record, language)
@@ -79,21 +82,6 @@ def reproduce(
     folder = book_folder(out, quick)
     _write_pages(folder, html, docs, language)
     _end(done, len(chosen), folder, language)
-
-
-def _watch(quiet: bool) -> Any:
-    @contextmanager
-    def watching(claim: Claim) -> Iterator[Any]:
-        from optbench.cli.progress import watched
-        from optbench.cli.sweep_display import LiveSweep, PlainSweep
-
-        if quiet or not watched():
-            yield PlainSweep()
-            return
-        with LiveSweep(None, f"{claim.number}. {claim.title['en']}") as display:
-            yield display
-
-    return watching
 
 
 def _print_list(claims: list[Claim], language: str, as_json: bool) -> None:
@@ -125,7 +113,7 @@ def _write_pages(folder: Path, html: Path | None, docs: Path | None, language: s
     if html is None and docs is None:
         return
     from applebook import pages, read_records
-    from optbench.records import write_bytes
+    from optbench import write_bytes
 
     records = read_records(folder)
     if docs is not None:

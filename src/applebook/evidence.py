@@ -105,9 +105,14 @@ def _exp(value: float) -> float:
 
 def _mapped(found: Estimate, change: Callable[[float], float]) -> Estimate:
     """An estimate in other units; `change` rises."""
-    assert found.low is not None
-    assert found.high is not None
-    return Estimate(change(found.value), change(found.low), change(found.high), found.coverage)
+    low, high = _bounds(found)
+    return Estimate(change(found.value), change(low), change(high), found.coverage)
+
+
+def _bounds(found: Estimate) -> tuple[float, float]:
+    """The interval of an estimate; where it has none, the value."""
+    low, high = (found.value if bound is None else bound for bound in (found.low, found.high))
+    return low, high
 
 
 def _share(left: Floats, right: Floats) -> Estimate:
@@ -118,13 +123,10 @@ def _share(left: Floats, right: Floats) -> Estimate:
 def _share_difference(left: Floats, right: Floats) -> Estimate:
     """Difference of two shares; Wilson intervals combined (R. G. Newcombe, Stat. Med. 17 (1998) 873, method 10)."""
     a, b = _share(left, right), _share(right, left)
+    (a_low, a_high), (b_low, b_high) = map(_bounds, (a, b))
     value = a.value - b.value
-    assert a.low is not None
-    assert a.high is not None
-    assert b.low is not None
-    assert b.high is not None
-    low = value - math.hypot(a.value - a.low, b.high - b.value)
-    return Estimate(value, low, value + math.hypot(a.high - a.value, b.value - b.low), LEVEL)
+    low = value - math.hypot(a.value - a_low, b_high - b.value)
+    return Estimate(value, low, value + math.hypot(a_high - a.value, b.value - b_low), LEVEL)
 
 
 def _wins(left: Floats, right: Floats) -> Estimate:
@@ -235,8 +237,7 @@ def judge(prediction: Prediction, evidence: Evidence) -> Judgement:
         ValueError: bounds that are NaN; no evidence has them.
     """
     found = evidence.estimate
-    low = found.value if found.low is None else found.low
-    high = found.value if found.high is None else found.high
+    low, high = _bounds(found)
     if math.isnan(low) or math.isnan(high):
         raise ValueError(f"{prediction.id}: the interval of {evidence.kind} is no interval")
     beyond, short = low > prediction.threshold, high <= prediction.threshold

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from applebook.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
-from optbench.records import to_json, write_bytes
+from optbench import to_json, write_bytes
 from optbench.report import number
 
 Record = Mapping[str, Any]

@@ -16,23 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from applebook.claim import Claim, choose, load_claims
 from applebook.evidence import Evidence, Judgement, judge, overall
+from optbench import to_json, write_bytes
 from optbench.errors import RecordError
-from optbench.records import to_json, write_bytes
 
 if TYPE_CHECKING:
     from applebook.study import Findings, Study
-    from optbench.experiment import Folders, Stop
-    from optbench.launch.sweep import SweepWatcher
+    from optbench import Folders, Stop, SweepWatcher
 
 RECORD = "claim.json"
-Watching = Callable[[Claim], "AbstractContextManager[SweepWatcher]"]
-
-
-@contextlib.contextmanager
-def _unwatched(claim: Claim) -> Iterator[SweepWatcher]:
-    from optbench.launch.sweep import Silent
-
-    yield Silent()
+Watching = Callable[[Claim], "AbstractContextManager[SweepWatcher | None]"]
 
 
 def reproduce(*wanted: str | int, **options: Any) -> list[dict[str, Any]]:
@@ -51,7 +43,7 @@ def reproduced(
     config_dir: Folders = (),
     force: bool = False,
     stop: Stop | None = None,
-    watching: Watching = _unwatched,
+    watching: Watching = lambda claim: contextlib.nullcontext(),
 ) -> Iterator[dict[str, Any]]:
     """The same, one record at a time as they come; runs that are done are not repeated.
 
@@ -69,8 +61,7 @@ def reproduced(
         RunFailure: a run broke.
     """
     from applebook.study import Study
-    from optbench.experiment import interruptible, paths_of
-    from optbench.launch.crew import Crew
+    from optbench import Crew, interruptible, paths_of
 
     dirs = paths_of(config_dir)
     claims = choose(load_claims(dirs), wanted)
@@ -90,7 +81,7 @@ def book_folder(out: str | Path | None, quick: bool) -> Path:
     return Path(out) if out else Path("outputs") / ("book-quick" if quick else "book")
 
 
-def _reproduce_one(study: Study, stop: Stop, watcher: SweepWatcher) -> dict[str, Any] | None:
+def _reproduce_one(study: Study, stop: Stop, watcher: SweepWatcher | None) -> dict[str, Any] | None:
     """Runs, measures, judges and records one claim; None when stopped before its runs were complete."""
     claim, began = study.claim, time.perf_counter()
     study.execute(stop, watcher)
@@ -147,8 +138,7 @@ def _tables(findings: Findings) -> dict[str, list[dict[str, Any]]]:
 
 
 def _provenance() -> dict[str, Any]:
-    from optbench.experiment.provenance import provenance
-    from optbench.launch.base import available_cores
+    from optbench import available_cores, provenance
 
     found = provenance("cpu", 1, "float64 on surfaces, float32 on networks", True)
     return {key: found[key] for key in ("versions", "git_commit", "processor", "started") if key in found} | {

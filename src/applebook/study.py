@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from applebook.claim import Arm, Claim
 from applebook.evidence import Evidence
+from optbench import Run, Status, read_curves, sweep
 from optbench.errors import RunFailure
-from optbench.experiment import Stop, plan_sweep
-from optbench.launch import launcher
-from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
-from optbench.records import Run, read_curves
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from optbench.launch.crew import Crew
+    from optbench import Crew, Stop, SweepWatcher
 
 T = TypeVar("T")
 
@@ -68,7 +65,7 @@ class Study:
         self._dirs, self._force, self._crew = tuple(config_dirs), force, crew
         self._runs: dict[str, list[Run]] = {}
 
-    def execute(self, stop: Stop, watcher: SweepWatcher) -> None:
+    def execute(self, stop: Stop, watcher: SweepWatcher | None) -> None:
         """Runs every arm; runs that are done are not repeated.
 
         Raises:
@@ -79,16 +76,18 @@ class Study:
             if not stop.requested:
                 self._runs[arm.name] = self._execute(arm, stop, watcher)
 
-    def _execute(self, arm: Arm, stop: Stop, watcher: SweepWatcher) -> list[Run]:
-        overrides = [*([] if arm.alone else [self.claim.experiment]), *arm.overrides(self.quick)]
-        plan = plan_sweep(overrides, self._dirs, self.folder, arm.name)
-        options = Options(force=self._force, retry_failed=True, recorded=arm.curves, least=2)
-        outcome = run_sweep(plan, launcher(plan.launcher, self._crew), stop, watcher, options)
-        if broken := [*outcome.failed, *outcome.skipped]:
+    def _execute(self, arm: Arm, stop: Stop, watcher: SweepWatcher | None) -> list[Run]:
+        overlay = [] if arm.alone else [self.claim.experiment]
+        runs = sweep(
+            *overlay, *arm.overrides(self.quick), config_dir=self._dirs, out=self.folder, name=arm.name,
+            force=self._force, retry_failed=True, curves=arm.curves, least=2, stop=stop, watcher=watcher,
+            crew=self._crew,
+        )  # fmt: skip
+        if broken := [run for run in runs if run.status in (Status.FAILED, Status.SKIPPED)]:
             run = broken[0]
-            raise RunFailure(f"{self.claim.id}, {arm.name}: {len(broken)} of {len(plan)} runs did not run "
+            raise RunFailure(f"{self.claim.id}, {arm.name}: {len(broken)} of {len(runs)} runs did not run "
                              f"({run.status}: {run.reason})", f"see {run.path}")  # fmt: skip
-        return recorded(plan)
+        return runs
 
     def pick(self, quick: T, full: T) -> T:
         """The first under --quick, else the second."""
@@ -100,7 +99,7 @@ class Study:
         Dots in names are written as two underscores: optimizer__lr=0.1.
         """
         wanted = {key.replace("__", "."): value for key, value in where.items()}
-        return [r for r in self._runs[arm] if all(_value(r, k) == v for k, v in wanted.items())]
+        return [r for r in self._runs[arm] if all(value_of(r, k) == v for k, v in wanted.items())]
 
     def frame(self, arm: str = "main") -> pd.DataFrame:
         """The runs of an arm as a table: the columns of run.json, swept settings under their dotted names."""
@@ -112,13 +111,18 @@ class Study:
         """The curves of these runs, see `runs`."""
         return read_curves(self.runs(arm, **where))
 
+    def with_curves(self, arm: str = "main", **where: Any) -> list[tuple[Run, pd.DataFrame]]:
+        """These runs, each with its curve."""
+        runs = self.runs(arm, **where)
+        return list(zip(runs, read_curves(runs), strict=True))
+
     @property
     def count(self) -> dict[str, int]:
         """Number of runs by arm."""
         return {name: len(runs) for name, runs in self._runs.items()}
 
 
-def _value(run: Run, key: str) -> Any:
+def value_of(run: Run, key: str) -> Any:
     """A column of the run; or, where the key was not swept, the setting."""
     if key in run.summary:
         return run.summary[key]

@@ -78,8 +78,4 @@ def predicted(found: Mapping[str, Any], language: str) -> str:
 def sizes(found: Mapping[str, Any]) -> str:
     """Numbers of values: `80 + 80` of two samples, `80` of pairs or of one sample."""
     left, right = found["n"]
-    return (
-        str(left)
-        if found["kind"] in ("agreement", "wins", "paired difference", "mean", "share")
-        else f"{left} + {right}"
-    )
+    return f"{left} + {right}" if found["kind"] in _TWO_SAMPLES else str(left)

@@ -9,11 +9,17 @@
     7
     >>> figure = optbench.loss_curves(runs)                             # matplotlib; optbench.paths_figure on a surface
 
-and, to derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractData (which gives Splits),
-AbstractAugmentation. Installed packages add functions of theirs (entry points `optbench.functions`), as applebook does
-`optbench.reproduce`.
+To derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractData (which gives Splits) and
+AbstractAugmentation. And what applications are built of, as applebook is (ARCHITECTURE, What is public):
 
-Names are imported when they are first used, so that reading results never pays for torch.
+    run and stop        run, sweep; Stop, interruptible, SweepWatcher, Crew (workers kept between sweeps)
+    records             Run, Status, read_curves, compare, provenance; to_json, check_place, write_bytes
+    what a run was of   compose; build_field, build_problem, build_optimizer; recorded_field, rebuild; stream
+    networks            rebuild, evaluate, predict, submission, network_objective
+    surfaces            surface_names, critical_points, find_critical
+
+Names are imported when they are first used, so that reading results never pays for torch. Installed packages add
+functions of theirs (entry points `optbench.functions`), as applebook does `optbench.reproduce`.
 """
 
 from __future__ import annotations
@@ -23,35 +29,54 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optbench.catalogue import surface_names
     from optbench.comparison import Comparison, compare
-    from optbench.experiment import run
+    from optbench.config import build_optimizer
+    from optbench.critical import critical_points, find_critical
+    from optbench.curvature import network_objective
+    from optbench.experiment import Folders, Stop, compose, interruptible, paths_of, run
+    from optbench.experiment.assemble import build_problem
+    from optbench.experiment.provenance import provenance
+    from optbench.experiment.rebuild import Rebuilt, evaluate, predict, rebuild, submission
+    from optbench.experiment.surface import Field, build_field, recorded_field
     from optbench.landscape import paths_figure
-    from optbench.launch.sweep import sweep
+    from optbench.launch.base import available_cores
+    from optbench.launch.crew import Crew
+    from optbench.launch.sweep import SweepWatcher, sweep
     from optbench.optimizer_base import AbstractOptimizer, AbstractPureOptimizer
+    from optbench.paths import conf_folder
     from optbench.plot import loss_curves
-    from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Split
-    from optbench.records import Run, Status
+    from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Objective, Split, stream
+    from optbench.records import Run, Status, check_place, read_curves, to_json, write_bytes
+    from optbench.settings import SurfaceTrainer, did_you_mean
 
 # Read by OpenMP when torch is loaded: idle threads sleep and do not spin. Where another process holds a core, spinning
 # threads wait for a thread that does not run: the HW3 CNN then trained 2.5 to 7 times as slowly (measured, 2 cores).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-_HOMES = {
-    "AbstractAugmentation": "optbench.problem",
-    "AbstractData": "optbench.problem",
-    "AbstractOptimizer": "optbench.optimizer_base",
-    "AbstractPureOptimizer": "optbench.optimizer_base",
-    "AbstractSurface": "optbench.problem",
-    "Comparison": "optbench.comparison",
-    "Run": "optbench.records",
-    "Split": "optbench.problem",
-    "Status": "optbench.records",
-    "compare": "optbench.comparison",
-    "loss_curves": "optbench.plot",
-    "paths_figure": "optbench.landscape",
-    "run": "optbench.experiment",
-    "sweep": "optbench.launch.sweep",
+_NAMES = {
+    "catalogue": ("surface_names",),
+    "comparison": ("Comparison", "compare"),
+    "config": ("build_optimizer",),
+    "critical": ("critical_points", "find_critical"),
+    "curvature": ("network_objective",),
+    "experiment": ("Folders", "Stop", "compose", "interruptible", "paths_of", "run"),
+    "experiment.assemble": ("build_problem",),
+    "experiment.provenance": ("provenance",),
+    "experiment.rebuild": ("Rebuilt", "evaluate", "predict", "rebuild", "submission"),
+    "experiment.surface": ("Field", "build_field", "recorded_field"),
+    "landscape": ("paths_figure",),
+    "launch.base": ("available_cores",),
+    "launch.crew": ("Crew",),
+    "launch.sweep": ("SweepWatcher", "sweep"),
+    "optimizer_base": ("AbstractOptimizer", "AbstractPureOptimizer"),
+    "paths": ("conf_folder",),
+    "plot": ("loss_curves",),
+    "problem": ("AbstractAugmentation", "AbstractData", "AbstractSurface", "Objective", "Split", "stream"),
+    "records": ("Run", "Status", "check_place", "read_curves", "to_json", "write_bytes"),
+    "settings": ("SurfaceTrainer", "did_you_mean"),
 }
+_HOMES = {name: f"optbench.{home}" for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "AbstractAugmentation",
@@ -60,14 +85,46 @@ __all__ = [
     "AbstractPureOptimizer",
     "AbstractSurface",
     "Comparison",
+    "Crew",
+    "Field",
+    "Folders",
+    "Objective",
+    "Rebuilt",
     "Run",
     "Split",
     "Status",
+    "Stop",
+    "SurfaceTrainer",
+    "SweepWatcher",
+    "available_cores",
+    "build_field",
+    "build_optimizer",
+    "build_problem",
+    "check_place",
     "compare",
+    "compose",
+    "conf_folder",
+    "critical_points",
+    "did_you_mean",
+    "evaluate",
+    "find_critical",
+    "interruptible",
     "loss_curves",
+    "network_objective",
     "paths_figure",
+    "paths_of",
+    "predict",
+    "provenance",
+    "read_curves",
+    "rebuild",
+    "recorded_field",
     "run",
+    "stream",
+    "submission",
+    "surface_names",
     "sweep",
+    "to_json",
+    "write_bytes",
 ]
 
 

@@ -13,17 +13,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from applebook.measures._common import network, rate_of
+from optbench import Rebuilt, Run
 from optbench.metrics import Floats
-from optbench.records import Run
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from optbench.experiment.rebuild import Rebuilt
 
 BATCH, MOVED = 32, 0.01
 STEPS = (0.5, 1.0, 2.0, 4.0)
@@ -85,14 +82,12 @@ def _geometric(values: Floats) -> Floats:
 
 def test_time(runs: Sequence[Run]) -> Tested:
     """Networks with batch normalisation, of runs that kept their last weights."""
-    import torch
-
     outputs: dict[str, list[Tensor]] = {"batched": [], "alone": [], "training": []}
     moved: dict[str, list[Tensor]] = {"train": [], "eval": []}
     right: dict[str, list[float]] = {"moving": [], "exact": [], "pairs": []}
     with torch.no_grad():
         for i, run in enumerate(runs):
-            built = _rebuilt(run, "last")
+            built = network(run)
             if not i:  # all runs have the same images
                 (images, labels), training = _inputs(built, "validation"), _inputs(built, "train")[0]
                 images, training = images.double(), training.double()
@@ -103,8 +98,8 @@ def test_time(runs: Sequence[Run]) -> Tested:
             orders = [
                 torch.randperm(len(images), generator=torch.Generator().manual_seed(s)) for s in (2 * i, 2 * i + 1)
             ]
-            for mode, network in (("train", _training(model)), ("eval", model)):
-                one, other = (_in_order(network, images, order, BATCH) for order in orders)
+            for mode, each in (("train", _training(model)), ("eval", model)):
+                one, other = (_in_order(each, images, order, BATCH) for order in orders)
                 moved[mode].append((one - other).norm(dim=1) > MOVED * one.norm(dim=1))
             for name, found in (
                 ("moving", model(images)),
@@ -117,13 +112,6 @@ def test_time(runs: Sequence[Run]) -> Tested:
         moved={mode: torch.cat(found).double().numpy() for mode, found in moved.items()},
         **{name: np.array(found) for name, found in right.items()},
     )
-
-
-def _rebuilt(run: Run, checkpoint: str) -> Rebuilt:
-    from optbench.experiment.rebuild import rebuild
-
-    assert run.path is not None
-    return rebuild(run.path, checkpoint)
 
 
 def _inputs(built: Rebuilt, split: str) -> tuple[Tensor, Tensor]:
@@ -143,8 +131,6 @@ def _in_order(model: nn.Module, images: Tensor, order: Tensor, size: int) -> Ten
 
     A last batch of one image joins the one before it, as in training.
     """
-    import torch
-
     parts = list(order.split(size))
     if len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
@@ -154,8 +140,6 @@ def _in_order(model: nn.Module, images: Tensor, order: Tensor, size: int) -> Ten
 
 def _exact(model: nn.Module, images: Tensor) -> nn.Module:
     """A copy in evaluation mode, with the mean and deviation of these images in place of the moving averages."""
-    from torch import nn
-
     found = _training(model)
     for module in found.modules():
         if isinstance(module, nn.BatchNorm1d):
@@ -169,23 +153,18 @@ def _exact(model: nn.Module, images: Tensor) -> nn.Module:
 
 def along_path(runs: Sequence[Run]) -> Path:
     """The path of runs that differ in their seed alone and kept their weights."""
-    from optbench.records.vocabulary import kept_checkpoints
-
     rows = []
     for run in runs:
-        assert run.path is not None
-        epochs = sorted(kept_checkpoints(run.path))
-        networks = [_rebuilt(run, str(epoch)) for epoch in epochs]
+        epochs = list(run.checkpoints())
+        networks = [network(run, str(epoch)) for epoch in epochs]
         images = _inputs(networks[0], "train")
-        rows.append([_at(built, *images, run.config["optimizer"]["lr"]) for built in networks])
+        rows.append([_at(built, *images, rate_of(run)) for built in networks])
     values = np.array(rows)
     return Path(np.array(epochs, dtype=np.float64), values[..., 0], values[..., 1])
 
 
 def _at(built: Rebuilt, images: Tensor, labels: Tensor, rate: float) -> tuple[float, float]:
     """Change of the gradient along a step, and internal covariate shift (mean over layers), at a network's weights."""
-    import torch
-
     model = built.model.train()
     weights = {name: p.detach() for name, p in model.named_parameters()}
 
@@ -213,6 +192,4 @@ def _at(built: Rebuilt, images: Tensor, labels: Tensor, rate: float) -> tuple[fl
 
 
 def _flat(gradient: dict[str, Tensor]) -> Tensor:
-    import torch
-
     return torch.cat([g.flatten() for g in gradient.values()])

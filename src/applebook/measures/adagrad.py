@@ -11,13 +11,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from applebook.evidence import Evidence
-from applebook.measures._common import all_mean_square, gradients, recent_mean_square, where
+from applebook.measures._common import (
+    all_mean_square,
+    by_rate,
+    gradients,
+    panels,
+    points,
+    rate_of,
+    recent_mean_square,
+    where,
+)
 from applebook.study import Findings, Study
+from optbench import Run, stream
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
-from optbench.records import Run
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,8 +73,8 @@ def _burst(distance: Floats) -> int:
 def _closed_form(study: Study) -> Evidence:
     """A run without noise; if the claim were wrong, the recent gradients would do, as in RMSProp."""
     run, curve = where(study)
-    x = curve[["x0", "x1"]].to_numpy()
-    g, rate = gradients(run, x)[:-1], run.config["optimizer"]["lr"]
+    x = points(curve)
+    g, rate = gradients(run, x)[:-1], rate_of(run)
     expected, rival = (
         -rate * _divided(g, sigma) for sigma in map(np.sqrt, (all_mean_square(g), recent_mean_square(g, _ALPHA)))
     )
@@ -79,9 +89,8 @@ def _divided(g: Floats, sigma: Floats) -> Floats:
 def _memory(study: Study, optimizer: str) -> Floats:
     """Last sigma across the valley from the start on the wall over that from the start near the floor, one a seed."""
     ends: dict[bool, list[float]] = {True: [], False: []}
-    runs, curves = study.runs("starts", optimizer=optimizer), study.curves("starts", optimizer=optimizer)
-    for run, curve in zip(runs, curves, strict=True):
-        x = curve[["x0", "x1"]].to_numpy()
+    for run, curve in study.with_curves("starts", optimizer=optimizer):
+        x = points(curve)
         g = _noisy_gradients(run, x)[:-1]
         alpha = run.config["optimizer"].get("alpha")
         squares = all_mean_square(g) if alpha is None else recent_mean_square(g, alpha)
@@ -92,10 +101,6 @@ def _memory(study: Study, optimizer: str) -> Floats:
 
 def _noisy_gradients(run: Run, x: Floats) -> Floats:
     """The gradients that the run saw, noise included: the draw of update k comes from (seed, "noise", k)."""
-    import torch
-
-    from optbench.problem.base import stream
-
     draws = [
         torch.randn(x.shape[1], generator=stream(run.config["seed"], "noise", k), dtype=torch.float64).numpy()
         for k in range(len(x))
@@ -108,36 +113,31 @@ def _rows(study: Study, bursts: dict[str, list[bool]]) -> list[dict[str, Any]]:
     titles = {"main": "no noise", "noise": "noise", "decay": "noise, decay", "published": "noise, as published"}
     rows = []
     for arm, title in titles.items():
-        rates = [float(run.config["optimizer"]["lr"]) for run in study.runs(arm)]
-        for rate in sorted(set(rates)):
-            here = [burst for burst, at in zip(bursts[arm], rates, strict=True) if at == rate]
-            rows.append({"AdaGrad": title, "learning rate": rate, "runs": len(here), "with a burst": sum(here)})
+        burst = {run.run_id: found for run, found in zip(study.runs(arm), bursts[arm], strict=True)}
+        for rate, runs in by_rate(study.runs(arm)).items():
+            found = sum(burst[run.run_id] for run in runs)
+            rows.append({"AdaGrad": title, "learning rate": rate, "runs": len(runs), "with a burst": found})
     return rows
 
 
 def _draw(study: Study, which: int) -> Figure:
     """One run under noise beside its twins."""
     chosen = study.runs("noise")[which]
-    rate, seed = chosen.config["optimizer"]["lr"], chosen.config["seed"]
-    figure = new_figure(8.0, 3.6)
-    left, right = figure.subplots(1, 2)
+    rate, seed = rate_of(chosen), chosen.config["seed"]
+    figure, (left, right) = panels(8.0, 3.6, 2)
     shown = {"published": "as published, rate 1", "noise": f"constant rate {rate:g}", "decay": "the same, decayed"}
     for colour, (arm, label) in zip((PALETTE[2], PALETTE[1], PALETTE[0]), shown.items(), strict=True):
         run, curve = where(study, arm, seed=seed, optimizer__lr=1.0 if arm == "published" else rate)
-        x = curve[["x0", "x1"]].to_numpy()
+        x = points(curve)
         g = _noisy_gradients(run, x)[:-1, 1:]
         sigma = np.sqrt(np.cumsum(g**2, axis=0) if arm == "published" else all_mean_square(g))
         left.semilogy(np.abs(x[:, 1] - FLOOR), color=colour, linewidth=0.9, label=label)
         right.semilogy(sigma, color=colour, linewidth=1.3, label=label)
     left.axhline(_BURST, color="0.3", linestyle="--", linewidth=0.9)
     right.axhline(rate * _STEEP / 2, color="0.3", linestyle="--", linewidth=0.9)
-    left.set_ylabel("distance across the valley")
-    left.set_ylim(1e-7, 20)
-    right.set_ylabel("sigma of that axis")
+    left.set(xlabel="update", ylabel="distance across the valley", ylim=(1e-7, 20))
+    right.set(xlabel="update", ylabel="sigma of that axis")
     low, high = np.log10(right.get_ylim())
     right.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
     left.legend(fontsize=8)
-    for ax in (left, right):
-        ax.set_xlabel("update")
-        ax.grid(True, alpha=0.25)
     return figure

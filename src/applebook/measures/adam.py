@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from applebook.evidence import Evidence
-from applebook.measures._common import at_best, running_time, steps_to_target
+from applebook.measures._common import arrivals, at_best, panels, points, rate_of, running_time, steps_to_target
 from applebook.study import Findings, Study
+from optbench import Run
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
-from optbench.records import Run
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def _best(study: Study) -> dict[tuple[str, str], list[Run]]:
 
 
 def _paths(study: Study, arm: str, **values: Any) -> Floats:
-    return np.concatenate([curve[["x0", "x1"]].to_numpy() for curve in study.curves(arm, **values)])
+    return np.concatenate([points(curve) for curve in study.curves(arm, **values)])
 
 
 def _identity(study: Study) -> Evidence:
@@ -79,7 +79,7 @@ def _first_step(study: Study, optimizer: str) -> Evidence:
     """Lengths of the first movement, one a coordinate; the rival is what the other way to begin would give."""
     runs = study.runs("first", optimizer=optimizer)
     curves = study.curves("first", optimizer=optimizer)
-    moved = np.array([np.abs(np.diff(curve[["x0", "x1"]].to_numpy()[:2], axis=0))[0] for curve in curves])
+    moved = np.array([np.abs(np.diff(points(curve)[:2], axis=0))[0] for curve in curves])
     node = runs[0].config["optimizer"]
     beta1, beta2 = node["betas"] if optimizer == "adam" else (node["beta1"], node["alpha"])
     uncorrected = (1 - beta1) / math.sqrt(1 - beta2)
@@ -91,18 +91,17 @@ def _first_step(study: Study, optimizer: str) -> Evidence:
 
 def _row(model: str, name: str, runs: Sequence[Run]) -> dict[str, Any]:
     steps = steps_to_target(runs)
-    arrived = steps[np.isfinite(steps)]
+    arrived, median = arrivals(steps)
     node = runs[0].config["optimizer"]
     alpha = node.get("alpha", node["betas"][1] if "betas" in node else "-")
     return {
         "surface": model, "optimizer": RACERS[name], "learning rate": node["lr"], "alpha": alpha, "starts": steps.size,
-        "arrive": arrived.size, "median updates": float(np.median(arrived)) if arrived.size else "-",
+        "arrive": arrived, "median updates": median,
     }  # fmt: skip
 
 
 def _draw_race(study: Study, best: dict[tuple[str, str], list[Run]]) -> Figure:
-    figure = new_figure(8.0, 3.4)
-    ax = figure.subplots()
+    figure, (ax,) = panels(8.0, 3.4, grid=False)
     models = _models(study)
     for i, (name, label) in enumerate(RACERS.items()):
         times = [running_time(best[model, name]) for model in models]
@@ -111,25 +110,20 @@ def _draw_race(study: Study, best: dict[tuple[str, str], list[Run]]) -> Figure:
         for x, time in zip(at, times, strict=True):
             if not math.isfinite(time):
                 ax.annotate("never", (x, 1.5), rotation=90, ha="center", va="bottom", fontsize=8, color=PALETTE[i])
-    ax.set_yscale("log")
-    ax.set_ylim(bottom=1.0)
+    ax.set(yscale="log", ylim=(1.0, None), ylabel="expected updates until arrival")
     ax.set_xticks(np.arange(len(models)), models)
-    ax.set_ylabel("expected updates until arrival")
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.38, 1.0))
     ax.grid(True, axis="y", alpha=0.25)
     return figure
 
 
 def _draw_first(study: Study) -> Figure:
-    figure = new_figure(8.0, 3.0)
-    ax = figure.subplots()
+    figure, (ax,) = panels(8.0, 3.0)
     for colour, name in zip(PALETTE[2:], ("book_adam", "adam"), strict=False):
-        run, curve = study.runs("first", optimizer=name)[0], study.curves("first", optimizer=name)[0]
-        moved = np.abs(np.diff(curve[["x0", "x1"]].to_numpy(), axis=0)) / run.config["optimizer"]["lr"]
+        run, curve = study.with_curves("first", optimizer=name)[0]
+        moved = np.abs(np.diff(points(curve), axis=0)) / rate_of(run)
         for axis, line in enumerate("-:"):
             ax.plot(np.arange(1, len(moved) + 1), moved[:, axis], line, color=colour, label=f"{RACERS[name]}, x{axis}")
-    ax.set_xlabel("update")
-    ax.set_ylabel("|movement| / learning rate")
+    ax.set(xlabel="update", ylabel="|movement| / learning rate")
     ax.legend(fontsize=8)
-    ax.grid(True, alpha=0.25)
     return figure

@@ -18,11 +18,11 @@ import numpy as np
 
 from applebook.evidence import Evidence
 from applebook.measures._batch_norm_networks import Path, along_path, test_time
-from applebook.measures._common import column
+from applebook.measures._common import column, panels, rate_of
 from applebook.study import Findings, Study
+from optbench import Run
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
-from optbench.records import Run
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,8 +180,8 @@ class Group:
 def _groups(study: Study, arm: str) -> dict[tuple[Any, ...], Group]:
     """Groups by norm, learning rate and, where it was swept, batch size."""
     runs: dict[tuple[Any, ...], list[tuple[Run, pd.DataFrame]]] = {}
-    for run, curve in zip(study.runs(arm), study.curves(arm), strict=True):
-        key = [run.config["model"]["norm"], run.config["optimizer"]["lr"]]
+    for run, curve in study.with_curves(arm):
+        key = [run.config["model"]["norm"], rate_of(run)]
         key += [run.config["trainer"]["batch_size"]] if arm == "batches" else []
         runs.setdefault(tuple(key), []).append((run, curve))
     return {key: _group(*zip(*found, strict=True)) for key, found in runs.items()}
@@ -243,9 +243,8 @@ def _rows(groups: dict[tuple[Any, ...], Group]) -> list[dict[str, Any]]:
 
 
 def _draw_ellipse(before: Regression, after: Regression) -> Figure:
-    figure = new_figure(10.0, 3.3)
-    *panels, right = figure.subplots(1, 3)
-    for ax, name, one, colour in zip(panels, ("before", "after"), (before, after), COLOURS.values(), strict=True):
+    figure, (*both, right) = panels(10.0, 3.3, 3, grid=False)
+    for ax, name, one, colour in zip(both, ("before", "after"), (before, after), COLOURS.values(), strict=True):
         _contours(ax, one)
         ax.plot(*one.path.T, color=colour, linewidth=1.2)
         shown = np.unique(np.geomspace(1, len(one.path), 9).astype(int)) - 1
@@ -253,7 +252,7 @@ def _draw_ellipse(before: Regression, after: Regression) -> Figure:
         ax.set_title(f"{name}: condition number {one.condition:,.4g}", fontsize=10)
         right.loglog(np.arange(len(one.left)) + 1, one.left, color=colour, linewidth=1.5, label=name)
     right.axhline(CLOSE, color="0.4", linestyle="--", linewidth=0.9)
-    right.set_xlabel("update + 1")
+    right.set(xlabel="update + 1")
     right.set_ylabel("loss above the minimum / at the start", fontsize=9)
     right.legend(frameon=False, fontsize=8, title="normalisation", title_fontsize=8)
     right.grid(True, alpha=0.25)
@@ -269,14 +268,11 @@ def _contours(ax: Axes, surface: Regression) -> None:
     above = 0.5 * np.einsum("...i,ij,...j->...", away, surface.hessian, away)
     ax.contour(*axes, above, levels=above.max() * np.linspace(0.1, 0.9, 7) ** 2, colors="0.65", linewidths=0.8)
     ax.plot(*best, "+", color="black")
-    ax.set_xlabel("weight of input 1")
-    ax.set_ylabel("weight of input 2")
-    ax.set_aspect("equal")
+    ax.set(xlabel="weight of input 1", ylabel="weight of input 2", aspect="equal")
 
 
 def _draw_training(groups: dict[tuple[Any, ...], Group], paths: dict[tuple[str, str], Path]) -> Figure:
-    figure = new_figure(10.0, 3.3)
-    left, middle, right = figure.subplots(1, 3)
+    figure, (left, middle, right) = panels(10.0, 3.3, 3)
     for norm, word in NORMS.items():
         look: dict[str, Any] = {"color": COLOURS[norm], "linewidth": 0.9, "alpha": 0.8}
         for i, curve in enumerate(groups[norm, USUAL].curves):
@@ -289,12 +285,7 @@ def _draw_training(groups: dict[tuple[Any, ...], Group], paths: dict[tuple[str, 
         for arm, line in (("main", "o-"), ("deep", "--")):
             right.semilogy(paths[arm, norm].epochs, paths[arm, norm].changes.T, line, markersize=3, **look)
     left.legend(frameon=False, fontsize=8, title="batch normalisation", title_fontsize=8)
-    for ax, x, y in (
-        (left, "update", "training loss"),
-        (middle, "learning rate", "validation accuracy"),
-        (right, "epoch", "change of the gradient along a step"),
-    ):
-        ax.set_xlabel(x)
-        ax.set_ylabel(y)
-        ax.grid(True, alpha=0.25)
+    left.set(xlabel="update", ylabel="training loss")
+    middle.set(xlabel="learning rate", ylabel="validation accuracy")
+    right.set(xlabel="epoch", ylabel="change of the gradient along a step")
     return figure

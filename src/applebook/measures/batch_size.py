@@ -17,17 +17,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from applebook.evidence import Evidence
+from applebook.measures._common import network, panels, problem_of
 from applebook.study import Findings, Study
+from optbench import Run, build_optimizer, evaluate, stream
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from optbench.records import Run
 
 DRAWN = (8, 16, 32, 64, 128, 256, 512)
 DRAWS = 500
@@ -111,13 +112,7 @@ def measure(study: Study) -> Findings:
 
 def _sampling(run: Run) -> Sampling:
     """Gradients of every training image at the weights that a run ended with, and of batches drawn from them."""
-    import torch
-
-    from optbench.experiment.rebuild import rebuild
-    from optbench.problem import stream
-
-    assert run.path is not None
-    built = rebuild(run.path, "last")
+    built = network(run)
     split = built.data.load("train")
     assert split.labels is not None
     weights = {name: p.detach() for name, p in built.model.named_parameters()}
@@ -143,16 +138,10 @@ def _sampling(run: Run) -> Sampling:
 
 def _times(run: Run, sizes: Sequence[int]) -> dict[int, Floats]:
     """Seconds of an update of a run's network with batches of each size, one value a round: (ROUNDS,) by size."""
-    import torch
-
-    from optbench.config import build
-    from optbench.experiment.assemble import build_problem
-
-    config = run.config
     problems = {}
     for size in sizes:
-        problem = build_problem({**config, "trainer": {**config["trainer"], "batch_size": size}}, torch.device("cpu"))
-        problems[size] = (problem, build(config["optimizer"], "optimizer")(list(problem.module.parameters())))
+        problem = problem_of(run, batch_size=size)
+        problems[size] = (problem, build_optimizer(run.config, problem.module))
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for k in range(ROUNDS + 1):
         for size, (problem, optimizer) in problems.items():
@@ -166,10 +155,8 @@ def _times(run: Run, sizes: Sequence[int]) -> dict[int, Floats]:
 
 
 def _group(runs: Sequence[Run], images: int) -> Group:
-    from optbench.experiment.rebuild import evaluate, rebuild
-
     size = runs[0].config["trainer"]["batch_size"]
-    built = [rebuild(run.path, "last") for run in runs if run.path is not None]
+    built = [network(run) for run in runs]
     return Group(
         images if size == "full" else int(size),
         int(runs[0].summary["steps"]),
@@ -186,7 +173,7 @@ def _epoch(times: dict[int, Floats], size: int, images: int) -> Floats:
 def _wells(study: Study) -> dict[float, list[bool]]:
     """Which runs end beyond the barrier, by noise."""
     found: dict[float, list[bool]] = {}
-    for run, curve in zip(study.runs("wells"), study.curves("wells"), strict=True):
+    for run, curve in study.with_curves("wells"):
         noise = float(run.config["trainer"]["grad_noise"])
         found.setdefault(noise, []).append(bool(curve["x0"].iloc[-1] < 0))
     return found
@@ -211,18 +198,13 @@ def _table(groups: Sequence[Group], sampling: Sampling, times: dict[int, Floats]
 
 
 def _draw(sampling: Sampling, times: dict[int, Floats], wells: dict[float, list[bool]], steps: int) -> Figure:
-    figure = new_figure(9.6, 3.2)
-    left, middle, right = figure.subplots(1, 3)
+    figure, (left, middle, right) = panels(9.6, 3.2, 3)
     size = np.geomspace(DRAWN[0], DRAWN[-1], 50)
     left.loglog(size, sampling.expected(size), color="0.6", linewidth=1.0)
     left.loglog(DRAWN, sampling.measured, "o", color=PALETTE[0], markersize=4)
-    left.set_ylabel("variance of the gradient")
+    left.set(xlabel="batch size", ylabel="variance of the gradient")
     _draw_times(middle, times, sampling.images)
-    for ax in (left, middle):
-        ax.set_xlabel("batch size")
     _draw_wells(right, wells, steps)
-    for ax in (left, middle, right):
-        ax.grid(True, alpha=0.25)
     return figure
 
 
@@ -233,7 +215,7 @@ def _draw_times(ax: Axes, times: dict[int, Floats], images: int) -> None:
         ("an epoch", PALETTE[1], [np.median(_epoch(times, b, images)) for b in size]),
     ):
         ax.loglog(size, np.array(seconds) / seconds[0], "o-", color=colour, markersize=4, linewidth=1.2, label=label)
-    ax.set_ylabel("time, relative to batch 8")
+    ax.set(xlabel="batch size", ylabel="time, relative to batch 8")
     ax.legend(frameon=False, fontsize=8)
 
 
@@ -243,6 +225,5 @@ def _draw_wells(ax: Axes, wells: dict[float, list[bool]], steps: int) -> None:
     kramers = math.sqrt(WELL * TOP) / (2 * math.pi) * np.exp(-BARRIER / (rate * sigma**2 / 2))
     ax.plot(sigma, 1 - np.exp(-kramers * rate * steps), color="0.6", linewidth=1.0, label="Kramers' rate")
     ax.plot(list(wells), [np.mean(v) for v in wells.values()], "o", color=PALETTE[2], markersize=4, label="measured")
-    ax.set_xlabel("noise in the gradient")
-    ax.set_ylabel("share that leaves")
+    ax.set(xlabel="noise in the gradient", ylabel="share that leaves")
     ax.legend(frameon=False, fontsize=8)

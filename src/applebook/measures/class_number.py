@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from applebook.evidence import Evidence
-from applebook.measures._common import column, confusion_of
+from applebook.measures._common import column, confusion_of, most_accurate, panels
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
-from optbench.plot.style import new_figure
-from optbench.records import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +28,7 @@ _CLASSES, _DRAWS = 10, 2000
 
 def measure(study: Study) -> Findings:
     """The evidence for claim 13; see conf/experiment/book/class_number.yaml."""
-    best = {loss: _at_best_rate(study.runs(loss_name=loss)) for loss in LOSSES}
+    best = {loss: most_accurate(study.runs(loss_name=loss)) for loss in LOSSES}
     accuracy = {loss: column(runs, "val_accuracy") for loss, runs in best.items()}
     confusion = {loss: np.sum([confusion_of(run) for run in runs], axis=0) for loss, runs in best.items()}
     number = accuracy["class_number"]
@@ -42,13 +41,6 @@ def measure(study: Study) -> Findings:
     return Findings(evidence | _softmax(), {"errors": _draw(confusion)})
 
 
-def _at_best_rate(runs: list[Run]) -> list[Run]:
-    """The runs of the learning rate with the highest mean accuracy."""
-    rates = sorted({run.config["optimizer"]["lr"] for run in runs})
-    groups = [[run for run in runs if run.config["optimizer"]["lr"] == rate] for rate in rates]
-    return max(groups, key=lambda group: float(column(group, "val_accuracy").mean()))
-
-
 def _neighbours(confusion: Any) -> Floats:
     """For each error, whether the predicted number is next to the true one."""
     true, predicted = np.indices(confusion.shape)
@@ -58,8 +50,6 @@ def _neighbours(confusion: Any) -> Floats:
 
 
 def _softmax() -> dict[str, Evidence]:
-    import torch
-
     rng = np.random.default_rng(0)
     outputs = rng.normal(scale=5.0, size=(_DRAWS, _CLASSES))
     parts = torch.softmax(torch.tensor(outputs), dim=-1).numpy()
@@ -86,13 +76,12 @@ def _sharpens(rng: np.random.Generator, spread: float) -> Evidence:
 
 
 def _draw(confusion: dict[str, Any]) -> Figure:
-    figure = new_figure(9.0, 3.4)
-    for ax, (loss, counts) in zip(figure.subplots(1, len(confusion)), confusion.items(), strict=True):
+    figure, axes = panels(9.0, 3.4, len(confusion), grid=False)
+    for ax, (loss, counts) in zip(axes, confusion.items(), strict=True):
         errors = counts - np.diag(np.diag(counts))
         ax.imshow(errors, cmap="Blues")
         ax.set_title(f"{LOSSES[loss]}: {errors.sum()} errors\nof {counts.sum()}", fontsize=9)
-        ax.set_xlabel("predicted class")
-        ax.set_xticks(range(0, len(counts), 3))
-        ax.set_yticks(range(0, len(counts), 3))
-    figure.axes[0].set_ylabel("true class")
+        ticks = range(0, len(counts), 3)
+        ax.set(xlabel="predicted class", xticks=ticks, yticks=ticks)
+    axes[0].set_ylabel("true class")
     return figure

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from applebook.evidence import Evidence
-from applebook.measures._common import column, field_of
+from applebook.measures._common import arrivals, column, most_accurate, panels
 from applebook.study import Findings, Study
+from optbench import recorded_field
+from optbench.landscape import landscape
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,9 +58,8 @@ def measure(study: Study) -> Findings:
 
 
 def _row(steps: Floats) -> dict[str, Any]:
-    arrived = steps[np.isfinite(steps)]
-    median = float(np.median(arrived)) if arrived.size else "-"
-    return {"arrive": arrived.size / steps.size, "median updates": median, "starts": steps.size}
+    arrived, median = arrivals(steps)
+    return {"arrive": arrived / steps.size, "median updates": median, "starts": steps.size}
 
 
 def _bad(study: Study, **where: Any) -> list[Any]:
@@ -83,24 +84,15 @@ def _gradients(study: Study, loss: str) -> Floats:
 
 def _digits(study: Study, optimizer: str) -> Evidence:
     """Accuracies of the two losses, each at the learning rate where its mean is highest."""
-    sides = []
-    for loss in LOSSES:
-        rates = {run.config["optimizer"]["lr"] for run in study.runs("digits")}
-        groups = [
-            column(study.runs("digits", loss_name=loss, optimizer=optimizer, optimizer__lr=rate), "val_accuracy")
-            for rate in sorted(rates)
-        ]
-        sides.append(max(groups, key=lambda group: float(group.mean())))
-    return Evidence("mean difference", *sides)
+    best = (most_accurate(study.runs("digits", loss_name=loss, optimizer=optimizer)) for loss in LOSSES)
+    return Evidence("mean difference", *(column(runs, "val_accuracy") for runs in best))
 
 
 def _draw(study: Study) -> Figure:
-    from optbench.landscape import landscape
-
-    figure = new_figure(8.5, 3.8)
-    for ax, (loss, title) in zip(figure.subplots(1, 2, sharey=True), LOSSES.items(), strict=True):
+    figure, axes = panels(8.5, 3.8, 2, grid=False, sharey=True)
+    for ax, (loss, title) in zip(axes, LOSSES.items(), strict=True):
         where: dict[str, Any] = {"loss_name": loss, "optimizer": "book_gd", "optimizer__lr": 0.1}
-        field = field_of(study.runs(**where)[0])
+        field = recorded_field(study.runs(**where)[0])
         ground = landscape(field.objective, field.surface.domain)
         shown = ax.contourf(ground.x, ground.y, np.log10(ground.z + 1e-12), 24, cmap="Greys")
         path = max(_bad(study, **where), key=lambda c: c["x1"].iloc[0] - c["x0"].iloc[0])
@@ -109,5 +101,5 @@ def _draw(study: Study) -> Figure:
         ax.set_title(f"{title}: {int(path['step'].iloc[-1])} updates from the dot", fontsize=10)
         ax.set_xlabel("logit of the right class, y1")
         figure.colorbar(shown, ax=ax, label="log10 loss")
-    figure.axes[0].set_ylabel("logit of a wrong class, y2")
+    axes[0].set_ylabel("logit of a wrong class, y2")
     return figure

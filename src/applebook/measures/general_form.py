@@ -9,16 +9,18 @@ Source: Apple Book, section 3.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from applebook.evidence import Evidence
-from applebook.measures._common import field_of, gradients
+from applebook.measures._common import gradients, panels, points, problem_of
 from applebook.study import Findings, Study
+from optbench import Run, build_optimizer, recorded_field
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
-from optbench.records import Run
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,19 +66,14 @@ def measure(study: Study) -> Findings:
 
 def _paths(study: Study, arm: str = "main", **values: Any) -> Floats:
     """Points of all runs with these values, (runs, steps + 1, 2)."""
-    return np.array([curve[["x0", "x1"]].to_numpy() for curve in study.curves(arm, **values)])
+    return np.array([points(curve) for curve in study.curves(arm, **values)])
 
 
 def _stepped(study: Study, arm: str, optimizer: str) -> Floats:
     """The paths of an arm's runs, walked anew by the optimizer object itself: rows of a batch use a rule instead."""
-    import torch
-
-    from optbench.config import build_optimizer
-    from optbench.experiment.assemble import build_problem
-
     paths = []
     for run in study.runs(arm, optimizer=optimizer):
-        problem = build_problem(run.config, torch.device("cpu"))
+        problem = problem_of(run)
         made = build_optimizer(run.config, problem.module)
         path = [problem.coordinates()]
         for step in range(run.config["trainer"]["steps"]):
@@ -124,9 +121,7 @@ def _adam(t: int, g: Floats, memory: dict[str, Floats], node: dict[str, Any]) ->
 
 
 def _walk(run: Run, start: Floats, steps: int, reference: Reference) -> Floats:
-    import torch
-
-    objective = field_of(run).objective
+    objective = recorded_field(run).objective
     memory: dict[str, Floats] = {}
     path = [start]
     for t in range(steps):
@@ -177,14 +172,8 @@ def _mean(g: Floats, beta: float) -> Floats:
 
 def _weights(study: Study, optimizer: str, steps: int) -> tuple[list[Floats], list[Floats], list[Floats]]:
     """Trains the recorded run's network anew in double precision: weights before and after, and the first gradients."""
-    import torch
-
-    from optbench.config import build_optimizer
-    from optbench.experiment.assemble import build_problem
-    from optbench.problem import Batch
-
     run = study.runs("network", optimizer=optimizer)[0]
-    problem = build_problem(run.config, torch.device("cpu"))
+    problem = problem_of(run)
     module = problem.module.double()
     made = build_optimizer(run.config, module)
     parameters = list(module.parameters())
@@ -193,7 +182,7 @@ def _weights(study: Study, optimizer: str, steps: int) -> tuple[list[Floats], li
     for step in range(steps):
         batch = problem.batch(step)
         made.zero_grad()
-        problem.objective(Batch(batch.inputs.double(), batch.targets)).backward()
+        problem.objective(replace(batch, inputs=batch.inputs.double())).backward()
         if not first:
             first = [p.grad.clone().numpy() for p in parameters if p.grad is not None]
         made.step()
@@ -222,8 +211,8 @@ def _downhill(moved: Floats, g: Floats) -> Evidence:
 
 def _covers_lbfgs(study: Study) -> Evidence:
     moved, seen = [], []
-    for run, curve in zip(study.runs("lbfgs"), study.curves("lbfgs"), strict=True):
-        path = curve[["x0", "x1"]].to_numpy()
+    for run, curve in study.with_curves("lbfgs"):
+        path = points(curve)
         moved.append(np.diff(path, axis=0))
         seen.append(gradients(run, path)[:-1])
     return _downhill(_flat(moved), _flat(seen))
@@ -237,8 +226,7 @@ def _covers_muon(study: Study) -> Evidence:
 
 def _draw(study: Study, evidence: dict[str, Evidence]) -> Figure:
     """The surfaces' agreements; their values are (runs, steps, 2), paths with the start and movements without."""
-    figure = new_figure(8.5, 3.6)
-    ax = figure.subplots()
+    figure, (ax,) = panels(8.5, 3.6)
     runs = len(study.runs(optimizer="book_gd"))
     for colour, name in zip(PALETTE, [name for name in PARTS if name != "network"], strict=True):
         found = evidence[name]
@@ -247,9 +235,6 @@ def _draw(study: Study, evidence: dict[str, Evidence]) -> Figure:
             gap = np.abs(found.left - other).reshape(runs, -1, 2).max(axis=(0, 2)) / np.abs(found.right).max()
             label = PARTS[name][0] if line == "-" else None
             ax.semilogy(np.maximum(gap, _EQUAL), line, color=colour, linewidth=1.1, label=label)
-    ax.set_xlabel("update")
-    ax.set_ylabel("relative deviation")
-    ax.set_ylim(_EQUAL / 10, 10)
-    ax.grid(True, alpha=0.25)
+    ax.set(xlabel="update", ylabel="relative deviation", ylim=(_EQUAL / 10, 10))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from applebook.evidence import Evidence
-from applebook.measures._common import hessian, steps_to_target
+from applebook.measures._common import hessian, panels, points, steps_to_target
 from applebook.study import Findings, Study
+from optbench import build_field, compose, critical_points, surface_names
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from optbench.experiment.surface import Field
 
 SURFACES = ("peaks", "himmelblau")
 DIRECTIONS = 120
@@ -65,7 +65,7 @@ def measure(study: Study) -> Findings:
         np.concatenate([getattr(fan, name) for fan in both]) for name in ("form", "change", "sideways")
     )
     minimizers = _minimizers(study.pick(3, 1))
-    values = hessian(_field("linear_net"), [0.0, 0.0])
+    values = hessian(build_field(compose("model=linear_net")), [0.0, 0.0])
     evidence = {
         "minimum_rises": Evidence("share", up > 0, down > 0),
         "maximum_falls": Evidence("share", down < 0, up < 0),
@@ -80,19 +80,9 @@ def measure(study: Study) -> Findings:
     return Findings(evidence, figures, {"points": _table(fans), "undecided": undecided})
 
 
-def _field(name: str) -> Field:
-    from optbench.experiment.surface import build_field, compose_surface
-
-    return build_field(compose_surface(name))
-
-
 def _fans(name: str) -> list[Fan]:
     """A fan at each critical point of a surface of two coordinates."""
-    import torch
-
-    from optbench.critical import critical_points
-
-    field = _field(name)
+    field = build_field(compose(f"model={name}"))
     found = []
     angle = np.linspace(0.0, np.pi, DIRECTIONS, endpoint=False)
     v = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -133,19 +123,14 @@ def _escapes(study: Study) -> tuple[Floats, Floats]:
 
 def _minimizers(every: int) -> list[dict[str, Any]]:
     """Each minimizer of every n-th surface in the catalogue, with the extreme eigenvalues there."""
-    from optbench.catalogue import surface_names
-    from optbench.config import Composer
-    from optbench.experiment.surface import build_field
-
     rows = []
-    with Composer() as composer:
-        for name in surface_names()[::every]:
-            config = composer.compose([f"model={name}"]).config
-            if config["choices"]["loss"] != "surface":
-                continue
-            field = build_field(config)
-            for point in field.surface.minimizers:
-                rows.append({"surface": name, "point": _words(point)} | _verdict(hessian(field, point)))
+    for name in surface_names()[::every]:
+        config = compose(f"model={name}")
+        if config["choices"]["loss"] != "surface":
+            continue
+        field = build_field(config)
+        for point in field.surface.minimizers:
+            rows.append({"surface": name, "point": _words(point)} | _verdict(hessian(field, point)))
     return rows
 
 
@@ -175,16 +160,14 @@ def _table(fans: Sequence[Fan]) -> list[dict[str, Any]]:
 
 
 def _draw(study: Study, fans: Sequence[Fan]) -> Figure:
-    figure = new_figure(8.0, 3.4)
-    left, right = figure.subplots(1, 2, width_ratios=[1.35, 1.0])
+    figure, (left, right) = panels(8.0, 3.4, 2, grid=False, width_ratios=[1.35, 1.0])
     for kind, colour in zip(KINDS, PALETTE, strict=False):
         fan = next(fan for fan in fans if fan.kind == kind)
         degrees = np.degrees(fan.angle)
         left.plot(degrees, fan.form, color=colour, linewidth=1.2, label=kind)
         left.plot(degrees[::3], fan.change[::3], ".", color=colour)
     left.axhline(0.0, color="0.5", linewidth=0.8)
-    left.set_xlabel("direction of v, degrees")
-    left.set_ylabel("v'Hv (line), measured (dots)")
+    left.set(xlabel="direction of v, degrees", ylabel="v'Hv (line), measured (dots)")
     left.set_title(f"three critical points of {fans[0].surface}", fontsize=10)
     left.legend(frameon=False, fontsize=8)
     left.grid(True, alpha=0.25)
@@ -197,11 +180,9 @@ def _draw_network(ax: Axes, study: Study) -> None:
     x, y = np.meshgrid(grid, grid)
     ax.contour(x, y, (1 - x * y) ** 2, levels=[0.01, 0.1, 0.4, 0.8, 1.2, 2.0, 4.0], colors="0.8", linewidths=0.8)
     for curve in study.curves(optimizer__lr=3e-2):
-        path = curve[["x0", "x1"]].to_numpy()
+        path = points(curve)
         escaped = path[0].prod() > 0
         ax.plot(*path.T, color=PALETTE[2] if escaped else PALETTE[1], linewidth=1.6)
         ax.plot(*path[0], "o", color=PALETTE[2] if escaped else PALETTE[1], markersize=4)
-    ax.set_aspect("equal")
-    ax.set_xlabel("w1")
-    ax.set_ylabel("w2")
+    ax.set(aspect="equal", xlabel="w1", ylabel="w2")
     ax.set_title("(1 - w1 w2)²: along (1, 1) and (1, -1)", fontsize=10)

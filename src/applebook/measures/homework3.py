@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from applebook.evidence import Evidence
-from applebook.measures._common import column, confusion_of
+from applebook.measures._common import column, confusion_of, network, panels
 from applebook.study import Findings, Study
+from optbench import Run, predict, submission, write_bytes
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
-from optbench.records import Run, write_bytes
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,13 +46,10 @@ def _right(counts: np.ndarray) -> tuple[Floats, Floats]:
 
 def _submission(study: Study, run: Run) -> dict[str, Evidence]:
     """submission.csv as `optbench predict` writes it, read back as a stranger would."""
-    from optbench.experiment.rebuild import predict, rebuild, submission
-
-    assert run.path is not None
-    text = submission(predict(rebuild(run.path), None))
+    text = submission(predict(network(run, "best"), None))
     write_bytes(study.folder / "submission.csv", text.encode())
     rows = list(csv.DictReader(io.StringIO((study.folder / "submission.csv").read_text(encoding="utf-8"))))
-    again = predict(rebuild(run.path), None)
+    again = predict(network(run, "best"), None)
     ids = np.array([float(row["Id"]) for row in rows])
     numbers = np.array([float(name.partition(".")[0]) for name, _ in again])
     category = np.array([int(row["Category"]) for row in rows])
@@ -64,8 +61,8 @@ def _submission(study: Study, run: Run) -> dict[str, Evidence]:
 
 
 def _draw(study: Study) -> Figure:
-    figure = new_figure(8.5, 3.4)
-    for ax, (name, title) in zip(figure.subplots(1, 2, sharey=True), AUGMENTS.items(), strict=True):
+    figure, axes = panels(8.5, 3.4, 2, sharey=True)
+    for ax, (name, title) in zip(axes, AUGMENTS.items(), strict=True):
         for number, curve in enumerate(study.curves(augment=name)):
             at = curve["val_accuracy"].notna()
             epoch = curve["epoch"][at]
@@ -74,6 +71,5 @@ def _draw(study: Study) -> Figure:
             ax.plot(epoch, 100 * curve["val_accuracy"][at], color=color)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
-        ax.grid(True, alpha=0.25)
-    figure.axes[0].set_ylabel("accuracy, % (pale: training)")
+    axes[0].set_ylabel("accuracy, % (pale: training)")
     return figure

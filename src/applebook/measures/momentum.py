@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from applebook.evidence import Evidence
-from applebook.measures._common import gradients, steps_to_target, where
+from applebook.measures._common import gradients, panels, points, rate_of, steps_to_target, where
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,9 +52,9 @@ def _leaves(paths: dict[str, list[Floats]]) -> Evidence:
 def _weighted_sum(study: Study) -> Evidence:
     """Movements of one run against the closed form; if the claim were wrong, the last gradient alone would do."""
     run, curve = where(study, optimizer=MOMENTUM)
-    x = curve[["x0", "x1"]].to_numpy()
+    x = points(curve)
     g = gradients(run, x)
-    rate, weight = run.config["optimizer"]["lr"], run.config["optimizer"]["momentum"]
+    rate, weight = rate_of(run), run.config["optimizer"]["momentum"]
     moved = np.diff(x, axis=0)
     k, i = np.indices((len(moved), len(moved)))
     weights = np.where(i <= k, weight ** np.clip(k - i, 0, None).astype(float), 0.0)
@@ -66,14 +66,13 @@ def _faster(study: Study, arm: str) -> Evidence:
 
 
 def _draw(paths: dict[str, list[Floats]]) -> Figure:
-    figure = new_figure(8.0, 3.4)
-    for ax, (name, lines) in zip(figure.subplots(1, 2, sharex=True, sharey=True), paths.items(), strict=True):
+    figure, axes = panels(8.0, 3.4, 2, sharex=True, sharey=True)
+    for ax, (name, lines) in zip(axes, paths.items(), strict=True):
         for line in lines:
             ax.plot(line[:150], color=PALETTE[1] if line[-1] < 0 else PALETTE[0], linewidth=0.8, alpha=0.5)
         left = sum(line[-1] < 0 for line in lines)
         title = "plain descent" if name == PLAIN else "momentum"
         ax.set_title(f"{title}: {left} of {len(lines)} leave", fontsize=10)
         ax.set_xlabel("step")
-        ax.grid(True, alpha=0.25)
-    figure.axes[0].set_ylabel("x (shallow well 1, deep well -2)")
+    axes[0].set_ylabel("x (shallow well 1, deep well -2)")
     return figure

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from applebook.evidence import Evidence
+from applebook.measures._common import network, panels
 from applebook.study import Findings, Study
+from optbench import Objective, Run, critical_points, find_critical, network_objective, stream
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from optbench.problem import Objective
-    from optbench.records import Run
 
 SIDES = {1: 40.0, 2: 7.0, 3: 4.0, 4: 3.0, 5: 2.5, 6: 2.2}
 """Side of the box by dimension: some twenty critical points in each."""
@@ -113,10 +113,6 @@ def _count(study: Study, dim: int) -> int:
 
 def random_surface(dim: int, seed: int) -> Objective:
     """A sum of TERMS cosines, (..., dim) -> (...)."""
-    import torch
-
-    from optbench.problem import stream
-
     generator = stream(seed, "random surface", dim)
     w = torch.randn(dim, TERMS, generator=generator, dtype=torch.float64)
     phase = 2.0 * math.pi * torch.rand(TERMS, generator=generator, dtype=torch.float64)
@@ -124,8 +120,6 @@ def random_surface(dim: int, seed: int) -> Objective:
 
 
 def _surface(dim: int, seed: int) -> Surface:
-    from optbench.critical import critical_points, find_critical
-
     objective, box = random_surface(dim, seed), ((0.0, SIDES[dim]),) * dim
     if dim <= PROVED_UP_TO:
         found = critical_points(objective, box, method="certified")
@@ -147,13 +141,7 @@ def _gaussian_field(dim: int) -> float:
 
 
 def _spectrum(run: Run) -> Spectrum:
-    import torch
-
-    from optbench.curvature import network_objective
-    from optbench.experiment.rebuild import rebuild
-
-    assert run.path is not None
-    built = rebuild(run.path, "last")
+    built = network(run)
     objective = network_objective(built.model, built.loss, built.data.load("train"))
     loss, gradient = objective.gradient()
     # so few weights: all columns at once, and not one Hessian-vector product after the other; reverse over reverse, as
@@ -199,18 +187,14 @@ def _networks(networks: Sequence[Spectrum]) -> list[dict[str, Any]]:
 def _draw(
     found: dict[int, list[Surface]], theory: dict[int, float], networks: Sequence[Spectrum], convex: Sequence[Spectrum]
 ) -> Figure:
-    figure = new_figure(8.0, 3.4)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(8.0, 3.4, 2, grid=False)
     base = np.zeros(len(found))
     for kind, colour in zip(("minima", "saddles", "maxima"), (PALETTE[0], "0.8", PALETTE[1]), strict=True):
         share = np.array([sum(getattr(s, kind) for s in c) / sum(s.points for s in c) for c in found.values()])
         left.bar(list(found), share, bottom=base, color=colour, width=0.7, label=kind)
         base += share
     left.plot(list(theory), list(theory.values()), "o", color="black", markersize=4, label="minima, Gaussian field")
-    left.set_xlabel("dimensions")
-    left.set_ylabel("share of critical points")
-    left.set_ylim(0, 1.32)
-    left.set_yticks(np.linspace(0, 1, 6))
+    left.set(xlabel="dimensions", ylabel="share of critical points", ylim=(0, 1.32), yticks=np.linspace(0, 1, 6))
     left.legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
     _draw_networks(right, networks, convex)
     return figure
@@ -225,9 +209,7 @@ def _draw_networks(ax: Axes, networks: Sequence[Spectrum], convex: Sequence[Spec
         ax.plot([n.positive for n in here], loss, marker, color=colour, markersize=4, fillstyle="none")
     ax.axvspan(0.5, 0.6, color="0.92", zorder=0)
     ax.text(0.55, 1.02, "the book", ha="center", fontsize=8, color="0.4", transform=ax.get_xaxis_transform())
-    ax.set_yscale("log")
-    ax.set_xlim(0.3, 1.03)
-    ax.set_xlabel("minimum ratio: positive / nonzero (open: all)")
-    ax.set_ylabel("training loss")
+    ax.set(yscale="log", ylabel="training loss")
+    ax.set(xlim=(0.3, 1.03), xlabel="minimum ratio: positive / nonzero (open: all)")
     ax.legend(frameon=False, fontsize=8, loc="center left")
     ax.grid(True, alpha=0.25)

@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from applebook.evidence import Evidence
-from applebook.measures._common import at_best, column, field_of, final_loss, hessian, steps_to_target
+from applebook.measures._common import (
+    arrivals,
+    at_best,
+    column,
+    final_loss,
+    hessian,
+    panels,
+    points,
+    rate_of,
+    steps_to_target,
+)
 from applebook.study import Findings, Study
+from optbench import recorded_field
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +40,7 @@ _SETTLED = 1e-9
 
 def measure(study: Study) -> Findings:
     """The evidence for claim 7; see conf/experiment/book/narrow_ellipse.yaml."""
-    curvature = np.diag(hessian(field_of(study.runs("edge")[0]), CENTRE))
+    curvature = np.diag(hessian(recorded_field(study.runs("edge")[0]), CENTRE))
     crosses: dict[bool, list[bool]] = {True: [], False: []}
     for rate, path in _paths(study):
         moving = np.abs(path[:-1, 1]) > _SETTLED
@@ -55,11 +66,7 @@ def measure(study: Study) -> Findings:
 
 def _paths(study: Study) -> list[tuple[float, Floats]]:
     """Learning rate and displacement from the minimum, (steps + 1, 2), of each run of plain descent."""
-    runs, curves = study.runs("paths"), study.curves("paths")
-    found = []
-    for run, curve in zip(runs, curves, strict=True):
-        found.append((float(run.config["optimizer"]["lr"]), curve[["x0", "x1"]].to_numpy() - CENTRE))
-    return found
+    return [(rate_of(run), points(curve) - CENTRE) for run, curve in study.with_curves("paths")]
 
 
 def _closed_form(study: Study, curvature: Floats) -> Evidence:
@@ -76,51 +83,48 @@ def _closed_form(study: Study, curvature: Floats) -> Evidence:
 def _limit(study: Study) -> float:
     """The middle between the largest rate at which the loss fell and the smallest at which it grew."""
     fell: dict[bool, list[float]] = {True: [], False: []}
-    for run, curve in zip(study.runs("edge"), study.curves("edge"), strict=True):
+    for run, curve in study.with_curves("edge"):
         across = np.abs(curve["x1"].to_numpy() - CENTRE[1])
-        fell[bool(across[-1] < across[0])].append(float(run.config["optimizer"]["lr"]))
+        fell[bool(across[-1] < across[0])].append(rate_of(run))
     return 0.5 * (max(fell[True]) + min(fell[False]))
 
 
 def _left(curve: Any) -> Floats:
     """Share of the way to the minimum that is left at the end, along each axis."""
-    path = np.abs(curve[["x0", "x1"]].to_numpy() - CENTRE)
+    path = np.abs(points(curve) - CENTRE)
     found: Floats = path[-1] / path[0]
     return found
 
 
 def _row(name: str, runs: list[Any]) -> dict[str, Any]:
     steps = steps_to_target(runs)
-    arrived = steps[np.isfinite(steps)]
+    arrived, median = arrivals(steps)
     return {
-        "optimizer": name, "learning rate": runs[0].config["optimizer"]["lr"], "starts": steps.size,
-        "arrive": arrived.size / steps.size, "median updates": float(np.median(arrived)) if arrived.size else "-",
+        "optimizer": name, "learning rate": rate_of(runs[0]), "starts": steps.size,
+        "arrive": arrived / steps.size, "median updates": median,
         "median final loss": float(np.median(final_loss(runs))),
     }  # fmt: skip
 
 
 def _draw_axes(study: Study) -> Figure:
-    figure = new_figure(8.0, 3.4)
-    panels = figure.subplots(1, 2)
+    figure, both = panels(8.0, 3.4, 2)
     shown = [("paths", 1e-4), ("paths", 4e-3), ("paths", 9.5e-3), ("edge", 1.005e-2)]
     for colour, (arm, rate) in zip(PALETTE, shown, strict=False):
-        path = study.curves(arm, optimizer__lr=rate)[0][["x0", "x1"]].to_numpy() - CENTRE
-        for ax, axis, length in zip(panels, (1, 0), (31, 301), strict=True):
+        path = points(study.curves(arm, optimizer__lr=rate)[0]) - CENTRE
+        for ax, axis, length in zip(both, (1, 0), (31, 301), strict=True):
             scaled = path[:length, axis] / abs(path[0, axis]) * np.sign(path[0, axis])
             ax.plot(scaled, color=colour, linewidth=1.3, label=f"rate {rate:g}")
-    for ax, title in zip(panels, ("across, curvature 200", "along, curvature 0.02"), strict=True):
+    for ax, title in zip(both, ("across, curvature 200", "along, curvature 0.02"), strict=True):
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("update")
-        ax.grid(True, alpha=0.25)
-    panels[0].set_ylabel("distance to the minimum / at the start")
-    panels[1].set_ylim(0.0, 1.05)
-    panels[1].legend(fontsize=8, loc="lower left")
+    both[0].set_ylabel("distance to the minimum / at the start")
+    both[1].set_ylim(0.0, 1.05)
+    both[1].legend(fontsize=8, loc="lower left")
     return figure
 
 
 def _draw_rates(study: Study) -> Figure:
-    figure = new_figure(8.0, 3.4)
-    ax = figure.subplots()
+    figure, (ax,) = panels(8.0, 3.4)
     for colour, name in zip(PALETTE, (PLAIN, *ADAPTIVE), strict=False):
         rates = np.unique(column(study.runs(optimizer=name), "optimizer.lr"))
         losses = [np.median(final_loss(study.runs(optimizer=name, optimizer__lr=rate))) for rate in rates]
@@ -129,8 +133,6 @@ def _draw_rates(study: Study) -> Figure:
     ax.axhline(1e-3, color="0.3", linestyle="--", linewidth=0.9)
     ax.axvline(1e-2, color=PALETTE[0], linestyle=":", linewidth=1.2)
     ax.annotate("plain descent\ndiverges beyond", (1.1e-2, 300), fontsize=8, color=PALETTE[0])
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel("median final loss")
+    ax.set(xlabel="learning rate", ylabel="median final loss")
     ax.legend(fontsize=8, loc="lower left")
-    ax.grid(True, alpha=0.25)
     return figure

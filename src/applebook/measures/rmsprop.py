@@ -13,19 +13,23 @@ import numpy as np
 from applebook.evidence import Evidence
 from applebook.measures._common import (
     all_mean_square,
+    arrivals,
     at_best,
-    field_of,
+    by_rate,
     gradients,
+    panels,
+    points,
+    rate_of,
     recent_mean_square,
     steps_to_target,
 )
 from applebook.study import Findings, Study
+from optbench import Run, recorded_field
+from optbench.landscape import landscape
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
-from optbench.records import Run
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 ADAGRAD, RMSPROP = "book_adagrad", "book_rmsprop"
@@ -63,13 +67,8 @@ def _faster(left: Sequence[Run], right: Sequence[Run]) -> Evidence:
 
 def _equal(main: dict[str, list[Run]], low: float, high: float) -> Evidence:
     """All pairs of start and rate with the same rate."""
-    sides = [[r for r in main[name] if low <= r.config["optimizer"]["lr"] <= high] for name in (RMSPROP, ADAGRAD)]
+    sides = [[r for r in main[name] if low <= rate_of(r) <= high] for name in (RMSPROP, ADAGRAD)]
     return Evidence("wins", *map(steps_to_target, sides))
-
-
-def _points(curve: pd.DataFrame) -> Floats:
-    found: Floats = curve[["x0", "x1"]].to_numpy()
-    return found
 
 
 def _sigma(run: Run, g: Floats) -> Floats:
@@ -79,8 +78,8 @@ def _sigma(run: Run, g: Floats) -> Floats:
 
 def _closed_form(study: Study) -> Evidence:
     """If the claim were wrong, all gradients would do, as in AdaGrad."""
-    run, curve = study.runs("turn", optimizer=RMSPROP)[0], study.curves("turn", optimizer=RMSPROP)[0]
-    x, rate = _points(curve), run.config["optimizer"]["lr"]
+    run, curve = study.with_curves("turn", optimizer=RMSPROP)[0]
+    x, rate = points(curve), rate_of(run)
     g = gradients(run, x)[:-1]
     rival = -rate * g / np.sqrt(all_mean_square(g))
     return Evidence("agreement", np.diff(x, axis=0), -rate * g / _sigma(run, g), rival)
@@ -89,10 +88,9 @@ def _closed_form(study: Study) -> Evidence:
 def _given(study: Study, optimizer: str) -> list[tuple[Floats, Floats]]:
     """Of each run on the turn: x, and the rate that x is given, rate / sigma, both (steps,)."""
     found = []
-    runs, curves = study.runs("turn", optimizer=optimizer), study.curves("turn", optimizer=optimizer)
-    for run, curve in zip(runs, curves, strict=True):
-        x = _points(curve)[:-1]
-        found.append((x[:, 0], run.config["optimizer"]["lr"] / _sigma(run, gradients(run, x))[:, 0]))
+    for run, curve in study.with_curves("turn", optimizer=optimizer):
+        x = points(curve)[:-1]
+        found.append((x[:, 0], rate_of(run) / _sigma(run, gradients(run, x))[:, 0]))
     return found
 
 
@@ -119,33 +117,26 @@ def _by_place(study: Study, optimizer: str) -> Floats:
 
 def _rows(name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
     rows = []
-    for rate in sorted({run.config["optimizer"]["lr"] for run in runs}):
-        steps = steps_to_target([run for run in runs if run.config["optimizer"]["lr"] == rate])
-        arrived = steps[np.isfinite(steps)]
-        median = float(np.median(arrived)) if arrived.size else "-"
-        rows.append({"optimizer": name, "learning rate": rate, "starts": steps.size, "arrive": arrived.size,
+    for rate, here in by_rate(runs).items():
+        arrived, median = arrivals(steps_to_target(here))
+        rows.append({"optimizer": name, "learning rate": rate, "starts": len(here), "arrive": arrived,
                      "median updates": median})  # fmt: skip
     return rows
 
 
 def _draw(study: Study) -> Figure:
-    from optbench.landscape import landscape
-
-    figure = new_figure(8.5, 3.6)
-    ground, rates = figure.subplots(1, 2)
-    field = field_of(study.runs("turn")[0])
+    figure, (ground, rates) = panels(8.5, 3.6, 2, grid=False)
+    field = recorded_field(study.runs("turn")[0])
     shape = landscape(field.objective, field.surface.domain)
     ground.contourf(shape.x, shape.y, np.log10(shape.z + 1e-3), 24, cmap="Greys", alpha=0.7)
     looks = {ADAGRAD: ("AdaGrad", PALETTE[5], 4.0), RMSPROP: ("RMSProp", PALETTE[1], 1.3)}
     for name, (label, colour, width) in looks.items():
         curve = study.curves("turn", optimizer=name)[0]
-        ground.plot(*_points(curve).T, color=colour, linewidth=width, label=label)
+        ground.plot(*points(curve).T, color=colour, linewidth=width, label=label)
         rates.semilogy(_given(study, name)[0][1], color=colour, linewidth=1.3, label=label)
     ground.plot(*field.surface.minimizers[0], "*", color=PALETTE[4], markersize=11)
-    ground.set_xlabel("x")
-    ground.set_ylabel("y")
-    rates.set_xlabel("update")
-    rates.set_ylabel("rate / sigma of x")
+    ground.set(xlabel="x", ylabel="y")
+    rates.set(xlabel="update", ylabel="rate / sigma of x")
     rates.legend(fontsize=8)
     rates.grid(True, alpha=0.25)
     return figure

@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from applebook.evidence import Evidence
-from applebook.measures._common import column, final_loss
+from applebook.measures._common import column, final_loss, panels, points, problem_of
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,7 @@ def _stationary(study: Study) -> Evidence:
     measured = []
     for rate in rates:
         curves = study.curves(scheduler="constant", optimizer__lr=rate)
-        measured.append(np.mean([np.mean(c[["x0", "x1"]].to_numpy()[_SETTLED:] ** 2) for c in curves]))
+        measured.append(np.mean([np.mean(points(c)[_SETTLED:] ** 2) for c in curves]))
     expected = np.array([_variance(rate) for rate in rates])
     first_order = rates * _NOISE**2 / (2 * _CURVATURE)
     return Evidence("agreement", measured / expected, np.ones_like(expected), rival=first_order / expected)
@@ -99,12 +100,8 @@ def _spread_of_sigma(study: Study) -> tuple[list[int], list[Floats]]:
         Numbers of updates, and for each the mean spread of every parameter tensor, (tensors,). Coordinates without a
         gradient (units that are off) do not count.
     """
-    import torch
-
-    from optbench.experiment.assemble import build_problem
-
     run = study.runs("plain", optimizer="adam")[0]
-    problem, beta2 = build_problem(run.config, torch.device("cpu")), run.config["optimizer"]["betas"][1]
+    problem, beta2 = problem_of(run), run.config["optimizer"]["betas"][1]
     parameters = list(problem.module.parameters())
     streams, length = study.pick(6, 12), study.pick(30, 100)
     times = [t for t in (1, 2, 5, 10, 20, 30, 50, 100) if t <= length]
@@ -138,33 +135,27 @@ def _rows(study: Study, losses: dict[tuple[str, float], Floats]) -> list[dict[st
 
 
 def _draw_decay(study: Study) -> Figure:
-    figure = new_figure(8.0, 3.2)
-    panels = figure.subplots(1, 2, sharey=True)
-    for ax, name, colour in zip(panels, ("constant", "cosine"), PALETTE, strict=False):
+    figure, both = panels(8.0, 3.2, 2, sharey=True)
+    for ax, name, colour in zip(both, ("constant", "cosine"), PALETTE, strict=False):
         for curve in study.curves(scheduler=name, optimizer__lr=0.2)[:5]:
             ax.semilogy(np.hypot(curve["x0"], curve["x1"]), color=colour, linewidth=0.7, alpha=0.7)
         ax.axhline(np.sqrt(2 * _variance(0.2)), color="0.2", linestyle="--", linewidth=1.0)
         ax.set_title("constant rate" if name == "constant" else "cosine decay to 0", fontsize=10)
         ax.set_xlabel("update")
-        ax.grid(True, alpha=0.25)
-    panels[0].set_ylabel("distance to the minimum")
+    both[0].set_ylabel("distance to the minimum")
     return figure
 
 
 def _draw_sigma(study: Study, times: list[int], spread: list[Floats]) -> Figure:
-    figure = new_figure(8.5, 3.4)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(8.5, 3.4, 2)
     left.loglog(times, [each.mean() for each in spread], "o-", color=PALETTE[6], linewidth=1.3)
-    left.set_xlabel("gradients seen")
-    left.set_ylabel("standard deviation of log sigma")
+    left.set(xlabel="gradients seen", ylabel="standard deviation of log sigma")
     left.grid(True, which="both", alpha=0.25)
     _lines(right, study, "plain", "adam", PALETTE[1], "Adam")
     _lines(right, study, "warmup", "adam", PALETTE[0], "Adam, warm-up")
     _lines(right, study, "plain", "radam", PALETTE[2], "RAdam")
-    right.set_xlabel("epoch")
-    right.set_ylabel("training loss")
+    right.set(xlabel="epoch", ylabel="training loss")
     right.legend(fontsize=8)
-    right.grid(True, alpha=0.25)
     return figure
 
 

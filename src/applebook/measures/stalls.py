@@ -17,7 +17,7 @@ import numpy as np
 from applebook.evidence import Evidence
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from applebook.evidence import Evidence
-from applebook.measures._common import hessian
+from applebook.measures._common import hessian, panels, points, rate_of
 from applebook.study import Findings, Study
+from optbench import SurfaceTrainer, build_field, compose, critical_points
+from optbench.descend import Batch, descend
 from optbench.metrics import Floats
-from optbench.plot.style import PALETTE, new_figure
+from optbench.plot import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,8 +88,7 @@ def measure(study: Study) -> Findings:
 
 def _stayed(study: Study, start: list[float]) -> list[bool]:
     """Whether each run from a start never moved by more than rounding, (n,)."""
-    runs = zip(study.runs("exact"), study.curves("exact"), strict=True)
-    paths = [curve[["x0", "x1"]].to_numpy() for run, curve in runs if run.config["trainer"]["start"] == start]
+    paths = [points(curve) for run, curve in study.with_curves("exact") if run.config["trainer"]["start"] == start]
     return [bool(np.linalg.norm(path - path[0], axis=1).max() <= np.finfo(float).eps) for path in paths]
 
 
@@ -95,26 +96,20 @@ def _quadratic(study: Study) -> Evidence:
     """Steps to leave x^2 - y^2, whose negative eigenvalue is -2; if descent did not speed up, y / (eta |g|) of them."""
     runs = study.runs()
     y = np.array([run.config["trainer"]["start"][1] for run in runs])
-    rate = np.array([run.config["optimizer"]["lr"] for run in runs])
+    rate = np.array([rate_of(run) for run in runs])
     steps = [float(run.summary["steps_to_target"]) for run in runs]
     return Evidence("agreement", steps, np.ceil(np.log(1 / y) / np.log(1 + 2 * rate)), rival=(1 - y) / (2 * rate * y))
 
 
 def _escapes(name: str) -> list[Escape]:
     """Descends from beside every certified saddle and minimum of a surface."""
-    from optbench.critical import critical_points
-    from optbench.descend import Batch, descend
-    from optbench.experiment.surface import build_field, compose_surface
-    from optbench.settings import SurfaceTrainer
-
-    config = compose_surface(name, overrides=["optimizer=book_gd"])
+    config = compose(f"model={name}", "optimizer=book_gd")
     field = build_field(config)
-    points = [
-        p for p in critical_points(field.objective, field.surface.domain, name=name).points if p.type != "maximum"
-    ]
+    found = critical_points(field.objective, field.surface.domain, name=name).points
+    flat = [point for point in found if point.type != "maximum"]
     rng = np.random.default_rng(0)
     rows: list[tuple[Any, Floats]] = []
-    for point in points:
+    for point in flat:
         angles = rng.uniform(0.0, 2.0 * np.pi, DIRECTIONS)
         hairs = HAIR * np.stack([np.cos(angles), np.sin(angles)], axis=1)
         exact = point.type == "minimum" or point.grad_norm == 0.0
@@ -130,7 +125,7 @@ def _escapes(name: str) -> list[Escape]:
             record=range(len(rows)),
         )
     )
-    spectra = {point.x: np.linalg.eigh(hessian(field, point.x)) for point in points}
+    spectra = {point.x: np.linalg.eigh(hessian(field, point.x)) for point in flat}
     return [
         _escape(name, point, hair, rate, path, *spectra[point.x])
         for (point, hair), rate, path in zip(rows, rates, result.curves.x, strict=True)
@@ -178,30 +173,24 @@ def _range(values: list[float]) -> str:
 
 
 def _draw(study: Study, names: Sequence[str], beside: list[Escape]) -> Figure:
-    figure = new_figure(8.0, 3.4)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(8.0, 3.4, 2)
     _draw_quadratic(left, study)
     for name, colour in zip(names, PALETTE, strict=False):
         here = [e for e in beside if e.surface == name]
         right.plot([e.predicted(e.growth) for e in here], [e.steps for e in here], ".", color=colour, label=name)
     top = 1.05 * max(e.predicted(e.growth) for e in beside)
     right.plot([0, top], [0, top], color="0.6", linewidth=0.8, zorder=0)
-    right.set_xlabel("steps to leave, by the formula")
-    right.set_ylabel("steps to leave, measured")
+    right.set(xlabel="steps to leave, by the formula", ylabel="steps to leave, measured")
     right.legend(frameon=False, fontsize=8)
-    for ax in (left, right):
-        ax.grid(True, alpha=0.25)
     return figure
 
 
 def _draw_quadratic(ax: Axes, study: Study) -> None:
     rate = 3e-2
-    for run, curve in zip(study.runs(optimizer__lr=rate), study.curves(optimizer__lr=rate), strict=True):
+    for run, curve in study.with_curves(optimizer__lr=rate):
         y0 = run.config["trainer"]["start"][1]
         step = curve["step"].to_numpy()
         ax.plot(step, y0 * (1 + 2 * rate) ** step, color="0.6", linewidth=0.8)
         ax.plot(step[::10], curve["x1"].abs().to_numpy()[::10], ".", color=PALETTE[0], markersize=3)
-    ax.set_yscale("log")
-    ax.set_xlabel("step (learning rate 0.03)")
-    ax.set_ylabel("distance from the ridge, |y|")
+    ax.set(yscale="log", xlabel="step (learning rate 0.03)", ylabel="distance from the ridge, |y|")
     ax.set_title("x² - y², from eight distances", fontsize=10)

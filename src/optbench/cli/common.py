@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optbench.cli.complete import complete_override
 from optbench.errors import OptbenchError
+
+if TYPE_CHECKING:
+    from optbench.launch.sweep import SweepWatcher
 
 FREE = {"ignore_unknown_options": True}
 """Lets overrides such as ~scheduler through as positional arguments."""
@@ -39,6 +43,14 @@ Force = Annotated[bool, typer.Option("--force", help="Run again what is done alr
 def paths(folders: list[Path] | None) -> list[Path]:
     """The folders, or none."""
     return list(folders or ())
+
+
+def watch_sweep(count: int | None, quiet: bool, label: str = "all runs") -> AbstractContextManager[SweepWatcher]:
+    """Who tells the user of a sweep's runs, so many if that is known: a live table on a terminal, else lines."""
+    from optbench.cli.progress import watched
+    from optbench.cli.sweep_display import LiveSweep, PlainSweep
+
+    return nullcontext(PlainSweep()) if quiet or not watched() else LiveSweep(count, label)
 
 
 def print_json(value: Any) -> None:

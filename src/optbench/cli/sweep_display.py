@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from optbench.launch.sweep import Silent
+
 if TYPE_CHECKING:
     from rich.console import Group
 
@@ -19,20 +21,11 @@ _PAUSE_SECONDS = 180.0
 """Between two lines that say what runs wait for."""
 
 
-class PlainSweep:
+class PlainSweep(Silent):
     """When nobody watches: what went wrong, one line each, and now and then what runs wait for; on standard error."""
 
     def __init__(self) -> None:
         self._said = -math.inf
-
-    def started(self, planned: Planned, where: str) -> None:
-        pass
-
-    def loading(self, planned: Planned, done: int, total: int) -> None:
-        pass
-
-    def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
-        pass
 
     def retried(self, planned: Planned, why: str) -> None:
         print(f"retried: {planned.folder.name}: {why}", file=sys.stderr)
@@ -41,9 +34,6 @@ class PlainSweep:
         if run.status in ("failed", "skipped"):
             print(f"{run.status}: {run.path.name if run.path else run.run_id}: {run.reason}", file=sys.stderr)
 
-    def already(self, done: int) -> None:
-        pass
-
     def waiting(self, text: str) -> None:
         if text and time.monotonic() - self._said >= _PAUSE_SECONDS:
             self._said = time.monotonic()
@@ -51,12 +41,6 @@ class PlainSweep:
 
     def note(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
-
-    def batch(self, label: str, rows: int) -> None:
-        pass
-
-    def rows(self, ended: int) -> None:
-        pass
 
 
 class LiveSweep:

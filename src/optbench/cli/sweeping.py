@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, paths, print_json
+from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, paths, print_json, watch_sweep
 
 if TYPE_CHECKING:
     from optbench.experiment import Stop
@@ -79,7 +77,7 @@ def sweep(
     if dry_run:
         _print_plan(plan, divide(plan, options), place, options, as_json)
         return
-    with experiment.interruptible() as stop, _watching(len(plan), quiet or as_json) as watcher:
+    with experiment.interruptible() as stop, watch_sweep(len(plan), quiet or as_json) as watcher:
         outcome = run_sweep(plan, place, stop, watcher, options)
     _report(plan, outcome, as_json)
     _end(plan, outcome, stop, stop.requested and not (on_error == "stop" and outcome.failed))
@@ -174,15 +172,3 @@ def _end(plan: Sweep, outcome: Outcome, stop: Stop, interrupted: bool) -> None:
         raise typer.Exit(stop.exit_code)
     if outcome.by_status["failed"] or outcome.gone:
         raise typer.Exit(3)
-
-
-@contextmanager
-def _watching(count: int, quiet: bool) -> Iterator[Any]:
-    from optbench.cli.progress import watched
-    from optbench.cli.sweep_display import LiveSweep, PlainSweep
-
-    if quiet or not watched():
-        yield PlainSweep()
-        return
-    with LiveSweep(count) as display:
-        yield display

@@ -12,7 +12,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from optbench.config import Composer
 from optbench.experiment.execute import execute, interruptible, settle, skipped
 from optbench.experiment.plan import Planned, plan_run, plan_sweep
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Stop
@@ -24,6 +26,7 @@ __all__ = [
     "Folders",
     "Planned",
     "Stop",
+    "compose",
     "execute",
     "interruptible",
     "paths_of",
@@ -42,6 +45,12 @@ Folders = str | Path | Iterable[str | Path]
 def paths_of(folders: Folders) -> list[Path]:
     """One folder or several, as a list."""
     return [Path(folders)] if isinstance(folders, str | Path) else [Path(f) for f in folders]
+
+
+def compose(*overrides: str, config_dir: Folders = ()) -> dict[str, Any]:
+    """The resolved configuration that overrides describe; what `optbench config` prints. Raises ConfigError."""
+    with Composer(paths_of(config_dir)) as composer:
+        return composer.compose(overrides).config
 
 
 def run(

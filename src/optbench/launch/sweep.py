@@ -6,9 +6,10 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
@@ -22,6 +23,9 @@ from optbench.launch.rows import RECORDED, run_rows, skip_rows
 from optbench.records import Run, Status, scan
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import CURVES, RUNS, recorded_ids
+
+if TYPE_CHECKING:
+    from optbench.launch.crew import Crew
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +266,12 @@ def sweep(
     samples: int = 20,
     force: bool = False,
     engine: str = "auto",
+    retry_failed: bool = False,
+    curves: int = RECORDED,
+    least: int = LEAST_ROWS,
+    stop: Stop | None = None,
+    watcher: SweepWatcher | None = None,
+    crew: Crew | None = None,
 ) -> list[Run]:
     """Runs every combination that the overrides describe and returns the records, in the order of the plan.
 
@@ -272,7 +282,11 @@ def sweep(
         name: the sweep's folder in it; by default made from the overrides.
         samples: points drawn from intervals.
         force: run again what is done.
-        engine: see Options.
+        engine, retry_failed, least: see Options.
+        curves: how many runs of a batch keep their whole curve.
+        stop: ends it in order, between two updates; by default Ctrl-C does.
+        watcher: told what happens; default nobody.
+        crew: worker processes to keep between sweeps on this machine.
 
     Returns:
         One record a planned run; fewer only when the user stopped it.
@@ -280,8 +294,9 @@ def sweep(
     from optbench.launch import launcher
 
     plan = plan_sweep(overrides, paths_of(config_dir), Path(out) if out else None, name, samples)
-    with interruptible() as stop:
-        run_sweep(plan, launcher(plan.launcher), stop, Silent(), Options(force=force, engine=engine))
+    options = Options(force, retry_failed, engine=engine, recorded=curves, least=least)
+    with nullcontext(stop) if stop is not None else interruptible() as asked:
+        run_sweep(plan, launcher(plan.launcher, crew), asked, watcher or Silent(), options)
     return recorded(plan)
 
 

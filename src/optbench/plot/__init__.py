@@ -12,9 +12,10 @@ from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
-from optbench.plot.style import SUFFIXES, check_suffix, footnote, save
+from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, footnote, new_figure, save
 
 __all__ = [
+    "PALETTE",
     "SUFFIXES",
     "Landscape",
     "Mark",
@@ -29,6 +30,7 @@ __all__ = [
     "footnote",
     "heat_figure",
     "loss_curves",
+    "new_figure",
     "path_on_contours",
     "save",
     "sensitivity_figure",

@@ -13,7 +13,7 @@ from optbench.errors import RecordError
 from optbench.records.belief import impossible, sums
 from optbench.records.read import numeric, parse_json, read_bytes, read_config, read_parquet, read_text, rows_of
 from optbench.records.seal import AGAIN, broken, sum_of
-from optbench.records.vocabulary import NUMERICS, Status, run_id
+from optbench.records.vocabulary import NUMERICS, Status, kept_checkpoints, run_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +69,10 @@ class Run:
             if "." in key:
                 _put(config, key.split("."), value)
         return config | {"seed": self.summary["seed"], "n_outputs": self.summary.get("n_outputs", 0)}
+
+    def checkpoints(self) -> dict[int, Path]:
+        """The weights that its folder kept, by epoch, rising (trainer.keep_every); none for a row of a table."""
+        return {} if self.path is None else kept_checkpoints(self.path)
 
     def curve(self) -> pd.DataFrame:
         """The recorded steps: CURVE_COLUMNS and x0 ... on surfaces; columns that do not apply are absent.
