@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -114,6 +115,14 @@ def arrows(*packages: str) -> set[tuple[str, str]]:
     return {(module, other) for module in graph.modules for other in graph.find_modules_directly_imported_by(module)}
 
 
+def siblings(package: str, found: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The same between the files and rooms of one package, each as a whole."""
+    depth = package.count(".") + 2
+    inside = [(a, b) for a, b in found if a.startswith(f"{package}.") and b.startswith(f"{package}.")]
+    pairs = {(".".join(a.split(".")[:depth]), ".".join(b.split(".")[:depth])) for a, b in inside}
+    return {(a, b) for a, b in pairs if a != b}
+
+
 def circles(found: Iterable[tuple[str, str]]) -> list[list[str]]:
     """One circle each of the files, and of the neighbours in every folder (files and rooms) as wholes; empty: none."""
     levels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -132,9 +141,14 @@ def circles(found: Iterable[tuple[str, str]]) -> list[list[str]]:
     return met
 
 
-def test_no_import_circles() -> None:
+@pytest.fixture(scope="module")
+def house() -> set[tuple[str, str]]:
+    return arrows("optbench", "applebook")
+
+
+def test_no_import_circles(house: set[tuple[str, str]]) -> None:
     """Neither files nor rooms know each other in a circle; what would close one belongs together, or below both."""
-    assert not circles(arrows("optbench", "applebook"))
+    assert not circles(house)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +181,23 @@ def test_circles_are_seen(one: str, other: str, tmp_path: Path, monkeypatch: pyt
     assert [set(circle) for circle in found] == (
         [{"circling.one", "circling.room"}] if "room" in one else [{"circling.one", "circling.other"}] * 2
     )
+
+
+OPENED = ["critical", *(f"critical/{p.name}" for p in sorted((SRC / "optbench/critical").iterdir()) if p.is_dir()),
+          "curvature", "landmarks"]  # fmt: skip
+
+
+@pytest.mark.parametrize("room", [r for r in OPENED if "__pycache__" not in r])
+def test_a_room_opens_with_its_files_in_reading_order(room: str, house: set[tuple[str, str]]) -> None:
+    """The opening names every file and room inside, each after those that it imports."""
+    folder, package = SRC / "optbench" / room, f"optbench.{room.replace('/', '.')}"
+    inside = {p.stem for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()} - {"__init__"}
+    opening = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
+    table = [re.findall(r"\w+", line.split("  ")[0]) for line in re.findall(r"^    (\w.*)$", opening, re.MULTILINE)]
+    named = [name for names in table if set(names) <= inside for name in names]
+    assert sorted(named) == sorted(inside)
+    knows = {(a.split(".")[-1], b.split(".")[-1]) for a, b in siblings(package, house)}
+    assert not [(a, b) for a, b in knows if named.index(b) > named.index(a)], "first what the others import"
 
 
 @pytest.mark.slow

@@ -1,10 +1,10 @@
 """Taylor series in one variable, of intervals, for arrays of any shape: what a network's activations are along a line.
 
 A `Series` holds enclosures of a value and of its first and second derivative by t at one t, as the ends of
-`certified.ends`. Elementary functions are those of `certified.functions`. Sums of products (matrix products,
-convolutions) are taken as centre and radius and computed in floating point; the error of a sum of n products in any
-order is at most gamma = (n + 2) 2^-52 times the sum of the sizes (N. J. Higham, Accuracy and Stability of Numerical
-Algorithms, 2002, section 3.5), which is added to the radius.
+`critical.arithmetic.ends`. Elementary functions are those of `critical.arithmetic.functions`. Sums of products (matrix
+products, convolutions) are taken as centre and radius and computed in floating point; the error of a sum of n products
+in any order is at most gamma = (n + 2) 2^-52 times the sum of the sizes (N. J. Higham, Accuracy and Stability of
+Numerical Algorithms, 2002, section 3.5), which is added to the radius.
 
 A derivative of `None` is exactly 0. Where a function has no second derivative (ReLU at 0) it is unbounded. Call within
 `numpy.errstate(all="ignore")`.
@@ -115,7 +115,7 @@ def times(a: Series, b: Series) -> Series:
 
 
 def through(a: Series, rule: Rule) -> Series:
-    """f(a) by the chain rule, for a rule of `certified.functions`."""
+    """f(a) by the chain rule, for a rule of `arithmetic.functions`."""
     slopes = [_shaped(s, a.value) for s in rule(a.value.reshape(2, -1), a.order)]
     found: list[Part] = [slopes[0]]
     if a.order > 0:

@@ -1,6 +1,6 @@
 """Where each start of a grid ends: the basins of attraction of an optimizer, not of the gradient flow.
 
-The rule is that of `critical.disks`: a start belongs to a *minimum* when its last iterate is in the minimum's disk and
+The rule is that of `landmarks.disks`: a start belongs to a *minimum* when its last iterate is in the minimum's disk and
 at or below its level, where no descent leads away; it took as many steps as f first needed to be that low. A *saddle*
 or a *maximum* has no such level: there the last iterate is in the disk, and more steps may take it away.
 """
