@@ -7,7 +7,10 @@ Hypothesis draws the same examples in every run of a commit, so that a red test 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,3 +19,11 @@ os.environ.setdefault("MPLBACKEND", "agg")
 settings.register_profile("repeat", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+@pytest.fixture(autouse=True)
+def _module_path() -> Iterator[None]:
+    """What a test puts on the module path (a conf folder of its own) is gone after it."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before

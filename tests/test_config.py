@@ -42,6 +42,7 @@ def overlay(tmp_path: Path) -> Path:
     files = {
         "optimizer/own_sgd.yaml": "# my SGD\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n",
         "optimizer/adam.yaml": "# my Adam\n_target_: torch.optim.Adam\n_partial_: true\nlr: 0.25\n",
+        "my/module.py": "",
         "model/own_bowl.yaml": "# my bowl\ndefaults: [_surface]\n_target_: my.module.Bowl\nsteep: 2.0\n",
         "experiment/own_race.yaml": (
             "# @package _global_\n# my race\ndefaults:\n  - override /model: own_bowl\n"
@@ -133,8 +134,17 @@ def test_data_brings_its_augmentation_and_the_command_line_wins(composer: Compos
 def test_without_augmentation_a_run_is_what_it_was_before_there_was_a_choice(composer: Composer) -> None:
     config = composer.compose(["model=sphere"]).config
     assert run_id(config) == run_id({k: v for k, v in config.items() if k != "augment"})
-    network = composer.compose(["model=mlp"]).config
-    assert run_id(network) != run_id(composer.compose(["model=mlp", "augment=flip_crop"]).config)
+
+
+@pytest.mark.parametrize("name", ["none", "flip_crop", "auto"])
+def test_what_was_a_setting_of_the_data_is_the_same_run_as_a_group(composer: Composer, name: str) -> None:
+    now = composer.compose(["model=mlp", "data=synthetic_food", f"augment={name}"]).config
+    before = {k: v for k, v in now.items() if k != "augment"} | {"data": {**now["data"], "augment": name}}
+    assert run_id(now) == run_id(before)
+    assert run_id(now) not in {
+        run_id(composer.compose(["model=mlp", "data=synthetic_food", f"augment={other}"]).config)
+        for other in {"none", "flip_crop", "auto"} - {name}
+    }
 
 
 def test_the_command_line_wins_over_what_a_model_brings(composer: Composer) -> None:

@@ -1,7 +1,13 @@
-"""Where optbench's own conf/ lies: inside the installed package, else at the top of the source tree."""
+"""Where things lie: optbench's own conf/, code that is installed, and code of the user's beside a conf folder."""
 
 from __future__ import annotations
 
+import importlib
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from optbench.errors import ConfigError
@@ -14,3 +20,35 @@ def conf_folder() -> Path:
         if (conf / "config.yaml").is_file():
             return conf
     raise ConfigError("optbench's conf/ folder is missing", "reinstall optbench")
+
+
+def importable(config_dirs: Sequence[Path]) -> None:
+    """Puts the user's conf folders on the module path, so that the `.py` files in them can be named by `_target_`.
+
+    They go to its end, where they hide nothing, the last one given first, as with YAML; relative names are resolved.
+    Workers start with the module path of the driver: local ones by multiprocessing's own rule, those of Ray and Slurm
+    by `launch.remote.Place`. So whoever plans runs calls this, and nobody else has to.
+    """
+    places = [str(folder.resolve()) for folder in reversed(config_dirs)]
+    if new := [place for place in dict.fromkeys(places) if place not in sys.path]:
+        sys.path += new
+        importlib.invalidate_caches()  # a file may have been written a moment ago
+
+
+def is_installed(file: Path) -> bool:
+    """Whether a source file is Python's, an installed package's or optbench's, and not the user's own."""
+    whole = os.path.realpath(file)
+    return whole.startswith(tuple(_NOT_OWN)) or any(part in _INSTALLED for part in Path(whole).parts)
+
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def _places() -> list[str]:
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    paths += [*site.getsitepackages(), site.getusersitepackages()]
+    own = Path(__file__).resolve().parent
+    return [os.path.join(os.path.realpath(str(path)), "") for path in (*paths, own) if path]
+
+
+_NOT_OWN = _places()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.common import Json, print_lines
+from optbench.cli.common import ConfigDir, Json, paths, print_lines
 
 Filters = Annotated[
     list[str] | None,
@@ -72,6 +72,7 @@ def plot(
     curves: Annotated[
         int, typer.Option("--curves", help="Runs to draw at most, in turns of each configuration.", min=1)
     ] = 500,
+    config_dir: ConfigDir = None,
 ) -> None:
     """Draw loss curves, or paths over a surface with its minima, saddles and maxima.
 
@@ -110,7 +111,7 @@ def plot(
     if path:
         from optbench.landscape import paths_figure
 
-        figure = paths_figure(found.runs, labels=found.labels)
+        figure = paths_figure(found.runs, paths(config_dir), found.labels)
     else:
         figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
     footnote(figure, found.left_out)

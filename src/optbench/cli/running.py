@@ -58,7 +58,7 @@ def run(
     if plot:
         from optbench.landscape import draw_run
 
-        figures = draw_run(done)
+        figures = draw_run(done, paths(config_dir))
     if as_json:
         print_json({**done.summary, "path": done.path})
     else:

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.config.targets import import_failure
 from optbench.errors import ConfigError, OptbenchError, RecordError
-from optbench.paths import conf_folder
+from optbench.paths import conf_folder, importable
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def trusted_targets(config_dirs: Sequence[Path] = ()) -> frozenset[str]:
-    """Every `_target_` that the packaged conf/ and the user's folders name."""
+    """Every `_target_` that the packaged conf/ and the user's folders name; the code in those can then be imported."""
+    importable(config_dirs)
     pattern = re.compile(r"^\s*_target_:\s*['\"]?([\w.]+)['\"]?\s*(?:#.*)?$", re.MULTILINE)
     files = (f for folder in (conf_folder(), *config_dirs) for f in folder.rglob("*.yaml"))
     return frozenset(name for f in files for name in pattern.findall(f.read_text(encoding="utf-8")))
@@ -57,6 +59,8 @@ def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
         made = instantiate(dict(node), _convert_="all")
         return made(*args) if args else made
     except InstantiationException as error:
+        if (failure := import_failure(node)) is not None:
+            raise ConfigError(f"{what}: {failure.message}") from error
         raise _refused(error.__cause__ or error, what) from error
     except Exception as error:  # a constructor given a wrong value raises what it likes: IndexError, RuntimeError ...
         raise _refused(error, what) from error

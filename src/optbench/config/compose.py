@@ -18,7 +18,7 @@ import copy
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,10 @@ import numpy as np
 
 from optbench.catalogue import GROUPS
 from optbench.config.explain import explained, no_choice, unreadable
+from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
-from optbench.paths import conf_folder
+from optbench.paths import conf_folder, importable
 from optbench.settings import NetworkTrainer, SurfaceTrainer, check_range, check_ranges
 
 if TYPE_CHECKING:
@@ -123,10 +124,12 @@ class Composer:
     def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
         self._stack = contextlib.ExitStack()
         self._dirs = tuple(config_dirs)
+        self._found: set[str] = set()
         self._templates: dict[tuple[str, ...], DictConfig] = {}
         self._groups: dict[str, bool] = {}
 
     def __enter__(self) -> Composer:
+        importable(self._dirs)
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         self._app = self._stack.enter_context(_hydra(self._dirs))
@@ -153,7 +156,17 @@ class Composer:
             config = copy.deepcopy(template)
             for override in values:
                 set_value(config, override.key_or_group, override.value())
-            return resolved(config)
+            return self.finished(config)
+
+    def finished(self, config: DictConfig) -> Composed:
+        """`resolved`, and all that is to be built can be found. Raises ConfigError."""
+        composed = resolved(config)
+        for group, name in composed.config["choices"].items():
+            for target in targets_in(composed.config.get(group)):
+                if target not in self._found:
+                    check_found(target, f"{group}={name}", self._dirs)
+                    self._found.add(target)
+        return composed
 
     def grid(self, overrides: Sequence[str], samples: int = 20, sample_seed: int = 0) -> Grid:
         """The runs of a sweep: the product of every choice, range and glob, and random points of the intervals.
@@ -322,7 +335,7 @@ class Grid:
             lines = tuple(s.line for s in settings if s.shape)
             with explained(self._composer.choices):
                 if lines not in self._shapes:
-                    self._shapes[lines] = _Shape(self._composer.template(lines))
+                    self._shapes[lines] = _Shape(self._composer.template(lines), self._composer.finished)
                 composed = self._shapes[lines].compose([s for s in settings if not s.shape])
             yield Job(composed, {s.key: s.value for s in settings})
 
@@ -366,10 +379,10 @@ def _draws(overrides: Sequence[Override], samples: int, seed: int) -> Axis:
 class _Shape:
     """One composition by Hydra, and the configurations that differ from it in plain values."""
 
-    def __init__(self, template: DictConfig) -> None:
+    def __init__(self, template: DictConfig, finished: Callable[[DictConfig], Composed]) -> None:
         from omegaconf import OmegaConf
 
-        self._template = template
+        self._template, self._finished = template, finished
         text = str(OmegaConf.to_container(OmegaConf.masked_copy(template, [str(k) for k in template if k != "hydra"])))
         self._referenced = frozenset(re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text))
         self._resolved: dict[tuple[tuple[str, str], ...], Composed] = {}
@@ -394,7 +407,7 @@ class _Shape:
         config = copy.deepcopy(self._template)
         for setting in settings:
             set_value(config, setting.key, setting.value)
-        return resolved(config)
+        return self._finished(config)
 
     def _value(self, setting: Setting) -> Any:
         """The value as the configuration holds it: converted to the type of the one it replaces, and in range.

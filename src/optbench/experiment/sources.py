@@ -16,11 +16,8 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
-import os
 import re
-import site
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -28,6 +25,7 @@ from typing import Any
 
 from optbench.errors import DataError, RunFailure
 from optbench.folders import content, fingerprint
+from optbench.paths import is_installed
 
 PARTS = ("model", "data", "augment", "loss", "optimizer", "scheduler")
 READERS = ("model", "data", "loss")
@@ -37,7 +35,6 @@ KEY = "sources"
 
 _DIGITS = 12
 _PATH = re.compile(r"[/\\]|\.\w{1,8}\Z")
-_INSTALLED = ("site-packages", "dist-packages")
 _LOADED: dict[str, str] = {}
 """Hash of the text of own modules when this process first ran them, by file: what it goes on running, edited or not."""
 
@@ -161,7 +158,7 @@ def _modules_of(dotted: str) -> Iterator[tuple[str, Path]]:
         if spec.origin in (None, "built-in", "frozen", "namespace") or not spec.has_location:
             if not search:
                 return
-        elif _is_installed(Path(str(spec.origin))):
+        elif is_installed(Path(str(spec.origin))):
             return
         else:
             yield name, Path(str(spec.origin))
@@ -176,21 +173,6 @@ def _spec(name: str, search: list[str] | None) -> ModuleSpec | None:
         return PathFinder.find_spec(name, search)
     except (ImportError, ValueError, AttributeError):
         return None
-
-
-def _places() -> list[str]:
-    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    paths += [*site.getsitepackages(), site.getusersitepackages()]
-    own = Path(__file__).resolve().parents[1]
-    return [os.path.join(os.path.realpath(str(path)), "") for path in (*paths, own) if path]
-
-
-_NOT_OWN = _places()
-
-
-def _is_installed(file: Path) -> bool:
-    whole = os.path.realpath(file)
-    return whole.startswith(tuple(_NOT_OWN)) or any(part in _INSTALLED for part in Path(whole).parts)
 
 
 def _imports(module: str, file: Path) -> list[str]:

@@ -29,7 +29,15 @@ NOT_IDENTITY = frozenset(
 )
 """Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint."""
 
-_AUGMENTED = "augment._target_"
+_AUGMENTATIONS = {
+    "none": {"augment._target_": None},
+    "flip_crop": {"augment._target_": "optbench.augment.flip_crop.FlipCrop"},
+    "auto": {
+        "augment._target_": "optbench.augment.each_image.EachImage",
+        "augment.transform._target_": "torchvision.transforms.v2.AutoAugment",
+    },
+}
+"""What augmentation was called while it was a setting of the data, `data.augment`, and what it is now."""
 
 
 class Status(StrEnum):
@@ -84,7 +92,19 @@ def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None, numer
         numerics: the NUMERICS that the run was made under.
     """
     matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY and not k.startswith("choices.")}
-    if matters.get(_AUGMENTED) is None:  # not to augment is what every run did before there was a choice
-        matters.pop(_AUGMENTED, None)
+    matters = _as_before(matters)
     text = json.dumps([numerics, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _as_before(matters: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings with augmentation where it stood before it was a group: the runs of then are those of now.
+
+    The data sets that come with optbench named it; surfaces and data sets of the user's own had none.
+    """
+    augment = {key: value for key, value in matters.items() if key.startswith("augment.")}
+    rest = {key: value for key, value in matters.items() if key not in augment}
+    name = next((name for name, settings in _AUGMENTATIONS.items() if settings == augment), None)
+    if name is not None and str(matters.get("data._target_")).startswith("optbench.data."):
+        return {**rest, "data.augment": name}
+    return rest if name == "none" else {**rest, **augment}
