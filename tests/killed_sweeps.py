@@ -27,7 +27,7 @@ from optbench.comparison import compare
 from optbench.experiment import Stop, plan_sweep
 from optbench.launch import Nobody, launcher
 from optbench.launch.sweep import Options, run_sweep
-from optbench.records import Run, scan
+from optbench.records import Run, read
 
 
 class Killer(Nobody):
@@ -76,7 +76,8 @@ def seen(out: Path) -> dict[str, Any]:
     """What a reader finds."""
     if not list(out.glob("sweep/*")):
         return {"runs": [], "unreadable": [], "left": []}
-    runs, bad = scan([out])
+    table = read([out])
+    runs, bad = table.runs(), table.unreadable
     left = [p.name for p in out.rglob("*.tmp")]
     found = {"runs": [[r.run_id, r.status] for r in runs], "unreadable": [str(b.path) for b in bad], "left": left}
     return found | {"compared": sum(len(g.rows) for g in compare([out]).groups) if runs else 0}

@@ -18,11 +18,23 @@ import pandas as pd
 from optbench import metrics
 from optbench.comparison import labels
 from optbench.comparison.arrivals import ELSEWHERE, NO_POINT, UNKNOWN
+from optbench.comparison.facts import Facts, facts_of
+from optbench.comparison.filters import predicate, resolve_key
 from optbench.comparison.groups import IDENTITY
-from optbench.comparison.rows import Row, predicate, read_row, resolve_key
 from optbench.errors import RecordError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, Status, read_run
+
+
+@dataclass(frozen=True)
+class Row(Facts):
+    """A run and everything known of it."""
+
+    run: Run
+
+
+def read_row(run: Run) -> Row:
+    return Row(facts_of(run).values, run)
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ def table_runs(path: Path) -> list[Run]:
 
 
 def plain_scan(paths: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
-    """Every run under the paths and what cannot be read, as `records.scan` has it."""
+    """Every run under the paths and what cannot be read, place by place."""
     runs: dict[str, Run] = {}
     bad: list[tuple[Path, str]] = []
     for place in (place for path in paths for place in places(path)):

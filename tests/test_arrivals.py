@@ -24,14 +24,13 @@ from torch import Tensor
 import optbench
 from optbench.comparison import compare
 from optbench.comparison.arrivals import ELSEWHERE, NO_POINT, UNKNOWN, stopped_at
-from optbench.comparison.rows import Row
 from optbench.critical.points.found import CriticalPoint
 from optbench.errors import UserError
 from optbench.landmarks.arrivals import Arrival, Landmarks, landmarks
 from optbench.landmarks.columns import arrivals_of
 from optbench.landmarks.disks import disks_round
 from optbench.problem import AbstractSurface, SurfaceProblem
-from optbench.records import Run, Status
+from optbench.records import RunTable, Status
 from optbench.report import export, run_lines, text_lines
 from optbench.settings import SurfaceTrainer
 
@@ -295,8 +294,8 @@ def test_every_run_is_counted_once(made: list[tuple[Status, str | None, float | 
     rows = []
     for status, place, least in made:
         values = {"status": str(status), "stopped_at": place, "lambda_min": least}
-        rows.append(Row(values, Run(values, Path("x"))))
-    counts = stopped_at(rows)
+        rows.append(values)
+    counts = stopped_at(RunTable.of(rows))
     ended = [end for end in made if str(end[0]) not in NO_POINT]
     if ended and all(place is None and least is None for _, place, least in ended):
         assert counts is None

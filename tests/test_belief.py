@@ -24,7 +24,7 @@ from optbench.errors import OptbenchError, RecordError
 from optbench.experiment import Stop, plan_run, plan_sweep
 from optbench.launch import launcher
 from optbench.launch.sweep import Options, Silent, run_sweep
-from optbench.records import Run, scan
+from optbench.records import Run, read
 from optbench.records.seal import check_table, sealed_table
 
 SINGLE = ["model=himmelblau", "optimizer=sgd,adam", "seeds=2", "trainer.start=random", "trainer.steps=12"]
@@ -74,7 +74,7 @@ def numbers(out: Path) -> tuple[dict[str, Any], list[str]]:
     told: dict[str, Any] = {}
     for row in frame.to_dict("records"):
         told |= {f"{row['run_id']} {key}": row.get(key) for key in NUMBERS if row.get(key) is not None}
-    for run in scan([out])[0]:
+    for run in read([out]).runs():
         try:
             curve = run.curve()
         except RecordError as error:
@@ -226,7 +226,7 @@ def test_what_cannot_be_is_listed_and_takes_no_part(changes: dict[str, Any], why
 def test_a_loss_that_is_never_negative(copied: Path) -> None:
     (folder,) = (copied / "runs").iterdir()
     unsealed(folder, lambda row: row.update(val_loss=-0.5))
-    assert "CrossEntropyLoss is never negative" in scan([copied / "runs"])[1][0].why
+    assert "CrossEntropyLoss is never negative" in read([copied / "runs"]).unreadable[0].why
 
 
 def test_a_configuration_that_was_edited_is_listed_with_or_without_checksums(copied: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_configuration_that_was_edited_is_listed_with_or_without_checksums(cop
         records.write_yaml(folder / "config.yaml", config)
         if not seal:
             unsealed(folder, lambda row: None)
-    bad = scan([copied / "single"])[1]
+    bad = read([copied / "single"]).unreadable
     assert ["config.yaml was changed after the run" in one.why for one in bad] == [True, True]
 
 
@@ -290,7 +290,7 @@ def test_a_table_without_a_seal_is_held_to_what_can_be(copied: Path) -> None:
     assert numbers(copied)[1] == []
     seconds = pa.array([-1.0, *table["seconds"].to_pylist()[1:]])
     parquet.write_table(table.set_column(table.column_names.index("seconds"), "seconds", seconds), path)
-    assert "seconds=-1.0 cannot be" in scan([copied / "rows"])[1][0].why
+    assert "seconds=-1.0 cannot be" in read([copied / "rows"]).unreadable[0].why
     assert "seconds=-1.0 cannot be" in " ".join(numbers(copied)[1])
 
 
@@ -321,7 +321,7 @@ def test_a_pipe_or_a_device_is_no_file(name: str, kind: str, copied: Path) -> No
 
 def seconds(out: Path) -> dict[str, Any]:
     """When each run was done."""
-    return {run.run_id: run.summary["provenance"]["started"] for run in scan([out])[0] if run.path}
+    return {run.run_id: run.summary["provenance"]["started"] for run in read([out]).runs() if run.path}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from made_runs import CONFIG, make_run, make_table
 
 from optbench.comparison import STATISTICS, Comparison, compare, label_runs
 from optbench.errors import RecordError, UserError
-from optbench.records import Run, flatten, read_run, scan, to_json, write_bytes
+from optbench.records import Run, flatten, read, read_run, to_json, write_bytes
 
 
 def seeds(folder: Path, losses: list[float | None], changes: dict[str, Any] | None = None, **summary: Any) -> None:
@@ -311,7 +311,7 @@ def test_a_place_is_a_folder_a_run_or_several(three: Path, monkeypatch: pytest.M
     assert (counted("a/"), counted("."), counted(["a", Path("c")])) == (2, 4, 3)
     full = {k: v for k, v in flatten(CONFIG).items() if "." in k and not k.startswith("choices")}
     make_table(three / "sweep", [{**full, "seed": seed, "final_loss": 1.0} for seed in (7, 8, 9)])
-    rows = scan([three / "sweep"])[0]
+    rows = read([three / "sweep"]).runs()
     assert [row.path for row in rows] == [None] * 3
     assert counted(rows) == counted(rows[0]) == 3  # of a table, the sweep
     for nothing in (3, None, [None], Run({"run_id": "a", "status": "completed"})):
@@ -343,6 +343,7 @@ def test_labels_of_runs_for_a_legend(three: Path) -> None:
 
 
 def test_reading_needs_neither_torch_nor_hydra_nor_pandas(three: Path) -> None:
+    make_table(three / "table", [{"seed": 7, "final_loss": None}, {"seed": 8, "val_accuracy": 0.5}])
     code = (
         "import sys; from optbench.comparison import compare; compare([sys.argv[1]]).to_json();"
         "print(sorted({'torch', 'hydra', 'omegaconf', 'pandas', 'matplotlib'} & set(sys.modules)))"

@@ -11,7 +11,6 @@ import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ from plain_compare import plain_compare, plain_rows, plain_scan
 
 from optbench import records
 from optbench.comparison import compare
-from optbench.comparison.bulk import Rows
-from optbench.comparison.load import load
 from optbench.errors import RecordError
 from optbench.records import index, walk
 from optbench.records.templates import SettingsReader
@@ -51,18 +48,15 @@ def stamped(folder: Path) -> None:
 
 
 def same_as_plain(paths: list[Path]) -> None:
-    """Both of `scan` and the rows of a comparison, against files read one by one."""
-    runs, bad = plain_scan(paths)
-    found, unreadable = records.scan(paths)
-    assert [(run.path, run.table, run.summary) for run in found] == [(r.path, r.table, r.summary) for r in runs]
-    assert [(one.path, one.why) for one in unreadable] == bad
+    """The table of runs, against files read one by one."""
     rows, bad, notes = plain_rows(paths)
-    fast, unreadable, fast_notes = load(paths)
-    assert [(row.run.path, row.values, list(row.values)) for row in fast] == [
-        (row.run.path, row.values, list(row.values)) for row in rows
+    fast = records.read(paths)
+    assert [(run.path, run.table, run.summary) for run in fast.runs()] == [
+        (row.run.path, row.run.table, row.run.summary) for row in rows
     ]
-    assert [(one.path, one.why) for one in unreadable] == bad
-    assert fast_notes == notes
+    assert [(values, list(values)) for values in fast.rows()] == [(row.values, list(row.values)) for row in rows]
+    assert [(one.path, one.why) for one in fast.unreadable] == bad
+    assert fast.notes == notes
 
 
 # whatever happens between two scans
@@ -215,10 +209,10 @@ def test_a_change_that_keeps_size_and_time_is_noticed(
 def test_files_that_are_still_warm_are_not_put_into_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "LEAST_RUNS", 1)
     top = sweep_of(tmp_path, 3)
-    records.scan([top])
+    records.read([top])
     assert not (top / index.NAME).exists()
     monkeypatch.setattr(walk.time, "time", lambda: (top / "r00" / "run.json").stat().st_ctime + index.SETTLED + 60)
-    records.scan([top])
+    records.read([top])
     assert len(index.load(top)) == 3
 
 
@@ -226,10 +220,10 @@ def test_small_folders_stay_clean_and_a_run_folder_too(tmp_path: Path, monkeypat
     monkeypatch.setattr(index, "SETTLED", -1e9)
     top = sweep_of(tmp_path, 3)
     assert index.LEAST_RUNS > 100
-    records.scan([top, top / "r00"])
+    records.read([top, top / "r00"])
     compare([top])
     monkeypatch.setattr(walk, "LEAST_RUNS", 1)
-    records.scan([top / "r00", top / "r01" / "run.json"])
+    records.read([top / "r00", top / "r01" / "run.json"])
     assert not list(tmp_path.rglob(f"{index.NAME}*"))
 
 
@@ -238,7 +232,7 @@ def test_a_few_new_runs_are_read_and_the_index_left(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(index, "SETTLED", -1e9)
     monkeypatch.setattr(walk, "WORTH", 0.25)
     top, meddler = sweep_of(tmp_path, 8), Meddler(tmp_path)
-    records.scan([top])
+    records.read([top])
     meddler.add("one", 1)
     same_as_plain([top])
     assert set(index.load(top)) == {f"r{i:02d}" for i in range(8)}
@@ -251,7 +245,7 @@ def test_a_few_new_runs_are_read_and_the_index_left(tmp_path: Path, monkeypatch:
 @pytest.mark.usefixtures("eager")
 def test_an_index_damaged_anywhere_is_no_index(tmp_path: Path) -> None:
     top = sweep_of(tmp_path, 4)
-    records.scan([top])
+    records.read([top])
     whole = (top / index.NAME).read_bytes()
     rows = index.load(top)
     assert len(rows) == 4
@@ -274,7 +268,7 @@ def test_an_index_damaged_anywhere_is_no_index(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("eager")
 def test_a_foreign_or_other_index_is_not_read(tmp_path: Path) -> None:
     top = sweep_of(tmp_path, 3)
-    records.scan([top])
+    records.read([top])
     for change in (
         "PRAGMA user_version = 99",
         "ALTER TABLE runs ADD COLUMN more2",
@@ -316,7 +310,7 @@ def test_many_at_once_do_not_meet(tmp_path: Path) -> None:
     def look() -> None:
         for _ in range(10):
             (top / index.NAME).unlink(missing_ok=True)
-            found.append([run.run_id for run in records.scan([top])[0]])
+            found.append([run.run_id for run in records.read([top]).runs()])
 
     threads = [threading.Thread(target=look) for _ in range(4)]
     for thread in threads:
@@ -490,7 +484,7 @@ def test_a_comparison_is_what_plain_python_makes_of_the_files(
             for name in ("problem", "label", "keys", "n_by_status", "statistics", "stopped_at", "best"):
                 assert getattr(ours, name) == getattr(plain, name), (question, name)
             assert list(ours.keys) == list(plain.keys)
-            assert [row.values for row in ours.rows] == [row.values for row in plain.rows]
+            assert ours.rows.rows() == [row.values for row in plain.rows]
             assert [(r.run_id, r.path, r.table) for r in ours.runs] == [
                 (row.run.run_id, row.run.path, row.run.table) for row in plain.rows
             ]
@@ -527,34 +521,34 @@ def test_a_table_of_other_types_is_read_row_by_row(tmp_path: Path) -> None:
         place.mkdir()
         frame.assign(**change).to_parquet(place / "runs.parquet", row_group_size=3)
         if name in ("words", "flags", "status", "no id"):
-            fast, unreadable, _ = load([place])
-            assert (len(fast), [one.path for one in unreadable]) == (0, [place / "runs.parquet"]), name
-            assert [one.why for one in records.scan([place])[1]] == [one.why for one in unreadable]
+            fast = records.read([place])
+            assert (len(fast), [one.path for one in fast.unreadable]) == (0, [place / "runs.parquet"]), name
             continue
         rows_, bad, _ = plain_rows([place])
         assert not bad
-        assert [row.values for row in load([place])[0]] == [row.values for row in rows_], name
+        plain = [{k: v for k, v in row.values.items() if k != "more"} for row in rows_]  # a mapping is no column
+        assert records.read([place]).rows() == plain, name
         (slow, *_), fast_groups = plain_compare((rows_, bad, ())), compare([place]).groups
         assert [dict(g.statistics) for g in fast_groups] == [g.statistics for g in slow], name
 
 
-def test_rows_are_a_sequence(tmp_path: Path) -> None:
+def test_a_part_of_a_table_is_a_table(tmp_path: Path) -> None:
     make_table(tmp_path / "t", [{"seed": i} for i in range(5)])
     for seed in (7, 8):
         make_run(tmp_path / f"a{seed}", {"seed": seed})
-    rows, _, _ = load([tmp_path])
-
-    def seeds(found: Rows) -> Iterator[int]:
-        return (row.values["seed"] for row in found)
-
-    assert list(seeds(rows)) == rows.column("seed") == [7, 8, 0, 1, 2, 3, 4]
-    assert [rows[i].values["seed"] for i in range(-1, 3)] == [4, 7, 8, 0]
-    assert list(seeds(rows[1:4])) == [8, 0, 1]
-    assert len(rows[::2]) == 4
-    assert rows.column("nothing") == [None] * 7
-    assert rows.where("seed", lambda value: value > 3).tolist() == [True, True, *[False] * 4, True]
-    assert rows.tally("status", present=("path",)) == {("completed", True): 2, ("completed", False): 5}
-    assert list(Rows.of(list(rows)).column("seed")) == rows.column("seed")
+    table = records.read([tmp_path])
+    assert table.values("seed") == [row["seed"] for row in table.rows()] == [7, 8, 0, 1, 2, 3, 4]
+    assert [run.summary["seed"] for run in table.take(np.array([-1, 0, 1, 2])).runs()] == [4, 7, 8, 0]
+    part = table.take(slice(1, 4))
+    assert part.values("seed") == part.numbers("seed").tolist() == [8, 0, 1]
+    assert part.take(np.array([False, True, True])).values("seed") == [0, 1]
+    assert len(table.take(slice(None, None, 2))) == 4
+    assert table.values("nothing") == [None] * 7
+    assert table.where("seed", lambda value: value > 3).tolist() == [True, True, *[False] * 4, True]
+    assert table.tally("status", present=("path",)) == {("completed", True): 2, ("completed", False): 5}
+    assert records.RunTable.of(part.rows()).values("seed") == [8, 0, 1]
+    assert "path" in table.names
+    assert "path" not in table.take(slice(3, 5)).names
 
 
 def test_the_order_of_settings_in_a_name_is_that_of_the_last_run(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from optbench.launch.batches import Rows
 from optbench.launch.kept_curves import End, chosen
 from optbench.launch.sweep import Options, Silent, run_sweep
 from optbench.plot import footnote, loss_curves, save
-from optbench.records import scan
-from optbench.records.read import curve_ids
+from optbench.records import read
+from optbench.records.files import curve_ids
 
 WORDS = ["model=himmelblau", "optimizer=momentum", "optimizer.lr=1e-4,1e-3,1e-2", "seeds=8", "trainer.start=random",
          "trainer.steps=6"]  # fmt: skip
@@ -58,7 +58,7 @@ def kept(out: Path) -> set[str]:
 def by_rate(out: Path) -> dict[float, list[tuple[float, str]]]:
     """Learning rate to the last losses and run_ids, the best first."""
     found: dict[float, list[tuple[float, str]]] = defaultdict(list)
-    for run in scan([out])[0]:
+    for run in read([out]).runs():
         found[run.summary["optimizer.lr"]].append((run.summary["final_loss"], run.run_id))
     return {rate: sorted(runs) for rate, runs in found.items()}
 
@@ -71,8 +71,8 @@ def test_each_configuration_keeps_its_best_and_its_median_seed(made: Path) -> No
 
 def test_a_kept_curve_is_that_of_the_run(made: Path, tmp_path: Path) -> None:
     sweep(tmp_path, recorded=24)
-    whole = {run.run_id: run for run in scan([tmp_path])[0]}
-    for run in scan([made])[0]:
+    whole = {run.run_id: run for run in read([tmp_path]).runs()}
+    for run in read([made]).runs():
         assert run.summary["final_loss"] == whole[run.run_id].summary["final_loss"]
         if run.run_id in kept(made):
             assert run.curve().equals(whole[run.run_id].curve())

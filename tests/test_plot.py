@@ -14,14 +14,16 @@ import pytest
 from made_runs import make_run, make_table
 from matplotlib.figure import Figure
 from PIL import Image
+from pyarrow import parquet
 
 from optbench import plot
 from optbench.comparison import Drawn, label_runs
 from optbench.comparison import drawn as shown
 from optbench.errors import OutputError, UserError
 from optbench.plot.curves import _rolling_mean
-from optbench.records import Run, columns, read_run
+from optbench.records import Run, read_run
 from optbench.records import run as records_run
+from optbench.records.arrow import Table
 
 NETWORK = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
 SIGNATURES = {".png": b"\x89PNG\r\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
@@ -344,15 +346,17 @@ def test_configurations_are_named_within_their_problem(tmp_path: Path) -> None:
     assert shown([tmp_path], [], 9).labels == label_runs([read_run(tmp_path / name) for name in "abc"]) == names
 
 
-def test_picked_rows_are_those_of_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "_BATCH", 7)
+def test_picked_rows_are_those_of_the_whole_table(tmp_path: Path) -> None:
+    place = tmp_path / "runs.parquet"
     make_table(tmp_path, [{"seed": i, "optimizer.lr": i / 7, "final_loss": i if i % 5 else None} for i in range(100)])
-    whole = columns.TableColumns(tmp_path / "runs.parquet")
-    everything = whole.rows(np.arange(100))
+    parquet.write_table(parquet.read_table(place), place, row_group_size=7)
+    whole = Table(place)
+    everything = whole.runs(np.arange(100))
+    assert [run.summary["seed"] for run in everything] == list(range(100))
     for indices in ([], [99], [50, 3, 3, 97]):
-        table = columns.TableColumns(tmp_path / "runs.parquet")
-        first, again = table.rows(np.array(indices, dtype=int)), table.rows(np.array(indices, dtype=int))
-        assert first == again == whole.rows(np.array(indices, dtype=int)) == [everything[i] for i in indices]
+        table = Table(place)
+        first, again = table.runs(np.array(indices, dtype=int)), table.runs(np.array(indices, dtype=int))
+        assert first == again == whole.runs(np.array(indices, dtype=int)) == [everything[i] for i in indices]
 
 
 def test_a_long_name_goes_on_in_the_next_line_and_the_axes_keep_their_place(tmp_path: Path) -> None:

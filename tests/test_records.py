@@ -184,7 +184,7 @@ def test_deeply_nested_json_is_refused(tmp_path: Path) -> None:
 def test_both_yaml_loaders_refuse_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = records.read_run(make_run(tmp_path))
     expected = run.config
-    monkeypatch.setattr("optbench.records.read._YAML_LOADER", yaml.SafeLoader)
+    monkeypatch.setattr("optbench.records.files._YAML_LOADER", yaml.SafeLoader)
     assert run.config == expected
     (tmp_path / "config.yaml").write_text("a: " + "[" * 1000)
     with pytest.raises(RecordError, match="nested deeper"):
@@ -267,7 +267,8 @@ def test_scan_finds_runs_at_any_depth_and_names_what_is_broken(tmp_path: Path) -
     (tmp_path / "notatable" / "runs.parquet").write_bytes(b"PAR1 nonsense")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "notes.txt").write_text("nothing to see")
-    found, bad = records.scan([tmp_path])
+    table = records.read([tmp_path])
+    found, bad = table.runs(), table.unreadable
     assert sorted(run.summary["seed"] for run in found) == [0, 1, 2]
     assert sorted(place.path.relative_to(tmp_path).as_posix() for place in bad) == [
         "never_started", "notatable/runs.parquet", "torn",
@@ -280,17 +281,17 @@ def test_scan_takes_folders_files_and_tables_and_each_once(tmp_path: Path, monke
     make_table(tmp_path / "t", [{"seed": 1}])
     monkeypatch.chdir(tmp_path)
     places = [tmp_path, folder, folder / "run.json", tmp_path / "t" / "runs.parquet", Path("a"), Path("./t")]
-    found, bad = records.scan(places)
-    assert (len(found), bad) == (2, [])
+    table = records.read(places)
+    assert (len(table), table.unreadable) == (2, ())
     with pytest.raises(RecordError, match="no such file or folder"):
-        records.scan([tmp_path / "nowhere"])
+        records.read([tmp_path / "nowhere"])
     with pytest.raises(RecordError, match="no such folder"):
         records.read_run(tmp_path / "nowhere")
 
 
 def test_the_sweeps_tables_give_runs_and_their_curves(tmp_path: Path) -> None:
     made = make_table(tmp_path, [{"seed": s, "optimizer.lr": 0.1 * s, "final_loss": 1.0 / s} for s in (1, 2, 3)])
-    found, _ = records.scan([tmp_path])
+    found = records.read([tmp_path]).runs()
     assert [run.run_id for run in found] == [row["run_id"] for row in made]
     assert [run.summary["final_loss"] for run in found] == [1.0, 0.5, 1 / 3]
     assert found[0].summary["val_accuracy"] is None

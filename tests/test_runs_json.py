@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from made_runs import make_run, make_table
 from pyarrow import parquet
 
-from optbench.records import TableColumns, plain, read_json, scan, to_json, write_json
+from optbench.records import plain, read, read_json, to_json, write_json
 from optbench.report import runs_json
-from optbench.report.stream import _reader, _Table
 
 
 def by_the_library(value: Any) -> str:
@@ -28,7 +27,7 @@ def by_the_library(value: Any) -> str:
 
 def one_object_a_run(folder: Path, run_ids: Sequence[str]) -> str:
     """As it was written when a sweep was held as objects."""
-    found = {run.run_id: run for run in scan([folder])[0]} if folder.exists() else {}
+    found = {run.run_id: run for run in read([folder]).runs()} if folder.exists() else {}
     runs = [found[one] for one in run_ids if one in found]
     return by_the_library([{**run.summary, "path": run.path or run.table} for run in runs])
 
@@ -65,7 +64,6 @@ def tables(draw: st.DrawFn) -> pa.Table:
 @given(table=tables(), row_group_size=st.sampled_from([2, 100]))
 def test_a_table_of_any_columns(table: pa.Table, row_group_size: int, tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "runs.parquet", row_group_size=row_group_size)
-    assert isinstance(_reader(TableColumns(tmp_path / "runs.parquet")), _Table)
     ids = table["run_id"].to_pylist()
     for wanted in (ids, ids[::-1], ["unknown", *ids[1:]], []):
         assert "".join(runs_json(tmp_path, wanted)) == one_object_a_run(tmp_path, wanted)
@@ -94,8 +92,8 @@ def test_folders_rows_and_copies_in_any_order(tmp_path: Path, monkeypatch: pytes
     make_table(top / "other", [{"seed": i, "optimizer.eps": i / 7} for i in range(5, 9)])
     path = top / "seed2" / "run.json"
     write_json(path, read_json(path) | {"more": {"x": [1, {"y": None}]}, "empty": [], "none": {}})
-    ids = sorted({run.run_id for run in scan([top])[0]})
-    assert len(ids) == 19
+    ids = sorted({run.run_id for run in read([top]).runs()})
+    assert len(ids) == 18  # without seed20, which is not believed
     for seed in range(4):
         random.Random(seed).shuffle(ids)
         assert "".join(runs_json(top, ids)) == one_object_a_run(top, ids)

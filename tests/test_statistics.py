@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_compare import Row
 from plain_compare import statistics as plain_statistics
 from plain_compare import stops as plain_stops
 
 from optbench import metrics
 from optbench.comparison.arrivals import stopped_at, stops
-from optbench.comparison.bulk import Rows
-from optbench.comparison.rows import Row
 from optbench.comparison.statistics import STATISTICS, statistics, statistics_of
 from optbench.metrics import Estimate
-from optbench.records import Run, Status
+from optbench.records import Run, RunTable, Status
 
 LOSSES = st.none() | st.sampled_from([0.0, 1.0, 1e-300, 1e300]) | st.floats(-1e6, 1e6)
 COUNTS = st.none() | st.integers(0, 10**6)
@@ -46,13 +45,14 @@ RUNS = st.fixed_dictionaries(
 @settings(max_examples=60)
 @given(st.lists(st.lists(RUNS, min_size=1, max_size=9), min_size=1, max_size=7))
 def test_all_groups_at_once_are_each_group_alone(groups: list[list[Row]]) -> None:
-    rows = Rows.of([one for group in groups for one in group])
+    rows = RunTable.of([one.values for group in groups for one in group])
     codes = np.repeat(np.arange(len(groups)), list(map(len, groups)))
     computed, places = statistics(rows, codes, len(groups)), stops(rows, codes, len(groups))
     for group, own, place in zip(groups, computed, places, strict=True):
-        assert own == statistics_of(group) == plain_statistics(group)
+        alone = RunTable.of([one.values for one in group])
+        assert own == statistics_of(alone) == plain_statistics(group)
         assert tuple(own) == STATISTICS
-        assert place == stopped_at(group) == plain_stops(group)
+        assert place == stopped_at(alone) == plain_stops(group)
         assert place is None or list(place) == list(plain_stops(group) or ())
 
 

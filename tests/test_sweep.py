@@ -33,7 +33,7 @@ from optbench.launch import rows as rows_module
 from optbench.launch.batches import LEAST_ROWS, batches
 from optbench.launch.probe import estimate
 from optbench.launch.sweep import Division, Options, Outcome, divide, run_sweep
-from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, run_id, scan
+from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, read, run_id
 from optbench.records.tables import add_rows, recorded_ids
 from optbench.report import runs_json
 from optbench.settings import SurfaceTrainer
@@ -87,9 +87,11 @@ def swept(
 
 def by_id(folder: Path) -> dict[str, Run]:
     """Every run in a folder; none of them twice, nothing unreadable."""
-    runs, bad = scan([folder])
+    table = read([folder])
+    runs, bad = table.runs(), table.unreadable
     found = {run.run_id: run for run in runs}
     assert not bad
+    assert not [note for note in table.notes if "more than once" in note]
     assert len(found) == len(runs)
     return found
 
@@ -346,7 +348,7 @@ def test_a_setting_may_be_a_number_here_and_a_list_there(tmp_path: Path) -> None
     add_rows(tmp_path, {"run_id": ["b"], "status": ["completed"], "model.shift": ["[1, 2]"]}, {"run_id": []})
     add_rows(tmp_path, {"run_id": ["c"], "status": ["completed"], "model.shift": [None]}, {"run_id": []})
     assert set(recorded_ids(tmp_path)) == {"a", "b", "c"}
-    assert [r.summary["model.shift"] for r in scan([tmp_path])[0]][1:] == ["[1, 2]", None]
+    assert [r.summary["model.shift"] for r in read([tmp_path]).runs()][1:] == ["[1, 2]", None]
 
 
 # what fails, what does not fit

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from optbench.errors import DataError, OutputError
-from optbench.records.read import read_bytes
+from optbench.records.files import read_bytes
 from optbench.records.seal import KEY, broken
 from optbench.records.write import write_sealed
 

@@ -1,6 +1,7 @@
 """Runs to a comparison: which configuration did better on which problem, over seeds, with nothing left out.
 
-    rows         what each run was (its configuration) and gave (its summary), as one flat row; selection by filters
+    filters      which rows of the table of runs (`records.RunTable`) take part
+    facts        what each run was: its configuration
     labels       problems, configurations and their names: only what differs is said
     groups       which runs make a group, and what it is called
     statistics   what is computed of the groups, of all at once

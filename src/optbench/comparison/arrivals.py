@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from optbench.comparison.bulk import Rows
-from optbench.comparison.parts import Ints
-from optbench.comparison.rows import Row
-from optbench.records import Status
+from optbench.records import RunTable, Status
+from optbench.records.columns import Ints
 
 ELSEWHERE, UNKNOWN = "elsewhere", "not known"
 NO_POINT = (ELSEWHERE, *map(str, (Status.DIVERGED, Status.FAILED, Status.INTERRUPTED, Status.SKIPPED)), UNKNOWN)
@@ -23,38 +21,37 @@ RULE = (
 )
 
 
-def stopped_at(rows: Sequence[Row]) -> dict[str, int] | None:
+def stopped_at(runs: RunTable) -> dict[str, int] | None:
     """How many runs stopped at each critical point, the most visited first, then NO_POINT where it occurs.
 
     Args:
-        rows: of one group.
+        runs: of one group.
 
     Returns:
-        Name of the point to number of runs; the numbers add up to len(rows). None where no run that ended well has been
+        Name of the point to number of runs; the numbers add up to len(runs). None where no run that ended well has been
         asked: on networks, and in records from before there was such a column.
     """
-    rows = Rows.of(rows)
-    return stops(rows, np.zeros(len(rows), dtype=np.int64), 1)[0]
+    return stops(runs, np.zeros(len(runs), dtype=np.int64), 1)[0]
 
 
-def stops(rows: Rows, codes: Ints, count: int) -> list[dict[str, int] | None]:
+def stops(runs: RunTable, codes: Ints, count: int) -> list[dict[str, int] | None]:
     """`stopped_at` of each group.
 
     Args:
-        rows: of all groups.
-        codes: number of the group of each row, (n,).
+        runs: of all groups.
+        codes: number of the group of each run, (n,).
         count: number of groups.
     """
     counts: list[Counter[str]] = [Counter() for _ in range(count)]
     asked, ended = [False] * count, [False] * count
-    for (place, status, curved, group), n in rows.tally(
+    for (place, status, curved, group), n in runs.tally(
         "stopped_at", "status", present=("lambda_min",), by=codes
     ).items():
         counts[group][_place(place, status, curved)] += n
         if status not in NO_POINT:
             ended[group] = True
             asked[group] = asked[group] or curved or place is not None
-    network = np.bincount(codes[rows.where("data", lambda data: data not in (None, "none"))], minlength=count) > 0
+    network = np.bincount(codes[runs.where("data", lambda data: data not in (None, "none"))], minlength=count) > 0
     unknown = network | (np.array(ended, dtype=bool) & ~np.array(asked, dtype=bool))
     return [None if none else _in_order(one) for one, none in zip(counts, unknown.tolist(), strict=True)]
 

@@ -11,14 +11,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.comparison.bulk import Rows
+from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
-from optbench.comparison.load import known_keys, load, nothing, select
-from optbench.comparison.rows import resolve_key
 from optbench.comparison.statistics import STATISTICS
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.records import RUN_COLUMNS, Run, Status, Unreadable, read_curves
+from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,19 +77,20 @@ class Comparison:
             "problem": [group.problem for group in self.groups for _ in range(group.n)],
             "configuration": [group.label for group in self.groups for _ in range(group.n)],
         }
-        keys = dict.fromkeys([*RUN_COLUMNS, *(key for group in self.groups for key in group.rows.names())])
-        columns = {key: [value for group in self.groups for value in group.rows.column(key)] for key in keys}
+        keys = dict.fromkeys([*RUN_COLUMNS, *(key for group in self.groups for key in group.rows.names)])
+        columns = {key: [value for group in self.groups for value in group.rows.values(key)] for key in keys}
         return pd.DataFrame(names | columns)
 
     def curves(self) -> pd.DataFrame:
         """All curves below each other: problem, configuration, run_id, seed, and the columns of the curves."""
         import pandas as pd
 
-        members = [(group, row) for group in self.groups for row in group.rows]
+        members = [(group, run) for group in self.groups for run in group.runs]
+        seeds = [seed for group in self.groups for seed in group.rows.values("seed")]
         frames = []
-        for (group, row), curve in zip(members, read_curves([row.run for _, row in members]), strict=True):
-            named = {"problem": group.problem, "configuration": group.label, "run_id": row.run.run_id}
-            frames.append(curve.assign(**named, seed=row.values.get("seed")))
+        for (group, run), seed, curve in zip(members, seeds, read_curves([run for _, run in members]), strict=True):
+            named = {"problem": group.problem, "configuration": group.label, "run_id": run.run_id}
+            frames.append(curve.assign(**named, seed=seed))
         frame = pd.concat([f for f in frames if len(f)], ignore_index=True) if any(map(len, frames)) else pd.DataFrame()
         front = [c for c in ("problem", "configuration", "run_id", "seed") if c in frame]
         return frame[[*front, *(c for c in frame if c not in front)]]
@@ -108,7 +107,7 @@ class Comparison:
             | {"n": group.n, "n_by_status": dict(group.n_by_status)}
             | {name: _estimate_json(group.statistics[name]) for name in STATISTICS}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
-            | {"run_ids": list(map(str, group.rows.column("run_id")))}
+            | {"run_ids": list(map(str, group.rows.values("run_id")))}
             for group in self.groups
         ]
 
@@ -140,12 +139,12 @@ def compare(
         RecordError: a path that does not exist.
     """
     places = _places(paths)
-    rows, unreadable, notes = load(places)
-    if not len(rows):
-        raise nothing(places, unreadable)
-    rows = select(rows, filters)
-    groups, differing = form_groups(rows, _keys(group_by, rows))
-    return Comparison(_sorted(groups, sort, differing), tuple(differing), tuple(unreadable), notes)
+    found = read(places)
+    if not len(found):
+        raise nothing(places, found.unreadable)
+    found = select(found, filters)
+    groups, differing = form_groups(found, _keys(group_by, found))
+    return Comparison(_sorted(groups, sort, differing), tuple(differing), found.unreadable, found.notes)
 
 
 def _places(given: Any) -> list[Path]:
@@ -161,14 +160,14 @@ def _place(given: Any) -> Path:
     raise UserError(f"{given!r} is no place to look at: expected a folder, a run, or a list of them")
 
 
-def _keys(group_by: Sequence[str] | str | None, rows: Rows) -> list[str] | None:
+def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | None:
     if group_by is None:
         return None
     given = group_by.split(",") if isinstance(group_by, str) else group_by
     names = [name.strip() for name in given if name.strip()]
     if not names:
         raise UserError("no key to group by", f"such as optimizer,lr; columns: {', '.join(RUN_COLUMNS)}")
-    known = known_keys(rows)
+    known = table.known
     return [resolve_key(name, known) for name in names]
 
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from optbench.comparison import labels
 from optbench.comparison.arrivals import stops
-from optbench.comparison.bulk import Kinds, Rows
-from optbench.comparison.rows import Facts
+from optbench.comparison.facts import Facts, alike
 from optbench.comparison.statistics import statistics
 from optbench.metrics import Estimate
-from optbench.records import Run, Status
+from optbench.records import Run, RunTable, Status
+from optbench.records.columns import Ints
 
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
 
@@ -39,7 +39,7 @@ class Group:
     problem: str
     label: str
     keys: Mapping[str, Any]
-    rows: Rows
+    rows: RunTable
     n_by_status: Mapping[str, int]
     statistics: Mapping[str, Estimate | None]
     best: bool = False
@@ -53,25 +53,25 @@ class Group:
     @property
     def runs(self) -> list[Run]:
         """The runs themselves."""
-        return [row.run for row in self.rows]
+        return self.rows.runs()
 
 
-def form_groups(rows: Rows, by: Sequence[str] | None) -> tuple[list[Group], list[str]]:
+def form_groups(rows: RunTable, by: Sequence[str] | None) -> tuple[list[Group], list[str]]:
     """The groups of each problem, and the settings that differ between groups.
 
     Args:
         rows: the runs.
         by: keys that define a configuration; None: every setting but the seed.
     """
-    kinds = rows.kinds(by or ())
-    facts = labels.without_common(kinds.facts, (*IDENTITY, *(by or ())))
+    codes, facts, by_last = alike(rows, by or ())
+    facts = labels.without_common(facts, (*IDENTITY, *(by or ())))
     names = labels.problem_names(facts)
     by_problem: dict[Hashable, list[int]] = defaultdict(list)
     later: dict[Hashable, list[int]] = defaultdict(list)
     problems = [one.problem_key for one in facts]
     for kind, problem in enumerate(problems):
         by_problem[problem].append(kind)
-    for kind in kinds.by_last:
+    for kind in by_last:
         later[problems[kind]].append(kind)
     formed: list[_Formed] = []
     differing: dict[str, None] = {}
@@ -84,7 +84,7 @@ def form_groups(rows: Rows, by: Sequence[str] | None) -> tuple[list[Group], list
             configurations[key_of(facts[kind])].append(kind)
         found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
-    return _measured(kinds, formed), [key for key in differing if key not in IDENTITY]
+    return _measured(rows, codes, facts, formed), [key for key in differing if key not in IDENTITY]
 
 
 class _Formed(NamedTuple):
@@ -117,9 +117,13 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
     return key, label, list(by)
 
 
-def _measured(kinds: Kinds, formed: Sequence[_Formed]) -> list[Group]:
-    rows, codes = kinds.grouped([one.kinds for one in formed])
+def _measured(rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed]) -> list[Group]:
     n = len(formed)
+    number = np.zeros(len(facts), dtype=np.min_scalar_type(max(n - 1, 0)))
+    number[[kind for one in formed for kind in one.kinds]] = np.repeat(np.arange(n), [len(one.kinds) for one in formed])
+    codes = number[kinds]
+    order = np.argsort(codes, kind="stable")  # the runs of the first group first, and in a group in their order
+    rows, codes = rows.take(order), codes[order].astype(np.int64)
     ends = np.cumsum(np.bincount(codes, minlength=n)).tolist()
     counts = [dict.fromkeys(map(str, Status), 0) for _ in formed]
     for (status, group), runs in rows.tally("status", by=codes).items():
@@ -128,14 +132,14 @@ def _measured(kinds: Kinds, formed: Sequence[_Formed]) -> list[Group]:
     best = _best([one.number for one in formed], computed)
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), strict=False)
     return [
-        Group(one.problem, one.label, _shared(kinds, one), rows[start:end], by_status, own, top, places)
+        Group(one.problem, one.label, _shared(facts, one), rows.take(slice(start, end)), by_status, own, top, places)
         for one, start, end, by_status, own, top, places in found
     ]
 
 
-def _shared(kinds: Kinds, formed: _Formed) -> dict[str, Any]:
+def _shared(facts: Sequence[Facts], formed: _Formed) -> dict[str, Any]:
     """The keys of a group; None where its runs disagree."""
-    values = [kinds.facts[kind].values for kind in formed.kinds]
+    values = [facts[kind].values for kind in formed.kinds]
     first = values[0]
     if len(values) == 1:
         return {key: first.get(key) for key in (*IDENTITY, *formed.keys)}

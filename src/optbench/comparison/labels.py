@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from optbench.comparison.rows import PARTS, PROBLEM_COLUMNS, Facts, read_row
+from optbench.comparison.facts import PARTS, PROBLEM_COLUMNS, Facts, facts_of
 from optbench.records import Run
 
 _UNDER = tuple(f"{part}." for part in PARTS)
@@ -124,7 +124,7 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
 
 def label_runs(runs: Sequence[Run]) -> list[str]:
     """A label for each run that says how it differs from the others but for the seed; for the legend of a figure."""
-    return label_rows([read_row(run) for run in runs])
+    return label_rows([facts_of(run) for run in runs])
 
 
 def label_rows(rows: Sequence[Facts]) -> list[str]:

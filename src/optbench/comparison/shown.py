@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from optbench.comparison.facts import alike
+from optbench.comparison.filters import nothing, select
 from optbench.comparison.labels import label_rows, without_common
-from optbench.comparison.load import load, nothing, select
-from optbench.comparison.parts import Ints
 from optbench.errors import UserError
-from optbench.records import Run, Unreadable
+from optbench.records import Run, Unreadable, read
+from optbench.records.columns import Ints
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Drawn:
     labels: list[str]
     found: int
     with_curve: int
-    unreadable: list[Unreadable]
+    unreadable: tuple[Unreadable, ...]
     notes: tuple[str, ...] = ()
     left_out: str = ""
 
@@ -42,7 +43,7 @@ def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str 
 
     Args:
         paths: as `compare` has them.
-        filters: which runs take part, see `load.select`.
+        filters: which runs take part, see `filters.select`.
         most: runs to draw at most.
         prefer: a setting; where some runs have it, the others are left out.
 
@@ -50,32 +51,32 @@ def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str 
         UserError: no run found or left, or none that has a curve.
         RecordError: a path that does not exist, a table of curves that cannot be read.
     """
-    rows, unreadable, notes = load(paths)
-    if not len(rows):
-        raise nothing(paths, unreadable)
-    rows = select(rows, filters)
-    curved = rows.has_curve()
+    found = read(paths)
+    if not len(found):
+        raise nothing(paths, found.unreadable)
+    found = select(found, filters)
+    curved = found.has_curve()
     if not curved.any():
-        folders = bool(rows.present("path").all())
+        folders = bool(found.present("path").all())
         raise UserError(
-            f"no curve was recorded of {'this run' if len(rows) == 1 else f'these {len(rows)} runs'}",
+            f"no curve was recorded of {'this run' if len(found) == 1 else f'these {len(found)} runs'}",
             "a curve is metrics.csv in the run's folder"
             if folders
             else "a sweep keeps those of some rows of a batch: the same `optbench sweep` with --curves N records N",
         )
-    if prefer is not None and (has := rows.present(prefer) & curved).any():
+    if prefer is not None and (has := found.present(prefer) & curved).any():
         curved = has
-    kinds = rows.kinds()
-    facts = without_common(kinds.facts, ())
-    names = label_rows([*facts, *(facts[kind] for kind in kinds.by_last)])[: len(facts)]  # as `form_groups` has them
+    codes, facts, by_last = alike(found)
+    facts = without_common(facts, ())
+    names = label_rows([*facts, *(facts[kind] for kind in by_last)])[: len(facts)]  # as `form_groups` has them
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     at = np.flatnonzero(curved)
-    chosen = at[_spread(np.array([numbers[name] for name in names])[kinds.codes[at]], most)]
-    labels = [names[kind] for kind in kinds.codes[chosen].tolist()]
-    with_curve = {names[kind] for kind in np.unique(kinds.codes[at]).tolist()}
-    left_out = _left_out(len(chosen), len(rows), list(dict.fromkeys(names)), with_curve, set(labels))
-    runs = [row.run for row in rows.take(chosen)]
-    return Drawn(runs, labels, len(rows), len(at), unreadable, notes, left_out)
+    chosen = at[_spread(np.array([numbers[name] for name in names])[codes[at]], most)]
+    labels = [names[kind] for kind in codes[chosen].tolist()]
+    with_curve = {names[kind] for kind in np.unique(codes[at]).tolist()}
+    left_out = _left_out(len(chosen), len(found), list(dict.fromkeys(names)), with_curve, set(labels))
+    runs = found.take(chosen).runs()
+    return Drawn(runs, labels, len(found), len(at), found.unreadable, found.notes, left_out)
 
 
 _MOST_NAMES = 6

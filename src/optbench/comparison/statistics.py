@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from optbench import metrics
-from optbench.comparison.bulk import Rows
-from optbench.comparison.parts import Bools, Floats, Ints
-from optbench.comparison.rows import Row
 from optbench.metrics import Estimate
-from optbench.records import Status
+from optbench.records import RunTable, Status
+from optbench.records.columns import Bools, Floats, Ints
 
 STATISTICS = ("final_loss", "best_loss", "val_accuracy", "steps", "evals", "seconds", "steps_to_target", "success_rate",
               "ert")  # fmt: skip
@@ -26,16 +24,15 @@ _TARGETS = ("target", "trainer.target", "trainer.target_accuracy")
 _Found = list[Estimate | None]
 
 
-def statistics_of(rows: Sequence[Row]) -> dict[str, Estimate | None]:
+def statistics_of(rows: RunTable) -> dict[str, Estimate | None]:
     """STATISTICS of a group of runs; None where no run has what a statistic needs.
 
     A run that diverged, failed, was interrupted or skipped has no result: it counts as the worst one there is.
     """
-    rows = Rows.of(rows)
     return statistics(rows, np.zeros(len(rows), dtype=np.int64), 1)[0]
 
 
-def statistics(rows: Rows, codes: Ints, count: int) -> list[dict[str, Estimate | None]]:
+def statistics(rows: RunTable, codes: Ints, count: int) -> list[dict[str, Estimate | None]]:
     """`statistics_of` each group.
 
     Args:
@@ -83,7 +80,7 @@ def _medians(values: Floats, codes: Ints, count: int) -> _Found:
     return found
 
 
-def _of_target(rows: Rows, codes: Ints, count: int) -> tuple[_Found, _Found, _Found]:
+def _of_target(rows: RunTable, codes: Ints, count: int) -> tuple[_Found, _Found, _Found]:
     hits, ends = rows.numbers("steps_to_target"), rows.numbers("steps")
     missed = np.isnan(hits)
     rates: _Found = [None] * count

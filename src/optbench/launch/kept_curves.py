@@ -21,7 +21,7 @@ from optbench.experiment import Planned, Stop
 from optbench.launch.batches import Rows, batch_of, batches, startable
 from optbench.launch.row_columns import curve_columns
 from optbench.records import Status
-from optbench.records.read import curve_ids
+from optbench.records.files import curve_ids
 from optbench.records.tables import CURVES, add_curves, recorded_ends, setting
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.comparison.rows import canonical
 from optbench.experiment import Planned
 from optbench.experiment.provenance import provenance
 from optbench.landmarks.columns import COLUMNS
 from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
+from optbench.records.columns import canonical
 from optbench.records.tables import config_column, repeated, setting
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from optbench.launch.batches import LEAST_ROWS, Rows, batches, startable
 from optbench.launch.kept_curves import fill
 from optbench.launch.members import check_members
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
-from optbench.records import Run, Status, scan
+from optbench.records import Run, Status, read
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import CURVES, RUNS, recorded_ids
 
@@ -254,7 +254,7 @@ def _gone(sweep: Sweep) -> int:
 
 def recorded(plan: Sweep) -> list[Run]:
     """The records of a sweep's runs, in the order of the plan; runs without one are left out."""
-    found = {run.run_id: run for run in scan([plan.folder])[0]} if plan.folder.exists() else {}
+    found = {run.run_id: run for run in read([plan.folder]).runs()} if plan.folder.exists() else {}
     return [found[item.run_id] for item in plan if item.run_id in found]
 
 

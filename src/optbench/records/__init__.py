@@ -14,8 +14,10 @@ checksums (`seal`), under the hash of its configuration, with numbers that can b
 part is there (`whole`).
 """
 
-from optbench.records.columns import TableColumns
-from optbench.records.read import read_config, read_json, read_rows
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from optbench.records.files import read_config, read_json, read_rows
 from optbench.records.run import Run, read_curves, read_run, verify_identity
 from optbench.records.vocabulary import (
     CURVATURE_COLUMNS,
@@ -28,7 +30,6 @@ from optbench.records.vocabulary import (
     flatten,
     run_id,
 )
-from optbench.records.walk import Folders, Rows, Unreadable, find, scan
 from optbench.records.whole import look, part_sums
 from optbench.records.write import (
     CurveWriter,
@@ -43,6 +44,10 @@ from optbench.records.write import (
     writing,
 )
 
+if TYPE_CHECKING:
+    from optbench.records.table import RunTable, read
+    from optbench.records.walk import Unreadable
+
 __all__ = [
     "CURVATURE_COLUMNS",
     "CURVE_COLUMNS",
@@ -51,26 +56,23 @@ __all__ = [
     "NUMERICS",
     "RUN_COLUMNS",
     "CurveWriter",
-    "Folders",
-    "Rows",
     "Run",
+    "RunTable",
     "Status",
-    "TableColumns",
     "Unreadable",
     "check_place",
-    "find",
     "flatten",
     "locked",
     "look",
     "part_sums",
     "plain",
+    "read",
     "read_config",
     "read_curves",
     "read_json",
     "read_rows",
     "read_run",
     "run_id",
-    "scan",
     "to_json",
     "verify_identity",
     "write_bytes",
@@ -79,3 +81,9 @@ __all__ = [
     "write_yaml",
     "writing",
 ]
+
+
+def __getattr__(name: str) -> Any:  # what needs numpy: who only writes records does not wait for it
+    if name not in ("RunTable", "Unreadable", "read"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("optbench.records.table"), name)

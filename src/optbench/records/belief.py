@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.errors import RecordError
-from optbench.records.read import read_rows
+from optbench.records.files import read_rows
 from optbench.records.seal import AGAIN, sum_of
 from optbench.records.vocabulary import NUMERICS, Status, run_id
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import RecordError
 from optbench.records.belief import impossible, sums
-from optbench.records.read import numeric, parse_json, read_bytes, read_config, read_parquet, read_text, rows_of
+from optbench.records.files import numeric, parse_json, read_bytes, read_config, read_parquet, read_text, rows_of
 from optbench.records.seal import AGAIN, broken, sum_of
 from optbench.records.vocabulary import NUMERICS, Status, kept_checkpoints, run_id
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optbench.errors import RecordError
-from optbench.records.read import parse_json, read_bytes
+from optbench.records.files import parse_json, read_bytes
 from optbench.records.seal import broken, stale
 from optbench.records.write import locked, write_sealed, writing
 

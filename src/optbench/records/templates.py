@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.errors import RecordError
-from optbench.records.read import parse_config, read_text
+from optbench.records.files import parse_config, read_text
 from optbench.records.vocabulary import flatten
 
 # Numbers that YAML 1.1 and Python read alike: no octal, no underscore, and an exponent only after a point.

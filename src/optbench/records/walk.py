@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from optbench.errors import RecordError
 from optbench.records import sweep_plan
-from optbench.records.belief import check_own, sums
-from optbench.records.columns import TableColumns
+from optbench.records.belief import check_own
+from optbench.records.files import read_text
 from optbench.records.index import LEAST_RUNS, WORTH, Entry, entry, load, save, settled, stamp
-from optbench.records.read import read_parquet, read_text
-from optbench.records.run import Run, check_summary, read_summary
-from optbench.records.templates import Settings, SettingsReader
+from optbench.records.run import read_summary
+from optbench.records.sources import Folders, Source
+from optbench.records.templates import SettingsReader
 
 _OF_A_RUN = frozenset({"run.json", "config.yaml", "metrics.csv"})
 
@@ -34,99 +33,22 @@ class Unreadable:
     why: str
 
 
-@dataclass
-class Folders:
-    """Run folders, as columns of equal length.
-
-    Attributes:
-        paths: the folders.
-        places: the same with symbolic links resolved: equal for one folder that was reached twice.
-        summaries: of each, the object in run.json; of those from the index without its mappings.
-        more: of those from the index, the mappings as JSON; of the others empty.
-        settings: of each, the dotted keys of config.yaml; the same object for the runs that share them all. None where
-            config.yaml cannot be read.
-        why: what is wrong with config.yaml, by position.
-    """
-
-    paths: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    summaries: list[dict[str, Any]] = field(default_factory=list)
-    more: list[str] = field(default_factory=list)
-    settings: list[Settings | None] = field(default_factory=list)
-    why: dict[int, str] = field(default_factory=dict)
-
-    def run(self, i: int) -> Run:
-        """The run in the i-th folder."""
-        more = json.loads(self.more[i]) if self.more[i] else {}
-        return Run({**self.summaries[i], **more}, Path(self.paths[i]))
-
-    def parts(self, i: int) -> Sequence[str]:
-        """The files beside the i-th folder's record that it has checksums of."""
-        text = self.more[i]
-        if not text:
-            return list(sums(self.summaries[i]))
-        if '.pt"' in text:  # else a text that is not parsed: there are thousands
-            return list(sums(json.loads(text)))
-        return ["metrics.csv"] if '"metrics.csv"' in text else []
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The runs of a table that is not of the usual types, one by one; `path` is the table's."""
-
-    path: Path
-    runs: Sequence[Run]
-
-
-Part = Folders | TableColumns | Rows
-
-
 Plans = list[tuple[Path, list[sweep_plan.SweepPlan]]]
 
 
-def find(paths: Sequence[Path]) -> tuple[list[Part], list[Unreadable]]:
-    """Everything under the paths as columns: stretches of run folders and tables in path order, and what is unreadable.
+class Finder:
+    """One walk over some paths.
 
-    Args:
-        paths: run folders, sweep tables (runs.parquet) or folders of them, at any depth.
-
-    Raises:
-        RecordError: a path that does not exist.
+    Attributes:
+        sources: what was found, in path order: stretches of run folders, and tables.
+        unreadable: what looked like results and is not believed.
+        plans: the folders of sweeps, each with its plans.
     """
-    parts, unreadable, _ = find_planned(paths)
-    return parts, unreadable
 
-
-def find_planned(paths: Sequence[Path]) -> tuple[list[Part], list[Unreadable], Plans]:
-    """The same, and the folders of the sweeps among them, each with its plans."""
-    finder = _Finder(_columns)
-    finder.look(paths)
-    return finder.parts, finder.unreadable, finder.plans
-
-
-def _columns(path: Path) -> TableColumns | Rows:
-    columns = TableColumns(path)
-    return columns if columns.regular() else table_runs(path)
-
-
-def table_runs(path: Path) -> Rows:
-    """The runs of a table one by one. Raises RecordError where it cannot be read, or a row is no run."""
-    frame = read_parquet(path)
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    runs = [Run({str(k): v for k, v in row.items()}, None, path.with_name("curves.parquet")) for row in rows]
-    for run in runs:
-        check_summary(run.summary, path)
-    return Rows(path, runs)
-
-
-class _Finder:
-    """One walk over some paths."""
-
-    def __init__(self, open_table: Callable[[Path], TableColumns | Rows]) -> None:
-        self.parts: list[Part] = []
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
         self.unreadable: list[Unreadable] = []
         self.plans: Plans = []
-        self._open_table = open_table
         self._settings = SettingsReader()
         self._now = time.time()
 
@@ -180,19 +102,16 @@ class _Finder:
             left += below
         return stale
 
-    def _add(self, path: str, place: str, summary: dict[str, Any], settings: Settings | None, more: str = "") -> None:
-        if not self.parts or not isinstance(self.parts[-1], Folders):
-            self.parts.append(Folders())
-        part = self.parts[-1]
-        assert isinstance(part, Folders)
-        part.paths.append(path)
-        part.places.append(place)
-        part.summaries.append(summary)
-        part.more.append(more)
-        part.settings.append(settings)
+    def _folders(self) -> Folders:
+        """The stretch of folders that is being walked."""
+        if not self.sources or not isinstance(self.sources[-1], Folders):
+            self.sources.append(Folders())
+        found = self.sources[-1]
+        assert isinstance(found, Folders)
+        return found
 
     def _known(self, path: str, place: str, known: Entry) -> None:
-        self._add(path, place, json.loads(known.facts), self._settings.of_text(known.settings), known.more)
+        self._folders().add(path, place, json.loads(known.facts), self._settings.of_text(known.settings), known.more)
 
     def _folder(self, path: str, place: str) -> Entry | None:
         """Reads a run folder; returns its row of the index where it may have one."""
@@ -206,17 +125,16 @@ class _Finder:
             config = read_text(f"{path}/config.yaml", "configuration")
             settings, text = self._settings.of_config(config, f"{path}/config.yaml")
         except RecordError as error:
-            self._add(path, place, summary, None)
-            part = self.parts[-1]
-            assert isinstance(part, Folders)
-            part.why[len(part.paths) - 1] = error.message
+            found = self._folders()
+            found.why[found.size] = error.message
+            found.add(path, place, summary, None)
             return None
         try:
             check_own(path, summary, config, lambda: self._settings.flat(config, f"{path}/config.yaml"))
         except RecordError as error:
             self.unreadable.append(Unreadable(Path(path), error.message))
             return None
-        self._add(path, place, summary, settings)
+        self._folders().add(path, place, summary, settings)
         if stamped is None or text is None or not settled(stamped, self._now):
             return None
         return entry(stamped, summary, text)
@@ -228,8 +146,10 @@ class _Finder:
             self.unreadable.append(Unreadable(path, error.message))
 
     def _table(self, path: Path) -> None:
+        from optbench.records.arrow import Table  # pyarrow: who has folders alone does not wait for it
+
         try:
-            self.parts.append(self._open_table(path))
+            self.sources.append(Table(path))
         except RecordError as error:
             self.unreadable.append(Unreadable(path, error.message))
 
@@ -298,34 +218,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def scan(paths: Sequence[Path]) -> tuple[list[Run], list[Unreadable]]:
-    """Every run under the paths, in path order, and everything that looked like one and is not.
-
-    Args:
-        paths: as `find` has them. A run that a sweep has both as a row and as a folder is one run: the one that ended,
-            the folder if both did.
-    """
-    finder = _Finder(table_runs)
-    finder.look(paths)
-    runs: dict[str, Run] = {}  # one place reached by two spellings of its path is one place
-    for part in finder.parts:
-        if isinstance(part, Rows):
-            place = part.path.resolve()
-            runs.update({f"{place}/{run.run_id}": run for run in part.runs})
-        elif isinstance(part, Folders):
-            runs.update({f"{place}/{part.summaries[i]['run_id']}": part.run(i) for i, place in enumerate(part.places)})
-    return _one_record_each(list(runs.values())), finder.unreadable
-
-
-def _one_record_each(runs: list[Run]) -> list[Run]:
-    beside = {(run.path.parent, run.run_id): run for run in runs if run.path is not None}
-    sweeps = {parent for parent, _ in beside}
-    left_out = set()
-    for run in runs:
-        if run.table is not None and run.table.parent in sweeps:
-            folder = beside.get((run.table.parent, run.run_id))
-            if folder is not None:
-                left_out.add(id(folder if run.status.final and not folder.status.final else run))
-    return [run for run in runs if id(run) not in left_out] if left_out else runs

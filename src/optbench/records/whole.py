@@ -8,7 +8,7 @@ from typing import Any
 
 from optbench.errors import RecordError
 from optbench.records.belief import check_own, sums
-from optbench.records.read import parse_config, read_bytes, read_text
+from optbench.records.files import parse_config, read_bytes, read_text
 from optbench.records.run import Run, read_summary
 from optbench.records.seal import KEY, sum_of, sum_of_file
 from optbench.records.vocabulary import Status, flatten, kept_checkpoint

@@ -23,7 +23,7 @@ except ImportError:  # Windows: runs are not guarded against a second process th
     fcntl = None  # type: ignore[assignment]
 
 from optbench.errors import OutputError
-from optbench.records.read import read_rows
+from optbench.records.files import read_rows
 from optbench.records.seal import sealed
 
 _ELSEWHERE = "choose another place (--help says with which option), or make this one writable"

@@ -1,100 +1,22 @@
-"""One flat row a run, and the selection of rows by what users type.
-
-A row holds the run's summary under its column names and its configuration under dotted keys. Values are brought to one
-form first, so that 1 and 1.0, a list in YAML and the same list in Parquet, and an absent key and a null are equal.
-"""
+"""Which runs take part: the selection of rows by what users type, and what to say where none is left."""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-import functools
 import json
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from operator import ge, gt, le, lt
+from pathlib import Path
 from typing import Any
 
 from optbench.errors import UserError
-from optbench.records import NOT_IDENTITY, RUN_COLUMNS, Run, flatten
+from optbench.records import RUN_COLUMNS, RunTable, Unreadable
+from optbench.records.columns import canonical
 
-PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
-_OF_PROBLEM = ("model.", "data.", "loss.", "sources.model", "sources.data", "sources.loss")
-PARTS = ("optimizer", "scheduler")
-_NO_SETTING = ("choices.", "hydra.", "provenance.")
 _FILTER = re.compile(r"\s*([\w.@/-]+?)\s*(!=|<=|>=|==|=|<|>|~)(.*)", re.DOTALL)
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
-
-
-def canonical(value: Any) -> Any:
-    """The value in one hashable form: whole floats as int, sequences as compact JSON text."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return json.dumps({str(k): canonical(v) for k, v in value.items()}, sort_keys=True)
-    if isinstance(value, list | tuple):
-        return json.dumps([canonical(v) for v in value])
-    return value
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a run, or of runs that have it in common.
-
-    Attributes:
-        values: summary columns and dotted configuration keys, canonical; None is the same as absent.
-    """
-
-    values: Mapping[str, Any]
-
-    @functools.cached_property
-    def settings(self) -> Mapping[str, Any]:
-        """The dotted configuration keys that affect the numbers."""
-        return {k: v for k, v in self.values.items() if "." in k and k not in NOT_IDENTITY and v is not None}
-
-    @functools.cached_property
-    def problem_settings(self) -> Mapping[str, Any]:
-        """The settings of model, data and loss."""
-        return {k: v for k, v in self.settings.items() if k.startswith(_OF_PROBLEM)}
-
-    @functools.cached_property
-    def configuration(self) -> Mapping[str, Any]:
-        """All other settings."""
-        return {k: v for k, v in self.settings.items() if not k.startswith(_OF_PROBLEM)}
-
-    @functools.cached_property
-    def problem_key(self) -> Hashable:
-        """What makes two runs runs on the same problem."""
-        return (*map(self.values.get, PROBLEM_COLUMNS), *sorted(self.problem_settings.items()))
-
-    @functools.cached_property
-    def configuration_key(self) -> Hashable:
-        """What makes two runs repetitions of each other, up to the seed."""
-        return (*map(self.values.get, PARTS), *sorted(self.configuration.items()))
-
-
-@dataclass(frozen=True)
-class Row(Facts):
-    """A run and everything known of it."""
-
-    run: Run
-
-
-def is_shown(key: str) -> bool:
-    """Whether a row has a key of a summary or a configuration."""
-    return not key.startswith(_NO_SETTING)
-
-
-def read_row(run: Run) -> Row:
-    """The row of a run. Raises RecordError where the folder's configuration cannot be read."""
-    values = {k: canonical(v) for k, v in run.summary.items() if not isinstance(v, Mapping)}
-    if run.path is not None:
-        values.update((k, canonical(v)) for k, v in flatten(run.config).items() if "." in k)
-        values["path"] = str(run.path)
-    return Row({k: v for k, v in values.items() if is_shown(k)}, run)
 
 
 def resolve_key(name: str, known: Sequence[str], what: str = "") -> str:
@@ -174,3 +96,32 @@ def predicate(filter_: str, known: Sequence[str]) -> tuple[str, Callable[[Any], 
             f"filter {filter_!r}: {text!r} is not a number", f"use {name}={text} or {name}~PATTERN for words"
         )
     return key, lambda value: isinstance(value, int | float) and _ORDER[sign](value, bound)
+
+
+def select(table: RunTable, filters: Sequence[str]) -> RunTable:
+    """The runs that pass every filter, see `predicate`.
+
+    Raises:
+        UserError: a filter that cannot be read, an unknown key, or no run left.
+    """
+    if not filters:
+        return table
+    known = table.known
+    for filter_ in filters:
+        key, test = predicate(filter_, known)
+        passed = table.take(table.where(key, test))
+        if not len(passed):
+            values = sorted({str(value) for value in table.different(key)})
+            offer = f"{key} is {', '.join(values[:8])}{' ...' if len(values) > 8 else ''}"
+            raise UserError(f"no run is left after filter {filter_!r} ({len(table)} before it)", offer)
+        table = passed
+    return table
+
+
+def nothing(paths: Sequence[Path | str], unreadable: Sequence[Unreadable]) -> UserError:
+    """What to tell who gave paths without a single run."""
+    if unreadable:
+        more = f" (and {len(unreadable) - 1} more like it)" if len(unreadable) > 1 else ""
+        return UserError(f"no run can be read: {unreadable[0].why}{more}", "run it again, or give other folders")
+    names = ", ".join(map(str, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return UserError(f"no runs under {names}", "`optbench run` and `optbench sweep` make some")

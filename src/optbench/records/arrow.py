@@ -1,0 +1,230 @@
+"""The table of a sweep as columns: each is read when it is asked for, and kept as codes where its values repeat.
+
+Arrow's own buffers are read: its to_numpy and fill_null import pandas where that is installed, half a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.types as kind
+from pyarrow import parquet
+
+from optbench.errors import RecordError
+from optbench.records.belief import BOUNDS
+from optbench.records.columns import Bools, Column, Floats, Ints, canonical, is_shown
+from optbench.records.files import curve_ids
+from optbench.records.run import NUMBERS, Run, check_summary
+from optbench.records.seal import check_table
+from optbench.records.sources import Source, keys_of
+from optbench.records.vocabulary import Status
+
+
+class Table(Source):
+    """A sweep's `runs` table.
+
+    Args:
+        path: of the table.
+
+    Raises:
+        RecordError: it cannot be read, is not what was written, or a row of it is no run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        sealed = check_table(path)
+        with self._reading():
+            first = parquet.ParquetFile(path)
+            schema = first.schema_arrow
+            texts = [field.name for field in schema if is_text(field.type) and field.name != "run_id"]
+            self._file = parquet.ParquetFile(path, metadata=first.metadata, read_dictionary=texts)
+            self.size = first.metadata.num_rows
+            hidden = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+            self._names = [name for name in schema.names if name not in [h for h in hidden if isinstance(h, str)]]
+            self._types = {field.name: field.type for field in schema}
+        self.why = {}
+        self._keys = [name for name in self._names if is_shown(name) and not _is_mapping(self._types[name])]
+        self._columns: dict[str, Column] = {}
+        self._kept: dict[str, pa.Array] | None = None
+        self._asked = False
+        self._check(sealed)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except RecordError:
+            raise
+        except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
+            raise RecordError(f"{self.path}: {' '.join(str(error).split())[:200]}") from error
+
+    def _read(self, names: Sequence[str]) -> pa.Table:
+        with self._reading():  # a name brings all that begin with it and a dot, hence the selection
+            return self._file.read(columns=list(names)).select(list(names))
+
+    # whether it is believed
+
+    def _check(self, sealed: bool) -> None:
+        if len(set(self._names)) < len(self._names):
+            raise RecordError(f"{self.path}: two columns have one name")
+        if self._usual() and (sealed or self._possible()):
+            return
+        for run in self.runs(np.arange(self.size)):  # some row says what is wrong, or none is
+            check_summary(run.summary, self.path)
+
+    def _usual(self) -> bool:
+        """Whether the columns are of the types that this package writes."""
+        if not {"run_id", "status"} <= set(self._names) or not is_text(self._types["run_id"]):
+            return False
+        numbers = [self._types[name] for name in NUMBERS if name in self._types]
+        if not all(is_number(type_) or kind.is_null(type_) for type_ in numbers) or self._ids.null_count:
+            return False
+        return set(self.column("status").values) <= set(Status.__members__.values())
+
+    def _possible(self) -> bool:
+        """Whether no number is outside of what `belief.impossible` allows."""
+        with np.errstate(invalid="ignore"):
+            for names, low, high, whole in BOUNDS:
+                for name in (name for name in names if name in self._types):
+                    values = self.numbers(name)
+                    if ((values < low) | (values > high) | (whole & (values % 1 > 0))).any():
+                        return False
+        return True
+
+    # columns
+
+    def orders(self) -> Column:
+        return Column(np.broadcast_to(np.uint8(0), self.size), [tuple(self._keys)])
+
+    def column(self, name: str) -> Column:
+        if name not in self._keys:
+            return Column(np.broadcast_to(np.uint8(0), self.size), [None])
+        if name not in self._columns:
+            head = name.partition(".")[0] if "." in name else None
+            group = [key for key in self._keys if key == name or key.partition(".")[0] == head]  # read at once
+            table = self._read(group)
+            with self._reading():
+                self._columns.update({key: of_arrow(table[key]) for key in group})
+        return self._columns[name]
+
+    def numbers(self, name: str) -> Floats:
+        if name in self._keys and is_number(self._types[name]):
+            return floats_of_arrow(self._read([name])[name])
+        return super().numbers(name)
+
+    def present(self, name: str) -> Bools:
+        if name in self._keys and is_number(self._types[name]):
+            return ~np.isnan(self.numbers(name))
+        return super().present(name)
+
+    @functools.cached_property
+    def _ids(self) -> pa.ChunkedArray:
+        return self._read(["run_id"])["run_id"].cast("large_string")
+
+    def keys(self) -> npt.NDArray[np.uint64]:
+        return keys_of(self._ids)
+
+    def keys_in(self, folder: Path) -> npt.NDArray[np.uint64]:
+        return self.keys() if self.path.parent == folder else np.zeros(0, dtype=np.uint64)
+
+    @property
+    def _curves(self) -> Path:
+        return self.path.with_name("curves.parquet")
+
+    def has_curve(self) -> Bools:
+        return np.isin(self.keys(), keys_of(curve_ids(self._curves)))
+
+    def place(self, i: int) -> tuple[str, Path, str]:
+        return os.path.realpath(self.path), self.path.parent, str(self._curves)
+
+    # rows
+
+    def runs(self, indices: Ints) -> list[Run]:
+        at = pa.array(indices)
+        if self._asked and self._kept is None:  # who asks again has the whole table kept
+            self._kept = {name: self._raw(name) for name in self._names}
+        self._asked = True
+        with self._reading():
+            cells = [_values(self._kept[name] if self._kept else self._raw(name), at) for name in self._names]
+        return [Run(dict(zip(self._names, row, strict=True)), None, self._curves) for row in zip(*cells, strict=True)]
+
+    def _raw(self, name: str) -> pa.Array:
+        return self._read([name])[name].unify_dictionaries().combine_chunks()
+
+
+def _values(column: pa.Array, at: pa.Array) -> list[Any]:
+    """Some values of a column, None for NaN; a number with gaps is a float, as pandas has it."""
+    gaps = column.null_count and kind.is_integer(column.type)
+    found: list[Any] = column.take(at).to_pylist()
+    return [None if v is None or v != v else float(v) if gaps else v for v in found]
+
+
+def _is_mapping(type_: pa.DataType) -> bool:
+    return bool(kind.is_struct(type_) or kind.is_map(type_))
+
+
+def _fixed(array: pa.Array, dtype: str) -> npt.NDArray[Any]:
+    """The values of an array of fixed width, whatever stands where there is none; not to be written to."""
+    return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
+
+
+def _valid(array: pa.Array) -> Bools:
+    bits = np.frombuffer(array.buffers()[0], np.uint8)
+    return np.unpackbits(bits, bitorder="little")[array.offset : array.offset + len(array)].astype(np.bool_)
+
+
+def is_number(type_: pa.DataType) -> bool:
+    """Whether the values of a type are whole numbers or floats."""
+    return bool(kind.is_integer(type_) or kind.is_floating(type_))
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether they are texts."""
+    return bool(kind.is_string(type_) or kind.is_large_string(type_))
+
+
+def of_arrow(column: pa.ChunkedArray) -> Column:
+    """A column of a table of any type; NaN is None, and of what is the same all over the codes take no memory."""
+    n = len(column)
+    if kind.is_null(column.type) or not n:
+        return Column(np.broadcast_to(np.uint8(0), n), [None])
+    if kind.is_nested(column.type):
+        return Column(np.arange(n), [canonical(value) for value in column.to_pylist()])
+    if not column.null_count and is_number(column.type):
+        parts = [_fixed(chunk, f"u{column.type.bit_width // 8}") for chunk in column.chunks if len(chunk)]
+        if all((part == parts[0][0]).all() for part in parts):
+            column = column.slice(0, 1)
+    if not kind.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    values = [None if v != v else canonical(v) for v in whole.dictionary.to_pylist()]
+    if not whole.null_count and len(values) == 1:
+        return Column(np.broadcast_to(np.uint8(0), n), values)
+    codes = _fixed(whole.indices, f"i{whole.indices.type.bit_width // 8}").astype(np.min_scalar_type(len(values)))
+    if not whole.null_count:
+        return Column(codes, values)
+    codes[~_valid(whole.indices)] = len(values)
+    return Column(codes, [*values, None])
+
+
+def floats_of_arrow(column: pa.ChunkedArray) -> Floats:
+    """A column of numbers as floats, (n,), NaN where there is none."""
+    whole = np.empty(len(column))
+    place = 0
+    for chunk in column.cast("float64", safe=False).chunks:
+        part = whole[place : place + len(chunk)]
+        part[:] = _fixed(chunk, "f8") if chunk.null_count < len(chunk) else math.nan
+        if chunk.null_count:
+            part[~_valid(chunk)] = math.nan
+        place += len(chunk)
+    return whole

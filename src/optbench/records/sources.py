@@ -1,0 +1,224 @@
+"""Where runs are stored: in folders, or in the tables of sweeps (`arrow`). Both give the same columns.
+
+A column is made when it is asked for; who asks twice (`table.RunTable`) keeps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.records.belief import sums
+from optbench.records.columns import Bools, Column, Floats, Ints, canonical, factorized, is_shown
+from optbench.records.run import Run
+from optbench.records.templates import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+USUAL_LENGTH = 12
+"""Characters of a run_id, see `vocabulary.run_id`."""
+
+_PLAIN = frozenset({str, int, bool, type(None)})  # canonical as they are
+
+
+class Source(ABC):
+    """Runs that are stored in one way.
+
+    Attributes:
+        size: number of runs.
+        why: what is wrong with the configuration of a run, by position.
+    """
+
+    size: int
+    why: dict[int, str]
+
+    @abstractmethod
+    def orders(self) -> Column:
+        """Of each run the names of what it has, in the order in which they were written, as a tuple."""
+
+    @abstractmethod
+    def column(self, name: str) -> Column:
+        """A column, its values canonical; None all over where there is none of that name."""
+
+    def numbers(self, name: str) -> Floats:
+        """A column of numbers, (size,); NaN where there is none."""
+        return self.column(name).numbers()
+
+    def present(self, name: str) -> Bools:
+        """Which runs have a value in a column, (size,)."""
+        return self.column(name).present()
+
+    @abstractmethod
+    def keys(self) -> npt.NDArray[np.uint64]:
+        """A number for each run_id, (size,), see `keys_of`."""
+
+    @abstractmethod
+    def keys_in(self, folder: Path) -> npt.NDArray[np.uint64]:
+        """The keys of the runs that are in a sweep's folder, as rows or as folders right below it."""
+
+    @abstractmethod
+    def has_curve(self) -> Bools:
+        """Which runs have a recorded curve, (size,). Raises RecordError where a table of curves cannot be read."""
+
+    @abstractmethod
+    def place(self, i: int) -> tuple[str, Path, str]:
+        """Where a run is: its place with links resolved, the folder that this is in, and what to call it."""
+
+    @abstractmethod
+    def runs(self, indices: Ints) -> list[Run]:
+        """The runs of these numbers, whole."""
+
+
+@dataclass
+class Folders(Source):
+    """Run folders, as lists of equal length.
+
+    Attributes:
+        paths: the folders; empty for runs that are in none.
+        places: the same with symbolic links resolved: equal for one folder that was reached twice.
+        summaries: of each, the object in run.json; of those from the index without its mappings.
+        more: of those from the index, the mappings as JSON; of the others empty.
+        settings: of each, the dotted keys of config.yaml; the same object for the runs that share them all. None where
+            config.yaml cannot be read.
+        why: see Source.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    summaries: list[Mapping[str, Any]] = field(default_factory=list)
+    more: list[str] = field(default_factory=list)
+    settings: list[Settings | None] = field(default_factory=list)
+    why: dict[int, str] = field(default_factory=dict)
+    _shared: tuple[Ints, list[dict[str, Any]]] | None = None
+
+    def add(self, path: str, place: str, summary: Mapping[str, Any], settings: Settings | None, more: str = "") -> None:
+        """Adds a folder at the end."""
+        self.paths.append(path)
+        self.places.append(place)
+        self.summaries.append(summary)
+        self.more.append(more)
+        self.settings.append(settings)
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return len(self.paths)
+
+    def _own(self) -> tuple[Ints, list[dict[str, Any]]]:
+        """Which settings each folder has, (size,), and the different ones, canonical."""
+        if self._shared is None:
+            shapes = factorized(map(id, self.settings))
+            different = dict(zip(map(id, self.settings), self.settings, strict=True))
+            one = [{k: canonical(v) for k, v in (s or {}).items() if is_shown(k)} for s in different.values()]
+            self._shared = shapes.codes, one
+        return self._shared
+
+    def orders(self) -> Column:
+        codes, settings = self._own()
+        heads = [tuple(k for k, v in s.items() if v.__class__ is not dict) for s in self.summaries]
+        kinds = factorized(zip(codes.tolist(), heads, map(bool, self.paths), strict=True))
+        return Column(kinds.codes, [self._order(head, settings[code], p) for code, head, p in kinds.values])
+
+    @staticmethod
+    def _order(head: Sequence[str], settings: Mapping[str, Any], in_folder: bool) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*filter(is_shown, head), *settings, *(["path"] if in_folder else [])]))
+
+    def column(self, name: str) -> Column:
+        if name == "path":
+            return factorized(path or None for path in self.paths)
+        if not is_shown(name):
+            return Column(factorized([None] * self.size).codes, [None])
+        codes, settings = self._own()
+        if all(name in one for one in settings):
+            own = factorized(one[name] for one in settings)
+            return Column(own.codes[codes], own.values)
+        return factorized(self._values(name, codes.tolist(), settings))
+
+    def _values(self, name: str, codes: Sequence[int], settings: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+        for summary, code in zip(self.summaries, codes, strict=True):
+            value = settings[code][name] if name in settings[code] else summary.get(name)
+            yield value if value.__class__ in _PLAIN else None if isinstance(value, dict) else canonical(value)
+
+    def numbers(self, name: str) -> Floats:
+        if "." not in name:  # no setting
+            with contextlib.suppress(TypeError, ValueError):
+                return np.array([summary.get(name) for summary in self.summaries], dtype=float)
+        return super().numbers(name)
+
+    def keys(self) -> npt.NDArray[np.uint64]:
+        return keys_of([summary["run_id"] for summary in self.summaries])
+
+    def keys_in(self, folder: Path) -> npt.NDArray[np.uint64]:
+        head = os.path.join(folder, "")
+        below = [i for i, path in enumerate(self.paths) if path.startswith(head) and i not in self.why]
+        return self.keys()[[i for i in below if os.sep not in self.paths[i][len(head) :]]]
+
+    def has_curve(self) -> Bools:
+        here = (os.path.isfile(os.path.join(path, "metrics.csv")) for path in self.paths)
+        return np.fromiter(here, dtype=np.bool_, count=self.size)
+
+    def place(self, i: int) -> tuple[str, Path, str]:
+        path = Path(self.paths[i])
+        return self.places[i], path.parent, str(path)
+
+    def runs(self, indices: Ints) -> list[Run]:
+        more = ((i, json.loads(self.more[i]) if self.more[i] else {}) for i in indices.tolist())
+        return [Run({**self.summaries[i], **rest}, Path(self.paths[i]) if self.paths[i] else None) for i, rest in more]
+
+    def missing(self) -> list[str]:
+        """Of which folder which file is gone that the record names, a sentence each."""
+        return [
+            f"{folder} lacks {name}"
+            for i, folder in enumerate(self.paths)
+            for name in self._parts(i)
+            if not os.path.isfile(f"{folder}/{name}")
+        ]
+
+    def _parts(self, i: int) -> Sequence[str]:
+        """The files beside the i-th record that it has checksums of."""
+        text = self.more[i]
+        if not text:
+            return list(sums(self.summaries[i]))
+        if '.pt"' in text:  # else a text that is not parsed: there are thousands
+            return list(sums(json.loads(text)))
+        return ["metrics.csv"] if '"metrics.csv"' in text else []
+
+
+# run_ids as numbers --------------------------------------------------------------------------------------------------
+
+
+def keys_of(run_ids: Sequence[str] | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """A number for each run_id, (n,): equal for equal ones, and seldom for others. A million strings take a second to
+    sort or to hash, their numbers a hundredth."""
+    if isinstance(run_ids, Sequence):
+        raw = [one.encode("utf-8", "surrogatepass") for one in run_ids]
+        lengths, text = np.array(list(map(len, raw)), dtype=np.int64), np.frombuffer(b"".join(raw), np.uint8)
+    else:
+        whole = run_ids.combine_chunks()
+        _, ends, characters = whole.buffers()
+        offsets = np.frombuffer(ends, np.int64)[whole.offset : whole.offset + len(whole) + 1] if len(whole) else [0]
+        lengths = np.diff(offsets)
+        text = np.frombuffer(characters or b"", np.uint8)[offsets[0] : offsets[-1]]
+    if (lengths == USUAL_LENGTH).all():
+        return mixed(text.reshape(-1, USUAL_LENGTH))
+    ends_at = np.cumsum(lengths).tolist()
+    pieces = [text[end - n : end] for end, n in zip(ends_at, lengths.tolist(), strict=True)]
+    usual = (len(piece) == USUAL_LENGTH for piece in pieces)
+    found = [int(mixed(p[None])[0]) if u else hash(p.tobytes()) % 2**64 for p, u in zip(pieces, usual, strict=True)]
+    return np.array(found, dtype=np.uint64)
+
+
+def mixed(signs: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """A number for each row of 12 bytes: (n, 12) -> (n,)."""
+    head = np.ascontiguousarray(signs[:, :8]).view(np.uint64)[:, 0]
+    tail = np.ascontiguousarray(signs[:, 8:]).view(np.uint32)[:, 0]
+    return head * np.uint64(0x9E3779B97F4A7C15) + tail

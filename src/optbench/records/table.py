@@ -1,0 +1,200 @@
+"""All runs as one table: a row a run, whatever it is stored in, and every run once.
+
+    read(paths) -> RunTable      run folders (by the index or by their files) and tables of sweeps, mixed as they come
+
+A column is a dictionary column (`columns.Column`), made when it is first asked for; a part of the rows shares the
+columns of the whole. What is not believed is in `unreadable` with its reason, and in no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.records.columns import Bools, Column, Floats, Ints, combined, first_of, joined
+from optbench.records.once import each_once, notes_of
+from optbench.records.run import Run
+from optbench.records.sources import Folders, Source
+from optbench.records.vocabulary import RUN_COLUMNS
+from optbench.records.walk import Finder, Unreadable
+
+
+def read(paths: Sequence[Path]) -> RunTable:
+    """Every run under the paths, once: the same run_id is the same computation, and a copy is no further evidence.
+
+    Of several records of a run, one that ended beats one that did not; in one sweep's folder, its folder beats its row;
+    else the first one counts. It stands where the first one was found.
+
+    Args:
+        paths: run folders, sweep tables (runs.parquet) or folders of them, at any depth.
+
+    Raises:
+        RecordError: a path that does not exist.
+    """
+    finder = Finder()
+    finder.look(paths)
+    sources = finder.sources
+    at, copies = each_once(sources)
+    unreadable, start = list(finder.unreadable), 0
+    for source in sources:
+        for i, why in source.why.items():
+            at = np.arange(sum(one.size for one in sources)) if at is None else at
+            if (counts := at != start + i).all():
+                continue  # another record of the run counts
+            at = at[counts]
+            unreadable.append(Unreadable(Path(source.place(i)[2]), why))
+        start += source.size
+    return RunTable(sources, at, unreadable, (*copies, *notes_of(sources, finder.plans)))
+
+
+class RunTable:
+    """Runs, a row each.
+
+    Args:
+        sources: where they are stored.
+        at: number of each row, counted through all sources, (n,); None: all of them in order.
+        unreadable: what looked like results and is not believed; it is in no row.
+        notes: what a reader of the runs must know, a sentence each.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        at: Ints | None = None,
+        unreadable: Sequence[Unreadable] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.unreadable, self.notes = tuple(unreadable), tuple(notes)
+        self._sources, self._at = sources, at
+        self._starts = np.cumsum([0, *(source.size for source in sources)])
+        self._columns: dict[str | None, Column] = {}
+        self._numbers: dict[str, Floats] = {}
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> RunTable:
+        """Runs that are given, each as its summary and the dotted keys of its configuration; they are in no folder."""
+        source = Folders()
+        for row in rows:
+            source.add("", "", row, None)
+        return cls([source])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1]) if self._at is None else len(self._at)
+
+    def take(self, where: npt.NDArray[Any] | slice) -> RunTable:
+        """The rows at these positions, or where a mask says so."""
+        part = RunTable.__new__(RunTable)
+        part.__dict__.update(self.__dict__)  # the columns of the whole too
+        part._at = (np.arange(self._starts[-1]) if self._at is None else self._at)[where]
+        return part
+
+    # columns
+
+    @property
+    def names(self) -> list[str]:
+        """Everything that some row has, in the order of the rows."""
+        codes, orders = self.orders()
+        different, first = np.unique(codes, return_index=True)
+        seen = different[np.argsort(first)].tolist()
+        return list(dict.fromkeys(name for code in seen for name in orders[code]))
+
+    @property
+    def known(self) -> list[str]:
+        """Every name that a filter or a grouping may use: the documented columns and what the rows have."""
+        return list(dict.fromkeys([*RUN_COLUMNS, *self.names]))
+
+    def orders(self) -> Column:
+        """Of each row the names of what it has, in the order in which they were written."""
+        return self._part(None, lambda source: source.orders())
+
+    def column(self, name: str) -> Column:
+        """A column; None all over where there is none of that name."""
+        return self._part(name, lambda source: source.column(name))
+
+    def _part(self, name: str | None, ask: Callable[[Source], Column]) -> Column:
+        if name not in self._columns:
+            self._columns[name] = joined([ask(source) for source in self._sources])
+        whole = self._columns[name]
+        return whole if self._at is None else Column(whole.codes[self._at], whole.values)
+
+    def values(self, name: str) -> list[Any]:
+        """A column as values."""
+        codes, values = self.column(name)
+        return [values[code] for code in codes.tolist()]
+
+    def different(self, name: str) -> list[Any]:
+        """The values that occur in a column."""
+        codes, values = self.column(name)
+        return [values[code] for code in np.unique(codes).tolist()]
+
+    def numbers(self, name: str) -> Floats:
+        """A column of numbers, (n,); NaN where there is none."""
+        if name not in self._numbers:
+            parts = [source.numbers(name) for source in self._sources]
+            self._numbers[name] = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
+        return self._numbers[name] if self._at is None else self._numbers[name][self._at]
+
+    def present(self, name: str) -> Bools:
+        """Which rows have a value in a column, (n,)."""
+        return self._masked([source.present(name) for source in self._sources])
+
+    def has_curve(self) -> Bools:
+        """Which rows have a recorded curve, (n,). Raises RecordError where a table of curves cannot be read."""
+        return self._masked([source.has_curve() for source in self._sources])
+
+    def _masked(self, parts: Sequence[Bools]) -> Bools:
+        whole: Bools = np.concatenate([np.zeros(0, dtype=np.bool_), *parts])
+        return whole if self._at is None else np.take(whole, self._at)
+
+    def where(self, name: str, test: Callable[[Any], bool]) -> Bools:
+        """Which rows have a value that passes a test, (n,); it is asked once for each different value."""
+        codes, values = self.column(name)
+        passed = np.zeros(len(values), dtype=np.bool_)
+        for code in np.unique(codes).tolist():
+            passed[code] = test(values[code])
+        return np.take(passed, codes)
+
+    def tally(self, *names: str, present: Sequence[str] = (), by: Ints | None = None) -> dict[tuple[Any, ...], int]:
+        """How many rows have each combination of values in these columns; of `present`, whether they have any.
+
+        Args:
+            names, present: of columns.
+            by: a number for each row, (n,), that is the last of the combination.
+        """
+        columns = [self.column(name) for name in names]
+        columns += [Column(self.present(name).astype(np.uint8), [False, True]) for name in present]
+        columns += [] if by is None else [Column(by, list(range(int(by.max(initial=0)) + 1)))]
+        codes = combined([column.codes for column in columns], len(self))
+        first = first_of(codes)
+        cells = [[values[code] for code in own[first].tolist()] for own, values in columns]
+        found: dict[tuple[Any, ...], int] = {}
+        for values, n in zip(zip(*cells, strict=True), np.bincount(codes).tolist(), strict=True):
+            found[values] = found.get(values, 0) + n
+        return found
+
+    # rows
+
+    def rows(self, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Each row as a mapping, in the order in which it was written; of `names` alone where they are given."""
+        codes, orders = self.orders()
+        wanted = self.names if names is None else names
+        columns = {name: self.values(name) for name in wanted}
+        shown = [[name for name in order if name in columns] for order in orders]
+        return [{name: columns[name][i] for name in shown[code]} for i, code in enumerate(codes.tolist())]
+
+    def runs(self) -> list[Run]:
+        """The runs themselves."""
+        at = np.arange(len(self)) if self._at is None else self._at
+        whose = np.searchsorted(self._starts, at, side="right") - 1
+        found: list[Any] = [None] * len(at)
+        for number in np.unique(whose).tolist():
+            rows = np.flatnonzero(whose == number)
+            for row, run in zip(
+                rows.tolist(), self._sources[number].runs(at[rows] - self._starts[number]), strict=True
+            ):
+                found[row] = run
+        return found
