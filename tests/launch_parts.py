@@ -18,7 +18,8 @@ from optbench.records import Run
 OVERLAY = {
     "killer": "# kills its process at update `at`, `times` times, counted in the file `marker`\n"
     "_target_: launch_parts.Killer\n_partial_: true\nlr: 0.01\nat: 5\ntimes: 1\nmarker: ''\n",
-    "sleeper": "# sleeps before every update\n_target_: launch_parts.Sleeper\n_partial_: true\nlr: 0.01\npause: 0.02\n",
+    "sleeper": "# sleeps before every update\n_target_: launch_parts.Sleeper\n_partial_: true\nlr: 0.01\npause: 0.02\n"
+    "marker: ''\n",
     "buggy": "# raises what nobody foresaw\n_target_: launch_parts.Buggy\n_partial_: true\nlr: 0.01\n",
 }
 
@@ -51,7 +52,7 @@ class Killer(torch.optim.SGD):
 class Sleeper(torch.optim.SGD):
     """SGD that takes its time."""
 
-    def __init__(self, params: Any, lr: float, pause: float) -> None:
+    def __init__(self, params: Any, lr: float, pause: float, marker: str = "") -> None:
         super().__init__(params, lr=lr)
         self._pause = pause
 
@@ -76,6 +77,17 @@ def elsewhere(planned: Planned, *args: Any) -> Run:
     """Work that is done, and recorded where the driver does not look: as on a machine without its disk."""
     other = planned.folder.parents[1] / "another disk" / planned.folder.name
     return replace(settle(replace(planned, folder=other), *args), path=planned.folder)
+
+
+def noted(planned: Planned, *args: Any) -> Run:
+    """Work that notes when it began and when it ended, in the file `optimizer.marker` of its configuration."""
+    marker = planned.config["optimizer"]["marker"]
+    with open(marker, "a") as file:
+        file.write("begins\n")
+    run = settle(planned, *args)
+    with open(marker, "a") as file:
+        file.write("ends\n")
+    return run
 
 
 if os.environ.get("OPTBENCH_TEST_STILLBORN") and "--multiprocessing-fork" in sys.orig_argv:

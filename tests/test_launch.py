@@ -8,12 +8,9 @@ import importlib.util
 import json
 import os
 import platform
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -537,75 +534,3 @@ def test_a_missing_extra_is_named(name: str, module: str, monkeypatch: pytest.Mo
     with pytest.raises(UserError) as caught:
         launcher({"name": name})
     assert f"optbench[{name}]" in caught.value.hint
-
-
-@dataclass
-class Cluster:
-    """Two Ray nodes of one CPU each, as two machines would be: own addresses, own processes."""
-
-    address: str
-    folder: str
-
-    def node(self, number: int, command: str = "") -> list[int]:
-        return processes(f"OPTBENCH_TEST_NODE={self.folder}-{number}", command)
-
-    def kill(self, number: int) -> None:
-        """As if someone pulled the plug: everything of the node at once."""
-        while found := self.node(number):
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    folder = tempfile.mkdtemp(prefix="ray")  # short: sockets are in it
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    made = Cluster(f"127.0.0.1:{port}", folder)
-    head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
-    try:
-        for number, arguments in ((1, head), (2, [f"--address={made.address}"])):
-            common = [f"--node-ip-address=127.0.0.{number}", "--num-cpus=1", "--object-store-memory=100000000"]
-            subprocess.run(
-                [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *common, "--disable-usage-stats"],
-                env=os.environ | {"OPTBENCH_TEST_NODE": f"{folder}-{number}"},
-                check=True, capture_output=True, text=True, timeout=120,
-            )  # fmt: skip
-        yield made
-    finally:
-        for number in (2, 1):
-            made.kill(number)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.mark.slow
-@ONE_CLUSTER
-@needs("ray")
-def test_ray_survives_the_loss_of_a_node(overlay: Path, tmp_path: Path, cluster: Cluster) -> None:
-    slow = [
-        plan_run([*SURFACE, "optimizer=sleeper", "optimizer.pause=0.05", f"seed={i}"], [overlay], tmp_path / "runs")
-        for i in range(6)
-    ]
-    where: dict[str, set[int]] = {}
-
-    class Kills(Notes):
-        def started(self, planned: Planned, where_it_is: str) -> None:
-            super().started(planned, where_it_is)
-            pid = int(where_it_is.rpartition(" ")[2])
-            number = 2 if pid in cluster.node(2) else 1
-            where.setdefault(planned.run_id, set()).add(number)
-            if number == 2:
-                cluster.kill(2)
-
-    notes = Kills()
-    ray = launcher({"name": "ray", "address": cluster.address})
-    runs = list(ray.launch(slow, Stop(), notes))
-    assert {r.run_id for r in runs} == {p.run_id for p in slow}
-    assert {r.status for r in runs} == {Status.COMPLETED}
-    lost = {run_id for run_id, _ in notes.retries}
-    assert len(lost) == 1
-    assert {run_id for run_id, nodes in where.items() if 2 in nodes} == lost
-    assert where[lost.pop()] == {1, 2}
-    assert cluster.node(1, "raylet")  # what was there stays there

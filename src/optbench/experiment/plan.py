@@ -213,11 +213,18 @@ class _Identifier:
         if not root:
             return None
         if root not in self._fingerprints:
-            try:
-                everything = is_own(config["data"]["_target_"])
-                self._fingerprints[root] = fingerprint(Path(root).expanduser(), everything)
-            except DataError as error:
-                name = config["choices"]["data"]
-                hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"
-                raise DataError(error.message, error.hint or hint) from error
+            self._fingerprints[root] = data_fingerprint(config) or ""
         return self._fingerprints[root]
+
+
+def data_fingerprint(config: Mapping[str, Any]) -> str | None:
+    """The fingerprint of a configuration's data folder; None where it has none. Raises DataError."""
+    root = config["data"].get("root")
+    if not root:
+        return None
+    try:
+        return fingerprint(Path(root).expanduser(), is_own(config["data"]["_target_"]))
+    except DataError as error:
+        name = config["choices"]["data"]
+        hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"
+        raise DataError(error.message, error.hint or hint) from error

@@ -61,6 +61,12 @@ def names(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{part}.{key}={value}" for part in PARTS for key, value in _texts(config.get(part) or {}))
 
 
+def targets(config: Mapping[str, Any]) -> list[str]:
+    """What the parts of a configuration name as their classes and functions, each once."""
+    found = (text for part in PARTS for key, text in _texts(config.get(part) or {}) if key == "_target_")
+    return list(dict.fromkeys(found))
+
+
 def is_own(target: str) -> bool:
     """Whether a target is the user's own, neither of this package nor of an installed one."""
     return next(_modules_of(target), None) is not None or _without_file(target) is not None

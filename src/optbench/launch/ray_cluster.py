@@ -3,64 +3,37 @@
 Ray places the tasks; the rest is ours: a task whose worker or node is lost is tried again here, not by Ray, so that it
 counts the same as elsewhere. An actor beside the driver, the board, carries news to it and the wish to stop from it;
 when the driver dies, Ray ends its tasks and the board.
+
+Nothing is asked of a node but Ray (`outpost`): one that cannot do a run says why and gets no further ones. One that
+does not see the driver's disk sends the run's files back with the result, and gets a checkpoint to go on from
+(`errand`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import platform
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from optbench.errors import OptbenchError, UserError
+from optbench.errors import OptbenchError, OutputError, RunFailure, UserError
 from optbench.experiment import Planned, Stop, settle
-from optbench.launch.base import Attempts, Relay, Watcher, Work, available_cores, divided, tell
-from optbench.launch.remote import Lookout, Place, Task
+from optbench.launch import outpost
+from optbench.launch.base import Attempts, Watcher, Work, divided, tell
+from optbench.launch.errand import Carried, Errand, Mark, Wanted, marked, origin_of
+from optbench.launch.parcel import pack
+from optbench.launch.ray_nodes import Nodes, connected
+from optbench.launch.remote import Place, Task
 from optbench.launch.settings import RaySettings
 from optbench.records import Run
 
 _WINDOW = 256
 """Tasks submitted at a time: enough for Ray to fill a cluster, few enough to watch."""
 _NEWS_SECONDS = 0.25
-_OBJECT_STORE_BYTES = 100 << 20
-_SAME_HINT = "every node needs the same optbench, Python and Ray as this machine"
-
-
-class Board:
-    """What tasks tell the driver, and whether the user wants to stop. Lives in a Ray actor."""
-
-    def __init__(self) -> None:
-        self._news: list[tuple[str, tuple[Any, ...]]] = []
-        self._stop = False
-
-    def tell(self, run_id: str, message: tuple[Any, ...]) -> None:
-        self._news.append((run_id, message))
-
-    def take(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """The news since the last call."""
-        news, self._news = self._news, []
-        return news
-
-    def ask_to_stop(self) -> None:
-        self._stop = True
-
-    def stopping(self) -> bool:
-        return self._stop
-
-
-def perform(task: Task, board: Any) -> Run | OptbenchError:
-    """What a Ray worker does with a task."""
-    import ray
-
-    run_id, stop = task.planned.run_id, Stop()
-    ray.get(board.tell.remote(run_id, ("started", f"{platform.node()}, process {os.getpid()}")))
-    with Lookout(lambda: bool(ray.get(board.stopping.remote())), stop):
-        return task.perform(stop, Relay(lambda message: board.tell.remote(run_id, message), pause=1.0))
+_COUNT_SECONDS = 5.0
+_VISIBLE_SECONDS = 10.0
+"""How long a shared file system may take to show here what another machine wrote."""
 
 
 class RayLauncher:
@@ -94,68 +67,40 @@ class RayLauncher:
             watcher.finished(run)
             yield run
         if todo:
-            with _connected(self._settings.address):
-                yield from _Flight(self._settings, self._work, watcher, force).run(todo, stop)
-
-
-@contextlib.contextmanager
-def _connected(address: str | None) -> Iterator[None]:
-    """Within it Ray is there; what this starts it ends, what was there stays."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    new: dict[str, Any] = {"num_cpus": available_cores(), "_node_ip_address": "127.0.0.1"}
-    new |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-    try:
-        _knock(address)
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else new))
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        hint = "start one with `ray start --head`, or leave hydra.launcher.address=null"
-        raise UserError(f"hydra.launcher.address={address}: no Ray cluster there ({first})", hint) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-
-
-def _knock(address: str | None) -> None:
-    """Raises OSError where nobody listens at host:port; Ray itself would try for minutes."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=5.0).close()
+            with connected(self._settings.address), marked({item.folder.parent for item in todo}) as mark:
+                yield from _Flight(self._settings, self._work, watcher, force, mark).run(todo, stop)
 
 
 class _Flight:
     """One launch: the tasks under way, and the runs that wait."""
 
-    def __init__(self, settings: RaySettings, work: Work, watcher: Watcher, force: bool) -> None:
+    def __init__(self, settings: RaySettings, work: Work, watcher: Watcher, force: bool, mark: Mark) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._ray, self._settings, self._watcher = ray, settings, watcher
-        self._work, self._force, self._place = work, force, Place.here()
-        self._attempts = Attempts(settings.retries, watcher)
+        self._ray: Any = ray
+        self._ray.cloudpickle.register_pickle_by_value(outpost)
+        self._settings, self._watcher = settings, watcher
+        self._work, self._force, self._mark, self._place = work, force, mark, Place.here()
+        self._attempts = Attempts(settings.retries, watcher, _VISIBLE_SECONDS)
+        self._nodes = Nodes(settings, watcher)
         # the board must outlive every other node
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._board: Any = ray.remote(Board).options(num_cpus=0, scheduling_strategy=beside).remote()
+        self._board: Any = ray.remote(outpost.Board).options(num_cpus=0, scheduling_strategy=beside).remote()
         gpus = {"num_gpus": settings.gpus} if settings.gpus else {}
-        self._perform: Any = ray.remote(perform).options(max_retries=0, num_cpus=settings.threads, **gpus)
+        self._options = {"max_retries": 0, "num_cpus": settings.threads, **gpus}
+        self._begin: Any = ray.remote(outpost.begin)
+        self._facts = outpost.facts()
         self._waiting: deque[Planned] = deque()
         self._flying: dict[Any, Planned] = {}
-        self._started: set[str] = set()
-        self._looked = 0.0
+        self._started: dict[str, str] = {}
+        self._looked = self._counted = 0.0
         self._winding_up = False
         self._error: OptbenchError | None = None
 
     def run(self, planned: Sequence[Planned], stop: Stop) -> Iterator[Run]:
         """Yields each run's record as it finishes; see Launcher.launch."""
+        self._nodes.check(at_once=True)
         self._waiting.extend(planned)
         try:
             while self._waiting or self._flying:
@@ -166,6 +111,8 @@ class _Flight:
                     if (run := self._settle(ref)) is not None:
                         self._watcher.finished(run)
                         yield run
+        except self._ray.exceptions.RayError as error:
+            raise RunFailure(f"the Ray cluster is gone ({type(error).__name__}: {_last_line(error)})") from error
         finally:
             for ref in self._flying:
                 self._ray.cancel(ref, force=True)
@@ -179,7 +126,12 @@ class _Flight:
             item = self._waiting.popleft()
             tries = self._attempts.before(item)
             task = Task(self._place, item, self._work, self._force, self._settings.threads, tries)
-            self._flying[self._perform.remote(task, self._board)] = item
+            resumable = not self._force and (item.folder / "last.pt").exists()
+            errand = Errand(task, self._mark, origin_of(item), resumable)
+            parcel = self._ray.put(pack(item.folder)) if resumable and self._nodes.some_without_disk else None
+            begin = self._begin.options(**self._options, **self._nodes.options())
+            path, pickled = list(self._place.path), self._ray.cloudpickle.dumps(errand)
+            self._flying[begin.remote(path, self._facts, pickled, self._board, parcel)] = item
 
     def _wind_up(self) -> None:
         """Nothing new begins; what runs ends after its update."""
@@ -187,8 +139,8 @@ class _Flight:
         if self._winding_up:
             return
         self._winding_up = True
-        self._read_news()
         self._ray.get(self._board.ask_to_stop.remote())
+        self._read_news()
         for ref, item in list(self._flying.items()):
             if item.run_id not in self._started:
                 self._ray.cancel(ref, force=True)
@@ -204,8 +156,12 @@ class _Flight:
         found, _ = self._ray.wait(flying, timeout=_NEWS_SECONDS) if flying else ([], [])
         if found:  # and whoever landed with it
             found, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
-        if found or time.monotonic() - self._looked >= _NEWS_SECONDS:  # what landed is told of before it is settled
+        now = time.monotonic()
+        if found or now - self._looked >= _NEWS_SECONDS:  # what landed is told of before it is settled
             self._read_news()
+        if not found and not self._winding_up and now - self._counted > _COUNT_SECONDS:
+            self._counted = now
+            self._nodes.check()
         return list(found)
 
     def _read_news(self) -> None:
@@ -215,29 +171,59 @@ class _Flight:
             if (item := flying.get(run_id)) is None:
                 continue
             if kind == "started":
-                self._started.add(run_id)
-                self._watcher.started(item, *rest)
+                where, place, shares = rest
+                self._started[run_id] = place[1]
+                if not shares:
+                    self._nodes.without_disk(place, item.folder.parent)
+                self._watcher.started(item, where)
             else:
                 tell(self._watcher, item, (kind, *rest))
 
     def _settle(self, ref: Any) -> Run | None:
         """The record of a task that ended; None when its run is tried again or has none."""
         item = self._flying.pop(ref)
-        self._started.discard(item.run_id)
+        address = self._started.pop(item.run_id, None)
         try:
-            outcome = self._ray.get(ref)
-        except self._ray.exceptions.RayTaskError as error:  # a task raises nothing: it could not even be read there
-            self._give_up(UserError(f"a Ray worker cannot execute a run ({_last_line(error)})", _SAME_HINT))
-            return None
+            place, outcome = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
-            if self._winding_up:
-                return item.recorded()
-            run = self._attempts.lost(item, f"worker lost: {type(error).__name__}")
-            if run is None:
-                self._waiting.appendleft(item)
-            return run
+            return self._again(item, self._lost(item, error, address))
+        if isinstance(outcome, Run | Carried):
+            return self._again(item, self._record(item, outcome))
         if isinstance(outcome, OptbenchError):
             self._give_up(outcome)
             return None
-        assert isinstance(outcome, Run)
-        return outcome
+        if isinstance(outcome, Wanted):
+            self._nodes.without_disk(place, item.folder.parent)
+        else:
+            self._nodes.leave_out(place, outcome["unfit"])
+            self._nodes.check()
+        return self._again(item, item.recorded() if self._winding_up else None)
+
+    def _again(self, item: Planned, run: Run | None) -> Run | None:
+        """Has a run without a record wait once more, unless nothing new is to begin."""
+        if run is None and not self._winding_up:
+            self._waiting.appendleft(item)
+        return run
+
+    def _record(self, item: Planned, outcome: Run | Carried) -> Run | None:
+        """What a node has recorded, as it is in the folder here."""
+        try:
+            run = outcome if isinstance(outcome, Run) else outcome.deliver(item.folder)
+        except OutputError as error:
+            self._give_up(error)
+            return None
+        return self._attempts.ended(item, run, self._winding_up)
+
+    def _lost(self, item: Planned, error: Exception, address: str | None) -> Run | None:
+        """Counts a task of which nothing came back."""
+        if self._winding_up:
+            return item.recorded()
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            return self._attempts.lost(item, f"a Ray worker broke off ({_last_line(error)})")
+        if isinstance(error, self._ray.exceptions.NodeDiedError) and address:
+            return self._attempts.lost(item, f"Ray node {address} was lost")
+        return self._attempts.lost(item, f"worker lost: {type(error).__name__}")
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

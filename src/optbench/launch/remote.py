@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from optbench.errors import OptbenchError, OutputError
 from optbench.experiment import Display, Planned, Stop
 from optbench.launch.base import Work, attempt
-from optbench.records import Run, locked
+from optbench.records import Run, locked, writing
 
 _RELEASE_SECONDS = 60.0
 
@@ -29,16 +30,24 @@ class Place:
     def here(cls) -> Place:
         return cls(os.getcwd(), tuple(os.path.abspath(p) for p in sys.path))
 
-    def enter(self) -> None:
-        """Raises OutputError where the folder is not there: no shared file system."""
+    def enter(self, otherwise: Path | None = None) -> None:
+        """Goes there; where the folder is not there, to another one, which is made.
+
+        Raises:
+            OutputError: it is not there, and there is no other: no shared file system.
+        """
         try:
             os.chdir(self.folder)
         except OSError as error:
-            why = error.strerror or str(error)
-            raise OutputError(
-                f"{platform.node()} cannot enter {self.folder}: {why}",
-                "every machine must see the driver's folder under the same name: use a shared file system",
-            ) from error
+            if otherwise is None:
+                why = error.strerror or str(error)
+                raise OutputError(
+                    f"{platform.node()} cannot enter {self.folder}: {why}",
+                    "every machine must see the driver's folder under the same name: use a shared file system",
+                ) from error
+            with writing(otherwise):
+                otherwise.mkdir(parents=True, exist_ok=True)
+                os.chdir(otherwise)
         sys.path.extend(p for p in self.path if p not in sys.path)
 
 
