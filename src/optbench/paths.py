@@ -22,16 +22,23 @@ def conf_folder() -> Path:
     raise ConfigError("optbench's conf/ folder is missing", "reinstall optbench")
 
 
+_ADDED: set[str] = set()
+"""What `importable` has put on the module path."""
+
+
 def importable(config_dirs: Sequence[Path]) -> None:
     """Puts the user's conf folders on the module path, so that the `.py` files in them can be named by `_target_`.
 
-    They go to its end, where they hide nothing, the last one given first, as with YAML; relative names are resolved.
+    They go to its end, where they hide nothing, the last one given first, as with YAML.
     Workers start with the module path of the driver: local ones by multiprocessing's own rule, those of Ray and Slurm
     by `launch.remote.Place`. So whoever plans runs calls this, and nobody else has to.
     """
     places = [str(folder.resolve()) for folder in reversed(config_dirs)]
-    if new := [place for place in dict.fromkeys(places) if place not in sys.path]:
-        sys.path += new
+    new = [place for place in dict.fromkeys(places) if place in _ADDED or place not in sys.path]
+    if new:
+        others = [place for place in sys.path if place not in _ADDED]  # Python's own, in their order
+        sys.path[:] = [*others, *new, *(p for p in sys.path if p in _ADDED and p not in new)]
+        _ADDED.update(new)
         importlib.invalidate_caches()  # a file may have been written a moment ago
 
 
