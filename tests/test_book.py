@@ -19,10 +19,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from applebook import Claim, Evidence, Prediction, Verdict, choose, judge, load_claims, overall, pages
+from applebook import Claim, Evidence, Prediction, Verdict, choose, judge, load_claims, overall, pages, words
 from applebook.claim import Arm, read_claim
 from applebook.evidence import KINDS
 from applebook.runner import read_records, reproduced
+from optbench.catalogue import catalogue
 from optbench.config import Composer
 from optbench.errors import ConfigError
 
@@ -370,16 +371,42 @@ def test_a_claim_from_its_runs_to_its_page(own: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("runs.parquet")} == before, "done runs are not repeated"
 
 
-def test_the_html_page_stands_alone(own: Path) -> None:
+def test_the_html_page_stands_alone_and_fits_a_telephone(own: Path) -> None:
     list(reproduced(["own"], quick=True, config_dir=own / "conf"))
     folder = own / "outputs" / "book-quick"
     for language, word in (("en", "Larger is faster"), ("zh", "越大越快")):
         text = pages.html(read_records(folder), folder, language)
         assert word in text
-        assert "<table>" in text
+        assert text.count("<table>") == text.count('<div class="wide"><table>') == 3
+        assert 'name="viewport" content="width=device-width' in text
+        assert "reproduce --html</code>" in text, "how it was made"
+        assert "--docs" not in text
         sources = re.findall(r'src="([^"]{0,30})', text)
         assert sources
         assert all(s.startswith("data:image/png;base64,") for s in sources)
+
+
+def test_a_verdict_that_depends_says_on_what() -> None:
+    found = [{"verdict": v} for v in ("undecided", "not supported", "undecided")]
+    record = {"verdict": "depends", "predictions": found}
+    assert words.verdict_of(record, "en") == "depends (3 predictions: 1 not supported, 2 undecided)"
+    assert words.verdict_of(record, "zh") == "视条件而定（3 条预测：1 条不成立，2 条未能判定）"
+
+
+def test_the_tables_of_the_chapter_are_in_chinese() -> None:
+    """All that is words: what one types (gd, peaks), names of methods and letters of formulas stay."""
+    records = json.loads((ROOT / "docs" / pages.DATA).read_text(encoding="utf-8"))
+    rows = [row for r in records for rows in r["tables"].values() for row in rows]
+    texts = {text for row in rows for pair in row.items() for text in pair if isinstance(text, str)}
+    typed = {entry.name for entry in catalogue()} | {"AdaGrad", "RMSProp", "sigma"}
+    for text in texts - typed:
+        if re.search(r"[A-Za-z]{2}", text):
+            assert words.phrase(text, "zh") != text
+        assert words.phrase(text, "en") == text
+    assert words.phrase("2 of 4", "zh") == "2 / 4"
+    assert words.phrase("-1.5 to 2e-3", "zh") == "-1.5 到 2e-3"
+    for unknown in ("a {heading} of 3", "{0} of nothing"):
+        assert words.phrase(unknown, "zh") == unknown
 
 
 # the command line -----------------------------------------------------------------------------------------------------

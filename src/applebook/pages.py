@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from applebook.words import VERDICTS, WORDS, measured, predicted, sizes, verdict_of
+from applebook.words import VERDICTS, WORDS, measured, phrase, predicted, sizes, verdict_of
 from optbench import to_json, write_bytes
 from optbench.report import number
 
@@ -42,10 +42,17 @@ def rendered(records: Sequence[Record]) -> dict[str, str]:
     return pages | {"gallery.md": gallery(records)}
 
 
-def page(records: Sequence[Record], language: str) -> str:
-    """The page of the book in a language: a table of verdicts, then claim by claim."""
+def page(records: Sequence[Record], language: str, option: str = "--docs docs") -> str:
+    """The page of the book in a language: a table of verdicts, then claim by claim.
+
+    Args:
+        records: of the claims.
+        language: en or zh.
+        option: of `reproduce`, with which the page is made; --docs has pages beside it, to which this one links.
+    """
     words = WORDS[language]
-    parts = [f"# {words['title']}", words["other"], words["intro"], words["rule"], _made(records, words)]
+    parts = [f"# {words['title']}"] + [words["other"]] * option.startswith("--docs")
+    parts += [words["intro"].format(option=option), words["rule"], _made(records, words)]
     parts += [words["quick"]] if any(r["quick"] for r in records) else []
     rows = [
         [str(r["number"]), f"[{r['title'][language]}](#{r['id']})", r["section"][language], verdict_of(r, language)]
@@ -81,8 +88,9 @@ def _claim(record: Record, language: str) -> str:
         parts.append(f"![{caption[language]}]({_image(record, name)})\n\n*{caption[language]}*")
     for name, rows_of in record["tables"].items():
         header = list(rows_of[0]) if rows_of else []
-        cells = [[_cell(row.get(key)) for key in header] for row in rows_of]
-        parts.append(f"{record['captions'][name][language]}\n\n{_table(header, cells)}")
+        cells = [[_cell(row.get(key), language) for key in header] for row in rows_of]
+        headings = [phrase(key, language) for key in header]
+        parts.append(f"{record['captions'][name][language]}\n\n{_table(headings, cells)}")
     if record["note"][language]:
         parts.append(f"**{words['note']}**{colon}{record['note'][language]}")
     if record["commands"]:
@@ -105,10 +113,11 @@ def _image(record: Record, name: str) -> str:
     return f"{IMAGES}/{record['id']}-{name}.png"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, language: str) -> str:
     if value is None:
         return "-"
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return number(value) if numeric else phrase(str(value), language)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -118,9 +127,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 _STYLE = """
 body{max-width:60rem;margin:2rem auto;padding:0 1rem;font:16px/1.6 system-ui,"Noto Sans CJK SC",sans-serif;color:#222}
-table{border-collapse:collapse;margin:1rem 0;font-size:.92em}
-td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}
-img{max-width:100%} h2{margin-top:3rem} pre{background:#f5f5f5;padding:.8rem;overflow-x:auto}
+.wide{overflow-x:auto;margin:1rem 0}
+table{border-collapse:collapse;font-size:.92em}
+td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;min-width:3.4em}
+td:first-child{min-width:8em} td:first-child:has(+td>a),th:empty{min-width:0}
+img{max-width:100%;height:auto} h2{margin-top:3rem} h1,h2{line-height:1.25} p,code{overflow-wrap:anywhere}
+pre{background:#f5f5f5;padding:.8rem;overflow-x:auto}
 blockquote{border-left:4px solid #ccc;margin:1rem 0;padding:.1rem 1rem;color:#444}"""
 
 
@@ -134,13 +146,14 @@ def html(records: Sequence[Record], folder: Path, language: str) -> str:
     """
     from markdown_it import MarkdownIt
 
-    text = page(records, language).replace(WORDS[language]["other"], "")
-    body: str = MarkdownIt("commonmark").enable("table").render(text)
+    body: str = MarkdownIt("commonmark").enable("table").render(page(records, language, "--html"))
+    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     for record in records:
         for name in record["figures"]:
             data = base64.b64encode((folder / record["id"] / f"{name}.png").read_bytes()).decode()
             body = body.replace(f'src="{_image(record, name)}"', f'src="data:image/png;base64,{data}"')
     title = re.sub(r"[<>&]", "", WORDS[language]["title"])
     tongue = {"en": "en", "zh": "zh-CN"}[language]
-    return (f'<!doctype html><html lang="{tongue}"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-            f"<body>{body}</body></html>\n")  # fmt: skip
+    return (f'<!doctype html>\n<html lang="{tongue}"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>{body}</body></html>\n")  # fmt: skip

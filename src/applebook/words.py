@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import re
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from optbench.report import number
 
@@ -16,7 +22,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "title": "Chapter 3 of the Apple Book, reproduced",
         "intro": "Every claim below was run as an experiment that can come out either way. The predictions were "
         "written down before the runs (`conf/experiment/book/`); numbers and verdicts are computed from the records. "
-        "This page is written by `optbench reproduce --docs docs`, never by hand.",
+        "This page is written by `optbench reproduce {option}`, never by hand.",
         "rule": "A prediction is *supported* when its whole 95 % interval lies on the predicted side of the threshold, "
         "*not supported* when all of it lies on the other side, *undecided* otherwise. A claim *depends* when its "
         "predictions do not all come out alike.",
@@ -28,14 +34,15 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "gallery_intro": "The figures of the book's claims, drawn from recorded runs by `optbench reproduce`. What "
         "each one shows, with its numbers, stands on [the page of the book](book.md).",
         "other": "[中文](book.zh-CN.md) · [Gallery](gallery.md)",
-        "colon": ": ", "judged": "; predicted {}: {}", "held": " ({} of {} predictions hold)",
+        "colon": ": ", "judged": "; predicted {}: {}", "held": " ({n} predictions: {counts})",
+        "count": "{} {}", "comma": ", ",
         "section_in": " ({})",
     },
     "zh": {
         "title": "《苹果书》第 3 章复现",
         "intro": "下面每条说法都当作一个可能成立、也可能不成立的实验来做。预测在运行之前就写在 "
         "`conf/experiment/book/` 里；数字和结论都由运行记录算出。"
-        "本页由 `optbench reproduce --docs docs` 生成，不做手工修改。",
+        "本页由 `optbench reproduce {option}` 生成，不做手工修改。",
         "rule": "95% 置信区间完全落在预测的一侧，预测记为*成立*；完全落在另一侧，记为*不成立*；"
         "跨过阈值，记为*未能判定*。同一条说法的各个预测结果不一致时，记为*视条件而定*。",
         "made": "共 {runs} 次运行，用时 {minutes} 分钟，{processor} 的 {cores} 个核；"
@@ -45,20 +52,40 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "commands": "自己动手", "prediction": "预测", "predicted": "预测范围", "measured": "实测值 [95% 区间]",
         "n": "n", "note": "关于书中的表述", "above": "大于", "below": "小于", "gallery": "图集",
         "gallery_intro": "", "other": "[English](book.md) · [图集](gallery.md)",
-        "colon": "：", "judged": "；预测{}：{}", "held": "（{} / {} 条预测成立）",
+        "colon": "：", "judged": "；预测{}：{}", "held": "（{n} 条预测：{counts}）",
+        "count": "{} 条{}", "comma": "，",
         "section_in": "（{}）",
     },
 }  # fmt: skip
 
 
 def verdict_of(record: Mapping[str, Any], language: str) -> str:
-    """A claim's verdict, and where it depends, how many of its predictions hold."""
-    verdict = VERDICTS[language][record["verdict"]]
+    """A claim's verdict, and where it depends, how many of its predictions came out how."""
+    verdicts, words = VERDICTS[language], WORDS[language]
     if record["verdict"] != "depends":
-        return verdict
-    found = record["predictions"]
-    held = sum(p["verdict"] == "supported" for p in found)
-    return verdict + WORDS[language]["held"].format(held, len(found))
+        return verdicts[record["verdict"]]
+    found = Counter(p["verdict"] for p in record["predictions"])
+    counts = words["comma"].join(words["count"].format(found[v], verdicts[v]) for v in verdicts if found[v])
+    return verdicts["depends"] + words["held"].format(n=found.total(), counts=counts)
+
+
+@functools.cache
+def _phrases() -> dict[str, str]:
+    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("phrases.zh.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
+
+
+def phrase(text: str, language: str) -> str:
+    """What a table says, in the language; as it is where phrases.zh.yaml does not have it."""
+    if language == "en":
+        return text
+    if (exact := _phrases().get(text)) is not None:
+        return exact
+    form = _phrases().get(_NUMBER.sub("{}", text))
+    return text if form is None else form.format(*_NUMBER.findall(text))
 
 
 _TWO_SAMPLES = ("mean difference", "ratio", "share difference")
