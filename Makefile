@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 OPTBENCH := $(RUN) optbench
 
-.PHONY: help setup demo test test-slow check format bench docs report clean
+.PHONY: help setup demo test test-slow check format bench mutants docs report clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: setup ## measure speed ratios on this machine
 docs: setup ## build the documentation into site/ (open site/index.html)
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+
+mutants: setup ## change the source in 300 small ways and see which of them the tests notice (an hour at most)
+	$(BIN)/python benchmarks/mutants --out outputs/mutants.json
 
 report: setup ## compare everything under outputs/
 	$(OPTBENCH) compare outputs

@@ -1,0 +1,277 @@
+"""Do the tests notice when the source is wrong? Small changes, one at a time, each against the tests that execute it.
+
+    python benchmarks/mutants                    # 300 mutants, an hour of two cores at most
+    python benchmarks/mutants --count 40 --only loop,metrics
+    python benchmarks/mutants --keep DIR         # what the tests execute is measured once and kept there
+
+First every test file runs once under coverage.py, and it is noted which test executes which line. Then each mutant runs
+the tests that execute its line, until one fails: the mutant is *killed*. One that takes 8 times the CPU time of the
+unmutated tests and 15 s is *timed out* and counts as killed. Those that survive are tried again with more tests while
+there is time. The changes are cosmic-ray's; its runner is not used, since it changes the user's files and starts Python
+anew for each mutant, which loading torch makes slow. docs/mutants.md lists survivors and why they live.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from covering import Chosen, Covering
+from draw import AREAS, Mutant, sample
+from house import PATIENCE, START, House, built, in_fork, load_libraries
+from watch import Watch, Witness
+
+ROOT = Path(__file__).resolve().parents[2]
+NOT_ASKED = """architecture bifurcation book cli config crew data docs explore homework images launch mutants notebook
+    packaging plot streams surfaces_truth""".split()  # noqa: SIM905
+"""Test files that look at pages, pictures, packages, configuration and other processes, not at the areas."""
+NEEDS_FRESH_KERNELS = ("descend/", "optimizers/", "optimizer_base", "problem/")
+"""Where a mutant is, the kernels and agreements kept by the unmutated tree would hide it."""
+CONTROLS = 4
+"""Unmutated trials: a test that fails in them would make every kill doubtful."""
+MEASURING = 300.0  # CPU seconds that one test file may take under coverage
+MEASURED = 0.4  # of the time; test files that are not measured by then are not used
+_NOT_FOUND = (4, 5)  # pytest's exit codes for a name that no test has
+AGAIN = 5.0  # times the budget, for survivors
+
+Choose = Callable[[set[str], float], list[Chosen]]
+_house: House
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant: killed, timed out or survived; by which test; how its line is executed."""
+
+    mutant: Mutant
+    word: str
+    by: str
+    executed: str
+    tests: int
+    seconds: float
+
+
+def _settle(source: Path, work: Path, number: Any) -> None:
+    global _house
+    with number.get_lock():
+        number.value += 1
+        mine = number.value
+    _house = built(source, work / str(mine))
+
+
+def _measure(test_file: str, to: Path) -> str:
+    """Runs one test file unmutated under coverage; empty, or why there is nothing to be had from it."""
+    watch = Watch(_house.package, to)
+
+    ended = in_fork(_house, [test_file, "--maxfail=1000"], [watch], MEASURING, keep_kernels=True)
+    kernels = _house.root / "scratch" / "cache"
+    if kernels.exists():
+        shutil.copytree(kernels, _house.kernels, dirs_exist_ok=True)
+    if ended.code not in (0, 1, 5) or not to.exists():
+        return f"{test_file} (code {ended.code}): " + " | ".join(ended.words.strip().splitlines()[-2:])
+    return "" if ended.code != 1 else f"{test_file}: {ended.words.strip().splitlines()[-1]}"
+
+
+def _try(mutant: Mutant, chosen: Sequence[Chosen], executed: str) -> Outcome:
+    """Runs the chosen tests on the mutant, file by file, until one fails."""
+    place = _house.package / mutant.file
+    before = place.read_bytes()
+    began, ran = time.monotonic(), 0
+    outcome = Outcome(mutant, "survived", "", executed, 0, 0.0)
+    fresh = mutant.file.startswith(NEEDS_FRESH_KERNELS)
+    try:
+        place.write_text(mutant.source, "utf-8")
+        for _, tests, seconds in chosen:
+            witness = _house.root / "witness.txt"
+            witness.unlink(missing_ok=True)
+            ended = in_fork(_house, tests, [Witness(witness)], PATIENCE * seconds + START, keep_kernels=not fresh)
+            if ended.code in _NOT_FOUND:  # the mutant gives parametrized tests other names
+                functions = list(dict.fromkeys(test.split("[")[0] for test in tests))
+                ended = in_fork(_house, functions, [Witness(witness)], PATIENCE * seconds + START, not fresh)
+            ran += len(tests)
+            if ended.code != 0:
+                name = witness.read_text() if witness.exists() else (ended.words.strip().splitlines() or ["?"])[-1]
+                outcome = replace(outcome, word="timed out" if ended.code is None else "killed", by=name)
+                break
+    finally:
+        place.write_bytes(before)
+    return replace(outcome, tests=ran, seconds=time.monotonic() - began)
+
+
+def main() -> None:
+    given = _given()
+    began = time.monotonic()
+    deadline = began + 60.0 * given.minutes
+    mutants, places = sample(ROOT / "src" / "optbench", given.count, given.seed, given.only)
+    print(f"{len(mutants)} mutants drawn from {sum(places.values()):,} places, seed {given.seed}", flush=True)
+    load_libraries()
+    with tempfile.TemporaryDirectory(prefix="optbench-mutants-") as folder:
+        context = multiprocessing.get_context("fork")
+        number = context.Value("i", 0)
+        with ProcessPoolExecutor(
+            given.processes, mp_context=context, initializer=_settle, initargs=(ROOT, Path(folder), number)
+        ) as pool:
+            until = began + MEASURED * (deadline - began)
+            covering = _measured(pool, given.keep or Path(folder) / "map", given.tests, until)
+            _control(pool, covering, mutants, given.budget)
+            few = partial(_tests_of, covering, covering.chosen, budget=given.budget)
+            outcomes = _tried(pool, mutants, few, deadline)
+            alive = [outcome.mutant for outcome in outcomes if outcome.word == "survived"]
+            print(f"{len(alive)} survivors against more tests", flush=True)
+            more = partial(_tests_of, covering, covering.every_case, budget=AGAIN * given.budget)
+            again = {outcome.mutant: outcome for outcome in _tried(pool, alive, more, deadline)}
+            outcomes = [again.get(outcome.mutant, outcome) for outcome in outcomes]
+    _report(outcomes, places, given, time.monotonic() - began)
+
+
+def _given() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="drawn, and said, by default"
+    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="measuring included; no mutant starts later")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--budget", type=float, default=20.0, help="CPU seconds of tests a mutant, unmutated")
+    parser.add_argument("--only", type=lambda words: words.split(","), help=f"areas, with commas: {', '.join(AREAS)}")
+    parser.add_argument("--tests", default="test_*.py", help="test files that may be run")
+    parser.add_argument("--keep", type=Path, help="folder for what the tests execute")
+    parser.add_argument("--out", type=Path, default=Path("mutants.json"))
+    given = parser.parse_args()
+    if unknown := set(given.only or ()) - set(AREAS):
+        parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
+    return given
+
+
+def _measured(pool: ProcessPoolExecutor, keep: Path, glob: str, until: float) -> Covering:
+    """What each test executes; kept by the content of the source and of the tests."""
+    files = [p for p in sorted((ROOT / "tests").glob(glob)) if p.stem.removeprefix("test_") not in NOT_ASKED]
+    content = hashlib.sha256()
+    for path in sorted(
+        [*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml"), *(ROOT / "tests").rglob("*.py")]
+    ):
+        content.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    folder = keep / content.hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    files.sort(key=lambda path: path.stat().st_size)
+    waiting: dict[Future[str], Path] = {
+        pool.submit(_measure, f"tests/{path.name}", folder / f"{path.stem}.json"): path
+        for path in files
+        if not (folder / f"{path.stem}.json").exists()
+    }
+    done = len(files) - len(waiting)
+    print(f"measuring what {len(files)} test files execute ({done} are known)", flush=True)
+    for future in as_completed(waiting):
+        done += 1
+        if future.cancelled():
+            print(f"  no time for {waiting[future].name}", flush=True)
+            continue
+        if words := future.result():
+            print(f"  unmutated: {words}", flush=True)
+        print(f"  {done}/{len(files)} {waiting[future].name}", flush=True)
+        if time.monotonic() > until:
+            for one in waiting:
+                one.cancel()
+    covering = Covering()
+    for path in files:
+        if (folder / f"{path.stem}.json").exists():
+            covering.add(f"tests/{path.name}", folder / f"{path.stem}.json")
+    if not covering.seconds:
+        raise SystemExit("no test was measured, so no mutant can be tried")
+    return covering
+
+
+def _control(pool: ProcessPoolExecutor, covering: Covering, mutants: Sequence[Mutant], budget: float) -> None:
+    """Some trials of the source as it is. Raises SystemExit if one of them fails."""
+    chosen = [(mutant, *_tests_of(covering, covering.chosen, mutant, budget)) for mutant in mutants]
+    for mutant, tests, executed in [each for each in chosen if each[1]][:CONTROLS]:
+        source = (ROOT / "src" / "optbench" / mutant.file).read_text("utf-8")
+        outcome = pool.submit(_try, replace(mutant, source=source), tests, executed).result()
+        if outcome.word != "survived":
+            raise SystemExit(f"the unmutated source is {outcome.word} by {outcome.by}: no kill could be believed")
+
+
+def _tests_of(covering: Covering, choose: Choose, mutant: Mutant, budget: float) -> tuple[list[Chosen], str]:
+    tests, executed = covering.of(mutant.file, mutant.first, mutant.last)
+    return choose(tests, budget), executed
+
+
+def _tried(
+    pool: ProcessPoolExecutor, mutants: Sequence[Mutant], tests_of: Callable[[Mutant], Any], deadline: float
+) -> list[Outcome]:
+    """The outcomes of as many mutants as there is time for, in the order of the draw."""
+    ahead, found, began = list(mutants), dict[int, Outcome](), time.monotonic()
+    running: dict[Future[Outcome], int] = {}
+    total, word = len(ahead), Counter[str]()
+    while ahead or running:
+        while ahead and len(running) < pool._max_workers and time.monotonic() < deadline:
+            mutant = ahead.pop(0)
+            running[pool.submit(_try, mutant, *tests_of(mutant))] = total - len(ahead) - 1
+        if not running:
+            print(f"the time is over: {len(ahead)} mutants were not tried", flush=True)
+            break
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            place = running.pop(future)
+            found[place] = outcome = future.result()
+            word[outcome.word] += 1
+            left = min((time.monotonic() - began) / len(found) * (total - len(found)), deadline - time.monotonic())
+            counts = ", ".join(f"{n} {name}" for name, n in sorted(word.items()))
+            print(f"{len(found)}/{total} {_line(outcome)} [{counts}; {max(left, 0) / 60:.0f} min left]", flush=True)
+    return [found[place] for place in sorted(found)]
+
+
+def _line(outcome: Outcome) -> str:
+    mutant = outcome.mutant
+    words = f"{outcome.word} {mutant.file}:{mutant.first} {mutant.operator} {outcome.seconds:.0f} s"
+    return (
+        words
+        if outcome.word != "survived"
+        else f"{words}, {outcome.executed}, {outcome.tests} tests\n{_change(mutant)}\n   "
+    )
+
+
+def _change(mutant: Mutant) -> str:
+    lines = [(sign, line) for sign, text in (("-", mutant.before), ("+", mutant.after)) for line in text.splitlines()]
+    return "\n".join(f"    {sign} {line.strip()}" for sign, line in lines)
+
+
+def _report(outcomes: Sequence[Outcome], places: dict[str, int], given: argparse.Namespace, seconds: float) -> None:
+    """The table by area, the survivors, and everything as JSON."""
+    from scipy.stats import binomtest
+
+    print("\n| area | places | tried | killed | timed out | survived |\n|---|---:|---:|---:|---:|---:|")
+    for area in (*places, "all"):
+        words = Counter(o.word for o in outcomes if area in ("all", o.mutant.area))
+        size = sum(places.values()) if area == "all" else places[area]
+        tried = sum(words.values())
+        print(f"| {area} | {size:,} | {tried} | {words['killed']} | {words['timed out']} | {words['survived']} |")
+    noticed = sum(o.word != "survived" for o in outcomes)
+    if outcomes:
+        interval = binomtest(noticed, len(outcomes)).proportion_ci(0.95, "exact")
+        share = f"{noticed / len(outcomes):.1%} (95 % interval {interval.low:.1%} to {interval.high:.1%})"
+        print(f"\n{noticed} of {len(outcomes)} noticed, {share}, in {seconds / 60:.0f} min; seed {given.seed}")
+    for outcome in (o for o in outcomes if o.word == "survived"):
+        mutant = outcome.mutant
+        print(f"\n{mutant.file}:{mutant.first} {mutant.operator}, {outcome.executed}\n{_change(mutant)}")
+    rows = [asdict(o) | {"mutant": {k: v for k, v in asdict(o.mutant).items() if k != "source"}} for o in outcomes]
+    given.out.write_text(json.dumps({"seed": given.seed, "places": places, "outcomes": rows}, indent=1) + "\n")
+    print(f"\n{given.out} has them all")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    main()
