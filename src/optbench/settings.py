@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -124,16 +124,44 @@ _finite: Check = (_number, "a finite number")
 _from_zero: Check = (lambda v: _whole(v) and v >= 0, "a whole number that is not negative")
 _at_least_one: Check = (lambda v: _number(v) and v >= 1, "a number of at least 1")
 _not_zero: Check = (lambda v: _number(v) and v != 0, "a number other than 0")
+_switch: Check = (lambda v: isinstance(v, bool), "true or false")
+_text: Check = (lambda v: isinstance(v, str) and bool(v), "a text")
+_weights: Check = (
+    lambda v: isinstance(v, list) and len(v) >= 2 and all(_number(w) and w >= 0 for w in v) and any(v),
+    "a list of numbers that are not negative, one a class",
+)
 
 RANGES: Mapping[str, Check] = {
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
-    "n_outputs": (lambda v: _whole(v) and v >= 0, "a whole number that is not negative"),
+    "n_outputs": _from_zero,
     "model.dim": _dimension,
+    "model.n_outputs": _count,
+    "model.num_classes": _count,
+    "model.in_channels": _count,
+    "model.image_size": _count,
+    "model.condition": _at_least_one,
+    "model.l2": _not_negative,
+    "model.third": _finite,
     "model.width": _count,
     "model.hidden": _counts,
     "data.image_size": _count,
-    "data.n_classes": (lambda v: _whole(v) and v >= 0, "a whole number"),
-    "data.channels": (lambda v: v in (1, 3), "1 or 3"),
+    "data.root": _text,
+    "data.n_classes": _from_zero,
+    "data.channels": (lambda v: _whole(v) and v in (1, 3), "1 or 3"),
+    "data.validation_share": (lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1"),
+    "data.test_share": _fraction,
+    "data.split_seed": _from_zero,
+    "data.picture_seed": _from_zero,
+    "data.train_per_class": _count,
+    "data.validation_per_class": _count,
+    "data.n_test": _from_zero,
+    "loss.n_classes": (lambda v: _whole(v) and (v == 0 or v >= 2), "a whole number of at least 2, or 0 for unknown"),
+    "loss.weight": _weights,
+    "loss.alpha": (
+        lambda v: isinstance(v, list) and len(v) >= 2 and all(_positive[0](w) for w in v),
+        "a list of positive numbers, one a class, or null",
+    ),
+    "loss.reduction": (lambda v: v == "none", "none: the mean over a batch is taken outside"),
     "loss.gamma": _not_negative,
     "loss.label_smoothing": _share,
     "optimizer.lr": _positive,
@@ -155,6 +183,12 @@ RANGES: Mapping[str, Check] = {
         lambda v: isinstance(v, list) and len(v) == 2 and all(map(_number, v)) and 0 < v[0] <= v[1],
         "a list of two positive numbers, the smaller one first",
     ),
+    "optimizer.dampening": _finite,
+    **dict.fromkeys(
+        (f"optimizer.{name}" for name in ("amsgrad", "nesterov", "centered", "maximize", "foreach", "fused")), _switch
+    ),
+    **dict.fromkeys((f"optimizer.{name}" for name in ("capturable", "differentiable")), _switch),
+    "optimizer.decoupled_weight_decay": _switch,
     "optimizer.ns_steps": _count,
     "optimizer.max_iter": _count,
     "optimizer.max_eval": _count,
@@ -181,6 +215,8 @@ RANGES: Mapping[str, Check] = {
     "scheduler.patience": _from_zero,
     "scheduler.cooldown": _from_zero,
     "scheduler.threshold": _not_negative,
+    "scheduler.eps": _not_negative,
+    "scheduler.last_epoch": (lambda v: _whole(v) and v == -1, "-1: a run begins at its beginning"),
     "trainer.steps": _count,
     "trainer.epochs": _count,
     "trainer.seconds": _positive,
@@ -206,47 +242,120 @@ RANGES: Mapping[str, Check] = {
 }
 
 
-_NULL_IS_A_VALUE = frozenset({"optimizer.max_eval"}) | {
-    f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")
+_TWO_BETAS: Check = (
+    lambda v: isinstance(v, list) and len(v) == 2 and all(_fraction[0](w) for w in v),
+    "a list of numbers in [0, 1), two of them",
+)
+
+NARROWER: Mapping[str, Mapping[str, Check]] = {
+    **{
+        f"torch.optim.{name}": {"optimizer.betas": _TWO_BETAS}
+        for name in ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SparseAdam")
+    },
+    "optbench.optimizers.nadam.NAdam": {"optimizer.betas": _TWO_BETAS},
+    "optbench.optimizers.lion.Lion": {"optimizer.betas": _TWO_BETAS},
+    "optbench.optimizers.muon.Muon": {
+        "optimizer.betas": _TWO_BETAS,
+        "optimizer.momentum": _share,
+        "optimizer.ns_steps": (lambda v: _whole(v) and 1 <= v < 100, "a whole number from 1 to 99"),
+    },
+    "optbench.optimizers.book.book_momentum": {"optimizer.momentum": _fraction},
+    "torch.optim.lr_scheduler.ConstantLR": {"scheduler.factor": _share},
+    "torch.optim.lr_scheduler.ReduceLROnPlateau": {"scheduler.factor": _fraction},
 }
+"""Of some targets: keys that they take less of than RANGES says."""
+
+_NULL_IS_A_VALUE = frozenset(
+    ("optimizer.max_eval", "optimizer.foreach", "optimizer.fused", "loss.alpha", "loss.weight", "data.root")
+) | {f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")}
 """Keys of parts where null says something: of a schedule, the length of the run."""
+
+_PARTS = ("model", "data", "loss", "optimizer", "scheduler")
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
-    """Checks every value of a resolved configuration that RANGES knows, as check_range does.
+    """Checks every value of a resolved configuration that RANGES knows, as check_range does, and what they make
+    together.
 
     Raises:
         ConfigError: naming the key, the value and what was expected.
     """
     for key in RANGES:
-        *heads, last = key.split(".")
-        node = _at(config, heads)
+        part, _, last = key.rpartition(".")
+        node = config.get(part) if part else config
         if isinstance(node, Mapping) and last in node:
-            check_range(key, node[last])
+            check_range(key, node[last], target_of(config, part))
+    check_together(config)
 
 
-def check_range(key: str, value: Any) -> None:
+def target_of(config: Mapping[str, Any], part: str) -> str:
+    """The `_target_` of a part, or nothing."""
+    node = config.get(part) if part else None
+    return str(node.get("_target_") or "") if isinstance(node, Mapping) else ""
+
+
+def check_range(key: str, value: Any, target: str = "") -> None:
     """Checks one value if RANGES knows its key. Raises ConfigError.
 
-    Null passes where it means "not set" (settings of the trainer and the data) or has a meaning of its own; a number
-    or a list of a model, a loss, an optimizer or a schedule cannot be null.
+    Null passes where it means "not set" (settings of the trainer that may be left out) or has a meaning of its own; a
+    number, a switch or a list of a part cannot be null.
+
+    Args:
+        key: dotted.
+        value: as resolved.
+        target: of the part that the key belongs to; some take less than others.
     """
     if key not in RANGES or (value is None and _may_be_null(key)):
         return
-    holds, expected = RANGES[key]
+    holds, expected = NARROWER.get(target, {}).get(key) or RANGES[key]
     if not holds(value):
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
+_NEVER_NULL = ("seed", "n_outputs", "trainer.batch_size", "trainer.start")
+
+
 def _may_be_null(key: str) -> bool:
-    return key in _NULL_IS_A_VALUE or not key.startswith(("model.", "loss.", "optimizer.", "scheduler."))
+    return key in _NULL_IS_A_VALUE or not (key in _NEVER_NULL or key.startswith(tuple(f"{p}." for p in _PARTS)))
 
 
-def _at(config: Mapping[str, Any], names: Sequence[str]) -> Any:
-    value: Any = config
-    for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
+def check_together(config: Mapping[str, Any]) -> None:
+    """Checks values that are right by themselves and wrong beside each other. Raises ConfigError."""
+    check_schedule(config["scheduler"], config["trainer"].get("steps"))
+    optimizer, weight = config["optimizer"], config["loss"].get("weight")
+    if optimizer.get("_target_") == "torch.optim.SGD" and optimizer.get("nesterov"):
+        if not optimizer.get("momentum"):
+            momentum = shown(optimizer.get("momentum", 0))
+            raise ConfigError(
+                f"optimizer.momentum={momentum}: expected a number above 0 beside optimizer.nesterov=true"
+            )
+        if optimizer.get("dampening"):
+            raise ConfigError(
+                f"optimizer.dampening={optimizer['dampening']}: expected 0 beside optimizer.nesterov=true"
+            )
+    outputs = config.get("n_outputs")
+    if isinstance(weight, list) and config["data"].get("_target_") and len(weight) != outputs:
+        raise ConfigError(f"loss.weight={shown(weight)}: expected {outputs} numbers, one a class, not {len(weight)}")
+
+
+def check_schedule(scheduler: Mapping[str, Any], steps: int | None) -> None:
+    """Checks that a schedule of torch's divides by nothing within the run.
+
+    Args:
+        scheduler: node of the configuration.
+        steps: updates of the run; None: not known yet.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if scheduler.get("_target_") != "torch.optim.lr_scheduler.PolynomialLR" or not scheduler.get("power", 1) < 0:
+        return
+    end = scheduler.get("total_iters", 5)
+    if end is None or (steps is not None and 0 < end <= steps):
+        raise ConfigError(
+            f"scheduler.power={scheduler['power']}: expected a number that is not negative",
+            "the rate would be divided by 0 where the schedule ends, within the run",
+        )
 
 
 def shown(value: Any) -> str:

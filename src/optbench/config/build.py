@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.config.keywords import check_keywords, with_tensors
 from optbench.config.targets import import_failure
 from optbench.errors import ConfigError, OptbenchError, RecordError
 from optbench.paths import conf_folder, importable
+from optbench.settings import check_schedule
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,25 +51,35 @@ def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
         ConfigError: the target cannot be imported, refuses its keywords, or breaks on them.
     """
     from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
+    from hydra.utils import get_object, instantiate
 
     if node.get("_target_", "") is None:
         return None
     if str(node.get("_target_", "")).startswith("torchvision"):
         import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
     try:
+        target = get_object(str(node.get("_target_", "")))
+    except Exception:  # whatever importing it raises, instantiating it raises again
+        target = None
+    if callable(target):
+        node = with_tensors(node, target)
+        check_keywords(node, target, what)
+    try:
         made = instantiate(dict(node), _convert_="all")
         return made(*args) if args else made
     except InstantiationException as error:
         if (failure := import_failure(node)) is not None:
             raise ConfigError(f"{what}: {failure.message}") from error
-        raise _refused(error.__cause__ or error, what) from error
+        raise _refused(error.__cause__ or error, node, what) from error
     except Exception as error:  # a constructor given a wrong value raises what it likes: IndexError, RuntimeError ...
-        raise _refused(error, what) from error
+        raise _refused(error, node, what) from error
 
 
-def _refused(cause: BaseException, what: str) -> OptbenchError:
+def _refused(cause: BaseException, node: Mapping[str, Any], what: str) -> OptbenchError:
     if isinstance(cause, OptbenchError):
+        key, equals, _ = cause.message.partition("=")  # `dim=0: expected ...`, of a part that does not know its place
+        if equals and key in node:
+            return type(cause)(f"{what}.{cause.message}", cause.hint)
         return cause
     text = " ".join(str(cause).split())
     return ConfigError(f"{what}: {text[:240] or type(cause).__name__}")
@@ -80,5 +92,6 @@ def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Any:
 
 def build_scheduler(config: Mapping[str, Any], optimizer: Any, total_steps: int) -> Any:
     """The scheduler; a keyword that is null in its YAML means "the length of the run" and becomes total_steps."""
+    check_schedule(config["scheduler"], total_steps)
     node = {k: total_steps if v is None else v for k, v in config["scheduler"].items()}
     return build(node, "scheduler", optimizer)

@@ -31,7 +31,7 @@ from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder, importable
-from optbench.settings import NetworkTrainer, SurfaceTrainer, check_range, check_ranges
+from optbench.settings import NetworkTrainer, SurfaceTrainer, check_range, check_ranges, check_together, target_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -196,9 +196,7 @@ class Composer:
                 raise ConfigError(f"no such option: {text.split('=')[0]}", "see --help")
             if not text.startswith("~") and (text.startswith("=") or "=" not in text):
                 raise unreadable(text)
-        # +experiment=x is how Hydra's documentation writes it; experiment stands in the defaults, so = is enough
-        lines = [o.removeprefix("+") if o.startswith("+experiment=") else o for o in overrides]
-        parsed = list(self._parser.parse_overrides(lines))
+        parsed = list(self._parser.parse_overrides([_as_hydra_takes_it(o) for o in overrides]))
         for override in parsed:
             key = override.key_or_group
             chooses = self._is_group(key) and not override.is_delete() and not override.is_sweep_override()
@@ -240,6 +238,18 @@ class Composer:
             with open_dict(self._templates[shape]) as config:
                 del config["claim"]
         return self._templates[shape]
+
+
+_UNWRITTEN = ("loss.weight",)
+"""Keywords of torch's that our YAML files leave out, since each key is part of a run's identity."""
+
+
+def _as_hydra_takes_it(override: str) -> str:
+    """+experiment=x is how Hydra's documentation writes it; experiment stands in the defaults, so = is enough. It is the
+    other way round with a keyword that stands in no file: it is added."""
+    if override.startswith("+experiment="):
+        return override.removeprefix("+")
+    return f"++{override}" if override.partition("=")[0] in _UNWRITTEN else override
 
 
 def _check_nothing_lost(overrides: Sequence[Override]) -> None:
@@ -398,6 +408,8 @@ class _Shape:
         for setting in settings:
             if not self._is_referenced(setting.key):
                 config = _with(config, setting.key.split("."), self._value(setting))
+        if config is not base.config:
+            check_together(config)
         return replace(base, config=config)
 
     def _is_referenced(self, key: str) -> bool:
@@ -424,7 +436,7 @@ class _Shape:
         if not number:
             return self._known[known]
         value = self._known[known](setting.value)
-        check_range(setting.key, value)
+        check_range(setting.key, value, self._target(setting))
         return value
 
     def _converted(self, setting: Setting) -> Any:
@@ -434,8 +446,11 @@ class _Shape:
         set_value(scratch, setting.key, setting.value)
         value = OmegaConf.select(scratch, setting.key)
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        check_range(setting.key, plain)
+        check_range(setting.key, plain, self._target(setting))
         return plain
+
+    def _target(self, setting: Setting) -> str:
+        return target_of(self._template, setting.key.partition(".")[0])
 
 
 def _with(config: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

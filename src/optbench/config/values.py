@@ -34,10 +34,12 @@ def set_value(config: DictConfig, key: str, value: Any) -> None:
             f"set one of them, e.g. {key}.{next(iter(old), '...')}=...",
         )
     typed = node._metadata.ref_type is not None and OmegaConf.get_type(node) not in (dict, None)
+    leaf: Any = node._get_node(last)
+    if typed and leaf._metadata.ref_type is bool and not isinstance(value, bool):
+        raise ConfigError(f"{key}={shown(value)}: expected true or false")  # OmegaConf takes any number for one
     try:
         OmegaConf.update(config, key, value if typed else _like(key, old, value), merge=not isinstance(value, list))
     except ValidationError:
-        leaf: Any = node._get_node(last)
         expected = _WORDS.get(leaf._metadata.ref_type, "another type")
         raise ConfigError(f"{key}={shown(value)}: expected {expected}") from None
 

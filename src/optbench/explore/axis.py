@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from optbench.errors import UserError
 from optbench.explore.cases import Case
-from optbench.settings import check_range, did_you_mean
+from optbench.settings import check_range, did_you_mean, target_of
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +94,8 @@ def check_axis(case: Case, axis: Axis) -> None:
     part, name, *index = axis.key.split(".")
     for end in (float(axis.values[0]), float(axis.values[-1])):
         whole = case.config[part][name]
-        check_range(f"{part}.{name}", [*whole[: int(index[0])], end, *whole[int(index[0]) + 1 :]] if index else end)
+        value = [*whole[: int(index[0])], end, *whole[int(index[0]) + 1 :]] if index else end
+        check_range(f"{part}.{name}", value, target_of(case.config, part))
 
 
 def _check_setting(case: Case, key: str) -> None:

@@ -111,7 +111,8 @@ def surface_objective(surface: AbstractSurface, loss: nn.Module) -> Objective:
             f"{name} gives logits; loss=surface has no value to minimise",
             "use a classification loss, e.g. loss=cross_entropy or loss=mse_softmax",
         )
-    label = surface.label
+    label, loss = surface.label, loss.to(torch.float64)
+    check_class_weights(loss, surface(torch.tensor(surface.start, dtype=torch.float64)).shape[-1])
 
     def objective(x: Tensor) -> Tensor:
         logits = surface(x)
@@ -121,6 +122,15 @@ def surface_objective(surface: AbstractSurface, loss: nn.Module) -> Objective:
         return values.reshape(logits.shape[:-1])
 
     return objective
+
+
+def check_class_weights(loss: nn.Module, outputs: int) -> None:
+    """Raises IncompatibleError where a loss of torch's has class weights, (n,), and the model another number of
+    outputs."""
+    weight = getattr(loss, "weight", None)
+    if isinstance(weight, Tensor) and weight.ndim == 1 and len(weight) != outputs:
+        raise IncompatibleError(f"loss.weight has {len(weight)} weights; the model has {outputs} outputs",
+                                "give one weight a class")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from optbench.errors import DataError, IncompatibleError, UserError
-from optbench.problem.base import AbstractAugmentation, AbstractData, AbstractProblem, Batch, Split, stream
+from optbench.problem.base import (
+    AbstractAugmentation,
+    AbstractData,
+    AbstractProblem,
+    Batch,
+    Split,
+    check_class_weights,
+    stream,
+)
 from optbench.problem.splits import read_split, scaled
 
 _EVALUATION_BATCH = 256
@@ -110,6 +118,7 @@ class NetworkProblem(AbstractProblem):
         assert self.train.labels is not None
         try:
             outputs = network_outputs(self._model, self.train.images[:1], self._device)
+            check_class_weights(self.loss, outputs.shape[-1])
             self.loss.cpu()(outputs, self.train.labels[:1])
             self.loss.to(self._device)
         except (RuntimeError, ValueError, IndexError) as error:
