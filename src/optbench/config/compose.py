@@ -245,8 +245,10 @@ _UNWRITTEN = ("loss.weight",)
 
 
 def _as_hydra_takes_it(override: str) -> str:
-    """+experiment=x is how Hydra's documentation writes it; experiment stands in the defaults, so = is enough. It is the
-    other way round with a keyword that stands in no file: it is added."""
+    """+experiment=x is how Hydra's documentation writes it; experiment stands in the defaults, so = is enough.
+
+    It is the other way round with a keyword that stands in no file: it is added.
+    """
     if override.startswith("+experiment="):
         return override.removeprefix("+")
     return f"++{override}" if override.partition("=")[0] in _UNWRITTEN else override
