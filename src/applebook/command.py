@@ -68,6 +68,8 @@ def reproduce(
         check_place(html)
     if docs is not None:
         check_place(docs, folder=True)
+    for claim in chosen:
+        check_place(book_folder(out, quick) / claim.id, folder=True)
 
     def watching(claim: Claim) -> AbstractContextManager[SweepWatcher]:
         return watch_sweep(None, quiet or as_json, f"{claim.number}. {claim.title['en']}")

@@ -133,12 +133,7 @@ _weights: Check = (
 
 RANGES: Mapping[str, Check] = {
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
-    "n_outputs": _from_zero,
     "model.dim": _dimension,
-    "model.n_outputs": _count,
-    "model.num_classes": _count,
-    "model.in_channels": _count,
-    "model.image_size": _count,
     "model.condition": _at_least_one,
     "model.l2": _not_negative,
     "model.third": _finite,
@@ -155,6 +150,11 @@ RANGES: Mapping[str, Check] = {
     "data.train_per_class": _count,
     "data.validation_per_class": _count,
     "data.n_test": _from_zero,
+    "n_outputs": _from_zero,  # after what it refers to, as the next ones are: who set it is to be named
+    "model.n_outputs": _count,
+    "model.num_classes": _count,
+    "model.in_channels": _count,
+    "model.image_size": _count,
     "loss.n_classes": (lambda v: _whole(v) and (v == 0 or v >= 2), "a whole number of at least 2, or 0 for unknown"),
     "loss.weight": _weights,
     "loss.alpha": (

@@ -146,10 +146,7 @@ def answer_sweep(asked: Family, budget: float, plot: Path | None, as_json: bool,
     from optbench.critical.bifurcation.sweep import sweep
     from optbench.critical.bifurcation.tubes import INTERRUPTED
     from optbench.critical.programs.scalar import MissingRule
-    from optbench.records import check_place
 
-    if plot is not None:
-        check_place(plot)
     with counter(f"critical points of {asked.name}", quiet or as_json) as progress:
         tell = None if progress is None else (lambda share, phrase: progress(share, 1.0))
         try:

@@ -53,6 +53,17 @@ def watch_sweep(count: int | None, quiet: bool, label: str = "all runs") -> Abst
     return nullcontext(PlainSweep()) if quiet or not watched() else LiveSweep(count, label)
 
 
+def check_figure(path: Path | None) -> None:
+    """Refuses a figure of no known kind, and a place where it cannot be written, before the work; None passes."""
+    if path is None:
+        return
+    from optbench.plot import check_suffix
+    from optbench.records import check_place
+
+    check_suffix(path)
+    check_place(path)
+
+
 def print_json(value: Any) -> None:
     """Prints one strict JSON document."""
     from optbench.records import to_json

@@ -181,7 +181,10 @@ def classify_critical(
         _refuse({name: of_surface[name] for name in NOT_SWEPT}, "--sweep proves a whole diagram")
         _sweep(sweep, fn, expr, box, dim, overrides or [], paths(config_dir), budget, plot, as_json, quiet)
         return
-    _refuse({"--certificate": certificate if at else None}, "--at looks at one point and proves nothing")
+    if at is not None:
+        _refuse(
+            {"--certificate": certificate, "--plot": plot}, "--at looks at one point, draws nothing, proves nothing"
+        )
     answer(ask(fn, expr, at, box, dim, overrides or [], paths(config_dir)), search, as_csv, as_json, quiet)
 
 

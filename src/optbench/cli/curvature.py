@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Plot, Quiet, paths, print_json, print_lines
+from optbench.cli.common import ConfigDir, Json, Plot, Quiet, check_figure, paths, print_json, print_lines
 from optbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,13 +73,10 @@ def curvature(
 
 
 def check_options(share: float, plot: Path | None) -> None:
-    """Refuses a share that is none and a figure of no known kind, before anything is imported for them."""
+    """Refuses a share that is none and a figure that cannot be, before anything is imported for them."""
     if not 0.0 < share <= 1.0:
         raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
-    if plot is not None:
-        from optbench.plot import check_suffix
-
-        check_suffix(plot)
+    check_figure(plot)
 
 
 def classify_run(
@@ -179,6 +176,9 @@ def _network(
     config_dirs: Sequence[Path],
     quiet: bool,
 ) -> None:
+    from optbench.records import check_place
+
+    check_place(folder / ESCAPE)
     from optbench.cli.progress import counter
     from optbench.curvature.describe import describe_network, describe_plan
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Overrides, Plot, Quiet, paths, print_json, print_lines
+from optbench.cli.common import ConfigDir, Json, Overrides, Plot, Quiet, check_figure, paths, print_json, print_lines
 from optbench.cli.critical import BoxText
 from optbench.settings import MOST_THREADS
 
@@ -164,12 +164,7 @@ def _check(plot: Path | None, as_csv: bool, as_json: bool, engine: str) -> None:
         raise UserError("--csv and --json: choose one form")
     if engine not in ("auto", "eager", "fused"):
         raise UserError(f"--engine {engine}: expected auto, eager or fused")
-    if plot is not None:
-        from optbench.plot import check_suffix
-        from optbench.records import check_place
-
-        check_suffix(plot)
-        check_place(plot)
+    check_figure(plot)
 
 
 def _box(text: str | None) -> Any:

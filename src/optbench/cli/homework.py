@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Quiet, paths, print_json, print_lines
+from optbench.cli.common import ConfigDir, Json, Quiet, check_figure, paths, print_json, print_lines
 
 if TYPE_CHECKING:
     from optbench.experiment.rebuild import Evaluation
@@ -38,10 +38,8 @@ def evaluate(
     """
     from optbench.experiment.rebuild import evaluate as evaluate_run
     from optbench.experiment.rebuild import rebuild
-    from optbench.records import check_place
 
-    if plot is not None:
-        check_place(plot)
+    check_figure(plot)
     found = evaluate_run(rebuild(run, checkpoint, paths(config_dir)), split)
     if as_json:
         print_json(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, paths, print_lines
+from optbench.cli.common import ConfigDir, Json, check_figure, paths, print_lines
 
 Filters = Annotated[
     list[str] | None,
@@ -93,12 +93,11 @@ def plot(
     """
     from optbench.comparison import drawn
     from optbench.errors import UserError
-    from optbench.plot.style import check_suffix
     from optbench.report import unreadable_lines
 
     if path and curvature:
         raise UserError("--path and --curvature: choose one figure")
-    check_suffix(output)
+    check_figure(output)
     found = drawn(runs, filters or (), curves, "trainer.curvature_every" if curvature else None)
     print_lines([*unreadable_lines(found), *found.notes], err=True)
     if found.with_curve < found.found:

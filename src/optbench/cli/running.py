@@ -38,11 +38,14 @@ def run(
     from optbench import experiment
     from optbench.cli.progress import display
     from optbench.experiment.schedule_note import note_of, schedule_note
+    from optbench.records import check_place
 
     planned = experiment.plan_run(overrides or [], paths(config_dir), out)
     before, flaw = planned.look()
     if flaw is not None:
         typer.echo(f"{planned.folder}: {flaw}; the run is done again", err=True)
+    if plot and before is not None:
+        check_place(planned.folder / "loss.png")
     note = note_of(planned.config)
     if note is not None:
         typer.echo(f"note: {note}", err=True)

@@ -135,12 +135,9 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
         return
     from optbench.cli.progress import counter
     from optbench.experiment.execute import interruptible
-    from optbench.records import check_place
 
     if search.plot is not None and len(question.box) > 2:
         raise UserError(f"--plot: {question.name} has {len(question.box)} coordinates; contours need one or two")
-    if search.plot is not None:
-        check_place(search.plot)
     if search.certificate is not None:
         from optbench.critical.second_proof.certificate import checkable
 

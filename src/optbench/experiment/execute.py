@@ -27,6 +27,7 @@ from optbench.records import (
     RUN_COLUMNS,
     Run,
     Status,
+    check_place,
     locked,
     part_sums,
     write_bytes,
@@ -101,6 +102,7 @@ def execute(
     """
     if (found := _done(planned, force)) is not None:
         return found
+    check_place(planned.folder, folder=True)
     import torch
 
     trainer = trainer_from(planned.config)

@@ -20,7 +20,8 @@ from optbench.launch.batches import LEAST_ROWS, Rows, batches, startable
 from optbench.launch.kept_curves import fill
 from optbench.launch.members import check_members
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
-from optbench.records import Run, Status, read
+from optbench.records import Run, Status, check_place, read
+from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import CURVES, RUNS, recorded_ids
 
@@ -135,11 +136,17 @@ class Division:
         return [*self.alone(), *(f"{len(items)} like {items[0].label}: {note}" for note, items in idle.items())]
 
 
-def divide(sweep: Sweep, options: Options) -> Division:
+def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
     """Looks at what is recorded, once for the whole folder, and sorts the runs.
+
+    Args:
+        sweep: the plan.
+        options: how it would be carried out.
+        to_run: whether it will be: then the places of what is to do are tried.
 
     Raises:
         RecordError: the sweep has a table that cannot be read.
+        OutputError: something to do could not be recorded.
     """
     found_ids = recorded_ids(sweep.folder)  # with force too: rows cannot be added to a table that cannot be read
     in_tables = {} if options.force else found_ids
@@ -159,9 +166,22 @@ def divide(sweep: Sweep, options: Options) -> Division:
             done[item.run_id] = status
         else:
             todo.append(item)
+    if to_run and todo:
+        _check_places(sweep, todo)
     if options.engine == "loop":
         return Division(done, [], todo, flaws=flaws)
     return Division(done, *batches(todo, options.least), flaws)
+
+
+def _check_places(sweep: Sweep, todo: Sequence[Planned]) -> None:
+    """Tries whether what is to do can be recorded. Raises OutputError."""
+    check_place(sweep.folder, folder=True)
+    there = set(os.listdir(sweep.folder)) if sweep.folder.is_dir() else set()
+    for name in there & {RUNS, CURVES, PLAN}:
+        check_place(sweep.folder / name)
+    for item in todo:
+        if item.folder.name in there:
+            check_place(item.folder, folder=True)
 
 
 def run_sweep(
@@ -182,7 +202,7 @@ def run_sweep(
         ConfigError: a member cannot be built; nothing was changed.
     """
     options = options or Options()
-    division, outcome = divide(sweep, options), Outcome()
+    division, outcome = divide(sweep, options, to_run=True), Outcome()
     if division.todo:
         check_members([*division.single, *(item for rows in division.rows for item in rows.planned)])
     kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep))

@@ -61,6 +61,10 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         _replace_with(path, data)
 
 
+_TRIAL = 4096
+"""Bytes that are written to try a place."""
+
+
 def check_place(path: Path, folder: bool = False) -> None:
     """Tries whether a file can be written here, and leaves nothing behind: call it before long work.
 
@@ -78,8 +82,12 @@ def check_place(path: Path, folder: bool = False) -> None:
         while not place.exists():
             place = place.parent
         trial = place / f".{path.name or 'x'}.{secrets.token_hex(4)}.tmp"
-        trial.touch(exist_ok=False)
-        trial.unlink()
+        try:
+            with trial.open("xb") as file:
+                file.write(bytes(_TRIAL))  # a full disk still takes a name
+                file.flush()
+        finally:
+            trial.unlink(missing_ok=True)
 
 
 def _opened(folder: Path) -> int:

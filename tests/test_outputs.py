@@ -1,0 +1,145 @@
+"""What cannot be written is refused before the work, by every command and every option that names something to write.
+
+The options are found in the commands' signatures: whatever takes a path is either read, and named here as such, or
+written, and tried here. One process runs them all, and is seen to be without torch after each: no work has begun.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_tools import invoke
+
+from optbench.cli import every_command
+from optbench.errors import UserError
+from optbench.experiment.plan import plan_sweep
+from optbench.launch.sweep import Options, divide
+
+READ = {"--config-dir", "--data", "--run"}
+"""Options that name what is read, as every argument does."""
+MORE = {
+    "run": ["trainer.steps=1"],
+    "sweep": ["trainer.steps=1"],
+    "plot": ["nowhere"],
+    "evaluate": ["nowhere"],
+    "predict": ["nowhere"],
+    "curvature": ["nowhere"],
+}
+"""What else a command needs before it can begin."""
+
+
+def written() -> list[tuple[str, str]]:
+    """Command and option, of every option that names a place to write to."""
+    found = []
+    for command in every_command():
+        for hint in typing.get_type_hints(command.function(), include_extras=True).values():
+            kind, *infos = typing.get_args(hint) or (hint,)
+            info = next((i for i in infos if hasattr(i, "param_decls")), None)
+            if info is None or "Path" not in str(kind):
+                continue
+            names = [str(n) for n in (info.default, *(info.param_decls or ()), info.metavar)]  # typer's first is a name
+            if type(info).__name__ == "OptionInfo" and not READ & set(names):
+                found.append((command.name, next(n for n in names if n.startswith("--"))))
+    return found
+
+
+WRITTEN = written()
+
+
+def test_every_option_that_writes_is_found() -> None:
+    assert {("run", "--out"), ("sweep", "--out"), ("plot", "--output"), ("predict", "--output")} <= set(WRITTEN)
+    assert {("classify-critical", "--plot"), ("classify-critical", "--certificate")} <= set(WRITTEN)
+    assert {("basins", "--plot"), ("sensitivity", "--plot"), ("evaluate", "--plot"), ("curvature", "--plot")} <= set(
+        WRITTEN
+    )
+    assert {("reproduce", "--out"), ("reproduce", "--html"), ("reproduce", "--docs")} <= set(WRITTEN)
+
+
+ALL_AT_ONCE = """
+import json, sys
+from optbench.cli import main
+for line in json.loads(sys.argv[1]):
+    sys.argv = ["optbench", *line]
+    print("#", *line, file=sys.stderr)
+    try:
+        main()
+    except SystemExit as end:
+        print("CODE", end.code, "torch" in sys.modules, file=sys.stderr)
+"""
+
+
+def all_at_once(lines: list[list[str]], cwd: Path, **kwargs: Any) -> list[str]:
+    """What each command wrote to standard error, its exit code last."""
+    import json
+
+    env = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run([sys.executable, "-c", ALL_AT_ONCE, json.dumps(lines)], cwd=cwd, env=env,
+                          capture_output=True, text=True, timeout=300, **kwargs)  # fmt: skip
+    assert done.stdout == ""
+    return done.stderr.split("# ")[1:]
+
+
+def commands(place: str) -> list[list[str]]:
+    return [[name, *MORE.get(name, []), option, place] for name, option in WRITTEN]
+
+
+def test_a_file_in_the_way_is_found_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    odd = [line for line in commands("x.bmp") if line[-2] == "--plot" or line[0] == "plot"]
+    lines = [*commands("file/below/x.png"), *commands("/proc/nowhere/x.png"), *odd]
+    answers = all_at_once(lines, tmp_path)
+    assert (len(answers), len(odd)) == (len(lines), 6)
+    for answer in answers[: -len(odd)]:
+        error = r"error: cannot write (file/below|/proc/nowhere)/.*: .*\nchoose another place .*\nCODE 2 False\n"
+        assert re.search(error, answer), answer
+    for answer in answers[-len(odd) :]:
+        assert "error: x.bmp: expected a figure ending in .png, .svg, .pdf" in answer, answer
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "here"
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_found_before_the_work(tmp_path: Path) -> None:
+    """Files may have 100 bytes: as with a disk that is full, names can be made."""
+
+    def small_files() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    for answer in all_at_once(commands("new/x.png"), tmp_path, preexec_fn=small_files):
+        assert re.search(r"error: cannot write .*: File too large\n", answer), answer
+        assert answer.endswith("CODE 2 False\n")
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+SWEPT = ["model=sphere", "trainer.steps=2", "seeds=3"]
+
+
+@pytest.mark.parametrize("name", ["runs.parquet", "sweep.json", "RUN"])
+def test_what_lies_in_the_way_within_a_sweep(name: str, tmp_path: Path) -> None:
+    plan = plan_sweep(SWEPT, out=tmp_path, name="s")
+    plan.folder.mkdir()
+    if name == "RUN":
+        plan[1].folder.write_text("here")
+    else:
+        (plan.folder / name).mkdir()
+    before = sorted(plan.folder.rglob("*"))
+    with pytest.raises(UserError, match=r"cannot write|not a regular file"):
+        divide(plan, Options(engine="loop"), to_run=True)
+    assert sorted(plan.folder.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_dry_run_and_a_repeat_need_no_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("here")
+    code, _, _ = invoke(capsys, "sweep", *SWEPT, "--engine", "loop", "--dry-run", "--out", tmp_path / "file" / "x")
+    assert code == 0
