@@ -114,3 +114,12 @@ def test_where_some_can_be_built_the_others_are_runs_of_their_own(
     words = ["model=sphere", "optimizer=lbfgs", "optimizer.line_search_fn=strong_wolfe,nothing", "trainer.steps=3"]
     assert command("sweep", *words, "--out", tmp_path, "--jobs", "0") in (0, 3)
     assert "2 of 2 runs" in capsys.readouterr().err
+
+
+def test_the_note_on_epochs_is_said_once_the_first_run_has_counted_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["model=logistic", "data.image_size=8", "trainer.batch_size=full", "trainer.epochs=2", "scheduler=step"]
+    assert command("sweep", *words, "seeds=3", "--out", tmp_path, "--jobs", "0") == 0
+    note = "scheduler.step_size=250 is not reached within 2 updates: the learning rate never changes"
+    assert capsys.readouterr().err.count(note) == 1

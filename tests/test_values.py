@@ -21,7 +21,7 @@ from optbench.config import Composer, build
 from optbench.config.keywords import check_keywords
 from optbench.errors import ConfigError, IncompatibleError, OptbenchError
 from optbench.experiment import Stop, execute
-from optbench.experiment.plan import plan_run
+from optbench.experiment.plan import plan_run, plan_sweep
 from optbench.records import Status
 from optbench.settings import check_range
 
@@ -283,3 +283,44 @@ class Balanced(nn.Module):
 def test_lists_are_tensors_where_a_class_takes_tensors() -> None:
     made = build({"_target_": f"{__name__}.Balanced", "scale": [1, 2.5]}, "loss")
     torch.testing.assert_close(made.scale, torch.tensor([1.0, 2.5]))
+
+
+# ---- Hydra's own settings
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("hydra.job.chdir=true", "-o says where"),
+        ("hydra.job.name=x", "a sweep by --name"),
+        ("hydra.mode=MULTIRUN", "optbench sweep many"),
+        ("hydra.sweep.subdir=x", "named by its configuration"),
+        ("hydra/sweeper=basic", "a sweeper of its own"),
+        ("hydra.sweeper.max_batch_size=3", "write the values as they are"),
+        ("+hydra.callbacks.x.y=1", "of Hydra's own settings this takes hydra.run.dir"),
+        ("hydra/launcher=ray", "optbench sweep takes a launcher"),
+        ("hydra.launcher.jobs=1", "optbench sweep takes a launcher"),
+        ("hydra.sweep.dir=x", "hydra.run.dir"),
+    ],
+)
+def test_settings_of_hydra_that_do_nothing_are_refused(text: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match="has no effect here") as caught:
+        plan_run([text])
+    assert_readable(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_settings_of_hydra_that_do_something() -> None:
+    assert str(plan_run(["hydra.run.dir=elsewhere", "hydra.job.chdir=false"]).folder.parent) == "elsewhere"
+    swept = plan_sweep(["seeds=2", "hydra.sweep.dir=there", "hydra.launcher.jobs=1"], name="s")
+    assert str(swept.folder) == "there/s"
+    assert swept.launcher["jobs"] == 1
+    with pytest.raises(ConfigError, match=r"hydra.run.dir has no effect here"):
+        plan_sweep(["hydra.run.dir=x"])
+
+
+def test_a_file_that_asks_for_another_working_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\n# mine\nhydra: {job: {chdir: true}}\n")
+    with pytest.raises(ConfigError, match=r"hydra.job.chdir has no effect here"):
+        plan_run(["experiment=own"], [tmp_path])

@@ -37,7 +37,7 @@ def run(
     """
     from optbench import experiment
     from optbench.cli.progress import display
-    from optbench.experiment.schedule_note import note_of, schedule_note
+    from optbench.experiment.schedule_note import note_of
     from optbench.records import check_place
 
     planned = experiment.plan_run(overrides or [], paths(config_dir), out)
@@ -54,7 +54,7 @@ def run(
         done = experiment.execute(planned, stop, shown, force)
         shown.end(done)
     if note is None and done.status == "completed":  # on a network the data say how many updates there are
-        note = schedule_note(planned.config["scheduler"], done.summary["steps"])
+        note = note_of(planned.config, done.summary["steps"])
         if note is not None:
             typer.echo(f"note: {note}", err=True)
     figures = []

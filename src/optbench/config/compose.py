@@ -27,6 +27,7 @@ import numpy as np
 
 from optbench.catalogue import GROUPS
 from optbench.config.explain import explained, no_choice, unreadable
+from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
@@ -196,6 +197,7 @@ class Composer:
                 raise ConfigError(f"no such option: {text.split('=')[0]}", "see --help")
             if not text.startswith("~") and (text.startswith("=") or "=" not in text):
                 raise unreadable(text)
+        check_hydra_keys(overrides)
         parsed = list(self._parser.parse_overrides([_as_hydra_takes_it(o) for o in overrides]))
         for override in parsed:
             key = override.key_or_group
@@ -274,6 +276,8 @@ def resolved(config: DictConfig) -> Composed:
     for group, name in choices.items():
         if str(name).startswith("_") or str(name).endswith("_schema"):
             raise ConfigError(f"'{name}' is a base that others build on, not a choice for '{group}'")
+    if hydra.job.chdir:  # of a file, which no override shows
+        check_hydra_keys(["hydra.job.chdir=true"])
     run_dir, sweep_dir = Path(str(hydra.run.dir)), Path(str(hydra.sweep.dir))
     for group in (g for g in GROUPS if g != "experiment"):
         if config.get(group) is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from optbench.config import Composed, Composer, Job
+from optbench.config.hydra_keys import RUN, SWEEP, check_hydra_keys
 from optbench.errors import ConfigError, DataError, UserError
 from optbench.experiment.sources import KEY, is_own, names, sources
 from optbench.folders import fingerprint
@@ -69,6 +70,7 @@ class Planned:
 def plan_run(overrides: Sequence[str], config_dirs: Sequence[Path] = (), out: Path | None = None) -> Planned:
     """The one run that the overrides describe. Raises UserError, ConfigError, DataError."""
     _check_texts(overrides)
+    check_hydra_keys(overrides, RUN)
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
     return _Identifier()(composed, out or composed.run_dir)
@@ -125,6 +127,7 @@ def plan_sweep(
     """
     _check_texts(overrides)
     _check_seeds(overrides)
+    check_hydra_keys(overrides, SWEEP)
     given = tuple(overrides)
     overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
     name = name or _sweep_name(overrides)

@@ -36,7 +36,10 @@ def schedule_note(scheduler: Mapping[str, Any], steps: int) -> str | None:
     return None
 
 
-def note_of(config: Mapping[str, Any]) -> str | None:
-    """The note of a configuration whose number of updates is known before the run: trainer.steps."""
+def note_of(config: Mapping[str, Any], made: int | None = None) -> str | None:
+    """The note of a configuration: by trainer.steps, or by the updates `made`, once a run has shown how many its
+    epochs are."""
     steps = config["trainer"].get("steps")
+    if steps is None:
+        steps = made
     return None if steps is None else schedule_note(config["scheduler"], steps)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import surface_names
 from optbench.config import Composer, build, check_targets, trusted_targets
+from optbench.config.hydra_keys import check_hydra_keys
 from optbench.errors import ConfigError, UserError
 from optbench.records import Run
 from optbench.settings import did_you_mean
@@ -30,6 +31,7 @@ def compose_surface(
     name: str, dim: int | None = None, overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """The configuration of a surface in the catalogue. No torch here. Raises ConfigError."""
+    check_hydra_keys(overrides, ())
     names = surface_names(config_dirs)
     if name not in names:
         hint = did_you_mean(name, names, "--fn ") or "optbench list model shows them all"

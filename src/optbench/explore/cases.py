@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import GROUPS, Composer, Job
+from optbench.config.hydra_keys import check_hydra_keys
 from optbench.errors import UserError
 from optbench.settings import SurfaceTrainer, shown, trainer_from
 
@@ -66,6 +67,7 @@ def plan_cases(
         ConfigError: an override that does not fit.
         UserError: a refused key, a network, several surfaces, or more than MOST cases.
     """
+    check_hydra_keys(overrides, ())
     keys = [text.lstrip("+~").partition("=")[0] for text in overrides]
     for key in keys:
         if key in refused:

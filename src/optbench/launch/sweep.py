@@ -216,14 +216,40 @@ def run_sweep(
         if not stop.requested:
             single += _run_batch(rows, stop, watcher, options, outcome)
     if single and not stop.requested:
+        counted = _Counted(single, watcher)
         for run in launcher.launch(single, stop, watcher, options.force):
             outcome.add(run)
+            counted.look(run)
             if run.status is Status.FAILED and options.stop_on_error:
                 stop.requested = True
     if outcome.by_status.total() == len(sweep):
         _keep_curves(sweep, division, kept, stop, options)
         outcome.gone = _gone(sweep)
     return outcome
+
+
+class _Counted:
+    """Notes on schedules that wait for a number of updates which only the data say, each once: as the first run of its
+    kind has ended, the others still to come.
+
+    Args:
+        planned: the runs.
+        watcher: told of them.
+    """
+
+    def __init__(self, planned: Sequence[Planned], watcher: SweepWatcher) -> None:
+        self._watcher, self._said = watcher, set[str]()
+        self._open = {item.run_id: item for item in planned if item.config["trainer"].get("steps") is None}
+
+    def look(self, run: Run) -> None:
+        """Takes a run that has ended."""
+        item = self._open.get(run.run_id)
+        if item is None or run.status is not Status.COMPLETED:
+            return
+        note = note_of(item.config, run.summary["steps"])
+        if note is not None and note not in self._said:
+            self._said.add(note)
+            self._watcher.note(f"{item.label} and runs like it: {note}")
 
 
 def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, options: Options) -> None:
