@@ -224,7 +224,7 @@ def test_annotations_are_read_generously(given: dict[str, Any]) -> None:
     check_keywords(given, Own, "own")
 
 
-@pytest.mark.parametrize("group", ["optimizer", "scheduler", "loss", "model"])
+@pytest.mark.parametrize("group", ["optimizer", "scheduler", "loss", pytest.param("model", marks=pytest.mark.slow)])
 def test_no_member_is_refused_for_its_annotations(group: str) -> None:
     for name in members.names(group):
         plain = {k: v for k, v in members.keywords(group, name).items() if "${" not in str(v)}
