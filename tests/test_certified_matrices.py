@@ -13,6 +13,7 @@ import pytest
 from hard_numbers import MOST, TINY, exact, hard_intervals
 
 from optbench.critical.arithmetic.ends import Array, center_radius, gamma
+from optbench.critical.proofs.boxes import middle_of
 from optbench.critical.proofs.field import Field
 from optbench.critical.proofs.inertia import eigenvalue_ranges
 from optbench.critical.proofs.krawczyk import (
@@ -21,7 +22,6 @@ from optbench.critical.proofs.krawczyk import (
     inflate,
     inverse,
     krawczyk,
-    middle_of,
     polish,
     strictly_inside,
 )

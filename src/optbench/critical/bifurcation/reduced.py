@@ -17,8 +17,9 @@ from optbench.critical.arithmetic.elementary_series import Enclosed, Inexact, Nu
 from optbench.critical.arithmetic.ends import STEP, TINY, Array
 from optbench.critical.arithmetic.interval import Interval
 from optbench.critical.arithmetic.power_series import Exponents, PowerSeries, coordinates, series_of
+from optbench.critical.proofs.boxes import middle_of
 from optbench.critical.proofs.field import Field
-from optbench.critical.proofs.krawczyk import krawczyk, middle_of
+from optbench.critical.proofs.krawczyk import half_sides, krawczyk
 
 ORDER = 3  # of the derivatives of b
 TIGHTER = 5  # applications of Krawczyk's operator
@@ -208,7 +209,7 @@ def _contract_others(field: Field, i: int, others: list[int], low: Array, high: 
     start[:, [i, d]], end[:, [i, d]] = low[:, [i, d]], high[:, [i, d]]
     along, at = field.enclose(start, end, 2), field.at(middle, 1).grad[:, :, others]
     with np.errstate(all="ignore"):
-        half = np.maximum(high - middle, middle - low)[:, [i, d]] * (1.0 + 2.0 * STEP)
+        half = half_sides(low, high, middle)[:, [i, d]]
         across = np.abs(along.hess[:, :, others][:, :, :, [i, d]]).max(axis=0)
         drift = (across @ half[..., None])[..., 0] * (1.0 + 16.0 * STEP) + 4.0 * TINY
         mean = np.stack([at[0] - drift, at[1] + drift])

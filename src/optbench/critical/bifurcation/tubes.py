@@ -16,10 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.critical.arithmetic.ends import STEP, TINY, Array, Mask
-from optbench.critical.proofs.boxes import Boxes
+from optbench.critical.proofs.boxes import Boxes, halves, middle_of
 from optbench.critical.proofs.field import Field
 from optbench.critical.proofs.inertia import eigenvalue_ranges
-from optbench.critical.proofs.krawczyk import CONTRACTS, MARGIN, Contraction, krawczyk, middle_of, strictly_inside
+from optbench.critical.proofs.krawczyk import (
+    CONTRACTS,
+    MARGIN,
+    Contraction,
+    krawczyk,
+    strictly_inside,
+)
 
 Index = npt.NDArray[np.intp]
 PIECE = 4096
@@ -130,7 +136,7 @@ class Search:
                 new_low, new_high, steepness = self._examine(low[k : k + PIECE], high[k : k + PIECE])
                 axis = self._axis(new_low, new_high, steepness, depth)
                 left.add(new_low[axis < 0], new_high[axis < 0])
-                children.add(*_halves(new_low[axis >= 0], new_high[axis >= 0], axis[axis >= 0]))
+                children.add(*halves(new_low[axis >= 0], new_high[axis >= 0], axis[axis >= 0]))
             low, high = children.arrays()
             self._tell(low, high, left)
         return low, high
@@ -157,7 +163,7 @@ class Search:
         a_low, a_high = low[:, d], high[:, d]
         self.parts.append(Tubes(x_low[sure], x_high[sure], k.low[sure], k.high[sure], a_low[sure], a_high[sure]))
         open_ = alive & ~sure
-        open_[open_] = ~self._inflated(low[open_], high[open_], _rows(k, open_))
+        open_[open_] = ~self._inflated(low[open_], high[open_], k.rows(open_))
         low, high = low[open_], high[open_]
         low[:, :d], high[:, :d] = np.maximum(low[:, :d], k.low[open_]), np.minimum(high[:, :d], k.high[open_])
         steepness = np.maximum(np.abs(over.hess[0]), np.abs(over.hess[1]))[open_][:, :d].sum(axis=1)
@@ -192,7 +198,7 @@ class Search:
         done[rows] = True
         return done
 
-    def _axis(self, low: Array, high: Array, steepness: Array, depth: Array) -> Array:
+    def _axis(self, low: Array, high: Array, steepness: Array, depth: Array) -> npt.NDArray[np.int_]:
         """(n,) the axis to cut; -1 where all are as short as the depth."""
         wide = high - low
         middle = middle_of(low, high)
@@ -202,18 +208,6 @@ class Search:
         usable = np.isfinite(smear).all(axis=1, keepdims=True) & (smear > 0).any(axis=1, keepdims=True)
         weight = np.where(may, np.where(usable, smear, wide / self.field.width), -1.0)
         return np.where(may.any(axis=1), weight.argmax(axis=1), -1)
-
-
-def _halves(low: Array, high: Array, axis: Array) -> tuple[Array, Array]:
-    rows = np.arange(len(low))
-    cut = middle_of(low, high)[rows, axis]
-    left, right = high.copy(), low.copy()
-    left[rows, axis], right[rows, axis] = cut, cut
-    return np.concatenate([low, right]), np.concatenate([left, high])
-
-
-def _rows(k: Contraction, chosen: Mask) -> Contraction:
-    return Contraction(k.low[chosen], k.high[chosen], k.newton[chosen], k.norm[chosen])
 
 
 def at_parameter(field: Field, tubes: Tubes, a: Array, steps: int = POLISH) -> tuple[Array, Array]:

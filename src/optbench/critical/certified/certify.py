@@ -18,12 +18,11 @@ from optbench.critical.certified.zoom import resolved
 from optbench.critical.points.describe import edge_text
 from optbench.critical.points.found import ORDER, Basis, CriticalPoint, CriticalSet, Kind, Winding
 from optbench.critical.points.verdicts import SHOWN
-from optbench.critical.proofs.boxes import Trail
+from optbench.critical.proofs.boxes import Trail, middle_of
 from optbench.critical.proofs.edge import INSIDE, OUTSIDE, places, reaches
 from optbench.critical.proofs.faithful import check_faithful
 from optbench.critical.proofs.field import Field
 from optbench.critical.proofs.inertia import eigenvalue_ranges
-from optbench.critical.proofs.krawczyk import middle_of
 from optbench.critical.proofs.winding import certified_winding
 from optbench.errors import UserError
 from optbench.problem import Box, Objective

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from optbench.critical.arithmetic.ends import STEP, TINY, Array, Mask, gamma
+from optbench.critical.arithmetic.ends import TINY, Array, Mask, gamma
 from optbench.critical.budget import Budget, Spent
 from optbench.critical.certified.propagate import Propagator
 from optbench.critical.programs.gradient import gradient, is_smooth
-from optbench.critical.proofs.boxes import Boxes, Trail
+from optbench.critical.proofs.boxes import Boxes, Trail, halves, middle_of, steepest_side
 from optbench.critical.proofs.components import components, extent, split_by
 from optbench.critical.proofs.continuum import follows_zeros
 from optbench.critical.proofs.field import Field
@@ -27,9 +27,9 @@ from optbench.critical.proofs.krawczyk import (
     NARROWEST,
     Contraction,
     contract,
+    half_sides,
     inflate,
     krawczyk,
-    middle_of,
     strictly_inside,
 )
 
@@ -39,7 +39,6 @@ REST = 3  # else it is left out so many times
 NEEDLES, DOUBLINGS = 1000, 6  # boxes, and levels at which next to none was dropped: propagation leads nowhere
 PIECE = 8192  # boxes examined together; fewer where their Hessians hold more than
 NUMBERS = 2**20  # numbers
-THINNER = 64.0  # no side of a box gets thinner than this against another, relative to the domain
 SMALL = 2.0**-8  # of the domain, geometric mean of a box's sides: above it, growth says nothing about a continuum
 LEVELS = 12
 LARGE = 0.01  # of the domain: a component at least this long is not a point
@@ -186,7 +185,7 @@ class Search:
         self.unique.add(low[sure], high[sure])
         self.held.add(k.low[sure], k.high[sure])
         open_ = alive & ~sure
-        open_[open_] = ~self._inflated(low[open_], high[open_], _rows(k, open_))
+        open_[open_] = ~self._inflated(low[open_], high[open_], k.rows(open_))
         if self.trail is not None:
             self.trail.add("excluded", low[excluded], high[excluded])
             self.trail.add("emptied", low[~excluded & ~alive], high[~excluded & ~alive])
@@ -237,25 +236,13 @@ class Search:
         """Cuts where the gradient varies most, but never a side much thinner than the others."""
         if not len(low):
             return low, high
-        wide = high - low
-        relative = wide / self.field.width
-        with np.errstate(all="ignore"):
-            smear = steepness.sum(axis=1) * wide
-        usable = np.isfinite(smear).all(axis=1) & (smear > 0).any(axis=1)
-        axis = np.where(usable, smear.argmax(axis=1), relative.argmax(axis=1))
-        rows = np.arange(len(low))
-        needle = relative[rows, axis] * THINNER < relative.max(axis=1)
-        axis = np.where(needle, relative.argmax(axis=1), axis)
+        axis, rows = steepest_side(steepness, high - low, self.field.width), np.arange(len(low))
         cut = middle_of(low, high)[rows, axis]
         stuck = (cut <= low[rows, axis]) | (cut >= high[rows, axis])  # no number lies between the ends
         if stuck.any():
             self.undecided.add(low[stuck], high[stuck])
-            low, high, axis, cut = low[~stuck], high[~stuck], axis[~stuck], cut[~stuck]
-            rows = np.arange(len(low))
-        left_high, right_low = high.copy(), low.copy()
-        left_high[rows, axis] = cut
-        right_low[rows, axis] = cut
-        return split(low, left_high, right_low, high)
+            low, high, axis = low[~stuck], high[~stuck], axis[~stuck]
+        return halves(low, high, axis)
 
     def _set_continua_aside(self, low: Array, high: Array) -> tuple[Array, Array]:
         """Takes out components whose boxes multiply for ever: continua, and points too flat for this arithmetic."""
@@ -299,18 +286,9 @@ def _propagator(field: Field) -> Propagator | None:
     return Propagator(gradient(field.program)) if is_smooth(field.program) else None
 
 
-def split(low: Array, left_high: Array, right_low: Array, high: Array) -> tuple[Array, Array]:
-    """Both halves of every box."""
-    return np.concatenate([low, right_low]), np.concatenate([left_high, high])
-
-
 def _no_zero(grad: Array, steepness: Array, low: Array, high: Array, middle: Array) -> Mask:
     """(n,) True where the mean-value form g(m) + H(X)(X - m) excludes 0."""
     with np.errstate(all="ignore"):
-        half = np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP)
+        half = half_sides(low, high, middle)
         reach = (steepness @ half[..., None])[..., 0] * (1.0 + 8.0 * gamma(low.shape[1])) + 4 * TINY
         return np.asarray(((grad[0] > reach) | (-grad[1] > reach)).any(axis=1))
-
-
-def _rows(k: Contraction, chosen: Mask) -> Contraction:
-    return Contraction(k.low[chosen], k.high[chosen], k.newton[chosen], k.norm[chosen])

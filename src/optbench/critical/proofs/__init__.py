@@ -10,12 +10,12 @@ values of f round a region still prove a minimum in it, and the turns of the gra
 In reading order:
 
     field       an objective on a box: boxes in, ranges of f, gradient and Hessian out
+    boxes       boxes in bulk: where to cut them, and the trail of what became of each
     krawczyk    exactly one critical point, or none; narrowing an enclosure to rounding
     inertia     signs and enclosures of the eigenvalues of an interval matrix
     extremum    higher all round a region than inside: a minimum, with no derivative
     winding     how often the gradient turns along the edge of a rectangle, exactly
     edge        inside the box, outside, or on its edge: in fractions where an enclosure cannot tell
-    boxes       boxes in bulk, and the trail of what became of each
     components  which boxes hang together
     continuum   a curve of critical points, or a valley that slopes a little: steers the search, proves nothing
     faithful    is the program the surface? tried at points of the box before anything is proved

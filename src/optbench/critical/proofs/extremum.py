@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from optbench.critical.arithmetic.ends import STEP, TINY, Array, gamma
+from optbench.critical.proofs.boxes import halves, middle_of
 from optbench.critical.proofs.field import Field
-from optbench.critical.proofs.krawczyk import middle_of
+from optbench.critical.proofs.krawczyk import half_sides
 
 MOST_BOXES = 20_000
 MOST_FINITE = 1000
@@ -34,7 +35,7 @@ def prove_above(field: Field, low: Array, high: Array, level: float, sign: int =
         if (highest <= level).any():
             return False
         with np.errstate(all="ignore"):
-            half = np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP)
+            half = half_sides(low, high, middle)
             slope = np.abs(over.grad).max(axis=0) * half
             reach = slope.sum(axis=1) * (1.0 + 8.0 * gamma(field.dim))
             bound = here - reach
@@ -56,10 +57,7 @@ def _halves(low: Array, high: Array, slope: Array, width: Array) -> tuple[Array,
     # A side without width (the face of a box) is never cut.
     weight = np.where(np.isfinite(slope).all(axis=1, keepdims=True), slope, relative)
     axis = np.where(relative > 0, weight, -1.0).argmax(axis=1) if len(low) else rows
-    cut = 0.5 * (low[rows, axis] + high[rows, axis])
-    left, right = high.copy(), low.copy()
-    left[rows, axis], right[rows, axis] = cut, cut
-    return np.concatenate([low, right]), np.concatenate([left, high])
+    return halves(low, high, axis)
 
 
 def proved_finite(field: Field, low: Array, high: Array, order: int, most: int = MOST_FINITE) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 
 from optbench.critical.arithmetic.ends import STEP, TINY, Array, Mask, center_radius, gamma
 from optbench.critical.budget import Spent
+from optbench.critical.proofs.boxes import middle_of
 from optbench.critical.proofs.field import Enclosure, Field
 
 NARROWEST = 1e-11  # of the domain: sides of an inflated box
@@ -44,6 +45,15 @@ class Contraction:
     newton: Array
     norm: Array
 
+    def rows(self, chosen: Mask) -> Contraction:
+        """K of some of the boxes."""
+        return Contraction(self.low[chosen], self.high[chosen], self.newton[chosen], self.norm[chosen])
+
+
+def half_sides(low: Array, high: Array, middle: Array) -> Array:
+    """How far each box (n, d) reaches from `middle` (n, d) along each axis, rounded up."""
+    return np.asarray(np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP))
+
 
 def krawczyk(low: Array, high: Array, middle: Array, grad: Array, hess: Array) -> Contraction:
     """K of the boxes low, high (n, d), with grad (2, n, d) at `middle` (n, d) and hess (2, n, d, d) over the boxes."""
@@ -53,7 +63,7 @@ def krawczyk(low: Array, high: Array, middle: Array, grad: Array, hess: Array) -
         h, h_radius = center_radius(hess[0], hess[1])
         y = inverse(h)
         b, b_radius = center_radius(grad[0], grad[1])
-        half = np.maximum(high - middle, middle - low) * (1.0 + 2.0 * STEP)
+        half = half_sides(low, high, middle)
         spread = np.abs(np.eye(d) - y @ h) + np.abs(y) @ (h_radius + g * np.abs(h))
         spread = spread * more + 2.0**-1000
         step = (y @ b[..., None])[..., 0]
@@ -84,11 +94,6 @@ def inverse(h: Array) -> Array:
 def strictly_inside(k: Contraction, low: Array, high: Array) -> Mask:
     """(n,) True where K lies in the interior of the box."""
     return np.asarray(((k.low > low) & (k.high < high)).all(axis=1))
-
-
-def middle_of(low: Array, high: Array) -> Array:
-    """A point of each box next to its centre."""
-    return np.asarray(np.clip(0.5 * low + 0.5 * high, low, high))
 
 
 def contract(field: Field, low: Array, high: Array) -> Contraction:

@@ -21,8 +21,9 @@ from optbench import check_proof as checker
 from optbench.critical.arithmetic.ends import Array, Mask
 from optbench.critical.points.found import CriticalPoint, CriticalSet
 from optbench.critical.programs.program import record
+from optbench.critical.proofs.boxes import middle_of, steepest_side
 from optbench.critical.proofs.field import Field
-from optbench.critical.proofs.krawczyk import CONTRACTS, krawczyk, middle_of
+from optbench.critical.proofs.krawczyk import CONTRACTS, krawczyk
 from optbench.errors import OptbenchError, UserError
 from optbench.problem import Box, Objective
 
@@ -33,7 +34,6 @@ SMALLEST = (
     2.0**-24
 )  # of the box: a cell that is not closed at this size stays open where the search left something open
 NEWTON = 80
-STEEP = 64.0  # no side of a cell gets thinner than this against another, relative to the box
 LARGEST_WEIGHT = 99  # of a component of the gradient in a combination
 GROWTH = 12  # doublings of one side of a unique box
 Progress = Callable[[float, str], None]
@@ -325,7 +325,7 @@ class _Guess:
             best = np.where(np.isnan(margin), -np.inf, margin).argmax(axis=1)
             self.weights = [_whole_weights(row) for row in rows[np.arange(len(low)), best]]
             self.unknown: Mask = np.asarray(~np.isfinite(over.grad).all(axis=(0, 2)))
-            self.axis = _axis(steepness, (high - low), field.width)
+            self.axis = steepest_side(steepness, high - low, field.width)
 
 
 def _combinations(grad: Array, hess: Array, half: Array) -> tuple[Array, Array]:
@@ -353,16 +353,6 @@ def _whole_weights(row: Array) -> list[int] | None:
         return None
     sign = 1 if next(v for v in whole if v) > 0 else -1
     return [sign * v // common for v in whole]
-
-
-def _axis(steepness: Array, wide: Array, width: Array) -> Array:
-    """The side along which the gradient varies most, unless it is far thinner than another."""
-    relative = wide / width
-    smear = steepness.sum(axis=1) * wide
-    usable = np.isfinite(smear).all(axis=1) & (smear > 0).any(axis=1)
-    axis = np.where(usable, smear.argmax(axis=1), relative.argmax(axis=1))
-    needle = relative[np.arange(len(axis)), axis] * STEEP < relative.max(axis=1)
-    return np.asarray(np.where(needle, relative.argmax(axis=1), axis))
 
 
 def prove_point(
