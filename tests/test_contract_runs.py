@@ -39,6 +39,7 @@ def on_surface(model: str, optimizer: str = "adam", scheduler: str = "constant",
     return {
         "model": part("model", model),
         "data": {"_target_": None},
+        "augment": {"_target_": None},
         "loss": part("loss", loss_of(model)),
         "optimizer": part("optimizer", optimizer),
         "scheduler": part("scheduler", scheduler),

@@ -14,6 +14,7 @@ anew for each mutant, which loading torch makes slow. docs/mutants.md lists surv
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -118,23 +119,21 @@ def main() -> None:
     mutants, places = sample(ROOT / "src" / "optbench", given.count, given.seed, given.only)
     print(f"{len(mutants)} mutants drawn from {sum(places.values()):,} places, seed {given.seed}", flush=True)
     load_libraries()
-    with tempfile.TemporaryDirectory(prefix="optbench-mutants-") as folder:
+    found: dict[Mutant, Outcome] = {}
+    with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="optbench-mutants-") as folder:
         context = multiprocessing.get_context("fork")
-        number = context.Value("i", 0)
-        with ProcessPoolExecutor(
-            given.processes, mp_context=context, initializer=_settle, initargs=(ROOT, Path(folder), number)
-        ) as pool:
+        settle = (ROOT, Path(folder), context.Value("i", 0))
+        with ProcessPoolExecutor(given.processes, context, _settle, settle) as pool:
             until = began + MEASURED * (deadline - began)
             covering = _measured(pool, given.keep or Path(folder) / "map", given.tests, until)
             _control(pool, covering, mutants, given.budget)
             few = partial(_tests_of, covering, covering.chosen, budget=given.budget)
-            outcomes = _tried(pool, mutants, few, deadline)
-            alive = [outcome.mutant for outcome in outcomes if outcome.word == "survived"]
+            _try_all(pool, mutants, few, deadline, found, given.processes)
+            alive = [outcome.mutant for outcome in found.values() if outcome.word == "survived"]
             print(f"{len(alive)} survivors against more tests", flush=True)
             more = partial(_tests_of, covering, covering.every_case, budget=AGAIN * given.budget)
-            again = {outcome.mutant: outcome for outcome in _tried(pool, alive, more, deadline)}
-            outcomes = [again.get(outcome.mutant, outcome) for outcome in outcomes]
-    _report(outcomes, places, given, time.monotonic() - began)
+            _try_all(pool, alive, more, deadline, found, given.processes)
+    _report(list(found.values()), places, given, time.monotonic() - began)
 
 
 def _given() -> argparse.Namespace:
@@ -209,29 +208,32 @@ def _tests_of(covering: Covering, choose: Choose, mutant: Mutant, budget: float)
     return choose(tests, budget), executed
 
 
-def _tried(
-    pool: ProcessPoolExecutor, mutants: Sequence[Mutant], tests_of: Callable[[Mutant], Any], deadline: float
-) -> list[Outcome]:
-    """The outcomes of as many mutants as there is time for, in the order of the draw."""
-    ahead, found, began = list(mutants), dict[int, Outcome](), time.monotonic()
-    running: dict[Future[Outcome], int] = {}
-    total, word = len(ahead), Counter[str]()
+def _try_all(
+    pool: ProcessPoolExecutor,
+    mutants: Sequence[Mutant],
+    tests_of: Callable[[Mutant], tuple[list[Chosen], str]],
+    deadline: float,
+    found: dict[Mutant, Outcome],
+    processes: int,
+) -> None:
+    """Puts into `found` what becomes of as many mutants as there is time for, in the order of the draw; one waits."""
+    ahead, began, words = list(mutants), time.monotonic(), Counter[str]()
+    running: set[Future[Outcome]] = set()
     while ahead or running:
-        while ahead and len(running) < pool._max_workers and time.monotonic() < deadline:
+        while ahead and len(running) <= processes and time.monotonic() < deadline:
             mutant = ahead.pop(0)
-            running[pool.submit(_try, mutant, *tests_of(mutant))] = total - len(ahead) - 1
+            running.add(pool.submit(_try, mutant, *tests_of(mutant)))
         if not running:
             print(f"the time is over: {len(ahead)} mutants were not tried", flush=True)
             break
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            place = running.pop(future)
-            found[place] = outcome = future.result()
-            word[outcome.word] += 1
-            left = min((time.monotonic() - began) / len(found) * (total - len(found)), deadline - time.monotonic())
-            counts = ", ".join(f"{n} {name}" for name, n in sorted(word.items()))
-            print(f"{len(found)}/{total} {_line(outcome)} [{counts}; {max(left, 0) / 60:.0f} min left]", flush=True)
-    return [found[place] for place in sorted(found)]
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for outcome in (future.result() for future in done):
+            found[outcome.mutant] = outcome
+            words[outcome.word] += 1
+            tried, now = words.total(), time.monotonic()
+            left = min((now - began) / tried * (len(mutants) - tried), max(deadline - now, 0.0)) / 60.0
+            counts = ", ".join(f"{n} {word}" for word, n in sorted(words.items()))
+            print(f"{tried}/{len(mutants)} {_line(outcome)} [{counts}; {left:.0f} min left]", flush=True)
 
 
 def _line(outcome: Outcome) -> str:

@@ -189,7 +189,12 @@ def _differs(one: str, other: str) -> bool:
             compile(other, "", "exec")
         except SyntaxError:
             return False
-    return _essence(compile(_bare(one), "", "exec")) != _essence(compile(_bare(other), "", "exec"))
+    return _compiled(one) != _essence(compile(_bare(other), "", "exec"))
+
+
+@cache
+def _compiled(source: str) -> tuple[object, ...]:
+    return _essence(compile(_bare(source), "", "exec"))
 
 
 def _bare(source: str) -> ast.Module:

@@ -116,9 +116,11 @@ def in_fork(house: House, tests: Sequence[str], plugins: Sequence[Any], cpu: flo
         except BaseException as error:
             print("the test process broke:", repr(error), flush=True)
             os._exit(3)
-    code = _wait(child, 10.0 * cpu + 60.0)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what it started
+    try:
+        code = _wait(child, 10.0 * cpu + 60.0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what it started
     return Ended(code, said.read_text(errors="replace") if said.exists() else "", time.monotonic() - began)
 
 
