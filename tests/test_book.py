@@ -19,9 +19,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from applebook import Claim, Evidence, Prediction, Verdict, choose, judge, load_claims, overall, pages, words
-from applebook.claim import Arm, read_claim
-from applebook.evidence import KINDS
+from applebook import pages, words
+from applebook.claim import Arm, Claim, Prediction, choose, load_claims, read_claim
+from applebook.evidence import KINDS, Evidence, Verdict, judge, overall
 from applebook.runner import read_records, reproduced
 from optbench.catalogue import catalogue
 from optbench.config import Composer
@@ -438,7 +438,7 @@ def test_a_page_that_cannot_be_written_is_named_before_any_run(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("applebook.reproduced", lambda *given, **more: pytest.fail("a run began"))
+    monkeypatch.setattr("applebook.runner.reproduced", lambda *given, **more: pytest.fail("a run began"))
     code, out, err = invoke(capsys, "reproduce", "--quick", option, "file/below/page.html")
     assert (code, out) == (2, "")
     assert err.startswith("error: cannot write file/below/page.html: Not a directory")

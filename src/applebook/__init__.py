@@ -7,45 +7,17 @@ and writes a verdict: supported, not supported, or depends. Pages and figures ar
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from applebook.claim import Arm, Claim, Prediction, choose, load_claims
-    from applebook.evidence import Evidence, Judgement, Verdict, judge, overall
-    from applebook.runner import book_folder, describe, read_records, reproduce, reproduced
-    from applebook.study import Findings, Study
-
-_HOMES = {
-    "claim": ("Arm", "Claim", "Prediction", "choose", "load_claims"),
-    "evidence": ("Evidence", "Judgement", "Verdict", "judge", "overall"),
-    "runner": ("book_folder", "describe", "read_records", "reproduce", "reproduced"),
-    "study": ("Findings", "Study"),
-}
-
-__all__ = [
-    "Arm",
-    "Claim",
-    "Evidence",
-    "Findings",
-    "Judgement",
-    "Prediction",
-    "Study",
-    "Verdict",
-    "book_folder",
-    "choose",
-    "describe",
-    "judge",
-    "load_claims",
-    "overall",
-    "read_records",
-    "reproduce",
-    "reproduced",
-]
+__all__ = ["reproduce"]
 
 
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"applebook.{home}"), name)
-    raise AttributeError(f"module 'applebook' has no attribute {name!r}")
+def reproduce(*wanted: str | int, **options: Any) -> list[dict[str, Any]]:
+    """Runs claims of the book's chapter 3 as experiments and judges each; see `runner.reproduced` for the options.
+
+    Returns:
+        One record a claim, as in its claim.json: `id, number, verdict, predictions` and more. Fewer when stopped.
+    """
+    from applebook.runner import reproduced
+
+    return list(reproduced(wanted, **options))

@@ -8,6 +8,7 @@ before anything runs: a quantity, the side of a threshold on which the claim put
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,11 +98,7 @@ class Claim:
     def command(self, arm: Arm) -> str:
         """The command that runs one of its arms by hand."""
         overlay = [] if arm.alone else [f"+{self.experiment}"]
-        return " ".join(["optbench sweep", *overlay, *map(_quoted, arm.sweep)])
-
-
-def _quoted(word: str) -> str:
-    return f"'{word}'" if any(c in word for c in "()[]*{} ") else word
+        return " ".join(["optbench sweep", *overlay, *map(shlex.quote, arm.sweep)])
 
 
 def load_claims(config_dirs: Sequence[Path] = ()) -> list[Claim]:
@@ -145,21 +142,13 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
         if p.direction not in DIRECTIONS:
             raise ValueError(f"{p.id}: direction is {p.direction}, expected {' or '.join(DIRECTIONS)}")
     arms = tuple(_arm(str(name), settings) for name, settings in (node.get("arms") or {}).items())
-    captions = {key: {k: _text(v) for k, v in (node.get(key) or {}).items()} for key in ("figures", "tables")}
+    section, title, says, setup = (_text(node[key]) for key in ("section", "title", "says", "setup"))
+    note = _text(node["note"]) if node.get("note") else dict.fromkeys(LANGUAGES, "")
+    figures, tables = ({k: _text(v) for k, v in (node.get(key) or {}).items()} for key in ("figures", "tables"))
     return Claim(
-        id=name,
-        number=int(node["number"]),
-        section=_text(node["section"]),
-        title=_text(node["title"]),
-        says=_text(node["says"]),
-        setup=_text(node["setup"]),
-        note=_text(node["note"]) if node.get("note") else dict.fromkeys(LANGUAGES, ""),
-        predictions=predictions,
-        arms=arms,
-        measure=str(node["measure"]),
-        figures=captions["figures"],
-        tables=captions["tables"],
-    )
+        name, int(node["number"]), section, title, says, setup, note, predictions, arms, str(node["measure"]), figures,
+        tables,
+    )  # fmt: skip
 
 
 def _arm(name: str, node: Mapping[str, Any]) -> Arm:

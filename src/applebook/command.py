@@ -12,7 +12,7 @@ import typer
 from optbench.cli.common import ConfigDir, Force, Json, Out, Quiet, paths, print_json, print_lines, watch_sweep
 
 if TYPE_CHECKING:
-    from applebook import Claim
+    from applebook.claim import Claim
     from optbench import SweepWatcher
 
 
@@ -54,7 +54,8 @@ def reproduce(
 
       optbench reproduce 13 14 --lang zh
     """
-    from applebook import book_folder, choose, load_claims, reproduced
+    from applebook.claim import choose, load_claims
+    from applebook.runner import book_folder, reproduced
     from optbench import check_place
     from optbench.errors import UserError
 
@@ -114,7 +115,8 @@ def _print_record(record: Mapping[str, Any], language: str) -> None:
 def _write_pages(folder: Path, html: Path | None, docs: Path | None, language: str) -> None:
     if html is None and docs is None:
         return
-    from applebook import pages, read_records
+    from applebook import pages
+    from applebook.runner import read_records
     from optbench import write_bytes
 
     records = read_records(folder)

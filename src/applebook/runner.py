@@ -27,15 +27,6 @@ RECORD = "claim.json"
 Watching = Callable[[Claim], "AbstractContextManager[SweepWatcher | None]"]
 
 
-def reproduce(*wanted: str | int, **options: Any) -> list[dict[str, Any]]:
-    """Runs claims of the book's chapter 3 as experiments and judges each; see `reproduced` for the options.
-
-    Returns:
-        One record a claim, as in its claim.json: `id, number, verdict, predictions` and more. Fewer when stopped.
-    """
-    return list(reproduced(wanted, **options))
-
-
 def reproduced(
     wanted: Sequence[str | int] = (),
     quick: bool = False,
@@ -45,7 +36,7 @@ def reproduced(
     stop: Stop | None = None,
     watching: Watching = lambda claim: contextlib.nullcontext(),
 ) -> Iterator[dict[str, Any]]:
-    """The same, one record at a time as they come; runs that are done are not repeated.
+    """Runs claims and judges each: their records, one at a time as they come; runs that are done are not repeated.
 
     Args:
         wanted: ids or numbers of claims; all of them when none is named.

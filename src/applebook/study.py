@@ -101,12 +101,6 @@ class Study:
         wanted = {key.replace("__", "."): value for key, value in where.items()}
         return [r for r in self._runs[arm] if all(value_of(r, k) == v for k, v in wanted.items())]
 
-    def frame(self, arm: str = "main") -> pd.DataFrame:
-        """The runs of an arm as a table: the columns of run.json, swept settings under their dotted names."""
-        import pandas as pd
-
-        return pd.DataFrame([run.summary for run in self._runs[arm]])
-
     def curves(self, arm: str = "main", **where: Any) -> list[pd.DataFrame]:
         """The curves of these runs, see `runs`."""
         return read_curves(self.runs(arm, **where))

@@ -8,10 +8,11 @@ Source: Apple Book, sections 3.3.1 and 3.4; J. Duchi, E. Hazan & Y. Singer, JMLR
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import (
@@ -28,9 +29,6 @@ from applebook.study import Findings, Study
 from optbench import Run, stream
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FLOOR, _STEEP = 2.0, 200.0
 _QUIET, _FOR, _BURST = 0.01, 50, 0.1

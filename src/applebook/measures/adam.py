@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import arrivals, at_best, panels, points, rate_of, running_time, steps_to_target
@@ -21,9 +22,6 @@ from applebook.study import Findings, Study
 from optbench import Run
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RACERS = {
     "book_momentum": "momentum",

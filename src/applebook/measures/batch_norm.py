@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._batch_norm_networks import Path, along_path, test_time
@@ -23,11 +26,6 @@ from applebook.study import Findings, Study
 from optbench import Run
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NORMS = {"none": "without", "batch": "with"}
 COLOURS = {"none": PALETTE[1], "batch": PALETTE[0]}

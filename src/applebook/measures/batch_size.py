@@ -14,10 +14,12 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import network, panels, problem_of
@@ -25,10 +27,6 @@ from applebook.study import Findings, Study
 from optbench import Run, build_optimizer, evaluate, stream
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 DRAWN = (8, 16, 32, 64, 128, 256, 512)
 DRAWS = 500

@@ -5,18 +5,16 @@ Source: Apple Book, sections 3.6.1 and 3.6.2, with its example softmax(3, 1, -3)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import column, confusion_of, most_accurate, panels
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LOSSES = {
     "class_number": "class number",

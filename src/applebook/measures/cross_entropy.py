@@ -6,9 +6,10 @@ Source: Apple Book, section 3.6.3; Hung-yi Lee, Machine Learning 2021, "Classifi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import arrivals, column, most_accurate, panels
@@ -17,9 +18,6 @@ from optbench import recorded_field
 from optbench.landscape import landscape
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LOSSES = {"cross_entropy": "cross-entropy", "mse_softmax": "squared error"}
 OPTIMIZERS = ("book_gd", "adam")

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import gradients, panels, points, problem_of
@@ -21,9 +22,6 @@ from applebook.study import Findings, Study
 from optbench import Run, build_optimizer, recorded_field
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Reference = Callable[[int, Floats, dict[str, Floats], dict[str, Any]], Floats]
 """(t, gradient, memory, keywords of the optimizer) -> movement; keeps what it needs in the memory."""

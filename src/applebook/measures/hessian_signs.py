@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import hessian, panels, points, steps_to_target
@@ -21,10 +23,6 @@ from applebook.study import Findings, Study
 from optbench import build_field, compose, critical_points, surface_names
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SURFACES = ("peaks", "himmelblau")
 DIRECTIONS = 120

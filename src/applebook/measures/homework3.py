@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import column, confusion_of, network, panels
@@ -17,9 +17,6 @@ from applebook.study import Findings, Study
 from optbench import Run, predict, submission, write_bytes
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 AUGMENTS = {"none": "no augmentation", "flip_crop": "flips and crops"}
 

@@ -5,18 +5,14 @@ Source: Apple Book, section 3.2.2; the movement m_k = -eta sum_{i<k} lambda^(k-1
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import gradients, panels, points, rate_of, steps_to_target, where
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PLAIN, MOMENTUM = "book_gd", "book_momentum"
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import network, panels
@@ -23,10 +25,6 @@ from applebook.study import Findings, Study
 from optbench import Objective, Run, critical_points, find_critical, network_objective, stream
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SIDES = {1: 40.0, 2: 7.0, 3: 4.0, 4: 3.0, 5: 2.5, 6: 2.2}
 """Side of the box by dimension: some twenty critical points in each."""

@@ -5,9 +5,10 @@ Source: Apple Book, section 3.3; on a quadratic, gradient descent multiplies axi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import (
@@ -25,9 +26,6 @@ from applebook.study import Findings, Study
 from optbench import recorded_field
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PLAIN = "gd"
 ADAPTIVE = ("book_adagrad", "book_rmsprop", "book_adam", "adam")

@@ -6,9 +6,10 @@ Source: Apple Book, section 3.3.2; T. Tieleman & G. Hinton, Neural Networks for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import (
@@ -28,9 +29,6 @@ from optbench import Run, recorded_field
 from optbench.landscape import landscape
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ADAGRAD, RMSPROP = "book_adagrad", "book_rmsprop"
 _STEEP, _FLAT = 2.0, 1.0

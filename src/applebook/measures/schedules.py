@@ -9,20 +9,18 @@ Source: Apple Book, section 3.4; L. Liu et al., On the Variance of the Adaptive 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import column, final_loss, panels, points, problem_of
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 USUAL, LARGE = 1e-3, 2e-2
 _CURVATURE, _NOISE = 2.0, 1.0

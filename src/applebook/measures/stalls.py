@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.study import Findings, Study
 from optbench.metrics import Floats
 from optbench.plot import PALETTE, new_figure
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 NEAR = 0.05  # of the whole fall: where the stalled stage begins
 FULL_EPOCH = 30  # updates that stand for an epoch where the batch is full

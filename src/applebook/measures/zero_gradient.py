@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
 from applebook.measures._common import hessian, panels, points, rate_of
@@ -22,10 +24,6 @@ from optbench import SurfaceTrainer, build_field, compose, critical_points
 from optbench.descend import Batch, descend
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SURFACES = ("two_well", "six_hump_camel", "three_hump_camel", "himmelblau", "peaks")
 HAIR, AWAY = 1e-6, 1e-3  # where a start is, and where it counts as gone; the surfaces are a few units wide
