@@ -28,6 +28,7 @@ from optbench.metrics import Floats
 from optbench.plot import PALETTE
 
 NORMS = {"none": "without", "batch": "with"}
+LAYERS = {"main": "o-", "deep": "--"}  # arm -> line of its networks of four and of six hidden layers
 COLOURS = {"none": PALETTE[1], "batch": PALETTE[0]}
 SMALL, USUAL, LARGE = 1e-3, 1e-1, 1.0
 LOW, WINDOW = 0.5, 20
@@ -280,9 +281,11 @@ def _draw_training(groups: dict[tuple[Any, ...], Group], paths: dict[tuple[str, 
         middle.semilogx(rates, [np.median(shown[rate]) for rate in rates], **look)
         for rate in rates:
             middle.plot(np.full(shown[rate].size, rate), shown[rate], "o", color=COLOURS[norm], markersize=3)
-        for arm, line in (("main", "o-"), ("deep", "--")):
+        for arm, line in LAYERS.items():
             right.semilogy(paths[arm, norm].epochs, paths[arm, norm].changes.T, line, markersize=3, **look)
     left.legend(frameon=False, fontsize=8, title="batch normalisation", title_fontsize=8)
+    lines = [right.plot([], [], line, color="0.4", markersize=3)[0] for line in LAYERS.values()]
+    right.legend(lines, ["four hidden layers", "six"], fontsize=8)
     left.set(xlabel="update", ylabel="training loss")
     middle.set(xlabel="learning rate", ylabel="validation accuracy")
     right.set(xlabel="epoch", ylabel="change of the gradient along a step")

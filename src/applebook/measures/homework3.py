@@ -10,6 +10,7 @@ import io
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from applebook.evidence import Evidence
 from applebook.measures._common import column, confusion_of, network, panels
@@ -60,13 +61,18 @@ def _submission(study: Study, run: Run) -> dict[str, Evidence]:
 def _draw(study: Study) -> Figure:
     figure, axes = panels(8.5, 3.4, 2, sharey=True)
     for ax, (name, title) in zip(axes, AUGMENTS.items(), strict=True):
-        for number, curve in enumerate(study.curves(augment=name)):
+        curves = zip(study.runs(augment=name), study.curves(augment=name), strict=True)
+        for number, (run, curve) in enumerate(curves):
             at = curve["val_accuracy"].notna()
             epoch = curve["epoch"][at]
             color = PALETTE[number % len(PALETTE)]
             ax.plot(epoch, 100 * curve["train_accuracy"][at], color=color, alpha=0.35)
-            ax.plot(epoch, 100 * curve["val_accuracy"][at], color=color)
+            ax.plot(epoch, 100 * curve["val_accuracy"][at], color=color, label=f"seed {run.summary['seed']}")
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
-    axes[0].set_ylabel("accuracy, % (pale: training)")
+    left = axes[0]
+    left.set_ylabel("accuracy, %")
+    seeds, labels = left.get_legend_handles_labels()
+    kinds = [Line2D([], [], color="0.2"), Line2D([], [], color="0.2", alpha=0.35)]
+    left.legend([*kinds, *seeds], ["validation", "training (pale)", *labels], fontsize=8)
     return figure
