@@ -14,19 +14,22 @@ import numpy as np
 import pytest
 import torch
 
-from optbench.descend import Batch, BatchResult
+from optbench.descend import Batch, BatchResult, unsupported
 from optbench.descend.kernel import kernel_name
 from optbench.loop import Loop, Summary
 from optbench.problem import AbstractSurface, SurfaceProblem, surface_objective
 from optbench.settings import SurfaceTrainer
 
-SUPPORTED_OPTIMIZERS = [n for n in members.names("optimizer") if n != "lbfgs"]
-SUPPORTED_SCHEDULERS = [n for n in members.names("scheduler") if n != "plateau"]
-
 
 def node(group: str, name: str, **changes: Any) -> dict[str, Any]:
     """A member as it stands in a resolved configuration."""
     return {"_target_": members.read(group, name)["_target_"], **members.keywords(group, name), **changes}
+
+
+_PLAIN = node("optimizer", "sgd"), node("scheduler", "constant")
+SUPPORTED_OPTIMIZERS = [n for n in members.names("optimizer") if unsupported(node("optimizer", n), _PLAIN[1]) is None]
+SUPPORTED_SCHEDULERS = [n for n in members.names("scheduler") if unsupported(_PLAIN[0], node("scheduler", n)) is None]
+"""What the engine says that it can do; test_descend_rules holds that it refuses nothing else than it must."""
 
 
 @dataclass

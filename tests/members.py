@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -48,6 +49,25 @@ def _on_a_surface(value: Any) -> Any:
 def make(group: str, name: str, *args: Any, **changes: Any) -> Any:
     """The member built with its YAML's keywords, changed by `changes`."""
     return target(group, name)(*args, **{**keywords(group, name), **changes})
+
+
+def own(group: str) -> list[str]:
+    """Names in a group that are built by this package's own code."""
+    return [name for name in names(group) if str(read(group, name)["_target_"]).startswith("optbench.")]
+
+
+def takes_groups(optimizer: Any) -> bool:
+    """Whether an optimizer, by name or as a callable of parameters, has several parameter groups; one that searches
+    along a line (L-BFGS) has one for all."""
+    import torch
+
+    build = functools.partial(make, "optimizer", optimizer) if isinstance(optimizer, str) else optimizer
+    try:
+        build([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}])
+    except ValueError as error:
+        assert "parameter" in str(error)  # noqa: PT017
+        return False
+    return True
 
 
 def surfaces() -> list[str]:

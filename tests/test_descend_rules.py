@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import members
@@ -111,6 +112,15 @@ def test_schedule_parameters_may_differ_between_rows() -> None:
     assert found.tolist() == pytest.approx(
         np.array([[1, 1, 0.5, 0.25], [1, 1, 1, 0.5], [1, 1, 0.5, 0.25], [1, 0.1, 0.01, 1e-4]])
     )  # type: ignore[comparison-overlap]
+
+
+def test_every_member_has_a_form_for_rows_but_those_that_ask_for_more_than_a_gradient() -> None:
+    """A search along a line, which a parameter group of its own would break; a schedule that looks at the loss."""
+    searching = {n for n in members.names("optimizer") if not members.takes_groups(n)}
+    assert {*members.names("optimizer")} - {*SUPPORTED_OPTIMIZERS} == searching
+    steps = {n: getattr(members.target("scheduler", n), "step", None) for n in members.names("scheduler")}
+    looking = {n for n, step in steps.items() if step and "metrics" in inspect.signature(step).parameters}
+    assert {*members.names("scheduler")} - {*SUPPORTED_SCHEDULERS} == looking
 
 
 def test_what_has_no_form_for_rows_is_named() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import sys
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optbench.optimizer_base import AbstractPureOptimizer, moved
+from optbench.optimizer_base import AbstractOptimizer, AbstractPureOptimizer, moved
 
 
 class SignDescent(AbstractPureOptimizer):
@@ -54,19 +56,32 @@ class Coupled(AbstractPureOptimizer):
 
 
 Make = Callable[..., Optimizer]
-OWN = [
-    name for name in members.names("optimizer") if members.read("optimizer", name)["_target_"].startswith("optbench.")
-]
+
+
+def example_of_contributing() -> Make:
+    """The optimizer that CONTRIBUTING.md shows, as a reader would copy it: nothing but what the block imports."""
+    text = (members.CONF.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = [block.partition("```")[0] for block in text.split("```python\n")[1:]]
+    (block,) = [block for block in blocks if "AbstractPureOptimizer" in block]
+    module = sys.modules["example_of_contributing"] = types.ModuleType("example_of_contributing")
+    exec(block, vars(module))
+    (made,) = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+    return made  # type: ignore[no-any-return]
+
+
+OWN = members.own("optimizer")
 MAKERS: dict[str, Make] = {
     **{name: lambda params, _name=name, **changes: members.make("optimizer", _name, params, **changes) for name in OWN},
     "sign_descent": SignDescent,
     "coupled": Coupled,
+    "example": example_of_contributing(),
     "torch_sgd": lambda params, lr=0.01, **k: torch.optim.SGD(params, lr=lr, momentum=0.9, **k),
     "torch_adam": lambda params, lr=0.01, **k: torch.optim.Adam(params, lr=lr, foreach=False, **k),
 }
-ELEMENTWISE = [name for name in MAKERS if name not in ("lbfgs", "muon")]
-STEPPED = [name for name in MAKERS if name != "lbfgs"]  # one evaluation a step, several groups
-BASED = [name for name in MAKERS if isinstance(MAKERS[name]([torch.zeros(1)]), AbstractPureOptimizer)]
+STEPPED = [name for name in MAKERS if members.takes_groups(MAKERS[name])]
+KINDS = {name: type(MAKERS[name]([torch.zeros(1)])) for name in MAKERS}
+BASED = [name for name in MAKERS if issubclass(KINDS[name], AbstractOptimizer)]
+PURE = [name for name in MAKERS if issubclass(KINDS[name], AbstractPureOptimizer)]
 
 
 def weights(dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
@@ -148,7 +163,7 @@ def test_older_states_are_taken(name: str) -> None:
     for own in state["state"].values():
         if "step" in own:
             own["step"] = int(own["step"])
-    if name in (*BASED, "muon"):
+    if name in BASED:
         state["param_groups"] = [{key: g[key] for key in ("params", "lr")} for g in state["param_groups"]]
     twin = [w.detach().clone().requires_grad_() for w in params]
     other = MAKERS[name](twin)
@@ -183,8 +198,7 @@ def test_a_group_is_one_group(name: str) -> None:
     assert [len(g["params"]) for g in optimizer.param_groups] == [5, 5]
     before = bits(second)
     descend(optimizer, [*first, *second], 1)
-    if name != "coupled":
-        assert bits(second) == before
+    assert bits(second) == before
     assert all(a != b for a, b in zip(bits(first[:4]), bits(weights()[:4]), strict=True))
     optimizer.param_groups[0]["lr"] = 0.0
     before = bits(first)
@@ -270,12 +284,12 @@ def test_a_refused_gradient_leaves_everything_where_it_was(name: str) -> None:
     else:
         assert name == "torch_sgd"
         return
-    if name != "torch_adam" and name != "nadam":  # torch's own look at all of a group first, too
-        assert not optimizer.state
+    if name in BASED:
+        assert not optimizer.state  # torch's Adam and its kin begin the states of a group before they look
     assert bits(params) == before
 
 
-@pytest.mark.parametrize("name", ["lbfgs", *STEPPED])
+@pytest.mark.parametrize("name", [name for name in MAKERS if name in STEPPED or name in OWN])
 def test_complex_parameters_are_pairs_of_real_ones(name: str) -> None:
     drawn = torch.randn(4, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
     one = drawn.clone().requires_grad_()
@@ -364,6 +378,51 @@ def test_decay_and_maximize_are_those_of_torch(decay: str) -> None:
         torch.testing.assert_close(mine, other, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", PURE)
+def test_maximize_is_descent_on_the_negative(name: str) -> None:
+    params, twin = weights(), weights()
+    ours, right = MAKERS[name](params), MAKERS[name](twin)
+    ours.param_groups[0]["maximize"] = True
+    for _ in range(3):
+        for optimizer, own, sign in ((ours, params, 1.0), (right, twin, -1.0)):
+            optimizer.zero_grad()
+            (sign * objective(own)).backward()
+            optimizer.step()
+    assert bits(params) == bits(twin)
+
+
+@pytest.mark.parametrize("name", PURE)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_as_one_vector_is_one_by_one(name: str, dtype: torch.dtype) -> None:
+    """With two kinds of parameters, in other layouts, some without a gradient at first, and through a state."""
+    params, twin = ([*weights(dtype), *weights(torch.complex64)] for _ in range(2))
+    ours, right = MAKERS[name](params), MAKERS[name](twin)
+    ours.param_groups[0]["foreach"] = True
+    for k in range(4):
+        for optimizer, own in ((ours, params), (right, twin)):
+            for i, w in enumerate(own):
+                scale = torch.arange(1.0, w.numel() + 1).reshape(w.shape)
+                w.grad = None if k == 0 and i % 2 else (2 * scale * w.detach()).to(w.dtype)
+            optimizer.step()
+        ours.load_state_dict(copy.deepcopy(ours.state_dict()))
+    rounding = 1e-13 if dtype == torch.float64 else 1e-5
+    for mine, other in zip(params, twin, strict=True):
+        tolerance = rounding if mine.dtype == dtype else 1e-5
+        torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance)
+    for mine, other in zip(ours.state.values(), right.state.values(), strict=True):
+        assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in other.items()}
+        assert mine["step"] == other["step"]
+
+
+def test_an_update_of_another_shape_is_refused() -> None:
+    kind = type("Wrong", (SignDescent,), {"pure": staticmethod(lambda x, gradient, memory, hyper, t: (x.sum(), {}))})
+    x = torch.ones(3, requires_grad=True)
+    x.grad = torch.ones(3)
+    with pytest.raises(RuntimeError, match=r"gave \(\) for \(3,\)"):
+        kind([x]).step()
+    assert x.tolist() == [1.0] * 3
+
+
 @pytest.mark.parametrize("options", [{"lr": -1.0}, {"lr": float("nan")}, {"weight_decay": -0.1}])
 def test_numbers_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected at least 0"):
@@ -371,13 +430,8 @@ def test_numbers_out_of_range_are_refused(options: dict[str, float]) -> None:
 
 
 def test_the_example_of_contributing_is_torchs_momentum() -> None:
-    text = (members.CONF.parent / "CONTRIBUTING.md").read_text()
-    start = text.index("class Heavy")
-    names = {"AbstractPureOptimizer": AbstractPureOptimizer, "ParamsT": Any}
-    exec(text[start : text.index("```", start)], names)
-    made: Any = names["Heavy"]
     params, twin = weights(), weights()
-    descend(made(params, lr=0.001), params)
+    descend(MAKERS["example"](params, lr=0.001), params)
     descend(torch.optim.SGD(twin, lr=0.001, momentum=0.9), twin)
     for mine, right in zip(params, twin, strict=True):
         torch.testing.assert_close(mine, right, rtol=1e-12, atol=1e-15)

@@ -25,11 +25,11 @@ from optbench.optimizers.book import (
     book_rmsprop,
     direction,
 )
-from optbench.optimizers.lion import Lion, lion_update
+from optbench.optimizers.lion import Lion
 from optbench.optimizers.muon import Muon, orthogonal
 
 ALL = members.names("optimizer")
-OWN = [name for name in ALL if members.read("optimizer", name)["_target_"].startswith("optbench.") and name != "lbfgs"]
+OWN = [name for name in members.own("optimizer") if members.takes_groups(name)]
 SHAPES = [(2,), (3, 2), (), (2, 1, 2, 2)]  # vector, matrix, scalar, convolution kernel
 
 Make = Callable[[list[Tensor]], Optimizer]
@@ -376,9 +376,9 @@ def test_lion_moves_every_coordinate_by_lr() -> None:
 
 def test_lion_update_is_pure() -> None:
     g, m = torch.tensor([1.0, -2.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
-    sign, following = lion_update(g, m, 0.5, 0.75)
-    assert sign.tolist() == [1.0, -1.0, 0.0]
-    assert following.tolist() == [0.25, 0.25, 0.0]
+    x, after = Lion.pure(torch.zeros(3), g, {"m": m}, {"lr": 1.0, "betas": (0.5, 0.75)}, torch.tensor(0))
+    assert x.tolist() == [-1.0, 1.0, 0.0]
+    assert after["m"].tolist() == [0.25, 0.25, 0.0]
     assert m.tolist() == [0.0, 1.0, 0.0]
 
 

@@ -21,6 +21,12 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 Group = dict[str, Any]
+Memory = Mapping[str, Tensor]
+"""The memories of a leaf by name, each of the parameter's shape."""
+Hyper = Mapping[str, Any]
+"""The options of a group; numbers may be tensors that broadcast against the parameter, one value a run."""
+Next = tuple[Tensor, dict[str, Tensor]]
+"""The parameter and its memories after an update."""
 
 
 class AbstractOptimizer(Optimizer, ABC):
@@ -31,13 +37,16 @@ class AbstractOptimizer(Optimizer, ABC):
         defaults: options of a group, with `lr`.
 
     Raises:
-        ValueError: a learning rate or a weight decay below 0, or no number.
+        ValueError: a learning rate, a weight decay or an eps below 0, a beta outside [0, 1), or no number.
     """
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
-        for key, name in (("lr", "learning rate"), ("weight_decay", "weight_decay value")):
+        for key, name in (("lr", "learning rate"), ("weight_decay", "weight_decay value"), ("eps", "epsilon value")):
             if key in defaults and not defaults[key] >= 0.0:
                 raise ValueError(f"Invalid {name}: {defaults[key]}, expected at least 0")
+        for index, beta in enumerate(defaults.get("betas", ())):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {index}: {beta}, expected 0 <= beta < 1")
         super().__init__(params, defaults)
 
     @abstractmethod
@@ -114,7 +123,9 @@ class AbstractPureOptimizer(AbstractOptimizer):
         decay: how an option `weight_decay` (lambda) acts, before `pure` sees anything: "coupled" adds lambda x to the
             gradient, "decoupled" multiplies x by 1 - lr lambda, "none" leaves it to `pure`.
 
-    An option `maximize` that is true turns the gradient round.
+    Options that every leaf has, as entries of a group or of the defaults: `maximize`, which turns the gradient round,
+    and `foreach`, by which the parameters of a group are updated as one long vector: fewer and larger operations, for a
+    copy of parameters, gradients and memories. Worth it where there are many small parameters.
     """
 
     memories: ClassVar[tuple[str, ...]]
@@ -122,9 +133,7 @@ class AbstractPureOptimizer(AbstractOptimizer):
 
     @staticmethod
     @abstractmethod
-    def pure(
-        x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def pure(x: Tensor, gradient: Tensor, memory: Memory, hyper: Hyper, t: Tensor) -> Next:
         """The next x and the next memories; elementwise, and nothing is changed in place.
 
         Args:
@@ -136,9 +145,7 @@ class AbstractPureOptimizer(AbstractOptimizer):
         """
 
     @classmethod
-    def advance(
-        cls, x: Tensor, gradient: Tensor, memory: Mapping[str, Tensor], hyper: Mapping[str, Any], t: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def advance(cls, x: Tensor, gradient: Tensor, memory: Memory, hyper: Hyper, t: Tensor) -> Next:
         """`pure` with the weight decay and the direction that the options ask for; arguments as there."""
         if hyper.get("maximize", False):
             gradient = -gradient
@@ -156,15 +163,24 @@ class AbstractPureOptimizer(AbstractOptimizer):
 
     def update(self, parameters: Sequence[Tensor], group: Group) -> None:
         kept = self.kept(group)
-        for parameter in parameters:
-            state = self._state_of(parameter, kept)
-            x, nothing = _real(parameter), parameter.new_empty(0)
-            memory = {name: _real(state[name]) if name in kept else nothing for name in self.memories}
-            assert parameter.grad is not None
-            following, remembered = self.advance(x, _real(parameter.grad), memory, group, state["step"])
-            x.copy_(following)
-            for name in kept:
-                memory[name].copy_(remembered[name])
+        states = [self._state_of(p, kept) for p in parameters]
+        for which in _alike(parameters, states) if group.get("foreach") else [[i] for i in range(len(parameters))]:
+            self._update_together([parameters[i] for i in which], [states[i] for i in which], kept, group)
+
+    def _update_together(
+        self, parameters: Sequence[Tensor], states: Sequence[dict[str, Any]], kept: Sequence[str], group: Group
+    ) -> None:
+        """Moves parameters that are alike: one as it is, several as one vector."""
+        nothing = parameters[0].new_empty(0)
+        xs = [_real(p) for p in parameters]
+        olds = {name: [_real(state[name]) for state in states] for name in kept}
+        memory = {name: _joined(olds[name]) if name in kept else nothing for name in self.memories}
+        gradient = _joined([_real(p.grad) for p in parameters if p.grad is not None])
+        following, remembered = self.advance(_joined(xs), gradient, memory, group, states[0]["step"])
+        _put(following, xs)
+        for name in kept:
+            _put(remembered[name], olds[name])
+        for state in states:
             state["step"] += 1
 
     def _state_of(self, parameter: Tensor, kept: Sequence[str]) -> dict[str, Any]:
@@ -185,3 +201,27 @@ def moved(x: Tensor, direction: Tensor, lr: float | Tensor) -> Tensor:
 def _real(x: Tensor) -> Tensor:
     """x, or a view of its real and imaginary parts."""
     return torch.view_as_real(x) if x.is_complex() else x
+
+
+def _alike(parameters: Sequence[Tensor], states: Sequence[dict[str, Any]]) -> list[list[int]]:
+    """Numbers of the parameters that one vector can hold: of one kind, and with as many updates behind them."""
+    found: dict[Any, list[int]] = {}
+    made = torch.stack([state["step"].cpu() for state in states]).tolist() if states else []
+    for i, (parameter, t) in enumerate(zip(parameters, made, strict=True)):
+        found.setdefault((_real(parameter).dtype, parameter.device, t), []).append(i)
+    return list(found.values())
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat([one.reshape(-1) for one in tensors])
+
+
+def _put(vector: Tensor, places: Sequence[Tensor]) -> None:
+    """Takes apart what `_joined` made, in place."""
+    if len(places) == 1:
+        if vector.shape != places[0].shape:  # copy_ would spread it
+            raise RuntimeError(f"an update gave {tuple(vector.shape)} for {tuple(places[0].shape)}")
+        places[0].copy_(vector)
+        return
+    for part, place in zip(vector.split([one.numel() for one in places]), places, strict=True):
+        place.copy_(part.view(place.shape))

@@ -94,11 +94,6 @@ class Muon(AbstractOptimizer):
             raise ValueError(f"Invalid ns_steps value: {ns_steps}, expected 0 < ns_steps < 100")
         if adjust_lr_fn not in ADJUSTMENTS:
             raise ValueError(f"Invalid adjust_lr_fn: {adjust_lr_fn!r}, expected one of {', '.join(ADJUSTMENTS)}")
-        for index, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {index}: {beta}, expected 0 <= beta < 1")
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}, expected at least 0")
         defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov,
                     "ns_steps": ns_steps, "adjust_lr_fn": adjust_lr_fn, "betas": tuple(betas), "eps": eps}  # fmt: skip
         super().__init__(params, defaults)
