@@ -24,6 +24,7 @@ from optbench.config import Composed, Composer, check_targets, complete, trusted
 from optbench.errors import ConfigError, OptbenchError, RecordError, UserError
 from optbench.experiment.plan import plan_run, plan_sweep
 from optbench.records import flatten, run_id
+from optbench.records.vocabulary import as_now
 from optbench.settings import RANGES, NetworkTrainer, SurfaceTrainer, check_range, check_ranges, trainer_from
 
 TRUSTED = trusted_targets()
@@ -141,6 +142,7 @@ def test_what_was_a_setting_of_the_data_is_the_same_run_as_a_group(composer: Com
     now = composer.compose(["model=mlp", "data=synthetic_food", f"augment={name}"]).config
     before = {k: v for k, v in now.items() if k != "augment"} | {"data": {**now["data"], "augment": name}}
     assert run_id(now) == run_id(before)
+    assert as_now(before) == now == as_now(now)
     assert run_id(now) not in {
         run_id(composer.compose(["model=mlp", "data=synthetic_food", f"augment={other}"]).config)
         for other in {"none", "flip_crop", "auto"} - {name}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.config import build
 from optbench.errors import IncompatibleError
 from optbench.experiment.recorder import Display
+from optbench.records.vocabulary import as_now
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
 
     from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, stream
 
+    config = as_now(config)
     trainer, seed = trainer_from(config), config["seed"]
     loss = build(config["loss"], "loss")
     augmentation = build(config["augment"], "augment")

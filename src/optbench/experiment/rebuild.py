@@ -18,7 +18,7 @@ from optbench.errors import RecordError, UserError
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.records import Run, read_run, verify_identity
 from optbench.records.belief import sums
-from optbench.records.vocabulary import kept_checkpoints
+from optbench.records.vocabulary import as_now, kept_checkpoints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +95,7 @@ def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] 
     if checkpoint not in CHECKPOINTS and not checkpoint.isdecimal():
         raise UserError(f"--checkpoint {checkpoint}: expected {', '.join(CHECKPOINTS)} or an epoch")
     run = read_run(folder)
-    config = run.config
+    config = as_now(run.config)
     verify_identity(run)
     if not config["data"].get("_target_"):
         raise UserError(f"{folder} is a run on a surface; there is nothing to predict", "give a network's run folder")
@@ -103,12 +103,6 @@ def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] 
     for part in ("model", "data", "loss"):
         check_targets(config[part], trusted, f"{folder}: {part}.")
     return _assemble(run, config, _weights_file(folder, checkpoint))
-
-
-def _data(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The node of the data; of runs from before there was a group `augment`, without the key that stood for it."""
-    old = "augment" not in config and isinstance(config["data"].get("augment"), str)
-    return {k: v for k, v in config["data"].items() if not (old and k == "augment")}
 
 
 def _weights_file(folder: Path, checkpoint: str) -> Path:
@@ -126,7 +120,7 @@ def _weights_file(folder: Path, checkpoint: str) -> Path:
     raise RecordError(f"{folder}: no checkpoint of epoch {int(checkpoint)}", hint)
 
 
-def _assemble(run: Run, config: dict[str, Any], weights: Path) -> Rebuilt:
+def _assemble(run: Run, config: Mapping[str, Any], weights: Path) -> Rebuilt:
     import torch
 
     from optbench.device import pick_device
@@ -145,7 +139,7 @@ def _assemble(run: Run, config: dict[str, Any], weights: Path) -> Rebuilt:
         raise RecordError(
             f"{weights}: not a checkpoint of this model ({type(error).__name__}: {first[:120]})"
         ) from error
-    return Rebuilt(run, model.eval(), build(_data(config), "data"), build(config["loss"], "loss"), device)
+    return Rebuilt(run, model.eval(), build(config["data"], "data"), build(config["loss"], "loss"), device)
 
 
 def evaluate(rebuilt: Rebuilt, split: str = "validation") -> Evaluation:

@@ -10,9 +10,10 @@ Source: Chen et al., *Symbolic Discovery of Optimization Algorithms* (2023), arX
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from optbench.optimizer_base import AbstractPureOptimizer, Hyper, Memory, Next, Tensor, moved
+from optbench.optimizer_base import AbstractPureOptimizer, Hyper, Memory, Next, moved
 
 
 class Lion(AbstractPureOptimizer):

@@ -29,12 +29,12 @@ NOT_IDENTITY = frozenset(
 )
 """Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint."""
 
-_AUGMENTATIONS = {
-    "none": {"augment._target_": None},
-    "flip_crop": {"augment._target_": "optbench.augment.flip_crop.FlipCrop"},
+_AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
+    "none": {"_target_": None},
+    "flip_crop": {"_target_": "optbench.augment.flip_crop.FlipCrop"},
     "auto": {
-        "augment._target_": "optbench.augment.each_image.EachImage",
-        "augment.transform._target_": "torchvision.transforms.v2.AutoAugment",
+        "_target_": "optbench.augment.each_image.EachImage",
+        "transform": {"_target_": "torchvision.transforms.v2.AutoAugment"},
     },
 }
 """What augmentation was called while it was a setting of the data, `data.augment`, and what it is now."""
@@ -104,7 +104,21 @@ def _as_before(matters: Mapping[str, Any]) -> dict[str, Any]:
     """
     augment = {key: value for key, value in matters.items() if key.startswith("augment.")}
     rest = {key: value for key, value in matters.items() if key not in augment}
-    name = next((name for name, settings in _AUGMENTATIONS.items() if settings == augment), None)
-    if name is not None and str(matters.get("data._target_")).startswith("optbench.data."):
+    known = {name: flatten({"augment": node}) for name, node in _AUGMENTATIONS.items()}
+    name = next((name for name, settings in known.items() if settings == augment), None)
+    if name is not None and _is_packaged(matters.get("data._target_")):
         return {**rest, "data.augment": name}
     return rest if name == "none" else {**rest, **augment}
+
+
+def as_now(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recorded configuration in the form of today; of the same run, see `run_id`."""
+    if "augment" in config:
+        return config
+    data = dict(config["data"])
+    name = data.pop("augment", "none") if _is_packaged(data.get("_target_")) else "none"
+    return {**config, "data": data, "augment": _AUGMENTATIONS[name]}
+
+
+def _is_packaged(data: Any) -> bool:
+    return str(data).startswith("optbench.data.")
