@@ -21,6 +21,10 @@ GRACE = 0.5  # seconds that sorting out may take in any case
 FRACTION = 0.5  # of the machine's memory: the default bound
 
 
+Progress = Callable[[float, str], None]
+"""Told how a search goes: the share done (0..1) and a phrase."""
+
+
 class Spent(Exception):
     """Nothing is left; the text says of what."""
 

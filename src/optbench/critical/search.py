@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from optbench.critical.budget import Budget
+from optbench.critical.budget import Budget, Progress
 from optbench.critical.certified import DEPTH, MAX_BOXES, certify
 from optbench.critical.points.found import CriticalSet
 from optbench.critical.programs.scalar import MissingRule
@@ -30,7 +29,7 @@ def critical_points(
     budget: Budget | None = None,
     max_boxes: int = MAX_BOXES,
     depth: float = DEPTH,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     trail: Trail | None = None,
 ) -> CriticalSet:
     """The critical points of a surface in a box.

@@ -23,13 +23,13 @@ from optbench.critical.bifurcation.tubes import (
     INTERRUPTED,
     SPENT,
     Index,
-    Progress,
     Search,
     Tubes,
     at_parameter,
     inertia,
 )
-from optbench.critical.points.found import Range
+from optbench.critical.budget import Progress
+from optbench.critical.points.found import Range, kind_of
 from optbench.critical.proofs.components import components
 from optbench.critical.proofs.faithful import check_faithful
 from optbench.critical.proofs.field import Field
@@ -220,13 +220,9 @@ def _curves(field: Field, tubes: Tubes, label: Index, places: list[_Place], cros
         a, x = a[order], x[order]
         ends = [_end(field, e, a[k], x[k], places, crossings) for k, e in ((0, field.low[-1]), (-1, field.high[-1]))]
         points = _with_ends(np.column_stack([a, x]), ends, places)
-        type_: Type = "undecided" if negative is None else _type(negative, field.dim - 1)
+        type_: Type = "undecided" if negative is None else kind_of(negative, field.dim - 1)
         curves.append(Curve(type_, negative, (float(a[0]), float(a[-1])), ends[0], ends[1], points))
     return sorted(curves, key=lambda c: (c.a, c.points[0]))
-
-
-def _type(negative: int, d: int) -> Type:
-    return "minimum" if negative == 0 else "maximum" if negative == d else "saddle"
 
 
 def _fragment(curve: Curve, near: list[tuple[Array, Array]]) -> bool:

@@ -9,13 +9,13 @@ cut, in x or in a, until it is as small as the depth: what is then left lies rou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from optbench.critical.arithmetic.ends import STEP, TINY, Array, Mask
+from optbench.critical.budget import Progress
 from optbench.critical.proofs.boxes import Boxes, halves, middle_of
 from optbench.critical.proofs.field import Field
 from optbench.critical.proofs.inertia import eigenvalue_ranges
@@ -33,7 +33,6 @@ LEAST = 1e-12  # of the box: sides of an inflated tube
 THINNEST = 0.01  # of its widest side
 SPENT, INTERRUPTED = "the budget is spent", "interrupted"
 POLISH = 30
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

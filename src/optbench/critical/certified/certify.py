@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from optbench.critical.arithmetic.ends import Array, Mask
-from optbench.critical.budget import Budget, Spent
+from optbench.critical.budget import Budget, Progress, Spent
 from optbench.critical.certified.clusters import Region, regions
 from optbench.critical.certified.distinct import distinct
-from optbench.critical.certified.enumerate import Progress, Search
+from optbench.critical.certified.enumerate import Search
 from optbench.critical.certified.germ_points import settle
 from optbench.critical.certified.product import listed, many, multiplied, search_parts
 from optbench.critical.certified.wording import ASSUMPTION, cluster_of, is_point, point_of
 from optbench.critical.certified.zoom import resolved
 from optbench.critical.points.describe import edge_text
-from optbench.critical.points.found import ORDER, Basis, CriticalPoint, CriticalSet, Kind, Winding
+from optbench.critical.points.found import ORDER, Basis, CriticalPoint, CriticalSet, Winding, kind_of
 from optbench.critical.points.verdicts import SHOWN
 from optbench.critical.proofs.boxes import Trail, middle_of
 from optbench.critical.proofs.edge import INSIDE, OUTSIDE, places, reaches
@@ -165,7 +165,7 @@ def _certified(field: Field, low: Array, high: Array, inside: Mask) -> list[Crit
     for i in range(len(x)):
         positive, negative = int((eigen_low[i] > 0).sum()), int((eigen_high[i] < 0).sum())
         sure = positive + negative == field.dim
-        kind = _kind(positive, negative) if sure else "degenerate"
+        kind = kind_of(negative, field.dim) if sure else "degenerate"
         basis: Basis = "proved" if sure else "undecided"
         points.append(
             CriticalPoint(
@@ -189,12 +189,6 @@ def _certified(field: Field, low: Array, high: Array, inside: Mask) -> list[Crit
             )
         )
     return points
-
-
-def _kind(positive: int, negative: int) -> Kind:
-    if not negative:
-        return "minimum"
-    return "saddle" if positive else "maximum"
 
 
 def _at(field: Field, x: Array) -> tuple[Array, Array, Array]:

@@ -9,13 +9,13 @@ go breadth first, a level at a time, so that one evaluation serves thousands of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
 from optbench.critical.arithmetic.ends import TINY, Array, Mask, gamma
-from optbench.critical.budget import Budget, Spent
+from optbench.critical.budget import Budget, Progress, Spent
 from optbench.critical.certified.propagate import Propagator
 from optbench.critical.programs.gradient import gradient, is_smooth
 from optbench.critical.proofs.boxes import Boxes, Trail, halves, middle_of, steepest_side
@@ -45,7 +45,6 @@ LARGE = 0.01  # of the domain: a component at least this long is not a point
 CROWD = 20_000  # boxes round what is left: too many to be worth following, if they are still multiplying
 UNDERFLOW = 2.0**-1000  # derivatives below it are noise: no smaller box would tell more
 MANY = 500  # boxes of one component, set aside from a crowd
-Progress = Callable[[float, str], None]
 
 
 class Search:

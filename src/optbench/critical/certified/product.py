@@ -20,7 +20,7 @@ from optbench.critical.arithmetic.ends import Array
 from optbench.critical.certified.distinct import distinct
 from optbench.critical.certified.enumerate import Search
 from optbench.critical.certified.wording import ASSUMPTION
-from optbench.critical.points.found import Cluster, CriticalPoint, CriticalSet, FactorSet, Kind, Verdict
+from optbench.critical.points.found import Cluster, CriticalPoint, CriticalSet, FactorSet, Verdict, kind_of
 from optbench.critical.programs.program import Program
 from optbench.critical.programs.separable import Factor, factors
 from optbench.critical.proofs.field import Field
@@ -194,7 +194,7 @@ def _combined(parts: Sequence[FactorSet], points: Sequence[CriticalPoint], dim: 
             x[i] = v
     sure = all(p.morse_index is not None for p in points)
     negative = sum(p.morse_index or 0 for p in points)
-    kind: Kind = "minimum" if negative == 0 else "maximum" if negative == dim else "saddle"
+    kind = kind_of(negative, dim)
     vague = ", ".join(part.title for part, p in zip(parts, points, strict=True) if p.morse_index is None)
     known = [p.index for p in points if p.index is not None]
     bounds = [pair for p in points for pair in p.eigenvalue_bounds]  # of a union: the k-th lowest of the lower ends ...

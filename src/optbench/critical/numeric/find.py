@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
-from optbench.critical.budget import Budget, Spent
+from optbench.critical.budget import Budget, Progress, Spent
 from optbench.critical.numeric.calculus import Array, Field
 from optbench.critical.numeric.cells import cut, grid_cells, leftovers, unexplained
 from optbench.critical.numeric.degenerate import smoothness
@@ -42,7 +42,6 @@ SEEDS = 512  # of each of Newton's three modes, in the first round
 SORTED = 0.7  # of the budget: then what has been found is sorted out
 FEW, GLANCE = 16, 0.5  # seeds, and seconds at most, of a glance that no budget takes away
 WHY = "not proved complete: a numerical search can miss points"
-Progress = Callable[[float, str], None]
 
 
 def find_critical(

@@ -301,6 +301,11 @@ class Winding:
     reason: str = ""
 
 
+def kind_of(negative: int, dim: int) -> Sure:
+    """What a nondegenerate critical point of a function of `dim` coordinates is, by its negative eigenvalues."""
+    return "minimum" if negative == 0 else "maximum" if negative == dim else "saddle"
+
+
 def type_of(eigenvalues: NDArray[Any]) -> Sure:
     """Minimum, maximum or saddle by the signs of eigenvalues that are sure not to be 0."""
     if (eigenvalues > 0).all():

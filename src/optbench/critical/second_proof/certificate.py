@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from optbench import check_proof as checker
 from optbench.critical.arithmetic.ends import Array, Mask
+from optbench.critical.budget import Progress
 from optbench.critical.points.found import CriticalPoint, CriticalSet
 from optbench.critical.programs.program import record
 from optbench.critical.proofs.boxes import middle_of, steepest_side
@@ -36,7 +37,6 @@ SMALLEST = (
 NEWTON = 80
 LARGEST_WEIGHT = 99  # of a component of the gradient in a combination
 GROWTH = 12  # doublings of one side of a unique box
-Progress = Callable[[float, str], None]
 Place = tuple[int, ...]
 
 
