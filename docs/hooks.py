@@ -19,6 +19,8 @@ from mkdocs.structure.files import File, Files
 import optbench
 from optbench.catalogue import GROUPS, catalogue
 from optbench.cli import build_app, every_command
+from optbench.records.vocabulary import curve_columns
+from optbench.statistics import INTERVAL, MEDIAN, STATISTICS
 
 ROOT = Path(__file__).parents[1]
 PAPERS = {
@@ -35,7 +37,7 @@ PAPERS = {
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the generated pages."""
     pages = {page: _paper(paper) for paper, page in PAPERS.items()}
-    pages |= {"commands.md": _commands(), "choices.md": _choices(), "api.md": _api()}
+    pages |= {"commands.md": _commands(), "choices.md": _choices(), "rules.md": _rules(), "api.md": _api()}
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -73,6 +75,18 @@ def _choices() -> str:
         lines += [f"## {group}\n", "| name | what it is |", "|---|---|"]
         lines += [f"| `{entry.name}` | {_cell(entry.description)} |" for entry in catalogue(group)]
         lines.append("")
+    return "\n".join(lines)
+
+
+def _rules() -> str:
+    lines = [
+        "# Rules\n",
+        "What every number is: the scores of `optbench compare` (`--explain NAME` says the same)",
+    ]
+    lines += ["and the columns of a run's curve.\n", "## Scores\n"]
+    lines += [f"**{_cell(one.name)}** ({_cell(one.title)}): {_cell(one.rule)}.\n" for one in STATISTICS.values()]
+    lines += [f"Median: {_cell(MEDIAN)}. {_cell(INTERVAL)}.\n", "## Columns of a curve\n", "| column | what it is |"]
+    lines += ["|---|---|", *(f"| `{one.name}` | {_cell(one.rule)} |" for one in curve_columns(1, True, True))]
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,9 @@ def median(values: Sequence[float]) -> Estimate | None:
         return None
     ordered, n = sorted(map(float, values)), len(values)
     k, coverage = metrics._median_rank(n, 0.95)
-    middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
+    left, right = ordered[(n - 1) // 2], ordered[n // 2]
+    finite = math.isfinite(left) and math.isfinite(right)
+    middle = float((Fraction(left) + Fraction(right)) / 2) if finite else left / 2 + right / 2
     return Estimate(middle, ordered[k - 1], ordered[n - k], coverage)
 
 
@@ -210,7 +213,8 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
         "final_loss": median(results("final_loss", math.inf)),
         "best_loss": median(results("best_loss", math.inf)),
         "val_accuracy": median(results("val_accuracy", -math.inf)) if given("val_accuracy") else None,
-        **{name: median(given(name)) for name in ("steps", "evals", "seconds")},
+        **{name: median(given(name)) for name in ("steps", "evals")},
+        "seconds": median([row.values["seconds"] for row in rows if clocked(row.values)]),
         **dict.fromkeys(("steps_to_target", "success_rate", "ert")),
     }
     if aimed:
@@ -221,6 +225,12 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
         found["success_rate"] = metrics.success_rate(reached, len(hits))
         found["ert"] = Estimate(sum(spent) / reached if reached else math.inf)
     return found
+
+
+def clocked(values: Mapping[str, Any]) -> bool:
+    """Whether a run was timed by itself."""
+    batch = values.get("seconds_of") == "batch" or values.get("engine") in ("eager", "fused", "fused+eager")
+    return values.get("seconds") is not None and not batch
 
 
 def stops(rows: Sequence[Row]) -> dict[str, int] | None:

@@ -14,6 +14,7 @@ from made_runs import CONFIG, make_run, make_table
 from optbench.comparison import STATISTICS, Comparison, compare, label_runs
 from optbench.errors import RecordError, UserError
 from optbench.records import Run, flatten, read, read_run, to_json, write_bytes
+from optbench.report import export, footnotes
 
 
 def seeds(folder: Path, losses: list[float | None], changes: dict[str, Any] | None = None, **summary: Any) -> None:
@@ -334,6 +335,33 @@ def test_json_has_each_statistic_as_value_low_high(three: Path) -> None:
     for row in rows:
         assert {"value", "low", "high"} <= row["final_loss"].keys()
         assert sum(row["n_by_status"].values()) == row["n"] == len(row["run_ids"])
+
+
+def test_rows_of_a_batch_have_no_seconds_of_their_own(tmp_path: Path) -> None:
+    """Two optimizers whose rows share one clock, in old records and new ones, beside runs that were timed."""
+    for seed in range(2):
+        make_run(tmp_path / f"timed{seed}", {"seed": seed}, seconds=1.0 + seed)
+    full = {k: v for k, v in flatten(CONFIG).items() if "." in k and not k.startswith("choices")}
+    old = {**full, "engine": "fused", "seconds": 0.001}  # as rows were recorded: a share of the batch
+    new = {**full, "engine": "eager", "seconds": None, "seconds_of": "batch"}
+    rows = [{**old, "seed": 7}, {**old, "seed": 8, "optimizer.lr": 5.0}, {**new, "seed": 9, "optimizer.lr": 5.0}]
+    make_table(tmp_path / "sweep", rows)
+    make_run(tmp_path / "slow", {"seed": 0, "optimizer.lr": 0.5}, seconds=3.0)
+    found = compare([tmp_path], sort="seconds")
+    assert [(g.label, g.n) for g in found.groups] == [("adam lr=0.01", 3), ("adam lr=0.5", 1), ("adam lr=5", 2)]
+    assert [row["seconds"] and row["seconds"]["value"] for row in found.to_json()] == [1.5, 3.0, None]
+    assert [row["seconds_n"] for row in found.to_json()] == found.table["seconds_n"].tolist() == [2, 1, 0]
+    assert [compare([tmp_path], sort=f"{sign}seconds").groups[-1].label for sign in ("", "-")] == ["adam lr=5"] * 2
+    header, *lines = export(found, "text").splitlines()[1:5]
+    assert header.split()[-1] == "seconds"
+    assert [line.endswith(end) for line, end in zip(lines, (" 1.5 (2 of 3)", " 3", " -"), strict=True)] == [True] * 3
+    assert any("rows of a batch share one clock" in line for line in footnotes(found))
+    (only,) = compare([tmp_path], filters=["lr=5"]).groups
+    assert only.statistics["seconds"] is None
+    alone = export(compare([tmp_path], filters=["lr=5"]), "text").splitlines()
+    assert "seconds" not in alone[1]
+    assert any(line.startswith("seconds: ") and "share one clock" in line for line in alone)
+    assert not any("clock" in line for line in footnotes(compare([tmp_path / "timed0", tmp_path / "slow"])))
 
 
 def test_labels_of_runs_for_a_legend(three: Path) -> None:

@@ -431,7 +431,7 @@ def crowd(top: Path, rng: random.Random) -> list[Path]:
             "steps_to_target": hit if target else None, "seconds": rng.random(),
             "scheduler": rng.choice(["constant", "constant", "cosine"]),
             "stopped_at": rng.choice([None, None, "minimum (0, 0)", "saddle (1, 1)"]),
-            "lambda_min": rng.choice([None, rng.random()]),
+            "lambda_min": rng.choice([None, rng.random()]), "engine": rng.choice(["loop", "loop", "fused"]),
         }  # fmt: skip
         if rng.random() < 0.2:
             facts |= {"data": "digits", "val_accuracy": rng.choice([None, rng.random()])}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from optbench.errors import DataError
 from optbench.losses.surface import SurfaceLoss
 from optbench.problem import AbstractAugmentation, SurfaceProblem, stream
+from optbench.records.vocabulary import MAX_COORDINATES, curve_columns
 from optbench.settings import SurfaceTrainer
 
 
@@ -564,3 +565,10 @@ def test_the_last_epoch_is_evaluated_whether_due_or_not(epochs: int, every: int)
     found = [row["step"] // problem.steps_per_epoch for row in rows if "val_loss" in row]
     assert found == sorted({*range(0, epochs + 1, every), epochs})
     assert summary.val_loss == rows[-1]["val_loss"]
+
+
+def test_a_row_has_the_columns_of_the_list_and_no_others() -> None:
+    for dim in (1, MAX_COORDINATES, MAX_COORDINATES + 1, None):
+        problem, trainer = on_dots(epochs=2) if dim is None else on_field(square, [1.0] * dim, steps=3)
+        _, rows = run_loop(problem, trainer, gd(0.1))
+        assert {name for row in rows for name in row} == {one.name for one in curve_columns(dim, dim is None)}

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_compare import Row
+from plain_compare import Row, clocked
 from plain_compare import statistics as plain_statistics
 from plain_compare import stops as plain_stops
 
 from optbench import metrics
 from optbench.comparison.arrivals import stopped_at, stops
-from optbench.comparison.statistics import STATISTICS, statistics, statistics_of
+from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
+from optbench.statistics import STATISTICS, Groups, explain, statistics_of
 
 LOSSES = st.none() | st.sampled_from([0.0, 1.0, 1e-300, 1e300]) | st.floats(-1e6, 1e6)
 COUNTS = st.none() | st.integers(0, 10**6)
@@ -37,21 +38,22 @@ RUNS = st.fixed_dictionaries(
         "evals": COUNTS, "seconds": st.none() | st.floats(0, 1e4), "target": st.none() | st.just(0.5),
         "trainer.target": st.none() | st.just(0.25), "data": st.sampled_from([None, "none", "none", "digits"]),
         "steps_to_target": COUNTS, "stopped_at": st.sampled_from([None, "minimum (0, 0)", "saddle (1, 1)"]),
-        "lambda_min": st.none() | st.floats(-1, 1),
+        "lambda_min": st.none() | st.floats(-1, 1), "seconds_of": st.sampled_from([None, "run", "batch"]),
+        "engine": st.sampled_from([None, "loop", "loop", "eager", "fused+eager"]),
     },
 ).map(row)  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(RUNS, min_size=1, max_size=9), min_size=1, max_size=7))
 def test_all_groups_at_once_are_each_group_alone(groups: list[list[Row]]) -> None:
     rows = RunTable.of([one.values for group in groups for one in group])
     codes = np.repeat(np.arange(len(groups)), list(map(len, groups)))
-    computed, places = statistics(rows, codes, len(groups)), stops(rows, codes, len(groups))
+    computed, places = statistics_of(Groups(rows, codes, len(groups))), stops(rows, codes, len(groups))
     for group, own, place in zip(groups, computed, places, strict=True):
         alone = RunTable.of([one.values for one in group])
-        assert own == statistics_of(alone) == plain_statistics(group)
-        assert tuple(own) == STATISTICS
+        assert own == statistics_of(Groups.of(alone))[0] == plain_statistics(group)
+        assert tuple(own) == tuple(STATISTICS)
         assert place == stopped_at(alone) == plain_stops(group)
         assert place is None or list(place) == list(plain_stops(group) or ())
 
@@ -89,3 +91,58 @@ def test_what_is_no_number_is_refused() -> None:
         with pytest.raises(ValueError, match="at least one value"):
             metrics.median_intervals(values)
     assert metrics.expected_running_time([], []) == math.inf
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(RUNS, min_size=1, max_size=9))
+def test_an_estimate_says_of_how_many_runs_it_is(runs: list[Row]) -> None:
+    (found,) = statistics_of(Groups.of(RunTable.of([run.values for run in runs])))
+    values = [run.values for run in runs]
+    known = {name: sum(v.get(name) is not None for v in values) for name in ("steps", "evals")}
+    aimed = sum(v.get("target") is not None or v.get("trainer.target") is not None for v in values)
+    expected = {name: len(runs) for name in found} | known | {"seconds": sum(map(clocked, values))}
+    expected |= dict.fromkeys(("steps_to_target", "success_rate", "ert"), aimed)
+    assert {name: one.n for name, one in found.items() if one is not None} == {
+        name: n for name, n in expected.items() if found[name] is not None
+    }
+
+
+def test_every_statistic_has_a_title_and_a_rule() -> None:
+    assert {"success_rate", "ert", "steps_to_target", "final_loss"} <= STATISTICS.keys()
+    for name, one in STATISTICS.items():
+        assert one.name == name
+        assert len(one.rule.split()) > 4
+        assert f"{one.title}): {one.rule}." in explain(name)
+        assert one.direction in (-1, 1)
+    places = [one.place for one in STATISTICS.values() if one.place is not None]
+    assert len(set(places)) == len(places)
+    assert len({one.title for one in STATISTICS.values()}) == len(STATISTICS)
+    with pytest.raises(UserError, match="no score 'ertt'") as caught:
+        explain("ertt")
+    assert "did you mean ert?" in caught.value.hint
+    assert all(name in caught.value.hint for name in STATISTICS)
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
+    full = {
+        "status": "target_reached", "final_loss": 0.25, "best_loss": 0.25, "val_accuracy": 0.5, "steps": 7, "evals": 9,
+        "seconds": 0.5, "seconds_of": "run", "engine": "loop", "target": 1, "trainer.target": 1, "steps_to_target": 7,
+        "trainer.target_accuracy": 1,
+    }  # fmt: skip
+    one, other = (
+        STATISTICS[name],
+        {"status": "diverged", "steps": 3, "target": 1, "seconds_of": "batch", "seconds": 9.0},
+    )
+    runs = [full, full | {"final_loss": 0.75, "best_loss": 0.5, "seconds": 2.0}, other]
+    needed = [{key: run.get(key) for key in one.needs} for run in runs]
+    every = one.compute(Groups.of(RunTable.of(runs)))
+    assert every == one.compute(Groups.of(RunTable.of(needed)))
+    for blank in one.needs:  # and none of them is idle, of the names of a target at least together
+        blanks = {key for key in one.needs if key == blank or ("target" in key and "target" in blank)}
+        judged = {"status": "failed", "engine": "fused", "seconds_of": "batch"}
+        if blank in judged:
+            changed = [full | {blank: judged[blank]}, *runs[1:]]
+        else:
+            changed = [{key: value for key, value in run.items() if key not in blanks} for run in runs]
+        assert one.compute(Groups.of(RunTable.of(changed))) != every, blank

@@ -21,6 +21,7 @@ import pytest
 from command_tools import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from optbench.cli.sweep_display import LiveSweep, PlainSweep
 from optbench.comparison import compare
@@ -35,6 +36,7 @@ from optbench.launch.probe import estimate
 from optbench.launch.sweep import Division, Options, Outcome, divide, run_sweep
 from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, read, run_id
 from optbench.records.tables import add_rows, recorded_ids
+from optbench.records.vocabulary import MAX_COORDINATES, curve_columns
 from optbench.report import runs_json
 from optbench.settings import SurfaceTrainer
 
@@ -177,6 +179,26 @@ def test_a_recorded_row_has_the_curve_of_the_loop(grid: Grid) -> None:
         assert ours.step.tolist() == loop.step.tolist()
         for column in {*loop.columns} - {"seconds"}:
             assert ours[column].tolist() == pytest.approx(loop[column].tolist(), rel=1e-9, abs=1e-12), (key, column)
+
+
+@pytest.mark.parametrize("dim", [2, MAX_COORDINATES + 2])
+def test_the_loop_and_the_rows_have_the_columns_of_one_list(dim: int, tmp_path: Path) -> None:
+    columns = curve_columns(dim, network=False)
+    for engine in ("loop", "eager"):
+        overrides = ["model=sphere", f"model.dim={dim}", "trainer.steps=3", "trainer.start=random", "seeds=4"]
+        swept(tmp_path / engine, overrides, engine=engine, least=4)
+    assert [column.name for column in columns if column.in_rows is None] == ["seconds"]
+    for path in (tmp_path / "loop").rglob("metrics.csv"):
+        assert path.read_text().splitlines()[0].split(",") == [column.name for column in columns]
+    made = parquet.read_schema(tmp_path / "eager" / "sweep" / "curves.parquet").names
+    assert made == ["run_id", *(column.name for column in columns if column.in_rows is not None)]
+    for run in by_id(tmp_path / "loop").values():
+        assert (run.summary["seconds_of"], run.summary["seconds"] > 0) == ("run", True)
+    for run in by_id(tmp_path / "eager").values():
+        assert (run.summary["seconds_of"], run.summary["seconds"]) == ("batch", None)
+        clock = json.loads(run.summary["provenance"])["batch"]
+        assert clock["rows"] == 4
+        assert clock["seconds"] > 0
 
 
 def test_a_comparison_counts_each_run_once_whoever_ran_it(grid: Grid) -> None:

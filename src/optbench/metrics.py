@@ -1,7 +1,8 @@
 """Scores of runs: pure functions of arrays, each computed exactly as its written rule says.
 
 A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
-loss or a failure, and every denominator counts it. `RULES` holds the wording that reports print beside the numbers.
+loss or a failure, and every denominator counts it. The wording that
+reports print beside the numbers is in `statistics`.
 
 Imported by everything that reads results, hence light: numpy and the standard library; the binomial distribution at
 probability 1/2 is summed here, in whole numbers or by ratios of its terms.
@@ -12,25 +13,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-
-RULES = {
-    "median": "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)",
-    "interval": "[low, high]: order-statistic interval of the median, at least 95 %; below 6 runs there is none, and "
-    "the range is shown, which covers the median with probability 1 - 2^(1-n)",
-    "steps_to_target": "first recorded step that meets the target (loss at most, accuracy at least); a run that "
-    "misses counts as +inf",
-    "success_rate": "runs that reached the target / all runs, with Wilson's 95 % interval",
-    "ert": "expected running time: steps until the target or the end, summed over all runs / number of successes",
-}
-"""What each statistic is, in words, for printing beside it."""
-
 
 _EXACT_UP_TO = 2000
 """Runs up to which the coverage of a median's interval is summed in whole numbers."""
@@ -44,12 +33,14 @@ class Estimate:
         value: the statistic; infinite where too many runs have no result.
         low, high: the interval, low <= value <= high; None where the statistic has no interval.
         coverage: probability that the interval covers the true value; None without an interval.
+        n: number of runs that it is of; None where that was not said.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     coverage: float | None = None
+    n: int | None = field(default=None, compare=False)
 
 
 def best_so_far(loss: npt.ArrayLike) -> Floats:
@@ -117,7 +108,7 @@ def median_intervals(values: npt.ArrayLike, level: float = 0.95) -> list[Estimat
     low, high, left, right = np.partition(given, places, axis=1)[:, places].T
     middle = left if n % 2 else _halfway(left, right)
     found = zip(middle.tolist(), low.tolist(), high.tolist(), strict=True)
-    return [Estimate(value, least, most, coverage) for value, least, most in found]
+    return [Estimate(value, least, most, coverage, n) for value, least, most in found]
 
 
 def _halfway(left: Floats, right: Floats) -> Floats:
@@ -180,7 +171,7 @@ def wilson(share: float, n: int, level: float = 0.95) -> Estimate:
     centre = weight * (share + z * z / (2 * n))
     half = weight * z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))  # at 0 and 1 up to rounding
-    return Estimate(share, low, high, level)
+    return Estimate(share, low, high, level, n)
 
 
 def expected_running_time(hits: Sequence[float | None] | Floats, ends: Sequence[float] | Floats) -> float:

@@ -17,8 +17,9 @@ Filters = Annotated[
 
 def compare(
     where: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="PATH...", help="Run folders, sweep folders, or folders of them.", show_default=False),
+    ] = None,
     filters: Filters = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", "-g", help="Keys that make a group, comma-separated.", metavar="KEYS")
@@ -29,6 +30,9 @@ def compare(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the rule of a score: its NAME stands in place of PATH.")
+    ] = False,
 ) -> None:
     """Compare recorded runs: one table a problem, medians and intervals over seeds, every run in the denominator.
 
@@ -39,11 +43,18 @@ def compare(
       optbench compare outputs/ --filter model=rosenbrock --group-by optimizer --sort steps
 
       optbench compare outputs/ --csv > results.csv
+
+      optbench compare --explain ert
     """
     from optbench.comparison import compare as compare_runs
     from optbench.errors import UserError
     from optbench.report import export, print_comparison, unreadable_lines
 
+    if explain:
+        _explain(list(map(str, where or ())))
+        return
+    if not where:
+        raise UserError("no PATH to compare", "give run folders, sweep folders, or folders of them: outputs/")
     forms = [form for form, wanted in (("csv", as_csv), ("json", as_json), ("md", as_md)) if wanted]
     if len(forms) > 1:
         raise UserError(f"--{forms[0]} and --{forms[1]}: choose one form")
@@ -54,6 +65,15 @@ def compare(
     else:
         print_comparison(found)
     print_lines(unreadable_lines(found), err=True)
+
+
+def _explain(names: list[str]) -> None:
+    from optbench.errors import UserError
+    from optbench.statistics import STATISTICS, explain
+
+    if not names:
+        raise UserError("--explain needs the NAME of a score", f"scores: {', '.join(STATISTICS)}")
+    print_lines([explain(name) for name in names])
 
 
 def plot(

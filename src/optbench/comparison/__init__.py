@@ -4,7 +4,6 @@
     facts        what each run was: its configuration
     labels       problems, configurations and their names: only what differs is said
     groups       which runs make a group, and what it is called
-    statistics   what is computed of the groups, of all at once
     shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON
 
@@ -16,7 +15,7 @@ from optbench.comparison.comparison import Comparison, compare
 from optbench.comparison.groups import Group
 from optbench.comparison.labels import label_runs
 from optbench.comparison.shown import Drawn, drawn
-from optbench.comparison.statistics import STATISTICS, statistics_of
+from optbench.statistics import STATISTICS
 
 __all__ = [
     "STATISTICS",
@@ -26,5 +25,4 @@ __all__ = [
     "compare",
     "drawn",
     "label_runs",
-    "statistics_of",
 ]

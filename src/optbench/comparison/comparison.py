@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
-from optbench.comparison.statistics import STATISTICS
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
+from optbench.statistics import STATISTICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +50,8 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a group: keys, n, runs by status, each statistic with its `_low` and `_high` (NaN: none), and
-        `stopped_at`, the counts by critical point as JSON text."""
+        """One row a group: keys, n, runs by status, each statistic with its `_low` and `_high` (NaN: none) and `_n`,
+        the number of runs that it is of, and `stopped_at`, the counts by critical point as JSON text."""
         import pandas as pd
 
         return pd.DataFrame([self._table_row(group) for group in self.groups])
@@ -61,10 +61,11 @@ class Comparison:
         row |= {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
         row |= {"n": group.n, **group.n_by_status}
         for name in STATISTICS:
-            found = group.statistics[name] or Estimate(math.nan)
+            found = group.statistics[name] or Estimate(math.nan, n=0)
             row[name] = found.value
             row[f"{name}_low"] = math.nan if found.low is None else found.low
             row[f"{name}_high"] = math.nan if found.high is None else found.high
+            row[f"{name}_n"] = found.n
         row["stopped_at"] = None if group.stopped_at is None else json.dumps(group.stopped_at)
         return row
 
@@ -97,7 +98,8 @@ class Comparison:
 
     def to_json(self) -> list[dict[str, Any]]:
         """The groups as plain data: keys, `n`, `n_by_status`, each statistic as `{value, low, high, coverage}` or null,
-        and `stopped_at`, critical points with the number of runs that stopped there, or null.
+        its name with `_n`, the number of runs that it is of (of seconds those that were timed by themselves), and
+        `stopped_at`, critical points with the number of runs that stopped there, or null.
 
         Numbers that are not finite become null: strict JSON has no word for them.
         """
@@ -106,6 +108,7 @@ class Comparison:
             | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
             | {"n": group.n, "n_by_status": dict(group.n_by_status)}
             | {name: _estimate_json(group.statistics[name]) for name in STATISTICS}
+            | {f"{name}_n": found.n if found else 0 for name, found in group.statistics.items()}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
             | {"run_ids": list(map(str, group.rows.values("run_id")))}
             for group in self.groups
@@ -115,7 +118,8 @@ class Comparison:
 def _estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
     if found is None:
         return None
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in vars(found).items()}
+    numbers = {name: getattr(found, name) for name in ("value", "low", "high", "coverage")}
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def compare(

@@ -13,10 +13,10 @@ import numpy as np
 from optbench.comparison import labels
 from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
-from optbench.comparison.statistics import statistics
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
 from optbench.records.columns import Ints
+from optbench.statistics import STATISTICS, Groups, statistics_of
 
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
 
@@ -128,7 +128,7 @@ def _measured(rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Seque
     counts = [dict.fromkeys(map(str, Status), 0) for _ in formed]
     for (status, group), runs in rows.tally("status", by=codes).items():
         counts[group][str(status)] = runs
-    computed = statistics(rows, codes, n)
+    computed = statistics_of(Groups(rows, codes, n))
     best = _best([one.number for one in formed], computed)
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), strict=False)
     return [
@@ -149,8 +149,12 @@ def _shared(facts: Sequence[Facts], formed: _Formed) -> dict[str, Any]:
 
 def rank(statistics: Mapping[str, Estimate | None]) -> tuple[float, float]:
     """What the groups of a problem are ranked by, small first: accuracy where there is one, then final loss."""
-    accuracy, loss = statistics["val_accuracy"], statistics["final_loss"]
-    return (-accuracy.value if accuracy else math.inf, loss.value if loss else math.inf)
+    accuracy, loss = (_score(name, statistics[name]) for name in ("val_accuracy", "final_loss"))
+    return accuracy, loss
+
+
+def _score(name: str, found: Estimate | None) -> float:
+    return math.inf if found is None else -STATISTICS[name].direction * found.value
 
 
 def _best(problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]]) -> list[bool]:

@@ -19,7 +19,7 @@ from optbench.experiment.assemble import build_problem, deterministic, dtype_of,
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import place, provenance
-from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, columns_for
+from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop
 from optbench.experiment.sources import check_loaded
 from optbench.landmarks.columns import arrival_of
 from optbench.records import (
@@ -36,7 +36,7 @@ from optbench.records import (
     writing,
 )
 from optbench.records.seal import KEY
-from optbench.records.vocabulary import kept_checkpoints
+from optbench.records.vocabulary import curve_columns, kept_checkpoints
 from optbench.records.whole import CURVE, begins_with
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
@@ -166,10 +166,9 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     write_yaml(folder / "config.yaml", planned.config)
     write_record(planned, unfinished, facts)
     x = problem.coordinates()
-    coordinates = len(x) if x is not None and len(x) <= 10 else None
     curvature = loop.trainer.curvature_every is not None
-    columns = columns_for(coordinates, problem.steps_per_epoch is not None, curvature)
-    recorder.open(columns, loop.progress.step if resumed else None)
+    columns = curve_columns(None if x is None else len(x), problem.steps_per_epoch is not None, curvature)
+    recorder.open([column.name for column in columns], loop.progress.step if resumed else None)
     try:
         summary = _run(loop, folder)
         if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
@@ -226,6 +225,7 @@ def write_record(
         "engine": _ENGINE,
         "data_fingerprint": planned.data_fingerprint,
         "numerics": NUMERICS,
+        "seconds_of": "run",
         **asdict(summary),
         **arrival,
     }

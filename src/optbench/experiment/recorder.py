@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from optbench.records import CURVATURE_COLUMNS, CURVE_COLUMNS, CurveWriter, write_bytes
+from optbench.records import CurveWriter, write_bytes
 
 if TYPE_CHECKING:
     from optbench.loop import Row
@@ -96,10 +96,3 @@ class Recorder:
     def close(self) -> None:
         """Writes out what is still in memory."""
         self._writer.close()
-
-
-def columns_for(dim: int | None, network: bool, curvature: bool = False) -> tuple[str, ...]:
-    """Columns of metrics.csv: those of the contract that apply to the problem."""
-    validation = ("epoch", "val_loss", "val_accuracy", "train_accuracy")
-    base = tuple(c for c in CURVE_COLUMNS if network or c not in validation)
-    return base + (CURVATURE_COLUMNS if curvature else ()) + tuple(f"x{i}" for i in range(dim or 0))

@@ -11,7 +11,7 @@ import numpy as np
 from optbench.experiment import Planned
 from optbench.experiment.provenance import provenance
 from optbench.landmarks.columns import COLUMNS
-from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json
+from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json, vocabulary
 from optbench.records.columns import canonical
 from optbench.records.tables import config_column, repeated, setting
 
@@ -43,7 +43,8 @@ def run_columns(
         "engine": [result.engine] * n,
         "steps": result.steps[ended].tolist(),
         "evals": result.steps[ended].tolist(),
-        "seconds": [result.seconds / len(rows.planned)] * n,
+        "seconds": [None] * n,
+        "seconds_of": ["batch"] * n,
         "final_loss": _finite(result.final_loss[ended]),
         "best_loss": _finite(result.best_loss[ended]),
         "best_step": [int(s) if s >= 0 else None for s in result.best_step[ended]],
@@ -52,7 +53,8 @@ def run_columns(
         "steps_to_target": [int(s) if h else None for h, s in zip(hit, result.steps[ended], strict=True)],
         **{name: [getattr(arrival, name) for arrival in arrivals] for name in COLUMNS},
     }
-    of_all = to_json(provenance("cpu", threads, "float64", True), indent=None)
+    clock = {"rows": len(rows.planned), "seconds": result.seconds, "compile_seconds": result.compile_seconds}
+    of_all = to_json({**provenance("cpu", threads, "float64", True), "batch": clock}, indent=None)
     return _columns([rows.planned[i] for i in ended], rows.varying, facts, of_all)
 
 
@@ -86,14 +88,15 @@ def _columns(
 def curve_columns(rows: Rows, result: BatchResult, ended: set[int]) -> dict[str, Any]:
     """Columns of the `curves` table: run_id and the columns of metrics.csv."""
     parts: dict[str, list[Any]] = defaultdict(list)
+    columns = vocabulary.curve_columns(result.x.shape[1], network=False)
     for row in map(int, result.curves.rows):
         if row not in ended:
             continue
         curve = result.curve(row)
         parts["run_id"].append(np.full(len(curve["step"]), rows.planned[row].run_id, dtype=object))
-        parts["evals"].append(curve["step"])
-        for name, values in curve.items():
-            parts[name].append(values)
+        for column in columns:
+            if column.in_rows is not None:
+                parts[column.name].append(curve[column.in_rows])
     if not parts:
         return {"run_id": []}
     return {name: np.concatenate(values) for name, values in parts.items()}

@@ -19,7 +19,7 @@ import yaml
 
 from optbench.errors import RecordError
 from optbench.records.seal import check_table
-from optbench.records.vocabulary import flatten
+from optbench.records.vocabulary import WHOLE_COLUMNS, flatten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def numeric(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     columns = rows[0].keys() if rows else ()
     frame = pd.DataFrame({c: [_number(row[c]) for row in rows] for c in columns}, dtype=float)
     frame = frame.dropna(axis="columns", how="all")
-    return frame.astype({c: int for c in ("step", "evals") if c in frame and (frame[c] % 1 == 0).all()})
+    return frame.astype({c: int for c in WHOLE_COLUMNS if c in frame and (frame[c] % 1 == 0).all()})
 
 
 def read_parquet(path: Path, **options: Any) -> pd.DataFrame:

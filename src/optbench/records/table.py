@@ -19,7 +19,7 @@ from optbench.records.columns import Bools, Column, Floats, Ints, combined, firs
 from optbench.records.once import each_once, notes_of
 from optbench.records.run import Run
 from optbench.records.sources import Folders, Source
-from optbench.records.vocabulary import RUN_COLUMNS
+from optbench.records.vocabulary import ROW_ENGINES, RUN_COLUMNS
 from optbench.records.walk import Finder, Unreadable
 
 
@@ -145,6 +145,12 @@ class RunTable:
     def has_curve(self) -> Bools:
         """Which rows have a recorded curve, (n,). Raises RecordError where a table of curves cannot be read."""
         return self._masked([source.has_curve() for source in self._sources])
+
+    def own_clock(self) -> Bools:
+        """Which runs were timed by themselves, (n,); rows of a batch share one clock, whatever an older record says."""
+        shared = self.where("seconds_of", lambda whose: whose == "batch")
+        of_rows = self.where("engine", lambda engine: not ROW_ENGINES.isdisjoint(str(engine).split("+")))
+        return ~(shared | of_rows)
 
     def _masked(self, parts: Sequence[Bools]) -> Bools:
         whole: Bools = np.concatenate([np.zeros(0, dtype=np.bool_), *parts])

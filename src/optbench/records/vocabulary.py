@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,52 @@ from typing import Any
 NUMERICS = 1
 """Part of every run's identity: raised when the same configuration starts to give other numbers."""
 
-CURVE_COLUMNS = ("step", "epoch", "evals", "seconds", "lr", "loss", "grad_norm", "val_loss", "val_accuracy",
-                 "train_accuracy")  # fmt: skip
-CURVATURE_COLUMNS = ("lambda_min", "lambda_max", "full_grad_norm")
-"""Further columns with trainer.curvature_every: extreme eigenvalues of the Hessian and gradient norm, both of the whole
-training objective."""
+
+@dataclass(frozen=True)
+class CurveColumn:
+    """A column of curves, in metrics.csv and in the `curves` table alike.
+
+    Attributes:
+        name: of the column.
+        rule: what stands in it.
+        of: which runs have it: "all", "network", "surface", or "curvature" (those with trainer.curvature_every).
+        in_rows: under which name the engine that runs rows keeps it; None: the rows of a batch have no such column.
+        whole: whether its numbers are whole.
+    """
+
+    name: str
+    rule: str
+    of: str = "all"
+    in_rows: str | None = None
+    whole: bool = False
+
+
+_CURVE = (
+    CurveColumn("step", "updates made before this iterate", in_rows="step", whole=True),
+    CurveColumn("epoch", "passes over the training data before it", of="network"),
+    CurveColumn("evals", "evaluations of objective and gradient before it", in_rows="step", whole=True),
+    CurveColumn("seconds", "time of training before it; evaluation, records and checkpoints are not counted"),
+    CurveColumn("lr", "learning rate of the update that follows", in_rows="lr"),
+    CurveColumn("loss", "objective at the iterate; on networks of the batch that the next update uses", in_rows="loss"),
+    CurveColumn("grad_norm", "Euclidean norm of the gradient of that loss", in_rows="grad_norm"),
+    CurveColumn("val_loss", "loss on the validation data, where it was evaluated", of="network"),
+    CurveColumn("val_accuracy", "share of the validation data that is classified rightly, likewise", of="network"),
+    CurveColumn("train_accuracy", "share of the training data of the epoch that ended", of="network"),
+    CurveColumn("lambda_min", "least eigenvalue of the Hessian of the whole training objective", of="curvature"),
+    CurveColumn("lambda_max", "its largest eigenvalue", of="curvature"),
+    CurveColumn("full_grad_norm", "norm of the gradient of that objective", of="curvature"),
+)
+CURVE_COLUMNS = tuple(column.name for column in _CURVE if column.of in ("all", "network"))
+WHOLE_COLUMNS = tuple(column.name for column in _CURVE if column.whole)
+CURVATURE_COLUMNS = tuple(column.name for column in _CURVE if column.of == "curvature")
+"""Further columns with trainer.curvature_every."""
 RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_name", "optimizer", "scheduler", "seed",
-               "engine", "steps", "evals", "epochs", "seconds", "final_loss", "best_loss", "best_step",
+               "engine", "steps", "evals", "epochs", "seconds", "seconds_of", "final_loss", "best_loss", "best_step",
                "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at", "critical_type",
                "lambda_min")  # fmt: skip
+ROW_ENGINES = frozenset({"eager", "fused"})
+"""Engines that execute runs as the rows of a batch. Rows share one clock: `seconds` is empty and `seconds_of` is
+"batch", elsewhere "run"; what a batch took is in `provenance.batch`."""
 MAX_COORDINATES = 10
 """Surfaces up to this dimension record their coordinates, x0 ... x9."""
 
@@ -38,6 +76,20 @@ _AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """What augmentation was called while it was a setting of the data, `data.augment`, and what it is now."""
+
+
+def curve_columns(dim: int | None, network: bool, curvature: bool = False) -> tuple[CurveColumn, ...]:
+    """The columns of the curve of a run, in order, whichever engine makes it.
+
+    Args:
+        dim: of the surface, whose coordinates follow up to MAX_COORDINATES; None: no coordinates.
+        network: whether the model is a network.
+        curvature: whether the run has trainer.curvature_every.
+    """
+    kinds = {"all", *(["network"] if network else []), *(["curvature"] if curvature else [])}
+    count = dim if dim is not None and dim <= MAX_COORDINATES else 0
+    place = (CurveColumn(f"x{i}", f"coordinate {i} of the iterate", "surface", f"x{i}") for i in range(count))
+    return (*(column for column in _CURVE if column.of in kinds), *place)
 
 
 class Status(StrEnum):

@@ -5,10 +5,10 @@ Every form shows the same cells, made once in `cells`; the rule behind a number 
 
 from optbench.report.cells import Sheet
 from optbench.report.export import FORMATS, export
-from optbench.report.numbers import interval, number, percent
 from optbench.report.run import run_lines, sparkline
 from optbench.report.stream import runs_json
 from optbench.report.tables import aligned, footnotes, print_comparison, text_lines, unreadable_lines
+from optbench.statistics.numbers import interval, number, percent
 
 __all__ = [
     "FORMATS",

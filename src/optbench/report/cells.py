@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
-from optbench.report.numbers import interval, number
+from optbench.statistics import STATISTICS, Statistic
 
 
 @dataclass(frozen=True)
@@ -32,33 +32,10 @@ def statuses(group: Group) -> str:
     return ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in group.n_by_status.items() if n)
 
 
-def _median_alone(name: str) -> Callable[[Group], str]:
-    def cell(group: Group) -> str:
-        found = group.statistics[name]
-        return "-" if found is None else number(found.value)
-
-    return cell
-
-
-def _with_interval(name: str, share: bool = False) -> Callable[[Group], str]:
-    return lambda group: interval(group.statistics[name], group.n, share=share)
-
-
 # A column is shown where any group of the problem has its statistic. Of the costs, the median alone: their spread is in
 # the table that `compare --csv` writes.
-_COLUMNS: tuple[tuple[str, str, Callable[[Group], str]], ...] = (
-    ("val_accuracy", "val accuracy, %", _with_interval("val_accuracy", share=True)),
-    ("final_loss", "final loss", _with_interval("final_loss")),
-    ("best_loss", "best loss", _with_interval("best_loss")),
-    ("success_rate", "reached target, %", _with_interval("success_rate", share=True)),
-    ("steps_to_target", "steps to target", _with_interval("steps_to_target")),
-    ("ert", "ERT, steps", _median_alone("ert")),
-    ("steps", "steps", _median_alone("steps")),
-    ("seconds", "seconds", _median_alone("seconds")),
-)
-
-
-_DROPPED_FIRST = ("ERT, steps", "steps to target", "seconds", "best loss", "steps", "reached target, %")
+_COLUMNS = sorted((one for one in STATISTICS.values() if one.place is not None), key=lambda one: one.place or 0)
+_DROPPED_FIRST = [one.title for one in sorted(_COLUMNS, key=lambda one: one.spare) if one.spare]
 GAP = 2  # blanks between columns
 _MOST_POINTS = 5  # critical points of a configuration that have a line of their own
 
@@ -112,10 +89,18 @@ def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:
     return Sheet(title, ("configuration", "runs", "stopped at"), tuple(rows), (False,) * len(rows))
 
 
+def shown(groups: Sequence[Group]) -> list[Statistic]:
+    """The statistics that the table of a problem has, in order."""
+    return [one for one in _COLUMNS if any(group.statistics[one.name] is not None for group in groups)]
+
+
 def _sheet(problem: str, groups: Sequence[Group]) -> Sheet:
-    shown = [column for column in _COLUMNS if any(group.statistics[column[0]] is not None for group in groups)]
-    header = ("configuration", "n", "status", *(title for _, title, _ in shown))
-    rows = tuple((printable(g.label), str(g.n), statuses(g), *(cell(g) for _, _, cell in shown)) for g in groups)
+    columns = shown(groups)
+    header = ("configuration", "n", "status", *(one.title for one in columns))
+    rows = tuple(
+        (printable(g.label), str(g.n), statuses(g), *(one.format(g.statistics[one.name], g.n) for one in columns))
+        for g in groups
+    )
     n = sum(group.n for group in groups)
     title = f"{printable(problem)}: {n} run{'s' * (n != 1)} in {len(groups)} configuration{'s' * (len(groups) != 1)}"
     return Sheet(title, header, rows, tuple(group.best for group in groups))

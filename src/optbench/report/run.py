@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from optbench.records import Run
 from optbench.report.cells import printable
-from optbench.report.numbers import number, percent
+from optbench.statistics.numbers import number, percent
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -34,7 +34,8 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
         lines.append(f"target {number(facts['target'])} {when}")
     lines += _place(run)
     steps, evals, seconds = (number(facts.get(column)) for column in ("steps", "evals", "seconds"))
-    lines.append(f"{steps} steps, {evals} evaluations, {seconds} s")
+    clock = "timed with its batch alone" if facts.get("seconds_of") == "batch" else f"{seconds} s"
+    lines.append(f"{steps} steps, {evals} evaluations, {clock}")
     picture = _picture(run, encoding)
     return [*map(printable, lines), *([f"loss {picture}"] if picture else []), *([str(run.path)] if run.path else [])]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optbench.comparison import Comparison, Drawn
+from optbench.comparison import Comparison, Drawn, Group
 from optbench.comparison.arrivals import RULE, at_points
-from optbench.metrics import RULES
-from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets
+from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets, shown
+from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,16 +18,26 @@ _WORDS = 3  # the first columns are words, the others numbers: configuration, n,
 
 def footnotes(comparison: Comparison) -> list[str]:
     """The rules behind the numbers shown, and what a reader must know of these runs."""
-    statistics = [group.statistics for group in comparison.groups]
-    rules = [RULES["median"][0].upper() + RULES["median"][1:]]
+    rules = [MEDIAN[0].upper() + MEDIAN[1:]]
     if any(group.n > 1 for group in comparison.groups):
-        rules.append(RULES["interval"])
-    for name, title in (("steps_to_target", "steps to target"), ("success_rate", "reached target"), ("ert", "ERT")):
-        if any(one[name] is not None for one in statistics):
-            rules.append(f"{title}: {RULES[name]}")
+        rules.append(INTERVAL)
+    found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups)]
+    rules += dict.fromkeys(one.sentence for one, groups in found if one.noted or _of_some(one, groups))
+    if not any(group.statistics["seconds"] for group in comparison.groups) and _of_batches(comparison):
+        rules.append(STATISTICS["seconds"].sentence)  # why there is no such column
     if any(at_points(group.stopped_at) for group in comparison.groups):
         rules.append(RULE[0].upper() + RULE[1:])
     return [f"{rule}." for rule in (*rules, *comparison.notes)]
+
+
+def _of_some(one: Statistic, groups: Sequence[Group]) -> bool:
+    """Whether a statistic is not of all runs."""
+    found = [(group.statistics[one.name], group.n) for group in groups]
+    return any(estimate is None or estimate.n not in (None, n) for estimate, n in found)
+
+
+def _of_batches(comparison: Comparison) -> bool:
+    return any(not group.rows.own_clock().all() for group in comparison.groups)
 
 
 def unreadable_lines(found: Comparison | Drawn) -> list[str]:

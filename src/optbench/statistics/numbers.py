@@ -23,6 +23,13 @@ def percent(value: float | None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
 
 
+def alone(found: Estimate | None, n: int) -> str:
+    """The value without its interval, and of how many of the n runs it is where not of all."""
+    if found is None:
+        return "-"
+    return number(found.value) if found.n in (n, None) else f"{number(found.value)} ({found.n} of {n})"
+
+
 def interval(found: Estimate | None, n: int, *, share: bool = False) -> str:
     """`value [low, high]`; the value alone where there is no interval, one run, or nothing but one number.
 

@@ -1,0 +1,139 @@
+"""The list of scores, each with its rule. None of them drops a run: what diverged or missed its target is infinite."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+
+from optbench import metrics
+from optbench.errors import UserError
+from optbench.metrics import Estimate
+from optbench.records import RunTable
+from optbench.statistics.numbers import alone, interval
+from optbench.statistics.statistic import Found, Groups, Statistic
+
+MEDIAN = "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)"
+INTERVAL = (
+    "[low, high]: order-statistic interval of the median, at least 95 %; below 6 runs there is none, and the range is "
+    "shown, which covers the median with probability 1 - 2^(1-n)"
+)
+_NO_RESULT = "a run that diverged, failed, was interrupted or skipped counts as"
+
+
+def _result(name: str, worst: float) -> Callable[[Groups], Found]:
+    return lambda groups: groups.medians(groups.results(name, worst))
+
+
+def _known(name: str) -> Callable[[Groups], Found]:
+    return lambda groups: groups.medians(groups.runs.numbers(name))
+
+
+def _accuracy(groups: Groups) -> Found:
+    known = np.bincount(groups.codes[~np.isnan(groups.runs.numbers("val_accuracy"))], minlength=groups.count) > 0
+    return groups.medians(np.where(known[groups.codes], groups.results("val_accuracy", -math.inf), math.nan))
+
+
+def _seconds(groups: Groups) -> Found:
+    return groups.timed.medians(groups.timed.runs.numbers("seconds"))
+
+
+def _steps_to_target(groups: Groups) -> Found:
+    hits = groups.aimed.runs.numbers("steps_to_target")
+    return groups.aimed.medians(np.where(np.isnan(hits), math.inf, hits))
+
+
+def _success_rate(groups: Groups) -> Found:
+    found: Found = [None] * groups.count
+    rate = cache(metrics.success_rate)
+    for members, (hits,) in groups.aimed.by_size(groups.aimed.runs.numbers("steps_to_target")):
+        for group, reached in zip(members, (~np.isnan(hits)).sum(axis=1).tolist(), strict=True):
+            found[group] = rate(reached, hits.shape[1])
+    return found
+
+
+def _expected_running_time(groups: Groups) -> Found:
+    found: Found = [None] * groups.count
+    runs = groups.aimed.runs
+    ends = np.nan_to_num(runs.numbers("steps"), nan=0.0)
+    for members, (hits, spent) in groups.aimed.by_size(runs.numbers("steps_to_target"), ends):
+        for group, time in zip(members, metrics.expected_running_times(hits, spent), strict=True):
+            found[group] = Estimate(time, n=hits.shape[1])
+    return found
+
+
+_OF_TARGET = ("steps_to_target", "target", "trainer.target", "trainer.target_accuracy")
+_LIST = (
+    Statistic(
+        "final_loss", "final loss", f"median of the loss at the last iterate; {_NO_RESULT} +inf",
+        ("final_loss", "status"), _result("final_loss", math.inf), -1, interval, place=2,
+    ),
+    Statistic(
+        "best_loss", "best loss", f"median of the least loss of each run; {_NO_RESULT} +inf",
+        ("best_loss", "status"), _result("best_loss", math.inf), -1, interval, place=3, spare=4,
+    ),
+    Statistic(
+        "val_accuracy", "val accuracy, %", f"median of the last accuracy on the validation data; {_NO_RESULT} -inf",
+        ("val_accuracy", "status"), _accuracy, 1, partial(interval, share=True), place=1,
+    ),
+    Statistic(
+        "steps", "steps", "median number of updates, over the started runs",
+        ("steps",), _known("steps"), -1, alone, place=7, spare=5,
+    ),
+    Statistic(
+        "evals", "evaluations", "median number of evaluations of objective and gradient, over the started runs",
+        ("evals",), _known("evals"), -1, alone,
+    ),
+    Statistic(
+        "seconds", "seconds", "median time of training, evaluation not counted, over the runs that were timed by "
+        "themselves (k of n: so many of the group); rows of a batch share one clock and have no time of their own",
+        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=8, spare=3,
+    ),
+    Statistic(
+        "steps_to_target", "steps to target", "first recorded step that meets the target (loss at most, accuracy at "
+        "least); a run that misses counts as +inf",
+        _OF_TARGET, _steps_to_target, -1, interval, place=5, spare=2, noted=True,
+    ),
+    Statistic(
+        "success_rate", "reached target, %", "runs that reached the target / all runs, with Wilson's 95 % interval",
+        _OF_TARGET, _success_rate, 1, partial(interval, share=True), place=4, spare=6, noted=True,
+    ),
+    Statistic(
+        "ert", "ERT, steps", "expected running time: steps until the target or the end, summed over all runs / number "
+        "of successes",
+        (*_OF_TARGET, "steps"), _expected_running_time, -1, alone, place=6, spare=1, noted=True,
+    ),
+)  # fmt: skip
+STATISTICS = {one.name: one for one in _LIST}
+"""What is computed of each group, by name; a statistic that does not apply to it is None."""
+
+
+def statistics_of(groups: Groups) -> list[dict[str, Estimate | None]]:
+    """STATISTICS of each group, by name."""
+    found = [one.compute(groups) for one in _LIST]
+    return [dict(zip(STATISTICS, own, strict=True)) for own in zip(*found, strict=True)]
+
+
+def explain(name: str) -> str:
+    """The rule of a statistic, a line each for what it is, what it is computed from and what is better.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in STATISTICS:
+        close = difflib.get_close_matches(name, STATISTICS, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise UserError(f"no score {name!r}", f"{meant}scores: {', '.join(STATISTICS)}")
+    one = STATISTICS[name]
+    better = "small" if one.direction < 0 else "large"
+    rules = [f"{one.name} ({one.title}): {one.rule}."]
+    rules += [f"{INTERVAL}."] if one.rule.startswith(("median", "first")) else []
+    return "\n".join([*rules, f"Computed from: {', '.join(one.needs)}. Better: {better}."])
+
+
+def of_runs(runs: RunTable) -> dict[str, Estimate | None]:
+    """STATISTICS of runs that are one group, by name."""
+    return statistics_of(Groups.of(runs))[0]

@@ -1,0 +1,128 @@
+"""What a score of runs is, and the arrays it is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench import metrics
+from optbench.metrics import Estimate
+from optbench.records import RunTable, Status
+from optbench.records.columns import Bools, Floats, Ints
+
+Found = list[Estimate | None]
+"""One a group; None where the statistic does not apply to it."""
+
+_NO_RESULT = frozenset({Status.DIVERGED, Status.FAILED, Status.INTERRUPTED, Status.SKIPPED})
+_TARGETS = ("target", "trainer.target", "trainer.target_accuracy")
+
+
+class Groups:
+    """Runs in groups, of all groups at once.
+
+    Attributes:
+        runs: the runs, those of a group next to each other.
+        codes: number of each one's group, (n,), ascending.
+        count: number of groups; one may be empty.
+    """
+
+    def __init__(self, runs: RunTable, codes: Ints, count: int) -> None:
+        self.runs, self.codes, self.count = runs, codes, count
+
+    @classmethod
+    def of(cls, runs: RunTable) -> Groups:
+        """All runs as one group."""
+        return cls(runs, np.zeros(len(runs), dtype=np.int64), 1)
+
+    def part(self, where: Bools) -> Groups:
+        """The same groups of some of the runs; `where` is (n,)."""
+        return Groups(self.runs.take(where), self.codes[where], self.count)
+
+    @cached_property
+    def without_result(self) -> Bools:
+        """Which runs diverged, failed, were interrupted or skipped, (n,): each counts as the worst one there is."""
+        return self.runs.where("status", lambda status: status in _NO_RESULT)
+
+    @cached_property
+    def aimed(self) -> Groups:
+        """The same groups of the runs that had a target."""
+        wanted = [self.runs.present(name) for name in _TARGETS]
+        return self.part(np.logical_or.reduce(wanted))
+
+    @cached_property
+    def timed(self) -> Groups:
+        """The same groups of the runs that had a clock of their own: the rows of a batch share one."""
+        return self.part(self.runs.own_clock())
+
+    def results(self, name: str, worst: float) -> Floats:
+        """A column of numbers, (n,), `worst` where a run has no result."""
+        values = self.runs.numbers(name)
+        return np.where(self.without_result | np.isnan(values), worst, values)
+
+    def medians(self, values: Floats) -> Found:
+        """Median and interval of each group; None of one without a number.
+
+        Args:
+            values: one a run, (n,); a run that has NaN takes no part.
+        """
+        known = ~np.isnan(values)
+        found: Found = [None] * self.count
+        for groups, (own,) in _by_size(self.codes[known], self.count, values[known]):
+            for group, estimate in zip(groups, metrics.median_intervals(own), strict=True):
+                found[group] = estimate
+        return found
+
+    def by_size(self, *columns: npt.NDArray[Any]) -> _BySize:
+        """The groups of each size g, and their part of each column, (n,), as (groups, g); empty groups are left out."""
+        return _by_size(self.codes, self.count, *columns)
+
+
+_BySize = Iterator[tuple[list[int], Sequence[npt.NDArray[Any]]]]
+
+
+def _by_size(codes: Ints, count: int, *columns: npt.NDArray[Any]) -> _BySize:
+    sizes = np.bincount(codes, minlength=count)
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        groups = np.flatnonzero(sizes == size)
+        at = starts[groups][:, None] + np.arange(size)
+        yield groups.tolist(), [column[at] for column in columns]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A score of a group of runs.
+
+    Attributes:
+        name: in JSON, CSV and `--sort`.
+        title: heading of its column.
+        rule: how it is computed, a clause to stand behind the title.
+        needs: columns of runs that it is computed from.
+        compute: from the runs of all groups to one estimate a group, None where it does not apply.
+        direction: what is better: -1 small values, 1 large ones.
+        format: from its estimate and the number of runs in the group to the cell of a table.
+        place: where its column stands in a table; None: in JSON and CSV alone.
+        spare: when a narrow terminal goes without it: 1 first; 0 never.
+        noted: whether the rule stands below every table that has the column, and not only where it is of some runs.
+    """
+
+    name: str
+    title: str
+    rule: str
+    needs: tuple[str, ...]
+    compute: Callable[[Groups], Found]
+    direction: int
+    format: Callable[[Estimate | None, int], str]
+    place: int | None = None
+    spare: int = 0
+    noted: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The rule behind its title."""
+        return f"{self.title.partition(',')[0]}: {self.rule}"
