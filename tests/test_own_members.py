@@ -87,10 +87,11 @@ def test_a_row_is_the_run(own: Path, tmp_path: Path) -> None:
         assert run.summary["final_loss"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_source_of_each_counts(own: Path, tmp_path: Path) -> None:
+def test_the_source_of_each_counts(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (NETWORK, SURFACE):
         planned = plan_run(words, [own], tmp_path)
         parts = planned.config["sources"]
+        assert f"# run_id {planned.run_id}" in invoke(capsys, "config", *words, "--config-dir", own)[1]
         assert planned.run_id != run_id({k: v for k, v in planned.config.items() if k != "sources"})
         for group, before in parts.items():
             file = own / f"{planned.choices[group]}.py"

@@ -57,10 +57,11 @@ def config(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: J
       optbench config model=hw3_cnn --json
     """
     from optbench.config import Composer
+    from optbench.experiment.sources import with_sources
     from optbench.records import run_id
 
     with Composer(paths(config_dir)) as composer:
-        composed = composer.compose(overrides or []).config
+        composed = with_sources(composer.compose(overrides or []).config)
     if as_json:
         print_json(composed)
         return

@@ -56,6 +56,12 @@ def sources(config: Mapping[str, Any], hash_of: Callable[[Path], str] | None = N
     return found
 
 
+def with_sources(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration with what `sources` finds, where it finds something: as a run has and identifies it."""
+    behind = sources(config)
+    return {**config, KEY: behind} if behind else config
+
+
 def names(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Every text that `sources` may look behind: equal for configurations that differ in numbers only."""
     return tuple(f"{part}.{key}={value}" for part in PARTS for key, value in _texts(config.get(part) or {}))
