@@ -91,6 +91,7 @@ def test_the_source_of_each_counts(own: Path, tmp_path: Path, capsys: pytest.Cap
     for words in (NETWORK, SURFACE):
         planned = plan_run(words, [own], tmp_path)
         parts = planned.config["sources"]
+        assert parts.keys() == {group for group, name in own_members.OWN if planned.choices[group] == name}
         assert f"# run_id {planned.run_id}" in invoke(capsys, "config", *words, "--config-dir", own)[1]
         assert planned.run_id != run_id({k: v for k, v in planned.config.items() if k != "sources"})
         for group, before in parts.items():
