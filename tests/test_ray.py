@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -132,15 +133,26 @@ class Cluster:
                     os.kill(pid, signal.SIGKILL)
 
 
+def free_port() -> int:
+    """A port below those that the system hands out, and that Ray's own workers take."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("0.0.0.0", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A cluster without nodes yet."""
+    from ray._raylet import Config
+
     if not Path("/proc").is_dir():
         pytest.skip("processes are looked up in /proc")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever a cluster that was started here has left in HOME
+    Config.initialize("")
     folder = tempfile.mkdtemp(prefix="ray")  # short: sockets are in it
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     made = Cluster(f"127.0.0.1:{port}", folder)
     try:
         yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import socket
 import time
@@ -57,6 +58,10 @@ def _refused(address: str | None, error: Exception) -> UserError:
         )
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     hint = "start one with `ray start --head`, or leave hydra.launcher.address=null"
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError) and token.exists():
+        # Ray shows a token to a cluster that it finds by itself, and not at an address that is given
+        hint = f"if one is there, it may want the token in {token}, which RAY_AUTH_MODE=token sends; or {hint}"
     return UserError(f"hydra.launcher.address={address}: no Ray cluster there ({first})", hint)
 
 
