@@ -112,7 +112,8 @@ class _Flight:
                         self._watcher.finished(run)
                         yield run
         except self._ray.exceptions.RayError as error:
-            raise RunFailure(f"the Ray cluster is gone ({type(error).__name__}: {_last_line(error)})") from error
+            hint = "what has ended is recorded; the same command goes on, when there is a cluster again"
+            raise RunFailure(f"the Ray cluster is gone ({type(error).__name__})", hint) from error
         finally:
             for ref in self._flying:
                 self._ray.cancel(ref, force=True)

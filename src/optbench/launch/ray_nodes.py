@@ -37,11 +37,11 @@ def connected(address: str | None) -> Iterator[None]:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else new))
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _refused(address, error) from error
-    try:
-        with _quiet():
+    with _quiet():  # to the end: a cluster that died is told of while one takes leave of it
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _refused(address: str | None, error: Exception) -> UserError:
