@@ -24,7 +24,7 @@ from test_launch import NETWORK, ONE_CLUSTER, SURFACE, Notes, needs, processes
 
 import optbench
 from optbench.errors import RecordError, UserError
-from optbench.experiment import Planned, Stop, plan_run, plan_sweep, settle
+from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep, settle
 from optbench.launch import Nobody, launcher
 from optbench.launch.errand import Mark, marked
 from optbench.launch.outpost import facts, unfit
@@ -285,14 +285,16 @@ def test_an_interrupted_network_goes_on_where_the_disk_is_not(
     cluster.add(cpus=0)
     cluster.add(hide=[out])
     item = plan_run([*NETWORK, "optimizer=sleeper", "optimizer.pause=0.03"], [overlay], out)
-    stop = Stop()
 
     class Asks(Notes):
         def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
             super().progress(planned, step, total, row)
-            stop.requested = stop.requested or step > 20
+            if step > 20 and not stop.requested:
+                os.kill(os.getpid(), signal.SIGTERM)  # which Ray would take for itself
 
-    [first] = list(on(cluster).launch([item], stop, Asks()))
+    with interruptible() as stop:
+        [first] = list(on(cluster).launch([item], stop, Asks()))
+    assert stop.exit_code == 143
     assert first.status is Status.INTERRUPTED
     assert first.summary["steps"] > 20
     assert (item.folder / "last.pt").exists()

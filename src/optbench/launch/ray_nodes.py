@@ -6,13 +6,16 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from optbench.errors import UserError
+from optbench.experiment import STOP_SIGNALS
 from optbench.launch.base import Watcher, available_cores
 from optbench.launch.settings import RaySettings
 
@@ -34,7 +37,8 @@ def connected(address: str | None) -> Iterator[None]:
     new |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
         _knock(address)
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else new))
+        with _own_signals():
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else new))
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _refused(address, error) from error
     with _quiet():  # to the end: a cluster that died is told of while one takes leave of it
@@ -63,6 +67,21 @@ def _refused(address: str | None, error: Exception) -> UserError:
         # Ray shows a token to a cluster that it finds by itself, and not at an address that is given
         hint = f"if one is there, it may want the token in {token}, which RAY_AUTH_MODE=token sends; or {hint}"
     return UserError(f"hydra.launcher.address={address}: no Ray cluster there ({first})", hint)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Gives the signals that ask for an end back to whoever had them: Ray takes SIGTERM, and dies of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: not set from Python, and not to be had back
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager
