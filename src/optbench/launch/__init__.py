@@ -7,8 +7,10 @@ is what happens around a run:
     the driver dies     workers notice, end after their update and save; the same sweep again goes on from there
     the user stops      running ones end after their update, save and are `interrupted`; waiting ones stay to do
     records fail        the others are ended as if the user had stopped, then the OutputError is raised
+    no record is there  where the driver reads, or not a whole one: its run counts as lost, whatever the worker says
 
-Workers on other machines need the same optbench and see the same folders under the same names: a shared file system.
+Workers on other machines need the same optbench, and the code and data of the runs. Slurm's see the same folders under
+the same names, by a shared file system; Ray's need none, records then travel back with the results.
 
 Example:
     >>> from optbench.launch import Nobody, launcher
