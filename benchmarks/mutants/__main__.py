@@ -2,6 +2,7 @@
 
     python benchmarks/mutants                    # 300 mutants, an hour of two cores at most
     python benchmarks/mutants --count 40 --only loop,metrics
+    python benchmarks/mutants --survivors mutants.json --out after.json    # are those noticed now?
     python benchmarks/mutants --keep DIR         # what the tests execute is measured once and kept there
 
 First every test file runs once under coverage.py, and it is noted which test executes which line. Then each mutant runs
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import multiprocessing
 import random
@@ -24,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from covering import Chosen, Covering
-from draw import AREAS, Mutant, sample
+from draw import AREAS, Mutant, again, sample
 from house import PATIENCE, START, House, built, in_fork, load_libraries
 from watch import Watch, Witness
 
@@ -83,7 +85,10 @@ def _measure(test_file: str, to: Path) -> str:
         shutil.copytree(kernels, _house.kernels, dirs_exist_ok=True)
     if ended.code not in (0, 1, 5) or not to.exists():
         return f"{test_file} (code {ended.code}): " + " | ".join(ended.words.strip().splitlines()[-2:])
-    return "" if ended.code != 1 else f"{test_file}: {ended.words.strip().splitlines()[-1]}"
+    failed = [line.removeprefix("FAILED ") for line in ended.words.splitlines() if line.startswith("FAILED ")]
+    return (
+        "\n             ".join([f"{len(failed)} of {test_file} failed and are not used", *failed[:5]]) if failed else ""
+    )
 
 
 def _try(mutant: Mutant, chosen: Sequence[Chosen], executed: str) -> Outcome:
@@ -116,8 +121,13 @@ def main() -> None:
     given = _given()
     began = time.monotonic()
     deadline = began + 60.0 * given.minutes
-    mutants, places = sample(ROOT / "src" / "optbench", given.count, given.seed, given.only)
-    print(f"{len(mutants)} mutants drawn from {sum(places.values()):,} places, seed {given.seed}", flush=True)
+    if given.survivors:
+        earlier = [outcome for outcome in json.loads(given.survivors.read_text())["outcomes"] if not outcome["by"]]
+        mutants = again(ROOT / "src" / "optbench", [outcome["mutant"] for outcome in earlier])
+        places = Counter(mutant.area for mutant in mutants)
+    else:
+        mutants, places = sample(ROOT / "src" / "optbench", given.count, given.seed, given.only)
+    print(f"{len(mutants)} mutants from {sum(places.values()):,} places, seed {given.seed}", flush=True)
     load_libraries()
     found: dict[Mutant, Outcome] = {}
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="optbench-mutants-") as folder:
@@ -148,6 +158,7 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda words: words.split(","), help=f"areas, with commas: {', '.join(AREAS)}")
     parser.add_argument("--tests", default="test_*.py", help="test files that may be run")
     parser.add_argument("--keep", type=Path, help="folder for what the tests execute")
+    parser.add_argument("--survivors", type=Path, help="no draw: the survivors in this FILE of an earlier session")
     parser.add_argument("--out", type=Path, default=Path("mutants.json"))
     given = parser.parse_args()
     if unknown := set(given.only or ()) - set(AREAS):
@@ -195,10 +206,12 @@ def _measured(pool: ProcessPoolExecutor, keep: Path, glob: str, until: float) ->
 
 def _control(pool: ProcessPoolExecutor, covering: Covering, mutants: Sequence[Mutant], budget: float) -> None:
     """Some trials of the source as it is. Raises SystemExit if one of them fails."""
-    chosen = [(mutant, *_tests_of(covering, covering.chosen, mutant, budget)) for mutant in mutants]
-    for mutant, tests, executed in [each for each in chosen if each[1]][:CONTROLS]:
+    chosen = ((mutant, *_tests_of(covering, covering.chosen, mutant, budget)) for mutant in mutants)
+    running = []
+    for mutant, tests, executed in itertools.islice((each for each in chosen if each[1]), CONTROLS):
         source = (ROOT / "src" / "optbench" / mutant.file).read_text("utf-8")
-        outcome = pool.submit(_try, replace(mutant, source=source), tests, executed).result()
+        running.append(pool.submit(_try, replace(mutant, source=source), tests, executed))
+    for outcome in (future.result() for future in running):
         if outcome.word != "survived":
             raise SystemExit(f"the unmutated source is {outcome.word} by {outcome.by}: no kill could be believed")
 
@@ -251,7 +264,7 @@ def _change(mutant: Mutant) -> str:
     return "\n".join(f"    {sign} {line.strip()}" for sign, line in lines)
 
 
-def _report(outcomes: Sequence[Outcome], places: dict[str, int], given: argparse.Namespace, seconds: float) -> None:
+def _report(outcomes: Sequence[Outcome], places: Mapping[str, int], given: argparse.Namespace, seconds: float) -> None:
     """The table by area, the survivors, and everything as JSON."""
     from scipy.stats import binomtest
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -24,7 +25,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 AREAS: dict[str, tuple[str, ...]] = {
     "optimizers": ("optimizers", "optimizer_base*"),
     "descend": ("descend",),
-    "metrics": ("metrics*",),
+    "metrics": ("metrics*", "statistics"),
     "comparison": ("comparison",),
     "records": ("records",),
     "identity": ("experiment/sources*",),
@@ -103,6 +104,29 @@ def sample(package: Path, count: int, seed: int, only: list[str] | None = None) 
         made = (_made(package, area, file, (start, end), change) for change in options)
         drawn += [mutant for mutant in made if mutant is not None][:1]
     return drawn, sizes
+
+
+def again(package: Path, earlier: list[dict[str, Any]]) -> list[Mutant]:
+    """Mutants of an earlier session, of the source as it is now; those whose lines are gone are named and left out.
+
+    Args:
+        package: the folder src/optbench.
+        earlier: the fields of each mutant; the source is not needed.
+    """
+    found = []
+    for one in earlier:
+        file = package / one["file"]
+        source = file.read_text("utf-8") if file.exists() else ""
+        if source.count(one["before"] + "\n") != 1:
+            print(
+                f"  the source has no longer, or more than once: {one['file']}:{one['first']} {one['before'].strip()}"
+            )
+            continue
+        first = source[: source.index(one["before"] + "\n")].count("\n") + 1
+        changed = source.replace(one["before"] + "\n", one["after"] + "\n")
+        moved = {"first": first, "last": first + one["last"] - one["first"], "source": changed}
+        found.append(Mutant(**(one | moved)))
+    return found
 
 
 @cache

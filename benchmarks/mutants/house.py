@@ -126,6 +126,8 @@ def in_fork(house: House, tests: Sequence[str], plugins: Sequence[Any], cpu: flo
 
 def _become(house: House, scratch: Path, said: Path, cpu: float) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background deaf to it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     file = os.open(said, os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(file, stream)
@@ -134,9 +136,9 @@ def _become(house: House, scratch: Path, said: Path, cpu: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     (scratch / "tmp").mkdir()
+    os.environ.pop("OPTBENCH_CACHE", None)  # where a user's cache is by default, there the tests' is
     os.environ |= {
         "PYTHONPATH": str(house.tree / "src"),
-        "OPTBENCH_CACHE": str(scratch / "cache"),
         "XDG_CACHE_HOME": str(scratch / "cache"),
         "TMPDIR": str(scratch / "tmp"),
         "OMP_NUM_THREADS": "1",
