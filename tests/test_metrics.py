@@ -17,6 +17,7 @@ from optbench import metrics
 def test_best_so_far_never_rises_and_reads_nan_as_infinite() -> None:
     assert metrics.best_so_far([3.0, 5.0, math.nan, 2.0, math.inf, 2.5]).tolist() == [3, 3, 3, 2, 2, 2]
     assert metrics.best_so_far([math.nan, 1.0]).tolist() == [math.inf, 1.0]
+    assert metrics.best_so_far([None, 1, 2]).tolist() == [math.inf, 1.0, 1.0], "a loss that was not recorded"
 
 
 def test_steps_to_target_is_the_first_step_at_most_the_target() -> None:

@@ -33,12 +33,12 @@ from torch.optim import optimizer as torch_optimizer
 from optbench.descend.batch import Batch, Floats, Ints
 from optbench.descend.eager import run_eager
 from optbench.descend.kept import has_agreed, keep_agreement
-from optbench.descend.kernel import cache_folder
 from optbench.descend.plan import Plan, Table, make_plan
 from optbench.descend.rule import UnsupportedError, find
 from optbench.descend.rules import rule_for
 from optbench.descend.store import Store
 from optbench.descend.uncompiled import uncompiled
+from optbench.folders import cache_folder
 from optbench.problem import Objective
 from optbench.settings import SurfaceTrainer
 
@@ -191,7 +191,7 @@ def _kept_rule(node: Mapping[str, Any]) -> Path:
         return ["number", list(values.shape[1:]), bool((values != 0).any()), bool(np.isfinite(values).all())]
 
     text = json.dumps({key: use(value) for key, value in node.items()}, sort_keys=True, default=repr)
-    return cache_folder().parent / "rules" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.txt"
+    return cache_folder() / "rules" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.txt"
 
 
 def _rule_disagreement(node: Mapping[str, Any], rows: int) -> str | None:

@@ -12,13 +12,13 @@ import importlib
 import importlib.util
 import json
 import logging
-import os
 import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from optbench import folders
 from optbench.errors import OutputError
 from optbench.records import locked, write_bytes
 
@@ -30,14 +30,8 @@ _loaded: dict[str, Kernel] = {}
 
 
 def cache_folder() -> Path:
-    """Where kernels are kept: $OPTBENCH_CACHE, else optbench/kernels in the user's cache folder."""
-    if given := os.environ.get("OPTBENCH_CACHE"):
-        return Path(given) / "kernels"
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "optbench" / "kernels"
+    """Where kernels are kept: kernels/ in the user's cache folder of optbench."""
+    return folders.cache_folder() / "kernels"
 
 
 def kernel_name(source: str) -> str:
