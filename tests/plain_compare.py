@@ -85,36 +85,38 @@ def plain_scan(paths: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]
         except RecordError as error:
             bad.append((place, error.message))
             continue
-        runs.update({f"{place.resolve()}/{run.run_id}": run for run in found})
-    beside = {(run.path.parent, run.run_id): run for run in runs.values() if run.path is not None}
-    left_out = set()
-    for run in runs.values():
-        folder = beside.get((run.table.parent, run.run_id)) if run.table is not None else None
-        if folder is not None:
-            left_out.add(id(folder if run.status.final and not folder.status.final else run))
-    return [run for run in runs.values() if id(run) not in left_out], bad
+        for run in found:
+            runs.setdefault(f"{place.resolve()}/{run.run_id}", run)
+    return list(runs.values()), bad
 
 
 def plain_rows(paths: Sequence[Path]) -> tuple[list[Row], list[tuple[Path, str]], tuple[str, ...]]:
     """The rows of every run once, what cannot be read, and the note on copies."""
     runs, bad = plain_scan(paths)
-    kept: dict[str, Run] = {}
-    copies: dict[str, Run] = {}
+    records: dict[str, list[Row]] = {}
     for run in runs:
-        other = kept.setdefault(run.run_id, run)
-        if other is not run:
-            better, worse = (run, other) if run.status.final and not other.status.final else (other, run)
-            kept[run.run_id], copies[run.run_id] = better, worse
-    rows = []
-    for run in kept.values():
         try:
-            rows.append(read_row(run))
+            row = read_row(run)
+            records.setdefault(run.run_id, []).append(row)
         except RecordError as error:
             assert run.path is not None
             bad.append((run.path, error.message))
-    names = ", ".join(f"{run_id} ({run.path or run.table})" for run_id, run in list(copies.items())[:3])
+    rows, copies = [], []
+    for run_id, found in records.items():
+        ended = [row for row in found if row.run.status.final] or found
+        rows.append(([row for row in ended if row.run.path] or ended)[0])
+        others = [row.run for row in found if not of_one_sweep(row.run, rows[-1].run)]
+        copies += [f"{run_id} ({run.path or run.table})" for run in others[-1:]]
     more = " ..." if len(copies) > 3 else ""
-    return rows, bad, (f"found more than once and counted once: {names}{more}",) if copies else ()
+    note = f"found more than once and counted once: {', '.join(copies[:3])}{more}"
+    return rows, bad, (note,) if copies else ()
+
+
+def of_one_sweep(one: Run, other: Run) -> bool:
+    """Whether they are the same record, or a folder and a row of one sweep."""
+    if (one.path is None) == (other.path is None):
+        return one is other
+    return (one.path or one.table or Path()).parent == (other.path or other.table or Path()).parent
 
 
 def plain_compare(

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import optbench
 from optbench.comparison import compare
-from optbench.comparison.arrivals import ELSEWHERE, NO_POINT, UNKNOWN, stopped_at
+from optbench.comparison.arrivals import ELSEWHERE, NO_POINT, UNKNOWN, stops
 from optbench.critical.points.found import CriticalPoint
 from optbench.errors import UserError
 from optbench.landmarks.arrivals import Arrival, Landmarks, landmarks
@@ -295,7 +295,7 @@ def test_every_run_is_counted_once(made: list[tuple[Status, str | None, float | 
     for status, place, least in made:
         values = {"status": str(status), "stopped_at": place, "lambda_min": least}
         rows.append(values)
-    counts = stopped_at(RunTable.of(rows))
+    (counts,) = stops(RunTable.of(rows), np.zeros(len(rows), dtype=np.int64), 1)
     ended = [end for end in made if str(end[0]) not in NO_POINT]
     if ended and all(place is None and least is None for _, place, least in ended):
         assert counts is None

@@ -16,7 +16,7 @@ from plain_compare import statistics as plain_statistics
 from plain_compare import stops as plain_stops
 
 from optbench import metrics
-from optbench.comparison.arrivals import stopped_at, stops
+from optbench.comparison.arrivals import stops
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
@@ -54,7 +54,7 @@ def test_all_groups_at_once_are_each_group_alone(groups: list[list[Row]]) -> Non
         alone = RunTable.of([one.values for one in group])
         assert own == statistics_of(Groups.of(alone))[0] == plain_statistics(group)
         assert tuple(own) == tuple(STATISTICS)
-        assert place == stopped_at(alone) == plain_stops(group)
+        assert place == stops(alone, np.zeros(len(alone), dtype=np.int64), 1)[0] == plain_stops(group)
         assert place is None or list(place) == list(plain_stops(group) or ())
 
 

@@ -21,26 +21,17 @@ RULE = (
 )
 
 
-def stopped_at(runs: RunTable) -> dict[str, int] | None:
-    """How many runs stopped at each critical point, the most visited first, then NO_POINT where it occurs.
-
-    Args:
-        runs: of one group.
-
-    Returns:
-        Name of the point to number of runs; the numbers add up to len(runs). None where no run that ended well has been
-        asked: on networks, and in records from before there was such a column.
-    """
-    return stops(runs, np.zeros(len(runs), dtype=np.int64), 1)[0]
-
-
 def stops(runs: RunTable, codes: Ints, count: int) -> list[dict[str, int] | None]:
-    """`stopped_at` of each group.
+    """How many runs of each group stopped at each critical point, the most visited first, then NO_POINT if it occurs.
 
     Args:
         runs: of all groups.
         codes: number of the group of each run, (n,).
         count: number of groups.
+
+    Returns:
+        Of each group, name of the point to number of runs, which add up to all runs. None where no run that ended well
+        has been asked: on networks, and in records from before there was such a column.
     """
     counts: list[Counter[str]] = [Counter() for _ in range(count)]
     asked, ended = [False] * count, [False] * count
@@ -62,7 +53,7 @@ def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def at_points(counts: Mapping[str, int] | None) -> list[str]:
-    """The critical points among what `stopped_at` counts, in its order."""
+    """The critical points among what `stops` counts, in its order."""
     return [name for name in counts or () if name not in NO_POINT]
 
 

@@ -33,7 +33,7 @@ class Group:
         n_by_status: number of runs of each Status, zeros included.
         statistics: STATISTICS by name; None where one does not apply.
         best: whether no group of the problem has a better accuracy (networks) or final loss (surfaces).
-        stopped_at: number of runs at each critical point, see `arrivals.stopped_at`; None where nothing is known of it.
+        stopped_at: number of runs at each critical point, see `arrivals.stops`; None where nothing is known of it.
     """
 
     problem: str

@@ -17,10 +17,9 @@ from optbench.records.walk import Plans
 
 
 class _Record(NamedTuple):
-    """One record of a run that may have others; `at` is its number, counted through all sources."""
+    """One record of a run that has others; `at` is its number, counted through all sources."""
 
     at: int
-    run_id: str
     place: str
     folder: Path
     label: str
@@ -31,70 +30,49 @@ class _Record(NamedTuple):
 def each_once(sources: Sequence[Source]) -> tuple[Ints | None, tuple[str, ...]]:
     """The records that count, by number, in the order of the runs' first records; and a note on the others.
 
-    The rule is that of `table.read`. None: every run has one record.
+    The rule is that of `table.read`; what is not believed takes no part. None: all count.
     """
     keys = np.concatenate([np.zeros(0, dtype=np.uint64), *(source.keys() for source in sources)])
+    starts = np.cumsum([0, *(source.size for source in sources)]).tolist()
+    out = np.zeros(len(keys), dtype=np.bool_)
+    out[[start + i for start, source in zip(starts, sources, strict=False) for i in source.why]] = True
     ordered = np.sort(keys)
     again = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(again):
+    if not len(again) and not out.any():
         return None, ()
-    several = np.flatnonzero(np.isin(keys, again))
-    order, out = np.arange(len(keys)), np.zeros(len(keys), dtype=bool)
+    order, several = np.arange(len(keys)), np.flatnonzero(np.isin(keys, again) & ~out)
     out[several] = True
-    kept: dict[str, _Record] = {}
-    copies: dict[str, _Record] = {}
-    place: dict[str, int] = {}
-    for first, record in _one_a_sweep(_one_a_place(_records(sources, several))):
-        other = kept.setdefault(record.run_id, record)
-        place.setdefault(record.run_id, first)
-        if other is not record:
-            better, worse = (record, other) if record.final and not other.final else (other, record)
-            kept[record.run_id], copies[record.run_id] = better, worse
-    for run_id, record in kept.items():
-        order[place[run_id]] = record.at
-        out[place[run_id]] = False
-    return order[~out], _note(copies)
-
-
-def _note(copies: dict[str, _Record]) -> tuple[str, ...]:
+    copies: list[str] = []
+    for run_id, found in _records(sources, several).items():
+        counts = min(found, key=lambda one: (not one.final, one.in_table))
+        order[found[0].at], out[found[0].at] = counts.at, False
+        copies += [f"{run_id} ({one.label})" for one in found if _is_copy(one, counts)][-1:]
     if not copies:
-        return ()
-    names = ", ".join(f"{run_id} ({record.label})" for run_id, record in list(copies.items())[:3])
-    return (f"found more than once and counted once: {names}{' ...' if len(copies) > 3 else ''}",)
+        return order[~out], ()
+    more = " ..." if len(copies) > 3 else ""
+    return order[~out], (f"found more than once and counted once: {', '.join(copies[:3])}{more}",)
 
 
-def _records(sources: Sequence[Source], several: Ints) -> Iterator[_Record]:
+def _is_copy(one: _Record, counts: _Record) -> bool:
+    """Whether it is worth a word; a sweep's row of a folder beside it is not."""
+    return one is not counts and (one.folder != counts.folder or one.in_table == counts.in_table)
+
+
+def _records(sources: Sequence[Source], several: Ints) -> dict[str, list[_Record]]:
+    found: dict[str, list[_Record]] = {}
     starts = np.cumsum([0, *(source.size for source in sources)])
     whose = np.searchsorted(starts, several, side="right") - 1
     for number in np.unique(whose).tolist():
-        source, own = sources[number], several[whose == number]
+        source = sources[number]
         ids, status = source.column("run_id"), source.column("status")
-        for at in own.tolist():
+        for at in several[whose == number].tolist():
             i = at - int(starts[number])
             final = Status(status.values[status.codes[i]]).final
             place, folder, label = source.place(i)
-            in_table = not isinstance(source, Folders)
-            yield _Record(at, ids.values[ids.codes[i]], place, folder, label, in_table, final)
-
-
-def _one_a_place(records: Iterator[_Record]) -> list[tuple[int, _Record]]:
-    """Of one run in one place, reached twice, the last record, where the first was."""
-    found: dict[tuple[str, str], tuple[int, _Record]] = {}
-    for record in records:
-        first, _ = found.get((record.place, record.run_id), (record.at, record))
-        found[record.place, record.run_id] = first, record
-    return list(found.values())
-
-
-def _one_a_sweep(records: Sequence[tuple[int, _Record]]) -> list[tuple[int, _Record]]:
-    """Without a sweep's row of a run that has a folder beside it, or without the folder if only the row ended."""
-    beside = {(r.folder, r.run_id): r for _, r in records if not r.in_table}
-    left_out = set()
-    for _, row in records:
-        folder = beside.get((row.folder, row.run_id)) if row.in_table else None
-        if folder is not None:
-            left_out.add(folder.at if row.final and not folder.final else row.at)
-    return [(at, record) for at, record in records if record.at not in left_out]
+            own = found.setdefault(ids.values[ids.codes[i]], [])
+            if all(other.place != place for other in own):  # else reached twice
+                own.append(_Record(at, place, folder, label, not isinstance(source, Folders), final))
+    return found
 
 
 def notes_of(sources: Sequence[Source], plans: Plans) -> Iterator[str]:

@@ -26,8 +26,8 @@ from optbench.records.walk import Finder, Unreadable
 def read(paths: Sequence[Path]) -> RunTable:
     """Every run under the paths, once: the same run_id is the same computation, and a copy is no further evidence.
 
-    Of several records of a run, one that ended beats one that did not; in one sweep's folder, its folder beats its row;
-    else the first one counts. It stands where the first one was found.
+    Of several records of a run, one that ended beats one that did not, then a folder beats a row, then the first one
+    counts. It stands where the first one was found.
 
     Args:
         paths: run folders, sweep tables (runs.parquet) or folders of them, at any depth.
@@ -39,16 +39,8 @@ def read(paths: Sequence[Path]) -> RunTable:
     finder.look(paths)
     sources = finder.sources
     at, copies = each_once(sources)
-    unreadable, start = list(finder.unreadable), 0
-    for source in sources:
-        for i, why in source.why.items():
-            at = np.arange(sum(one.size for one in sources)) if at is None else at
-            if (counts := at != start + i).all():
-                continue  # another record of the run counts
-            at = at[counts]
-            unreadable.append(Unreadable(Path(source.place(i)[2]), why))
-        start += source.size
-    return RunTable(sources, at, unreadable, (*copies, *notes_of(sources, finder.plans)))
+    bad = [Unreadable(Path(source.place(i)[2]), why) for source in sources for i, why in source.why.items()]
+    return RunTable(sources, at, (*finder.unreadable, *bad), (*copies, *notes_of(sources, finder.plans)))
 
 
 class RunTable:

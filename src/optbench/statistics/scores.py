@@ -12,7 +12,6 @@ import numpy as np
 from optbench import metrics
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.records import RunTable
 from optbench.statistics.numbers import alone, interval
 from optbench.statistics.statistic import Found, Groups, Statistic
 
@@ -132,8 +131,3 @@ def explain(name: str) -> str:
     rules = [f"{one.name} ({one.title}): {one.rule}."]
     rules += [f"{INTERVAL}."] if one.rule.startswith(("median", "first")) else []
     return "\n".join([*rules, f"Computed from: {', '.join(one.needs)}. Better: {better}."])
-
-
-def of_runs(runs: RunTable) -> dict[str, Estimate | None]:
-    """STATISTICS of runs that are one group, by name."""
-    return statistics_of(Groups.of(runs))[0]
