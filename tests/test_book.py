@@ -386,6 +386,18 @@ def test_the_html_page_stands_alone_and_fits_a_telephone(own: Path) -> None:
         assert all(s.startswith("data:image/png;base64,") for s in sources)
 
 
+def test_a_page_names_every_machine_that_claims_were_reproduced_on() -> None:
+    records = json.loads((ROOT / "docs" / pages.DATA).read_text(encoding="utf-8"))
+    places = {str((r["provenance"]["processor"], r["provenance"]["versions"])) for r in records}
+    assert ("Claims 1, " in pages.page(records, "en")) == (len(places) > 1)
+    for record, machine in zip(records[:3], ("one", "other", "one"), strict=True):
+        record["provenance"]["processor"] = machine
+    text = pages.page(records[:3], "en")
+    runs, other = (sum(sum(r["runs"].values()) for r in records[:3][which]) for which in (slice(0, 3, 2), slice(1, 2)))
+    assert re.search(rf"^Claims 1, 3: {runs} runs in .* of one;", text, re.MULTILINE)
+    assert re.search(rf"^Claims 2: {other} runs in .* of other;", text, re.MULTILINE)
+
+
 def test_a_verdict_that_depends_says_on_what() -> None:
     found = [{"verdict": v} for v in ("undecided", "not supported", "undecided")]
     record = {"verdict": "depends", "predictions": found}

@@ -117,24 +117,22 @@ def _write_pages(folder: Path, html: Path | None, docs: Path | None, language: s
         return
     from applebook import pages
     from applebook.runner import read_records
+    from applebook.words import WORDS
     from optbench import write_bytes
 
     records = read_records(folder)
     if docs is not None:
         for path in pages.write_docs(records, folder, docs):
-            typer.echo(f"page {path}", err=True)
+            typer.echo(WORDS[language]["page"].format(path), err=True)
     if html is not None:
         write_bytes(html, pages.html(records, folder, language).encode())
-        typer.echo(f"page {html}", err=True)
+        typer.echo(WORDS[language]["page"].format(html), err=True)
 
 
 def _end(done: list[Mapping[str, Any]], wanted: int, folder: Path, language: str) -> None:
-    from collections import Counter
+    from applebook.words import WORDS, counted
 
-    from applebook.words import VERDICTS
-
-    counts = Counter(VERDICTS[language][r["verdict"]] for r in done)
-    summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    typer.echo(f"{len(done)} of {wanted} claims: {summary}; records and figures in {folder}", err=True)
+    counts = counted((record["verdict"] for record in done), language)
+    typer.echo(WORDS[language]["end"].format(done=len(done), wanted=wanted, counts=counts, folder=folder), err=True)
     if len(done) < wanted:
         raise typer.Exit(130)

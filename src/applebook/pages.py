@@ -64,13 +64,22 @@ def page(records: Sequence[Record], language: str, option: str = "--docs docs") 
 
 
 def _made(records: Sequence[Record], words: Mapping[str, str]) -> str:
-    where = records[0]["provenance"]
-    return words["made"].format(
-        runs=sum(n for r in records for n in r["runs"].values()),
-        minutes=number(round(sum(r["seconds"] for r in records) / 60, 1)),
-        cores=where["cores"], processor=where["processor"], version=where["versions"]["optbench"],
-        torch=where["versions"]["torch"],
-    )  # fmt: skip
+    """Where the numbers come from: a sentence for each machine and version that claims were reproduced with."""
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        where = record["provenance"]
+        versions = where["versions"]
+        key = (where["cores"], where["processor"], versions["optbench"], versions["torch"])
+        groups.setdefault(key, []).append(record)
+    sentences = []
+    for (cores, processor, version, torch), here in groups.items():
+        runs, minutes = sum(n for r in here for n in r["runs"].values()), sum(r["seconds"] for r in here) / 60
+        made = words["made"].format(
+            runs=runs, minutes=number(round(minutes, 1)), cores=cores, processor=processor, version=version, torch=torch
+        )
+        which = words["of"].format(words["comma"].join(str(r["number"]) for r in here)) if len(groups) > 1 else ""
+        sentences.append(which + made)
+    return "\n\n".join(sentences)
 
 
 def _claim(record: Record, language: str) -> str:

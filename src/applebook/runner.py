@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +119,8 @@ def _plain(found: Judgement) -> dict[str, Any]:
     p = found.prediction
     return {
         "id": p.id, "quantity": dict(p.quantity), "direction": p.direction, "threshold": p.threshold,
-        "kind": found.kind, "n": list(found.n), "verdict": found.verdict.value, **asdict(found.estimate),
+        "kind": found.kind, "n": list(found.n), "verdict": found.verdict.value,
+        **{key: getattr(found.estimate, key) for key in ("value", "low", "high", "coverage")},
     }  # fmt: skip
 
 

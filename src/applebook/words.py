@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "each one shows, with its numbers, stands on [the page of the book](book.md).",
         "other": "[中文](book.zh-CN.md) · [Gallery](gallery.md)",
         "colon": ": ", "judged": "; predicted {}: {}", "held": " ({n} predictions: {counts})",
-        "count": "{} {}", "comma": ", ",
+        "of": "Claims {}: ", "count": "{} {}", "comma": ", ", "page": "page {}",
+        "end": "{done} of {wanted} claims: {counts}; records and figures in {folder}",
         "section_in": " ({})",
     },
     "zh": {
@@ -53,10 +54,17 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "n": "n", "note": "关于书中的表述", "above": "大于", "below": "小于", "gallery": "图集",
         "gallery_intro": "", "other": "[English](book.md) · [图集](gallery.md)",
         "colon": "：", "judged": "；预测{}：{}", "held": "（{n} 条预测：{counts}）",
-        "count": "{} 条{}", "comma": "，",
+        "of": "第 {} 条：", "count": "{} 条{}", "comma": "，", "page": "页面 {}",
+        "end": "{wanted} 条说法完成 {done} 条：{counts}；记录与图在 {folder}",
         "section_in": "（{}）",
     },
 }  # fmt: skip
+
+
+def counted(verdicts: Iterable[str], language: str) -> str:
+    """How many verdicts came out how, as `2 supported, 1 undecided`."""
+    names, words, found = VERDICTS[language], WORDS[language], Counter(verdicts)
+    return words["comma"].join(words["count"].format(found[v], names[v]) for v in names if found[v])
 
 
 def verdict_of(record: Mapping[str, Any], language: str) -> str:
@@ -64,9 +72,8 @@ def verdict_of(record: Mapping[str, Any], language: str) -> str:
     verdicts, words = VERDICTS[language], WORDS[language]
     if record["verdict"] != "depends":
         return verdicts[record["verdict"]]
-    found = Counter(p["verdict"] for p in record["predictions"])
-    counts = words["comma"].join(words["count"].format(found[v], verdicts[v]) for v in verdicts if found[v])
-    return verdicts["depends"] + words["held"].format(n=found.total(), counts=counts)
+    found = [p["verdict"] for p in record["predictions"]]
+    return verdicts["depends"] + words["held"].format(n=len(found), counts=counted(found, language))
 
 
 @functools.cache

@@ -61,8 +61,7 @@ def _submission(study: Study, run: Run) -> dict[str, Evidence]:
 def _draw(study: Study) -> Figure:
     figure, axes = panels(8.5, 3.4, 2, sharey=True)
     for ax, (name, title) in zip(axes, AUGMENTS.items(), strict=True):
-        curves = zip(study.runs(augment=name), study.curves(augment=name), strict=True)
-        for number, (run, curve) in enumerate(curves):
+        for number, (run, curve) in enumerate(study.with_curves(augment=name)):
             at = curve["val_accuracy"].notna()
             epoch = curve["epoch"][at]
             color = PALETTE[number % len(PALETTE)]
