@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from optbench.experiment import Display, Planned, Stop, plan_run, settle
+from optbench.experiment import Display, Planned, Stop, plan_run, run_and_record
 from optbench.experiment.provenance import processor
 from optbench.launch import Launcher, Nobody
 from optbench.launch.base import available_cores
@@ -33,7 +33,7 @@ from optbench.records import Run
 
 
 def nothing(planned: Planned, stop: Stop, display: Display | None, force: bool, threads: int | None) -> Run:
-    """Stands in for experiment.settle: a record out of thin air."""
+    """Stands in for experiment.run_and_record: a record out of thin air."""
     summary = {"run_id": planned.run_id, "status": "completed", "reason": "", "provenance": {"pid": os.getpid()}}
     return Run(summary, planned.folder)
 
@@ -77,12 +77,12 @@ def constants(folder: Path) -> tuple[float, float]:
     """
     steps = 5000
     overrides = ["model=rosenbrock", "optimizer=adam", "trainer.start=random", f"trainer.steps={steps}"]
-    settle(plan_run([*overrides, "seed=99"], (), folder), Stop())  # imports
+    run_and_record(plan_run([*overrides, "seed=99"], (), folder), Stop())  # imports
     per_step, starts = [], []
     for seed in range(3):
         planned = plan_run([*overrides, f"seed={seed}"], (), folder)
         began = time.process_time()
-        settle(planned, Stop())
+        run_and_record(planned, Stop())
         per_step.append((time.process_time() - began) / steps)
         one = plan_run([*overrides, "trainer.steps=1", f"seed={seed}"], (), folder)
         before = _children_seconds()

@@ -51,14 +51,14 @@ def made_up(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
 
 def make_folders(place: Path, count: int, samples: Path) -> None:
     """A sweep of `count` run folders."""
-    from optbench.experiment import Stop, plan_sweep, settle
+    from optbench.experiment import Stop, plan_sweep, run_and_record
     from optbench.records import part_sums
     from optbench.records.seal import sealed
 
     rng = random.Random(count)
     kinds = {}
     for planned in plan_sweep([*KINDS, "seed=0"], out=samples):
-        run = settle(planned, Stop(), threads=1)
+        run = run_and_record(planned, Stop(), threads=1)
         assert run.path is not None
         kinds[planned.label.replace(" seed=0", "")] = (dict(run.summary), (run.path / "metrics.csv").read_bytes())
     plan = plan_sweep([*KINDS, f"seed=range({-(-count // len(kinds))})"], out=place, name="folders")

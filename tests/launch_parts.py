@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from optbench.experiment import Planned, settle
+from optbench.experiment import Planned, run_and_record
 from optbench.records import Run
 
 OVERLAY = {
@@ -76,7 +76,7 @@ def stillborn(*args: Any) -> Run:
 def elsewhere(planned: Planned, *args: Any) -> Run:
     """Work that is done, and recorded where the driver does not look: as on a machine without its disk."""
     other = planned.folder.parents[1] / "another disk" / planned.folder.name
-    return replace(settle(replace(planned, folder=other), *args), path=planned.folder)
+    return replace(run_and_record(replace(planned, folder=other), *args), path=planned.folder)
 
 
 def noted(planned: Planned, *args: Any) -> Run:
@@ -84,7 +84,7 @@ def noted(planned: Planned, *args: Any) -> Run:
     marker = planned.config["optimizer"]["marker"]
     with open(marker, "a") as file:
         file.write("begins\n")
-    run = settle(planned, *args)
+    run = run_and_record(planned, *args)
     with open(marker, "a") as file:
         file.write("ends\n")
     return run

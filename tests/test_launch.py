@@ -22,7 +22,7 @@ import pytest
 
 from optbench.config import Composer
 from optbench.errors import ConfigError, OutputError, RunFailure, UserError
-from optbench.experiment import Planned, Stop, plan_run, plan_sweep, settle
+from optbench.experiment import Planned, Stop, plan_run, plan_sweep, run_and_record
 from optbench.experiment.provenance import standing_at
 from optbench.launch import Nobody, launcher
 from optbench.launch import local as local_module
@@ -141,7 +141,7 @@ def test_workers_give_the_numbers_of_one_process(
         Path(f"{out}.{name}").write_text("x")
     reference = plans(overlay, out)
     for name in ("plain", "plain too", "dies once", "network dies once"):
-        alone = settle(reference[name], Stop(), None, False, 1)
+        alone = run_and_record(reference[name], Stop(), None, False, 1)
         there = read_run(plan[name].folder)
         for column in ("steps", "evals", "final_loss", "best_loss", "best_step", "val_accuracy", "final_grad_norm"):
             assert there.summary[column] == alone.summary[column], (name, column)
@@ -218,7 +218,7 @@ def test_records_that_cannot_be_written_end_the_sweep(overlay: Path, tmp_path: P
 def test_a_record_counts_where_the_driver_reads_it(tmp_path: Path, jobs: int) -> None:
     items = plan_sweep([*SURFACE, "seeds=2"], out=tmp_path, name="runs")
     with standing_at(node="10.0.0.7"):
-        before = settle(items[0], Stop())
+        before = run_and_record(items[0], Stop())
     assert before.summary["provenance"]["node"] == "10.0.0.7"
     liar = LocalLauncher(LocalSettings(jobs=jobs, retries=1), launch_parts.elsewhere)
     notes = Notes()

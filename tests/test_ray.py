@@ -24,7 +24,7 @@ from test_launch import NETWORK, ONE_CLUSTER, SURFACE, Notes, needs, processes
 
 import optbench
 from optbench.errors import RecordError, UserError
-from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep, settle
+from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep, run_and_record
 from optbench.launch import Nobody, launcher
 from optbench.launch.errand import Mark, marked
 from optbench.launch.outpost import facts, unfit
@@ -270,7 +270,7 @@ def test_a_node_without_the_disk_sends_its_records_back(
     assert {run.path for run in runs} == {item.folder for item in planned}
     on_disk = [item.recorded() for item in planned]
     same_numbers([run for run in on_disk if run is not None], runs)
-    same_numbers(runs, [settle(replace(p, folder=tmp_path / "local" / p.folder.name), Stop()) for p in planned])
+    same_numbers(runs, [run_and_record(replace(p, folder=tmp_path / "local" / p.folder.name), Stop()) for p in planned])
     left = [path for path in out.rglob(".*") if path.name != ".lock"]
     assert not left
     assert not list(cache.glob("runs/*/*"))  # nothing stays on the other machine
@@ -303,7 +303,9 @@ def test_an_interrupted_network_goes_on_where_the_disk_is_not(
     assert run.status is Status.COMPLETED
     assert notes.steps[item.run_id][0] > first.summary["steps"]
     assert nodes_of([first, run]) == {"127.0.0.2"}
-    same_numbers([read_run(item.folder)], [settle(replace(item, folder=tmp_path / "x" / item.folder.name), Stop())])
+    same_numbers(
+        [read_run(item.folder)], [run_and_record(replace(item, folder=tmp_path / "x" / item.folder.name), Stop())]
+    )
 
 
 @slow

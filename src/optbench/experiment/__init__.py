@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.config import Composer
-from optbench.experiment.execute import execute, interruptible, settle, skipped
+from optbench.experiment.execute import execute, interruptible, run_and_record, skipped
 from optbench.experiment.plan import Planned, plan_run, plan_sweep
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Stop
 from optbench.records import Run
@@ -33,7 +33,7 @@ __all__ = [
     "plan_run",
     "plan_sweep",
     "run",
-    "settle",
+    "run_and_record",
     "skipped",
 ]
 

@@ -280,7 +280,7 @@ def skipped(planned: Planned, status: Status, error: OptbenchError, here: bool =
     return write_record(planned, Summary(status=status, reason=error.message), facts)
 
 
-def settle(
+def run_and_record(
     planned: Planned, stop: Stop, display: Display | None = None, force: bool = False, threads: int | None = None
 ) -> Run:
     """Executes one planned run and records it whatever happens; arguments as in execute.

@@ -1,7 +1,7 @@
 """Where planned runs execute: worker processes here, a Ray cluster, or a Slurm queue. The records are the same.
 
-A launcher takes planned runs and yields their records as they finish, in any order. What it adds to `experiment.settle`
-is what happens around a run:
+A launcher takes planned runs and yields their records as they finish, in any order. What it adds to
+`experiment.run_and_record` is what happens around a run:
 
     a worker dies       its run is tried again in a fresh one, up to `retries` times, then recorded as `failed`
     the driver dies     workers notice, end after their update and save; the same sweep again goes on from there

@@ -18,7 +18,8 @@ from optbench.records.whole import unheld
 log = logging.getLogger(__name__)
 
 Work = Callable[[Planned, Stop, Display | None, bool, int | None], Run]
-"""What executes one planned run: experiment.settle. A stand-in must be importable by name: workers get it pickled."""
+"""What executes one planned run: `experiment.run_and_record`. A stand-in must be importable by name, since workers
+receive it pickled."""
 
 TICK_SECONDS = 0.1
 _REPORT_SECONDS = 0.25

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from optbench.experiment import Planned, Stop, settle
+from optbench.experiment import Planned, Stop, run_and_record
 from optbench.launch.base import Attempts, Relay, Watcher, Work, attempt, available_cores, divided, tell
 from optbench.launch.crew import Crew
 from optbench.launch.pool import Pool
@@ -64,7 +64,7 @@ class LocalLauncher:
         crew: workers kept between launches.
     """
 
-    def __init__(self, settings: LocalSettings, work: Work = settle, crew: Crew | None = None) -> None:
+    def __init__(self, settings: LocalSettings, work: Work = run_and_record, crew: Crew | None = None) -> None:
         self._settings, self._work, self._crew = settings, work, crew
 
     def where(self, planned: Sequence[Planned]) -> str:

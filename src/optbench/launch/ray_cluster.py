@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from optbench.errors import OptbenchError, OutputError, RunFailure, UserError
-from optbench.experiment import Planned, Stop, settle
+from optbench.experiment import Planned, Stop, run_and_record
 from optbench.launch import outpost
 from optbench.launch.base import Attempts, Watcher, Work, divided, tell
 from optbench.launch.errand import Carried, Errand, Mark, Wanted, marked, origin_of
@@ -47,7 +47,7 @@ class RayLauncher:
         UserError: Ray is not installed.
     """
 
-    def __init__(self, settings: RaySettings, work: Work = settle) -> None:
+    def __init__(self, settings: RaySettings, work: Work = run_and_record) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; without it, a warning
         try:
@@ -108,7 +108,7 @@ class _Flight:
                     self._wind_up()
                 self._submit()
                 for ref in self._landed():
-                    if (run := self._settle(ref)) is not None:
+                    if (run := self._collect(ref)) is not None:
                         self._watcher.finished(run)
                         yield run
         except self._ray.exceptions.RayError as error:
@@ -180,7 +180,7 @@ class _Flight:
             else:
                 tell(self._watcher, item, (kind, *rest))
 
-    def _settle(self, ref: Any) -> Run | None:
+    def _collect(self, ref: Any) -> Run | None:
         """The record of a task that ended; None when its run is tried again or has none."""
         item = self._flying.pop(ref)
         address = self._started.pop(item.run_id, None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.errors import OptbenchError, UserError
-from optbench.experiment import Planned, Stop, settle
+from optbench.experiment import Planned, Stop, run_and_record
 from optbench.launch.base import TICK_SECONDS, Attempts, Relay, Watcher, Work, available_cores, divided
 from optbench.launch.remote import Lookout, Place, Task
 from optbench.launch.settings import SlurmSettings
@@ -43,7 +43,7 @@ class SlurmLauncher:
         UserError: submitit is not installed.
     """
 
-    def __init__(self, settings: SlurmSettings, work: Work = settle) -> None:
+    def __init__(self, settings: SlurmSettings, work: Work = run_and_record) -> None:
         try:
             import submitit  # noqa: F401
         except ImportError as error:
@@ -95,7 +95,7 @@ class _Queue:
                 self._submit()
                 time.sleep(TICK_SECONDS)
                 for job in self._ended():
-                    if (run := self._settle(job)) is not None:
+                    if (run := self._collect(job)) is not None:
                         self._watcher.finished(run)
                         yield run
         finally:
@@ -143,7 +143,7 @@ class _Queue:
                 self._watcher.started(self._submitted[job], f"job {job.job_id}")
         return ended
 
-    def _settle(self, job: Any) -> Run | None:
+    def _collect(self, job: Any) -> Run | None:
         """The record of a task that ended; None when its run is tried again or has none."""
         item = self._submitted.pop(job)
         try:

@@ -137,7 +137,7 @@ class Loop:
             if first:
                 first = False
                 self._take(row, float(loss.detach()))
-                self._settle(row)
+                self._end_if_over(row)
                 if at_end:
                     self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
             p.evals += 1
@@ -214,7 +214,7 @@ class Loop:
         if epoch % trainer.eval_every == 0 or last:
             self._evaluate(row)
         if p.step:
-            self._settle(row)
+            self._end_if_over(row)
 
     def _evaluate(self, row: Row) -> None:
         p = self.progress
@@ -244,7 +244,7 @@ class Loop:
 
     # the end ---------------------------------------------------------------------------------------------------------
 
-    def _settle(self, row: Row) -> None:
+    def _end_if_over(self, row: Row) -> None:
         """Ends the run if a rule says so; the row of the last iterate is recorded first."""
         ended = verdict(row, self.progress, self.trainer, self.problem.exact_gradient)
         if ended is not None:

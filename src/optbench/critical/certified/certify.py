@@ -11,7 +11,7 @@ from optbench.critical.budget import Budget, Progress, Spent
 from optbench.critical.certified.clusters import Region, regions
 from optbench.critical.certified.distinct import distinct
 from optbench.critical.certified.enumerate import Search
-from optbench.critical.certified.germ_points import settle
+from optbench.critical.certified.germ_points import exact_points
 from optbench.critical.certified.product import listed, many, multiplied, search_parts
 from optbench.critical.certified.wording import ASSUMPTION, cluster_of, is_point, point_of
 from optbench.critical.certified.zoom import resolved
@@ -90,7 +90,7 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     box = tuple(zip(field.low.tolist(), field.high.tolist(), strict=True))
     low, high, inside, overlaps = _distinct(search)
     points = _certified(field, low, high, inside)
-    settled, found = _settled(field, regions(search, low, high), low, high)
+    settled, found = _exact_points(field, regions(search, low, high), low, high)
     if _looked_closer(search, found):
         return _conclude(search, name)
     budget, field.budget = field.budget, None  # what has been found is described, whatever it takes
@@ -124,10 +124,12 @@ def _looked_closer(search: Search, found: list[Region]) -> bool:
         return False
 
 
-def _settled(field: Field, found: list[Region], low: Array, high: Array) -> tuple[list[CriticalPoint], list[Region]]:
-    """The points that `settle` proves in regions, and the regions that are left."""
+def _exact_points(
+    field: Field, found: list[Region], low: Array, high: Array
+) -> tuple[list[CriticalPoint], list[Region]]:
+    """The points that `exact_points` proves in regions, and the regions that are left."""
     try:
-        return settle(field, found, low, high)
+        return exact_points(field, found, low, high)
     except Spent:
         return [], found
 

@@ -19,10 +19,10 @@ from optbench.critical.proofs.field import Field
 PATIENCE = 10.0  # seconds, after which further regions are left as they are
 
 
-def settle(
+def exact_points(
     field: Field, found: Sequence[Region], held_low: Array, held_high: Array
 ) -> tuple[list[CriticalPoint], list[Region]]:
-    """The points that are all that some regions hold, verified exactly; and the regions that stay open.
+    """Exactly verified points, each the only critical point of its region; and the regions that stay open.
 
     Where arithmetic was too coarse to clear the neighbourhood of such a point, regions near it are left over: they go
     with it if the point is proved to be the only one as far as they reach.
