@@ -56,7 +56,6 @@ def reproduce(
     """
     from applebook.claim import choose, load_claims
     from applebook.runner import book_folder, reproduced
-    from optbench import check_place
     from optbench.errors import UserError
 
     if language not in ("en", "zh"):
@@ -65,12 +64,7 @@ def reproduce(
     if list_only:
         _print_list(chosen, language, as_json)
         return
-    if html is not None:
-        check_place(html)
-    if docs is not None:
-        check_place(docs, folder=True)
-    for claim in chosen:
-        check_place(book_folder(out, quick) / claim.id, folder=True)
+    _check_places([book_folder(out, quick) / claim.id for claim in chosen], html, docs)
 
     def watching(claim: Claim) -> AbstractContextManager[SweepWatcher]:
         return watch_sweep(None, quiet or as_json, f"{claim.number}. {claim.title['en']}")
@@ -85,6 +79,16 @@ def reproduce(
     folder = book_folder(out, quick)
     _write_pages(folder, html, docs, language)
     _end(done, len(chosen), folder, language)
+
+
+def _check_places(claims: list[Path], html: Path | None, docs: Path | None) -> None:
+    """Checks, before the work, that everything can be written. Raises OutputError."""
+    from optbench import check_place
+
+    if html is not None:
+        check_place(html)
+    for folder in ([] if docs is None else [docs]) + claims:
+        check_place(folder, folder=True)
 
 
 def _print_list(claims: list[Claim], language: str, as_json: bool) -> None:
