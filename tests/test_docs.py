@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -52,6 +53,18 @@ def test_targets_of_make_and_links_lead_somewhere(page: str) -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_the_surface_of_contributing_is_what_it_says() -> None:
+    blocks = [b.partition("```")[0] for b in (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("```python\n")[1:]]
+    (block,) = [block for block in blocks if "(AbstractSurface)" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    egg, torch = names["Egg"](), importlib.import_module("torch")
+    x = torch.tensor([[0.0, 0.0], [1.0, -2.0]], dtype=torch.float64)
+    expected = [0.0, 5.0 + 25.0 * (math.sin(1.0) ** 2 + math.sin(2.0) ** 2)]
+    assert egg(x).tolist() == pytest.approx(expected)
+    assert egg.minimum == expected[0]
 
 
 @pytest.mark.parametrize("page", [*READMES, "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md"])
