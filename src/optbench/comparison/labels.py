@@ -14,7 +14,9 @@ from typing import Any
 from optbench.comparison.facts import PARTS, PROBLEM_COLUMNS, Facts, facts_of
 from optbench.records import Run
 
-_UNDER = tuple(f"{part}." for part in PARTS)
+_AUGMENTED = "augment._target_"
+_SCOPES = {"optimizer": "optimizer", "scheduler": "scheduler", "augment": _AUGMENTED}
+"""Parts whose settings are compared among runs that have the same one, and the key that says which one that is."""
 _NO_NAME = (None, "", "none", "null")
 _TARGET = "._target_"
 
@@ -98,15 +100,19 @@ def _plain_problem(row: Facts) -> str:
 def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], list[str]]:
     """Names of the configurations of one problem, by their key, and the settings that differ among them.
 
-    Settings of an optimizer are compared among the runs of that optimizer, those of a scheduler likewise: that Adam and
-    SGD have different parameters is no news.
+    Settings of an optimizer, and its source, are compared among the runs of that optimizer, those of a scheduler and of
+    an augmentation likewise: that Adam and SGD have different parameters is no news.
     """
     configurations = {row.configuration_key: (row, row.configuration) for row in rows}
     scoped: dict[tuple[str, Any], list[Mapping[str, Any]]] = defaultdict(list)
     for row, settings in configurations.values():
-        for part, under in zip(PARTS, _UNDER, strict=True):
-            scoped[part, row.values.get(part)].append({k: v for k, v in settings.items() if k.startswith(under)})
-        scoped["", None].append({k: v for k, v in settings.items() if not k.startswith(_UNDER)})
+        own: dict[tuple[str, Any], dict[str, Any]] = {(p, row.values.get(key)): {} for p, key in _SCOPES.items()}
+        own["", None] = {}
+        for key, value in settings.items():
+            part = _part(key)
+            own[part, row.values.get(_SCOPES[part]) if part else None][key] = value
+        for scope, of_one in own.items():
+            scoped[scope].append(of_one)
     differing = {scope: varying(settings) for scope, settings in scoped.items()}
     all_keys = list(dict.fromkeys(key for keys in differing.values() for key in keys))
     shorter = short_names(all_keys)
@@ -119,7 +125,15 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
         if several or schedule:
             name += f", {scheduler}{schedule}"
         names[key] = name + _shown(settings, differing["", None], shorter)
+        names[key] += _shown(settings, differing["augment", row.values.get(_AUGMENTED)], shorter)
     return names, all_keys
+
+
+def _part(key: str) -> str:
+    """The part within whose scope a setting is compared; "" where that is all runs."""
+    head, _, rest = key.partition(".")
+    part = rest if head == "sources" else head
+    return part if part in _SCOPES and key != _AUGMENTED else ""
 
 
 def label_runs(runs: Sequence[Run]) -> list[str]:
