@@ -108,9 +108,9 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
     for row, settings in configurations.values():
         own: dict[tuple[str, Any], dict[str, Any]] = {(p, row.values.get(key)): {} for p, key in _SCOPES.items()}
         own["", None] = {}
-        for key, value in settings.items():
-            part = _part(key)
-            own[part, row.values.get(_SCOPES[part]) if part else None][key] = value
+        for setting, value in settings.items():
+            part = _part(setting)
+            own[part, row.values.get(_SCOPES[part]) if part else None][setting] = value
         for scope, of_one in own.items():
             scoped[scope].append(of_one)
     differing = {scope: varying(settings) for scope, settings in scoped.items()}
