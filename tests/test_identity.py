@@ -135,7 +135,7 @@ def test_an_edited_optimizer_is_run_and_not_pooled(own: Path) -> None:
     assert second != first
     found = compare([own / "out"])
     assert [group.n for group in found.groups] == [1, 1]
-    assert all(group.label.startswith("mine sources.optimizer=") for group in found.groups)
+    assert all(group.label.startswith("mine (source of optimizer ") for group in found.groups)
     assert set(found.runs["final_loss"]) == {first, second}
 
 

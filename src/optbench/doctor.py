@@ -29,11 +29,24 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of the doctor: what was looked at, what was found, and whether that is as it should be."""
+    """One line of the doctor.
+
+    Attributes:
+        what: was looked at.
+        value: was found.
+        ok: whether optbench can work with it.
+        whole: whether all of it works; a part that does not is named in the value.
+    """
 
     what: str
     value: str
     ok: bool = True
+    whole: bool = True
+
+    @property
+    def word(self) -> str:
+        """ok, part or BAD."""
+        return "BAD" if not self.ok else "ok" if self.whole else "part"
 
 
 def examine(outputs: Path = Path("outputs")) -> list[Fact]:
@@ -70,8 +83,8 @@ def _torchvision() -> Fact:
 
         importlib.import_module("torchvision.transforms.v2")
         if declared_operators:
-            words = f"compiled operators do not load beside this torch; declared {', '.join(declared_operators)}"
-            return Fact("torchvision state", f"{words}: transforms, data sets and models work")
+            words = "transforms, data sets and models work; its compiled operators do not load beside this torch"
+            return Fact("torchvision state", f"{words} (declared {', '.join(declared_operators)})", whole=False)
         return Fact("torchvision state", "compiled operators load")
     except Exception as error:  # as above
         return Fact("torchvision state", f"does not import: {error}", ok=False)

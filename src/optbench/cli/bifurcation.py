@@ -34,13 +34,13 @@ def family(
     text: str,
     fn: str | None,
     expr: str | None,
-    box: str | None,
+    box: Box | None,
     dim: int | None,
     overrides: list[str],
     config_dirs: list[Path],
 ) -> Family:
     """The family that the options describe; what can be refused before torch is imported is refused first."""
-    from optbench.critical.typed.parse import parse_box, parse_function, parse_sweep
+    from optbench.critical.typed.parse import fit_box, parse_function, parse_sweep
 
     parameter, span = parse_sweep(text)
     if fn is not None and expr is not None:
@@ -50,11 +50,9 @@ def family(
     file = parse_function(fn) if fn else None
     if overrides and (file or expr):
         raise UserError(f"{overrides[0]}: overrides belong to surfaces of the catalogue", "drop them")
-    if box:
-        parse_box(box)
     if file is None and expr is None:
         name, objective, domain = _from_catalogue(str(fn), dim, overrides, config_dirs, parameter, span)
-        return Family(name, objective, parse_box(box, len(domain)) if box else domain, parameter, span)
+        return Family(name, objective, fit_box(box, len(domain)) if box else domain, parameter, span)
     if expr:
         from optbench.critical.typed.expression import parse_expression
 
@@ -65,18 +63,17 @@ def family(
         raise UserError(f"{what} has no domain", 'say where to look: --box "-2,2;-1,3"')
     if file is not None:
         name, objective, size = _from_file(file, dim, box, parameter, span)
-    return Family(name, objective, parse_box(box, size), parameter, span)
+    return Family(name, objective, fit_box(box, size), parameter, span)
 
 
 def _from_file(
-    file: Any, dim: int | None, box: str, parameter: str, span: tuple[float, float]
+    file: Any, dim: int | None, box: Box, parameter: str, span: tuple[float, float]
 ) -> tuple[str, Objective, int]:
     import torch
 
     from optbench.critical.typed.function import check_function, depends_on_last, load_function
-    from optbench.critical.typed.parse import parse_box
 
-    pairs = len(parse_box(box))
+    pairs = len(box)
     size = dim or max(2, pairs)
     objective = load_function(file, parameter=parameter)
     middle = 0.5 * (span[0] + span[1])

@@ -81,9 +81,9 @@ def doctor(as_json: Json = False) -> None:
 
     facts = examine()
     if as_json:
-        print_json([{"what": f.what, "value": f.value, "ok": f.ok} for f in facts])
+        print_json([{"what": f.what, "value": f.value, "ok": f.ok, "whole": f.whole} for f in facts])
     else:
         width = max(len(f.what) for f in facts)
-        print_lines([f"{'ok ' if f.ok else 'BAD'}  {f.what:<{width}}  {f.value}" for f in facts])
+        print_lines([f"{f.word:<4}  {f.what:<{width}}  {f.value}" for f in facts])
     if not all(f.ok for f in facts):
         raise typer.Exit(1)

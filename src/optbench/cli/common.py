@@ -40,6 +40,31 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
 
 
+def _read_box(text: str) -> Any:
+    from optbench.critical.typed.parse import parse_box
+
+    return parse_box(text)
+
+
+def _read_point(text: str) -> Any:
+    from optbench.critical.typed.parse import parse_point
+
+    return parse_point(text)
+
+
+# Read once, as the command line is; `fit_box` and `fit_point` fit them to a surface.
+Box = Annotated[
+    Any,
+    typer.Option(
+        "--box", help="lo,hi;lo,hi (one pair serves all axes).", metavar="BOX", parser=_read_box, show_default=False
+    ),
+]
+Point = Annotated[
+    Any,
+    typer.Option("--at", help="Look at one point only: x,y", metavar="POINT", parser=_read_point, show_default=False),
+]
+
+
 def paths(folders: list[Path] | None) -> list[Path]:
     """The folders, or none."""
     return list(folders or ())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Overrides, Plot, Quiet, paths
+from optbench.cli.common import Box, ConfigDir, Json, Overrides, Plot, Point, Quiet, paths
 from optbench.cli.curvature import Checkpoint, Products, Share, check_options, classify_run
 from optbench.errors import UserError
 
@@ -33,13 +33,6 @@ Method = Annotated[
 ]
 Verify = Annotated[
     str | None, typer.Option("--verify", help="arb: prove it once more in ball arithmetic.", show_default=False)
-]
-At = Annotated[
-    str | None, typer.Option("--at", help="Look at one point only: x,y", metavar="POINT", show_default=False)
-]
-BoxText = Annotated[
-    str | None,
-    typer.Option("--box", help="lo,hi;lo,hi (one pair serves all axes).", metavar="BOX", show_default=False),
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", min=1, show_default=False)]
 Budget = Annotated[
@@ -107,8 +100,8 @@ def classify_critical(
     overrides: Overrides = None,
     fn: Fn = None,
     expr: Formula = None,
-    at: At = None,
-    box: BoxText = None,
+    at: Point = None,
+    box: Box = None,
     dim: Dim = None,
     method: Method = None,
     verify: Verify = None,
@@ -188,7 +181,7 @@ def classify_critical(
     answer(ask(fn, expr, at, box, dim, overrides or [], paths(config_dir)), search, as_csv, as_json, quiet)
 
 
-def _sweep(text: str, fn: str | None, expr: str | None, box: str | None, dim: int | None, overrides: list[str],
+def _sweep(text: str, fn: str | None, expr: str | None, box: Any, dim: int | None, overrides: list[str],
            config_dirs: list[Path], budget: float, plot: Path | None, as_json: bool, quiet: bool) -> None:  # fmt: skip
     from optbench.cli.bifurcation import answer_sweep, family
 

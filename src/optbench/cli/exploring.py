@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Overrides, Plot, Quiet, check_figure, paths, print_json, print_lines
-from optbench.cli.critical import BoxText
+from optbench.cli.common import (
+    Box,
+    ConfigDir,
+    Json,
+    Overrides,
+    Plot,
+    Quiet,
+    check_figure,
+    paths,
+    print_json,
+    print_lines,
+)
 from optbench.settings import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -46,7 +56,7 @@ Seeds = Annotated[int, typer.Option("--seeds", help="Runs of each value, from ra
 def basins(
     overrides: Overrides = None,
     grid: Grid = 1000,
-    box: BoxText = None,
+    box: Box = None,
     radius: Radius = None,
     budget: Search = 60.0,
     plot: Plot = None,
@@ -71,6 +81,7 @@ def basins(
 
       optbench basins model=two_well optimizer=momentum optimizer.lr=1e-3,1e-2 --grid 400 --box "-3,3"
     """
+    from optbench.critical.typed.parse import fit_box
     from optbench.explore import find_basins, plan_cases
 
     _check(plot, as_csv, as_json, engine)
@@ -80,7 +91,7 @@ def basins(
         "trainer.seconds": "set trainer.steps",
     }
     cases = plan_cases(overrides or [], refused, paths(config_dir), steps=500)
-    limits = _box(box)
+    limits = None if box is None else fit_box(box, 2)
     with _working("basins", engine, threads, quiet or as_json) as run:
         found = find_basins(cases, limits, grid, radius, budget, run)
     if plot is not None:
@@ -165,14 +176,6 @@ def _check(plot: Path | None, as_csv: bool, as_json: bool, engine: str) -> None:
     if engine not in ("auto", "eager", "fused"):
         raise UserError(f"--engine {engine}: expected auto, eager or fused")
     check_figure(plot)
-
-
-def _box(text: str | None) -> Any:
-    if text is None:
-        return None
-    from optbench.critical.typed.parse import parse_box
-
-    return parse_box(text, 2)
 
 
 @contextmanager

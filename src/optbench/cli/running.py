@@ -42,6 +42,7 @@ def run(
 
     planned = experiment.plan_run(overrides or [], paths(config_dir), out)
     before, flaw = planned.look()
+    known = before is not None and before.status.final and not force
     if flaw is not None:
         typer.echo(f"{planned.folder}: {flaw}; the run is done again", err=True)
     if plot and before is not None:
@@ -51,7 +52,7 @@ def run(
         typer.echo(f"note: {note}", err=True)
     with experiment.interruptible() as stop, display(quiet or as_json) as shown:
         shown.start(planned.label, 0, 1)
-        done = experiment.execute(planned, stop, shown, force)
+        done = before if known and before is not None else experiment.execute(planned, stop, shown, force, looked=True)
         shown.end(done)
     if note is None and done.status == "completed":  # on a network the data say how many updates there are
         note = note_of(planned.config, done.summary["steps"])
@@ -67,7 +68,6 @@ def run(
     else:
         from optbench.report import run_lines
 
-        known = before is not None and before.status.final and not force
         print_lines([*run_lines(done), *(f"figure    {f}" for f in figures)])
         if known:
             typer.echo("this run was done already; --force runs it again", err=True)

@@ -49,14 +49,14 @@ class Question:
 def ask(
     fn: str | None,
     expr: str | None,
-    at: str | None,
-    box: str | None,
+    at: tuple[float, ...] | None,
+    box: Box | None,
     dim: int | None,
     overrides: list[str],
     config_dirs: list[Path],
 ) -> Question:
     """The question that the options ask; what can be refused before torch is imported is refused first."""
-    from optbench.critical.typed.parse import parse_box, parse_function, parse_point
+    from optbench.critical.typed.parse import fit_box, fit_point, parse_function
 
     if fn is not None and expr is not None:
         raise UserError("--fn and --expr: choose one")
@@ -66,21 +66,19 @@ def ask(
     file = parse_function(fn) if fn else None
     if overrides and (file or expr):
         raise UserError(f"{overrides[0]}: overrides belong to surfaces of the catalogue", "drop them")
-    point = parse_point(at, dim) if at else None
-    if box:
-        parse_box(box)
+    point = at if at is None or dim is None else fit_point(at, dim)
     if file is None and expr is None:
         name, objective, domain = _from_catalogue(fn or "rosenbrock", dim, overrides, config_dirs)
-        limits = parse_box(box, len(domain)) if box else domain
+        limits = fit_box(box, len(domain)) if box else domain
     else:
         formula = _formula(expr, dim) if expr else None
         if box is None and point is None:
             what = "a formula" if expr else "a function from a file"
             raise UserError(f"{what} has no domain", 'say where to look: --box "-2,2;-1,3"')
         name, objective, size = formula or _from_file(file, dim, box, point)
-        around = parse_point(at, size) if at else ()
-        limits = parse_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in around)
-    return Question(name, objective, limits, parse_point(at, len(limits)) if at else None)
+        around = fit_point(point, size) if point else ()
+        limits = fit_box(box, size) if box else tuple((v - 1.0, v + 1.0) for v in around)
+    return Question(name, objective, limits, fit_point(point, len(limits)) if point else None)
 
 
 def _from_catalogue(
@@ -100,15 +98,14 @@ def _formula(text: str, dim: int | None) -> tuple[str, Objective, int]:
 
 
 def _from_file(
-    file: Any, dim: int | None, box: str | None, point: tuple[float, ...] | None
+    file: Any, dim: int | None, box: Box | None, point: tuple[float, ...] | None
 ) -> tuple[str, Objective, int]:
     from optbench.critical import load_function
     from optbench.critical.typed.function import check_function, depends_on_last
-    from optbench.critical.typed.parse import parse_box
 
-    size = dim or (len(point) if point else max(2, len(parse_box(box or ""))))
+    size = dim or (len(point) if point else max(2, len(box or ())))
     objective = load_function(file, size)
-    guessed = dim is None and point is None and size == 2 and len(parse_box(box or "")) == 1
+    guessed = dim is None and point is None and size == 2 and len(box or ()) == 1
     if guessed and not depends_on_last(objective, size):
         size = 1  # one pair serves all coordinates, and the function looks at one
         check_function(objective, size, file.name)

@@ -125,7 +125,7 @@ def _print_cost(division: Division, cost: Cost, place: Launcher) -> None:
         typer.echo(f"{batched} as rows of {programs}")
     if division.single:
         typer.echo(f"{len(division.single)} one by one, {place.where(division.single)}")
-    for sentence in division.notes():
+    for sentence in division.notes(everything=True):
         typer.echo(sentence)
     typer.echo(
         f"about {_duration(cost.seconds)} of computing on one worker, {cost.disk / 1e6:.1f} MB on disk (from a probe)"

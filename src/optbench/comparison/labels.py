@@ -63,7 +63,22 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _shown(settings: Mapping[str, Any], keys: Sequence[str], names: Mapping[str, str]) -> str:
-    return "".join(f" {names[key]}={_value(key, settings.get(key))}" for key in keys)
+    return "".join(f" {_in_words(key, settings.get(key)) or _setting(key, settings, names)}" for key in keys)
+
+
+def _setting(key: str, settings: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    return f"{names[key]}={_value(key, settings.get(key))}"
+
+
+_DIGITS = 8
+
+
+def _in_words(key: str, value: Any) -> str:
+    """What a hash is of, with as many of its digits as tell two apart; nothing for what is no hash."""
+    if key != "data_fingerprint" and not key.startswith("sources."):
+        return ""
+    what = "data" if key == "data_fingerprint" else f"source of {key.removeprefix('sources.')}"
+    return f"({what} {str(value)[:_DIGITS]})" if value else f"({what} not recorded)"
 
 
 def _value(key: str, value: Any) -> str:

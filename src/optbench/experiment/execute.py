@@ -85,6 +85,7 @@ def execute(
     force: bool = False,
     threads: int | None = None,
     wait: float = 0.0,
+    looked: bool = False,
 ) -> Run:
     """Runs one planned run, or returns its record if it is done.
 
@@ -95,12 +96,13 @@ def execute(
         force: run again although it is done.
         threads: cores that a network may use where trainer.threads does not say; None: all.
         wait: seconds to wait for another process that is doing this run.
+        looked: whether its record was read a moment ago, and is to be done.
 
     Raises:
         UserError, IncompatibleError, RunFailure: the run cannot start as configured; nothing was written.
         OutputError: its records cannot be written.
     """
-    if (found := _done(planned, force)) is not None:
+    if not looked and (found := _done(planned, force)) is not None:
         return found
     check_place(planned.folder, folder=True)
     import torch

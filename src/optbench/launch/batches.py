@@ -8,13 +8,15 @@ A handful of runs is not worth a table: they keep a folder each.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
@@ -25,11 +27,32 @@ from optbench.records.tables import setting
 from optbench.settings import SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from optbench.descend import Batch
     from optbench.problem import SurfaceProblem
 
 LEAST_ROWS = 16
 """Fewer runs than this keep a folder each, with figures and curves of their own."""
+
+_NETWORK = "networks train one at a time"
+_APART = {
+    "data._target_": _NETWORK,
+    "trainer.seconds": "trainer.seconds is a limit that each run has for itself; trainer.steps makes them rows",
+    "trainer.curvature_every": "trainer.curvature_every measures along one run at a time; without it they are rows",
+}
+"""Settings that only the loop can serve, and what to say of them."""
+_DEVICE = "rows are computed on the CPU; trainer.device=cpu makes them rows"
+
+
+_FEW = "fewer than {0} that differ in numbers alone; {0} or more (seeds={0}) are rows"
+LOOP = "asked for, by --engine loop"
+
+
+def is_usual(reason: str) -> bool:
+    """Whether a plan names the reason, and where nobody asked for rows it needs no word otherwise."""
+    return reason in (*_APART.values(), _DEVICE, LOOP) or reason.startswith(_FEW.partition(" {")[0])
+
 
 _FREE = ("trainer.start", "trainer.grad_noise", "seed")
 
@@ -41,12 +64,19 @@ class Rows:
     Attributes:
         planned: the runs.
         varying: dotted keys of the numbers that differ from row to row.
-        starts: where each begins, if that is known already.
+        starts: where each begins, if that is known already: (rows, dim) float64.
+        shared: the problem that they share, if it was built already.
     """
 
     planned: Sequence[Planned]
     varying: tuple[str, ...]
-    starts: Sequence[Any] | None = None
+    starts: NDArray[np.float64] | None = None
+    shared: SurfaceProblem | None = field(default=None, repr=False, compare=False)
+
+    def some(self, which: Sequence[int]) -> Rows:
+        """Some rows of it."""
+        starts = None if self.starts is None else self.starts[np.asarray(which, dtype=np.int64)]
+        return replace(self, planned=[self.planned[i] for i in which], starts=starts)
 
 
 class Batches(NamedTuple):
@@ -55,7 +85,7 @@ class Batches(NamedTuple):
     Attributes:
         rows: batches.
         single: the runs that go one by one.
-        why: run_id to the reason, for the single ones that are enough for a batch and have no form that agrees.
+        why: run_id of each of them to the reason.
     """
 
     rows: list[Rows]
@@ -72,20 +102,28 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> Batches:
     """
     groups: dict[str, list[Planned]] = defaultdict(list)
     flats = {}
+    why: dict[str, str] = {}
     for item in planned:
         flats[item.run_id] = flat = flatten(item.config)
-        apart = ("data._target_", "trainer.seconds", "trainer.curvature_every")  # what only the loop can do
-        here = flat["trainer.device"] in ("auto", "cpu")
-        if here and all(flat.get(key) is None for key in apart):
+        apart = next((words for key, words in _APART.items() if flat.get(key) is not None), None)
+        if apart is None and flat["trainer.device"] not in ("auto", "cpu"):
+            apart = _DEVICE
+        if apart is None:
             groups[_shape(flat)].append(item)
+        else:
+            why[item.run_id] = apart
     chosen: list[Rows] = []
-    why: dict[str, str] = {}
     known: dict[str, str | None] = {}
+    problems: dict[str, SurfaceProblem] = {}
     for members in groups.values():
         if len(members) < least:
+            why |= dict.fromkeys((m.run_id for m in members), _FEW.format(least))
             continue
         rows = Rows(members, _varying([flats[m.run_id] for m in members]))
-        reason = _against(rows, known)
+        reason = _without_form(rows)
+        if reason is None:
+            rows = _with_problem(rows, problems)
+            reason = _against(rows, known)
         if reason is None:
             chosen.append(rows)
         else:
@@ -109,15 +147,31 @@ def _is_row_number(key: str, value: Any) -> bool:
     return isinstance(value, float)
 
 
+def _without_form(rows: Rows) -> str | None:
+    """Why no run like these can be a row: its optimizer or its schedule has no form for rows."""
+    from optbench.descend import unsupported
+
+    first = rows.planned[0].config
+    return unsupported(first["optimizer"], first["scheduler"])
+
+
+def _with_problem(rows: Rows, problems: dict[str, SurfaceProblem]) -> Rows:
+    """The rows with their problem, built once for all batches on it; where that fails it is said later."""
+    first = rows.planned[0].config
+    key = repr([first["model"], first["loss"]])
+    if key not in problems:
+        try:
+            problems[key] = problem_of(rows)
+        except Exception:  # parts are anyone's code
+            return rows
+    return replace(rows, shared=problems[key])
+
+
 def _against(rows: Rows, known: dict[str, str | None]) -> str | None:
     """Why these runs cannot be rows; `known` keeps the answers that several batches share."""
-    from optbench.descend import unsupported
     from optbench.descend.agreement import rule_disagreement, schedule_disagreement
 
     first = rows.planned[0].config
-    reason = unsupported(first["optimizer"], first["scheduler"])
-    if reason is not None:
-        return reason
     some = _telling(rows)
     optimizer, scheduler, steps = _node(some, "optimizer"), _node(some, "scheduler"), first["trainer"]["steps"]
     n = len(some.planned)
@@ -149,7 +203,7 @@ def _telling(rows: Rows) -> Rows:
     keys = [key for key in rows.varying if key not in _FREE]
     columns = [np.array([setting(item.config, key) for item in rows.planned], dtype=np.float64) for key in keys]
     chosen = telling_rows(columns, len(rows.planned))
-    return Rows([rows.planned[i] for i in chosen], rows.varying)
+    return rows.some([int(i) for i in chosen])
 
 
 def _surface_against(rows: Rows) -> str | None:
@@ -160,7 +214,8 @@ def _surface_against(rows: Rows) -> str | None:
         problem = problem_of(rows)
     except (UserError, IncompatibleError):
         return None  # said where they start
-    starts = np.array(able.starts or [problem.surface.start], dtype=np.float64)
+    starts = able.starts if able.planned else np.array([problem.surface.start], dtype=np.float64)
+    assert starts is not None
     return surface_disagreement(problem.field, starts)
 
 
@@ -178,32 +233,32 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
         IncompatibleError: the parts that all rows share do not fit together.
     """
     from optbench.descend import refused
+    from optbench.problem.surface import domain_of
 
     problem = problem_of(rows)
     check_loaded(rows.planned[0].config)
-    able: list[Planned] = []
-    unable: list[Planned] = []
-    starts = []
-    for item in rows.planned:
-        try:
-            starts.append(_start(problem, item.config))
-        except (UserError, IncompatibleError):
-            unable.append(item)
-        else:
-            able.append(item)
-    found = Rows(able, rows.varying, starts)
+    able: list[int] = []
+    domain = domain_of(problem.surface)
+    starts = np.empty((len(rows.planned), problem.surface.dim))
+    for i, item in enumerate(rows.planned):
+        with contextlib.suppress(UserError, IncompatibleError):
+            starts[i] = _start(problem, item.config, domain)
+            able.append(i)
+    unable = [rows.planned[i] for i in sorted(set(range(len(rows.planned))) - set(able))]
+    whole = len(able) == len(rows.planned)
+    found = replace(rows if whole else rows.some(able), starts=starts if whole else starts[able], shared=problem)
     if not able:
         return found, unable
-    no = refused(batch_of(found, Stop(), problem=problem))
-    keep = [i for i in range(len(able)) if i not in no]
-    return (
-        Rows([able[i] for i in keep], rows.varying, [starts[i] for i in keep]),
-        [*unable, *(able[i] for i in no)],
-    )
+    no = refused(batch_of(found, Stop()))
+    if not no:
+        return found, unable
+    return found.some([i for i in range(len(able)) if i not in no]), [*unable, *(found.planned[i] for i in no)]
 
 
 def problem_of(rows: Rows) -> SurfaceProblem:
     """The problem that all rows share. Raises IncompatibleError where it is no surface."""
+    if rows.shared is not None:
+        return rows.shared
     import torch
 
     from optbench.problem import SurfaceProblem
@@ -216,12 +271,14 @@ def problem_of(rows: Rows) -> SurfaceProblem:
     return problem
 
 
-def _start(problem: SurfaceProblem, config: Mapping[str, Any]) -> Any:
+def _start(
+    problem: SurfaceProblem, config: Mapping[str, Any], domain: tuple[Tensor, Tensor] | None = None
+) -> list[float]:
     from optbench.problem.surface import starting_point
 
     trainer = trainer_from(config)
     assert isinstance(trainer, SurfaceTrainer)
-    return starting_point(problem.surface, trainer, config["seed"])
+    return starting_point(problem.surface, trainer, config["seed"], domain)
 
 
 def batch_of(
@@ -231,18 +288,17 @@ def batch_of(
     threads: int = 1,
     backend: str = "auto",
     recorded: int = 0,
-    problem: SurfaceProblem | None = None,
 ) -> Batch:
-    """The engine's form of a batch; `problem` is that of its rows, if it was built before, others as in run_rows."""
+    """The engine's form of a batch; arguments as in run_rows."""
     from optbench.descend import Batch
 
     configs = [item.config for item in rows.planned]
-    problem, trainer = problem or problem_of(rows), trainer_from(configs[0])
+    problem, trainer = problem_of(rows), trainer_from(configs[0])
     assert isinstance(trainer, SurfaceTrainer)
-    starts = rows.starts if rows.starts is not None else [_start(problem, c) for c in configs]
+    starts = rows.starts if rows.starts is not None else np.array([_start(problem, c) for c in configs])
     return Batch(
         objective=problem.field,
-        starts=np.array(starts, dtype=np.float64),
+        starts=starts,
         optimizer=_node(rows, "optimizer"),
         scheduler=_node(rows, "scheduler"),
         trainer=trainer,

@@ -74,8 +74,7 @@ def chosen(rows: Rows, ends: Sequence[End], count: int) -> list[int]:
 
 def part_of(rows: Rows, which: Sequence[int]) -> Rows:
     """Some rows of a batch."""
-    starts = None if rows.starts is None else [rows.starts[i] for i in which]
-    return Rows([rows.planned[i] for i in which], rows.varying, starts)
+    return rows.some(which)
 
 
 def end_of(result: BatchResult, row: int) -> End:

@@ -81,7 +81,7 @@ def _rows_cost(rows: Rows, recorded: int) -> Cost:
     from optbench.experiment import Stop
 
     try:
-        part, unable = startable(Rows(rows.planned[:_ROWS], rows.varying))
+        part, unable = startable(rows.some(range(min(_ROWS, len(rows.planned)))))
         if not part.planned:
             return _kind_cost(unable)
         batch = batch_of(part, Stop(), backend="eager")

@@ -16,7 +16,7 @@ from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of,
 from optbench.experiment.plan import Sweep
 from optbench.experiment.schedule_note import note_of
 from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
-from optbench.launch.batches import LEAST_ROWS, Rows, batches, startable
+from optbench.launch.batches import LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
 from optbench.launch.kept_curves import fill
 from optbench.launch.members import check_members
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
@@ -99,7 +99,7 @@ class Division:
         done: run_id to status of the runs that are done.
         rows: batches to do.
         single: runs to do one by one.
-        why: run_id to why a single run is no row although there are enough like it.
+        why: run_id to why a single run is no row; see batches.is_usual.
         flaws: of runs to do whose place is not empty, what is wrong with what lies there.
     """
 
@@ -119,21 +119,24 @@ class Division:
         rows = [r for r in self.rows if r.planned[0].run_id not in run_ids]
         return replace(self, rows=rows, single=[item for item in self.single if item.run_id not in run_ids])
 
-    def alone(self) -> list[str]:
-        """One sentence for each reason for which runs go one by one."""
+    def alone(self, everything: bool = False) -> list[str]:
+        """One sentence for each reason for which runs go one by one; `everything`: for the usual ones, too."""
         members: dict[str, list[Planned]] = defaultdict(list)
         for item in self.single:
-            if item.run_id in self.why:
+            if item.run_id in self.why and (everything or not is_usual(self.why[item.run_id])):
                 members[self.why[item.run_id]].append(item)
         return [f"{len(items)} like {items[0].label} go one by one: {why}" for why, items in members.items()]
 
-    def notes(self) -> list[str]:
+    def notes(self, everything: bool = False) -> list[str]:
         """What the user should know of the runs to do, a sentence each: who goes alone, which schedule never acts."""
         idle: dict[str, list[Planned]] = defaultdict(list)
         for item in (*self.single, *(p for rows in self.rows for p in rows.planned)):
             if (note := note_of(item.config)) is not None:
                 idle[note].append(item)
-        return [*self.alone(), *(f"{len(items)} like {items[0].label}: {note}" for note, items in idle.items())]
+        return [
+            *self.alone(everything),
+            *(f"{len(items)} like {items[0].label}: {note}" for note, items in idle.items()),
+        ]
 
 
 def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
@@ -169,7 +172,7 @@ def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
     if to_run and todo:
         _check_places(sweep, todo)
     if options.engine == "loop":
-        return Division(done, [], todo, flaws=flaws)
+        return Division(done, [], todo, dict.fromkeys((item.run_id for item in todo), LOOP), flaws)
     return Division(done, *batches(todo, options.least), flaws)
 
 
@@ -209,7 +212,7 @@ def run_sweep(
     _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
-    for sentence in division.notes():
+    for sentence in division.notes(everything=options.engine in ("eager", "fused")):
         watcher.note(sentence)
     single = list(division.single)
     for rows in division.rows:

@@ -10,6 +10,7 @@ from optbench.problem.base import (
     Objective,
     Split,
     check_dim,
+    check_takes_a_point,
     stream,
     surface_objective,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Split",
     "SurfaceProblem",
     "check_dim",
+    "check_takes_a_point",
     "network_outputs",
     "predicted_labels",
     "read_split",

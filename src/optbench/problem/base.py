@@ -13,6 +13,8 @@ that is resumed at step k sees the numbers that an uninterrupted run sees there.
 
 from __future__ import annotations
 
+import inspect
+import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -42,6 +44,9 @@ def stream(seed: int, purpose: str, *position: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
 
 
+_TRUTH = "a surface gives domain [(low, high), ...], start [...], minimizers [[...], ...] and minimum, a number or None"
+
+
 class AbstractSurface(ABC):
     """A loss surface: a pure batched function of coordinates that carries its own truth.
 
@@ -66,15 +71,21 @@ class AbstractSurface(ABC):
         minimizers: Sequence[Sequence[float]] = (),
         minimum: float | None = None,
     ) -> None:
-        self.domain: Box = tuple((float(low), float(high)) for low, high in domain)
-        self.dim = len(self.domain)
-        self.start = tuple(float(v) for v in start)
-        self.minimizers = tuple(tuple(float(v) for v in point) for point in minimizers)
-        self.minimum = minimum
+        name = type(self).__name__
+        try:
+            self.domain: Box = tuple((float(low), float(high)) for low, high in domain)
+            self.dim = len(self.domain)
+            self.start = tuple(float(v) for v in start)
+            self.minimizers = tuple(tuple(float(v) for v in point) for point in minimizers or ())
+            self.minimum = None if minimum is None else float(minimum)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{name}: {error}", _TRUTH) from error
+        if not all(-math.inf < low < high < math.inf for low, high in self.domain):
+            raise UserError(f"{name}: domain {self.domain}: expected low < high on each axis, both finite", _TRUTH)
         if self.dim < 1:
             raise UserError("dim=0: a surface needs at least one coordinate")
         if len(self.start) != self.dim or any(len(point) != self.dim for point in self.minimizers):
-            raise UserError(f"{type(self).__name__}: start and minimizers must have {self.dim} coordinates")
+            raise UserError(f"{name}: start and minimizers must have {self.dim} coordinates")
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -91,6 +102,25 @@ def check_dim(dim: int, least: int = 1) -> int:
 Objective = Callable[[Tensor], Tensor]
 
 
+def check_takes_a_point(function: Callable[..., object], name: str) -> None:
+    """Raises UserError for a function that wants something else than one argument, such as f(x, y)."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return  # nothing is known of it
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    takes_one = any(p.kind in (*places, inspect.Parameter.VAR_POSITIONAL) for p in parameters)
+    needed = [
+        p.name for p in parameters if p.default is p.empty and p.kind in (*places, inspect.Parameter.KEYWORD_ONLY)
+    ]
+    if takes_one and len(needed) <= 1:
+        return
+    raise UserError(
+        f"{name}({', '.join(needed)}) takes {len(needed)} arguments, not one: the point, a tensor (..., dim)",
+        f"write {name}(x), with x[..., 0] for the first coordinate and x[..., 1] for the second",
+    )
+
+
 def surface_objective(surface: AbstractSurface, loss: nn.Module) -> Objective:
     """The scalar field that a surface under a loss is: (..., dim) -> (...).
 
@@ -99,6 +129,7 @@ def surface_objective(surface: AbstractSurface, loss: nn.Module) -> Objective:
     """
     takes_label = getattr(loss, "takes_label", True)
     name = type(surface).__name__
+    check_takes_a_point(surface, name)
     if surface.label is None:
         if takes_label:
             raise IncompatibleError(

@@ -12,18 +12,33 @@ from optbench.problem.base import AbstractProblem, AbstractSurface, Batch, strea
 from optbench.settings import SurfaceTrainer
 
 
-def starting_point(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int) -> list[float]:
+def domain_of(surface: AbstractSurface) -> tuple[Tensor, Tensor]:
+    """The lower and the upper ends of the domain, each (dim,) float64."""
+    low, high = torch.tensor(surface.domain, dtype=torch.float64).unbind(-1)
+    return low, high
+
+
+def starting_point(
+    surface: AbstractSurface, trainer: SurfaceTrainer, seed: int, domain: tuple[Tensor, Tensor] | None = None
+) -> list[float]:
     """The start that the settings ask for: usual, random by seed, or given.
+
+    Args:
+        surface: the surface.
+        trainer: the settings.
+        seed: of a random start.
+        domain: domain_of(surface), where many starts are asked for.
 
     Raises:
         UserError: a given start with another number of coordinates, or outside the domain.
     """
     if trainer.start == "usual":
         return list(surface.start)
-    low, high = torch.tensor(surface.domain, dtype=torch.float64).unbind(-1)
     if trainer.start == "random":
+        low, high = domain or domain_of(surface)
         uniform = torch.rand(surface.dim, generator=stream(seed, "start"), dtype=torch.float64)
-        return [float(v) for v in low + (high - low) * uniform]
+        drawn: list[float] = (low + (high - low) * uniform).tolist()
+        return drawn
     start = [float(v) for v in trainer.start]
     name = type(surface).__name__
     if len(start) != surface.dim:
@@ -37,6 +52,9 @@ def starting_point(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int)
             "add trainer.start_anywhere=true to start there all the same",
         )
     return start
+
+
+_CONTRACT = "a surface takes a tensor (..., dim) and returns (...), in torch operations"
 
 
 class _Point(nn.Module):
@@ -72,8 +90,12 @@ class SurfaceProblem(AbstractProblem):
         self.field = surface_objective(surface, loss)
         self._seed, self._noise = seed, trainer.grad_noise
         self._module = _Point(starting_point(surface, trainer, seed), device)
-        with torch.no_grad():
-            self.field(self._module.x)  # a loss that does not take the surface's outputs says so now
+        with torch.no_grad():  # a loss that does not take the surface's outputs says so now
+            value: Any = self.field(self._module.x)
+        if not isinstance(value, Tensor) or value.shape != ():
+            came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            name = type(surface).__name__
+            raise UserError(f"{name} returns {came} for a point ({surface.dim},); expected a tensor ()", _CONTRACT)
 
     @property
     def module(self) -> nn.Module:

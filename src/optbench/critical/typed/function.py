@@ -19,7 +19,7 @@ from torch import Tensor
 
 from optbench.critical.typed.parse import FunctionName
 from optbench.errors import OptbenchError, UserError
-from optbench.problem import Objective
+from optbench.problem import Objective, check_takes_a_point
 
 CONTRACT = "the function takes a float64 tensor (..., dim) and returns (...), in torch operations"
 
@@ -44,7 +44,9 @@ def load_function(spec: FunctionName, dim: int | None = None, parameter: str | N
     function = names[spec.name]
     if not callable(function):
         raise UserError(f"{spec.name} in {spec.path} is not a function but a {type(function).__name__}", CONTRACT)
-    if parameter is not None:
+    if parameter is None:
+        check_takes_a_point(function, spec.name)
+    else:
         function = _with_parameter(function, spec, parameter)
     objective = _guarded(function, spec.name)
     if dim is not None:

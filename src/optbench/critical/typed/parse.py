@@ -41,7 +41,12 @@ def parse_box(text: str, dim: int | None = None) -> Box:
     if not pairs:
         raise UserError(f"--box {text!r} is empty", BOX_HINT)
     box = tuple(_pair(pair, text) for pair in pairs)
-    if dim is None or len(box) == dim:
+    return box if dim is None else fit_box(box, dim)
+
+
+def fit_box(box: Box, dim: int) -> Box:
+    """The box for a surface of `dim` coordinates; one pair serves all axes. Raises UserError for another number."""
+    if len(box) == dim:
         return box
     if len(box) == 1:
         return box * dim
@@ -55,7 +60,12 @@ def parse_point(text: str, dim: int | None = None) -> tuple[float, ...]:
         UserError: not numbers, NaN or infinite, or not `dim` of them.
     """
     point = tuple(_number(part, f"--at {text!r}", AT_HINT) for part in text.split(","))
-    if dim is not None and len(point) != dim:
+    return point if dim is None else fit_point(point, dim)
+
+
+def fit_point(point: tuple[float, ...], dim: int) -> tuple[float, ...]:
+    """The point, of a surface of `dim` coordinates. Raises UserError for another number of them."""
+    if len(point) != dim:
         came = f"{len(point)} coordinate{'s' * (len(point) != 1)}"
         raise UserError(f"--at has {came}, the surface has {dim}", AT_HINT)
     return point
