@@ -75,7 +75,7 @@ def watch_sweep(count: int | None, quiet: bool, label: str = "all runs") -> Abst
     from optbench.cli.progress import watched
     from optbench.cli.sweep_display import LiveSweep, PlainSweep
 
-    return nullcontext(PlainSweep()) if quiet or not watched() else LiveSweep(count, label)
+    return nullcontext(PlainSweep(quiet)) if quiet or not watched() else LiveSweep(count, label)
 
 
 def check_figure(path: Path | None) -> None:

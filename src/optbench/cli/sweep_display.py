@@ -21,11 +21,25 @@ _PAUSE_SECONDS = 180.0
 """Between two lines that say what runs wait for."""
 
 
+_STAGE_SECONDS = 30.0
+"""Between two lines that say how far a batch is."""
+
+
+def left_after(seconds: float, share: float) -> str:
+    """How long the rest will take when a share of the work has taken so long; nothing where that says little."""
+    if not 0.0 < share <= 1.0:
+        return ""
+    from optbench.launch.outlook import duration
+
+    return f", about {duration(seconds * (1.0 - share) / share)} left"
+
+
 class PlainSweep(Silent):
     """When nobody watches: what went wrong, one line each, and now and then what runs wait for; on standard error."""
 
-    def __init__(self) -> None:
-        self._said = -math.inf
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet, self._said = quiet, -math.inf
+        self._began = self._staged = time.monotonic()
 
     def retried(self, planned: Planned, why: str) -> None:
         print(f"retried: {planned.folder.name}: {why}", file=sys.stderr)
@@ -38,6 +52,15 @@ class PlainSweep(Silent):
         if text and time.monotonic() - self._said >= _PAUSE_SECONDS:
             self._said = time.monotonic()
             print(f"waiting: {text}", file=sys.stderr)
+
+    def batch(self, label: str, rows: int) -> None:
+        self._began = self._staged = time.monotonic()
+
+    def stage(self, words: str, share: float) -> None:
+        now = time.monotonic()
+        if not self._quiet and now - self._staged >= _STAGE_SECONDS:
+            self._staged = now
+            print(f"{words}{left_after(now - self._began, share)}", file=sys.stderr)
 
     def note(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
@@ -68,7 +91,7 @@ class LiveSweep:
         self._running: dict[str, Any] = {}
         self._best: dict[str, tuple[float, str]] = {}
         self._failed, self._done, self._began = 0, 0, time.monotonic()
-        self._waiting = ""
+        self._waiting, self._batch_began = "", time.monotonic()
         self._live = Live(
             get_renderable=self._render, console=Console(stderr=True), transient=True, refresh_per_second=8
         )
@@ -135,7 +158,12 @@ class LiveSweep:
         self._live.console.print(f"note: {text}", markup=False, soft_wrap=True)
 
     def batch(self, label: str, rows: int) -> None:
+        self._batch_began = time.monotonic()
         self._progress.update(self._all, description=f"{label}, {rows} rows")
+
+    def stage(self, words: str, share: float) -> None:
+        left = left_after(time.monotonic() - self._batch_began, share)
+        self._progress.update(self._all, facts=f"{words.partition(': ')[2]}{left}")
 
     def rows(self, ended: int) -> None:
         self._count(ended)

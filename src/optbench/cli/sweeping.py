@@ -127,17 +127,13 @@ def _print_cost(division: Division, cost: Cost, place: Launcher) -> None:
         typer.echo(f"{len(division.single)} one by one, {place.where(division.single)}")
     for sentence in division.notes(everything=True):
         typer.echo(sentence)
+    from optbench.launch.outlook import duration
+
     typer.echo(
-        f"about {_duration(cost.seconds)} of computing on one worker, {cost.disk / 1e6:.1f} MB on disk (from a probe)"
+        f"about {duration(cost.seconds)} of computing on one worker, {cost.disk / 1e6:.1f} MB on disk (from a probe)"
     )
     for why in cost.unable:
         typer.echo(f"cannot start: {why}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:

@@ -63,6 +63,8 @@ class Batch:
         threads: threads of the fused engine; the eager one has one.
         stop_requested: asked between pieces of work; rows not finished by then stay RUNNING.
         on_rows: told how many rows have ended since it was told last.
+        on_stage: told a few times a second what is being done, and which share of the work lies behind (0 to 1).
+        paths: whether curves hold coordinates.
     """
 
     objective: Objective
@@ -79,6 +81,8 @@ class Batch:
     threads: int = 1
     stop_requested: Callable[[], bool] = lambda: False
     on_rows: Callable[[int], None] = lambda rows: None
+    on_stage: Callable[[str, float], None] = lambda words, share: None
+    paths: bool = True
 
     def __post_init__(self) -> None:
         if self.starts.ndim != 2 or not self.starts.shape[1]:
@@ -210,10 +214,11 @@ class BatchResult:
         grid = self.curves.steps[self.curves.steps <= self.steps[row]]
         keep, end = len(grid), int(self.steps[row])
         columns = {name: getattr(self.curves, name)[found, :keep] for name in ("lr", "loss", "grad_norm")}
-        columns |= {f"x{i}": self.curves.x[found, :keep, i] for i in range(self.x.shape[1])}
+        shown = range(self.curves.x.shape[2])
+        columns |= {f"x{i}": self.curves.x[found, :keep, i] for i in shown}
         columns = {"step": grid, **columns}
         if keep and grid[-1] == end:
             return columns
         last = {"step": end, "lr": self.final_lr[row], "loss": self.final_loss[row]}
-        last |= {"grad_norm": self.final_grad_norm[row]} | {f"x{i}": v for i, v in enumerate(self.x[row])}
+        last |= {"grad_norm": self.final_grad_norm[row]} | {f"x{i}": self.x[row, i] for i in shown}
         return {name: np.append(values, last[name]) for name, values in columns.items()}

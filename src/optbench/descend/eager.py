@@ -32,16 +32,15 @@ from optbench.descend.batch import (
     Floats,
     Ints,
 )
+from optbench.descend.memory import LANES, rows_in_flight
 from optbench.descend.plan import Plan
 from optbench.descend.store import Store
 from optbench.problem import stream
 
-PIECE = 65536
-"""Rows in flight at once."""
-LANES = 64
-"""Rows are filled up to a multiple of this."""
 _ROWS_FIRST = 32
 """From this dimension on a row is contiguous in memory."""
+_PAUSE = 0.25
+"""Seconds between two words on how far it is."""
 _AHEAD = 256
 """Steps whose shared coefficients are made into tensors at once."""
 
@@ -50,11 +49,12 @@ def run_eager(batch: Batch, plan: Plan, store: Store, rows: Ints | None = None) 
     """Runs the batch into the store; of some rows, where they are given, it is taken as told that they ended."""
     chosen = np.arange(batch.rows) if rows is None else rows
     with _one_thread(), np.errstate(over="ignore", invalid="ignore"):  # rows that diverge overflow
-        for first in range(0, len(chosen), PIECE):
+        size = rows_in_flight(batch, len(plan.rule.memories))
+        for first in range(0, len(chosen), size):
             if batch.stop_requested():
                 return
-            piece = chosen[first : first + PIECE]
-            _Piece(batch, plan, store, piece).run()
+            piece = chosen[first : first + size]
+            _Piece(batch, plan, store, piece, (first / len(chosen), len(piece) / len(chosen))).run()
             batch.on_rows(len(piece) if rows is None else 0)
 
 
@@ -75,8 +75,11 @@ def _filled(n: int) -> int:
 class _Piece:
     """Some rows of a batch on their way down; arrays have one column for each, in the order of `rows`."""
 
-    def __init__(self, batch: Batch, plan: Plan, store: Store, rows: Ints) -> None:
-        self.batch, self.plan, self.store = batch, plan, store
+    def __init__(
+        self, batch: Batch, plan: Plan, store: Store, rows: Ints, share: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        self.batch, self.plan, self.store, self.share = batch, plan, store, share
+        self.told = time.perf_counter()
         self.dtype = getattr(torch, batch.dtype)
         n = _filled(len(rows))
         self.rows: Ints = np.concatenate([rows, np.full(n - len(rows), rows[-1])])
@@ -109,7 +112,15 @@ class _Piece:
             self._end(k, value, norm, late)
             if not self.alive.any():
                 return
+            self._tell(k)
             self._step(k, gradient)
+
+    def _tell(self, k: int) -> None:
+        now = time.perf_counter()
+        if now - self.told >= _PAUSE:
+            self.told = now
+            before, own = self.share
+            self.batch.on_stage(f"update {k} of {self.batch.steps}", before + own * k / max(1, self.batch.steps))
 
     def _value_and_gradient(self) -> tuple[Tensor, Tensor]:
         x = self.x.requires_grad_(True)
@@ -175,7 +186,7 @@ class _Piece:
         columns = np.flatnonzero(self.alive & (store.place[self.rows] >= 0))
         places, point = store.place[self.rows[columns]], k // every
         store.loss[places, point], store.grad_norm[places, point] = value[columns], norm[columns]
-        store.path[places, point] = self.x.numpy()[:, columns].T
+        store.path[places, point] = self.x.numpy()[: store.path.shape[2], columns].T
 
     def _step(self, k: int, gradient: Tensor) -> None:
         keep = self._kept

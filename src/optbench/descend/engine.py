@@ -78,6 +78,7 @@ def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
     from optbench.descend.fused import fuse, run_fused, run_some
 
     why = "asked for"
+    batch.on_stage("tracing the step", 0.0)
     try:
         fused = fuse(batch, plan)
         if batch.backend == "auto":
@@ -85,6 +86,8 @@ def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
             if fast < compiled:
                 return eager(f"about {fast:.1g} s; compiled {compiled:.1g} s")
             why = f"about {compiled:.1g} s; eager {fast:.1g} s"
+        if not is_compiled(fused.source):
+            batch.on_stage("compiling the step", 0.0)
         kernel = load(fused.source)
     except NotImplementedError as error:
         return eager(f"not fused: {error}")

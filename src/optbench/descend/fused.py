@@ -163,7 +163,7 @@ class _Run:
         store.loss[:] = self.curve[:, 0, :n].T
         with np.errstate(invalid="ignore"):  # what was there before, after the end of a row
             store.grad_norm[:] = np.sqrt(self.curve[:, 1, :n].T)
-        store.path[:] = self.curve[:, 2:, :n].transpose(2, 0, 1)
+        store.path[:] = self.curve[:, 2 : 2 + store.path.shape[2], :n].transpose(2, 0, 1)
         for values in (store.loss, store.grad_norm, store.path):
             values[past] = np.nan
 

@@ -31,11 +31,15 @@ def _cut(batch: Batch, cut: slice) -> Batch:
     def node(whole: Mapping[str, Any]) -> dict[str, Any]:
         return {k: v[cut] if isinstance(v, np.ndarray) else v for k, v in whole.items()}
 
+    def on_stage(words: str, share: float) -> None:
+        batch.on_stage(words, (cut.start + share * (cut.stop - cut.start)) / batch.rows)
+
     record = np.asarray(batch.record, dtype=np.int64)
     noise = batch.grad_noise
     return replace(
         batch,
         starts=batch.starts[cut],
+        on_stage=on_stage,
         optimizer=node(batch.optimizer),
         scheduler=node(batch.scheduler),
         grad_noise=noise[cut] if isinstance(noise, np.ndarray) and noise.ndim else noise,

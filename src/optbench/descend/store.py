@@ -30,7 +30,7 @@ class Store:
         self.place[self.recorded] = np.arange(len(self.recorded))
         shape = (len(self.recorded), len(self.grid))
         self.loss, self.grad_norm = np.full(shape, np.nan), np.full(shape, np.nan)
-        self.path: Floats = np.full((*shape, batch.dim), np.nan)
+        self.path: Floats = np.full((*shape, batch.dim if batch.paths else 0), np.nan)
 
     def result(
         self, batch: Batch, plan: Plan, seconds: float, compile_seconds: float, engine: str, why: str

@@ -198,14 +198,15 @@ def _follow(basins: Basins, case: Case, starts: Floats, before: int, cases: int,
         nonlocal ended
         ended += rows
         if run.progress is not None:
-            run.progress(before + ended, cases * total)
+            run.progress(before + ended, cases * total, "")
 
     targets, column = _targets(basins.disks.levels)
     ending, steps = np.empty(total, np.int16), np.empty(total, np.int32)
     seconds, engine = 0.0, ""
     for first in range(0, total, _PIECE):
         cut = slice(first, min(first + _PIECE, total))
-        result = _descend(basins, case, starts[cut], cut, targets, run, tell)
+        stage = run.stage(lambda: before + ended, cut.stop - cut.start, cases * total)
+        result = _descend(basins, case, starts[cut], cut, targets, run, tell, stage)
         if run.stop():
             raise KeyboardInterrupt
         ending[cut], steps[cut] = _assign(basins, result, column)
@@ -215,7 +216,7 @@ def _follow(basins: Basins, case: Case, starts: Floats, before: int, cases: int,
 
 
 def _descend(
-    basins: Basins, case: Case, starts: Floats, cut: slice, targets: list[float], run: Run, tell: Any
+    basins: Basins, case: Case, starts: Floats, cut: slice, targets: list[float], run: Run, tell: Any, stage: Any
 ) -> BatchResult:
     from optbench.descend import Batch
 
@@ -232,6 +233,7 @@ def _descend(
         threads=run.threads,
         stop_requested=run.stop,
         on_rows=tell,
+        on_stage=stage,
     )
     return descended(case, batch)
 

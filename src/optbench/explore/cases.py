@@ -43,13 +43,22 @@ class Run:
         threads: of the fused engine.
         backend: "auto", "eager" or "fused".
         stop: asked between pieces of work whether to end.
-        progress: told (runs ended, runs in all).
+        progress: told (runs ended, runs in all, what is being done).
     """
 
     threads: int = 1
     backend: str = "auto"
     stop: Callable[[], bool] = lambda: False
-    progress: Callable[[float, float], None] | None = None
+    progress: Callable[[float, float, str], None] | None = None
+
+    def stage(self, before: Callable[[], float], rows: int, total: float) -> Callable[[str, float], None]:
+        """What a batch of so many rows tells of its stages, as progress; `before`: runs that have ended by then."""
+
+        def tell(words: str, share: float) -> None:
+            if self.progress is not None:
+                self.progress(before() + share * rows, total, words)
+
+        return tell
 
 
 def plan_cases(

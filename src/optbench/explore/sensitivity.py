@@ -179,9 +179,11 @@ def find_sensitivity(
         run: how.
 
     Raises:
-        UserError: a case without a form for rows, or without the setting.
+        UserError: a case without a form for rows, or without the setting; runs that no memory holds.
         KeyboardInterrupt: run.stop said so.
     """
+    from optbench.descend.memory import check_held
+
     axes = [axis for axis in (first, second) if axis is not None]
     for case in cases:
         for axis in axes:
@@ -189,6 +191,7 @@ def find_sensitivity(
     field, run = field_of(cases), run or Run()
     shape = tuple(len(axis.values) for axis in axes)
     total = math.prod(shape) * seeds
+    check_held(total, field.surface.dim)
     responses = [
         _respond(field, case, axes, shape, seeds, (i * total, len(cases) * total), run) for i, case in enumerate(cases)
     ]
@@ -218,7 +221,7 @@ def _respond(
         nonlocal ended
         ended += rows
         if run.progress is not None:
-            run.progress(ended, done[1])
+            run.progress(ended, done[1], "")
 
     parts: Any = with_rows(case, given)
     batch = Batch(
@@ -230,6 +233,7 @@ def _respond(
         threads=run.threads,
         stop_requested=run.stop,
         on_rows=tell,
+        on_stage=run.stage(lambda: done[0], len(starts) * cells, done[1]),
         **parts,
     )
     result = descended(case, batch)

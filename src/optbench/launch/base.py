@@ -65,6 +65,9 @@ class Nobody:
     def retried(self, planned: Planned, why: str) -> None:
         pass
 
+    def stage(self, words: str, share: float) -> None:
+        pass
+
     def finished(self, run: Run) -> None:
         pass
 

@@ -24,6 +24,7 @@ from optbench.experiment.assemble import build_problem
 from optbench.experiment.sources import check_loaded
 from optbench.records import flatten
 from optbench.records.tables import setting
+from optbench.records.vocabulary import MAX_COORDINATES
 from optbench.settings import SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
@@ -288,6 +289,7 @@ def batch_of(
     threads: int = 1,
     backend: str = "auto",
     recorded: int = 0,
+    on_stage: Callable[[str, float], None] = lambda words, share: None,
 ) -> Batch:
     """The engine's form of a batch; arguments as in run_rows."""
     from optbench.descend import Batch
@@ -309,6 +311,8 @@ def batch_of(
         threads=threads,
         stop_requested=lambda: stop.requested,
         on_rows=on_rows,
+        on_stage=on_stage,
+        paths=problem.surface.dim <= MAX_COORDINATES,
     )
 
 

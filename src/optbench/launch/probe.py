@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment import Planned
 from optbench.experiment.assemble import build_problem
-from optbench.launch.batches import Rows, batch_of, startable
+from optbench.launch.batches import Rows, batch_of, problem_of, startable
 from optbench.launch.sweep import Division
 from optbench.records import flatten
 from optbench.settings import trainer_from
@@ -27,7 +27,7 @@ _STEPS, _PROBE_SECONDS = 20, 0.3  # updates of one run, fewer when they are long
 _LOOP_SECONDS = 3e-4  # what the loop adds to an update: norms, stop rules, recording; benchmarks/launch.py
 _RUN_SECONDS = 0.03  # assembling a run, and its files on a disk
 _ROW_STEPS = 20
-_ROWS = 2000
+_ROWS, _COORDINATES = 2000, 4_000_000
 _BYTES_A_ROW = 130  # of metrics.csv, measured on runs of this tool
 _BYTES_A_RUN = 6000  # run.json and config.yaml, likewise
 
@@ -81,7 +81,7 @@ def _rows_cost(rows: Rows, recorded: int) -> Cost:
     from optbench.experiment import Stop
 
     try:
-        part, unable = startable(rows.some(range(min(_ROWS, len(rows.planned)))))
+        part, unable = startable(rows.some(range(_probed(rows))))
         if not part.planned:
             return _kind_cost(unable)
         batch = batch_of(part, Stop(), backend="eager")
@@ -93,6 +93,11 @@ def _rows_cost(rows: Rows, recorded: int) -> Cost:
     scale = steps / min(_ROW_STEPS, steps) * len(rows.planned) / len(part.planned)
     curves = min(recorded, len(rows.planned)) * steps * 60
     return Cost(seconds * scale, 200 * len(rows.planned) + curves)
+
+
+def _probed(rows: Rows) -> int:
+    """How many rows of a batch are timed: fewer where they are long."""
+    return max(1, min(_ROWS, len(rows.planned), _COORDINATES // problem_of(rows).surface.dim))
 
 
 def _shape(item: Planned) -> str:

@@ -25,6 +25,7 @@ def run_rows(
     threads: int = 1,
     backend: str = "auto",
     recorded: int = RECORDED,
+    on_stage: Callable[[str, float], None] = lambda words, share: None,
 ) -> dict[str, int]:
     """Executes a batch and adds its rows to the sweep's tables; a folder that a run had before is replaced by its row.
 
@@ -35,6 +36,7 @@ def run_rows(
         threads: of the fused engine.
         backend: "auto", "eager" or "fused".
         recorded: how many rows keep their curve, see kept_curves.
+        on_stage: told a few times a second what is being done, and which share lies behind.
 
     Returns:
         How many rows ended with each status.
@@ -45,7 +47,7 @@ def run_rows(
     from optbench.descend import descend
 
     all_at_once = len(rows.planned) <= recorded
-    result = descend(batch_of(rows, stop, on_rows, threads, backend, recorded if all_at_once else 0))
+    result = descend(batch_of(rows, stop, on_rows, threads, backend, recorded if all_at_once else 0, on_stage))
     ended = [i for i in range(len(rows.planned)) if result.status(i) is not Status.INTERRUPTED]
     if ended:
         statuses = [result.status(i) for i in ended]

@@ -19,6 +19,7 @@ from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
 from optbench.launch.batches import LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
 from optbench.launch.kept_curves import fill
 from optbench.launch.members import check_members
+from optbench.launch.outlook import TooLargeError, chunk_rows, chunks, outlook
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
 from optbench.records import Run, Status, check_place, read
 from optbench.records.sweep_plan import NAME as PLAN
@@ -44,6 +45,9 @@ class SweepWatcher(Watcher, Protocol):
 
     def rows(self, ended: int) -> None:
         """So many rows of the batch have ended since it was told last."""
+
+    def stage(self, words: str, share: float) -> None:
+        """What is being done for the rows in flight, and which share of it lies behind (0 to 1)."""
 
 
 @dataclass(frozen=True)
@@ -203,11 +207,13 @@ def run_sweep(
         OutputError: records cannot be written.
         RecordError: the sweep has a table that cannot be read; nothing was changed.
         ConfigError: a member cannot be built; nothing was changed.
+        TooLargeError: rows that no memory holds; nothing was changed.
     """
     options = options or Options()
     division, outcome = divide(sweep, options, to_run=True), Outcome()
     if division.todo:
         check_members([*division.single, *(item for rows in division.rows for item in rows.planned)])
+    parts = _parts(division.rows, watcher)
     kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep))
     _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
@@ -215,9 +221,9 @@ def run_sweep(
     for sentence in division.notes(everything=options.engine in ("eager", "fused")):
         watcher.note(sentence)
     single = list(division.single)
-    for rows in division.rows:
+    for part in parts:
         if not stop.requested:
-            single += _run_batch(rows, stop, watcher, options, outcome)
+            single += _run_batch(part, stop, watcher, options, outcome)
     if single and not stop.requested:
         counted = _Counted(single, watcher)
         for run in launcher.launch(single, stop, watcher, options.force):
@@ -229,6 +235,24 @@ def run_sweep(
         _keep_curves(sweep, division, kept, stop, options)
         outcome.gone = _gone(sweep)
     return outcome
+
+
+def _parts(batches_: Sequence[Rows], watcher: SweepWatcher) -> list[Rows]:
+    """The batches, those that memory does not hold in chunks; of large ones it is said what they will take."""
+    parts: list[Rows] = []
+    for rows in batches_:
+        try:
+            seen, size = outlook(rows), chunk_rows(rows)
+        except TooLargeError:
+            raise
+        except Exception as error:  # parts are anyone's code; whatever it is comes again where they begin
+            log.debug("%s", rows.planned[0].label, exc_info=error)
+            seen, size = None, len(rows.planned)
+        if seen is not None:
+            first = rows.planned[0]
+            watcher.note(f"{first.choices['model']} {first.choices['optimizer']}: {seen.sentence()}")
+        parts += chunks(rows, size)
+    return parts
 
 
 class _Counted:
@@ -369,9 +393,16 @@ def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, 
         able, unable = startable(rows)
         if not able.planned:
             return unable
-        watcher.batch(f"{first.choices['model']} {first.choices['optimizer']}", len(able.planned))
+        label = f"{first.choices['model']} {first.choices['optimizer']}"
+        watcher.batch(label, len(able.planned))
         counts = run_rows(
-            able, stop, watcher.rows, threads=available_cores(), backend=options.engine, recorded=options.recorded
+            able,
+            stop,
+            watcher.rows,
+            threads=available_cores(),
+            backend=options.engine,
+            recorded=options.recorded,
+            on_stage=lambda words, share: watcher.stage(f"{label}: {words}", share),
         )
     except (OutputError, RecordError):
         raise
