@@ -88,9 +88,9 @@ def check_held(rows: int, dim: int) -> None:
         )
 
 
-def rows_in_flight(batch: Batch, memories: int) -> int:
-    """How many rows of a batch may be in flight at once; at least LANES, a multiple of it."""
-    if 8 * batch.dim * min(batch.rows, PIECE) * (_COPIES + 2 * memories) <= _SMALL:
+def rows_in_flight(batch: Batch, memories: int, rows: int | None = None) -> int:
+    """How many rows of a batch may be in flight at once, a multiple of LANES; `rows`: of a batch of so many like it."""
+    if 8 * batch.dim * min(rows or batch.rows, PIECE) * (_COPIES + 2 * memories) <= _SMALL:
         return PIECE
     fits = int(SHARE * available_memory()) // max(1, flight_bytes(batch, memories))
     return max(LANES, min(PIECE, fits // LANES * LANES))

@@ -243,7 +243,7 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
     starts = np.empty((len(rows.planned), problem.surface.dim))
     for i, item in enumerate(rows.planned):
         with contextlib.suppress(UserError, IncompatibleError):
-            starts[i] = _start(problem, item.config, domain)
+            starts[i] = _start(problem, item.config, domain).numpy()
             able.append(i)
     unable = [rows.planned[i] for i in sorted(set(range(len(rows.planned))) - set(able))]
     whole = len(able) == len(rows.planned)
@@ -272,14 +272,12 @@ def problem_of(rows: Rows) -> SurfaceProblem:
     return problem
 
 
-def _start(
-    problem: SurfaceProblem, config: Mapping[str, Any], domain: tuple[Tensor, Tensor] | None = None
-) -> list[float]:
-    from optbench.problem.surface import starting_point
+def _start(problem: SurfaceProblem, config: Mapping[str, Any], domain: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    from optbench.problem.surface import start_of
 
     trainer = trainer_from(config)
     assert isinstance(trainer, SurfaceTrainer)
-    return starting_point(problem.surface, trainer, config["seed"], domain)
+    return start_of(problem.surface, trainer, config["seed"], domain)
 
 
 def batch_of(
@@ -297,7 +295,7 @@ def batch_of(
     configs = [item.config for item in rows.planned]
     problem, trainer = problem_of(rows), trainer_from(configs[0])
     assert isinstance(trainer, SurfaceTrainer)
-    starts = rows.starts if rows.starts is not None else np.array([_start(problem, c) for c in configs])
+    starts = rows.starts if rows.starts is not None else np.array([_start(problem, c).numpy() for c in configs])
     return Batch(
         objective=problem.field,
         starts=starts,

@@ -39,7 +39,7 @@ class Outlook:
 
     Attributes:
         rows, dim, steps: of the batch.
-        bytes: that all its rows at once would take.
+        bytes: that a chunk takes, with the rows of it that are in flight at once.
         available: bytes that are free.
         chunk: rows that fit at once.
         seconds: of computing, estimated.
@@ -56,11 +56,10 @@ class Outlook:
     def sentence(self) -> str:
         """In words."""
         what = f"{self.rows} rows of {self.dim} coordinates, {self.steps} updates each: about {duration(self.seconds)}"
+        what = f"{what}, {_gigabytes(self.bytes)} of the {_gigabytes(self.available)} that are free"
         if self.chunk >= self.rows:
-            return f"{what}, {_gigabytes(self.bytes)} of the {_gigabytes(self.available)} that are free"
-        chunks = -(-self.rows // self.chunk)
-        free = f"{_gigabytes(self.bytes)} at once, and {_gigabytes(self.available)} are free"
-        return f"{what}; {free}: in {chunks} chunks of {self.chunk} rows, each recorded as it ends"
+            return what
+        return f"{what}, in {-(-self.rows // self.chunk)} chunks of at most {self.chunk} rows, each recorded as it ends"
 
 
 def duration(seconds: float) -> str:
@@ -107,7 +106,7 @@ def outlook(rows: Rows) -> Outlook | None:
     Raises:
         TooLargeError: not even 64 rows fit into memory.
     """
-    from optbench.descend.memory import available_memory, flight_bytes, held_bytes
+    from optbench.descend.memory import available_memory, flight_bytes, held_bytes, rows_in_flight
     from optbench.descend.rules import rule_for
 
     count, dim = len(rows.planned), problem_of(rows).surface.dim
@@ -119,8 +118,9 @@ def outlook(rows: Rows) -> Outlook | None:
     if not able.planned:
         return None
     batch = batch_of(able, Stop(), backend="eager")
-    flight = flight_bytes(batch, len(rule_for(batch.optimizer).memories))
-    needs = held_bytes(count, dim) + count * flight
+    memories = len(rule_for(batch.optimizer).memories)
+    flying = min(chunk, rows_in_flight(batch, memories, chunk))
+    needs = held_bytes(chunk, dim) + flying * flight_bytes(batch, memories)
     seconds = _seconds_an_update(batch) * steps * count / len(able.planned)
     return Outlook(count, dim, steps, needs, available_memory(), chunk, seconds)
 

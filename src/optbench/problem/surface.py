@@ -18,10 +18,16 @@ def domain_of(surface: AbstractSurface) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def starting_point(
+def starting_point(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int) -> list[float]:
+    """The start that the settings ask for, as `start_of` has it."""
+    start: list[float] = start_of(surface, trainer, seed).tolist()
+    return start
+
+
+def start_of(
     surface: AbstractSurface, trainer: SurfaceTrainer, seed: int, domain: tuple[Tensor, Tensor] | None = None
-) -> list[float]:
-    """The start that the settings ask for: usual, random by seed, or given.
+) -> Tensor:
+    """The start that the settings ask for: usual, random by seed, or given; (dim,) float64.
 
     Args:
         surface: the surface.
@@ -33,12 +39,11 @@ def starting_point(
         UserError: a given start with another number of coordinates, or outside the domain.
     """
     if trainer.start == "usual":
-        return list(surface.start)
+        return torch.tensor(surface.start, dtype=torch.float64)
     if trainer.start == "random":
         low, high = domain or domain_of(surface)
         uniform = torch.rand(surface.dim, generator=stream(seed, "start"), dtype=torch.float64)
-        drawn: list[float] = (low + (high - low) * uniform).tolist()
-        return drawn
+        return low + (high - low) * uniform
     start = [float(v) for v in trainer.start]
     name = type(surface).__name__
     if len(start) != surface.dim:
@@ -51,7 +56,7 @@ def starting_point(
             f"trainer.start: x{i}={start[i]:g} is outside the domain {bounds} of {name}",
             "add trainer.start_anywhere=true to start there all the same",
         )
-    return start
+    return torch.tensor(start, dtype=torch.float64)
 
 
 _CONTRACT = "a surface takes a tensor (..., dim) and returns (...), in torch operations"
