@@ -16,10 +16,11 @@ from descend_tools import Rows as Made
 
 from optbench.cli.sweep_display import PlainSweep, left_after
 from optbench.descend import descend, eager, memory
+from optbench.descend.rules import rule_for
 from optbench.errors import UserError
 from optbench.experiment import Stop, plan_sweep
 from optbench.launch import Nobody, launcher, outlook, probe
-from optbench.launch.batches import batches, problem_of
+from optbench.launch.batches import batch_of, batches, problem_of, startable
 from optbench.launch.sweep import Options, run_sweep
 from optbench.records import read
 from optbench.settings import SurfaceTrainer
@@ -101,7 +102,11 @@ def test_what_does_not_fit_at_once_goes_in_chunks(tmp_path: Path, monkeypatch: p
     notes, whole = swept(tmp_path / "whole")
     assert (notes.batches, notes.notes) == ([150], [])
     monkeypatch.setattr(outlook, "_ROOMY", 0)
-    monkeypatch.setattr(memory, "available_memory", lambda: 40_000)
+    (rows,), _, _ = batches(plan_sweep([*WORDS]))
+    batch = batch_of(startable(rows)[0], Stop())
+    flight = memory.flight_bytes(batch, len(rule_for(batch.optimizer).memories))
+    room = int((64 * flight + memory.held_bytes(70, 2)) / outlook._SHARE)
+    monkeypatch.setattr(memory, "available_memory", lambda: room)
     notes, parts = swept(tmp_path / "parts")
     assert notes.batches == [64, 64, 22]
     (said,) = notes.notes
@@ -225,8 +230,6 @@ def test_curves_of_many_coordinates_hold_none(tmp_path: Path) -> None:
     assert without.curve(0).keys() == with_paths.curve(0).keys() - {"x0", "x1"}
     np.testing.assert_array_equal(without.curve(1)["loss"], with_paths.curve(1)["loss"])
     (rows,), _, _ = batches(plan_sweep(["model=sphere", "model.dim=11", "trainer.start=random", "seeds=16"]))
-    from optbench.launch.batches import batch_of
-
     assert not batch_of(rows, Stop()).paths
     assert torch.is_tensor(problem_of(rows).field(torch.zeros(3, 11, dtype=torch.float64)))
 
