@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from optbench.critical.arithmetic.elementary_series import Enclosed, Exact, Inexact, coefficients, power_coefficients
+from optbench.critical.arithmetic.exact import SPECIAL
 from optbench.critical.arithmetic.functions import RULES
 from optbench.critical.arithmetic.interval import Interval
 from optbench.critical.certified import certify
 from optbench.critical.germs.branches import half_branches
-from optbench.critical.germs.germ import Germ, alone, expansion, germ_in
+from optbench.critical.germs.germ import Germ, _singularity, alone, expansion, germ_in
 from optbench.critical.germs.local_algebra import signature
 from optbench.critical.germs.roots import real_roots
 from optbench.critical.programs.program import record
@@ -220,6 +221,48 @@ def test_powers_and_exact_values() -> None:
     assert taylor.terms[(0, 0)] == 2
     assert taylor.terms[(1, 0)] == Fraction(1, 4) - 1
     assert taylor.terms[(1, 2)] == Fraction(1, 8)
+
+
+SLOPES: dict[str, Callable[[Any], Any]] = {
+    "log1pexp": lambda x: mpmath.log(1 + mpmath.exp(x)),
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_values_and_slopes_that_are_fractions(name: str) -> None:
+    at, value, slope = SPECIAL[name]
+    function = SLOPES.get(name) or getattr(mpmath, name)
+    assert value is None or value == pytest.approx(float(function(float(at))), abs=1e-14)
+    assert slope == pytest.approx(float(mpmath.diff(function, float(at))), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cubic", "name"),
+    [
+        ({(3, 0): 1, (1, 2): -3}, "D4-"),  # x^3 - 3 x y^2: three lines
+        ({(3, 0): 1, (0, 3): 1}, "D4+"),  # one line
+        ({(2, 1): 1}, "D7"),  # x^2 y: a line and a double line, each of the conditions of a cube failing alone
+        ({(1, 2): 1}, "D7"),
+        ({(3, 0): 1, (2, 1): 1}, "D7"),
+        ({(1, 2): 1, (0, 3): 1}, "D7"),
+        ({(3, 0): 1}, "E7"),
+        ({(0, 3): 2}, "E7"),
+        ({(3, 0): 1, (2, 1): 6, (1, 2): 12, (0, 3): 8}, "E7"),  # (x + 2 y)^3
+        ({(3, 0): 1, (2, 1): -6, (1, 2): 12, (0, 3): -8}, "E7"),
+        ({(4, 0): 1, (0, 4): 1}, ""),
+    ],
+)
+def test_arnolds_letter_is_read_off_the_cubic_part(cubic: dict[tuple[int, int], int], name: str) -> None:
+    assert _singularity(2, 2, 7, {key: Fraction(c) for key, c in cubic.items()}) == name
+
+
+def test_arnolds_names_end_where_the_cubic_part_does_not_tell() -> None:
+    cube, quartic = {(3, 0): Fraction(1)}, {(4, 0): Fraction(1), (0, 4): Fraction(1)}
+    assert [_singularity(2, 2, m, cube) for m in (6, 7, 8, 9)] == ["E6", "E7", "E8", ""]
+    assert [_singularity(2, 2, m, quartic) for m in (8, 9, 10)] == ["", "X9", ""]
+    assert [_singularity(d, 1, 3, {}) for d in (1, 2, 3)] == ["A3"] * 3
+    assert _singularity(3, 2, 7, cube) == ""
 
 
 def test_roots_against_known_factors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -284,6 +285,12 @@ def test_nothing_found_is_an_error_that_says_so(tmp_path: Path) -> None:
         compare([tmp_path])
     with pytest.raises(RecordError, match="no such file"):
         compare([tmp_path / "nowhere"])
+    names = [tmp_path / name for name in "abcd"]
+    for path in names:
+        path.mkdir()
+    for shown, words in ((names[:3], ""), (names, " and 1 more")):
+        with pytest.raises(UserError, match=re.escape(f"no runs under {', '.join(map(str, names[:3]))}{words}") + "$"):
+            compare(shown)
     (tmp_path / "torn").mkdir()
     write_bytes(tmp_path / "torn" / "run.json", b'{"run_id": "a", "sta')
     with pytest.raises(UserError, match=r"no run can be read: .*torn"):

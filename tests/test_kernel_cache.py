@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from descend_tools import Rows
+from numba.core.errors import NumbaError
 
 from optbench.descend import kernel
 from optbench.descend.batch import Batch
@@ -102,6 +103,32 @@ def test_files_that_numba_cannot_read_are_made_again(
         kernel.load(source)
     assert "compiled again" in caplog.text
     assert files.sound(source)
+
+
+@pytest.mark.parametrize("made", [True, False])
+@pytest.mark.parametrize("kind", [OSError, NumbaError, ValueError])
+def test_what_is_not_the_files_fault_is_raised(
+    kind: type[Exception], made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only an error that numba's files can have caused makes them anew, once."""
+    files = kernel._Files(tmp_path / "kept")
+    (tmp_path / "kept" / "__pycache__").mkdir(parents=True)
+    files.source.write_text("source")
+    if made:
+        (tmp_path / "kept" / "__pycache__" / "kept.nbc").write_text("code")
+    files.sums.write_text(json.dumps(files.found()))
+    calls: list[str] = []
+
+    def broken(name: str, *_: str) -> None:
+        calls.append(name)
+        raise kind("broken")
+
+    monkeypatch.setattr(kernel, "_module", broken)
+    with pytest.raises(kind, match="broken"):
+        files.module("source")
+    again = made and kind is ValueError
+    assert len(calls) == (2 if again else 1)
+    assert bool(files.made()) == (made and not again)
 
 
 def test_python_code_in_the_cache_is_not_believed(files: kernel._Files, source: str) -> None:

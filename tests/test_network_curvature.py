@@ -145,6 +145,14 @@ def test_intermediates_are_kept_within_the_budget_only() -> None:
     assert torch.allclose(half(v), everything(v), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize(("worth", "share"), [(0.0, 1.0), (math.inf, 0.0)])
+def test_the_share_of_kept_intermediates_is_told(worth: float, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optbench.curvature.inspect.WORTH_KEEPING", worth)
+    picture = prepare(network_objective(tanh_net(), LOSS, images(), chunk=24), products=20).look()
+    assert picture.kept_share == share
+    assert f"intermediates of {share:.0%} of the data kept" in "\n".join(describe_network(picture))
+
+
 def test_a_linearized_part_that_is_wrong_is_not_kept() -> None:
     # torch.func.linearize (2.13) applies an in-place operation on a constant twice
     pixels = torch.arange(12, dtype=torch.uint8).view(4, 3)

@@ -6,6 +6,8 @@ the first alone.
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
 import time
 from collections import defaultdict
@@ -15,6 +17,7 @@ from typing import Any
 
 import coverage
 import pytest
+from draw import modules
 
 EACH = 6
 """Cases of a parametrized test that are measured; what the others take is taken to be the same."""
@@ -33,9 +36,11 @@ class Watch:
         self._cases: dict[str, int] = {}
 
     def pytest_sessionstart(self) -> None:
-        """Starts, before any test file is loaded."""
-        self._began = time.process_time()
+        """Starts, and loads the areas: what runs when a module is loaded belongs to no test, not to the first one."""
         self._coverage.start()
+        for file in itertools.chain(*modules(self._package).values()):
+            importlib.import_module(".".join(file.relative_to(self._package.parent).with_suffix("").parts))
+        self._began = time.process_time()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
