@@ -72,7 +72,7 @@ def tried(groups: Sequence[str], composer: Composer, once: bool) -> Iterator[tup
     seen = set()
     for group in groups:
         for name in members.names(group):
-            if group == "data" and (name == "none" or str(members.read(group, name).get("root") or "")):
+            if members.read(group, name).get("_target_", "") is None or members.read(group, name).get("root"):
                 continue  # no data, or pictures that are not here
             overrides = base(group, name)
             node = composer.compose(overrides).config[group]
