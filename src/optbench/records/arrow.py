@@ -5,12 +5,11 @@ Arrow's own buffers are read: its to_numpy and fill_null import pandas where tha
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,8 @@ from pyarrow import parquet
 from optbench.errors import RecordError
 from optbench.records.belief import BOUNDS
 from optbench.records.columns import Bools, Column, Floats, Ints, canonical, is_shown
-from optbench.records.files import curve_ids
+from optbench.records.files import curve_ids, reading_table
 from optbench.records.run import NUMBERS, Run, check_summary
-from optbench.records.seal import check_table
 from optbench.records.sources import Source, keys_of
 from optbench.records.vocabulary import Status
 
@@ -42,8 +40,7 @@ class Table(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        sealed = check_table(path)
-        with self._reading():
+        with reading_table(path) as sealed:
             first = parquet.ParquetFile(path)
             schema = first.schema_arrow
             texts = [field.name for field in schema if is_text(field.type) and field.name != "run_id"]
@@ -59,17 +56,8 @@ class Table(Source):
         self._asked = False
         self._check(sealed)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except RecordError:
-            raise
-        except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
-            raise RecordError(f"{self.path}: {' '.join(str(error).split())[:200]}") from error
-
     def _read(self, names: Sequence[str]) -> pa.Table:
-        with self._reading():  # a name brings all that begin with it and a dot, hence the selection
+        with reading_table(self.path):  # a name brings all that begin with it and a dot, hence the selection
             return self._file.read(columns=list(names)).select(list(names))
 
     # whether it is believed
@@ -113,7 +101,7 @@ class Table(Source):
             head = name.partition(".")[0] if "." in name else None
             group = [key for key in self._keys if key == name or key.partition(".")[0] == head]  # read at once
             table = self._read(group)
-            with self._reading():
+            with reading_table(self.path):
                 self._columns.update({key: of_arrow(table[key]) for key in group})
         return self._columns[name]
 
@@ -154,7 +142,7 @@ class Table(Source):
         if self._asked and self._kept is None:  # who asks again has the whole table kept
             self._kept = {name: self._raw(name) for name in self._names}
         self._asked = True
-        with self._reading():
+        with reading_table(self.path):
             cells = [_values(self._kept[name] if self._kept else self._raw(name), at) for name in self._names]
         return [Run(dict(zip(self._names, row, strict=True)), None, self._curves) for row in zip(*cells, strict=True)]
 

@@ -6,12 +6,13 @@ a device has no end), and no more is read than a record can hold, whatever size 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,15 +147,29 @@ def numeric(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     return frame.astype({c: int for c in WHOLE_COLUMNS if c in frame and (frame[c] % 1 == 0).all()})
 
 
+@contextlib.contextmanager
+def reading_table(path: Path, hint: str = "") -> Iterator[bool]:
+    """Checks a Parquet file's seal, gives whether it has one, and turns what goes wrong in reading into a RecordError.
+
+    Args:
+        path: of the file.
+        hint: what to do then.
+    """
+    sealed = check_table(path)
+    try:
+        yield sealed
+    except RecordError:
+        raise
+    except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
+        raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}", hint) from error
+
+
 def read_parquet(path: Path, **options: Any) -> pd.DataFrame:
     """A Parquet file, options as pandas has them. Raises RecordError where it is none, or not what was written."""
     import pandas as pd
 
-    check_table(path)
-    try:
+    with reading_table(path):
         return pd.read_parquet(path, **options)
-    except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
-        raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}") from error
 
 
 def curve_ids(path: Path) -> list[str]:
@@ -163,10 +178,6 @@ def curve_ids(path: Path) -> list[str]:
 
     if not path.exists():
         return []
-    check_table(path)
-    try:
+    with reading_table(path, "move it away to draw other runs"):
         found: list[str] = parquet.read_table(path, columns=["run_id"])["run_id"].unique().to_pylist()
-    except Exception as error:  # as in read_parquet
-        hint = "move it away to draw other runs"
-        raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}", hint) from error
     return found

@@ -11,12 +11,13 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.errors import OutputError, RecordError
-from optbench.records.seal import check_table, sealed_table
+from optbench.errors import OutputError
+from optbench.records.files import reading_table
+from optbench.records.seal import sealed_table
 from optbench.records.write import locked, plain, write_bytes, writing
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _replace(path: Path, new: pa.Table, run_ids: Sequence[str]) -> None:
     from pyarrow import parquet
 
     if path.exists():
-        with _reading(path):
+        with reading_table(path, _HINT):
             old = parquet.read_table(path)
             old = old.filter(pc.invert(pc.is_in(old["run_id"], pa.array(run_ids, pa.string()))))
             new = pa.concat_tables(_alike(old, new), promote_options="permissive")
@@ -96,17 +97,7 @@ def _kind(type_: pa.DataType) -> str:
     return str(type_)
 
 
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    import pyarrow as pa
-
-    check_table(path)
-    try:
-        yield
-    except (pa.ArrowException, KeyError, OSError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        hint = "nothing was changed; move the table away, or bring it back from a copy, and run again"
-        raise RecordError(f"{path}: cannot be read ({first})", hint) from error
+_HINT = "nothing was changed; move the table away, or bring it back from a copy, and run again"
 
 
 def repeated(texts: Sequence[str], indices: Sequence[int]) -> pa.DictionaryArray:
@@ -163,11 +154,11 @@ def recorded_ids(folder: Path) -> dict[str, str]:
     from pyarrow import parquet
 
     if curves.exists():
-        with _reading(curves):
+        with reading_table(curves, _HINT):
             parquet.read_metadata(curves)  # rows to come are added to it
     if not runs.exists():
         return {}
-    with _reading(runs):
+    with reading_table(runs, _HINT):
         table = parquet.read_table(runs, columns=["run_id", "status"])
         table["run_id"], table["status"]  # columns that a table lacks are left out silently
     return dict(zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True))
@@ -184,7 +175,7 @@ def recorded_ends(folder: Path) -> dict[str, tuple[int, float | None]]:
         return {}
     from pyarrow import parquet
 
-    with _reading(runs):
+    with reading_table(runs, _HINT):
         table = parquet.read_table(runs, columns=["run_id", "steps", "final_loss"]).to_pydict()
     rows = zip(table["run_id"], table["steps"], table["final_loss"], strict=True)
     return {run_id: (int(steps), loss) for run_id, steps, loss in rows if steps is not None}
