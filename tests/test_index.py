@@ -547,6 +547,8 @@ def test_a_part_of_a_table_is_a_table(tmp_path: Path) -> None:
     assert table.where("seed", lambda value: value > 3).tolist() == [True, True, *[False] * 4, True]
     assert table.tally("status", present=("path",)) == {("completed", True): 2, ("completed", False): 5}
     assert records.RunTable.of(part.rows()).values("seed") == [8, 0, 1]
+    flags = records.RunTable.of([{"flag": flag} for flag in (1, True, 1.0, None, 0.5)])
+    assert list(map(repr, flags.values("flag"))) == ["1", "True", "1", "None", "0.5"]
     assert "path" in table.names
     assert "path" not in table.take(slice(3, 5)).names
 

@@ -18,7 +18,7 @@ Filters = Annotated[
 def compare(
     where: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Run folders, sweep folders, or folders of them.", show_default=False),
+        typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.", show_default=False),
     ] = None,
     filters: Filters = None,
     group_by: Annotated[
