@@ -282,6 +282,15 @@ def skipped(planned: Planned, status: Status, error: OptbenchError, here: bool =
     return write_record(planned, Summary(status=status, reason=error.message), facts)
 
 
+def explained(run: Run, reason: str) -> Run:
+    """Records why a run was interrupted, where its own process could not know."""
+    assert run.path is not None
+    facts = {key: value for key, value in (run.summary.get("provenance") or {}).items() if key != KEY}
+    row = {**run.summary, "reason": reason, "provenance": facts}
+    facts[KEY] = write_sealed(run.path / "run.json", row)
+    return Run(row, run.path)
+
+
 def run_and_record(
     planned: Planned, stop: Stop, display: Display | None = None, force: bool = False, threads: int | None = None
 ) -> Run:

@@ -4,7 +4,8 @@ A launcher takes planned runs and yields their records as they finish, in any or
 `experiment.run_and_record` is what happens around a run:
 
     a worker dies       its run is tried again in a fresh one, up to `retries` times, then recorded as `failed`
-    the driver dies     workers notice, end after their update and save; the same sweep again goes on from there
+    the driver dies     workers notice, end after their update and save; the same sweep again goes on from there. On
+                        Slurm the array goes on, and the same sweep adopts it
     the user stops      running ones end after their update, save and are `interrupted`; waiting ones stay to do
     records fail        the others are ended as if the user had stopped, then the OutputError is raised
     no record is there  where the driver reads, or not a whole one: its run counts as lost, whatever the worker says

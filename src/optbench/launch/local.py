@@ -23,7 +23,7 @@ STEP_SECONDS = 6e-4
 
 def estimated_seconds(planned: Planned) -> float:
     """A surface's steps at STEP_SECONDS each; a network is taken to be worth at least a worker of its own."""
-    return START_SECONDS if _is_network(planned) else (planned.config["trainer"]["steps"] or 0) * STEP_SECONDS
+    return START_SECONDS if is_network(planned) else (planned.config["trainer"]["steps"] or 0) * STEP_SECONDS
 
 
 def jobs_that_pay(planned: Sequence[Planned], cores: int) -> int:
@@ -37,10 +37,11 @@ def jobs_that_pay(planned: Sequence[Planned], cores: int) -> int:
     if gpus := gpus_for(planned):
         return min(len(gpus), len(planned))
     jobs = min(cores, len(planned), int(sum(map(estimated_seconds, planned)) / START_SECONDS))
-    return jobs if jobs > 1 or any(map(_is_network, planned)) else 0
+    return jobs if jobs > 1 or any(map(is_network, planned)) else 0
 
 
-def _is_network(planned: Planned) -> bool:
+def is_network(planned: Planned) -> bool:
+    """Whether a run trains a network: such runs keep checkpoints."""
     return "batch_size" in planned.config["trainer"]
 
 

@@ -52,7 +52,8 @@ class SlurmSettings:
 
     Attributes:
         cluster: "slurm", or "local" to try the same path without Slurm.
-        jobs: tasks at once; None: as many as the queue lets run (cluster=local: as many as there are cores).
+        jobs: tasks at once, retries included; None: as many as the queue lets run (cluster=local: as many as there are
+            cores).
         threads: CPUs and torch threads of a run.
         gpus: GPUs of a run.
         minutes: time limit of a run; a network that hits it goes on from its checkpoint at the next attempt.
@@ -60,7 +61,8 @@ class SlurmSettings:
         partition: None: the queue's default.
         account: None: the user's default.
         extra: further sbatch options by name, e.g. {qos: long}.
-        retries: how often a run is tried again after its task was lost.
+        retries: how often a run is tried again after its task was lost; not after it took too much memory or somebody
+            cancelled it.
     """
 
     cluster: str = "slurm"
