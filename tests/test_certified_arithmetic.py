@@ -19,6 +19,7 @@ from optbench.critical.arithmetic.ends import Array
 from optbench.critical.arithmetic.functions import RULES, Rule, power_rule, real_power_rule
 from optbench.critical.arithmetic.interval import Interval
 from optbench.critical.numeric.calculus import Field as FloatField
+from optbench.critical.programs.operations import _library
 from optbench.critical.programs.scalar import MissingRule
 from optbench.critical.proofs.field import Field
 from optbench.critical.proofs.inertia import eigenvalue_ranges
@@ -268,3 +269,16 @@ def test_eigenvalue_ranges_hold_the_spectrum() -> None:
             assert (low <= values).all()
             assert (values <= high).all()
     assert np.isinf(eigenvalue_ranges(np.stack([-np.full((1, 2, 2), np.inf), np.full((1, 2, 2), np.inf)]))[0]).all()
+
+
+@pytest.mark.parametrize("x", [0.1, 0.7, 29.9, 31.0])
+@pytest.mark.parametrize("name", ["exp", "log", "log1p", "sin", "tanh", "sqrt", "log1pexp", "reciprocal", "div"])
+def test_numbers_of_a_program_are_doubles(name: str, x: float) -> None:
+    """What torch computes of constants while a surface is traced; in float32 it would be another surface."""
+    arguments = (x, 3.0) if name == "div" else (x,)
+    known: dict[str, Callable[..., float]] = {
+        "log1pexp": lambda v: math.log1p(math.exp(v)),
+        "reciprocal": lambda v: 1.0 / v,
+        "div": lambda v, w: v / w,
+    }
+    assert _library(name, *arguments) == pytest.approx((known.get(name) or getattr(math, name))(*arguments), rel=4e-16)

@@ -204,8 +204,9 @@ def test_combinations_are_verified_factor_by_factor() -> None:
     pytest.importorskip("flint")
     objective, box = objective_of("rastrigin_5d")
     found = certify(objective, box)
-    assert verify_arb(objective, found).agrees
-    first = found.factors[0]
+    first, proof = found.factors[0], verify_arb(objective, found)
+    assert proof.agrees
+    assert (proof.points, proof.boxes > proof.points) == (len(first.found.points), True), "one factor, five times"
     fewer = replace(first, found=replace(first.found, points=first.found.points[1:]))
     second = verify_arb(objective, replace(found, factors=(fewer, *found.factors[1:])))
     assert not second.agrees

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from optbench.comparison import compare, drawn
+from optbench.comparison.shown import _left_out
 from optbench.experiment import Stop, plan_sweep
 from optbench.launch import kept_curves, launcher
 from optbench.launch.batches import Rows
@@ -185,3 +186,12 @@ def text_of(figure: Figure) -> str:
     """The text below the axes."""
     found = figure.get_supxlabel()
     return " ".join(found.split())
+
+
+def test_configurations_that_a_figure_lacks_are_named_up_to_six() -> None:
+    names = [f"adam lr={k}" for k in range(9)]
+    assert _left_out(9, 9, names, set(names), set(names)) == ""
+    six = _left_out(3, 9, names, set(names), set(names[:3])).splitlines()
+    assert six == ["3 of 9 runs are drawn", f"6 of 9 configurations left out by --curves: {'; '.join(names[3:])}"]
+    seven = _left_out(2, 9, names, set(names[:2]), set(names[:2])).splitlines()
+    assert seven[1:] == [f"7 of 9 configurations without a recorded curve: {'; '.join(names[2:8])}, and 1 more"]

@@ -133,8 +133,9 @@ def test_products_are_those_of_autograd_and_do_not_depend_on_chunks(
 
 def test_intermediates_are_kept_within_the_budget_only() -> None:
     objective = network_objective(tanh_net(), LOSS, images(), chunk=24)
-    everything = HessianOperator(objective, 1e9)
-    everything.linearize()
+    everything, told = HessianOperator(objective, 1e9), list[tuple[int, int]]()
+    everything.linearize(lambda *done: told.append(done))
+    assert told == [(1, 2), (2, 2)]
     assert everything.kept_parts == 2
     assert everything.kept_bytes > 0
     half = HessianOperator(objective, 0.7 * max(everything.kept_bytes, everything.expected_bytes))

@@ -6,6 +6,8 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +368,25 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             write(tmp_path / "file" / "run.json", {})
     with pytest.raises(OutputError, match="cannot write"):
         records.CurveWriter(tmp_path / "file" / "metrics.csv", ["step"])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: records.tables.add_rows(folder, {"run_id": ["b"], "status": ["completed"]}, {"run_id": []}),
+        lambda folder: records.tables.add_curves(folder, {"run_id": ["b"], "step": [0]}),
+        lambda folder: records.sweep_plan.write_plan(folder, ["seeds=2"], ["b"]),
+    ],
+    ids=["rows", "curves", "plan"],
+)
+def test_a_second_writer_waits_for_the_first(write: Callable[[Path], Any], tmp_path: Path) -> None:
+    before = set(tmp_path.iterdir())
+    with futures.ThreadPoolExecutor() as pool:
+        with records.locked(tmp_path):
+            second = pool.submit(write, tmp_path)
+            with pytest.raises(futures.TimeoutError):
+                second.result(timeout=0.2)
+            held = {path for path in tmp_path.iterdir() if path.suffix in (".parquet", ".json")}
+        second.result()
+    assert held == before
+    assert {path.name for path in tmp_path.iterdir()} & {"runs.parquet", "curves.parquet", "sweep.json"}
