@@ -8,7 +8,7 @@ import importlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from optbench.errors import RecordError
 
 if TYPE_CHECKING:
     from applebook.study import Findings, Study
-    from optbench import Folders, Stop, SweepWatcher
+    from optbench import Stop, SweepWatcher
 
 RECORD = "claim.json"
 Watching = Callable[[Claim], "AbstractContextManager[SweepWatcher | None]"]
@@ -30,7 +30,7 @@ def reproduced(
     wanted: Sequence[str | int] = (),
     quick: bool = False,
     out: str | Path | None = None,
-    config_dir: Folders = (),
+    config_dir: str | Path | Iterable[str | Path] = (),
     force: bool = False,
     stop: Stop | None = None,
     watching: Watching = lambda claim: contextlib.nullcontext(),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from optbench.config import build_optimizer
     from optbench.critical import critical_points, find_critical
     from optbench.curvature import network_objective
-    from optbench.experiment import Folders, Stop, compose, interruptible, paths_of, run
+    from optbench.experiment import Stop, compose, interruptible, paths_of, run
     from optbench.experiment.assemble import build_problem
     from optbench.experiment.provenance import provenance
     from optbench.experiment.rebuild import Rebuilt, evaluate, predict, rebuild, submission
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from optbench.optimizer_base import AbstractOptimizer, AbstractPureOptimizer
     from optbench.paths import conf_folder
     from optbench.plot import loss_curves
-    from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Objective, Split, stream
+    from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Split, stream
     from optbench.records import Run, Status, check_place, read_curves, to_json, write_bytes
     from optbench.settings import SurfaceTrainer, did_you_mean
 
@@ -60,7 +60,7 @@ _NAMES = {
     "config": ("build_optimizer",),
     "critical": ("critical_points", "find_critical"),
     "curvature": ("network_objective",),
-    "experiment": ("Folders", "Stop", "compose", "interruptible", "paths_of", "run"),
+    "experiment": ("Stop", "compose", "interruptible", "paths_of", "run"),
     "experiment.assemble": ("build_problem",),
     "experiment.provenance": ("provenance",),
     "experiment.rebuild": ("Rebuilt", "evaluate", "predict", "rebuild", "submission"),
@@ -72,7 +72,7 @@ _NAMES = {
     "optimizer_base": ("AbstractOptimizer", "AbstractPureOptimizer"),
     "paths": ("conf_folder",),
     "plot": ("loss_curves",),
-    "problem": ("AbstractAugmentation", "AbstractData", "AbstractSurface", "Objective", "Split", "stream"),
+    "problem": ("AbstractAugmentation", "AbstractData", "AbstractSurface", "Split", "stream"),
     "records": ("Run", "Status", "check_place", "read_curves", "to_json", "write_bytes"),
     "settings": ("SurfaceTrainer", "did_you_mean"),
 }
@@ -87,8 +87,6 @@ __all__ = [
     "Comparison",
     "Crew",
     "Field",
-    "Folders",
-    "Objective",
     "Rebuilt",
     "Run",
     "Split",

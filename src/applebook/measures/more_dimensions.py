@@ -10,7 +10,7 @@ Source: Apple Book, section 3.1.3; random Fourier features: Rahimi and Recht, NI
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from applebook.evidence import Evidence
 from applebook.measures._common import network, panels
 from applebook.study import Findings, Study
-from optbench import Objective, Run, critical_points, find_critical, network_objective, stream
+from optbench import Run, critical_points, find_critical, network_objective, stream
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
 
@@ -109,7 +109,7 @@ def _count(study: Study, dim: int) -> int:
     return study.pick(2, 12 if dim <= 4 else 6)
 
 
-def random_surface(dim: int, seed: int) -> Objective:
+def random_surface(dim: int, seed: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """A sum of TERMS cosines, (..., dim) -> (...)."""
     generator = stream(seed, "random surface", dim)
     w = torch.randn(dim, TERMS, generator=generator, dtype=torch.float64)

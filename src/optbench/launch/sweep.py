@@ -355,7 +355,9 @@ def sweep(
         name: the sweep's folder in it; by default made from the overrides.
         samples: points drawn from intervals.
         force: run again what is done.
-        engine, retry_failed, least: see Options.
+        engine: what computes runs on surfaces; see Options.
+        retry_failed: run again what failed.
+        least: fewer runs than this that would be rows of one batch keep a folder each.
         curves: how many runs of a batch keep their whole curve.
         stop: ends it in order, between two updates; by default Ctrl-C does.
         watcher: told what happens; default nobody.
