@@ -6,10 +6,11 @@ A column is made when it is asked for; who asks twice (`table.RunTable`) keeps i
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,6 @@ class Folders(Source):
     more: list[str] = field(default_factory=list)
     settings: list[Settings | None] = field(default_factory=list)
     why: dict[int, str] = field(default_factory=dict)
-    _shared: tuple[Ints, list[dict[str, Any]]] | None = None
 
     def add(self, path: str, place: str, summary: Mapping[str, Any], settings: Settings | None, more: str = "") -> None:
         """Adds a folder at the end."""
@@ -113,20 +113,24 @@ class Folders(Source):
     def size(self) -> int:  # type: ignore[override]
         return len(self.paths)
 
+    @functools.cached_property
     def _own(self) -> tuple[Ints, list[dict[str, Any]]]:
         """Which settings each folder has, (size,), and the different ones, canonical."""
-        if self._shared is None:
-            shapes = factorized(map(id, self.settings))
-            different = dict(zip(map(id, self.settings), self.settings, strict=True))
-            one = [{k: canonical(v) for k, v in (s or {}).items() if is_shown(k)} for s in different.values()]
-            self._shared = shapes.codes, one
-        return self._shared
+        different = dict(zip(map(id, self.settings), self.settings, strict=True))
+        shared = [{k: canonical(v) for k, v in (one or {}).items() if is_shown(k)} for one in different.values()]
+        return factorized(map(id, self.settings)).codes, shared
+
+    @functools.cached_property
+    def _heads(self) -> Column:
+        """The keys of each summary but those of mappings, which the index keeps apart, as a tuple."""
+        each = zip(self.summaries, self.more, strict=True)
+        return factorized(tuple(s) if more else tuple(k for k in s if s[k].__class__ is not dict) for s, more in each)
 
     def orders(self) -> Column:
-        codes, settings = self._own()
-        heads = [tuple(k for k, v in s.items() if v.__class__ is not dict) for s in self.summaries]
-        kinds = factorized(zip(codes.tolist(), heads, map(bool, self.paths), strict=True))
-        return Column(kinds.codes, [self._order(head, settings[code], p) for code, head, p in kinds.values])
+        codes, settings = self._own
+        heads, keys = self._heads
+        kinds = factorized(zip(codes.tolist(), heads.tolist(), map(bool, self.paths), strict=True))
+        return Column(kinds.codes, [self._order(keys[head], settings[code], p) for code, head, p in kinds.values])
 
     @staticmethod
     def _order(head: Sequence[str], settings: Mapping[str, Any], in_folder: bool) -> tuple[str, ...]:
@@ -137,16 +141,16 @@ class Folders(Source):
             return factorized(path or None for path in self.paths)
         if not is_shown(name):
             return Column(factorized([None] * self.size).codes, [None])
-        codes, settings = self._own()
-        if all(name in one for one in settings):
-            own = factorized(one[name] for one in settings)
+        codes, settings = self._own
+        stated = [name in one for one in settings]
+        if all(stated) or not any(name in keys for keys in self._heads.values):
+            own = factorized(one.get(name) for one in settings)
             return Column(own.codes[codes], own.values)
-        return factorized(self._values(name, codes.tolist(), settings))
-
-    def _values(self, name: str, codes: Sequence[int], settings: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-        for summary, code in zip(self.summaries, codes, strict=True):
-            value = settings[code][name] if name in settings[code] else summary.get(name)
-            yield value if value.__class__ in _PLAIN else None if isinstance(value, dict) else canonical(value)
+        values = (summary.get(name) for summary in self.summaries)
+        if any(stated):
+            rows = zip(codes.tolist(), values, strict=True)
+            values = (settings[code][name] if stated[code] else value for code, value in rows)
+        return factorized(v if v.__class__ in _PLAIN else None if isinstance(v, dict) else canonical(v) for v in values)
 
     def numbers(self, name: str) -> Floats:
         if "." not in name:  # no setting
