@@ -36,6 +36,8 @@ def check_keywords(node: Mapping[str, Any], target: Callable[..., Any], what: st
     parameters = _parameters(target)
     if parameters is None:
         return
+    if node.get("_partial_"):  # what it completes later is not the user's to give
+        parameters = dict(list(parameters.items())[1:])
     given = {key: value for key, value in node.items() if not key.startswith("_")}
     name = getattr(target, "__name__", str(node.get("_target_")))
     for key, value in given.items():

@@ -117,11 +117,12 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> Batches:
     known: dict[str, str | None] = {}
     problems: dict[str, SurfaceProblem] = {}
     for members in groups.values():
-        if len(members) < least:
-            why |= dict.fromkeys((m.run_id for m in members), _FEW.format(least))
-            continue
         rows = Rows(members, _varying([flats[m.run_id] for m in members]))
         reason = _without_form(rows)
+        if len(members) < least:
+            few = _FEW.format(least) + (f", but not these: {reason}" if reason else "")
+            why |= dict.fromkeys((m.run_id for m in members), few)
+            continue
         if reason is None:
             rows = _with_problem(rows, problems)
             reason = _against(rows, known)
