@@ -131,12 +131,17 @@ class LiveSweep:
             self._progress.update(task, completed=done, total=total, facts=facts)
 
     def retried(self, planned: Planned, why: str) -> None:
+        self._leave(planned.run_id)
         self._live.console.print(f"retried: {planned.folder.name}: {why}", markup=False, soft_wrap=True)
 
-    def finished(self, run: Run) -> None:
-        task = self._running.pop(run.run_id, None)
+    def _leave(self, run_id: str) -> None:
+        """A run is no longer running, or not where it was."""
+        task = self._running.pop(run_id, None)
         if task is not None:
             self._progress.remove_task(task)
+
+    def finished(self, run: Run) -> None:
+        self._leave(run.run_id)
         if run.status in ("failed", "skipped"):
             self._failed += 1
             name = run.path.name if run.path else run.run_id
