@@ -275,6 +275,7 @@ def changed_in_place(x: Tensor) -> Tensor:
     [
         (nn.GELU(), "gelu in GELU"),
         (nn.Hardtanh(), "hardtanh in Hardtanh"),
+        (nn.Softplus(), "softplus in Softplus"),
         (lambda x: x * (x > 0), "gt in Applied"),
         (lambda x: x.gather(1, x.argsort(1)), "sort in Applied"),
         (lambda x: x + x.max(), "max in Applied"),

@@ -49,6 +49,7 @@ CONTROLS = 4
 MEASURING = 300.0  # CPU seconds that one test file may take under coverage
 MEASURED = 0.4  # of the time; test files that are not measured by then are not used
 _NOT_FOUND = (4, 5)  # pytest's exit codes for a name that no test has
+FIRST = 0.8  # of the time; what is left is for the survivors
 AGAIN = 5.0  # times the budget, for survivors
 
 Choose = Callable[[set[str], float], list[Chosen]]
@@ -138,7 +139,7 @@ def main() -> None:
             covering = _measured(pool, given.keep or Path(folder) / "map", given.tests, until)
             _control(pool, covering, mutants, given.budget)
             few = partial(_tests_of, covering, covering.chosen, budget=given.budget)
-            _try_all(pool, mutants, few, deadline, found, given.processes)
+            _try_all(pool, mutants, few, began + FIRST * (deadline - began), found, given.processes)
             alive = [outcome.mutant for outcome in found.values() if outcome.word == "survived"]
             print(f"{len(alive)} survivors against more tests", flush=True)
             more = partial(_tests_of, covering, covering.every_case, budget=AGAIN * given.budget)
