@@ -290,6 +290,20 @@ def test_what_has_no_rule_is_refused_by_the_name_of_its_layer(function: Callable
     assert "no interval rule" in why
 
 
+class MeanEntropy(nn.Module):
+    """The mean over the batch, for each of its rows."""
+
+    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, target).expand(len(target))
+
+
+@pytest.mark.parametrize("loss", ["ignored", "mean"])
+def test_a_loss_that_leaves_out_labels_or_reduces_is_refused(loss: str) -> None:
+    label = int(split(4, classes=3, count=3).labels[0])
+    made = MeanEntropy() if loss == "mean" else nn.CrossEntropyLoss(reduction="none", ignore_index=label)
+    assert "nll_loss with a reduction, ignored labels or positions" in reason(Applied(lambda x: x), loss=made)
+
+
 def test_what_changes_nothing_needs_no_rule() -> None:
     """Dropout in evaluation mode, a ReLU in place on a tensor of its own: the same enclosures."""
     torch.manual_seed(7)
