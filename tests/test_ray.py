@@ -25,8 +25,10 @@ from test_launch import NETWORK, ONE_CLUSTER, SURFACE, Notes, needs, processes
 import optbench
 from optbench.errors import RecordError, UserError
 from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep, run_and_record
+from optbench.experiment.plan import data_fingerprint
+from optbench.experiment.sources import sources
 from optbench.launch import Nobody, launcher
-from optbench.launch.errand import Mark, marked
+from optbench.launch.errand import Mark, marked, unfit_for
 from optbench.launch.outpost import facts, unfit
 from optbench.launch.parcel import pack, unpack
 from optbench.launch.ray_cluster import RayLauncher
@@ -94,6 +96,28 @@ def test_a_machine_with_other_versions_is_not_fit(name: str, value: str, words: 
     why = unfit(facts() | {name: value})
     assert why is not None
     assert re.match(words, why)
+
+
+def test_a_machine_with_other_code_or_data_is_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_part.py").write_text("import collections\nOptimizer = collections.Counter\n")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"one")
+    monkeypatch.syspath_prepend(tmp_path)
+    config: dict[str, Any] = {
+        "choices": {"data": "mine"},
+        "data": {"_target_": "own_part.Optimizer", "root": str(tmp_path / "pictures")},
+        "optimizer": {"_target_": "own_part.Optimizer"},
+    }
+    config["sources"] = sources(config)
+    here = Planned(config, tmp_path, "x", data_fingerprint=data_fingerprint(config))
+    assert unfit_for(here) is None
+    other_code = replace(here, config=config | {"sources": config["sources"] | {"optimizer": "0" * 12}})
+    assert unfit_for(other_code) == "the source or a file of optimizer differs from the one here"
+    assert str(unfit_for(replace(here, data_fingerprint="0" * 64))).endswith("pictures holds something else there")
+    nowhere = config | {"data": config["data"] | {"root": str(tmp_path / "gone")}}
+    assert "gone" in str(unfit_for(replace(here, config=nowhere)))
+    missing = config | {"optimizer": {"_target_": "no_such_part.Optimizer"}}
+    assert str(unfit_for(replace(here, config=missing))).startswith("no_such_part.Optimizer cannot be imported there")
 
 
 # clusters ------------------------------------------------------------------------------------------------------------
