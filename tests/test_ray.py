@@ -167,14 +167,10 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A cluster without nodes yet."""
-    from ray._raylet import Config
-
     if not Path("/proc").is_dir():
         pytest.skip("processes are looked up in /proc")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever a cluster that was started here has left in HOME
-    Config.initialize("")
     folder = tempfile.mkdtemp(prefix="ray")  # short: sockets are in it
     port = free_port()
     made = Cluster(f"127.0.0.1:{port}", folder)
