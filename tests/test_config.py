@@ -211,22 +211,22 @@ def test_whole_numbers_are_numbers(composer: Composer) -> None:
 # ---- what is refused, and in which words
 
 REFUSED = [
-    ("optimizer=sdg", "'sdg' is no choice for 'optimizer'", "did you mean: optimizer=sgd?"),
-    ("optimizer=ADAM", "'ADAM' is no choice", "optimizer=adam"),
-    ("optimizer=", "'' is no choice for 'optimizer'", ""),
-    ("optimizer=adam.yaml", "'adam.yaml' is no choice", "optimizer=adam"),
-    ("optimizer=../model/rosenbrock", "is no choice for 'optimizer'", ""),
-    ("optimizer=/etc/hostname", "is no choice for 'optimizer'", ""),
+    ("optimizer=sdg", "'sdg' is not a choice for 'optimizer'", "did you mean: optimizer=sgd?"),
+    ("optimizer=ADAM", "'ADAM' is not a choice", "optimizer=adam"),
+    ("optimizer=", "'' is not a choice for 'optimizer'", ""),
+    ("optimizer=adam.yaml", "'adam.yaml' is not a choice", "optimizer=adam"),
+    ("optimizer=../model/rosenbrock", "is not a choice for 'optimizer'", ""),
+    ("optimizer=/etc/hostname", "is not a choice for 'optimizer'", ""),
     ("optimizer=null", "expected a name for 'optimizer'", ""),
     ("optimizer=3", "expected a name for 'optimizer'", ""),
     ("optimizer=[adam,sgd]", "expected a name for 'optimizer'", ""),
-    ("experiment=nope", "'nope' is no choice for 'experiment'", ""),
-    ("hydra/launcher=nope", "'nope' is no choice for 'hydra/launcher'", ""),
+    ("experiment=nope", "'nope' is not a choice for 'experiment'", ""),
+    ("hydra/launcher=nope", "'nope' is not a choice for 'hydra/launcher'", ""),
     ("model=_surface", "'_surface' is a base that others build on", ""),
     ("loss=_one_output", "'_one_output' is a base that others build on", ""),
     ("trainer=surface_trainer_schema", "is a base that others build on", ""),
-    ("data.augment=flip_crop", "'data.augment' is no key any more", "augment=flip_crop"),
-    ("augment=flip", "'flip' is no choice for 'augment'", "did you mean: augment=flip_crop?"),
+    ("data.augment=flip_crop", "'data.augment' is no longer a key", "augment=flip_crop"),
+    ("augment=flip", "'flip' is not a choice for 'augment'", "did you mean: augment=flip_crop?"),
     ("optimizer.lrr=1", "'optimizer' has no key 'lrr' (keys: lr, betas", "did you mean: optimizer.lr?"),
     ("optimizer.foo.bar=1", "'optimizer' has no key 'foo'", ""),
     ("optimizer.lr.x=1", "'optimizer.lr' is a value and has no keys", "optimizer.lr=..."),
@@ -235,7 +235,7 @@ REFUSED = [
     ("seed.x=1", "'seed' is a value", ""),
     ("choices.model=x", "no key 'choices'", ""),
     ("trainer.batch_size=8", "'trainer' has no key 'batch_size'", ""),
-    ("+foo=1", "'foo' is no part of a run", ""),
+    ("+foo=1", "'foo' is not part of a run", ""),
     ("hydra.foo=1", "hydra.foo", ""),
     ("optimizer.lr=fast", "optimizer.lr=fast: expected a positive number", ""),
     ("optimizer.lr=true", "optimizer.lr=true: expected a positive number", ""),
@@ -245,7 +245,7 @@ REFUSED = [
     ("optimizer.eps=small", "optimizer.eps=small: expected a number", ""),
     ("optimizer.betas=0.9", "expected a list", ""),
     ("optimizer.betas=[a,b]", "optimizer.betas[0]=a: expected a number", ""),
-    ("optimizer=3e", "'3e' is no choice", ""),
+    ("optimizer=3e", "'3e' is not a choice", ""),
     ("model=1", "expected a name for 'model'", ""),
     ("model.dim=2.5", "model.dim=2.5: expected a whole number", ""),
     ("trainer={steps: 3}", "expected a name for 'trainer'", ""),
@@ -284,7 +284,7 @@ REFUSED = [
     ("optimizer=glob(a*)", "several values for one run", "optbench sweep"),
     ("optimizer.lr=???", "optimizer.lr has no value", "set it: optimizer.lr="),
     ("trainer.start=[???,1]", "trainer.start has no value", "set it: trainer.start="),
-    ('model="a\rb\x1b[31m"', "'a\\rb\\x1b[31m' is no choice for 'model'", ""),
+    ('model="a\rb\x1b[31m"', "'a\\rb\\x1b[31m' is not a choice for 'model'", ""),
     ("--\rplto", "no such option: --\\rplto", "--help"),
     ("trainer.\u2028steps=1", "cannot read", ""),
     ("~optimizer", "a run needs 'optimizer'", "optbench list optimizer"),
@@ -732,10 +732,10 @@ def test_intervals_are_drawn_within_and_always_the_same(composer: Composer) -> N
         ("seeds=-1", "expected how many seeds"),
         ("seeds=2.5", "expected how many seeds"),
         ("seeds=many", "expected how many seeds"),
-        ("optimizer=adam,sdg", "'sdg' is no choice"),
+        ("optimizer=adam,sdg", "'sdg' is not a choice"),
         ("optimizer.lr=1,fast", "optimizer.lr=fast: expected a positive number"),
         ("optimizer.lrr=1,2", "no key 'lrr'"),
-        ("experiment=surface_race,nope", "'nope' is no choice"),
+        ("experiment=surface_race,nope", "'nope' is not a choice"),
     ],
 )
 def test_a_wrong_sweep_is_named_before_anything_runs(override: str, message: str) -> None:
@@ -776,7 +776,7 @@ def test_of_two_single_values_the_later_one_counts_and_seeds_replaces_a_declared
 @pytest.mark.parametrize("given", [["optimizer=adam"], None, 3], ids=repr)
 def test_what_is_no_text_is_no_override(given: Any) -> None:
     for plan in (plan_run, plan_sweep):
-        with pytest.raises(UserError, match=r"is no override: expected texts.*run\(\*overrides\)"):
+        with pytest.raises(UserError, match=r"is not an override: expected texts.*run\(\*overrides\)"):
             plan([given])
 
 

@@ -275,7 +275,7 @@ def test_a_checkpoint_of_another_run_is_named(tmp_path: Path) -> None:
     state = torch.load(file, weights_only=True)
     state["model"] = {"other": torch.zeros(3)}
     torch.save(state, file)
-    with pytest.raises(RecordError, match="no checkpoint of this run"):
+    with pytest.raises(RecordError, match="not a checkpoint of this run"):
         optbench.run(*NETWORK, "trainer.epochs=4", out=tmp_path)
     assert optbench.run(*NETWORK, "trainer.epochs=4", out=tmp_path, force=True).status == "completed"
 

@@ -76,7 +76,7 @@ def test_certificate_of_an_incomplete_search_says_what_is_open(
     code, out, _ = invoke(capsys, "classify-critical", "--fn", "monkey_saddle", "--certificate", place)
     assert code == 0
     assert "open cells" in out.splitlines()[-2]
-    assert "holds no degenerate points" in out.splitlines()[-1]
+    assert "cannot hold degenerate points" in out.splitlines()[-1]
     assert command("check-proof", place) == 0
 
 
@@ -116,7 +116,7 @@ def test_existing_file_and_folder_are_refused_before_the_work(
     before = proof.read_bytes()
     code, out, err = invoke(capsys, *FORMULA, "--certificate", proof)
     assert (code, out) == (2, "")
-    assert "is there already" in err
+    assert "already exists" in err
     assert proof.read_bytes() == before
     code, out, err = invoke(capsys, *FORMULA, "--certificate", tmp_path)
     assert (code, out) == (2, "")

@@ -259,7 +259,7 @@ def test_class_weights_on_a_surface_of_logits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("loss.weight=[1,2]", "expected 10 numbers, one a class, not 2"),
+        ("loss.weight=[1,2]", "expected 10 numbers, one per class, not 2"),
         ("loss.weight=[]", "a list of numbers that are not negative"),
         ("loss.weight=3", "a list of numbers that are not negative"),
         ("loss.weight=[0,0]", "a list of numbers that are not negative"),

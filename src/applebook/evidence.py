@@ -239,7 +239,7 @@ def judge(prediction: Prediction, evidence: Evidence) -> Judgement:
     found = evidence.estimate
     low, high = _bounds(found)
     if math.isnan(low) or math.isnan(high):
-        raise ValueError(f"{prediction.id}: the interval of {evidence.kind} is no interval")
+        raise ValueError(f"{prediction.id}: the interval of {evidence.kind} is not an interval")
     beyond, short = low > prediction.threshold, high <= prediction.threshold
     if prediction.direction == "below":
         beyond, short = high < prediction.threshold, low >= prediction.threshold

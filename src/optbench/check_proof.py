@@ -1022,7 +1022,7 @@ def _cell(value: Any, what: str, program: Program, points: int) -> Any:
     elif type(name) is str and name in LEAVES and len(rest) == LEAVES[name]:
         most = {"point": points, "undefined": len(program.steps)}.get(name, program.dim)
         return [name, *(_whole(n, f"{what}, {name}", most) for n in rest)]
-    raise Unreadable(f"{what}: {str(value)[:60]} is no axis and no test of this format")
+    raise Unreadable(f"{what}: {str(value)[:60]} is neither an axis nor a test of this format")
 
 
 # ---- Words.

@@ -45,7 +45,7 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.D
 
 
 def check_size(image_size: int, channels: int) -> None:
-    """Raises DataError unless images of this size can be made: 1 to 2048 pixels a side, 1 or 3 channels."""
+    """Raises DataError unless images of this size can be made: 1 to 2048 pixels per side, 1 or 3 channels."""
     if isinstance(image_size, bool) or not isinstance(image_size, int) or not 1 <= image_size <= _MAX_SIZE:
         raise DataError(f"image_size={image_size}: expected a whole number from 1 to {_MAX_SIZE}")
     if isinstance(channels, bool) or channels not in _MODES:
@@ -104,7 +104,7 @@ def decode(file: Path, image_size: int, channels: int) -> Pixels:
     try:
         with Image.open(file) as image:
             if image.mode.startswith(("I", "F")):
-                raise ValueError(f"pixels of mode {image.mode!r}; expected 8 bits a channel")
+                raise ValueError(f"pixels of mode {image.mode!r}; expected 8 bits per channel")
             square = image.convert(_MODES[channels]).resize((image_size, image_size), Image.Resampling.BILINEAR)
     except _UNREADABLE as error:
         what = "not an image" if isinstance(error, PIL.UnidentifiedImageError) else str(error)

@@ -89,7 +89,7 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Estimate:
     range (k = 1) is returned with the coverage that it has, 1 - 2^(1-n); for n = 1 that is 0.
 
     Args:
-        values: (n,) one value a run, n >= 1; infinities take part: halfway between -inf and +inf is +inf.
+        values: (n,) one value per run, n >= 1; infinities take part: halfway between -inf and +inf is +inf.
         level: the least coverage.
 
     Source: H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed. (2003), section 7.1.

@@ -128,7 +128,7 @@ _switch: Check = (lambda v: isinstance(v, bool), "true or false")
 _text: Check = (lambda v: isinstance(v, str) and bool(v), "a text")
 _weights: Check = (
     lambda v: isinstance(v, list) and len(v) >= 2 and all(_number(w) and w >= 0 for w in v) and any(v),
-    "a list of numbers that are not negative, one a class",
+    "a list of numbers that are not negative, one per class",
 )
 
 RANGES: Mapping[str, Check] = {
@@ -159,7 +159,7 @@ RANGES: Mapping[str, Check] = {
     "loss.weight": _weights,
     "loss.alpha": (
         lambda v: isinstance(v, list) and len(v) >= 2 and all(_positive[0](w) for w in v),
-        "a list of positive numbers, one a class, or null",
+        "a list of positive numbers, one per class, or null",
     ),
     "loss.reduction": (lambda v: v == "none", "none: the mean over a batch is taken outside"),
     "loss.gamma": _not_negative,
@@ -335,7 +335,7 @@ def check_together(config: Mapping[str, Any]) -> None:
             )
     outputs = config.get("n_outputs")
     if isinstance(weight, list) and config["data"].get("_target_") and len(weight) != outputs:
-        raise ConfigError(f"loss.weight={shown(weight)}: expected {outputs} numbers, one a class, not {len(weight)}")
+        raise ConfigError(f"loss.weight={shown(weight)}: expected {outputs} numbers, one per class, not {len(weight)}")
 
 
 def check_schedule(scheduler: Mapping[str, Any], steps: int | None) -> None:

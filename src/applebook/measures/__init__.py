@@ -1,1 +1,1 @@
-"""What each claim's overlay names under `measure`: one module a claim, with `measure(study) -> Findings`."""
+"""What each claim's overlay names under `measure`: one module per claim, with `measure(study) -> Findings`."""

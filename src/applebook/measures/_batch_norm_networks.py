@@ -91,7 +91,7 @@ def test_time(runs: Sequence[Run]) -> Tested:
             if not i:  # all runs have the same images
                 (images, labels), training = _inputs(built, "validation"), _inputs(built, "train")[0]
                 images, training = images.double(), training.double()
-            first, model = images[:BATCH], built.model.double()  # so that what is left of a difference is no rounding
+            first, model = images[:BATCH], built.model.double()  # so that the difference that is left is not rounding
             outputs["batched"].append(model(first))
             outputs["alone"].append(torch.cat([model(image[None]) for image in first]))
             outputs["training"].append(_training(model)(first))

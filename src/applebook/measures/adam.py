@@ -74,7 +74,7 @@ def _identity(study: Study) -> Evidence:
 
 
 def _first_step(study: Study, optimizer: str) -> Evidence:
-    """Lengths of the first movement, one a coordinate; the rival is what the other way to begin would give."""
+    """Lengths of the first movement, one per coordinate; the rival is what the other way to begin would give."""
     runs = study.runs("first", optimizer=optimizer)
     curves = study.curves("first", optimizer=optimizer)
     moved = np.array([np.abs(np.diff(points(curve)[:2], axis=0))[0] for curve in curves])

@@ -51,15 +51,15 @@ COMMANDS = (
     Command("compare", "Compare recorded runs.", "optbench.cli.results:compare"),
     Command("plot", "Draw loss curves, or paths on a surface.", "optbench.cli.results:plot"),
     Command("classify-critical", "Find and classify critical points.", "optbench.cli.critical:classify_critical", True),
-    Command("curvature", "What the loss is like where a run stopped.", "optbench.cli.curvature:curvature"),
+    Command("curvature", "Describe the loss where a run stopped.", "optbench.cli.curvature:curvature"),
     Command("check-proof", "Check a certificate of critical points.", "optbench.cli.proof:check_proof"),
-    Command("basins", "Where each start of a grid ends, how fast.", "optbench.cli.exploring:basins", True),
-    Command("sensitivity", "Outcome over the learning rate.", "optbench.cli.exploring:sensitivity", True),
-    Command("evaluate", "Accuracy and confusion matrix of a run.", "optbench.cli.homework:evaluate"),
+    Command("basins", "Show where each start of a grid ends.", "optbench.cli.exploring:basins", True),
+    Command("sensitivity", "Show the outcome over the learning rate.", "optbench.cli.exploring:sensitivity", True),
+    Command("evaluate", "Compute accuracy and confusion matrix.", "optbench.cli.homework:evaluate"),
     Command("predict", "Classify images, write submission.csv.", "optbench.cli.homework:predict"),
     Command("list", "List what there is to choose from.", "optbench.cli.catalogue:list_choices"),
     Command("config", "Print a composed configuration.", "optbench.cli.catalogue:config", True),
-    Command("doctor", "Say what this machine offers.", "optbench.cli.catalogue:doctor"),
+    Command("doctor", "Report what this machine offers.", "optbench.cli.catalogue:doctor"),
 )
 GROUP = "optbench.commands"
 """Entry points of this group are further commands, each the Command of an installed package."""
@@ -72,7 +72,7 @@ def registered() -> Iterator[Command]:
     taken = {command.name for command in COMMANDS}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         if point.name in taken:
-            log.warning("the command %s of %s is left out: there is another of that name", point.name, point.value)
+            log.warning("the command %s of %s is left out: another command has that name", point.name, point.value)
             continue
         taken.add(point.name)
         try:
@@ -177,9 +177,9 @@ def _run_command() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        return 1  # the reader left: nothing more to say
+        return 1  # the reader is gone: nothing more to say
     except OSError as error:
         if error.filename is None or verbose:
             raise
-        report_error(UserError(f"{error.filename}: {error.strerror}"))  # a name too long, a folder that is not ours
+        report_error(UserError(f"{error.filename}: {error.strerror}"))  # a name too long, another user's folder
         return 2

@@ -152,7 +152,7 @@ def answer_sweep(asked: Family, budget: float, plot: Path | None, as_json: bool,
                 progress=tell,
             )  # fmt: skip
         except MissingRule as error:
-            raise UserError(error.message, "--sweep proves, and needs a rule for every operation") from error
+            raise UserError(error.message, "--sweep gives proofs, which need a rule for every operation") from error
     if plot is not None:
         _draw(found, plot)
     if as_json:

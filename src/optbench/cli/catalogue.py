@@ -73,7 +73,7 @@ def config(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: J
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine offers: versions, device, threads, torchvision, conf, whether results can be written.
+    """Report what this machine offers: versions, device, threads, torchvision, conf, whether results can be written.
 
     Exit code 1 when something needed does not work.
     """

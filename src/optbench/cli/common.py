@@ -1,4 +1,4 @@
-"""What the commands share: options, and how an error ends a command. Imports nothing but typer and the error tree."""
+"""What the commands share: options, and how an error ends a command. It imports only typer and the error tree."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Out = Annotated[
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
+Force = Annotated[bool, typer.Option("--force", help="Run again even what is already done.")]
 
 
 def _read_box(text: str) -> Any:
@@ -71,7 +71,7 @@ def paths(folders: list[Path] | None) -> list[Path]:
 
 
 def watch_sweep(count: int | None, quiet: bool, label: str = "all runs") -> AbstractContextManager[SweepWatcher]:
-    """Who tells the user of a sweep's runs, so many if that is known: a live table on a terminal, else lines."""
+    """Reports a sweep's runs to the user (`count` of them, if known): a live table on a terminal, else lines."""
     from optbench.cli.progress import watched
     from optbench.cli.sweep_display import LiveSweep, PlainSweep
 
@@ -79,7 +79,7 @@ def watch_sweep(count: int | None, quiet: bool, label: str = "all runs") -> Abst
 
 
 def check_figure(path: Path | None) -> None:
-    """Refuses a figure of no known kind, and a place where it cannot be written, before the work; None passes."""
+    """Refuses, before the work, a figure of unknown format or one that cannot be written; None passes."""
     if path is None:
         return
     from optbench.plot import check_suffix

@@ -1,4 +1,4 @@
-"""classify-critical: where the gradient vanishes, and what is there."""
+"""classify-critical: where the gradient vanishes, and which kind of point is there."""
 
 from __future__ import annotations
 
@@ -32,24 +32,26 @@ Method = Annotated[
     typer.Option("--method", help="certified (a proof; default up to 8 coordinates) or numeric.", show_default=False),
 ]
 Verify = Annotated[
-    str | None, typer.Option("--verify", help="arb: prove it once more in ball arithmetic.", show_default=False)
+    str | None, typer.Option("--verify", help="arb: repeat the proof in ball arithmetic.", show_default=False)
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="Number of coordinates.", min=1, show_default=False)]
 Budget = Annotated[
     float,
     typer.Option(
         "--budget",
-        help="Seconds to search (--run: to prove); as many again for --verify, --certificate. All found is printed.",
+        help="Seconds for the search (--run: for the proof), and as many for --verify or --certificate.",
         min=0.1,
     ),
 ]
 MaxBoxes = Annotated[
     int | None,
-    typer.Option("--max-boxes", help="Boxes that a proof examines at most.", min=1, show_default="2000000"),
+    typer.Option("--max-boxes", help="Most boxes that a proof may examine.", min=1, show_default="2000000"),
 ]
 MaxMemory = Annotated[
     float | None,
-    typer.Option("--max-memory", help="GB that the search may hold.", min=0.01, show_default="half of the machine's"),
+    typer.Option(
+        "--max-memory", help="GB of memory that the search may use.", min=0.01, show_default="half of the machine's"
+    ),
 ]
 Depth = Annotated[
     float | None,
@@ -59,17 +61,17 @@ Depth = Annotated[
         show_default="1e-7",
     ),
 ]
-BoxesToo = Annotated[bool, typer.Option("--boxes", help="With --plot: the boxes that the proof went through, too.")]
+BoxesToo = Annotated[bool, typer.Option("--boxes", help="With --plot: also draw the boxes that the proof examined.")]
 Certificate = Annotated[
     Path | None,
     typer.Option(
         "--certificate",
-        help="Write the proof into this file, for check-proof to repeat.",
+        help="Write the proof to this file; check-proof repeats it.",
         metavar="FILE",
         show_default=False,
     ),
 ]
-Csv = Annotated[bool, typer.Option("--csv", help="Print one row a point as CSV.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, one row per point.")]
 Sweep = Annotated[
     str | None,
     typer.Option(
@@ -81,7 +83,9 @@ Sweep = Annotated[
 ]
 RecordedRun = Annotated[
     Path | None,
-    typer.Option("--run", help="Where this recorded run stopped; as optbench curvature RUN.", show_default=False),
+    typer.Option(
+        "--run", help="The point where this recorded run stopped; same as optbench curvature RUN.", show_default=False
+    ),
 ]
 NOT_SWEPT = (
     "--at",

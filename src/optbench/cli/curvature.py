@@ -25,18 +25,18 @@ Checkpoint = Annotated[
     str | None,
     typer.Option(
         "--checkpoint",
-        help="Of a recorded run: best, last, an epoch that trainer.keep_every kept, or a step on a surface.",
+        help="Which one: best, last, an epoch kept by trainer.keep_every, or a step on a surface.",
         metavar="best|last|N",
-        show_default="best, on a surface last",
+        show_default="best; on a surface, last",
     ),
 ]
-Share = Annotated[float, typer.Option("--share", help="Part of a network's training data to use.")]
+Share = Annotated[float, typer.Option("--share", help="Fraction of a network's training data to use.")]
 Products = Annotated[
     int | None,
     typer.Option("--products", help="Hessian-vector products to spend on a network.", min=1, show_default=False),
 ]
 Budget = Annotated[
-    float, typer.Option("--budget", help="Seconds for the proof that a checkpoint is no local minimum.", min=0.1)
+    float, typer.Option("--budget", help="Seconds for the proof that a checkpoint is not a local minimum.", min=0.1)
 ]
 
 
@@ -51,12 +51,12 @@ def curvature(
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """What the loss looks like where a recorded run stopped: critical or not, minimum or saddle, and how surely.
+    """Describe the loss where a recorded run stopped: critical or not, minimum or saddle, and how certain that is.
 
-    Of a network's checkpoint: the gradient, the extreme eigenvalues of the Hessian with bounds on their errors, shares
-    of negative, zero and positive ones, a way down, and a verdict; the cost is printed before it starts. Where interval
-    arithmetic over all the data proves that it is no local minimum, that is said. Of a run on a surface: the Taylor
-    picture of the point.
+    For a network's checkpoint: the gradient, the extreme eigenvalues of the Hessian with bounds on their errors, the
+    shares of negative, zero and positive ones, a descent direction, and a verdict; the cost is printed before it
+    starts. Where interval arithmetic over all the data proves that the point is not a local minimum, the verdict says
+    so. For a run on a surface: the Taylor picture of the point.
 
     The same as optbench classify-critical --run RUN.
 
@@ -73,7 +73,7 @@ def curvature(
 
 
 def check_options(share: float, plot: Path | None) -> None:
-    """Refuses a share that is none and a figure that cannot be, before anything is imported for them."""
+    """Refuses an invalid share or figure before anything is imported for it."""
     if not 0.0 < share <= 1.0:
         raise UserError(f"--share {share:g}: expected a part of the training data, above 0 and up to 1")
     check_figure(plot)
@@ -97,7 +97,7 @@ def classify_run(
         checkpoint: best, last, or a number: a kept epoch of a network, a recorded step on a surface. None: best on a
             network, last on a surface.
         share, products: see prepare; networks only.
-        budget: seconds for the proof that it is no local minimum; networks only.
+        budget: seconds for the proof that it is not a local minimum; networks only.
         plot: where to draw the spectrum; networks only.
         as_json: print JSON.
         config_dirs: conf folders that are trusted beside the packaged one.

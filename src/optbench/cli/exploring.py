@@ -1,4 +1,4 @@
-"""basins and sensitivity: what the surface engine can answer with millions of runs that nobody wants as records."""
+"""basins and sensitivity: what the surface engine answers with millions of runs that are not recorded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHOWN = 12
 Grid = Annotated[int, typer.Option("--grid", help="Starts along each axis.", min=2, max=5000)]
 Radius = Annotated[
     float | None,
-    typer.Option("--radius", help="How near counts as arrived; default 1/100 of the box.", show_default=False),
+    typer.Option("--radius", help="Distance that counts as arrived; default 1/100 of the box.", show_default=False),
 ]
 Search = Annotated[float, typer.Option("--budget", help="Seconds to search for critical points.", min=0.1)]
 Engine = Annotated[str, typer.Option("--engine", help="auto, eager or fused.")]
@@ -43,14 +43,21 @@ Threads = Annotated[
 Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 Over = Annotated[str, typer.Option("--over", help="The setting to vary.", metavar="KEY")]
 Points = Annotated[
-    int | None, typer.Option("--points", help="Values tried; 200, or 60 an axis with --and.", min=2, show_default=False)
+    int | None,
+    typer.Option(
+        "--points", help="Number of values; default 200, or 60 per axis with --and.", min=2, show_default=False
+    ),
 ]
-Range = Annotated[str | None, typer.Option("--range", help="lo,hi of the setting.", show_default="1e-5,10 of lr")]
+Range = Annotated[
+    str | None, typer.Option("--range", help="Range of the setting: lo,hi.", show_default="1e-5,10 for lr")
+]
 And = Annotated[
     str | None, typer.Option("--and", help="A second setting: a heat map.", metavar="KEY", show_default=False)
 ]
-AndRange = Annotated[str | None, typer.Option("--and-range", help="lo,hi of the second setting.", show_default=False)]
-Seeds = Annotated[int, typer.Option("--seeds", help="Runs of each value, from random starts.", min=1)]
+AndRange = Annotated[
+    str | None, typer.Option("--and-range", help="Range of the second setting: lo,hi.", show_default=False)
+]
+Seeds = Annotated[int, typer.Option("--seeds", help="Runs per value, from random starts.", min=1)]
 
 
 def basins(
@@ -67,7 +74,7 @@ def basins(
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """To which critical point each start of a grid goes, and how fast: basins of attraction.
+    """Show which critical point each start of a grid reaches, and how fast: basins of attraction.
 
     For surfaces of two coordinates. Several optimizers (any choices, as in optbench sweep) stand side by side. Up to
     500 steps unless trainer.steps says otherwise. The picture's colour says where a start ends, brightness how fast.
@@ -125,11 +132,12 @@ def sensitivity(
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Final loss, success and divergence over the learning rate, or over any other number, and where it works.
+    """Show final loss, success and divergence over the learning rate or any other number, and where it works.
 
     Every value is run from the same random starts (trainer.start=usual for the literature's one). Success is reaching
     trainer.target, or a thousandth of the way above the known minimum; the exact rule is printed below the table.
-    Values are spaced logarithmically where the range is positive and spans a factor of 30. --csv prints a row a value.
+    Values are spaced logarithmically where the range is positive and spans a factor of 30. --csv prints one row per
+    value.
 
     Examples:
 
@@ -144,7 +152,7 @@ def sensitivity(
 
     _check(plot, as_csv, as_json, engine)
     if second == over:
-        raise UserError(f"--and {second}: expected another setting than --over")
+        raise UserError(f"--and {second}: expected a setting other than that of --over")
     if second_limits and not second:
         raise UserError("--and-range needs --and", "name the second setting: --and optimizer.momentum")
     count = points or (60 if second else 200)
@@ -269,7 +277,7 @@ def _interval(row: dict[str, Any], found: Any) -> str:
 
 def _timing(parts: Sequence[Any]) -> str:
     engines = ", ".join(dict.fromkeys(part.engine for part in parts))
-    return f"Engine {engines}, {sum(part.seconds for part in parts):.1f} s of runs, compiling included."
+    return f"Engine {engines}, {sum(part.seconds for part in parts):.1f} s of runs, compilation included."
 
 
 def _print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -28,7 +28,7 @@ def evaluate(
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:
-    """Accuracy, accuracy by class and confusion matrix of a trained network.
+    """Compute accuracy, accuracy by class and confusion matrix of a trained network.
 
     Examples:
 
@@ -89,7 +89,7 @@ def predict(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("submission.csv"),
     checkpoint: Checkpoint = "best",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -106,7 +106,7 @@ def predict(
     from optbench.records import check_place, write_bytes
 
     if output.exists() and not overwrite:
-        raise OutputError(f"{output} is there already", "choose another name with -o, or add --overwrite")
+        raise OutputError(f"{output} already exists", "choose another name with -o, or add --overwrite")
     check_place(output)
     rebuilt = rebuild(run, checkpoint, paths(config_dir))
     with counter("reading images", quiet) as progress:

@@ -1,4 +1,4 @@
-"""Certificates on paper: classify-critical --certificate writes one, check-proof repeats what it proves."""
+"""Certificates as files: classify-critical --certificate writes one, check-proof repeats what it proves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_proof(
 
     The checker is one file of plain Python (optbench/check_proof.py) with an exact interval arithmetic of its own. It
     prints the function as a formula, for you to compare, and what is proved of it. Exit code 0: accepted, 1: refused,
-    2: no certificate, or one that cannot be checked. "python check_proof.py FILE" does the same without optbench.
+    2: not a certificate, or one that cannot be checked. "python check_proof.py FILE" does the same without optbench.
 
     Examples:
 
@@ -65,7 +65,7 @@ def check_option(place: Path, method: str | None) -> None:
     if method == "numeric":
         raise UserError("--certificate writes a proof; --method numeric proves nothing", "drop one")
     if place.exists() and not place.is_dir():
-        raise OutputError(f"{place} is there already", "choose another name for --certificate, or remove the file")
+        raise OutputError(f"{place} already exists", "choose another name for --certificate, or remove the file")
     check_place(place)
 
 
@@ -90,7 +90,7 @@ def write(objective: Objective, found: CriticalSet, place: Path, seconds: float,
     write_bytes(place, written.text.encode())
     typer.echo(f"certificate {place}, checked. {written.lines[-1]}", err=aside)
     if found.complete and written.open:
-        why = f"--budget {seconds:g} was spent, or there were too many, before all cells were closed"
+        why = f"--budget {seconds:g} ran out, or there were too many cells, before all were closed"
         if found.counts()["degenerate"]:
-            why = "a certificate holds no degenerate points, round them its cells stay open"
+            why = "a certificate cannot hold degenerate points: around them its cells stay open"
         typer.echo(f"the search has proved more than the certificate: {why}", err=aside)

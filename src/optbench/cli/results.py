@@ -31,10 +31,10 @@ def compare(
     as_json: Json = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Print the rule of a score: its NAME stands in place of PATH.")
+        bool, typer.Option("--explain", help="Print the rule of a score: give its NAME in place of PATH.")
     ] = False,
 ) -> None:
-    """Compare recorded runs: one table a problem, medians and intervals over seeds, every run in the denominator.
+    """Compare recorded runs: one table per problem, medians and intervals over seeds, every run in the denominator.
 
     Examples:
 
@@ -86,11 +86,11 @@ def plot(
     ] = False,
     curvature: Annotated[
         bool,
-        typer.Option("--curvature", help="Gradient norm and extreme eigenvalues, too: why training got stuck."),
+        typer.Option("--curvature", help="Also gradient norm and extreme eigenvalues: why training got stuck."),
     ] = False,
     filters: Filters = None,
     curves: Annotated[
-        int, typer.Option("--curves", help="Runs to draw at most, in turns of each configuration.", min=1)
+        int, typer.Option("--curves", help="Most runs to draw, taken from the configurations in turn.", min=1)
     ] = 500,
     config_dir: ConfigDir = None,
 ) -> None:
@@ -124,7 +124,7 @@ def plot(
         typer.echo(f"{found.with_curve} of {found.found} runs have a recorded curve", err=True)
     if len(found.runs) < found.with_curve:
         few = f"{len(found.runs)} of {found.with_curve} are drawn"
-        typer.echo(f"{few}, in turns of each configuration; --curves N draws more", err=True)
+        typer.echo(f"{few}, taken from the configurations in turn; --curves N draws more", err=True)
     from optbench.plot import curvature_curves, footnote, loss_curves, save
 
     if path:

@@ -3,7 +3,7 @@
 A closed descriptor is opened on the null device before anything else: the next file that the command opens would get
 its number, and whatever a library prints would end up in that file. Then each stream keeps its promise. Standard error
 carries progress and warnings: where it cannot be written they are dropped, and the work goes on. Standard output
-carries the answer: where it cannot be written, that is an error in one line, and what was run is recorded anyway.
+carries the answer: where it cannot be written, that is an error in one line, and what was run is recorded all the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from optbench.errors import OutputError
 
 
 class _Stream:
-    """A text stream in all but what its writing does when it fails."""
+    """A text stream that differs from others only in what it does when writing fails."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""What classify-critical does for a surface: which one is asked about, the search, the answer in the form wanted."""
+"""What classify-critical does for a surface: which one is asked about, the search, the answer in the requested form."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
 def _print(
     question: Question, search: Search, found: CriticalSet, trail: Trail | None, as_csv: bool, as_json: bool
 ) -> None:
-    """The result, in the form wanted, and the figure."""
+    """The result, in the requested form, and the figure."""
     from optbench.critical.points.describe import describe
 
     if search.plot is not None:
@@ -204,7 +204,7 @@ def _draw(question: Question, found: CriticalSet, plot: Path, trail: Trail | Non
     from optbench.plot import critical_points_figure, save
 
     if trail is not None and found.method != "certified":
-        raise UserError("--boxes: there are none, the function was searched numerically", *found.notes[-1:])
+        raise UserError("--boxes: there are no boxes, because the function was searched numerically", *found.notes[-1:])
     marks = marks_of(found, question.objective)
     ground = landscape(question.objective, question.box, marks, question.name)
     save(critical_points_figure(ground, None if trail is None else trail.cells()), plot)

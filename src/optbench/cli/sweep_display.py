@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 8
 _PAUSE_SECONDS = 180.0
-"""Between two lines that say what runs wait for."""
+"""Time between two lines that say what runs are waiting for."""
 
 
 _STAGE_SECONDS = 30.0

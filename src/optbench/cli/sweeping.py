@@ -26,14 +26,14 @@ def sweep(
     name: Annotated[str | None, typer.Option("--name", help="Folder name of the sweep.", show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost; run nothing.")] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes.", show_default=False)] = None,
-    threads: Annotated[int | None, typer.Option("--threads", help="Torch threads a run.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Torch threads per run.", show_default=False)] = None,
     retry: Annotated[str, typer.Option("--retry", help="failed: run again what failed.")] = "",
-    on_error: Annotated[str, typer.Option("--on-error", help="keep going, or stop at the first failed run.")] = "keep",
+    on_error: Annotated[str, typer.Option("--on-error", help="keep (go on after a failed run) or stop.")] = "keep",
     samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = 20,
     engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager or fused.")] = "auto",
     curves: Annotated[
         int,
-        typer.Option("--curves", help="Curves that each batch keeps; later, more.", min=0),
+        typer.Option("--curves", help="Curves kept per batch; can be raised later.", min=0),
     ] = 20,
     force: Force = False,
     as_json: Json = False,
@@ -44,7 +44,7 @@ def sweep(
     Values are swept with commas, range(), choice(), glob() and interval() (random search: --samples points; tag(log,
     interval(a,b)) for a logarithmic one); seeds=10 stands for seed=range(10). Without overrides: the book's optimizers
     on rosenbrock, ten random starts each. The same command again runs only what is missing. Runs on a surface that
-    differ in numbers only execute together, as the rows of one array program.
+    differ only in numbers execute together, as the rows of one array program.
 
     Examples:
 

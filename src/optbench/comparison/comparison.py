@@ -161,7 +161,7 @@ def _place(given: Any) -> Path:
         given = given.path or (given.table and given.table.parent)
     if isinstance(given, str | PathLike):
         return Path(given)
-    raise UserError(f"{given!r} is no place to look at: expected a folder, a run, or a list of them")
+    raise UserError(f"{given!r} is not something to look at: expected a folder, a run, or a list of them")
 
 
 def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | None:

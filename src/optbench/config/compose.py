@@ -286,7 +286,7 @@ def resolved(config: DictConfig) -> Composed:
             raise ConfigError(f"{group}={choices.get(group)} has no _target_", "its YAML names there what is built")
     for key in map(str, config):
         if key not in (*GROUPS, "seed", "n_outputs", "hydra"):
-            raise ConfigError(f"'{key}' is no part of a run (parts: {', '.join(GROUPS)}, seed, n_outputs)")
+            raise ConfigError(f"'{key}' is not part of a run (parts: {', '.join(GROUPS)}, seed, n_outputs)")
     if "seed" not in config:
         raise ConfigError("a run needs 'seed'", "set it: seed=0")
     tree = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])

@@ -28,7 +28,7 @@ def explained(choices: Callable[[str], list[str]]) -> Iterator[None]:
 
 def no_choice(group: str, name: str, options: Sequence[str]) -> ConfigError:
     """There is no such name in the group."""
-    message = f"'{name}' is no choice for '{group}' (choices: {', '.join(options)})"
+    message = f"'{name}' is not a choice for '{group}' (choices: {', '.join(options)})"
     return ConfigError(message, did_you_mean(name, options, f"{group}="))
 
 

@@ -64,7 +64,7 @@ def _resolved(node: DictConfig, name: str) -> Any:
 
 
 def _as_float(value: Any) -> Any:
-    """1 as 1.0, so that optimizer.lr=1 and optimizer.lr=1.0 are the same run; what is no whole number as it stands."""
+    """1 as 1.0, so that optimizer.lr=1 and optimizer.lr=1.0 are the same run; other values stay as they are."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -82,7 +82,7 @@ def _parent(config: DictConfig, key: str) -> tuple[DictConfig, str]:
             known = [str(k) for k in node if str(k) != "hydra" and not str(k).startswith("_")]
             where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
             if (moved := _MOVED.get(".".join([*heads[:depth], name]))) is not None:
-                raise ConfigError(f"'{key}' is no key any more", moved)
+                raise ConfigError(f"'{key}' is no longer a key", moved)
             near = did_you_mean(name, {*known, *(() if head else GROUPS)}, prefix)
             raise ConfigError(f"{where} has no key '{name}'" + (f" (keys: {', '.join(known)})" if known else ""), near)
         if depth < len(heads):

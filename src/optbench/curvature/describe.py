@@ -132,7 +132,7 @@ def _proof(p: NetworkPicture) -> list[tuple[str, str]]:
     if proof is None:
         return []
     if not proof.not_a_minimum:
-        return [("proof", f"not proved that this is no local minimum: {proof.why}")]
+        return [("proof", f"not proved not to be a local minimum: {proof.why}")]
     assert proof.curvature is not None
     rows = [("proof", f"no local minimum, by interval arithmetic: v'Hv in {interval(proof.curvature)} along v_min")]
     if proof.indefinite:

@@ -225,7 +225,7 @@ def prepare(
             exact Hessian up to EXACT_UP_TO weights, else 3 starts of 50 steps.
         memory: bytes in all, for vectors and kept intermediates.
         seed: of the random starts.
-        proof_seconds: wall time for a proof, by interval arithmetic, that the point is no local minimum.
+        proof_seconds: wall time for a proof, by interval arithmetic, that the point is not a local minimum.
 
     Raises:
         UserError: fewer products than a start needs.

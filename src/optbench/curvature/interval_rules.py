@@ -74,7 +74,7 @@ def _div(a: Any, b: Any, *, rounding_mode: None = None, out: Tensor) -> Series:
 
 def _pow(a: Any, b: Any, *, out: Tensor) -> Series:
     if isinstance(b, Series | Tensor) or not isinstance(a, Series):
-        raise NoRule("a power with an exponent that is no number")
+        raise NoRule("a power with an exponent that is not a number")
     return series.through(a, power_rule(int(b)) if b == int(b) else real_power_rule(float(b)))
 
 

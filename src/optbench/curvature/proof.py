@@ -1,4 +1,4 @@
-"""What interval arithmetic proves of a checkpoint: that it is no local minimum, and that a lower point lies near.
+"""What interval arithmetic proves of a checkpoint: that it is not a local minimum, and that a lower point lies near.
 
 Let phi(t) = L(w + t v), for the weights w and the saved direction v as they are, to the bit. A second-order expansion
 phi(0) + a t + b t^2 / 2 + o(t^2) with b < 0 excludes a local minimum of L at w, whatever a is: for a /= 0 the loss
@@ -46,7 +46,7 @@ class Proof:
         upward: the second derivative along the direction of the largest curvature; None: not evaluated.
         step: length of the step whose end is compared.
         lower: L at that end; None: not evaluated.
-        why: why it is not proved that w is no local minimum; empty where it is.
+        why: why it is not proved that w is not a local minimum; empty where it is.
         seconds: wall time.
     """
 
@@ -101,7 +101,7 @@ def prove(
     seconds: float = SECONDS,
     memory: float = MEMORY,
 ) -> Proof:
-    """Tries to prove that objective.weights is no local minimum.
+    """Tries to prove that objective.weights is not a local minimum.
 
     Args:
         objective: the loss, at its weights.

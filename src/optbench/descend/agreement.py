@@ -275,7 +275,7 @@ def _path(target: str, keywords: Mapping[str, Any], start: Floats, gradients: Fl
 
 
 def _check_bare(optimizer: Any, x: Tensor) -> None:
-    """Raises UnsupportedError where something acts at an update that is no part of the optimizer's class."""
+    """Raises UnsupportedError where something acts at an update without being part of the optimizer's class."""
     name = type(optimizer).__name__
     hooks = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
     everywhere = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")

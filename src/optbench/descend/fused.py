@@ -74,7 +74,7 @@ def run_some(batch: Batch, plan: Plan, store: Store, rows: Ints, fused: Fused, k
 
 
 class _Run:
-    """One pass of the kernel over some rows; arrays have a column a row, filled up to whole blocks."""
+    """One pass of the kernel over some rows; arrays have one column per row, filled up to whole blocks."""
 
     def __init__(
         self, batch: Batch, plan: Plan, store: Store, layout: Layout, kernel: Kernel, rows: Ints, every: int

@@ -59,7 +59,7 @@ class Program:
         return instruction.payload if instruction.op == "const" else None
 
     def apply(self, op: str, *args: Value) -> Value:
-        """The value of an operation of `emit.FORMS`, simplified where that is exact."""
+        """The value of an operation of `body.FORMS`, simplified where that is exact."""
         numbers = [self.number(a) for a in args]
         if op in _NEUTRAL:
             right, left = _NEUTRAL[op]

@@ -2,7 +2,7 @@
 
 A rule maps (x, gradient, memories, hyperparameters, t) to the next x and the next memories. It is elementwise, so that
 the same function serves tensors (dim, rows) of many runs at once and, traced, one scalar coordinate. Memories start at
-0. Every number may be a Python float or a tensor that broadcasts, one value a row. What depends on t and on
+0. Every number may be a Python float or a tensor that broadcasts, one value per row. What depends on t and on
 hyperparameters alone (bias corrections ...) is a *coefficient*, tabulated beforehand in float64.
 
 `rules` finds the rule of a `_target_`: torch's own optimizers have theirs in `torch_rules`; any other joins by deriving

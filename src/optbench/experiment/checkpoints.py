@@ -23,7 +23,7 @@ def load_checkpoint(path: Path, device: Any = "cpu", expected: str | None = None
 
     Raises:
         FileNotFoundError: there is none.
-        Exception: it is no checkpoint, or not what was written; torch and zipfile raise their own.
+        Exception: it is not a checkpoint, or not what was written; torch and zipfile raise their own.
     """
     import torch
 

@@ -261,7 +261,7 @@ def _restore(loop: Loop, folder: Path) -> bool:
         loop.restore(state)
     except Exception as error:  # torch and the optimizers raise whatever they trip over
         hint = "remove it, or run with --force"
-        raise RecordError(f"{path} is no checkpoint of this run ({_in_a_line(error)})", hint) from error
+        raise RecordError(f"{path} is not a checkpoint of this run ({_in_a_line(error)})", hint) from error
     return True
 
 

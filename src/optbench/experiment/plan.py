@@ -160,7 +160,7 @@ def _check_texts(overrides: Sequence[object]) -> None:
     for given in overrides:
         if not isinstance(given, str):
             expected = 'texts, each an argument of its own: run("optimizer=adam", "seed=1"), run(*overrides)'
-            raise UserError(f"{given!r} is no override: expected {expected}")
+            raise UserError(f"{given!r} is not an override: expected {expected}")
 
 
 def _check_seeds(overrides: Sequence[str]) -> None:

@@ -183,7 +183,7 @@ def predict(
 
 
 def submission(predictions: Sequence[tuple[str, int]]) -> str:
-    """The homework's submission file: a header, then one line an image in file order: four-digit Id, Category.
+    """The homework's submission file: a header, then one line per image in file order: four-digit Id, Category.
 
     The Id is the number that names the file (0001.jpg has 0001, as in the homework); where some name is not a number,
     files are numbered from 1.

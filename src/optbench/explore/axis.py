@@ -109,12 +109,12 @@ def _check_setting(case: Case, key: str) -> None:
         whole = isinstance(value, list) and index.isdigit() and int(index) < len(value)
         value = value[int(index)] if whole else None
     if not isinstance(value, float):
-        what = "is a list: pick a value, " + f"{key}.0" if isinstance(value, list) else "is no real number"
+        what = "is a list: pick a value, " + f"{key}.0" if isinstance(value, list) else "is not a real number"
         raise UserError(f"{key} of {case.label} {what}", "only real-valued settings can be varied")
 
 
 def with_rows(case: Case, given: Sequence[tuple[str, Floats]]) -> dict[str, Mapping[str, Any] | Floats | float]:
-    """A case's optimizer, scheduler and grad_noise with one number a row: keywords of descend.Batch.
+    """A case's optimizer, scheduler and grad_noise with one number per row: keywords of descend.Batch.
 
     Args:
         case: the configuration.

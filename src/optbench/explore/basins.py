@@ -31,7 +31,7 @@ STEPS, GRID = 500, 1000
 _PIECE = 1 << 17  # starts in one batch: bounds the memory of the steps to many levels
 REST, OUTSIDE, MOVING, DIVERGED = ("at rest elsewhere", "outside the box", "still moving", "diverged")
 STATES = (REST, OUTSIDE, MOVING, DIVERGED)
-"""Ways to end that are no critical point; their codes follow those of the points."""
+"""Ways to end other than at a critical point; their codes follow those of the points."""
 
 
 @dataclass(frozen=True)

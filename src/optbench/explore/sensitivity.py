@@ -118,7 +118,7 @@ class Sensitivity:
         works = f"A setting works where at least {WORKS:.0%} succeed"
         longest = "; the longest unbroken range of those tested is shown" if self.second is None else ""
         return [
-            f"{runs} runs of up to {steps} steps: {self.starts} starts a value, the same for all.",
+            f"{runs} runs of up to {steps} steps: {self.starts} starts per value, the same for all.",
             success,
             *([] if self._targetless else [f"{works}{longest}."]),
             "Loss: median over the starts; a diverged run counts as infinite.",

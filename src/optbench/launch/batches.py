@@ -258,7 +258,7 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
 
 
 def problem_of(rows: Rows) -> SurfaceProblem:
-    """The problem that all rows share. Raises IncompatibleError where it is no surface."""
+    """The problem that all rows share. Raises IncompatibleError where it is not a surface."""
     if rows.shared is not None:
         return rows.shared
     import torch
@@ -269,7 +269,7 @@ def problem_of(rows: Rows) -> SurfaceProblem:
     usual = {**config, "trainer": {**config["trainer"], "start": "usual"}}  # a start of one row is not that of others
     problem = build_problem(usual, torch.device("cpu"))
     if not isinstance(problem, SurfaceProblem):
-        raise IncompatibleError(f"{rows.planned[0].choices['model']} is no surface")
+        raise IncompatibleError(f"{rows.planned[0].choices['model']} is not a surface")
     return problem
 
 

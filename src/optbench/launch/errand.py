@@ -2,7 +2,7 @@
 
 The driver leaves a mark beside its records. A node that sees it writes there as the driver would. Elsewhere the run
 gets a folder in the node's own cache, with the checkpoint to go on from where there is one, and its files travel back
-with the result: two machines without a shared disk are enough. What a run reads is no part of that: its code and its
+with the result: two machines without a shared disk are enough. What a run reads does not travel: its code and its
 data have to be there, and are compared with the driver's by content before anything runs.
 """
 

@@ -35,7 +35,7 @@ _TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class End:
-    """How a row ended: its number of updates, and its last loss, None where that is no finite number."""
+    """How a row ended: its number of updates, and its last loss, None where that is not a finite number."""
 
     steps: int
     loss: float | None

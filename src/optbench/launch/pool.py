@@ -30,7 +30,7 @@ class Pool:
         retries: how often a run is tried again after its worker died.
         work: what executes a run.
         force: run again what is done.
-        gpus: names for CUDA_VISIBLE_DEVICES, one a worker; empty: every worker sees what the driver sees.
+        gpus: names for CUDA_VISIBLE_DEVICES, one per worker; empty: every worker sees what the driver sees.
         crew: where workers come from and go to; None: they end with the runs.
     """
 

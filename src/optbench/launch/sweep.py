@@ -282,7 +282,7 @@ class _Counted:
 def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, options: Options) -> None:
     """Records the curves that the rows of a sweep that has ended should have; `kept`: so many of each batch are there.
 
-    A curve more or less is no reason to fail: what goes wrong is said.
+    A missing curve is no reason to fail: what goes wrong is reported.
     """
     wanted = max(kept, options.recorded)
     if stop.requested or options.engine == "loop" or not (sweep.folder / RUNS).exists():
@@ -317,7 +317,7 @@ def _say_flaws(sweep: Sweep, flaws: Mapping[str, str]) -> None:
 def _gone(sweep: Sweep) -> int:
     """How many records of a sweep that has ended are not there: somebody removed them meanwhile."""
     left: Sequence[Planned] = sweep
-    for _ in range(2):  # another process may make a folder a row in between
+    for _ in range(2):  # another process may turn a folder into a row in between
         in_tables = recorded_ids(sweep.folder)
         left = [item for item in left if item.run_id not in in_tables and not (item.folder / "run.json").exists()]
     for item in left[:_MOST_SAID]:

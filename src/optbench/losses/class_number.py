@@ -45,7 +45,7 @@ class ClassNumber(nn.Module):
     def predict(self, outputs: Tensor) -> Tensor:
         """Nearest class number: (n, 1) -> (n,) int64, at least 0 and, where n_classes is known, below it.
 
-        Half-way values go to the even class; an output that is no number goes to class 0, as argmax would.
+        Half-way values go to the even class; an output that is not a number goes to class 0, as argmax would.
         """
         number = torch.nan_to_num(self._single(outputs), nan=0.0)
         highest = float(self.n_classes - 1) if self.n_classes else None

@@ -18,7 +18,7 @@ class Focal(nn.Module):
 
     Args:
         gamma: focusing exponent, at least 0; the paper's best is 2.
-        alpha: weight of each class, one positive number a class; None for equal weights of 1.
+        alpha: weight of each class, one positive number per class; None for equal weights of 1.
 
     Raises:
         ValueError: gamma negative or a weight not positive.

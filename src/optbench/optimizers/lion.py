@@ -42,6 +42,6 @@ class Lion(AbstractPureOptimizer):
         """One step of Algorithm 2."""
         beta1, beta2 = hyper["betas"]
         c = beta1 * memory["m"] + (1.0 - beta1) * gradient
-        # torch.sign(NaN) is 0: a gradient that is no number would pass for one that is zero
+        # torch.sign(NaN) is 0: a gradient that is not a number would pass for one that is zero
         sign = torch.where(c.isnan(), c, c.sign())
         return moved(x, sign, hyper["lr"]), {"m": beta2 * memory["m"] + (1.0 - beta2) * gradient}

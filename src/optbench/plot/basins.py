@@ -1,4 +1,4 @@
-"""Where each start of a grid ends, one panel an optimizer: colour says where, brightness how fast."""
+"""Where each start of a grid ends, one panel per optimizer: colour says where, brightness how fast."""
 
 from __future__ import annotations
 

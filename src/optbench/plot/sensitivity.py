@@ -105,7 +105,7 @@ def _draw_working(ax: Axes, x: Scale, outcomes: Sequence[Outcome], look: dict[st
 
 
 def heat_figure(title: str, x: Scale, y: Scale, outcomes: Sequence[Outcome], minimum: float | None) -> Figure:
-    """Median final loss and share of success over two settings, a row an optimizer; dark grey: most runs diverged."""
+    """Median final loss and share of success over two settings, a row per optimizer; dark grey: most runs diverged."""
     figure = new_figure(10.4, 3.4 * len(outcomes) + 0.7)
     axes = figure.subplots(len(outcomes), 2, squeeze=False, sharex=True, sharey=True)
     losses = [np.ma.masked_invalid(_above(o.median, minimum)) for o in outcomes]

@@ -1,6 +1,6 @@
 """What a data set hands over, checked before anything is computed from it.
 
-A data set is anyone's code. Labels that are no class numbers, images that are no numbers, a class without a picture:
+A data set is anyone's code. Labels that are not class numbers, images that are not numbers, a class without a picture:
 each would train, and print an accuracy that means something else.
 """
 

@@ -1,4 +1,4 @@
-"""A comparison as cells of text: one table a problem, and one of where its runs stopped."""
+"""A comparison as cells of text: one table per problem, and one of where its runs stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sheet:
     Attributes:
         title: problem and number of runs.
         header: names of the columns.
-        rows: a row a group, or a group and a place, as long as the header.
+        rows: one row per group, or per group and place, as long as the header.
         best: for each row, whether it is the best.
     """
 

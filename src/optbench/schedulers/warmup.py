@@ -100,7 +100,7 @@ def one_cycle(
     """The one-cycle policy with the optimizer's learning rate as its maximum (Smith & Topin, arXiv:1708.07120).
 
     The same numbers as torch's OneCycleLR with cosine annealing, for any optimizer: momentum is left alone, and
-    stepping past the end is no error.
+    stepping past the end is not an error.
 
     Raises:
         ValueError: total_steps below 1, pct_start outside [0, 1] or a division factor below 1.

@@ -17,7 +17,7 @@ class Powell(AbstractSurface):
         dim: number of coordinates, a multiple of 4.
 
     Raises:
-        UserError: dim is no positive multiple of 4.
+        UserError: dim is not a positive multiple of 4.
 
     Source: M. J. D. Powell, The Computer Journal 5 (1962) 147, extended to n = 4k by J. J. Moré, B. S. Garbow &
     K. E. Hillstrom, ACM TOMS 7 (1981) 17; start (3, -1, 0, 1, ...) of both.

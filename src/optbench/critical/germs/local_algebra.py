@@ -49,7 +49,7 @@ class LocalAlgebra:
         """Whether no other point with |x_i| <= radius_i is critical, real or complex.
 
         Args:
-            radius: of the box, one an axis; 0 is allowed.
+            radius: of the box, one per axis; 0 is allowed.
             rest: for each derivative, bounds on the coefficients of the remainder sum c x^a of Taylor's formula, by a;
                 None where f is a polynomial and there is no remainder.
         """

@@ -213,7 +213,7 @@ class Search:
         return np.asarray(self.field.low + unit * self.field.width)
 
     def _cells(self, k: int) -> tuple[Array, Array]:
-        """Sign-change cells of round k; an odd number an axis, so that the centre of the box is not a corner."""
+        """Sign-change cells of round k; an odd number per axis, so that the centre of the box is not a corner."""
         dim = self.field.dim
         if dim > GRID_DIM:
             return np.empty((0, dim)), self.field.width / 2

@@ -4,7 +4,7 @@ Every search, numerical or certified, ends in the same types, so that whoever pr
 result need not know how it was found, and need not load torch. A point carries what its type rests on (`basis`: proved,
 numerical or undecided), how far it may be from where it is listed (`radius`), and for a degenerate one the verdict that
 other means than the second derivatives gave. A set of points carries whether it is complete, and why not. Regions that
-are no single point (a valley of minima, a flat, a crowd of undecided boxes) are clusters, never points.
+are not a single point (a valley of minima, a flat, a crowd of undecided boxes) are clusters, never points.
 
 In reading order:
 

@@ -227,7 +227,7 @@ class CriticalSet:
         return {kind: sum(p.type == kind and p.inside == inside for p in self.points) for kind in TYPES}
 
     def to_json(self) -> dict[str, Any]:
-        """The object that `classify-critical --json` prints (DESIGN: machine-readable contract)."""
+        """The object that `classify-critical --json` prints; its keys are part of what scripts may rely on."""
         return {
             "surface": self.surface,
             "dim": self.dim,

@@ -20,7 +20,7 @@ In reading order:
     separable   sums of functions that share no coordinate, found in the program's structure
     steady      is it a function at all? clocks, files, random numbers and memory between calls are looked for
 
-What to trust: proofs are about the function as programmed, in real numbers: rounding of float64 is no part of it, its
-constants are. What `steady` cannot notice stands at its head. That a program means what torch means is tried at points
-of every box (`proofs.faithful`), and each rule of the table is tested against torch and mpmath.
+What to trust: proofs are about the function as programmed, in real numbers; its constants belong to it, the rounding of
+float64 does not. The opening of `steady` says what it cannot notice. That a program means what torch means is checked
+at points of every box (`proofs.faithful`), and each rule of the table is tested against torch and mpmath.
 """

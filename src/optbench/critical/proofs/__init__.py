@@ -20,7 +20,7 @@ In reading order:
     continuum   a curve of critical points, or a valley that slopes a little: steers the search, proves nothing
     faithful    is the program the surface? tried at points of the box before anything is proved
 
-What to trust: all but `continuum` (said so at its head) and `faithful`, which can refuse and cannot prove.
+What to trust: all but `continuum`, as its opening says, and `faithful`, which can refuse but cannot prove.
 
 Sources: A. Neumaier, Interval Methods for Systems of Equations, 1990, theorem 5.1.8 (existence and uniqueness); R. A.
 Horn & C. R. Johnson, Matrix Analysis, 2012, theorems 4.5.8 and 4.5.9 (Sylvester, Ostrowski); N. J. Higham, Accuracy and

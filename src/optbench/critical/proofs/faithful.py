@@ -3,7 +3,7 @@
 The proof is about the program that was recorded (`program`). At some points of the box its enclosures of value and
 gradient are compared with what torch and autograd compute; a rule for an operation that does not mean what torch means,
 or a gradient that is not that of the values, fails here. So does what is not a function of the point (`steady`). That a
-surface passes is no proof; the rules have tests.
+surface passes is not a proof; the rules have tests.
 """
 
 from __future__ import annotations

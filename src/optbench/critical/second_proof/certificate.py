@@ -1,6 +1,6 @@
 """A certificate on paper: what a search has found, written so that `optbench.check_proof` can prove it by itself.
 
-The search's own boxes, shrunk and inflated on the way, are no use to a checker that shares nothing with it. So the box
+The search's own boxes, shrunk and inflated on the way, are useless to a checker that shares nothing with it. So the box
 is cut anew, by halving alone, and every part gets the one test that closes it. Floating-point intervals propose where
 to cut and which test will do, thousands of cells at a time; the checker's exact arithmetic has the word on each leaf
 before it is noted, and reads the whole file before it is handed out.

@@ -114,7 +114,7 @@ def parse_expression(text: str, dim: int | None = None, parameter: str | None = 
     Args:
         text: as typed after --expr.
         dim: number of coordinates; None takes as many as the formula needs.
-        parameter: a name in the formula that is no coordinate; the surface then takes it as one more, the last.
+        parameter: a name in the formula that is not a coordinate; the surface then takes it as one more, the last.
 
     Raises:
         UserError: it does not keep to the grammar of this module; says where and what is allowed.
