@@ -164,6 +164,8 @@ BAD = [
     (("compare", "a" * 300), "too long"),
     (("reproduce", "momentum", "--quick", "--html", "."), "it is a folder"),
     (("compare",), "optbench compare --help"),
+    (("compare", "--explain"), "scores: final_loss"),
+    (("compare", "--explain", "errt"), "did you mean ert?"),
     (("compare", ".", "--json", "--csv"), "choose one form"),
     (("compare", "."), "no runs under ."),
     (("plot", "gone"), "gone"),

@@ -54,7 +54,7 @@ def compare(
         _explain(list(map(str, where or ())))
         return
     if not where:
-        raise UserError("no PATH to compare", "give run folders, sweep folders, or folders of them: outputs/")
+        raise UserError("no PATH to compare", "run folders, or folders of them: outputs/; see optbench compare --help")
     forms = [form for form, wanted in (("csv", as_csv), ("json", as_json), ("md", as_md)) if wanted]
     if len(forms) > 1:
         raise UserError(f"--{forms[0]} and --{forms[1]}: choose one form")
