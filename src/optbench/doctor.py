@@ -1,4 +1,4 @@
-"""Whether this machine is fit to run optbench: what is installed, what works, where things lie."""
+"""Whether this machine is fit to run optbench: what is installed, what works, where things are."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Fact:
 
 
 def examine(outputs: Path = Path("outputs")) -> list[Fact]:
-    """Everything that a run needs, looked at by using it."""
+    """Checks everything that a run needs, by using it."""
     versions = [Fact(name, found or "not installed", bool(found)) for name, found in _versions()]
     return [
         Fact("python", f"{platform.python_version()} on {platform.platform()}"),

@@ -4,7 +4,7 @@ The identity of a run is computed before torch is imported, and it depends on th
 fingerprint live here, in the standard library; decoding is in `images`.
 
 A fingerprint is of contents. Every file is read once: its hash is kept in the cache folder with its size, times and
-inode, and believed while they are the same. What is kept is derived; losing it costs the time to read again.
+inode, and believed while they are the same. The cache is derived data; losing it costs only the time to read again.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def content(file: Path) -> str:
 
 
 _SETTLED_NS = 2 * 10**9
-"""A file must have been left alone for so long: within one tick of the clock it may change and keep its stamp."""
+"""Seconds that a file must have been unchanged: within one tick of the clock it may change and keep its stamp."""
 _MOST_KEPT = 1 << 28
 
 

@@ -1,4 +1,4 @@
-"""Where things lie: optbench's own conf/, code that is installed, and code of the user's beside a conf folder."""
+"""Where things are: optbench's own conf/, code that is installed, and code of the user's beside a conf folder."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _ADDED: set[str] = set()
 def importable(config_dirs: Sequence[Path]) -> None:
     """Puts the user's conf folders on the module path, so that the `.py` files in them can be named by `_target_`.
 
-    They go to its end, where they hide nothing, the last one given first, as with YAML.
+    They are appended, so that they hide nothing; the last one given comes first, as with YAML.
     Workers start with the module path of the driver: local ones by multiprocessing's own rule, those of Ray and Slurm
-    by `launch.remote.Place`. So whoever plans runs calls this, and nobody else has to.
+    by `launch.remote.Place`. So only code that plans runs has to call this.
     """
     places = [str(folder.resolve()) for folder in reversed(config_dirs)]
     new = [place for place in dict.fromkeys(places) if place in _ADDED or place not in sys.path]

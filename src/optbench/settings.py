@@ -78,7 +78,7 @@ class NetworkTrainer(Trainer):
         curvature_share: part of the training images that curvature is measured on; always the same ones.
         checkpoint_every: epochs between checkpoints from which an interrupted run goes on.
         keep_every: epochs between weights that are kept, the untrained ones among them, as checkpoints/epoch-0003.pt;
-            None: none are. `--checkpoint 3` takes them up.
+            None: none are kept. `--checkpoint 3` loads them.
     """
 
     steps: int | None = None
@@ -108,7 +108,7 @@ _fraction: Check = (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 _share: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
 _count: Check = (lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
 MOST_THREADS = 1024
-"""Threads of a run: far more than this and the system refuses them, which torch does not survive."""
+"""Threads of a run: far beyond this the system refuses to start them, and torch crashes."""
 
 _threads: Check = (lambda v: _whole(v) and 1 <= v <= MOST_THREADS, f"a whole number from 1 to {MOST_THREADS}")
 _dimension: Check = (lambda v: _whole(v) and 1 <= v <= 1_000_000, "a whole number from 1 to 1000000")
@@ -263,12 +263,12 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
     "torch.optim.lr_scheduler.ConstantLR": {"scheduler.factor": _share},
     "torch.optim.lr_scheduler.ReduceLROnPlateau": {"scheduler.factor": _fraction},
 }
-"""Of some targets: keys that they take less of than RANGES says."""
+"""For some targets: keys with a narrower range than RANGES gives."""
 
 _NULL_IS_A_VALUE = frozenset(
     ("optimizer.max_eval", "optimizer.foreach", "optimizer.fused", "loss.alpha", "loss.weight", "data.root")
 ) | {f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")}
-"""Keys of parts where null says something: of a schedule, the length of the run."""
+"""Keys of parts where null has a meaning: for a schedule, the length of the run."""
 
 _PARTS = ("model", "data", "loss", "optimizer", "scheduler")
 
@@ -359,7 +359,7 @@ def check_schedule(scheduler: Mapping[str, Any], steps: int | None) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as one types it on the command line: true, null, [1,2]."""
+    """A value as typed on the command line: true, null, [1,2]."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value).replace(" ", "") if isinstance(value, list | dict) else str(value)

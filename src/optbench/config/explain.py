@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and the YAML reader raise, said in one or two lines."""
+"""What Hydra, OmegaConf and the YAML reader raise, explained in one or two lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optbench.settings import did_you_mean
 
 @contextlib.contextmanager
 def explained(choices: Callable[[str], list[str]]) -> Iterator[None]:
-    """Turns what is raised within it into a ConfigError of one or two lines.
+    """Context manager that turns what is raised inside it into a ConfigError of one or two lines.
 
     Within it only Hydra, OmegaConf and the YAML reader work on what the user wrote; besides their own errors they let
     ValueError, TypeError, AttributeError, RecursionError and OSError through.

@@ -1,7 +1,7 @@
 """Hydra's own settings: which of them do something here, and a sentence for each of the others.
 
 Hydra is driven as a library that composes: its command line, its working folders and its logging are not used. A
-setting that would be ignored is refused, since whoever gives it believes in it.
+setting that would be ignored is refused, since whoever gives it expects an effect.
 """
 
 from __future__ import annotations

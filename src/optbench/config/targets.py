@@ -1,4 +1,4 @@
-"""Targets that are the user's own: found before anything is imported, and said in plain words where they fail.
+"""Targets that are the user's own: checked before anything is imported, and explained in plain words where they fail.
 
 A conf folder of one's own may hold code beside its YAML: `mine/optimizer/mylion.yaml` names `mylion.MyLion`, which is
 in `mine/mylion.py`. `paths.importable` puts such folders on the module path. Two mistakes are then named in a line

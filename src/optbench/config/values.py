@@ -1,4 +1,4 @@
-"""Setting one value on a composed configuration, held to the type of the value that it replaces."""
+"""Setting one value on a composed configuration, checked against the type of the value that it replaces."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _MOVED = {"data.augment": "augmentation is a group of its own: augment=flip_crop, augment=none (optbench list augment)"}
-"""Keys that there were, and what stands in their place."""
+"""Keys that no longer exist, and what has taken their place."""
 _WORDS = {bool: "true or false", float: "a number", int: "a whole number", list: "a list", str: "a text"}
 
 
 def set_value(config: DictConfig, key: str, value: Any) -> None:
-    """Sets one value on a composed configuration, held to the type of the value that it replaces."""
+    """Sets one value on a composed configuration, checked against the type of the value that it replaces."""
     from omegaconf import OmegaConf
     from omegaconf.errors import ValidationError
 

@@ -1,4 +1,4 @@
-"""Critical points of surfaces: find them all, say what each one is, and prove it where that can be proved.
+"""Critical points of surfaces: find them all, say what each one is, and prove it where that is possible.
 
 A critical point of f is a place where the gradient vanishes: a minimum, a maximum, a saddle, or a point about which the
 second derivatives do not decide. An optimizer that stops has stopped at one, or between them; which points a surface
@@ -27,7 +27,7 @@ The rooms, from the ground up (each knows only rooms that stand before it; a con
     certified     branch and bound over the whole box, and what is said of what it leaves
     bifurcation   the same over one parameter
     second_proof  the result proved again: in another arithmetic, and by a checker that shares no code
-    search        certified where that can be, numerical where it cannot
+    search        certified where possible, numerical elsewhere
 
 What to trust. `proved` in a result rests on `programs` (what torch's functions are), on the outward rounding of
 `arithmetic.ends` and on one assumption about the mathematical library, which `second_proof` does without. `numerical`

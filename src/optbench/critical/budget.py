@@ -1,4 +1,4 @@
-"""What a search may spend: seconds, memory, and the patience of whoever pressed Ctrl-C.
+"""What a search may spend: seconds, memory, and the patience of a user who pressed Ctrl-C.
 
 The searches evaluate the surface in pieces; before each piece they ask here, and `Spent` is raised where the answer is
 no. It never reaches a user: whoever catches it keeps what has been found, says what is left open, and why.
@@ -22,11 +22,11 @@ FRACTION = 0.5  # of the machine's memory: the default bound
 
 
 Progress = Callable[[float, str], None]
-"""Told how a search goes: the share done (0..1) and a phrase."""
+"""Told how a search is progressing: the share done (0..1) and a phrase."""
 
 
 class Spent(Exception):
-    """Nothing is left; the text says of what."""
+    """A budget is exhausted; the text says which."""
 
 
 @dataclass
@@ -84,7 +84,7 @@ def resident() -> int:
 
 
 def machine_memory(share: float) -> int:
-    """So much of the memory of the machine, or of the container that holds the process."""
+    """This share of the memory of the machine, or of the container that holds the process."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         text = Path("/sys/fs/cgroup/memory.max").read_text().strip()

@@ -1,4 +1,4 @@
-"""Certified where that can be, numerical where it cannot: one entry for whoever wants critical points."""
+"""Certified where possible, numerical elsewhere: the one entry point for finding critical points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows compute, held to what the loop would: before a batch is trusted, its forms run beside the real objects.
+"""What rows compute, checked against the loop: before a batch is trusted, its forms run beside the real objects.
 
 An engine that computes something else than the loop is worse than a slow one. So, once a kind of batch:
 
@@ -44,7 +44,7 @@ from optbench.settings import SurfaceTrainer
 
 UPDATES = 48
 ROWS = 8
-"""Rows that are tried: the ends of what varies, and some between."""
+"""Rows that are tried: the extremes of what varies, and some in between."""
 _MADE = 1000
 """Rows up to which every optimizer and scheduler is made to see whether it refuses its numbers; 50 ms."""
 _CLOSE = 1e-9

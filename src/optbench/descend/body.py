@@ -1,4 +1,4 @@
-"""The loops over lanes that make a step, as text: the traced program, then statistics and stop rules.
+"""The loops over lanes that make up a step, as text: the traced program, then statistics and stop rules.
 
 A long program is cut into several loops (`order`); what one computes and a later one needs passes through the scratch
 array.

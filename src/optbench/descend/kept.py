@@ -1,6 +1,6 @@
-"""That two forms agreed, kept on disk: a file that says under which versions, on which kind of machine.
+"""A record on disk that two forms agreed: under which versions, and on which kind of machine.
 
-It says yes and nothing else. What is missing, damaged or from elsewhere is no: then the forms are held together again.
+It can only say yes. A file that is missing, damaged or from elsewhere counts as no, and the forms are compared again.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _MARK = "__dynamo_disable"  # where torch._compile keeps what it calls instead o
 
 @contextlib.contextmanager
 def uncompiled() -> Iterator[None]:
-    """Within it optimizers are made, and zero gradients, without the compiler; it is imported where it must be."""
+    """Within it optimizers are created, and gradients zeroed, without the compiler; it is imported where it must be."""
     plain = [method.__wrapped__ for method in vars(Optimizer).values() if hasattr(method, "__wrapped__")]
     marked = [] if "torch._dynamo" in sys.modules else [f for f in plain if not hasattr(f, _MARK)]
     for function in marked:

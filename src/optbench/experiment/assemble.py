@@ -56,7 +56,7 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
 
 
 def set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> torch.device:
-    """Device, threads and flags of the process, as the run wants them."""
+    """Sets device, threads and flags of the process as the run needs them."""
     import torch
 
     from optbench.device import keep_freed_memory, pick_device

@@ -51,12 +51,12 @@ _ENGINE = "loop"
 _LAST = "last.pt"
 
 _WAIT_SECONDS = 3600.0
-"""How long a sweep waits for a run that another process is doing; then its record is taken."""
+"""How long a sweep waits for a run that another process is executing; it then uses that record."""
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Within it the first Ctrl-C, SIGTERM or SIGHUP asks what runs to end after its update; a second is obeyed."""
+    """In it, the first Ctrl-C, SIGTERM or SIGHUP asks the run to end after its update; a second kills it."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

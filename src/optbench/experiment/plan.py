@@ -21,7 +21,7 @@ from optbench.folders import fingerprint
 from optbench.records import Run, look, run_id
 
 _LONGEST_NAME = 100
-"""Bytes of a sweep's name: a file system takes 255, a path or an index beside it less."""
+"""Most bytes in a sweep's name: a file system allows 255, and the files beside it need some."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def plan_sweep(
 
 
 def _set_to(job: Job, key: str) -> Any:
-    """What a run has under a swept key: the value as composed, or the choice of a group."""
+    """The value of a swept key in a run: as composed, or the choice of a group."""
     value: Any = job.composed.config
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -156,7 +156,7 @@ def _set_to(job: Job, key: str) -> Any:
 
 
 def _check_texts(overrides: Sequence[object]) -> None:
-    """What the command line cannot get wrong and Python can."""
+    """Checks for mistakes that a Python caller can make and the command line cannot."""
     for given in overrides:
         if not isinstance(given, str):
             expected = 'texts, each an argument of its own: run("optimizer=adam", "seed=1"), run(*overrides)'
@@ -164,7 +164,7 @@ def _check_texts(overrides: Sequence[object]) -> None:
 
 
 def _check_seeds(overrides: Sequence[str]) -> None:
-    """seeds= is another word for seed=: of two, one would be dropped."""
+    """seeds= is another word for seed=; if both are given, one would be dropped."""
     given = [o for o in overrides if re.match(r"\+{0,2}seeds?=", o)]
     if len(given) > 1 and any("seeds=" in o for o in given):
         raise ConfigError(f"{' and '.join(given)}: expected one of them", "seeds=3 stands for seed=range(3)")

@@ -18,7 +18,7 @@ _FLUSH_SECONDS = 1.0
 
 
 class Display(Protocol):
-    """What shows a person how runs are getting on. Every method must be cheap; `step` is called at every update."""
+    """Shows the user how runs are progressing. Every method must be cheap; `step` is called at every update."""
 
     def start(self, label: str, index: int, count: int) -> None:
         """Run `index` (from 0) of `count` begins."""
@@ -34,7 +34,7 @@ class Display(Protocol):
 
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What asks a command to end: Ctrl-C, `kill` and batch systems, a terminal that closes."""
+"""Signals that ask a command to end: Ctrl-C, `kill` and batch systems, a terminal that closes."""
 
 
 class Stop:

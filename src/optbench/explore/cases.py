@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optbench.experiment.surface import Field
 
 MOST = 12
-"""Cases that one table and one figure still show."""
+"""Most cases that one table and one figure can show."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every launcher shares: the contract, who is told, and what becomes of a run whose worker was lost."""
+"""What every launcher shares: the contract, who is informed, and what happens to a run whose worker was lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REPORT_SECONDS = 0.25
 
 
 class Watcher(Protocol):
-    """Told in the driver, between two events, how the runs are getting on. Every method must be cheap."""
+    """Told in the driver, between two events, how the runs are progressing. Every method must be cheap."""
 
     def started(self, planned: Planned, where: str) -> None:
         """A run begins at a place: "process 4711", a host, a job of a queue. Again after each retry."""
@@ -47,11 +47,11 @@ class Watcher(Protocol):
         """What runs wait for in a queue, in a few words, told again and again; empty: nothing waits any more."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know."""
+        """A message for the user."""
 
 
 class Nobody:
-    """A Watcher that does not look."""
+    """A Watcher that ignores everything."""
 
     def started(self, planned: Planned, where: str) -> None:
         pass
@@ -118,7 +118,7 @@ def divided(planned: Sequence[Planned], force: bool) -> tuple[list[Run], list[Pl
 
 
 def attempt(work: Work, planned: Planned, stop: Stop, display: Display, force: bool, threads: int) -> Run:
-    """Executes one run where it is; what no one foresaw becomes `failed`. Raises OptbenchError as `work` does."""
+    """Executes one run here; an unforeseen exception becomes `failed`. Raises OptbenchError as `work` does."""
     try:
         return work(planned, stop, display, force, threads)
     except OptbenchError:
@@ -179,7 +179,7 @@ class Attempts:
         self._lost: Counter[str] = Counter()
 
     def before(self, planned: Planned) -> int:
-        """How many attempts the run has behind it."""
+        """How many attempts the run has had."""
         return self._lost[planned.run_id]
 
     def ended(self, planned: Planned, run: Run, winding_up: bool = False) -> Run | None:

@@ -1,6 +1,6 @@
-"""Worker processes: how one is started, spoken to and taken leave of; and a crew of idle ones kept between launches.
+"""Worker processes: how one is started, talked to and dismissed; and a crew of idle ones kept between launches.
 
-A worker costs seconds until its first run begins (Python, torch), so whoever launches many small sweeps one after the
+A worker costs seconds until its first run begins (Python, torch), so code that launches many small sweeps one after the
 other keeps a crew. Processes are spawned, not forked: torch does not survive a fork.
 """
 
@@ -68,7 +68,7 @@ class Worker:
         self._send((planned, force, threads))
 
     def wind_up(self) -> None:
-        """Tells it that the user stops."""
+        """Tells it that the user has asked to stop."""
         self._send(None)
 
     def _send(self, message: worker.Message) -> None:
@@ -76,7 +76,7 @@ class Worker:
             self.pipe.send(message)
 
     def messages(self) -> Iterator[tuple[Any, ...]]:
-        """What it said since; sets `lost` when it will say no more."""
+        """The messages that it has sent since the last call; sets `lost` when no more will come."""
         gone = not self.process.is_alive()  # asked first: what a dead worker still said is in the pipe
         try:
             while self.pipe.poll():
@@ -137,5 +137,5 @@ class Crew:
         return Worker(work, gpu)
 
     def rest(self, workers: Sequence[Worker]) -> None:
-        """Keeps workers that have nothing to do."""
+        """Keeps workers that are idle."""
         self._idle.extend(workers)

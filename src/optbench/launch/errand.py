@@ -52,7 +52,7 @@ class Mark:
     token: str
 
     def seen(self, folder: Path) -> bool:
-        """Whether it lies in this folder, and one may write there."""
+        """Whether it is in this folder, and the folder can be written to."""
         try:
             return (folder / self.name).read_text() == self.token and os.access(folder, os.W_OK)
         except (OSError, ValueError):

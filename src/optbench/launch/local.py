@@ -15,7 +15,7 @@ from optbench.launch.settings import LocalSettings
 from optbench.records import Run
 
 START_SECONDS = 4.0
-"""What a worker costs until its first run has begun: Python, torch, torch.optim. benchmarks/launch.py measures it."""
+"""The cost of a worker until its first run begins: Python, torch, torch.optim. benchmarks/launch.py measures it."""
 
 STEP_SECONDS = 6e-4
 """What one update on a surface costs. benchmarks/launch.py measures it."""

@@ -130,7 +130,7 @@ class Pool:
         return run
 
     def _bury(self, each: Worker, attempts: Attempts) -> Run | None:
-        """Takes leave of a dead worker; returns the record of its run if that is not tried again."""
+        """Removes a dead worker; returns the record of its run if that is not tried again."""
         self._workers.remove(each)
         why = each.epitaph()
         each.pipe.close()

@@ -201,7 +201,7 @@ class _Flight:
         return self._again(item, item.recorded() if self._winding_up else None)
 
     def _again(self, item: Planned, run: Run | None) -> Run | None:
-        """Has a run without a record wait once more, unless nothing new is to begin."""
+        """Puts a run without a record back into the queue, unless nothing new is to begin."""
         if run is None and not self._winding_up:
             self._waiting.appendleft(item)
         return run

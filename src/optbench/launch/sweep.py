@@ -269,7 +269,7 @@ class _Counted:
         self._open = {item.run_id: item for item in planned if item.config["trainer"].get("steps") is None}
 
     def look(self, run: Run) -> None:
-        """Takes a run that has ended."""
+        """Records that a run has ended."""
         item = self._open.get(run.run_id)
         if item is None or run.status is not Status.COMPLETED:
             return
@@ -306,7 +306,7 @@ _MOST_SAID = 10
 
 
 def _say_flaws(sweep: Sweep, flaws: Mapping[str, str]) -> None:
-    """Names what lies in the place of a run and is not taken for it."""
+    """Reports what is in the place of a run but is not a valid record of it."""
     names = {item.run_id: item.folder for item in sweep if item.run_id in flaws}
     for run_id, why in list(flaws.items())[:_MOST_SAID]:
         log.warning("%s: %s; the run is done again", names[run_id], why)
@@ -376,7 +376,7 @@ def sweep(
 
 
 class Silent(Nobody):
-    """A SweepWatcher that does not look."""
+    """A SweepWatcher that ignores everything."""
 
     def already(self, done: int) -> None:
         pass

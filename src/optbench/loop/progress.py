@@ -1,4 +1,4 @@
-"""What a run knows of itself while it runs, and what it amounts to at the end."""
+"""The state of a run while it runs, and its summary at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Summary:
-    """What a run amounts to; every field is a column of the `runs` table.
+    """The summary of a run; every field is a column of the `runs` table.
 
     final_loss and best_loss are of the measure: on a surface the objective at the last iterate and at the best one; on
     a network the mean batch loss of the last epoch and of the best one. val_* are at the last iterate, best_val_* at

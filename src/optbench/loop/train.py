@@ -23,7 +23,7 @@ from optbench.settings import NetworkTrainer, SurfaceTrainer
 
 
 class Observer(Protocol):
-    """What the loop reports to while it runs."""
+    """The interface that the loop reports to while it runs."""
 
     def row(self, row: Row) -> None:
         """One row of the curve."""
@@ -99,7 +99,7 @@ class Loop:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state()."""
+        """Resumes from a state()."""
         self.problem.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -257,7 +257,7 @@ class Loop:
         raise _Ended(status, reason)
 
     def summary(self, status: Status, reason: str) -> Summary:
-        """What the run amounts to so far, under this status."""
+        """The summary of the run so far, under this status."""
         p, per_epoch = self.progress, self.problem.steps_per_epoch
         measure = sum(p.epoch_losses) / len(p.epoch_losses) if p.measure is None and p.epoch_losses else p.measure
         return Summary(

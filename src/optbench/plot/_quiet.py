@@ -1,4 +1,4 @@
-"""matplotlib, imported before anything of it is used: where its folder in HOME cannot be written, it takes a temporary
+"""matplotlib, imported before anything of it is used: where its folder in HOME cannot be written, it uses a temporary
 one, and says so in two lines that a user of optbench can do nothing with."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where each start of a grid ends, one panel per optimizer: colour says where, brightness how fast."""
+"""Where each start of a grid ends, one panel per optimizer: the colour shows where, the brightness how fast."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def basins_figure(landscape: Landscape, names: Sequence[str], panels: Sequence[P
 
 
 def _colours(names: Sequence[str], order: Sequence[int]) -> npt.NDArray[np.float64]:
-    """(names, 3); the larger basins get the colours that are told apart best."""
+    """(names, 3); the larger basins get the colours that are easiest to tell apart."""
     colours = np.empty((len(names), 3))
     for rank, code in enumerate(order):
         if names[code] in _STATES:

@@ -1,4 +1,4 @@
-"""What a classifier takes for what."""
+"""The confusion matrix: which classes a classifier mistakes for which."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _finite(values: Floats) -> Floats:
 
 
 def _shown(values: Floats, nothing: float) -> Floats:
-    """The finite values; one number that decides nothing where there is none."""
+    """The finite values; one arbitrary number where there is none."""
     found = _finite(values)
     return found if found.size else np.array([nothing + 1.0])
 

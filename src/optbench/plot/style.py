@@ -21,7 +21,7 @@ LINES = ("-", "--", ":", "-.")
 SUFFIXES = (".png", ".svg", ".pdf")
 _LEGEND_LINES = 24
 _FOOTNOTE_WIDTH = 130
-_LEGEND_WIDTH = 48  # signs; a longer name goes on in the next line, or it would leave no room for the axes
+_LEGEND_WIDTH = 48  # characters; a longer name continues on the next line, or it would leave no room for the axes
 # no dates, no random ids: the same data gives the same file
 _METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
 
@@ -53,7 +53,7 @@ def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """A text below the axes, small, in the figure itself: what it does not show goes with it wherever it goes."""
+    """A small text below the axes, part of the figure, so that a note on what is left out travels with it."""
     if text:
         lines = [line for part in text.splitlines() for line in textwrap.wrap(part, _FOOTNOTE_WIDTH)]
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="0.35")

@@ -46,7 +46,7 @@ def read_split(data: AbstractData, name: str) -> Split:
 
 
 def scaled(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Images as a model takes them, in a tensor of their own: bytes (uint8) in [0, 1], others as they are."""
+    """Images as a model takes them, in a new tensor: bytes (uint8) in [0, 1], others as they are."""
     return images.to(dtype) / 255.0 if images.dtype == torch.uint8 else images.to(dtype, copy=True)
 
 
@@ -86,7 +86,7 @@ def _class_numbers(labels: Any, n: int, n_classes: int, where: str) -> Tensor:
 
 
 def _check_classes(split: Split, data: AbstractData, where: str) -> None:
-    """Tells of classes of which nothing is learned, or on which nothing is tried."""
+    """Warns of classes without training images, or without images to evaluate."""
     assert split.labels is not None
     missing = (torch.bincount(split.labels, minlength=data.n_classes) == 0).nonzero().flatten().tolist()
     if not missing or not len(split):

@@ -1,7 +1,7 @@
 """The plan of a sweep, in its folder: which runs it is to have, so that what went missing is named and not forgotten.
 
 `sweep.json` is written before the first run starts and sealed like run.json. Of every command that was given for the
-folder it holds the overrides and the run_ids, 12 signs each, in one text: a million are 13 MB and read in 0.05 s.
+folder it holds the overrides and the run_ids, 12 characters each, in one text: a million are 13 MB and read in 0.05 s.
 """
 
 from __future__ import annotations

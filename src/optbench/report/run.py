@@ -17,7 +17,7 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
 
     Args:
         run: the run.
-        encoding: of the output; the picture of the loss is left out where it has no signs for it.
+        encoding: of the output; the picture of the loss is left out where it has no characters for it.
     """
     facts = run.summary
     on = "" if facts.get("data") in (None, "none") else f" on {facts['data']}"

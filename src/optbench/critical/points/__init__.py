@@ -1,4 +1,4 @@
-"""What is known of critical points, as plain values, and the words in which it is said.
+"""What is known of critical points, as plain values, and the words used to report it.
 
 Every search, numerical or certified, ends in the same types, so that whoever prints, draws, records or compares a
 result need not know how it was found, and need not load torch. A point carries what its type rests on (`basis`: proved,

@@ -1,4 +1,4 @@
-"""What has been shown when a word is printed: the one list that the words of every search are held to.
+"""What has been shown when a word is printed: the one list that defines the words of every search.
 
 A word of this list is printed only where its sentence holds. The sentences of words that ask for one are printed once
 under the table (`legend`).

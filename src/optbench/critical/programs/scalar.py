@@ -23,7 +23,7 @@ class MissingRule(OptbenchError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"{name} has no interval rule, so nothing can be proved about this surface",
-            "use --method numeric, or write the surface in operations that have a rule (the table at the head of "
+            "use --method numeric, or write the surface in operations that have a rule (the table at the top of "
             "optbench/critical/programs/operations.py)",
         )
 
