@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
@@ -59,6 +60,18 @@ def test_contradicts_a_wrong_list() -> None:
     proof = verify_arb(objective, replace(found, points=(moved, *found.points[1:])))
     assert (proof.agrees, "not found" in proof.why) == (False, True)
     assert "budget" in verify_arb(objective, found, max_boxes=3).why
+
+
+def test_an_unfinished_proof_says_how_far_it_came() -> None:
+    pytest.importorskip("flint")
+    objective, box = objective_of("himmelblau")
+    found = certify(objective, box)
+    last = verify_arb(objective, found).boxes
+    said = [verify_arb(objective, found, max_boxes=n).why for n in (0, last - 1)]
+    assert "after 0 boxes; so far 0 % of the box and 0 points" in said[0]
+    match = re.search(rf"after {last - 1} boxes; so far ([\d.]+) % of the box", said[1])
+    assert match is not None
+    assert 99.0 < float(match[1]) <= 100.0, "one box of the smallest is left"
 
 
 def test_degenerate_regions_must_be_known() -> None:
