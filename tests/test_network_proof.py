@@ -368,6 +368,29 @@ def test_between_equal_patches_a_maximum_has_no_kink(padding: int) -> None:
         assert high - low < 1e-11
 
 
+class Branches(nn.Module):
+    """Two convolutions of the same picture, joined by an operation on their elements."""
+
+    def __init__(self, join: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.one, self.other, self.join = nn.Conv2d(1, 2, 3), nn.Conv2d(1, 2, 3), join
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join(self.one(x), self.other(x))
+
+
+@pytest.mark.parametrize("join", [torch.add, torch.sub, torch.mul], ids=lambda f: f.__name__)
+def test_sums_and_products_of_equal_patches_are_equal(join: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(9)
+    model = nn.Sequential(Branches(join), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 3)).double()
+    wall = torch.full((2, 1, 8, 8), 77, dtype=torch.uint8)
+    objective = network_objective(model, ENTROPY, Split(wall, torch.tensor([0, 1]), ("a", "b")))
+    v = unit(objective.n)
+    for (low, high), exact in zip(enclosed(objective, v), along(objective, v), strict=True):
+        assert low - 1e-14 <= exact <= high + 1e-14
+        assert high - low < 1e-11
+
+
 def test_what_looks_alike_by_chance_is_not_taken_for_equal() -> None:
     """Two channels' weights with equal sums on the picture: equal values, other slopes, and a kink between them."""
 
