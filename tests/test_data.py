@@ -233,6 +233,8 @@ def test_digits_split_seed_names_the_cut() -> None:
         ({"n_classes": 11}, "n_classes=11"),
         ({"n_classes": 1}, "n_classes=1"),
         ({"validation_share": 0.0}, "validation_share=0.0"),
+        ({"validation_share": 0.001}, "validation_share=0.001"),
+        ({"validation_share": 0.9, "test_share": 0.099}, "test_share=0.099"),
         ({"validation_share": 0.7, "test_share": 0.3}, "test_share=0.3"),
         ({"test_share": -0.1}, "test_share=-0.1"),
         ({"split_seed": -1}, "split_seed=-1"),

@@ -58,7 +58,7 @@ def leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def base(group: str, name: str) -> list[str]:
     """A short run with the member in it."""
     if group == "model":
-        own = ["data.image_size=32", "trainer.steps=1", "trainer.batch_size=2", "data.validation_share=0.001"]
+        own = ["data.image_size=32", "trainer.steps=1", "trainer.batch_size=2", "data.validation_share=0.01"]
         return [f"model={name}", *(own if name in members.networks() else ["trainer.steps=3"])]
     if group == "data":
         return ["model=logistic", f"data={name}", "trainer.steps=1", "trainer.batch_size=2"]

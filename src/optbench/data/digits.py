@@ -37,6 +37,10 @@ def _read() -> tuple[Tensor, Tensor]:
     return both[:, :-1].reshape(-1, 8, 8), both[:, -1].long()
 
 
+_FEWEST = 174
+"""Images of the rarest digit."""
+
+
 class Digits(AbstractData):
     """Digits of 8x8 pixels in 17 grey levels, enlarged to image_size; about 180 images a class.
 
@@ -70,10 +74,13 @@ class Digits(AbstractData):
         check_size(image_size, channels)
         if not 2 <= n_classes <= 10:
             raise DataError(f"n_classes={n_classes}: expected 2 to 10 digits")
-        if not (validation_share > 0 and test_share >= 0 and validation_share + test_share < 1):
+        leaves_some = validation_share > 0 and test_share >= 0 and validation_share + test_share < 1
+        if not (
+            leaves_some and round(validation_share * _FEWEST) and _FEWEST * (1 - validation_share - test_share) > 2
+        ):
             raise DataError(
                 f"validation_share={validation_share}, test_share={test_share}: expected shares of the images that "
-                "leave some for training"
+                f"leave some for training and for validation, of each digit's {_FEWEST} or more"
             )
         if split_seed < 0:
             raise DataError(f"split_seed={split_seed}: expected 0 or more")
