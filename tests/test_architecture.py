@@ -207,3 +207,52 @@ def test_the_layers_hold() -> None:
         pytest.skip("import-linter is not installed")
     done = subprocess.run([lint, "--no-cache"], cwd=TOP, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# names in prose ------------------------------------------------------------------------------------------------------
+
+MODULES = {
+    ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__"): path.read_text() for path in FILES
+}
+NAME = re.compile(r"`([a-z_]\w*(?:\.\w+)+)`|\b(optbench(?:\.\w+)+)")
+FILE_ENDINGS = {"csv", "jpg", "json", "md", "npy", "parquet", "pt", "py", "toml", "txt", "yaml"}
+REGISTERED = {"optbench.commands", "optbench.functions", "optbench.reproduce"}  # entry points, in pyproject.toml
+EXAMPLES = {"optbench.models.name.Name", "optbench.surfaces.egg.Egg"}  # of CONTRIBUTING: what its reader writes
+KEYS = {*GROUPS, "provenance"}  # of configurations and of run.json; some are names of folders as well
+
+
+def is_there(name: str, module: str) -> bool:
+    """Whether a dotted name of optbench in the prose of a module is a module, or a name in one; others pass."""
+    parts, home = name.split("."), module.split(".")
+    bases = [[], *(home[:k] for k in range(1, len(home) + 1)), ["optbench"]]
+    rooms = [base for base in bases if ".".join([*base, parts[0]]) in MODULES]
+    if not rooms or parts[0] in KEYS or parts[-1] in FILE_ENDINGS or name in REGISTERED | EXAMPLES:
+        return True
+    for base in rooms:
+        path = [*base, *parts]
+        if ".".join(path) in MODULES:
+            return True
+        known = next(k for k in range(len(path), 0, -1) if ".".join(path[:k]) in MODULES)
+        text = MODULES[".".join(path[:known])]
+        if known > len(base) and all(re.search(rf"\b{word}\b", text) for word in path[known:]):
+            return True
+    return False
+
+
+def prose(text: str) -> Iterator[str]:
+    """The docstrings and the comments of a module."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+    yield from (line.partition("#")[2] for line in text.splitlines() if "#" in line)
+
+
+def test_prose_names_only_what_is_there() -> None:
+    """Dotted names in docstrings, comments, ARCHITECTURE and CONTRIBUTING: modules, and names in them."""
+    texts = [(module, part) for module, text in MODULES.items() for part in prose(text)]
+    texts += [("optbench", (TOP / name).read_text()) for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")]
+    named = {(module, a or b) for module, text in texts for a, b in NAME.findall(text)}
+    assert len(named) > 100
+    assert not is_there("optbench.comparison.NoSuchName", "optbench.records")
+    assert not is_there("descend.no_such_file", "optbench.records")
+    assert sorted(f"{module}: {name}" for module, name in named if not is_there(name, module)) == []
