@@ -123,7 +123,9 @@ def main() -> None:
     began = time.monotonic()
     deadline = began + 60.0 * given.minutes
     if given.survivors:
-        earlier = [outcome for outcome in json.loads(given.survivors.read_text())["outcomes"] if not outcome["by"]]
+        earlier = [
+            outcome for outcome in json.loads(given.survivors.read_text())["outcomes"] if outcome["word"] == "survived"
+        ]
         mutants = again(ROOT / "src" / "optbench", [outcome["mutant"] for outcome in earlier])
         places = Counter(mutant.area for mutant in mutants)
     else:
