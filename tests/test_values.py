@@ -23,7 +23,7 @@ from optbench.errors import ConfigError, IncompatibleError, OptbenchError
 from optbench.experiment import Stop, execute
 from optbench.experiment.plan import plan_run, plan_sweep
 from optbench.records import Status
-from optbench.settings import check_range
+from optbench.settings import RANGES, check_range
 
 NUMBERS = ("null", "0", "-1", "nan", "inf", "-inf", "1e300", "0.5", "true", "words", "[1,2]", "[]", "{a:1}")
 LISTS = (
@@ -79,6 +79,8 @@ def tried(groups: Sequence[str], composer: Composer, once: bool) -> Iterator[tup
             for key, value in leaves(node, f"{group}."):
                 if once and (key, node.get("_target_")) in seen:
                     continue
+                if value is None and key not in RANGES:
+                    continue  # of what kind it is, only the class knows
                 seen.add((key, node.get("_target_")))
                 for text in LISTS if isinstance(value, list) else NUMBERS:
                     yield overrides, f"{key}={text}"
