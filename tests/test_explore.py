@@ -217,7 +217,7 @@ def test_axes_are_logarithmic_where_they_span_orders_of_magnitude() -> None:
         (["sensitivity", "--range", "1,0.1"], "low < high"),
         (["sensitivity", "--range=-1,1"], "positive number"),
         (["sensitivity", "optimizer.lr=1"], "does not apply"),
-        (["sensitivity", "--and", "optimizer.lr"], "another setting"),
+        (["sensitivity", "--and", "optimizer.lr"], "a setting other than"),
         (["sensitivity", "--and-range", "0,1"], "needs --and"),
         (["sensitivity", "--csv", "--json"], "choose one"),
     ],
