@@ -7,12 +7,16 @@ Hypothesis draws the same examples in every run of a commit, so that a red test 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+# a shell that starts something in the background has it ignore Ctrl-C, and so would all that the tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or Ray keeps a token in HOME, and asks for it from then on
