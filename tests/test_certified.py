@@ -199,7 +199,13 @@ def test_more_random_waves(seed: int) -> None:
 
 
 def test_dropping_half_of_every_split_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "split", lambda low, left_high, right_low, high: (low, left_high))
+    whole = search_module.halves
+
+    def left_halves(low: np.ndarray, high: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lows, highs = whole(low, high, axis)
+        return lows[: len(low)], highs[: len(low)]
+
+    monkeypatch.setattr(search_module, "halves", left_halves)
     noticed = [differences(entry, certify(*objective_of(entry["name"]))) != [] for entry in TABLE[6:12]]
     assert noticed.count(True) >= 4
     contradictions = [not certify(*waves(seed)).complete for seed in range(10)]
