@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-CONF = Path(__file__).parents[1] / "conf"
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+CONF = ROOT / "conf"
 
 
 def names(group: str) -> list[str]:

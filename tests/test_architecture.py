@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from members import CONF
+from members import CONF, ROOT
 
 from optbench.catalogue import GROUPS, catalogue
 
-TOP = Path(__file__).parents[1]
-SRC = TOP / "src"
+SRC = ROOT / "src"
 FILES = sorted(SRC.rglob("*.py"))
 IDS = [f.relative_to(SRC).as_posix() for f in FILES]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -102,9 +101,9 @@ def test_every_group_is_a_folder() -> None:
 
 def test_no_path_of_a_machine() -> None:
     """Files must work from any folder: none names a home folder or the folder that this test runs in."""
-    marks = (*(f"/{name}/" for name in ("home", "Users", "root")), f"{TOP}/")
+    marks = (*(f"/{name}/" for name in ("home", "Users", "root")), f"{ROOT}/")
     trees = [f for folder in (SRC, CONF) for kind in ("*.py", "*.yaml") for f in folder.rglob(kind)]
-    files = [*trees, *TOP.glob("*.toml"), *TOP.glob("*.md"), TOP / "Makefile"]
+    files = [*trees, *ROOT.glob("*.toml"), *ROOT.glob("*.md"), ROOT / "Makefile"]
     found = [(f.name, m) for f in files for m in marks if m in f.read_text("utf-8")]
     assert not found
 
@@ -205,7 +204,7 @@ def test_the_layers_hold() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     if not lint.exists():
         pytest.skip("import-linter is not installed")
-    done = subprocess.run([lint, "--no-cache"], cwd=TOP, capture_output=True, text=True, check=False)
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -250,7 +249,7 @@ def prose(text: str) -> Iterator[str]:
 def test_prose_names_only_what_is_there() -> None:
     """Dotted names in docstrings, comments, ARCHITECTURE and CONTRIBUTING: modules, and names in them."""
     texts = [(module, part) for module, text in MODULES.items() for part in prose(text)]
-    texts += [("optbench", (TOP / name).read_text()) for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")]
+    texts += [("optbench", (ROOT / name).read_text()) for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")]
     named = {(module, a or b) for module, text in texts for a, b in NAME.findall(text)}
     assert len(named) > 100
     assert not is_there("optbench.comparison.NoSuchName", "optbench.records")

@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import make_run
+from members import TESTS
 from surface_tools import hessian, make
 from test_sweep import by_id, swept
 from torch import Tensor
@@ -34,7 +35,7 @@ from optbench.records import RunTable, Status
 from optbench.report import export, run_lines, text_lines
 from optbench.settings import SurfaceTrainer
 
-TABLE = {e["name"]: e for e in json.loads((Path(__file__).parent / "data" / "critical_points.json").read_text())}
+TABLE = {e["name"]: e for e in json.loads((TESTS / "data" / "critical_points.json").read_text())}
 HIMMELBLAU = {(3.0, 2.0), (-2.805118, 3.131312), (-3.779310, -3.283186), (3.584428, -1.848126)}  # Himmelblau (1972)
 
 

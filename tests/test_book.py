@@ -17,6 +17,7 @@ import yaml
 from command_tools import invoke
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from members import ROOT
 from scipy import stats
 
 from applebook import pages, words
@@ -27,7 +28,6 @@ from optbench.catalogue import catalogue
 from optbench.config import Composer
 from optbench.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
 CLAIMS = load_claims()
 IDS = [c.id for c in CLAIMS]
 TEXT = {"en": "a quantity", "zh": "一个量"}

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from members import ROOT
 
 from optbench.cli import every_command
 from optbench.config import Composer
 
-ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/book.md",
          "docs/book.zh-CN.md", "docs/gallery.md"]  # fmt: skip
 READMES = PAGES[:2]

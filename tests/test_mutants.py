@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from members import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "benchmarks" / "mutants"
 SOURCE = '''"""Words with one + and two - signs."""
 

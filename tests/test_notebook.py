@@ -6,8 +6,9 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from members import ROOT
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "book.ipynb"
+NOTEBOOK = ROOT / "examples" / "book.ipynb"
 
 
 @pytest.mark.slow

@@ -20,10 +20,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from members import CONF
+from members import CONF, ROOT
 
-TOP = Path(__file__).parents[1]
-SRC = TOP / "src"
+SRC = ROOT / "src"
 EXTRAS_ONLY = {"ray", "submitit", "optuna", "flint", "tensorboard", "mlflow", "numba", "plotly"}
 """Imported only inside functions, when the user asks for them; their extras are declared beside the dependencies."""
 
@@ -54,7 +53,7 @@ def top_level_imports(path: Path) -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = names_of(project["dependencies"])
     extras = names_of([r for group in project.get("optional-dependencies", {}).values() for r in group])
     owners = packages_distributions()
@@ -62,7 +61,7 @@ def test_every_import_is_declared() -> None:
         for name in top_level_imports(path):
             distributions = {normal(d) for d in owners.get(name, [name, f"python-{name}"])}
             allowed = declared | extras if name in EXTRAS_ONLY else declared
-            assert distributions & allowed, f"{path.relative_to(TOP)} imports {name}, which pyproject does not declare"
+            assert distributions & allowed, f"{path.relative_to(ROOT)} imports {name}, which pyproject does not declare"
 
 
 def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -81,7 +80,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("dist")
     build = (sys.executable, "-m", "build", "--no-isolation")
-    run(*build, "--sdist", "--wheel", "--outdir", folder, TOP, cwd=folder)
+    run(*build, "--sdist", "--wheel", "--outdir", folder, ROOT, cwd=folder)
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from members import ROOT
 
 import optbench
 
-TOP = Path(__file__).parents[1]
-BOOK = sorted((TOP / "src" / "applebook").rglob("*.py"))
-PAGE = (TOP / "ARCHITECTURE.md").read_text("utf-8")
+BOOK = sorted((ROOT / "src" / "applebook").rglob("*.py"))
+PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 SECTION = PAGE.partition("## What is public")[2].partition("\n## ")[0]
 MODULES = set(re.findall(r"`(optbench\.[a-z.]+)`", SECTION)) - {"optbench.commands", "optbench.functions"}
 """As ARCHITECTURE lists them."""
@@ -64,9 +64,9 @@ def test_there_is_something_to_look_at() -> None:
 
 
 def test_every_other_room_is_forbidden_to_the_application() -> None:
-    contracts = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     (contract,) = [c for c in contracts if c["name"].startswith("applebook stands on what is public")]
-    rooms = {f"optbench.{p.stem}" for p in (TOP / "src" / "optbench").iterdir() if p.suffix in ("", ".py")}
+    rooms = {f"optbench.{p.stem}" for p in (ROOT / "src" / "optbench").iterdir() if p.suffix in ("", ".py")}
     assert set(contract["forbidden_modules"]) == {room for room in rooms if "__" not in room} - MODULES
 
 

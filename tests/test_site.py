@@ -12,13 +12,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from members import ROOT
 
 import optbench
 from optbench.catalogue import catalogue
 from optbench.cli import every_command
 from optbench.records import Status
-
-ROOT = Path(__file__).parents[1]
 
 
 class Page(HTMLParser):

@@ -171,7 +171,7 @@ def _given() -> argparse.Namespace:
 
 def _measured(pool: ProcessPoolExecutor, keep: Path, glob: str, until: float) -> Covering:
     """What each test executes; kept by the content of the source and of the tests."""
-    files = [p for p in sorted((ROOT / "tests").glob(glob)) if p.stem.removeprefix("test_") not in NOT_ASKED]
+    files = [p for p in sorted((ROOT / "tests").rglob(glob)) if p.stem.removeprefix("test_") not in NOT_ASKED]
     content = hashlib.sha256()
     for path in sorted(
         [*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml"), *(ROOT / "tests").rglob("*.py")]
@@ -181,7 +181,7 @@ def _measured(pool: ProcessPoolExecutor, keep: Path, glob: str, until: float) ->
     folder.mkdir(parents=True, exist_ok=True)
     files.sort(key=lambda path: path.stat().st_size)
     waiting: dict[Future[str], Path] = {
-        pool.submit(_measure, f"tests/{path.name}", folder / f"{path.stem}.json"): path
+        pool.submit(_measure, path.relative_to(ROOT).as_posix(), folder / f"{path.stem}.json"): path
         for path in files
         if not (folder / f"{path.stem}.json").exists()
     }
@@ -201,7 +201,7 @@ def _measured(pool: ProcessPoolExecutor, keep: Path, glob: str, until: float) ->
     covering = Covering()
     for path in files:
         if (folder / f"{path.stem}.json").exists():
-            covering.add(f"tests/{path.name}", folder / f"{path.stem}.json")
+            covering.add(path.relative_to(ROOT).as_posix(), folder / f"{path.stem}.json")
     if not covering.seconds:
         raise SystemExit("no test was measured, so no mutant can be tried")
     return covering

@@ -20,6 +20,7 @@ from typing import Any
 
 import launch_parts
 import pytest
+from members import TESTS
 from test_launch import NETWORK, ONE_CLUSTER, SURFACE, Notes, needs, processes
 
 import optbench
@@ -35,7 +36,6 @@ from optbench.launch.ray_cluster import RayLauncher
 from optbench.launch.settings import RaySettings
 from optbench.records import Run, Status, read_curves, read_run
 
-TESTS = Path(__file__).parent
 PACKAGE = Path(optbench.__file__).parent
 
 

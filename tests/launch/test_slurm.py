@@ -24,6 +24,7 @@ from typing import Any
 import fake_slurm
 import launch_parts
 import pytest
+from members import TESTS
 
 from optbench.errors import OutputError, UserError
 from optbench.experiment import Planned, Stop, plan_sweep, run_and_record
@@ -35,7 +36,6 @@ from optbench.launch.slurm_queue import GONE, OVER_MEMORY, QueueSilent, Seen, Su
 from optbench.records import Run, Status, read_run
 
 pytest.importorskip("submitit")
-TESTS = Path(__file__).parent
 
 
 @dataclass

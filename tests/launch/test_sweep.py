@@ -21,6 +21,7 @@ import pytest
 from command_tools import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from members import TESTS
 from pyarrow import parquet
 
 from optbench.cli.sweep_display import LiveSweep, PlainSweep
@@ -40,7 +41,6 @@ from optbench.records.vocabulary import MAX_COORDINATES, curve_columns
 from optbench.report import runs_json
 from optbench.settings import SurfaceTrainer
 
-TESTS = Path(__file__).parent
 GRID = (
     "model=rosenbrock,himmelblau",  # the one has a dim, the other has not: their rows share a table
     "optimizer=sgd,adam",

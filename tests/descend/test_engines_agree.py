@@ -20,6 +20,7 @@ from command_tools import command
 from descend_tools import SUPPORTED_OPTIMIZERS, SUPPORTED_SCHEDULERS, Rows, interpreted, node
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from members import TESTS
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -545,4 +546,4 @@ optimizer = torch.optim.Adam([x])
 optimizer.zero_grad()
 assert "torch._dynamo" in sys.modules  # as ever, afterwards
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=TESTS)

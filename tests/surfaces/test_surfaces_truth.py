@@ -6,19 +6,19 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import members
 import pytest
 import sympy
 import torch
+from members import TESTS
 from surface_tools import gradient, hessian, make, samples
 
 from optbench.problem import AbstractSurface, surface_objective
 
 ALL = members.surfaces()
-TABLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "critical_points.json").read_text())
+TABLE: list[dict[str, Any]] = json.loads((TESTS / "data" / "critical_points.json").read_text())
 each_entry = pytest.mark.parametrize("entry", TABLE, ids=lambda e: e["name"])
 
 

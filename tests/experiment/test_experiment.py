@@ -20,6 +20,7 @@ import pytest
 import torch
 import yaml
 from command_tools import command
+from members import TESTS
 
 import optbench
 from optbench.comparison import compare
@@ -305,7 +306,7 @@ def kills(seed: int, count: int) -> str:
     pytest.param(text, marks=pytest.mark.slow) for text in ("r3,t0.2,f7", *(kills(seed, 12) for seed in range(3)))
 ])  # fmt: skip
 def test_kill_9_at_any_moment(moments: str, whole: Run, tmp_path: Path) -> None:
-    script = Path(__file__).with_name("killed_runs.py")
+    script = TESTS / "killed_runs.py"
     words = [sys.executable, script, tmp_path, moments, *NETWORK, "trainer.epochs=4"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     lines = done.stdout.splitlines()

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from members import TESTS
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -31,7 +32,7 @@ from optbench.critical.typed.function import check_function
 from optbench.critical.typed.parse import parse_box, parse_function, parse_point
 from optbench.errors import UserError
 
-TABLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "critical_points.json").read_text())
+TABLE: list[dict[str, Any]] = json.loads((TESTS / "data" / "critical_points.json").read_text())
 NAMES = [entry["name"] for entry in TABLE]
 SQUARE = ((-2.0, 2.0), (-2.0, 2.0))
 Function = Callable[[Tensor], Tensor]

@@ -19,6 +19,7 @@ from typing import Any
 
 import launch_parts
 import pytest
+from members import TESTS
 
 from optbench.config import Composer
 from optbench.errors import ConfigError, OutputError, RunFailure, UserError
@@ -30,8 +31,6 @@ from optbench.launch.crew import Crew
 from optbench.launch.local import LocalLauncher, gpus_for, jobs_that_pay
 from optbench.launch.settings import LAUNCHERS, LocalSettings
 from optbench.records import Run, Status, read_curves, read_run
-
-TESTS = Path(__file__).parent
 
 
 @dataclass
