@@ -150,7 +150,7 @@ def _last_words(folder: Path, task: str) -> str | None:
     try:
         with JobPaths(folder, task).stderr.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
-            text = file.read().decode(errors="replace")
+            text: str = file.read().decode(errors="replace")
     except OSError:
         return None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
