@@ -36,6 +36,7 @@ from optbench.launch.slurm_queue import GONE, OVER_MEMORY, QueueSilent, Seen, Su
 from optbench.records import Run, Status, read_run
 
 pytest.importorskip("submitit")
+pytestmark = pytest.mark.slow  # all of them: what `make test` installs has no submitit, what `make test-slow` does has
 
 
 @dataclass
@@ -303,7 +304,7 @@ def test_records_that_cannot_be_written_end_the_sweep(queue: FakeQueue, tmp_path
     assert entries(tmp_path) == []
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))])
+@pytest.mark.parametrize("seed", range(20))
 def test_any_fates_and_killed_drivers(seed: int, queue: FakeQueue, tmp_path: Path) -> None:
     """Random ends of tasks and drivers: never a run twice at once (FakeQueue.submit), never more at once than asked."""
     rng = random.Random(seed)
@@ -617,7 +618,6 @@ def wait_for(what: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 def test_the_same_command_adopts_the_array_of_a_killed_driver(site: Site) -> None:
     given = ("trainer.steps=300", "optimizer.pause=0.03", "seeds=4", "hydra.launcher.jobs=2")
     first = site.sweep(*given)
@@ -639,7 +639,6 @@ def test_the_same_command_adopts_the_array_of_a_killed_driver(site: Site) -> Non
     assert {path.name.partition("_")[0] for path in (site.out / "s" / ".submitit").iterdir()} == {".lock", "101"}
 
 
-@pytest.mark.slow
 def test_a_cancel_from_outside_and_the_end_of_a_driver(site: Site) -> None:
     driver = site.sweep("trainer.steps=100000", "optimizer.pause=0.02", "seeds=4", "hydra.launcher.jobs=2", "--json")
     wait_for(lambda: len(site.runs()) == 2)
@@ -661,7 +660,6 @@ def test_a_cancel_from_outside_and_the_end_of_a_driver(site: Site) -> None:
     wait_for(lambda: site.states() == {"CANCELLED": 2, "COMPLETED": 2})
 
 
-@pytest.mark.slow
 def test_no_such_partition_is_one_line(site: Site) -> None:
     driver = site.sweep("seeds=2", "hydra.launcher.partition=nowhere")
     _, err = driver.communicate(timeout=120)
