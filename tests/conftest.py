@@ -14,9 +14,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-# a shell that starts something in the background has it ignore Ctrl-C, and so would all that the tests start
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# a shell that starts something in the background has it ignore Ctrl-C, nohup the end of the terminal; and so would all
+# that the tests start
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or Ray keeps a token in HOME, and asks for it from then on
