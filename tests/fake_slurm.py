@@ -28,7 +28,7 @@ def install(folder: Path) -> dict[str, str]:
     (folder / "bin").mkdir(parents=True)
     for name in ("sbatch", "srun", "squeue", "scancel", "sacct", "scontrol"):
         path = folder / "bin" / name
-        path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, __file__, name])} "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-X", "utf8", __file__, name])} "$@"\n')
         path.chmod(0o755)
     return {"FAKE_SLURM": str(folder), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
 

@@ -236,6 +236,7 @@ class _Driver:
                     again = self._force and not array.force
                     flight = _Flight(item, array, again, alive[task])
                     self._flying[flight.key] = flight
+        over -= {flight.planned.run_id for flight in self._flying.values()}  # tried again: its last task brings it
         return divided([items[run_id] for run_id in over if run_id in items], self._force)[0]
 
     def _known(self, token: str) -> Array | None:
