@@ -28,7 +28,9 @@ def install(folder: Path) -> dict[str, str]:
     (folder / "bin").mkdir(parents=True)
     for name in ("sbatch", "srun", "squeue", "scancel", "sacct", "scontrol"):
         path = folder / "bin" / name
-        path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-X", "utf8", __file__, name])} "$@"\n')
+        command = shlex.join([sys.executable, __file__, name])
+        # under LC_ALL=C Python does not read the .pth files of an environment whose path is not ASCII
+        path.write_text(f'#!/bin/sh\nLC_ALL=C.UTF-8 exec {command} "$@"\n')
         path.chmod(0o755)
     return {"FAKE_SLURM": str(folder), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
 
