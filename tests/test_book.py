@@ -23,6 +23,7 @@ from scipy import stats
 from applebook import pages, words
 from applebook.claim import Arm, Claim, Prediction, choose, load_claims, read_claim
 from applebook.evidence import KINDS, Evidence, Verdict, judge, overall
+from applebook.measures import more_dimensions
 from applebook.runner import read_records, reproduced
 from optbench.catalogue import catalogue
 from optbench.config import Composer
@@ -493,3 +494,15 @@ def test_the_pages_are_those_of_the_records() -> None:
         assert [p["id"] for p in record["predictions"]] == [p.id for p in stated.predictions]
         for found, p in zip(record["predictions"], stated.predictions, strict=True):
             assert (found["direction"], found["threshold"]) == (p.direction, p.threshold), record["id"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dim", [2, 4, 5])
+def test_random_surfaces_still_have_the_points_that_the_book_counts(dim: int) -> None:
+    """The searches of claim 3, which no run records, give what stands in docs/book.json."""
+    records = json.loads((ROOT / "docs" / "book.json").read_text(encoding="utf-8"))
+    (record,) = [r for r in records if r["id"] == "more_dimensions"]
+    (row,) = [r for r in record["tables"]["dimensions"] if r["dimension"] == dim]
+    found = [more_dimensions._surface(dim, seed) for seed in range(row["surfaces"])]
+    assert sum(s.points for s in found) == row["critical points"]
+    assert sum(s.minima for s in found) == round(row["minima"] * row["critical points"])

@@ -105,7 +105,7 @@ def measure(study: Study) -> Findings:
 
 
 def _count(study: Study, dim: int) -> int:
-    """Surfaces of a dimension; the searches beyond four take seconds each."""
+    """Surfaces of a dimension; the searches beyond four take longest."""
     return study.pick(2, 12 if dim <= 4 else 6)
 
 
@@ -122,7 +122,7 @@ def _surface(dim: int, seed: int) -> Surface:
     if dim <= PROVED_UP_TO:
         found = critical_points(objective, box, method="certified")
     else:
-        found = find_critical(objective, box, budget_seconds=0.0)  # one round; the next two were seen to add nothing
+        found = find_critical(objective, box)
     counts = found.counts()
     return Surface(counts["minimum"], counts["saddle"], counts["maximum"], found.complete)
 
