@@ -197,7 +197,7 @@ def median(values: Sequence[float]) -> Estimate | None:
     left, right = ordered[(n - 1) // 2], ordered[n // 2]
     finite = math.isfinite(left) and math.isfinite(right)
     middle = float((Fraction(left) + Fraction(right)) / 2) if finite else left / 2 + right / 2
-    return Estimate(middle, ordered[k - 1], ordered[n - k], coverage)
+    return Estimate(middle, ordered[k - 1], ordered[n - k], coverage) if n > 1 else Estimate(middle)
 
 
 def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:

@@ -122,6 +122,10 @@ def test_evidence_of_any_numbers_has_an_interval(kind: str, left: list[float], r
         left, right = [abs(v) for v in left], [abs(v) for v in right]
     evidence = Evidence(kind, left, right)
     found = evidence.estimate
+    if len(left) == 1 or (len(right) == 1 and kind not in ("mean", "share")):
+        assert (found.low, found.high, found.coverage) == (None, None, None)
+        assert judge(prediction("above", -math.inf), evidence).verdict is Verdict.UNDECIDED
+        return
     assert found.low is not None
     assert found.high is not None
     assert found.low <= found.value <= found.high or (math.isnan(found.value) and found.low < found.high)
@@ -195,7 +199,7 @@ def test_swapping_the_sides_turns_the_verdict(kind: str) -> None:
 
 
 @given(
-    st.lists(st.floats(-5, 5), min_size=1, max_size=8), st.lists(st.floats(-5, 5), min_size=1, max_size=8),
+    st.lists(st.floats(-5, 5), min_size=2, max_size=8), st.lists(st.floats(-5, 5), min_size=2, max_size=8),
     st.floats(-10, 10), st.sampled_from(["above", "below"]),
 )  # fmt: skip
 def test_a_verdict_says_where_the_interval_lies(left: list[float], right: list[float], at: float, side: str) -> None:
@@ -211,9 +215,23 @@ def test_a_verdict_says_where_the_interval_lies(left: list[float], right: list[f
     assert low <= found.estimate.value <= high
 
 
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"agreement"}))
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_one_run_decides_nothing(kind: str, side: str) -> None:
+    for left, right in (([1.0], [0.5]), ([1.0], [0.5, 0.5]), ([0.5, 0.5], [1.0])):
+        if kind in ("wins", "paired difference") and len(left) != len(right):
+            continue
+        found = judge(prediction(side, 1e-9), Evidence(kind, left, right))
+        alone = len(left) == 1 or kind not in ("mean", "share")
+        assert (found.verdict is Verdict.UNDECIDED) == alone
+        if alone:
+            said = words.measured({key: getattr(found.estimate, key) for key in ("value", "low", "high")})
+            assert "[" not in said
+
+
 def test_a_claim_depends_unless_all_agree() -> None:
-    yes = judge(prediction("above", 0.0), Evidence("mean", [1.0], [0.0]))
-    no = judge(prediction("above", 2.0), Evidence("mean", [1.0], [0.0]))
+    yes = judge(prediction("above", 0.0), Evidence("mean", [1.0, 1.0], [0.0]))
+    no = judge(prediction("above", 2.0), Evidence("mean", [1.0, 1.0], [0.0]))
     open_ = judge(prediction("above", 1.0), Evidence("mean", [0.5, 1.5, 1.2], [0.0]))
     assert overall([yes, yes]) is Verdict.SUPPORTED
     assert overall([no]) is Verdict.NOT_SUPPORTED

@@ -36,7 +36,7 @@ def test_mean_log10_loss_of_a_linear_rate_is_the_middle_of_its_exponent() -> Non
         metrics.mean_log10_loss([3], [1.0])
 
 
-@pytest.mark.parametrize("n", range(1, 41))
+@pytest.mark.parametrize("n", range(2, 41))
 def test_median_interval_has_the_ranks_that_the_binomial_gives(n: int) -> None:
     found = metrics.median_interval(np.arange(1, n + 1)[::-1])
     assert found.value == (n + 1) / 2
@@ -46,6 +46,10 @@ def test_median_interval_has_the_ranks_that_the_binomial_gives(n: int) -> None:
     exact = 1 - 2 * scipy.stats.binom.cdf(best - 1, n, 0.5)
     assert found.coverage == pytest.approx(exact, abs=1e-12)
     assert (exact >= 0.95) == (n >= 6)
+
+
+def test_one_run_has_no_interval() -> None:
+    assert metrics.median_interval([3.0]) == metrics.Estimate(3.0, None, None, None)
 
 
 def test_median_interval_against_the_published_table() -> None:
@@ -73,7 +77,9 @@ def test_a_diverged_run_stays_in_the_median() -> None:
 @example([1.7e308, -1.7e308])
 def test_a_median_of_any_numbers_lies_in_its_interval_and_is_rounded_once(values: list[float]) -> None:
     found = metrics.median_interval(values)
-    assert found.low is not None
+    assert (found.low is None) == (len(values) == 1)
+    if found.low is None:
+        return
     assert found.high is not None
     assert found.low <= found.value <= found.high
     ordered = sorted(values)

@@ -158,6 +158,7 @@ KINDS: dict[str, Callable[[Floats, Floats], Estimate]] = {
     "wins": _wins,
     "agreement": _agreement,
 }
+_ONE_SAMPLE = ("mean", "share")
 _PAIRS = ("paired difference", "wins", "agreement")
 
 
@@ -204,8 +205,10 @@ class Evidence:
 
     @property
     def estimate(self) -> Estimate:
-        """The statistic and its 95 % interval."""
-        return KINDS[self.kind](self.left, self.right)
+        """The statistic and its 95 % interval; none where a sample is one value, which says nothing of its spread."""
+        found = KINDS[self.kind](self.left, self.right)
+        drawn = {"agreement": (), **dict.fromkeys(_ONE_SAMPLE, (self.left,))}.get(self.kind, (self.left, self.right))
+        return Estimate(found.value) if any(side.size == 1 for side in drawn) else found
 
     @property
     def n(self) -> tuple[int, int]:
@@ -233,10 +236,14 @@ class Judgement:
 def judge(prediction: Prediction, evidence: Evidence) -> Judgement:
     """Holds the interval against the threshold: all of it on the predicted side, all on the other, or neither.
 
+    Without an interval there is nothing to hold against it: undecided.
+
     Raises:
         ValueError: bounds that are NaN; no evidence has them.
     """
     found = evidence.estimate
+    if found.low is None:
+        return Judgement(prediction, found, evidence.n, evidence.kind, Verdict.UNDECIDED)
     low, high = _bounds(found)
     if math.isnan(low) or math.isnan(high):
         raise ValueError(f"{prediction.id}: the interval of {evidence.kind} is not an interval")

@@ -24,8 +24,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "written down before the runs (`conf/experiment/book/`); numbers and verdicts are computed from the records. "
         "This page is written by `optbench reproduce {option}`, never by hand.",
         "rule": "A prediction is *supported* when its whole 95 % interval lies on the predicted side of the threshold, "
-        "*not supported* when all of it lies on the other side, *undecided* otherwise. A claim *depends* when its "
-        "predictions do not all come out alike.",
+        "*not supported* when all of it lies on the other side, *undecided* otherwise, and always where a side is a "
+        "single value. A claim *depends* when its predictions do not all come out alike.",
         "made": "{runs} runs in {minutes} minutes on {cores} cores of {processor}; optbench {version}, torch {torch}.",
         "quick": "These are the results of `--quick`: fewer seeds and steps.",
         "claim": "claim", "section": "section", "verdict": "verdict", "says": "The book", "setup": "What is run",
@@ -45,7 +45,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "`conf/experiment/book/` 里；数字和结论都由运行记录算出。"
         "本页由 `optbench reproduce {option}` 生成，不做手工修改。",
         "rule": "95% 置信区间完全落在预测的一侧，预测记为*成立*；完全落在另一侧，记为*不成立*；"
-        "跨过阈值，记为*未能判定*。同一条说法的各个预测结果不一致时，记为*视条件而定*。",
+        "跨过阈值，或某一侧只有一个数值，记为*未能判定*。同一条说法的各个预测结果不一致时，记为*视条件而定*。",
         "made": "共 {runs} 次运行，用时 {minutes} 分钟，{processor} 的 {cores} 个核；"
         "optbench {version}，torch {torch}。",
         "quick": "这是 `--quick` 的结果：种子和步数都较少。",

@@ -86,7 +86,7 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Estimate:
 
     The interval [y_(k), y_(n+1-k)] covers the median of any continuous distribution with probability
     1 - 2 P(Bin(n, 1/2) <= k - 1). k is the largest for which that is at least `level`. For n < 6 no k reaches 95 %: the
-    range (k = 1) is returned with the coverage that it has, 1 - 2^(1-n); for n = 1 that is 0.
+    range (k = 1) is returned with the coverage that it has, 1 - 2^(1-n); for n = 1 that is 0, and there is no interval.
 
     Args:
         values: (n,) one value per run, n >= 1; infinities take part: halfway between -inf and +inf is +inf.
@@ -103,6 +103,8 @@ def median_intervals(values: npt.ArrayLike, level: float = 0.95) -> list[Estimat
     n = given.shape[1]
     if n == 0 or np.isnan(given).any():
         raise ValueError("a median needs at least one value, and numbers only")
+    if n == 1:
+        return [Estimate(value, n=1) for value in given[:, 0].tolist()]
     rank, coverage = _median_rank(n, level)
     places = [rank - 1, n - rank, n // 2 - 1 + n % 2, n // 2]
     low, high, left, right = np.partition(given, places, axis=1)[:, places].T

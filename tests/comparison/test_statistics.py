@@ -61,6 +61,8 @@ def test_all_groups_at_once_are_each_group_alone(groups: list[list[Row]]) -> Non
 def median_alone(values: np.ndarray) -> Estimate:
     """Of one group, as it was computed before groups were computed together."""
     n = len(values)
+    if n == 1:
+        return Estimate(values[0])
     rank, coverage = metrics._median_rank(n, 0.95)
     places = [rank - 1, n - rank, n // 2 - 1 + n % 2, n // 2]
     low, high, left, right = np.partition(values, places)[places].tolist()

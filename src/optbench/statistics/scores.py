@@ -18,7 +18,7 @@ from optbench.statistics.statistic import Found, Groups, Statistic
 MEDIAN = "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)"
 INTERVAL = (
     "[low, high]: order-statistic interval of the median, at least 95 %; below 6 runs there is none, and the range is "
-    "shown, which covers the median with probability 1 - 2^(1-n)"
+    "shown, which covers the median with probability 1 - 2^(1-n); of one run there is nothing to show"
 )
 _NO_RESULT = "a run that diverged, failed, was interrupted or skipped counts as"
 
