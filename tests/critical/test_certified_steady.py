@@ -19,7 +19,7 @@ from torch import Tensor
 
 from optbench.critical.certified import certify
 from optbench.critical.programs.scalar import MissingRule
-from optbench.critical.programs.steady import check_steady
+from optbench.critical.programs.steady import _kept, check_steady
 from optbench.critical.typed.function import check_function
 from optbench.errors import UserError
 
@@ -128,6 +128,37 @@ def test_what_is_not_a_function_of_the_point_is_named(name: str) -> None:
         check_steady(function, POINTS)
     with pytest.raises(MissingRule):
         certify(function, ((-1.0, 1.0),) * 2)
+
+
+def helper(value: float, state: list[int]) -> Callable[[Tensor], Tensor]:
+    def one(x: Tensor, scale: float = value, own: list[int] = state) -> Tensor:
+        own[0] += 1
+        return bowl(x) * scale
+
+    return one
+
+
+def calling(helpers: list[Function]) -> Function:
+    return lambda x: torch.stack([one(x) for one in helpers]).sum(0)
+
+
+@pytest.mark.parametrize("counting", range(12))
+def test_what_any_of_many_helpers_keeps_is_noticed(counting: int) -> None:
+    helpers = [helper(1.0, [0]) if i == counting else functools.partial(bowl) for i in range(12)]
+    with pytest.raises(MissingRule, match="keeps something"):
+        check_steady(calling(helpers), POINTS)
+
+
+def test_the_same_is_kept_however_often_it_is_looked_at() -> None:
+    objective = calling([helper(float(i), [i]) for i in range(30)])
+    looks = []
+    for _ in range(5):
+        looks.append(dict(_kept(objective)))
+        crowd = [(i, str(i)) for i in range(len(looks) * 1000)]  # other memory is free at the next look
+        assert crowd
+    assert all(one == looks[0] for one in looks)
+    scales = [value for name, value in looks[0].items() if name.endswith(" defaults[0][0]")]
+    assert sorted(map(float, scales)) == list(map(float, range(30)))
 
 
 def set_up_once(x: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ def _in_library(frame: FrameType | None) -> bool:
 
 def _kept(value: Any) -> Iterator[tuple[str, str]]:
     """Everything that the value can keep between calls: where, and what it is now."""
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # with the objects: the id of one that is gone, such as a tuple made here, is given again
     todo = [("f", value, 0)]
     while todo and len(seen) < MOST:
         name, value, depth = todo.pop()
@@ -138,7 +138,7 @@ def _kept(value: Any) -> Iterator[tuple[str, str]]:
             continue
         if id(value) in seen or depth > DEEPEST:
             continue
-        seen.add(id(value))
+        seen[id(value)] = value
         token = _token(value)
         if token:
             yield name, token
