@@ -102,6 +102,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _one_of(*words: str) -> Check:
+    return (lambda v: v in words, f"one of {', '.join(words)}")
+
+
 _positive: Check = (lambda v: _number(v) and v > 0, "a positive number")
 _not_negative: Check = (lambda v: _number(v) and v >= 0, "a number that is not negative")
 _fraction: Check = (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
@@ -260,10 +264,18 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
         "optimizer.ns_steps": (lambda v: _whole(v) and 1 <= v < 100, "a whole number from 1 to 99"),
     },
     "optbench.optimizers.book.book_momentum": {"optimizer.momentum": _fraction},
+    "optbench.optimizers.book.book_rmsprop": {"optimizer.alpha": _fraction},
+    "optbench.optimizers.book.book_adam": {"optimizer.alpha": _fraction},
+    "optbench.optimizers.book.Book": {
+        "optimizer.momentum": _fraction,
+        "optimizer.alpha": _fraction,
+        "optimizer.m": _one_of("gradient", "momentum", "sum", "mean"),
+        "optimizer.sigma": _one_of("one", "adagrad", "rmsprop"),
+    },
     "torch.optim.lr_scheduler.ConstantLR": {"scheduler.factor": _share},
     "torch.optim.lr_scheduler.ReduceLROnPlateau": {"scheduler.factor": _fraction},
 }
-"""For some targets: keys with a narrower range than RANGES gives."""
+"""For some targets: keys with a narrower range than RANGES gives, or of which RANGES knows nothing."""
 
 _NULL_IS_A_VALUE = frozenset(
     ("optimizer.max_eval", "optimizer.foreach", "optimizer.fused", "loss.alpha", "loss.weight", "data.root")
@@ -274,13 +286,14 @@ _PARTS = ("model", "data", "loss", "optimizer", "scheduler")
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
-    """Checks every value of a resolved configuration that RANGES knows, as check_range does, and what they make
-    together.
+    """Checks every value of a resolved configuration that RANGES or NARROWER knows, as check_range does, and what they
+    make together.
 
     Raises:
         ConfigError: naming the key, the value and what was expected.
     """
-    for key in RANGES:
+    own = {key: None for part in _PARTS for key in NARROWER.get(target_of(config, part), ())}
+    for key in {**dict.fromkeys(RANGES), **own}:
         part, _, last = key.rpartition(".")
         node = config.get(part) if part else config
         if isinstance(node, Mapping) and last in node:
@@ -295,7 +308,7 @@ def target_of(config: Mapping[str, Any], part: str) -> str:
 
 
 def check_range(key: str, value: Any, target: str = "") -> None:
-    """Checks one value if RANGES knows its key. Raises ConfigError.
+    """Checks one value if RANGES, or NARROWER for its target, knows its key. Raises ConfigError.
 
     Null passes where it means "not set" (settings of the trainer that may be left out) or has a meaning of its own; a
     number, a switch or a list of a part cannot be null.
@@ -305,9 +318,10 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         value: as resolved.
         target: of the part that the key belongs to; some take less than others.
     """
-    if key not in RANGES or (value is None and _may_be_null(key)):
+    found = NARROWER.get(target, {}).get(key) or RANGES.get(key)
+    if found is None or (value is None and _may_be_null(key)):
         return
-    holds, expected = NARROWER.get(target, {}).get(key) or RANGES[key]
+    holds, expected = found
     if not holds(value):
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 

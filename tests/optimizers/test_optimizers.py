@@ -284,6 +284,24 @@ def test_book_adam_without_momentum_is_book_rmsprop_to_the_bit() -> None:
     assert np.array_equal(adam, drive(lambda p: book_rmsprop(p, 0.01, alpha=0.7), gradients()))
 
 
+def test_the_form_put_together_from_the_yaml_is_each_named_method_to_the_bit() -> None:
+    """At the defaults of conf/: the words are those of the chapter, and Adam is RMSProp with momentum."""
+
+    def path(name: str, **changes: object) -> np.ndarray:
+        return drive(lambda p: members.make("optimizer", name, p, **changes), gradients())
+
+    def form(m: str, sigma: str, **changes: object) -> np.ndarray:
+        return path("book", m=m, sigma=sigma, **changes)
+
+    assert np.array_equal(form("momentum", "rmsprop"), path("book_adam"))
+    assert np.array_equal(form("gradient", "rmsprop"), path("book_rmsprop"))
+    assert np.array_equal(path("book_adam", beta1=0.0), path("book_rmsprop"))
+    assert np.array_equal(form("mean", "rmsprop"), form("momentum", "rmsprop"))
+    for pair, name in (("gradient one", "gd"), ("momentum one", "momentum"), ("gradient adagrad", "adagrad")):
+        assert np.array_equal(form(*pair.split(), lr=0.01), path(f"book_{name}", lr=0.01))
+    assert not np.array_equal(form("sum", "rmsprop"), form("mean", "rmsprop"))
+
+
 @pytest.mark.parametrize("make", [book_adagrad, book_rmsprop])
 def test_first_step_of_a_scaled_method_has_length_lr_everywhere(make: Callable[..., Book]) -> None:
     path = drive(lambda p: make(p, lr=0.25), gradients(), start=np.zeros(4))

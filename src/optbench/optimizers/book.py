@@ -15,7 +15,7 @@ coordinate, made of the magnitudes of the same gradients. A named method is a ch
     book_adam      beta1 m_{t-1} + (1 - beta1) g_t          as book_rmsprop
     =============  =======================================  ==================================================
 
-with m_{-1} = 0. Two conventions that the book leaves open:
+with m_{-1} = 0; `Book` (optimizer=book) takes any pair of them. Two conventions that the book leaves open:
 
 * The book's momentum is a movement, m^t = lambda m^{t-1} - eta g^{t-1} and theta^t = theta^{t-1} + m^t. Under a
   constant eta that is the form above. When eta is scheduled, the general form multiplies the whole sum by the present
@@ -103,8 +103,8 @@ M_RULES: dict[str, Rule] = {
 }
 SIGMA_RULES: dict[str, Rule] = {
     "one": Rule(one, remembers=False),
-    "all": Rule(root_mean_square, remembers=True),
-    "recent": Rule(recent_root_mean_square, remembers=True),
+    "adagrad": Rule(root_mean_square, remembers=True),
+    "rmsprop": Rule(recent_root_mean_square, remembers=True),
 }
 
 
@@ -119,10 +119,11 @@ class Book(AbstractPureOptimizer):
     Args:
         params: parameters or parameter groups, as for every torch optimizer; dense.
         lr: eta, at least 0.
-        m: "gradient", "sum" or "mean".
-        sigma: "one", "all" or "recent".
+        m: "gradient", "sum" or "mean"; "momentum" is the one that the chapter's methods take: the sum where sigma is 1
+            (book_momentum), the mean where a scale divides it (book_adam).
+        sigma: "one", "adagrad" or "rmsprop".
         momentum: lambda of "sum", beta1 of "mean", in [0, 1).
-        alpha: weight of the past in sigma "recent", in [0, 1).
+        alpha: weight of the past in sigma "rmsprop", in [0, 1).
 
     Raises:
         ValueError: a name or a number outside these.
@@ -142,7 +143,9 @@ class Book(AbstractPureOptimizer):
         for name, value in (("momentum", momentum), ("alpha", alpha)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"Invalid {name} value: {value}, expected 0 <= {name} < 1")
-        for name, choice, known in (("m", m, M_RULES), ("sigma", sigma, SIGMA_RULES)):
+        if m == "momentum":
+            m = "sum" if sigma == "one" else "mean"
+        for name, choice, known in (("m", m, (*M_RULES, "momentum")), ("sigma", sigma, SIGMA_RULES)):
             if choice not in known:
                 raise ValueError(f"Invalid {name}: {choice!r}, expected one of {', '.join(known)}")
         super().__init__(params, {"lr": lr, "m": m, "sigma": sigma, "momentum": momentum, "alpha": alpha})
@@ -174,14 +177,14 @@ def book_momentum(params: ParamsT, lr: float, momentum: float = 0.9) -> Book:
 
 def book_adagrad(params: ParamsT, lr: float) -> Book:
     """AdaGrad with the root *mean* square of all gradients; torch's Adagrad is this one under eta / sqrt(t + 1)."""
-    return Book(params, lr, m="gradient", sigma="all")
+    return Book(params, lr, m="gradient", sigma="adagrad")
 
 
 def book_rmsprop(params: ParamsT, lr: float, alpha: float = 0.9) -> Book:
     """RMSProp started at sigma_0 = |g_0|, so that the first step moves every coordinate by eta."""
-    return Book(params, lr, m="gradient", sigma="recent", alpha=alpha)
+    return Book(params, lr, m="gradient", sigma="rmsprop", alpha=alpha)
 
 
-def book_adam(params: ParamsT, lr: float, beta1: float = 0.9, alpha: float = 0.999) -> Book:
+def book_adam(params: ParamsT, lr: float, beta1: float = 0.9, alpha: float = 0.9) -> Book:
     """Adam as the book introduces it, RMSProp with momentum: weighted means of g and of g^2, no bias correction."""
-    return Book(params, lr, m="mean", sigma="recent", momentum=beta1, alpha=alpha)
+    return Book(params, lr, m="mean", sigma="rmsprop", momentum=beta1, alpha=alpha)
