@@ -52,6 +52,7 @@ bench: setup ## measure speed ratios on this machine
 	$(BIN)/python benchmarks/results.py --quick
 	$(BIN)/python benchmarks/curvature.py --quick
 	$(BIN)/python benchmarks/critical.py --quick
+	$(BIN)/python benchmarks/start.py --times 3
 
 docs: setup ## build the documentation into site/ (open site/index.html)
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'

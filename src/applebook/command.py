@@ -55,7 +55,6 @@ def reproduce(
       optbench reproduce 13 14 --lang zh
     """
     from applebook.claim import choose, load_claims
-    from applebook.runner import book_folder, reproduced
     from optbench.errors import UserError
 
     if language not in ("en", "zh"):
@@ -64,6 +63,8 @@ def reproduce(
     if list_only:
         _print_list(chosen, language, as_json)
         return
+    from applebook.runner import book_folder, reproduced
+
     _check_places([book_folder(out, quick) / claim.id for claim in chosen], html, docs)
 
     def watching(claim: Claim) -> AbstractContextManager[SweepWatcher]:

@@ -79,9 +79,10 @@ def _torch() -> Fact:
 
 def _torchvision() -> Fact:
     try:
-        from optbench.vision import declared_operators  # must come before anything of torchvision
+        from optbench.vision import declared_operators, without_compiler  # must come before anything of torchvision
 
-        importlib.import_module("torchvision.transforms.v2")
+        with without_compiler():
+            importlib.import_module("torchvision.transforms.v2")
         if declared_operators:
             words = "transforms, data sets and models work; its compiled operators do not load beside this torch"
             return Fact("torchvision state", f"{words} (declared {', '.join(declared_operators)})", whole=False)

@@ -15,7 +15,13 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import types
+from collections.abc import Iterator
+
 import torch
+from torch._compile import _disable_dynamo
 
 _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -59,6 +65,40 @@ def _declare_missing() -> tuple[str, ...]:
 declared_operators: tuple[str, ...] = _declare_missing()
 """Names of the operators declared here because the compiled ones did not load; empty on a matching build."""
 
-import torchvision  # noqa: E402  the declarations must come first
 
-__all__ = ["declared_operators", "torchvision"]
+_COMPILER = "torch._dynamo.utils"
+
+
+def _is_compile_supported(device_type: str) -> bool:
+    """What torchvision asks torch's compiler, which is imported when it is asked."""
+    from torch._dynamo import utils
+
+    return bool(utils.is_compile_supported(device_type))
+
+
+@contextlib.contextmanager
+def without_compiler() -> Iterator[None]:
+    """Within it parts of torchvision are imported without torch's compiler, which takes longer to import than torch.
+
+    Two lines of torchvision would import it: one names a function for roi_align, which only detection models use, the
+    other keeps the compiler away from a function of transforms, for which torch has a form that waits for the call.
+    """
+    if "torch._dynamo" in sys.modules:
+        yield
+        return
+    stand_in = types.ModuleType(_COMPILER)
+    stand_in.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
+    sys.modules[_COMPILER] = stand_in
+    disable, torch.compiler.disable = torch.compiler.disable, _disable_dynamo  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compiler.disable = disable
+        if sys.modules.get(_COMPILER) is stand_in:
+            del sys.modules[_COMPILER]
+
+
+with without_compiler():
+    import torchvision
+
+__all__ = ["declared_operators", "torchvision", "without_compiler"]

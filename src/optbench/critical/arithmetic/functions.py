@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from scipy.special import erf
 
 from optbench.critical.arithmetic import ends
 from optbench.critical.arithmetic.ends import Array, Mask, add, clip, multiply, negate, reciprocal, scale, shift, square
@@ -198,6 +197,8 @@ def _asinh(a: Array, order: int) -> list[Array]:
 
 
 def _erf(a: Array, order: int) -> list[Array]:
+    from scipy.special import erf  # a quarter of a second to import: only where it is needed
+
     found = [clip(_rising(erf, a), -1.0, 1.0)]
     if order:
         slope = multiply(reciprocal(_sqrt(PI, 0)[0]), scale(exp_ends(negate(square(a))), 2.0))

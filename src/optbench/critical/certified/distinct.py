@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from optbench.critical.arithmetic.ends import Array, Mask
 from optbench.critical.certified.enumerate import Search
+from optbench.critical.proofs.components import pairs_within
 from optbench.critical.proofs.field import Field
 from optbench.critical.proofs.krawczyk import polish
 
@@ -54,7 +54,7 @@ def _repeated(field: Field, low: Array, high: Array, unique_low: Array, unique_h
         return dropped, overlaps
     scaled = 0.5 * (low + high) / field.width
     reach = float(((high - low) / field.width).max()) + 1e-15
-    for i, j in np.sort(cKDTree(scaled).query_pairs(reach, p=np.inf, output_type="ndarray"), axis=1):
+    for i, j in pairs_within(scaled, reach):
         meet = ((low[i] <= high[j]) & (low[j] <= high[i])).all()
         if not meet:
             continue

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from optbench.critical.arithmetic.ends import Array
 
+FEW = 64  # things; so many are compared each with each in less time than scipy takes to be imported
 REACH = 3.0  # widths of the widest box between the centres of boxes that hang together
 
 
@@ -23,9 +21,34 @@ def components(low: Array, high: Array, unit: Array) -> npt.NDArray[np.int_]:
     center = 0.5 * (low + high) / unit
     pitch = REACH * float(((high - low) / unit).max())
     cells, inverse = np.unique(np.floor(center / pitch), axis=0, return_inverse=True)
-    near = cKDTree(cells).query_pairs(1.5, p=np.inf, output_type="ndarray")
-    edges = coo_matrix((np.ones(len(near)), (near[:, 0], near[:, 1])), shape=(len(cells), len(cells)))
-    return np.asarray(connected_components(edges, directed=False)[1])[inverse.reshape(-1)]
+    return connected(len(cells), pairs_within(cells, 1.5))[inverse.reshape(-1)]
+
+
+def pairs_within(points: Array, reach: float) -> npt.NDArray[np.int_]:
+    """Pairs i < j of points (n, d), in order, that no coordinate has further apart than `reach`: (m, 2)."""
+    if len(points) <= FEW:
+        apart = np.abs(points[:, None] - points[None]).max(axis=-1, initial=0.0)
+        return np.argwhere(np.triu(apart <= reach, k=1))
+    from scipy.spatial import cKDTree  # a third of a second to import: only where it is needed
+
+    found = np.sort(cKDTree(points).query_pairs(reach, p=np.inf, output_type="ndarray"), axis=1)
+    return np.asarray(found[np.lexsort(found.T[::-1])])
+
+
+def connected(n: int, pairs: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
+    """Labels 0, 1, ... of n things of which these pairs (m, 2) hang together, numbered as they appear."""
+    if n <= FEW:
+        label = np.arange(n)
+        while (label[pairs[:, 0]] != label[pairs[:, 1]]).any():
+            least = label[pairs].min(axis=1)
+            for end in (0, 1):
+                np.minimum.at(label, pairs[:, end], least)
+        return np.asarray(np.unique(label, return_inverse=True)[1])
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    return np.asarray(connected_components(edges, directed=False)[1])
 
 
 def split_by(label: npt.NDArray[np.int_], low: Array, high: Array) -> list[tuple[Array, Array]]:
