@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import itertools
 import math
 import re
@@ -28,6 +29,7 @@ import numpy as np
 from optbench.catalogue import GROUPS
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
+from optbench.config.kept import Kept
 from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
@@ -88,8 +90,6 @@ def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
     store.store(group="trainer", name="network_trainer_schema", node=NetworkTrainer, provider="optbench")
     search_path = create_config_search_path(f"file://{conf_folder()}")
     for folder in reversed(config_dirs):  # each goes right before the packaged tree: the last one given ends up first
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir {folder}: no such folder")
         search_path.prepend("overlay", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="main"))
     GlobalHydra.instance().clear()
     try:
@@ -114,9 +114,20 @@ class Composed:
     sweep_dir: Path
     launcher: Mapping[str, Any]
 
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return vars(self) | {"run_dir": str(self.run_dir), "sweep_dir": str(self.sweep_dir)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Composed:
+        """Of what `to_plain` gave."""
+        return cls(plain["config"], Path(plain["run_dir"]), Path(plain["sweep_dir"]), plain["launcher"])
+
 
 class Composer:
     """Composes configurations over one conf tree; use as a context manager.
+
+    Hydra is loaded when something is composed that is not known from before, see `config.kept`.
 
     Args:
         config_dirs: folders laid over conf/; of two that name the same, the later one wins.
@@ -126,19 +137,29 @@ class Composer:
         self._stack = contextlib.ExitStack()
         self._dirs = tuple(config_dirs)
         self._found: set[str] = set()
+        self.kept = Kept(self._dirs)
         self._templates: dict[tuple[str, ...], DictConfig] = {}
         self._groups: dict[str, bool] = {}
 
     def __enter__(self) -> Composer:
         importable(self._dirs)
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-
-        self._app = self._stack.enter_context(_hydra(self._dirs))
-        self._parser = OverridesParser.create(config_loader=self._app.config_loader)
+        for folder in self._dirs:
+            if not folder.is_dir():
+                raise ConfigError(f"--config-dir {folder}: no such folder")
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    @functools.cached_property
+    def _app(self) -> Any:
+        return self._stack.enter_context(_hydra(self._dirs))
+
+    @functools.cached_property
+    def _parser(self) -> Any:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        return OverridesParser.create(config_loader=self._app.config_loader)
 
     @property
     def loader(self) -> Any:
@@ -152,16 +173,23 @@ class Composer:
 
     def compose(self, overrides: Sequence[str]) -> Composed:
         """The resolved, checked configuration of one run. Raises ConfigError in the user's words."""
+        if (known := self.kept.take("run", overrides)) is not None:
+            return self.found(Composed.from_plain(known))
         with explained(self.choices):
             values, template = self._split(self.parse(overrides))
             config = copy.deepcopy(template)
             for override in values:
                 set_value(config, override.key_or_group, override.value())
-            return self.finished(config)
+            composed = self.finished(config)
+        self.kept.put("run", overrides, value=composed.to_plain())
+        return composed
 
     def finished(self, config: DictConfig) -> Composed:
         """`resolved`, and all that is to be built can be found. Raises ConfigError."""
-        composed = resolved(config)
+        return self.found(resolved(config))
+
+    def found(self, composed: Composed) -> Composed:
+        """The same, once all that is to be built can be found. Raises ConfigError."""
         for group, name in composed.config["choices"].items():
             for target in targets_in(composed.config.get(group)):
                 if target not in self._found:
@@ -180,6 +208,9 @@ class Composer:
             samples: points drawn from the intervals, where there are any.
             sample_seed: of these draws.
         """
+        asked = ("sweep", overrides, samples, sample_seed)
+        if (known := self.kept.take(*asked)) is not None:
+            return Grid(self, _axes_from(known["axes"]), known["count"], shapes=known["shapes"])
         with explained(self.choices):
             parsed = self.parse(overrides)
             _check_nothing_lost(parsed)
@@ -188,7 +219,8 @@ class Composer:
             given = {o.key_or_group for o in parsed}
             lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
             everything = self.parse([*lines, *(o.input_line or "" for o in parsed)])
-            return Grid(self, everything, samples, sample_seed)
+            axes, count = _axes(self, everything, samples, sample_seed)
+            return Grid(self, axes, count, whole=lambda plain: self.kept.put(*asked, value=plain))
 
     def parse(self, overrides: Sequence[str]) -> list[Override]:
         """The overrides as Hydra reads them, checked for what it would not say clearly. Raises ConfigError."""
@@ -325,24 +357,24 @@ class Grid:
 
     Args:
         composer: an entered Composer.
-        overrides: parsed, the declared sweeps of an experiment included.
-        samples: points of the joint axis of intervals.
-        sample_seed: of their draws.
-
-    Raises:
-        ConfigError: an axis without values, or more than MAX_RUNS runs.
+        axes: what differs.
+        count: how many runs that is.
+        shapes: what was found out about them before, as `whole` was given it.
+        whole: given, as plain data, what was found out about the runs, once all of them were gone through.
     """
 
-    def __init__(self, composer: Composer, overrides: Sequence[Override], samples: int, sample_seed: int) -> None:
-        self._composer = composer
-        random = [o for o in overrides if o.is_interval_sweep()]
-        self.axes: list[Axis] = [self._axis(o) for o in overrides if not o.is_interval_sweep()]
-        self.count = math.prod(len(axis) for axis in self.axes) * (samples if random else 1)
-        if self.count > MAX_RUNS:
-            raise ConfigError(f"{self.count} runs: a sweep has at most {MAX_RUNS}", "sweep fewer values")
-        if random:
-            self.axes.append(_draws(random, samples, sample_seed))
+    def __init__(
+        self,
+        composer: Composer,
+        axes: list[Axis],
+        count: int,
+        shapes: Sequence[Any] = (),
+        whole: Callable[[Any], None] | None = None,
+    ) -> None:
+        self._composer, self.axes, self.count, self._whole = composer, axes, count, whole
         self._shapes: dict[tuple[str, ...], _Shape] = {}
+        for lines, plain in shapes:
+            self._shapes[tuple(lines)] = _Shape(composer, tuple(lines), plain)
 
     def __iter__(self) -> Iterator[Job]:
         """The runs, the last axis fastest. Raises ConfigError for a value that does not fit."""
@@ -351,27 +383,55 @@ class Grid:
             lines = tuple(s.line for s in settings if s.shape)
             with explained(self._composer.choices):
                 if lines not in self._shapes:
-                    self._shapes[lines] = _Shape(self._composer.template(lines), self._composer.finished)
+                    self._shapes[lines] = _Shape(self._composer, lines)
                 composed = self._shapes[lines].compose([s for s in settings if not s.shape])
             yield Job(composed, {s.key: s.value for s in settings})
+        if self._whole is not None:
+            axes = [[[list(vars(s).values()) for s in settings] for settings in axis] for axis in self.axes]
+            shapes = [[list(lines), shape.to_plain()] for lines, shape in self._shapes.items()]
+            self._whole({"axes": axes, "count": self.count, "shapes": shapes})
 
-    def _axis(self, override: Override) -> Axis:
-        key, shape = override.key_or_group, not self._composer.is_value(override)
-        if not override.is_sweep_override():
-            return [
-                (Setting(key, override.input_line or "", None if override.is_delete() else override.value(), shape),)
-            ]
-        texts = list(override.sweep_string_iterator())
-        if not texts:
-            raise ConfigError(f"{override.input_line}: no value to sweep over")
-        prefix = (override.input_line or "").partition("=")[0]
-        lines = [f"{prefix}={text}" for text in texts]
-        if shape:
-            return [(Setting(key, line, text, True),) for line, text in zip(lines, texts, strict=True)]
-        values: list[Any] = list(override.sweep_iterator())
-        if any(not isinstance(v, int | float | bool) for v in values):  # quoted texts, lists: let Hydra read each
-            values = [o.value() for o in self._composer.parse(lines)]
-        return [(Setting(key, line, value, False),) for line, value in zip(lines, values, strict=True)]
+
+def _axes_from(plain: Sequence[Any]) -> list[Axis]:
+    """The axes that a Grid gave as plain data."""
+    return [[tuple(Setting(*fields) for fields in settings) for settings in axis] for axis in plain]
+
+
+def _axes(composer: Composer, overrides: Sequence[Override], samples: int, sample_seed: int) -> tuple[list[Axis], int]:
+    """The axes of a sweep, and how many runs they make.
+
+    Args:
+        composer: an entered Composer.
+        overrides: parsed, the declared sweeps of an experiment included.
+        samples: points of the joint axis of intervals.
+        sample_seed: of their draws.
+
+    Raises:
+        ConfigError: an axis without values, or more than MAX_RUNS runs.
+    """
+    random = [o for o in overrides if o.is_interval_sweep()]
+    axes: list[Axis] = [_axis(composer, o) for o in overrides if not o.is_interval_sweep()]
+    count = math.prod(len(axis) for axis in axes) * (samples if random else 1)
+    if count > MAX_RUNS:
+        raise ConfigError(f"{count} runs: a sweep has at most {MAX_RUNS}", "sweep fewer values")
+    return [*axes, *([_draws(random, samples, sample_seed)] if random else [])], count
+
+
+def _axis(composer: Composer, override: Override) -> Axis:
+    key, shape = override.key_or_group, not composer.is_value(override)
+    if not override.is_sweep_override():
+        return [(Setting(key, override.input_line or "", None if override.is_delete() else override.value(), shape),)]
+    texts = list(override.sweep_string_iterator())
+    if not texts:
+        raise ConfigError(f"{override.input_line}: no value to sweep over")
+    prefix = (override.input_line or "").partition("=")[0]
+    lines = [f"{prefix}={text}" for text in texts]
+    if shape:
+        return [(Setting(key, line, text, True),) for line, text in zip(lines, texts, strict=True)]
+    values: list[Any] = list(override.sweep_iterator())
+    if any(not isinstance(v, int | float | bool) for v in values):  # quoted texts, lists: let Hydra read each
+        values = [o.value() for o in composer.parse(lines)]
+    return [(Setting(key, line, value, False),) for line, value in zip(lines, values, strict=True)]
 
 
 def _draws(overrides: Sequence[Override], samples: int, seed: int) -> Axis:
@@ -392,17 +452,49 @@ def _draws(overrides: Sequence[Override], samples: int, seed: int) -> Axis:
     return list(zip(*columns, strict=True))
 
 
-class _Shape:
-    """One composition by Hydra, and the configurations that differ from it in plain values."""
+_NUMBERS: Mapping[str, type] = {"int": int, "float": float}
 
-    def __init__(self, template: DictConfig, finished: Callable[[DictConfig], Composed]) -> None:
+
+class _Shape:
+    """One composition by Hydra, and the configurations that differ from it in plain values.
+
+    Args:
+        composer: an entered Composer.
+        lines: the overrides that decide the shape.
+        known: what `to_plain` gave before; then Hydra is asked only for what is not in it.
+    """
+
+    def __init__(self, composer: Composer, lines: tuple[str, ...], known: Mapping[str, Any] | None = None) -> None:
+        self._composer, self._lines = composer, lines
+        known = known or {"referenced": None, "resolved": [], "known": [], "types": [], "targets": {}}
+        self._referenced = self._references() if known["referenced"] is None else frozenset(known["referenced"])
+        self._resolved: dict[tuple[tuple[str, str], ...], Composed] = {
+            tuple((key, value) for key, value in slow): composer.found(Composed.from_plain(found))
+            for slow, found in known["resolved"]
+        }
+        self._known: dict[tuple[str, Any], Any] = {(key, value): found for key, value, found in known["known"]}
+        self._known |= {(key, _NUMBERS[given]): _NUMBERS[found] for key, given, found in known["types"]}
+        self._targets: dict[str, str] = dict(known["targets"])
+
+    def to_plain(self) -> dict[str, Any]:
+        """What is known of it, as JSON takes it."""
+        names = {kind: name for name, kind in _NUMBERS.items()}
+        types = [[key, names[a], names[b]] for (key, a), b in self._known.items() if a in names and b in names]
+        values = [[key, a, b] for (key, a), b in self._known.items() if isinstance(a, str)]
+        resolved = [[[list(s) for s in slow], found.to_plain()] for slow, found in self._resolved.items()]
+        return {"referenced": sorted(self._referenced), "resolved": resolved, "known": values, "types": types,
+                "targets": self._targets}  # fmt: skip
+
+    @property
+    def _template(self) -> DictConfig:
+        return self._composer.template(self._lines)
+
+    def _references(self) -> frozenset[str]:
         from omegaconf import OmegaConf
 
-        self._template, self._finished = template, finished
-        text = str(OmegaConf.to_container(OmegaConf.masked_copy(template, [str(k) for k in template if k != "hydra"])))
-        self._referenced = frozenset(re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text))
-        self._resolved: dict[tuple[tuple[str, str], ...], Composed] = {}
-        self._known: dict[tuple[str, Any], Any] = {}
+        parts = [str(k) for k in self._template if k != "hydra"]
+        text = str(OmegaConf.to_container(OmegaConf.masked_copy(self._template, parts)))
+        return frozenset(re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text))
 
     def compose(self, settings: Sequence[Setting]) -> Composed:
         """The resolved configuration with these values."""
@@ -425,7 +517,7 @@ class _Shape:
         config = copy.deepcopy(self._template)
         for setting in settings:
             set_value(config, setting.key, setting.value)
-        return self._finished(config)
+        return self._composer.finished(config)
 
     def _value(self, setting: Setting) -> Any:
         """The value as the configuration holds it: converted to the type of the one it replaces, and in range.
@@ -456,7 +548,10 @@ class _Shape:
         return plain
 
     def _target(self, setting: Setting) -> str:
-        return target_of(self._template, setting.key.partition(".")[0])
+        part = setting.key.partition(".")[0]
+        if part not in self._targets:
+            self._targets[part] = target_of(self._template, part)
+        return self._targets[part]
 
 
 def _with(config: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

@@ -105,6 +105,16 @@ def execute(
     if not looked and (found := _done(planned, force)) is not None:
         return found
     check_place(planned.folder, folder=True)
+    from optbench.descend.uncompiled import uncompiled
+
+    with uncompiled():
+        return _looped(planned, stop, display, force, threads, wait)
+
+
+def _looped(
+    planned: Planned, stop: Stop, display: Display | None, force: bool, threads: int | None, wait: float
+) -> Run:
+    """The run by the training loop; arguments as in execute."""
     import torch
 
     trainer = trainer_from(planned.config)

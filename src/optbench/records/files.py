@@ -129,7 +129,8 @@ def parse_config(text: str, path: str | Path) -> dict[str, Any]:
     return value
 
 
-def _number(text: str) -> float:
+def as_number(text: str) -> float:
+    """A cell of a curve; NaN where no number stands."""
     try:
         return float(text)
     except ValueError:
@@ -142,7 +143,7 @@ def numeric(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     import pandas as pd
 
     columns = rows[0].keys() if rows else ()
-    frame = pd.DataFrame({c: [_number(row[c]) for row in rows] for c in columns}, dtype=float)
+    frame = pd.DataFrame({c: [as_number(row[c]) for row in rows] for c in columns}, dtype=float)
     frame = frame.dropna(axis="columns", how="all")
     return frame.astype({c: int for c in WHOLE_COLUMNS if c in frame and (frame[c] % 1 == 0).all()})
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import RecordError
 from optbench.records.belief import impossible, sums
-from optbench.records.files import numeric, parse_json, read_bytes, read_config, read_parquet, read_text, rows_of
+from optbench.records.files import (
+    as_number,
+    numeric,
+    parse_json,
+    read_bytes,
+    read_config,
+    read_parquet,
+    read_text,
+    rows_of,
+)
 from optbench.records.seal import AGAIN, broken, sum_of
 from optbench.records.vocabulary import NUMERICS, Status, kept_checkpoints, run_id
 
@@ -87,6 +96,18 @@ class Run:
         if self.table is None or not self.table.exists():
             return pd.DataFrame()
         return _curve_of(read_parquet(self.table, filters=[("run_id", "==", self.run_id)]))
+
+    def losses(self) -> list[float]:
+        """The column `loss` of its curve, NaN where nothing stands; of a folder without the weight of a DataFrame.
+
+        Raises:
+            RecordError: as `curve`.
+        """
+        if self.path is None:
+            curve = self.curve()
+            return [float(v) for v in curve["loss"]] if "loss" in curve else []
+        rows = _own_rows(self.path / "metrics.csv", sums(self.summary).get("metrics.csv"))
+        return [as_number(row["loss"]) for row in rows if "loss" in row]
 
 
 def _own_rows(path: Path, expected: str | None) -> list[dict[str, str]]:

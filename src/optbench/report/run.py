@@ -59,8 +59,7 @@ def _losses(run: Run) -> str:
 
 
 def _picture(run: Run, encoding: str) -> str:
-    curve = run.curve()
-    picture = sparkline(curve["loss"].tolist()) if "loss" in curve else ""
+    picture = sparkline(run.losses())
     try:
         picture.encode(encoding)
     except (UnicodeEncodeError, LookupError):
