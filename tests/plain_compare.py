@@ -91,7 +91,7 @@ def plain_scan(paths: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]
 
 
 def plain_rows(paths: Sequence[Path]) -> tuple[list[Row], list[tuple[Path, str]], tuple[str, ...]]:
-    """The rows of every run once, what cannot be read, and the note on copies."""
+    """The rows of every run once, what cannot be read, and the notes on copies and on seconds that are no run's own."""
     runs, bad = plain_scan(paths)
     records: dict[str, list[Row]] = {}
     for run in runs:
@@ -109,7 +109,12 @@ def plain_rows(paths: Sequence[Path]) -> tuple[list[Row], list[tuple[Path, str]]
         copies += [f"{run_id} ({run.path or run.table})" for run in others[-1:]]
     more = " ..." if len(copies) > 3 else ""
     note = f"found more than once and counted once: {', '.join(copies[:3])}{more}"
-    return rows, bad, (note,) if copies else ()
+    shares = [row for row in rows if of_a_batch(row.values) and row.values.get("seconds") is not None]
+    said = (
+        f"seconds of {len(shares)} rows are left out: their records, of an older version, hold a share of the batch's"
+    )
+    rows = [replace(row, values={**row.values, "seconds": None}) if row in shares else row for row in rows]
+    return rows, bad, (*([note] if copies else []), *([said] if shares else []))
 
 
 def of_one_sweep(one: Run, other: Run) -> bool:
@@ -231,8 +236,12 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
 
 def clocked(values: Mapping[str, Any]) -> bool:
     """Whether a run was timed by itself."""
-    batch = values.get("seconds_of") == "batch" or values.get("engine") in ("eager", "fused", "fused+eager")
-    return values.get("seconds") is not None and not batch
+    return values.get("seconds") is not None and not of_a_batch(values)
+
+
+def of_a_batch(values: Mapping[str, Any]) -> bool:
+    """Whether a run was a row of a batch."""
+    return values.get("seconds_of") == "batch" or values.get("engine") in ("eager", "fused", "fused+eager")
 
 
 def stops(rows: Sequence[Row]) -> dict[str, int] | None:

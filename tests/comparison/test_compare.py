@@ -13,8 +13,9 @@ import pytest
 from made_runs import CONFIG, make_run, make_table
 
 from optbench.comparison import STATISTICS, Comparison, compare, label_runs
+from optbench.config import Composer
 from optbench.errors import RecordError, UserError
-from optbench.records import Run, flatten, read, read_run, to_json, write_bytes
+from optbench.records import Run, flatten, read, read_run, run_id, to_json, write_bytes, write_json, write_yaml
 from optbench.report import export, footnotes
 
 
@@ -369,6 +370,41 @@ def test_rows_of_a_batch_have_no_seconds_of_their_own(tmp_path: Path) -> None:
     assert "seconds" not in alone[1]
     assert any(line.startswith("seconds: ") and "share one clock" in line for line in alone)
     assert not any("clock" in line for line in footnotes(compare([tmp_path / "timed0", tmp_path / "slow"])))
+
+
+def test_a_share_of_a_batch_is_no_time_of_a_run_wherever_it_is_read(tmp_path: Path) -> None:
+    make_run(tmp_path / "timed", {"seed": 0}, seconds=0.5)
+    full = {k: v for k, v in flatten(CONFIG).items() if "." in k and not k.startswith("choices")}
+    old = [{**full, "engine": engine, "seconds": 0.001, "seed": i} for i, engine in enumerate(("fused", "eager"), 1)]
+    make_table(tmp_path / "sweep", old)
+    found = read([tmp_path])
+    assert sorted(found.values("seconds"), key=str) == [0.5, None, None]
+    assert [row["seconds"] for row in found.rows()].count(None) == found.tally("seconds")[None,] == 2
+    assert found.present("seconds").sum() == 1
+    assert sorted(str(run.summary["seconds"]) for run in found.runs()) == ["0.5", "None", "None"]
+    assert [run.summary["seconds"] for run in found.take(found.where("seconds", bool)).runs()] == [0.5]
+    assert compare([tmp_path], filters=["seconds<1"]).runs["seed"].tolist() == [0]
+    assert len(compare([tmp_path], filters=["seconds=null"]).runs) == 2
+    (note,) = found.notes
+    assert "seconds of 2 rows are left out" in note
+    assert any(note in line for line in footnotes(compare([tmp_path])))
+    make_table(tmp_path / "sweep", [{**row, "seconds": None, "seconds_of": "batch"} for row in old])
+    assert (read([tmp_path]).notes, len(compare([tmp_path], filters=["seconds=null"]).runs)) == ((), 2)
+
+
+@pytest.mark.parametrize("name", ["none", "flip_crop", "auto"])
+def test_networks_recorded_before_augmentation_was_a_group_are_on_the_same_problem(tmp_path: Path, name: str) -> None:
+    with Composer() as composer:
+        now = composer.compose(["model=mlp", "data=synthetic_food", f"augment={name}"]).config
+    then = {k: v for k, v in now.items() if k != "augment"} | {"data": {**now["data"], "augment": name}}
+    for seed, config in enumerate((then, now)):
+        summary = {"run_id": run_id(config | {"seed": seed}), "status": "completed", "seed": seed, "final_loss": 0.5}
+        choices = {"model": "mlp", "data": "synthetic_food", "loss_name": "cross_entropy", "optimizer": "adam"}
+        write_json(tmp_path / str(seed) / "run.json", summary | choices | {"scheduler": "constant", "engine": "loop"})
+        write_yaml(tmp_path / str(seed) / "config.yaml", config | {"seed": seed})
+    (both,) = compare([tmp_path]).groups
+    assert (both.problem, both.label, both.n) == ("mlp on synthetic_food, cross_entropy", "adam", 2)
+    assert label_runs(both.runs) == ["adam", "adam"]
 
 
 def test_labels_of_runs_for_a_legend(three: Path) -> None:

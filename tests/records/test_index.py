@@ -463,6 +463,8 @@ QUESTIONS: list[dict[str, Any]] = [
     {"filters": ["optimizer=adam", "betas=[0, 0.5]"]},
     {"filters": ["path~*folders*"], "group_by": ["scheduler", "extra.key"]},
     {"filters": ["stopped_at!=null"]},
+    {"filters": ["seconds<0.5"]},
+    {"filters": ["seconds=null"], "group_by": ["engine", "seconds"]},
 ]
 
 

@@ -30,7 +30,7 @@ WORTH = 0.02
 SETTLED = 2.0
 """Seconds that a file must have been left alone: within one tick of the clock it may change and keep its stamp."""
 
-_FORMAT = 2  # of the tables, of what is in them, and of what must hold for a run to have a row
+_FORMAT = 3  # of the tables, of what is in them, and of what must hold for a run to have a row
 _TABLES = (
     "CREATE TABLE runs (path TEXT, stamp TEXT, facts TEXT, more TEXT, settings INTEGER, checksum INTEGER)",
     "CREATE TABLE settings (id INTEGER PRIMARY KEY, text TEXT)",

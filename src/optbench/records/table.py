@@ -9,6 +9,7 @@ columns of the whole. What is not believed is in `unreadable` with its reason, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def read(paths: Sequence[Path]) -> RunTable:
     sources = finder.sources
     at, copies = each_once(sources)
     bad = [Unreadable(Path(source.place(i)[2]), why) for source in sources for i, why in source.why.items()]
-    return RunTable(sources, at, (*finder.unreadable, *bad), (*copies, *notes_of(sources, finder.plans)))
+    table = RunTable(sources, at, (*finder.unreadable, *bad), (*copies, *notes_of(sources, finder.plans)))
+    table.notes += table.notes_on_clocks()
+    return table
 
 
 class RunTable:
@@ -109,7 +112,8 @@ class RunTable:
 
     def _part(self, name: str | None, ask: Callable[[Source], Column]) -> Column:
         if name not in self._columns:
-            self._columns[name] = joined([ask(source) for source in self._sources])
+            whole = joined([ask(source) for source in self._sources])
+            self._columns[name] = self._timed(whole) if name == "seconds" else whole
         whole = self._columns[name]
         return whole if self._at is None else Column(whole.codes[self._at], whole.values)
 
@@ -127,11 +131,14 @@ class RunTable:
         """A column of numbers, (n,); NaN where there is none."""
         if name not in self._numbers:
             parts = [source.numbers(name) for source in self._sources]
-            self._numbers[name] = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
+            whole = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
+            self._numbers[name] = np.where(self._all().own_clock(), whole, np.nan) if name == "seconds" else whole
         return self._numbers[name] if self._at is None else self._numbers[name][self._at]
 
     def present(self, name: str) -> Bools:
         """Which rows have a value in a column, (n,)."""
+        if name == "seconds":
+            return ~np.isnan(self.numbers(name))
         return self._masked([source.present(name) for source in self._sources])
 
     def has_curve(self) -> Bools:
@@ -143,6 +150,33 @@ class RunTable:
         shared = self.where("seconds_of", lambda whose: whose == "batch")
         of_rows = self.where("engine", lambda engine: not ROW_ENGINES.isdisjoint(str(engine).split("+")))
         return ~(shared | of_rows)
+
+    def _all(self) -> RunTable:
+        """The same with every row of the sources; it shares the columns."""
+        whole = self.take(slice(None))
+        whole._at = None
+        return whole
+
+    def _timed(self, seconds: Column) -> Column:
+        """Without what is no time of the row's own: older records gave each row a share of its batch's seconds."""
+        shared = ~self._all().own_clock()
+        if not (seconds.present() & shared).any():
+            return seconds
+        codes = seconds.codes.astype(np.int64)
+        codes[shared] = len(seconds.values)
+        return Column(codes, [*seconds.values, None])
+
+    def notes_on_clocks(self) -> tuple[str, ...]:
+        """What to say where records have seconds that are not the rows' own."""
+        if self.own_clock().all():
+            return ()
+        shares = self._masked([source.present("seconds") for source in self._sources]) & ~self.own_clock()
+        count = int(np.count_nonzero(shares))
+        if not count:
+            return ()
+        return (
+            f"seconds of {count} rows are left out: their records, of an older version, hold a share of the batch's",
+        )
 
     def _masked(self, parts: Sequence[Bools]) -> Bools:
         whole: Bools = np.concatenate([np.zeros(0, dtype=np.bool_), *parts])
@@ -195,4 +229,7 @@ class RunTable:
                 rows.tolist(), self._sources[number].runs(at[rows] - self._starts[number]), strict=True
             ):
                 found[row] = run
+        for row in np.flatnonzero(~self.own_clock()).tolist():
+            if found[row].summary.get("seconds") is not None:
+                found[row] = replace(found[row], summary={**found[row].summary, "seconds": None})
         return found

@@ -5,7 +5,8 @@ So every line `key: number` is taken out, what is left is parsed once with a mar
 come back as values say where the numbers belong. Where they do not all come back (a number inside a text, a key twice)
 the file is parsed as it is.
 
-Settings are the dotted keys, those below a group: the seed is none, so the runs of a configuration share one mapping.
+Settings are the dotted keys, those below a group, under the names of today: the seed is none, so the runs of a
+configuration share one mapping.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from optbench.errors import RecordError
 from optbench.records.files import parse_config, read_text
-from optbench.records.vocabulary import flatten
+from optbench.records.vocabulary import flatten, settings_as_now
 
 # Numbers that YAML 1.1 and Python read alike: no octal, no underscore, and an exponent only after a point.
 _LINE = re.compile(r"^( *[A-Za-z_]\w*: )(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:e[+-][0-9]+)?)?)$", re.ASCII | re.MULTILINE)
@@ -29,7 +30,7 @@ Settings = Mapping[str, Any]
 
 
 class SettingsReader:
-    """Reads the settings of config.yaml, the dotted keys of `flatten(read_config(path))`, and shares what is equal."""
+    """Reads the settings in config.yaml, dotted and under the names of today, and shares what is equal."""
 
     def __init__(self) -> None:
         self._templates: dict[tuple[str, ...], _Template | None] = {}
@@ -65,7 +66,7 @@ class SettingsReader:
         return self._templates.get(shape), numbers
 
     def _shared(self, flat: Mapping[str, Any]) -> tuple[Settings, str | None]:
-        settings = {key: value for key, value in flat.items() if "." in key}
+        settings = {key: value for key, value in settings_as_now(flat).items() if "." in key}
         try:
             text = json.dumps(settings)
         except (TypeError, ValueError):  # a date

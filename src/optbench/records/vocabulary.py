@@ -172,5 +172,14 @@ def as_now(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, "data": data, "augment": _AUGMENTATIONS[name]}
 
 
+def settings_as_now(flat: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dotted settings of a recorded configuration under the names of today; a name that is unknown stays."""
+    name = flat.get("data.augment")
+    if not isinstance(name, str) or name not in _AUGMENTATIONS or not _is_packaged(flat.get("data._target_")):
+        return flat
+    rest = {key: value for key, value in flat.items() if key != "data.augment"}
+    return {**rest, **flatten({"augment": _AUGMENTATIONS[name]})}
+
+
 def _is_packaged(data: Any) -> bool:
     return str(data).startswith("optbench.data.")
