@@ -168,10 +168,8 @@ class RunTable:
 
     def notes_on_clocks(self) -> tuple[str, ...]:
         """What to say where records have seconds that are not the rows' own."""
-        if self.own_clock().all():
-            return ()
-        shares = self._masked([source.present("seconds") for source in self._sources]) & ~self.own_clock()
-        count = int(np.count_nonzero(shares))
+        recorded = self._masked([source.present("seconds") for source in self._sources])
+        count = int(np.count_nonzero(recorded & ~self.own_clock())) if recorded.any() else 0
         if not count:
             return ()
         return (
