@@ -157,6 +157,28 @@ def test_one_run_in_words(tmp_path: Path) -> None:
     assert "target 0.1 not reached" in network
 
 
+@pytest.mark.parametrize(
+    ("norm", "place", "losses", "flat"),
+    [(1.2e-8, None, [2.0, 2.0, 2.0 - 1e-14], True), (1.2e-8, None, [2.0, 1.0, 0.5], False),
+     (0.1, None, [2.0, 2.0, 2.0], False), (1.2e-8, "saddle (0, 0)", [2.0, 2.0, 2.0], False)],
+)  # fmt: skip
+def test_a_run_that_is_stuck_on_a_plateau_says_so(
+    norm: float, place: str | None, losses: list[float], flat: bool, tmp_path: Path
+) -> None:
+    curve = [{"step": i, "loss": loss, "x0": 0.0, "x1": 0.0} for i, loss in enumerate(losses)]
+    run = read_run(make_run(tmp_path / "a", curve=curve, final_grad_norm=norm, stopped_at=place, lambda_min=-1e-8))
+    lines = [line for line in report.run_lines(run) if line.startswith("flat there")]
+    moved = f"{losses[0] - losses[-1]:.2g}"
+    assert lines == ([f"flat there: |g| = 1.2e-08; 100 steps moved the loss by {moved}"] if flat else [])
+
+
+@pytest.mark.parametrize("base", [2.0, -78.3, 1e-9, -1e6])
+def test_a_curve_that_moves_in_its_last_digits_is_drawn_flat(base: float) -> None:
+    for share in (1e-14, 1e-6, 5e-4):
+        assert set(report.sparkline([base + i * share * abs(base) for i in range(8)][::-1])) == {"▁"}
+    assert "█" in report.sparkline([base, base + 0.02 * abs(base)])
+
+
 def test_sparkline() -> None:
     assert report.sparkline([1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]) == "█▇▆▅▄▃▂▁"
     assert report.sparkline([-1.0, 0.0, 6.0]) == "▁▂█"

@@ -18,9 +18,9 @@ import yaml
 
 from optbench import conf_folder, did_you_mean
 from optbench.errors import ConfigError
+from optbench.language import LANGUAGES
 
 DIRECTIONS = ("above", "below")
-LANGUAGES = ("en", "zh")
 Text = Mapping[str, str]
 """The same sentence by language."""
 
@@ -158,10 +158,11 @@ def _arm(name: str, node: Mapping[str, Any]) -> Arm:
     return Arm(name, sweep, quick, int(node.get("curves", 64)), bool(node.get("alone", False)))
 
 
-_BETWEEN_CHINESE = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])")
-"""YAML folds a line break into a space, which Chinese does not have."""
+_WIDE = "\u3000-\u303f\uff00-\uffef"  # full-width punctuation
+_STRAY = re.compile(rf"(?<=[{_WIDE}]) +| +(?=[{_WIDE}])|(?<=[\u3400-\u9fff”]) +(?=[\u3400-\u9fff“])")
+"""YAML folds a line break into a space, which Chinese has neither between characters nor beside full-width marks."""
 
 
 def _text(node: Mapping[str, Any]) -> Text:
     joined = {language: " ".join(str(node[language]).split()) for language in LANGUAGES}
-    return {language: _BETWEEN_CHINESE.sub("", text) for language, text in joined.items()}
+    return joined | {"zh": _STRAY.sub("", joined["zh"])}

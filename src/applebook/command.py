@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Force, Json, Out, Quiet, paths, print_json, print_lines, watch_sweep
+from optbench.cli.common import ConfigDir, Force, Json, Lang, Out, Quiet, paths, print_json, print_lines, watch_sweep
 
 if TYPE_CHECKING:
     from applebook.claim import Claim
@@ -25,7 +26,7 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer seeds and steps: all claims in under two minutes.")
     ] = False,
-    language: Annotated[str, typer.Option("--lang", help="en or zh: of what is printed, and of the HTML page.")] = "en",
+    lang: Lang = None,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write one self-contained page.", show_default=False)
     ] = None,
@@ -55,10 +56,9 @@ def reproduce(
       optbench reproduce 13 14 --lang zh
     """
     from applebook.claim import choose, load_claims
-    from optbench.errors import UserError
+    from optbench.language import choose as choose_language
 
-    if language not in ("en", "zh"):
-        raise UserError(f"--lang {language}: expected en or zh")
+    language = choose_language(lang)
     chosen = choose(load_claims(paths(config_dir)), claims or [])
     if list_only:
         _print_list(chosen, language, as_json)
@@ -68,7 +68,7 @@ def reproduce(
     _check_places([book_folder(out, quick) / claim.id for claim in chosen], html, docs)
 
     def watching(claim: Claim) -> AbstractContextManager[SweepWatcher]:
-        return watch_sweep(None, quiet or as_json, f"{claim.number}. {claim.title['en']}")
+        return watch_sweep(None, quiet or as_json, f"{claim.number}. {claim.title[language]}")
 
     done: list[Mapping[str, Any]] = []
     for record in reproduced([c.id for c in chosen], quick, out, paths(config_dir), force, watching=watching):
@@ -99,9 +99,13 @@ def _print_list(claims: list[Claim], language: str, as_json: bool) -> None:
                      "commands": {a.name: c.command(a) for a in c.arms}} for c in claims])  # fmt: skip
         return
     width = max(len(c.id) for c in claims)
-    print_lines(
-        [f"{c.number:>2}  {c.id:{width}}  {c.section[language].split()[0]:6} {c.title[language]}" for c in claims]
-    )
+    print_lines([f"{c.number:>2}  {c.id:{width}}  {_place(c, language):6} {c.title[language]}" for c in claims])
+
+
+def _place(claim: Claim, language: str) -> str:
+    """The number of the claim's section, the innermost that is named; its first word where it has none."""
+    section = claim.section[language]
+    return (re.findall(r"\d+(?:\.\d+)+", section) or section.split()[:1])[-1]
 
 
 def _print_record(record: Mapping[str, Any], language: str) -> None:

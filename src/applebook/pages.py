@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from applebook.words import VERDICTS, WORDS, measured, phrase, predicted, sizes, verdict_of
+from applebook.words import VERDICTS, WORDS, figure_file, measured, phrase, predicted, sizes, verdict_of
 from optbench import to_json, write_bytes
 from optbench.report import number
 
@@ -29,8 +29,9 @@ def write_docs(records: Sequence[Record], folder: Path, docs: Path) -> list[Path
     """
     texts = {DATA: to_json(records) + "\n", **rendered(json.loads(to_json(records)))}
     for record in records:
-        for name in record["figures"]:
-            write_bytes(docs / _image(record, name), (folder / record["id"] / f"{name}.png").read_bytes())
+        for name, language in _figures(record):
+            image = (folder / record["id"] / figure_file(name, language)).read_bytes()
+            write_bytes(docs / _image(record, name, language), image)
     for name, text in texts.items():
         write_bytes(docs / name, text.encode())
     return [docs / name for name in texts]
@@ -94,7 +95,7 @@ def _claim(record: Record, language: str) -> str:
             for p in record["predictions"]]  # fmt: skip
     parts.append(_table([words[k] for k in ("prediction", "predicted", "measured", "n", "verdict")], rows))
     for name, caption in record["figures"].items():
-        parts.append(f"![{caption[language]}]({_image(record, name)})\n\n*{caption[language]}*")
+        parts.append(f"![{caption[language]}]({_image(record, name, language)})\n\n*{caption[language]}*")
     for name, rows_of in record["tables"].items():
         header = list(rows_of[0]) if rows_of else []
         cells = [[_cell(row.get(key), language) for key in header] for row in rows_of]
@@ -114,12 +115,25 @@ def gallery(records: Sequence[Record]) -> str:
     for record in records:
         for name, caption in record["figures"].items():
             link = f"[{record['number']}. {record['title']['en']} · {record['title']['zh']}](book.md#{record['id']})"
-            parts.append(f"![{caption['en']}]({_image(record, name)})\n\n{link}\\\n{caption['en']}\\\n{caption['zh']}")
+            parts.append(
+                f"![{caption['en']}]({_image(record, name, 'en')})\n\n{link}\\\n{caption['en']}\\\n{caption['zh']}"
+            )
     return "\n\n".join(parts) + "\n"
 
 
-def _image(record: Record, name: str) -> str:
-    return f"{IMAGES}/{record['id']}-{name}.png"
+def _drawn(record: Record) -> Sequence[str]:
+    """The languages in which a claim's figures were drawn: not in Chinese where no font had it."""
+    drawn: Sequence[str] = record.get("drawn", ["en"])
+    return drawn
+
+
+def _figures(record: Record) -> list[tuple[str, str]]:
+    """The figures of a claim, name and language."""
+    return [(name, language) for name in record["figures"] for language in _drawn(record)]
+
+
+def _image(record: Record, name: str, language: str) -> str:
+    return f"{IMAGES}/{record['id']}-{figure_file(name, language if language in _drawn(record) else 'en')}"
 
 
 def _cell(value: Any, language: str) -> str:
@@ -158,9 +172,9 @@ def html(records: Sequence[Record], folder: Path, language: str) -> str:
     body: str = MarkdownIt("commonmark").enable("table").render(page(records, language, "--html"))
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     for record in records:
-        for name in record["figures"]:
-            data = base64.b64encode((folder / record["id"] / f"{name}.png").read_bytes()).decode()
-            body = body.replace(f'src="{_image(record, name)}"', f'src="data:image/png;base64,{data}"')
+        for name, drawn in _figures(record):
+            data = base64.b64encode((folder / record["id"] / figure_file(name, drawn)).read_bytes()).decode()
+            body = body.replace(f'src="{_image(record, name, drawn)}"', f'src="data:image/png;base64,{data}"')
     title = re.sub(r"[<>&]", "", WORDS[language]["title"])
     tongue = {"en": "en", "zh": "zh-CN"}[language]
     return (f'<!doctype html>\n<html lang="{tongue}"><head><meta charset="utf-8">'

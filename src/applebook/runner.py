@@ -81,6 +81,7 @@ def _reproduce_one(study: Study, stop: Stop, watcher: SweepWatcher | None) -> di
     record = describe(claim, findings.evidence, study.quick)
     record |= {"runs": study.count, "seconds": time.perf_counter() - began, "tables": _tables(findings)}
     record |= {"commands": {arm.name: claim.command(arm) for arm in claim.arms}, "provenance": _provenance()}
+    record |= {"drawn": drawn_in()}
     _write(study.folder, record, findings)
     return record
 
@@ -137,11 +138,21 @@ def _provenance() -> dict[str, Any]:
     }
 
 
+def drawn_in() -> list[str]:
+    """The languages in which this machine can draw figures."""
+    from optbench.plot import chinese_font
+
+    return ["en", "zh"] if chinese_font() else ["en"]
+
+
 def _write(folder: Path, record: Mapping[str, Any], findings: Findings) -> None:
+    from applebook.words import PHRASES, figure_file
+    from optbench.language import phrases
     from optbench.plot import save
 
     for name, figure in findings.figures.items():
-        save(figure, folder / f"{name}.png")
+        for language in record["drawn"]:
+            save(figure, folder / figure_file(name, language), language, [phrases(PHRASES)])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["prediction", "side", "value"])

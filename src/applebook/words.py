@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from optbench.language import phrases
 from optbench.report import number
 
 VERDICTS = {
@@ -76,23 +73,18 @@ def verdict_of(record: Mapping[str, Any], language: str) -> str:
     return verdicts["depends"] + words["held"].format(n=len(found), counts=counted(found, language))
 
 
-@functools.cache
-def _phrases() -> dict[str, str]:
-    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("phrases.zh.yaml").read_text(encoding="utf-8"))
-    return found
-
-
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
+PHRASES = Path(__file__).with_name("phrases.zh.yaml")
+"""What tables and figures of the claims say, in Chinese."""
 
 
 def phrase(text: str, language: str) -> str:
     """What a table says, in the language; as it is where phrases.zh.yaml does not have it."""
-    if language == "en":
-        return text
-    if (exact := _phrases().get(text)) is not None:
-        return exact
-    form = _phrases().get(_NUMBER.sub("{}", text))
-    return text if form is None else form.format(*_NUMBER.findall(text))
+    return text if language == "en" else phrases(PHRASES)(text)
+
+
+def figure_file(name: str, language: str) -> str:
+    """The file of a claim's figure in a language."""
+    return f"{name}.png" if language == "en" else f"{name}.{language}.png"
 
 
 _TWO_SAMPLES = ("mean difference", "ratio", "share difference")

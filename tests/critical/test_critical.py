@@ -404,6 +404,13 @@ def test_taylor_picture_away_from_and_near_critical_points() -> None:
     assert (away.critical, away.type) == (False, "not critical")
     assert away.grad_norm == pytest.approx(math.hypot(46.0, 38.0))
     assert "not a critical point" in describe_picture(away)[-1]
+    for change in away.changes:  # the notes' formula: g = (-46, -38), H = ((-26, 8), (8, -10)) by hand
+        d1, d2 = (change.step * v for v in change.direction)
+        assert change.by_gradient == pytest.approx(-46 * d1 - 38 * d2)
+        assert change.by_hessian == pytest.approx((-26 * d1 * d1 + 16 * d1 * d2 - 10 * d2 * d2) / 2)
+        assert change.predicted == change.by_gradient + change.by_hessian
+    (head,) = [line.split() for line in describe_picture(away) if "predicted change" in line]
+    assert head[3:5] == ["d'g", "d'Hd/2"]
     rounded = inspect_point(himmelblau, (3.5844, -1.8481), box=box)
     assert (rounded.critical, rounded.type) == (True, "minimum")
     assert "rounding of its coordinates" in rounded.wording

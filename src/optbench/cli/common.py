@@ -35,6 +35,25 @@ Out = Annotated[
     typer.Option("--out", "-o", help="Folder for results.", show_default=False),
 ]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw into this file (.png .svg .pdf).", show_default=False)]
+
+
+def _choose_language(asked: str | None) -> str | None:
+    from optbench.language import choose
+
+    choose(asked)
+    return asked
+
+
+Lang = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        help="Language of pages and figures: en or zh.",
+        callback=_choose_language,
+        metavar="LANGUAGE",
+        show_default="OPTBENCH_LANG, or the locale's",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Run again even what is already done.")]

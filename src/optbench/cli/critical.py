@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import Box, ConfigDir, Json, Overrides, Plot, Point, Quiet, paths
+from optbench.cli.common import Box, ConfigDir, Json, Lang, Overrides, Plot, Point, Quiet, paths
 from optbench.cli.curvature import Checkpoint, Products, Share, check_options, classify_run
 from optbench.errors import UserError
 
@@ -114,6 +114,7 @@ def classify_critical(
     max_memory: MaxMemory = None,
     depth: Depth = None,
     plot: Plot = None,
+    lang: Lang = None,
     boxes: BoxesToo = False,
     certificate: Certificate = None,
     as_csv: Csv = False,
@@ -133,6 +134,15 @@ def classify_critical(
     which can miss points and says so. In two dimensions the winding number of the gradient along the edge of the box
     is an independent check.
 
+    With --at: one point, by Taylor's formula to second order,
+
+      f(x + d) = f(x) + d'g + 1/2 d'Hd + ...
+
+    with the gradient g and the Hessian H at x. The part of the gradient and that of the Hessian are printed apart,
+    their sum beside the change that is measured. Where g = 0 only the Hessian's part is left, and its sign for all
+    d says which kind of point it is: always positive (all eigenvalues of H positive) a minimum, always negative a
+    maximum, both a saddle.
+
     With --sweep: the critical points as curves over a parameter, with folds, transcritical points and pitchforks
     proved, and their number between them.
 
@@ -150,6 +160,8 @@ def classify_critical(
       optbench classify-critical --fn himmelblau --certificate proof.json
 
       optbench classify-critical --fn linear_net --at 0,0
+
+      optbench classify-critical --fn himmelblau --at 1,1
 
       optbench classify-critical --expr "x**4 - 3*x*y + y**2" --box "-3,3"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Plot, Quiet, check_figure, paths, print_json, print_lines
+from optbench.cli.common import ConfigDir, Json, Lang, Plot, Quiet, check_figure, paths, print_json, print_lines
 from optbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def curvature(
     products: Products = None,
     budget: Budget = 60.0,
     plot: Plot = None,
+    lang: Lang = None,
     as_json: Json = False,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Quiet, check_figure, paths, print_json, print_lines
+from optbench.cli.common import ConfigDir, Json, Lang, Quiet, check_figure, paths, print_json, print_lines
 
 if TYPE_CHECKING:
     from optbench.experiment.rebuild import Evaluation
@@ -25,6 +25,7 @@ def evaluate(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the confusion matrix into this file.", show_default=False)
     ] = None,
+    lang: Lang = None,
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, check_figure, paths, print_lines
+from optbench.cli.common import ConfigDir, Json, Lang, check_figure, paths, print_lines
 
 Filters = Annotated[
     list[str] | None,
@@ -92,6 +92,7 @@ def plot(
     curves: Annotated[
         int, typer.Option("--curves", help="Most runs to draw, taken from the configurations in turn.", min=1)
     ] = 500,
+    lang: Lang = None,
     config_dir: ConfigDir = None,
 ) -> None:
     """Draw loss curves, or paths over a surface with its minima, saddles and maxima.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, paths, print_json, print_lines
+from optbench.cli.common import ConfigDir, Force, Json, Lang, Out, Overrides, Quiet, paths, print_json, print_lines
 
 if TYPE_CHECKING:
     from optbench.experiment import Stop
@@ -19,6 +19,7 @@ def run(
     out: Out = None,
     force: Force = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the run's figures into its folder.")] = False,
+    lang: Lang = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

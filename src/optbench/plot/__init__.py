@@ -13,6 +13,7 @@ from optbench.plot.landscape import Landscape, Mark, critical_points_figure, pat
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
 from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, footnote, new_figure, save
+from optbench.plot.translate import chinese_font
 
 __all__ = [
     "PALETTE",
@@ -24,6 +25,7 @@ __all__ = [
     "Scale",
     "basins_figure",
     "check_suffix",
+    "chinese_font",
     "confusion",
     "critical_points_figure",
     "curvature_curves",

@@ -17,6 +17,7 @@ from matplotlib.ticker import NullFormatter
 
 from optbench.plot.landscape import Landscape, draw_marks
 from optbench.plot.style import PALETTE, legend_outside, new_figure
+from optbench.plot.translate import as_typed
 
 _STATES = {
     "at rest elsewhere": "#B8A77A",
@@ -73,7 +74,7 @@ def basins_figure(landscape: Landscape, names: Sequence[str], panels: Sequence[P
     for code in order:
         if counts[code]:
             handles[names[code]] = Patch(color=colours[code])
-    figure.suptitle(landscape.title, fontsize=11)
+    as_typed(figure.suptitle(landscape.title, fontsize=11))
     legend_outside(figure, {**handles, **marks})
     return figure
 
@@ -119,7 +120,7 @@ def _draw(
     ax.imshow(image, origin="lower", extent=(left, right, bottom, top), interpolation="nearest", aspect="auto")
     if max(right - left, top - bottom) < 3 * min(right - left, top - bottom):
         ax.set_aspect("equal")
-    ax.set_title(panel.title, fontsize=10)
+    as_typed(ax.set_title(panel.title, fontsize=10))
     ax.set_xlabel("x0")
     ax.set_ylabel("x1")
     ax.label_outer()

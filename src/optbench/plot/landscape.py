@@ -22,6 +22,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from optbench.comparison import label_runs
 from optbench.plot.cells import Cells, draw_cells
 from optbench.plot.style import PALETTE, footnote, legend_outside, new_figure, styles
+from optbench.plot.translate import as_typed
 from optbench.records import Run, read_curves
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
             ax.set_aspect("equal")  # right angles look right, such as those between eigenvectors
     ax.set_xlim(*landscape.box[0])
     ax.set_xlabel("x0")
-    ax.set_title(landscape.title, fontsize=11)
+    as_typed(ax.set_title(landscape.title, fontsize=11))
     return figure, ax
 
 

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from optbench.plot.style import legend_outside, new_figure, styles
+from optbench.plot.translate import as_typed
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,7 +84,7 @@ def sensitivity_figure(title: str, x: Scale, outcomes: Sequence[Outcome], minimu
     bottom.set_xscale("log" if x.log else "linear")
     for ax in (top, bottom):
         ax.grid(True, alpha=0.25)
-    top.set_title(title, fontsize=11)
+    as_typed(top.set_title(title, fontsize=11))
     handles["quartiles"] = Patch(color="0.5", alpha=0.25)
     handles["success"] = Line2D([], [], color="0.3", linewidth=1.6)
     handles["diverged"] = Line2D([], [], color="0.3", linewidth=1.1, linestyle=":")
@@ -128,7 +129,7 @@ def heat_figure(title: str, x: Scale, y: Scale, outcomes: Sequence[Outcome], min
     figure.colorbar(second, ax=axes[:, 1], label="% of runs", pad=0.02)
     for ax in axes[-1]:
         ax.set_xlabel(x.name)
-    figure.suptitle(title, fontsize=11)
+    as_typed(figure.suptitle(title, fontsize=11))
     legend_outside(figure, {"half of the runs\nor more diverged": Patch(color=_LOST)})
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from optbench.errors import UserError
+from optbench.language import Phrases, language
+from optbench.plot.translate import translated
 from optbench.records import write_bytes
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -67,8 +69,14 @@ def check_suffix(path: Path) -> str:
     return suffix
 
 
-def save(figure: Figure, path: Path | str) -> Path:
+def save(figure: Figure, path: Path | str, tongue: str | None = None, more: Sequence[Phrases] = ()) -> Path:
     """Writes a figure, whole or not at all; the suffix says the format.
+
+    Args:
+        figure: drawn in English.
+        path: of the file.
+        tongue: en or zh; None: what --lang, OPTBENCH_LANG or the locale say (see `optbench.language`).
+        more: phrases beside those of optbench's own figures.
 
     Raises:
         UserError: a suffix that is not .png, .svg or .pdf.
@@ -77,7 +85,7 @@ def save(figure: Figure, path: Path | str) -> Path:
     path = Path(path)
     suffix = check_suffix(path)
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "optbench"}):
+    with mpl.rc_context({"svg.hashsalt": "optbench"}), translated(figure, tongue or language(), more):
         figure.savefig(buffer, format=suffix[1:], dpi=150, metadata=_METADATA[suffix])
     write_bytes(path, buffer.getvalue())
     return path

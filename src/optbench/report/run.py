@@ -10,6 +10,10 @@ from optbench.report.cells import printable
 from optbench.statistics.numbers import number, percent
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_FLAT = 0.01
+"""Of its size: a loss that changes by less is a flat line."""
+_LEVEL = 1e-6
+"""Gradient norm below which a place where the loss stood still is called flat."""
 
 
 def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
@@ -46,7 +50,21 @@ def _place(run: Run) -> list[str]:
     if place is None and least is None:
         return []
     curvature = "" if least is None else f", smallest eigenvalue {number(least)}"
-    return [f"stopped at: {'no critical point' if place is None else place}{curvature}"]
+    return [f"stopped at: {'no critical point' if place is None else place}{curvature}", *_flat(run)]
+
+
+def _flat(run: Run) -> list[str]:
+    """That the place is flat, where a run did not get anywhere for that reason; nothing at a critical point."""
+    if run.summary.get("stopped_at") is not None:
+        return []
+    norm, curve = run.summary.get("final_grad_norm"), run.curve()
+    losses = curve["loss"].to_numpy(dtype=float) if "loss" in curve else []
+    if norm is None or not norm < _LEVEL or len(losses) < 2:
+        return []
+    moved = abs(float(losses[-1]) - float(losses[0]))
+    if not moved < _FLAT * abs(float(losses[0])):
+        return []
+    return [f"flat there: |g| = {norm:.2g}; {number(run.summary['steps'])} steps moved the loss by {moved:.2g}"]
 
 
 def _losses(run: Run) -> str:
@@ -70,7 +88,8 @@ def _picture(run: Run, encoding: str) -> str:
 def sparkline(values: Sequence[float], width: int = 48) -> str:
     """A curve in one line of blocks: the last value of each of `width` equal parts; log scale where all are positive.
 
-    Values that are not finite are left blank. Empty for fewer than two finite values.
+    The scale has a floor: its height is a change of at least 1 %, so that a curve which moves in its last digits is the
+    flat line that it is. Values that are not finite are left blank. Empty for fewer than two finite values.
     """
     n = len(values)
     columns = min(width, n)
@@ -80,7 +99,8 @@ def sparkline(values: Sequence[float], width: int = 48) -> str:
         return ""
     scale = math.log10 if min(finite) > 0 else float
     low, high = scale(min(finite)), scale(max(finite))
-    span = (high - low) or 1.0
+    floor = math.log10(1 + _FLAT) if min(finite) > 0 else _FLAT * max(map(abs, finite))
+    span = max(high - low, floor) or 1.0
 
     def block(value: float) -> str:
         return _BLOCKS[round((scale(value) - low) / span * (len(_BLOCKS) - 1))] if math.isfinite(value) else " "

@@ -105,9 +105,9 @@ def _picture(field: Field, x: Array, name: str, judged: _Judged) -> TaylorPictur
 
 
 def _change(field: Field, jet: Jet, x: Array, eigenvalue: float, v: Array, step: float) -> Change:
-    predicted = step * float(jet.grad[0] @ v) + 0.5 * step**2 * float(v @ jet.hess[0] @ v)
+    first, second = step * float(jet.grad[0] @ v), 0.5 * step**2 * float(v @ jet.hess[0] @ v)
     measured = float(field.value((x + step * v)[None])[0]) * field.unit - float(jet.value[0])
-    return Change(float(eigenvalue), _floats(v), step, predicted, measured)
+    return Change(float(eigenvalue), _floats(v), step, first, second, first + second, measured)
 
 
 def _escape(field: Field, jet: Jet, x: Array, values: Array, vectors: Array, scale: float) -> Change | None:

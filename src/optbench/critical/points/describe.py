@@ -8,6 +8,7 @@ from optbench.critical.points.found import Cluster, CriticalPoint, CriticalSet, 
 from optbench.critical.points.picture import TaylorPicture
 from optbench.critical.points.verdicts import legend
 
+TAYLOR = "Taylor: f(x + d) = f(x) + d'g + d'Hd/2 + ..., g the gradient, H the Hessian; d a step along an eigenvector"
 MOST_LINES = 60  # of one table; the rest is counted
 PLURAL = {"minimum": "minima", "maximum": "maxima", "saddle": "saddles", "degenerate": "degenerate points"}
 
@@ -220,18 +221,14 @@ def describe_picture(picture: TaylorPicture) -> list[str]:
 
 
 def _changes(picture: TaylorPicture) -> list[str]:
-    """Change of f along the eigenvectors: g'd + d'Hd/2 against f itself."""
-    rows = [
-        [
-            short(c.eigenvalue),
-            vector_text(c.direction),
-            short(c.step),
-            f"{c.predicted + 0.0:.4e}",
-            f"{c.measured + 0.0:.4e}",
-        ]
-        for c in picture.changes
-    ]
-    return table(["eigenvalue", "along", "step", "predicted change", "measured change"], rows)
+    """Change of f along the eigenvectors: d'g and d'Hd/2 apart, and both together against f itself."""
+    rows = []
+    for c in picture.changes:
+        parts = (c.by_gradient, c.by_hessian, c.predicted, c.measured)
+        place = [short(c.eigenvalue), vector_text(c.direction), short(c.step)]
+        rows.append([*place, *(f"{value + 0.0:.4e}" for value in parts)])
+    head = ["eigenvalue", "along", "step", "d'g", "d'Hd/2", "predicted change", "measured change"]
+    return [TAYLOR, *table(head, rows)]
 
 
 def vector_text(v: tuple[float, ...]) -> str:

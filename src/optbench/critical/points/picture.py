@@ -18,11 +18,17 @@ class Ray:
 
 @dataclass(frozen=True)
 class Change:
-    """Change of f over `step` times an eigenvector: by Taylor's formula, and measured."""
+    """Change of f over `step` times an eigenvector: by Taylor's formula, and measured.
+
+    Attributes:
+        by_gradient, by_hessian: the two parts of what is predicted: d'g, and d'Hd / 2, d being the step.
+    """
 
     eigenvalue: float
     direction: tuple[float, ...]
     step: float
+    by_gradient: float
+    by_hessian: float
     predicted: float
     measured: float
 

@@ -1,0 +1,206 @@
+"""Which language holds, what a phrase is in it, and that no figure of optbench says an English word in Chinese."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_runs import make_run
+from matplotlib.figure import Figure
+from PIL import Image
+
+from optbench import language, plot
+from optbench.catalogue import catalogue
+from optbench.errors import UserError
+from optbench.plot import translate
+from optbench.plot.bifurcation import Branch, Meeting, bifurcation_figure
+from optbench.records import Run, read_run
+
+TYPED = {entry.name for entry in catalogue()} | {"x0", "x1"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "_asked", [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "variables", "expected"),
+    [
+        ("zh", {"OPTBENCH_LANG": "en"}, "zh"),
+        (None, {"OPTBENCH_LANG": "zh", "LANG": "en_GB.UTF-8"}, "zh"),
+        (None, {"LC_ALL": "zh_CN.UTF-8", "LANG": "C"}, "zh"),
+        (None, {"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"),
+        (None, {"LC_MESSAGES": "zh_TW", "LANG": "de_DE"}, "zh"),
+        (None, {"LANG": "de_DE.UTF-8"}, "en"),
+        (None, {"OPTBENCH_LANG": "", "LC_ALL": "", "LANG": "zh_CN"}, "zh"),
+        (None, {}, "en"),
+    ],
+)
+def test_the_option_beats_the_variable_beats_the_locale(
+    asked: str | None, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPTBENCH_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert language.choose(asked) == language.language() == expected
+
+
+def test_a_language_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="--lang fr: expected en or zh"):
+        language.choose("fr")
+    monkeypatch.setenv("OPTBENCH_LANG", "klingon")
+    with pytest.raises(UserError, match="OPTBENCH_LANG=klingon"):
+        language.language()
+
+
+def test_phrases_have_gaps_for_numbers_names_and_phrases(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        'loss: 损失\n"{} of {}": "{1} 之 {0}"\n"{text}: {} boxes": "{}：{} 盒"\n"of {name}": "{} 的"\n"{odd} x": y\n',
+        encoding="utf-8",
+    )
+    known = language.Phrases(tmp_path / "p.yaml")
+    assert known("loss") == "损失"
+    assert known("2 of -1.5e-3") == "-1.5e-3 之 2"
+    assert known("loss: 1,234 boxes") == "损失：1,234 盒"
+    assert known("of loss") == "loss 的", "a name is not translated"
+    assert known("a {loss} of 3") == "a {loss} of 3"
+    assert known.find("losses") is None
+
+
+# every figure ---------------------------------------------------------------------------------------------------------
+
+
+def network(tmp_path: Path) -> Run:
+    rows = [
+        {"step": i, "epoch": i / 10, "lr": 0.1 / (i + 1), "loss": 2.0 / (i + 1), "val_loss": 1.0, "val_accuracy": 0.5,
+         "full_grad_norm": 1e-9 if i > 5 else 1.0, "lambda_max": 1.0, "lambda_min": -1.0 if i < 15 else 1.0}
+        for i in range(20)
+    ]  # fmt: skip
+    return read_run(make_run(tmp_path / "run", {}, rows))
+
+
+def away(tmp_path: Path) -> Run:
+    rows = [{"step": i, "loss": 1.0 + i, "x0": 3.0 * i, "x1": 0.0} for i in range(5)]
+    return read_run(make_run(tmp_path / "away", {}, rows))
+
+
+def ground() -> plot.Landscape:
+    x = np.linspace(-2, 2, 21)
+    kinds = ("minimum", "minimum", "saddle", "maximum", "degenerate", "degenerate")
+    points = tuple(plot.Mark((0.3 * i, 0.1), kind, (1e-9, 1.0) if kind == "degenerate" else (-1.0, 1.0),
+                             ((1.0, 0.0), (0.0, 1.0))) for i, kind in enumerate(kinds))  # fmt: skip
+    flat = plot.Mark((-1.0, 0.0), "degenerate", (0.0, 1.0), ((1.0, 0.0), (0.0, 1.0)))
+    return plot.Landscape(x, x[None, :] ** 2 + x[:, None] ** 2, x, (*points, flat), "saddle")
+
+
+def boxes() -> Figure:
+    sides = np.array([[-1.0, -1.0]]), np.array([[0.0, 0.0]])
+    return plot.critical_points_figure(ground(), {"excluded": sides, "proved": sides, "undecided": sides})
+
+
+def basins() -> Figure:
+    names = ["minimum (3, 2)", "saddle (0, 0)", "at rest elsewhere", "outside the box", "still moving", "diverged"]
+    ending = np.arange(9, dtype=np.int16).reshape(3, 3) % len(names)
+    return plot.basins_figure(ground(), names, [plot.Panel("momentum", ending, ending.astype(np.int32))])
+
+
+def sensitivity() -> Figure:
+    x, ones = plot.Scale("optimizer.lr", np.array([0.1, 0.2, 0.3]), True), np.ones(3)
+    outcome = plot.Outcome("momentum", ones, ones, ones, ones, 0 * ones, (0, 1))
+    return plot.sensitivity_figure("saddle", x, [outcome], 0.0)
+
+
+def heat() -> Figure:
+    x, ones = plot.Scale("optimizer.lr", np.array([0.1, 0.2, 0.3]), True), np.ones((3, 3))
+    outcome = plot.Outcome("momentum", ones, ones, ones, ones, 0 * ones)
+    return plot.heat_figure("saddle", x, x, [outcome], 0.0)
+
+
+def bifurcation() -> Figure:
+    kinds = ("minimum", "saddle", "maximum", "undecided")
+    branches = [Branch(np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), kind) for kind in (*kinds, "minimum")]
+    meetings = [Meeting(kind, 0.5, (0.1, 0.2)) for kind in ("fold", "transcritical", "pitchfork", "multiple")]
+    square = [(0.0, 1.0)] * 2
+    places = [[(0.1, 0.2)] * 3]
+    return bifurcation_figure(branches, meetings, places, square, (0.0, 1.0), "a", "critical points of linear_net_l2")
+
+
+def spectrum() -> Figure:
+    grid = np.linspace(-1, 1, 50)
+    return plot.spectral_density(grid, np.ones(50), (-1.0, 1.0), 0.01, "mlp/best.pt: loss 0.5, |g| = 1e-07")
+
+
+FIGURES: dict[str, Callable[[Path], Figure]] = {
+    "curves": lambda path: plot.loss_curves([network(path)]),
+    "surface curve": lambda path: plot.loss_curves([away(path)]),
+    "stuck": lambda path: plot.curvature_curves([network(path)]),
+    "path": lambda path: plot.path_on_contours(ground(), [away(path)]),
+    "points": lambda path: plot.critical_points_figure(ground()),
+    "boxes": lambda path: boxes(),
+    "basins": lambda path: basins(),
+    "sensitivity": lambda path: sensitivity(),
+    "heat": lambda path: heat(),
+    "bifurcation": lambda path: bifurcation(),
+    "confusion": lambda path: plot.confusion(np.array([[3, 1], [0, 4]]), ["0", "1"]),
+    "spectrum": lambda path: spectrum(),
+}
+
+
+def english(figure: Figure) -> list[str]:
+    """Words of a figure in Chinese that are neither Chinese nor what somebody typed."""
+    words = [text.get_text() for text in translate.worded(figure)]
+    return [w for w in words if not re.search(r"[\u4e00-\u9fff]", w) and re.sub(r" .*", "", w) not in TYPED]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_figure_is_half_english(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translate, "chinese_font", lambda: "DejaVu Sans")  # words do not need the glyphs
+    figure = FIGURES[name](tmp_path)
+    before = [text.get_text() for text in translate.worded(figure)]
+    assert before
+    with translate.translated(figure, "zh"):
+        assert english(figure) == []
+    assert [text.get_text() for text in translate.worded(figure)] == before, "the figure is itself again"
+    with translate.translated(figure, "en"):
+        assert [text.get_text() for text in translate.worded(figure)] == before
+
+
+def test_a_name_that_is_also_a_word_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translate, "chinese_font", lambda: "DejaVu Sans")
+    figure = plot.critical_points_figure(ground())
+    with translate.translated(figure, "zh"):
+        (title,) = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert title == "saddle"
+
+
+def test_where_no_font_has_chinese_the_figure_is_english_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    translate.chinese_font.cache_clear()
+    monkeypatch.setattr(type(translate.fontManager), "get_font_names", lambda self: ["DejaVu Sans"])
+    try:
+        with caplog.at_level(logging.WARNING):
+            plot.save(sensitivity(), tmp_path / "a.png", "zh")
+            plot.save(sensitivity(), tmp_path / "b.png", "en")
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+        assert [record.getMessage() for record in caplog.records] == [
+            "no font with Chinese characters was found (such as fonts-noto-cjk): figures are in English"
+        ]
+    finally:
+        translate.chinese_font.cache_clear()
+
+
+@pytest.mark.skipif(translate.chinese_font() is None, reason="no font with Chinese characters")
+@pytest.mark.parametrize("suffix", [".png", pytest.param(".pdf", marks=pytest.mark.slow), ".svg"])
+def test_chinese_is_written_with_characters_and_not_with_boxes(suffix: str, tmp_path: Path) -> None:
+    """A missing glyph is a warning of matplotlib, and here an error."""
+    written = plot.save(sensitivity(), tmp_path / f"a{suffix}", "zh")
+    if suffix == ".png":
+        plot.save(sensitivity(), tmp_path / "b.png", "en")
+        assert np.asarray(Image.open(written)).tobytes() != np.asarray(Image.open(tmp_path / "b.png")).tobytes()
