@@ -45,6 +45,27 @@ def test_every_command_exists_and_its_overrides_compose(page: str) -> None:
                 assert next(iter(composer.grid(plain))).composed.config
 
 
+def test_both_readmes_have_the_same_sections_commands_and_figures() -> None:
+    """What is between backquotes and fences stands in both, in the same order; the words around it are a language's."""
+    kinds = {
+        "sections": r"^(#+) ", "figures": r"^!\[[^\]]*\]\(([^)]*)\)", "links": r"(?<!!)\[[^\]]*\]\(([^)]*)\)",
+        "rows of tables": r"^\| *(`?)",
+    }  # fmt: skip
+    english, chinese = ((ROOT / page).read_text(encoding="utf-8") for page in READMES)
+    for what, pattern in kinds.items():
+        found = [re.findall(pattern, text, re.MULTILINE) for text in (english, chinese)]
+        swapped = [link.replace("README.zh-CN.md", "README.md").replace(".zh-CN.md", ".md") for link in found[1]]
+        other = [link.replace("README.zh-CN.md", "README.md") for link in found[0]]
+        assert sorted(swapped) == sorted(other), what
+        assert what == "links" or swapped == other, what
+    code = [re.findall(r"^```(?:\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL) for text in (english, chinese)]
+    bare = [[re.sub(r" +#(?![#\d]).*$", "", block, flags=re.MULTILINE) for block in blocks] for blocks in code]
+    assert bare[0] == bare[1]
+    plain = [re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL) for text in (english, chinese)]
+    names = [{" ".join(name.split()) for name in re.findall(r"`([^`]+)`", text)} for text in plain]
+    assert names[0] == names[1]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_targets_of_make_and_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -159,10 +159,10 @@ def _arm(name: str, node: Mapping[str, Any]) -> Arm:
 
 
 _WIDE = "\u3000-\u303f\uff00-\uffef"  # full-width punctuation
-_STRAY = re.compile(rf"(?<=[{_WIDE}]) +| +(?=[{_WIDE}])|(?<=[\u3400-\u9fff”]) +(?=[\u3400-\u9fff“])")
+STRAY = re.compile(rf"(?<=[{_WIDE}]) +| +(?=[{_WIDE}])|(?<=[\u3400-\u9fff”]) +(?=[\u3400-\u9fff“])")
 """YAML folds a line break into a space, which Chinese has neither between characters nor beside full-width marks."""
 
 
 def _text(node: Mapping[str, Any]) -> Text:
     joined = {language: " ".join(str(node[language]).split()) for language in LANGUAGES}
-    return joined | {"zh": _STRAY.sub("", joined["zh"])}
+    return joined | {"zh": STRAY.sub("", joined["zh"])}

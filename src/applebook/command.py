@@ -99,10 +99,10 @@ def _print_list(claims: list[Claim], language: str, as_json: bool) -> None:
                      "commands": {a.name: c.command(a) for a in c.arms}} for c in claims])  # fmt: skip
         return
     width = max(len(c.id) for c in claims)
-    print_lines([f"{c.number:>2}  {c.id:{width}}  {_place(c, language):6} {c.title[language]}" for c in claims])
+    print_lines([f"{c.number:>2}  {c.id:{width}}  {place_of(c, language):6} {c.title[language]}" for c in claims])
 
 
-def _place(claim: Claim, language: str) -> str:
+def place_of(claim: Claim, language: str) -> str:
     """The number of the claim's section, the innermost that is named; its first word where it has none."""
     section = claim.section[language]
     return (re.findall(r"\d+(?:\.\d+)+", section) or section.split()[:1])[-1]

@@ -52,7 +52,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "gallery_intro": "", "other": "[English](book.md) · [图集](gallery.md)",
         "colon": "：", "judged": "；预测{}：{}", "held": "（{n} 条预测：{counts}）",
         "of": "第 {} 条：", "count": "{} 条{}", "comma": "，", "page": "页面 {}",
-        "end": "{wanted} 条说法完成 {done} 条：{counts}；记录与图在 {folder}",
+        "end": "{wanted} 条说法已完成 {done} 条：{counts}；记录和图片在 {folder}",
         "section_in": "（{}）",
     },
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Claim 16: what normalisation does to the error surface: of inputs, exactly; of hidden layers, in training.
+"""Claim 15: what normalisation does to the error surface: of inputs, exactly; of hidden layers, in training.
 
 Linear regression on two centred inputs has a quadratic error surface. At the best rate 2 / (smallest + largest
 curvature) both coordinates shrink by (c - 1) / (c + 1) an update, c the condition number, so that the loss above its
@@ -37,7 +37,7 @@ POINTS, DEVIATIONS, CORRELATION, CLOSE = 100, (1.0, 100.0), 0.99, 1e-6
 
 
 def measure(study: Study) -> Findings:
-    """The evidence for claim 16; see conf/experiment/book/batch_norm.yaml."""
+    """The evidence for claim 15; see conf/experiment/book/batch_norm.yaml."""
     groups, deep, sizes = (_groups(study, arm) for arm in ("main", "deep", "batches"))
     plain, normal = (_at_best_rate(groups, norm) for norm in NORMS)
     usual, small, large = ([groups[norm, rate] for norm in ("batch", "none")] for rate in (USUAL, SMALL, LARGE))

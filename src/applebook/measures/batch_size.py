@@ -1,4 +1,4 @@
-"""Claim 5: what the batch size does to the noise of an update, to its time, and to where training ends.
+"""Claim 4: what the batch size does to the noise of an update, to its time, and to where training ends.
 
 At fixed weights the mean of B of N gradients, drawn without replacement, has the variance s^2 / B (N - B) / (N - 1),
 where s^2 is the variance of one image's gradient. Noise of standard deviation sigma in the gradient makes descent with
@@ -76,7 +76,7 @@ class Sampling:
 
 
 def measure(study: Study) -> Findings:
-    """The evidence for claim 5; see conf/experiment/book/batch_size.yaml."""
+    """The evidence for claim 4; see conf/experiment/book/batch_size.yaml."""
     sampling = _sampling(study.runs(trainer__batch_size=LARGE)[0])
     n = sampling.images
     sizes = {size: _group(study.runs(trainer__batch_size=size), n) for size in (8, 32, 128, "full")}

@@ -1,4 +1,4 @@
-"""Claim 15: homework 3 from folders of images to submission.csv.
+"""Claim 16: homework 3 from folders of images to submission.csv.
 
 Source: Hung-yi Lee, Machine Learning 2022, homework 3; Apple Book, homework 3.
 """
@@ -23,7 +23,7 @@ AUGMENTS = {"none": "no augmentation", "flip_crop": "flips and crops"}
 
 
 def measure(study: Study) -> Findings:
-    """The evidence for claim 15; see conf/experiment/book/homework3.yaml. Writes submission.csv into the folder."""
+    """The evidence for claim 16; see conf/experiment/book/homework3.yaml. Writes submission.csv into the folder."""
     runs = {name: study.runs(augment=name) for name in AUGMENTS}
     counts = np.sum([confusion_of(run) for run in runs["flip_crop"]], axis=0)
     accuracy = {name: column(members, "val_accuracy") for name, members in runs.items()}

@@ -1,4 +1,4 @@
-"""Claim 6: momentum as a weighted sum of past gradients, and what its inertia passes: wells, saddles, plateaus, minima.
+"""Claim 5: momentum as a weighted sum of past gradients, and what its inertia passes: wells, saddles, plateaus, minima.
 
 Source: Apple Book, section 3.2.2; the movement m_k = -eta sum_{i<k} lambda^(k-1-i) g_i in closed form.
 """
@@ -18,7 +18,7 @@ PLAIN, MOMENTUM = "book_gd", "book_momentum"
 
 
 def measure(study: Study) -> Findings:
-    """The evidence for claim 6; see conf/experiment/book/momentum.yaml."""
+    """The evidence for claim 5; see conf/experiment/book/momentum.yaml."""
     shallow = {rate: {name: _shallow(study, name, rate) for name in (PLAIN, MOMENTUM)} for rate in (0.1, 0.01)}
     crossed = {
         name: [bool((c["x0"] * c["x0"].iloc[0] < 0).any()) for c in study.curves("bowl", optimizer=name)]

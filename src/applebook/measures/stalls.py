@@ -1,4 +1,4 @@
-"""Claim 4: how large the gradient is once the training loss has stopped falling.
+"""Claim 6: how large the gradient is once the training loss has stopped falling.
 
 Rule of the stalled stage: the epochs from the first one whose mean loss lies within 5 % of the whole fall (first epoch
 to lowest) of the lowest. Gradient norms are medians over the updates of the stage, relative to the start.
@@ -58,7 +58,7 @@ class Stall:
 
 
 def measure(study: Study) -> Findings:
-    """The evidence for claim 4; see conf/experiment/book/stalls.yaml."""
+    """The evidence for claim 6; see conf/experiment/book/stalls.yaml."""
     stalls = {
         "mini-batches": _stalls(study, "main"),
         "rate cut to a tenth": _stalls(study, "cut"),

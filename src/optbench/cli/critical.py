@@ -191,9 +191,7 @@ def classify_critical(
         _sweep(sweep, fn, expr, box, dim, overrides or [], paths(config_dir), budget, plot, as_json, quiet)
         return
     if at is not None:
-        _refuse(
-            {"--certificate": certificate, "--plot": plot}, "--at looks at one point, draws nothing, proves nothing"
-        )
+        _refuse({"--certificate": certificate, "--plot": plot}, "--at looks at one point and draws or proves nothing")
     answer(ask(fn, expr, at, box, dim, overrides or [], paths(config_dir)), search, as_csv, as_json, quiet)
 
 

@@ -58,11 +58,11 @@ def _flat(run: Run) -> list[str]:
     if run.summary.get("stopped_at") is not None:
         return []
     norm, curve = run.summary.get("final_grad_norm"), run.curve()
-    losses = curve["loss"].to_numpy(dtype=float) if "loss" in curve else []
+    losses: list[float] = curve["loss"].tolist() if "loss" in curve else []
     if norm is None or not norm < _LEVEL or len(losses) < 2:
         return []
-    moved = abs(float(losses[-1]) - float(losses[0]))
-    if not moved < _FLAT * abs(float(losses[0])):
+    moved = abs(losses[-1] - losses[0])
+    if not moved < _FLAT * abs(losses[0]):
         return []
     return [f"flat there: |g| = {norm:.2g}; {number(run.summary['steps'])} steps moved the loss by {moved:.2g}"]
 
