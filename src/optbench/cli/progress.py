@@ -19,23 +19,33 @@ def watched() -> bool:
     return sys.stderr.isatty()
 
 
+class PlainDisplay:
+    """When nobody watches: only what went wrong, one line each, on standard error."""
+
+    def start(self, label: str, index: int, count: int) -> None:
+        pass
+
+    def loading(self, done: int, total: int) -> None:
+        pass
+
+    def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        pass
+
+    def end(self, run: Any) -> None:
+        if run.status in ("failed", "skipped"):
+            print(f"{run.status}: {run.path.name}: {run.reason}", file=sys.stderr)
+
+
 class LiveDisplay:
-    """Progress bars on standard error: one for the runs of a sweep, one for the steps of the current run."""
+    """A progress bar on standard error for the steps of the run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._runs: TaskID | None = None
         self._steps: TaskID | None = None
         self._shown = 0.0
-        self._failed = 0
 
     def start(self, label: str, index: int, count: int) -> None:
-        if count > 1 and self._runs is None:
-            self._runs = self._progress.add_task("all runs", total=count, completed=index, facts="")
-        if self._steps is not None:
-            self._progress.remove_task(self._steps)
-        self._steps = self._progress.add_task(label, total=None, facts="loading torch" if index == 0 else "")
-        self._shown = 0.0
+        self._steps = self._progress.add_task(label, total=None, facts="loading torch")
 
     def loading(self, done: int, total: int) -> None:
         if self._steps is not None:
@@ -56,28 +66,7 @@ class LiveDisplay:
 
     def end(self, run: Any) -> None:
         if run.status in ("failed", "skipped"):
-            self._failed += 1
             self._progress.console.print(f"{run.status}: {run.path.name}: {run.reason}", markup=False, soft_wrap=True)
-        if self._runs is not None:
-            facts = f"{self._failed} failed or skipped" if self._failed else ""
-            self._progress.update(self._runs, advance=1, facts=facts)
-
-
-class PlainDisplay:
-    """When nobody watches: only what went wrong, one line each, on standard error."""
-
-    def start(self, label: str, index: int, count: int) -> None:
-        pass
-
-    def loading(self, done: int, total: int) -> None:
-        pass
-
-    def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
-        pass
-
-    def end(self, run: Any) -> None:
-        if run.status in ("failed", "skipped"):
-            print(f"{run.status}: {run.path.name}: {run.reason}", file=sys.stderr)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from optbench.launch.sweep import Silent
+from optbench.launch.sweep import SweepWatcher
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -34,7 +34,7 @@ def left_after(seconds: float, share: float) -> str:
     return f", about {duration(seconds * (1.0 - share) / share)} left"
 
 
-class PlainSweep(Silent):
+class PlainSweep(SweepWatcher):
     """When nobody watches: what went wrong, one line each, and now and then what runs wait for; on standard error."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -66,7 +66,7 @@ class PlainSweep(Silent):
         print(f"note: {text}", file=sys.stderr)
 
 
-class LiveSweep:
+class LiveSweep(SweepWatcher):
     """A bar over all runs, a line for each running one, a table of the best; on standard error, gone at the end.
 
     Args:

@@ -25,8 +25,11 @@ TICK_SECONDS = 0.1
 _REPORT_SECONDS = 0.25
 
 
-class Watcher(Protocol):
-    """Told in the driver, between two events, how the runs are progressing. Every method must be cheap."""
+class Watcher:
+    """Told in the driver, between two events, how the runs are progressing; this one ignores it all.
+
+    A subclass overrides what it wants to hear. Every method must be cheap.
+    """
 
     def started(self, planned: Planned, where: str) -> None:
         """A run begins at a place: "process 4711", a host, a job of a queue. Again after each retry."""
@@ -50,32 +53,8 @@ class Watcher(Protocol):
         """A message for the user."""
 
 
-class Nobody:
-    """A Watcher that ignores everything."""
-
-    def started(self, planned: Planned, where: str) -> None:
-        pass
-
-    def loading(self, planned: Planned, done: int, total: int) -> None:
-        pass
-
-    def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
-        pass
-
-    def retried(self, planned: Planned, why: str) -> None:
-        pass
-
-    def stage(self, words: str, share: float) -> None:
-        pass
-
-    def finished(self, run: Run) -> None:
-        pass
-
-    def waiting(self, text: str) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
+Nobody = Watcher
+"""A watcher that ignores everything."""
 
 
 class Launcher(Protocol):

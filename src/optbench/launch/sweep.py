@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.experiment.schedule_note import note_of
-from optbench.launch.base import Launcher, Nobody, Watcher, available_cores
+from optbench.launch.base import Launcher, Watcher, available_cores
 from optbench.launch.batches import LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
 from optbench.launch.kept_curves import fill
 from optbench.launch.members import check_members
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 ENGINES = ("auto", "loop", "eager", "fused")
 
 
-class SweepWatcher(Watcher, Protocol):
-    """A Watcher that is also told of batches."""
+class SweepWatcher(Watcher):
+    """A Watcher that is also told of batches; this one ignores it all."""
 
     def already(self, done: int) -> None:
         """So many runs of the sweep were done before."""
@@ -48,6 +48,10 @@ class SweepWatcher(Watcher, Protocol):
 
     def stage(self, words: str, share: float) -> None:
         """What is being done for the rows in flight, and which share of it lies behind (0 to 1)."""
+
+
+Silent = SweepWatcher
+"""A watcher that ignores everything."""
 
 
 @dataclass(frozen=True)
@@ -373,19 +377,6 @@ def sweep(
     with nullcontext(stop) if stop is not None else interruptible() as asked:
         run_sweep(plan, launcher(plan.launcher, crew), asked, watcher or Silent(), options)
     return recorded(plan)
-
-
-class Silent(Nobody):
-    """A SweepWatcher that ignores everything."""
-
-    def already(self, done: int) -> None:
-        pass
-
-    def batch(self, label: str, rows: int) -> None:
-        pass
-
-    def rows(self, ended: int) -> None:
-        pass
 
 
 def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, outcome: Outcome) -> Sequence[Planned]:
