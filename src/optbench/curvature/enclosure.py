@@ -25,8 +25,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from optbench.curvature import series
 from optbench.curvature.interval_rules import TABLE
 from optbench.curvature.objective import Part
-from optbench.curvature.operands import BLIND, MOVES, NoRule, Result, moved, numbers, shape_of
+from optbench.curvature.operands import MOVES, NoRule, Result, moved, numbers, shape_of
 from optbench.curvature.series import Series
+from optbench.tracing import NO_VALUES
 
 
 class _Beside(TorchDispatchMode):
@@ -57,7 +58,7 @@ class _Beside(TorchDispatchMode):
         operands, found = [], []
         tree_map(lambda x: operands.append(x) if isinstance(x, Tensor) and x in self._series else None, (args, kwargs))
         name = func.overloadpacket.__name__
-        if not operands or name in BLIND:  # what sees nothing of its operands but their shape is constant
+        if not operands or name in NO_VALUES:  # what sees nothing of its operands but their shape is constant
             return out
         if any(self._series[x] is None for x in operands):
             raise NoRule(self._where(f"what {name} looks at"))

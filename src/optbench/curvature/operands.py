@@ -29,9 +29,6 @@ MOVES = frozenset(
     {"view", "_unsafe_view", "reshape", "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "select"}
     | {"slice", "split", "split_with_sizes", "clone", "alias", "detach", "gather", "index", "flip", "unbind"}
 )
-BLIND = frozenset(
-    {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
-)
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:

@@ -1,21 +1,22 @@
 """A straight-line program of scalars: what one step of one row computes, without a loop, a branch or a repetition.
 
 Values are numbered; an instruction that was seen before gets its old number, and the few simplifications are exact
-(NaN and infinity included; only the sign of a zero may change). Tensors are NumPy object arrays of such numbers, so
-that indexing, stacking and broadcasting need no code of their own.
+(NaN and infinity included; only the sign of a zero may change). Tensors are NumPy object arrays of values, and of
+floats, which are constants (`optbench.tracing`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from optbench.tracing import Symbols, each, fold
 
 Value = int
-Array = NDArray[np.object_]
 
 
 class Instruction(NamedTuple):
@@ -58,8 +59,13 @@ class Program:
         instruction = self.code[value]
         return instruction.payload if instruction.op == "const" else None
 
-    def apply(self, op: str, *args: Value) -> Value:
+    def lifted(self, element: Value | float) -> Value:
+        """An element of an array as a value."""
+        return self.const(element) if isinstance(element, float) else element
+
+    def apply(self, op: str, *elements: Value | float) -> Value:
         """The value of an operation of `body.FORMS`, simplified where that is exact."""
+        args = tuple(map(self.lifted, elements))
         numbers = [self.number(a) for a in args]
         if op in _NEUTRAL:
             right, left = _NEUTRAL[op]
@@ -114,40 +120,13 @@ class Program:
 
     # arrays ----------------------------------------------------------------------------------------------------------
 
-    def constants(self, numbers: Any) -> Array:
-        """An array of constants."""
-        return self.map(self.const, np.asarray(numbers, dtype=np.float64))
+    def all(self, op: str, *operands: Any) -> Symbols:
+        """An operation on the elements of arrays, or numbers, that broadcast against each other."""
+        return each(partial(self.apply, op), *map(as_array, operands))
 
-    def map(self, function: Callable[..., Value], *arrays: Any) -> Array:
-        """`function` of the elements of arrays that broadcast against each other."""
-        given = [np.asarray(a, dtype=object) for a in arrays]
-        shape = np.broadcast_shapes(*(a.shape for a in given))
-        flat = ((a if a.shape == shape else np.broadcast_to(a, shape)).reshape(-1).tolist() for a in given)
-        out = np.empty(math.prod(shape), dtype=object)
-        out[:] = [function(*values) for values in zip(*flat, strict=True)]
-        return out.reshape(shape)
-
-    def all(self, op: str, *arrays: Any) -> Array:
-        """An operation, elementwise."""
-        return self.map(lambda *args: self.apply(op, *args), *arrays)
-
-    def sum(self, array: Array, dims: Sequence[int], keepdim: bool = False) -> Array:
-        """Sum along some dimensions, in the order of their elements."""
-        return self.fold("add", array, dims, keepdim)
-
-    def fold(self, op: str, array: Array, dims: Sequence[int], keepdim: bool = False) -> Array:
-        """An associative operation along some dimensions, from the first element to the last."""
-        axes = sorted({d % array.ndim for d in dims}) if array.ndim else []
-        rest = [d for d in range(array.ndim) if d not in axes]
-        shape = tuple(array.shape[d] for d in rest)
-        lines = array.transpose(rest + axes).reshape(*shape, -1)
-        out = np.empty(shape, dtype=object)
-        for place in np.ndindex(shape):
-            first, *others = lines[place]
-            for value in others:
-                first = self.apply(op, first, value)
-            out[place] = first
-        return np.expand_dims(out, tuple(axes)) if keepdim else out
+    def fold(self, op: str, array: Symbols, dim: Any, keepdim: bool = False) -> Symbols:
+        """An associative operation along some axes, from the first element to the last."""
+        return fold(partial(self.apply, op), array, dim, keepdim)
 
     def needed(self, results: Sequence[Value]) -> list[Value]:
         """The values that the results depend on, in order."""
@@ -156,6 +135,11 @@ class Program:
             if value in wanted:
                 wanted.update(self.code[value].args)
         return sorted(wanted)
+
+
+def as_array(operand: Any) -> Symbols:
+    """An array of elements from such an array or from a number."""
+    return operand if isinstance(operand, np.ndarray) else np.asarray(float(operand), dtype=object)
 
 
 _NEUTRAL: dict[str, tuple[float, float | None]] = {

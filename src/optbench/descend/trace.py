@@ -15,18 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import optbench.descend.aten_losses  # noqa: F401  registers its operations
 from optbench.descend.aten import LOWERINGS
 from optbench.descend.plan import Plan
-from optbench.descend.program import Array, Program, Value
+from optbench.descend.program import Program, Value
 from optbench.problem import Objective
+from optbench.tracing import SymbolTracer
 
 MAX_DIM = 16
 """Largest dimension that is worth unrolling."""
-_NO_VALUES = frozenset({"ones_like", "zeros_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
-                        "new_empty"})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,72 +46,25 @@ class Step:
     memory: Mapping[str, Sequence[Value]]
 
 
-class Tracer(TorchDispatchMode):
+class Tracer(SymbolTracer):
     """Lowers every operation on tracked tensors into its program."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler (2 s) to keep it away from here
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.program = Program()
-        self._arrays: dict[int, Array] = {}
-        self._storages: dict[int, set[int]] = {}
-        self._alive: list[Tensor] = []
 
-    def track(self, tensor: Tensor, array: Array) -> None:
-        """Says which values a tensor holds."""
-        self._arrays[id(tensor)] = array
-        self._storages.setdefault(tensor.untyped_storage()._cdata, set()).add(id(tensor))
-        self._alive.append(tensor)  # an id must not be used again
+    def refuse(self, name: str, words: str) -> Exception:
+        return NotImplementedError(f"aten.{name}")
 
-    def array(self, tensor: Tensor) -> Array:
-        """The values that a tensor holds."""
-        found = self._arrays.get(id(tensor))
-        return self.program.constants(tensor.detach().numpy()) if found is None else found
+    def lower(self, name: str, args: Any, kwargs: Any) -> Any:
+        if name not in LOWERINGS:
+            raise self.refuse(name, "")
+        return LOWERINGS[name](self.program, *args, **kwargs)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        name = func.overloadpacket.__name__
-        if name in _NO_VALUES or not self._depends((args, kwargs)):
-            return result
-        in_place = name.endswith("_") and not name.startswith("_")
-        lowering = LOWERINGS.get(name[:-1] if in_place else name)
-        if lowering is None or func._overloadname == "out":
-            raise NotImplementedError(f"aten.{name}")
-        lowered = lowering(self.program, *self._plain(args), **self._plain(kwargs))
-        if in_place:
-            self._overwrite(name, args[0], lowered)
-        elif isinstance(result, Tensor):
-            self.track(result, lowered)
-        else:
-            for tensor, array in zip(result, lowered, strict=True):
-                self.track(tensor, array)
-        return result
-
-    def _overwrite(self, name: str, tensor: Tensor, array: Array) -> None:
-        if len(self._storages.get(tensor.untyped_storage()._cdata, ())) > 1 or tensor._base is not None:
-            raise NotImplementedError(f"aten.{name} on a view")
-        self.track(tensor, np.broadcast_to(array, tuple(tensor.shape)))
-
-    def _depends(self, value: Any) -> bool:
-        if isinstance(value, Tensor):
-            return id(value) in self._arrays
-        if isinstance(value, dict):
-            return any(map(self._depends, value.values()))
-        return isinstance(value, list | tuple) and any(map(self._depends, value))
-
-    def _plain(self, value: Any) -> Any:
-        """The same arguments with tracked tensors as arrays of values and others as arrays of numbers."""
-        if isinstance(value, Tensor):
-            return self._arrays[id(value)] if id(value) in self._arrays else value.detach().numpy()
-        if isinstance(value, dict):
-            return {k: self._plain(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(self._plain(v) for v in value)
-        return value
+    def values(self, tensor: Tensor, shape: tuple[int, ...]) -> list[Value]:
+        """What a tensor holds, as values of the program."""
+        symbols = np.broadcast_to(self.symbols(tensor), shape)
+        return [self.program.lifted(symbol) for symbol in symbols.reshape(-1).tolist()]
 
 
 def trace_step(objective: Objective, sample: Sequence[float], plan: Plan) -> Step:
@@ -144,10 +95,10 @@ def trace_step(objective: Objective, sample: Sequence[float], plan: Plan) -> Ste
             following, after = plan.rule.update(x.detach(), gradient, memory, plan.structured(numbers), t)
     return Step(
         tracer.program,
-        tracer.array(loss).item(),
-        tracer.array(gradient).tolist(),
-        tracer.array(following).tolist(),
-        {name: np.broadcast_to(tracer.array(value), (dim,)).tolist() for name, value in after.items()},
+        tracer.values(loss, ())[0],
+        tracer.values(gradient, (dim,)),
+        tracer.values(following, (dim,)),
+        {name: tracer.values(value, (dim,)) for name, value in after.items()},
     )
 
 

@@ -12,9 +12,9 @@ In reading order:
     scalar      what an arithmetic provides to run a program; MissingRule, which names what has no rule
     recorded    values that note what is done to them: Step and Tape
     operations  the table: what is proved of each of torch's functions, and why some are refused
-    activations, shapes, reductions, logits
-                its further pages: activations by pieces, moving elements, sums and products, softmax and losses
-    traced      the run itself: torch's dispatcher, listened to
+    activations, reductions, logits
+                its further pages: activations by pieces, sums and products, softmax and losses
+    traced      the run itself: torch's dispatcher, listened to (`optbench.tracing`)
     program     `record`: a surface as one Program, which runs in any arithmetic
     gradient    the gradient as a program, by reverse mode; what several derivatives share is one step
     separable   sums of functions that share no coordinate, found in the program's structure

@@ -10,8 +10,6 @@ from optbench.critical.programs.operations import (
     LOWERINGS,
     Element,
     Lowering,
-    Opaque,
-    Symbols,
     each,
     elementwise,
     function,
@@ -23,6 +21,7 @@ from optbench.critical.programs.operations import (
 )
 from optbench.critical.programs.recorded import Recorded
 from optbench.critical.programs.scalar import CONTINUOUS, JUMPS, SMOOTH
+from optbench.tracing import Opaque, Symbols
 
 GELU = 0.5**0.5  # the double that torch multiplies with
 GELU_TANH = (2.0**0.5 * (2.0 / math.sqrt(math.pi)) * 0.5, 0.044715)

@@ -15,7 +15,6 @@ import numpy as np
 
 from optbench.critical.programs.operations import (
     Element,
-    Symbols,
     each,
     function,
     lowers,
@@ -24,10 +23,11 @@ from optbench.critical.programs.operations import (
     plus,
     quotient,
     times,
+    usable,
 )
-from optbench.critical.programs.reductions import dims_of, mean, rows_along, total
+from optbench.critical.programs.reductions import mean, rows_along, total
 from optbench.critical.programs.scalar import SMOOTH, MissingRule
-from optbench.critical.programs.shapes import whole
+from optbench.tracing import Symbols, axes_of
 
 NOTHING = -math.inf
 
@@ -61,7 +61,7 @@ def _softmax(x: Symbols, dim: int, half_to_float: bool = False) -> Symbols:
 
 @lowers("logsumexp")
 def _logsumexp(x: Symbols, dim: Any, keepdim: bool = False) -> Symbols:
-    axes = dims_of(x, dim)
+    axes = axes_of(x, dim)
     if len(axes) != 1:
         raise MissingRule("logsumexp over more than one axis")
     lines = np.moveaxis(x, axes[0], -1)
@@ -76,7 +76,9 @@ def _logsumexp(x: Symbols, dim: Any, keepdim: bool = False) -> Symbols:
 
 @lowers("nll_loss_forward")
 def _nll_loss(x: Symbols, target: Any, weight: Any, reduction: int, ignored: int) -> tuple[Symbols, Symbols]:
-    labels = whole(np.asarray(target))
+    if not all(isinstance(label, float) for label in usable(target).flat):
+        raise MissingRule("an index that depends on x")
+    labels = target.astype(np.int64)
     if weight is not None or x.ndim != 2 or (labels == ignored).any():
         raise MissingRule("cross_entropy with class weights, more axes or labels that are ignored")
     picked = np.take_along_axis(x, labels[:, None], axis=1)[:, 0]

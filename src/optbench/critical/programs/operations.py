@@ -40,12 +40,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from optbench import tracing
 from optbench.critical.programs.recorded import Recorded, truth
 from optbench.critical.programs.scalar import MissingRule
+from optbench.tracing import Opaque, Symbols
 
-Symbols = NDArray[np.object_]
 Element = Any  # a Recorded or a float
 Lowering = Callable[..., Any]
 LOWERINGS: dict[str, Lowering] = {}
@@ -59,13 +59,6 @@ REFUSED = {
 }
 """What is refused for a reason of its own: operation to words."""
 LARGEST_POWER = 1000
-
-
-class Opaque:
-    """A result that must not be used, with the reason: the place of the largest coordinate."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
 
 
 def lowers(*names: str) -> Callable[[Lowering], Lowering]:
@@ -109,12 +102,7 @@ def _spread(name: str, function: Lowering) -> Lowering:
 
 def each(function: Callable[..., Element], *operands: Any) -> Symbols:
     """function of the elements of operands that broadcast against each other; what is None stays None."""
-    arrays = [usable(a) for a in operands]
-    shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    flat = [np.broadcast_to(a, shape).reshape(-1).tolist() for a in arrays]
-    out = np.empty(math.prod(shape), dtype=object)
-    out[:] = [function(*elements) for elements in zip(*flat, strict=True)]
-    return out.reshape(shape)
+    return tracing.each(function, *map(usable, operands))
 
 
 def usable(value: Any) -> Symbols:
@@ -318,6 +306,11 @@ _TRUTH: dict[str, Lowering] = {
     "sgn": lambda p: plus(greater(p, 0.0), times(greater(0.0, p), -1.0)),
     "heaviside": lambda p, at_0: choose(greater(p, 0.0), 1.0, choose(greater(0.0, p), 0.0, at_0)),
 }  # fmt: skip
+
+
+@lowers("_to_copy", "lift_fresh")
+def _same(x: Symbols, *_: Any, **__: Any) -> Symbols:
+    return x  # traced looks at the type and the shape of the result
 
 
 @lowers("where")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 
+from optbench import tracing
 from optbench.critical.programs.operations import (
     LOWERINGS,
     REFUSED,
     Element,
     Lowering,
-    Opaque,
-    Symbols,
     each,
     function,
     larger,
@@ -29,32 +27,19 @@ from optbench.critical.programs.operations import (
     usable,
 )
 from optbench.critical.programs.scalar import MissingRule
-
-
-def dims_of(x: Symbols, dim: Any) -> list[int]:
-    """The axes that an argument `dim` names, counted from 0."""
-    if dim is None or (not isinstance(dim, int) and not len(dim)):
-        return list(range(x.ndim))
-    return sorted(d % x.ndim if x.ndim else 0 for d in ([dim] if isinstance(dim, int) else dim))
+from optbench.tracing import Opaque, Symbols, axes_of
 
 
 def fold(rule: Callable[[Element, Element], Element], x: Symbols, dim: Any, keepdim: bool = False) -> Symbols:
     """An associative operation along some axes, from the first element to the last."""
-    axes = dims_of(x, dim) if x.ndim else []
-    rest = [d for d in range(x.ndim) if d not in axes]
-    shape = tuple(x.shape[d] for d in rest)
-    lines = usable(x).transpose(rest + axes).reshape(*shape, -1)
-    if not lines.shape[-1]:
+    if not count(x, dim):
         raise MissingRule("a reduction of nothing")
-    out = np.empty(shape, dtype=object)
-    for place in np.ndindex(shape):
-        out[place] = reduce(rule, lines[place])
-    return np.expand_dims(out, tuple(axes)) if keepdim else out
+    return tracing.fold(rule, usable(x), dim, keepdim)
 
 
 def count(x: Symbols, dim: Any) -> float:
     """How many elements a reduction takes together."""
-    return float(math.prod(x.shape[d] for d in dims_of(x, dim))) if x.ndim else 1.0
+    return float(math.prod(x.shape[d] for d in axes_of(x, dim)))
 
 
 def _double(dtype: Any) -> None:
