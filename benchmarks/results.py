@@ -29,7 +29,7 @@ from typing import Any
 
 # Heavy modules are imported by the processes that make the runs: on Linux the peak memory of a child begins with what
 # its parent had when it was started, so this process stays small.
-NAME = ".optbench-index.sqlite"
+NAME = ".optbench-index.json"
 KINDS = ("model=rosenbrock", "optimizer=sgd,momentum,rmsprop,adam",
          "optimizer.lr=1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1,3e-1,1,3", "trainer.start=random", "trainer.steps=50",
          "trainer.target=1e-3")  # fmt: skip

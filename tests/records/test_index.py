@@ -9,8 +9,8 @@ import os
 import random
 import re
 import shutil
-import sqlite3
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -269,15 +269,18 @@ def test_an_index_damaged_anywhere_is_no_index(tmp_path: Path) -> None:
 def test_a_foreign_or_other_index_is_not_read(tmp_path: Path) -> None:
     top = sweep_of(tmp_path, 3)
     records.read([top])
+    head, (row, *_), _ = map(json.loads, (top / index.NAME).read_bytes().splitlines())
     for change in (
-        "PRAGMA user_version = 99",
-        "ALTER TABLE runs ADD COLUMN more2",
-        "CREATE VIEW trap AS SELECT * FROM runs",
-        "CREATE TRIGGER trap AFTER INSERT ON runs BEGIN SELECT 1; END",
+        [head | {"format": 99}, [row]],
+        [head | {"settings": []}, [row]],
+        [head, [[*row, "more"]]],
+        [head, [row[:2]]],
+        [[row], [row]],
+        [head, None],
+        [],
     ):
-        with sqlite3.connect(top / index.NAME) as base:
-            base.execute(change)
-        base.close()
+        text = "".join(f"{json.dumps(line)}\n" for line in change).encode()
+        (top / index.NAME).write_bytes(text + f'"{zlib.crc32(text):08x}"'.encode())
         assert index.load(top) == {}, change
         same_as_plain([top])
         assert len(index.load(top)) == 3  # made anew

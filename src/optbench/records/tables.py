@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.errors import OutputError
 from optbench.records.files import reading_table
 from optbench.records.seal import sealed_table
-from optbench.records.write import locked, plain, write_bytes, writing
+from optbench.records.write import locked, plain, write_pieces, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +72,7 @@ def _replace(path: Path, new: pa.Table, run_ids: Sequence[str]) -> None:
             new = pa.concat_tables(_alike(old, new), promote_options="permissive")
     buffer = io.BytesIO()
     parquet.write_table(new, buffer, compression="zstd")
-    write_bytes(path, b"".join(sealed_table(buffer.getbuffer())))
+    write_pieces(path, sealed_table(buffer.getbuffer()))
 
 
 def _alike(old: pa.Table, new: pa.Table) -> list[pa.Table]:

@@ -6,7 +6,6 @@ still those that were read; all else is read, and the index is written anew wher
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence, Set
@@ -111,7 +110,7 @@ class Finder:
         return found
 
     def _known(self, path: str, place: str, known: Entry) -> None:
-        self._folders().add(path, place, json.loads(known.facts), self._settings.of_text(known.settings), known.more)
+        self._folders().add(path, place, known.facts, self._settings.of_text(known.settings), known.more)
 
     def _folder(self, path: str, place: str) -> Entry | None:
         """Reads a run folder; returns its row of the index where it may have one."""

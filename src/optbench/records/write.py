@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
@@ -40,11 +40,11 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
-def _replace_with(path: Path, data: bytes | memoryview) -> None:
+def _replace_with(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with name.open("xb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
@@ -56,9 +56,14 @@ def _replace_with(path: Path, data: bytes | memoryview) -> None:
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Writes a file whole or not at all: temporary file, fsync, rename. Raises OutputError."""
+    write_pieces(path, [data])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """The same of a file that is never in memory as a whole."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace_with(path, data)
+        _replace_with(path, pieces)
 
 
 _TRIAL = 4096
@@ -189,7 +194,7 @@ class CurveWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = [",".join(self.columns), *(",".join(row.get(c, "") for c in self.columns) for row in kept)]
             data = ("\n".join(lines) + "\n").encode()
-            _replace_with(path, data)
+            _replace_with(path, [data])
             self._size, self._crc = len(data), zlib.crc32(data)
             self._file: TextIO = path.open("a", encoding="utf-8", newline="")
 
