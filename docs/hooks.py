@@ -73,7 +73,9 @@ def _choices() -> str:
     lines = ["# Choices\n", "What `optbench list` prints: `group=name` on the command line.\n"]
     for group in GROUPS:
         lines += [f"## {group}\n", "| name | what it is |", "|---|---|"]
-        lines += [f"| `{entry.name}` | {_cell(entry.description)} |" for entry in catalogue(group)]
+        for entry in catalogue(group):
+            book = f" (book: {entry.book})" if entry.book else ""
+            lines.append(f"| `{entry.name}` | {_cell(entry.description + book)} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -9,10 +9,12 @@ import math
 from pathlib import Path
 
 import pytest
+from command_tools import command
 from made_runs import make_run
 from rich.console import Console
 
 from optbench import report
+from optbench.catalogue import against_the_book, catalogue
 from optbench.comparison import Comparison, compare
 from optbench.errors import UserError
 from optbench.metrics import Estimate
@@ -186,3 +188,21 @@ def test_sparkline() -> None:
     assert report.sparkline([3.0, 3.0]) == "▁▁"
     assert report.sparkline([1.0]) == report.sparkline([]) == report.sparkline([math.nan, 1.0]) == ""
     assert len(report.sparkline(list(range(1, 1001)))) == 48
+
+
+def test_torchs_optimizers_are_called_so_beside_the_books(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In names, in notes below the table, in the record, on the terminal; another class of the name has no note."""
+    line = next(entry.book for entry in catalogue("optimizer") if entry.name == "rmsprop")
+    words = ("model=sphere", "trainer.steps=2", "--out", tmp_path)
+    assert command("run", "optimizer=rmsprop", *words) == 0
+    assert f"\nbook: {line}\n" in capsys.readouterr().out
+    (record,) = tmp_path.glob("*/run.json")
+    assert json.loads(record.read_text())["book"] == line
+    alone = report.text_lines(compare(tmp_path))
+    assert not any("torch" in text for text in alone)
+    assert command("run", "optimizer=book_rmsprop", *words) == 0
+    assert "book: " not in capsys.readouterr().out
+    beside = report.text_lines(compare(tmp_path))
+    assert any(text.strip("* ").startswith("torch's rmsprop ") for text in beside)
+    assert f"rmsprop: {line}." in beside
+    assert against_the_book("rmsprop", "mine.RMSprop") == against_the_book("nothing", "torch.optim.RMSprop") == ""

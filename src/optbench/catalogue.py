@@ -1,7 +1,8 @@
 """What there is to choose from: group, name and one line, read from conf/ as text. No Hydra, no torch.
 
 The first comment line of a YAML (after Hydra's own `# @package` header, where there is one) is its catalogue entry, and
-the only place where that sentence is written.
+the only place where that sentence is written. So is a comment line `# book: ...` for how the member differs from what
+the book calls by its name.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer
 """The open sets, one folder of conf/ each, in the order in which people choose."""
 
 
+_BOOK = "# book: "
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One choice: `group=name`, what it is, and whether it comes from the user's own folder."""
+    """One choice: `group=name`, what it is, whether it comes from the user's own folder, and how it differs from the
+    book's of that name ("" where there is nothing to say)."""
 
     group: str
     name: str
     description: str
     own: bool = False
+    book: str = ""
 
 
 def catalogue(group: str | None = None, config_dirs: Sequence[Path] = ()) -> list[Entry]:
@@ -53,7 +59,24 @@ def _entries(conf: Path, group: str) -> Iterator[Entry]:
     for path in (conf / group).rglob("*.yaml"):
         name = path.relative_to(conf / group).with_suffix("").as_posix()
         if not path.name.startswith("_"):
-            yield Entry(group, name, first_comment(path), own=conf != conf_folder())
+            yield Entry(group, name, first_comment(path), conf != conf_folder(), _book_comment(path))
+
+
+def against_the_book(optimizer: str, target: str) -> str:
+    """How an optimizer of the packaged conf/ differs from the book's of that name, in a line; "" where it does not.
+
+    Args:
+        optimizer: its name.
+        target: what its configuration builds; of another class by that name nothing is known.
+    """
+    path = conf_folder() / "optimizer" / f"{optimizer}.yaml"
+    known = path.is_file() and f"_target_: {target}" in path.read_text(encoding="utf-8").splitlines()
+    return _book_comment(path) if known else ""
+
+
+def _book_comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((line.removeprefix(_BOOK) for line in lines if line.startswith(_BOOK)), "")
 
 
 def first_comment(path: Path) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optbench.catalogue import catalogue
 from optbench.optimizers.book import (
     M_RULES,
     SIGMA_RULES,
@@ -300,6 +301,25 @@ def test_the_form_put_together_from_the_yaml_is_each_named_method_to_the_bit() -
     for pair, name in (("gradient one", "gd"), ("momentum one", "momentum"), ("gradient adagrad", "adagrad")):
         assert np.array_equal(form(*pair.split(), lr=0.01), path(f"book_{name}", lr=0.01))
     assert not np.array_equal(form("sum", "rmsprop"), form("mean", "rmsprop"))
+
+
+def test_how_torchs_methods_differ_from_the_books_is_as_the_catalogue_says() -> None:
+    said = {entry.name: entry.book for entry in catalogue("optimizer") if entry.book}
+    assert {f"book_{name}" for name in said} <= {*members.names("optimizer")}
+
+    def moves(name: str) -> np.ndarray:
+        made = lambda p: members.make("optimizer", name, p, lr=0.5)  # noqa: E731
+        return np.abs(np.diff(drive(made, 1e6 * gradients(), np.zeros(4)), axis=0))
+
+    first = {name: moves(name)[0] for name in ("rmsprop", "adam", "book_rmsprop", "book_adam")}
+    for name, rates, words in (
+        ("rmsprop", 10, "10 lr"), ("adam", 1, "is lr"), ("book_rmsprop", 1, ""), ("book_adam", 0.1, "0.1 lr"),
+    ):  # fmt: skip
+        np.testing.assert_allclose(first[name], rates * 0.5, rtol=1e-5)
+        assert words in said[name.removeprefix("book_")]
+    book, torchs = moves("book_adagrad"), moves("adagrad")
+    np.testing.assert_allclose(book, torchs * np.sqrt(np.arange(1, len(book) + 1))[:, None], 1e-5, 1e-12)
+    assert "sqrt(t + 1)" in said["adagrad"]
 
 
 @pytest.mark.parametrize("make", [book_adagrad, book_rmsprop])

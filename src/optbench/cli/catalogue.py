@@ -45,6 +45,8 @@ def list_choices(
             typer.secho(("" if shown is None else "\n") + f"{entry.group}=", bold=True)
             shown = entry.group
         typer.echo(f"  {entry.name:<{width}}  {entry.description}" + ("  (yours)" if entry.own else ""))
+        if entry.book:
+            typer.echo(f"  {'':<{width}}  book: {entry.book}")
 
 
 def config(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: Json = False) -> None:

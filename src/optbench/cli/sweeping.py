@@ -43,8 +43,8 @@ def sweep(
 
     Values are swept with commas, range(), choice(), glob() and interval() (random search: --samples points; tag(log,
     interval(a,b)) for a logarithmic one); seeds=10 stands for seed=range(10). Without overrides: the book's optimizers
-    on rosenbrock, ten random starts each. The same command again runs only what is missing. Runs on a surface that
-    differ only in numbers execute together, as the rows of one array program.
+    and torch's on rosenbrock, ten random starts each. The same command again runs only what is missing. Runs on a
+    surface that differ only in numbers execute together, as the rows of one array program.
 
     Examples:
 

@@ -8,7 +8,7 @@ schedule, budget. Names say only what differs: "adam lr=0.01" where two learning
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from optbench.comparison.facts import PARTS, PROBLEM_COLUMNS, Facts, facts_of
@@ -131,17 +131,25 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
     differing = {scope: varying(settings) for scope, settings in scoped.items()}
     all_keys = list(dict.fromkeys(key for keys in differing.values() for key in keys))
     shorter = short_names(all_keys)
+    optimizers = {row.values.get("optimizer") for row, _ in configurations.values()}
     several = len({row.values.get("scheduler") for row, _ in configurations.values()}) > 1
     names = {}
     for key, (row, settings) in configurations.items():
         optimizer, scheduler = (row.values.get(part) for part in PARTS)
-        name = f"{optimizer}{_shown(settings, differing['optimizer', optimizer], shorter)}"
+        name = f"{_called(row, optimizers)}{_shown(settings, differing['optimizer', optimizer], shorter)}"
         schedule = _shown(settings, differing["scheduler", scheduler], shorter)
         if several or schedule:
             name += f", {scheduler}{schedule}"
         names[key] = name + _shown(settings, differing["", None], shorter)
         names[key] += _shown(settings, differing["augment", row.values.get(_AUGMENTED)], shorter)
     return names, all_keys
+
+
+def _called(row: Facts, others: Collection[Any]) -> str:
+    """An optimizer's name; torch's is called so beside the book's of that name."""
+    optimizer = row.values.get("optimizer")
+    is_torchs = str(row.values.get("optimizer._target_")).startswith("torch.")
+    return f"torch's {optimizer}" if is_torchs and f"book_{optimizer}" in others else str(optimizer)
 
 
 def _part(key: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from optbench.catalogue import against_the_book
 from optbench.config import build_optimizer, build_scheduler
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
@@ -241,6 +242,8 @@ def write_record(
         **asdict(summary),
         **arrival,
     }
+    if differs := against_the_book(choices["optimizer"], str(planned.config["optimizer"]["_target_"])):
+        known["book"] = differs
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
     row |= {k: v for k, v in planned.swept.items() if k not in row}
     row["provenance"] = dict(facts)

@@ -27,6 +27,7 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
     on = "" if facts.get("data") in (None, "none") else f" on {facts['data']}"
     lines = [
         f"{facts.get('model')}{on}, {facts.get('optimizer')}, {facts.get('scheduler')}, seed {facts.get('seed')}",
+        *([f"book: {facts['book']}"] if facts.get("book") else []),
         f"{run.status.replace('_', ' ')}" + (f": {run.reason}" if run.reason else ""),
         _losses(run),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from optbench.catalogue import against_the_book
 from optbench.comparison import Comparison, Drawn, Group
 from optbench.comparison.arrivals import RULE, at_points
 from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets, shown
@@ -27,7 +28,16 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(STATISTICS["seconds"].sentence)  # why there is no such column
     if any(at_points(group.stopped_at) for group in comparison.groups):
         rules.append(RULE[0].upper() + RULE[1:])
-    return [f"{rule}." for rule in (*rules, *comparison.notes)]
+    return [f"{rule}." for rule in (*rules, *_against_the_book(comparison), *comparison.notes)]
+
+
+def _against_the_book(comparison: Comparison) -> list[str]:
+    """How torch's optimizers differ from the book's that stand beside them."""
+    names = dict.fromkeys(str(group.keys.get("optimizer")) for group in comparison.groups)
+    beside = [name for name in names if f"book_{name}" in names]
+    first = {str(group.keys.get("optimizer")): group.rows.take(slice(0, 1)) for group in comparison.groups}
+    found = {name: against_the_book(name, str(first[name].values("optimizer._target_")[0])) for name in beside}
+    return [f"{name}: {differs}" for name, differs in found.items() if differs]
 
 
 def _of_some(one: Statistic, groups: Sequence[Group]) -> bool:
