@@ -23,6 +23,7 @@ from optbench.launch import Nobody, launcher, outlook, probe
 from optbench.launch.batches import batch_of, batches, problem_of, startable
 from optbench.launch.sweep import Options, run_sweep
 from optbench.records import read
+from optbench.records.files import curve_ids
 from optbench.settings import SurfaceTrainer
 
 WORDS = ("model=sphere", "trainer.steps=5", "trainer.start=random", "seeds=150")
@@ -117,6 +118,9 @@ def test_what_does_not_fit_at_once_goes_in_chunks(tmp_path: Path, monkeypatch: p
     )
     assert parts == whole
     assert len(parts) == 150
+    kept, expected = (set(curve_ids(tmp_path / place / "s" / "curves.parquet")) for place in ("parts", "whole"))
+    assert kept == expected
+    assert len(kept) == Options().recorded
 
 
 def test_what_no_memory_holds_is_refused_with_the_numbers(
@@ -135,6 +139,39 @@ def test_sensitivity_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch, capsy
     code, _, err = invoke(capsys, "sensitivity", "model=sphere", "--points", "3", "--seeds", "7")
     assert code == 2
     assert "21 runs of 2 coordinates need about" in err
+
+
+def test_basins_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["basins", "model=himmelblau", "optimizer=gd", "trainer.steps=1", "--grid", "100"]
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
+    code, _, err = invoke(capsys, *words, "--plot", "no.png")
+    assert code == 2
+    assert "100 x 100 starts and their figure need about 0.0 GB; 0.0 GB are free\na smaller --grid" in err
+    assert "or no --plot" in err
+    assert invoke(capsys, *words)[0] == 0, "the starts alone fit"
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**5)
+    code, _, err = invoke(capsys, *words)
+    assert (code, "--plot" in err) == (2, False)
+
+
+def test_a_plan_says_what_its_sweep_would_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(outlook, "_LARGE", 1)
+    notes, _ = swept(tmp_path)
+    code, out, _ = invoke(capsys, "sweep", *WORDS, "--out", tmp_path / "new", "--dry-run")
+    (said,) = notes.notes
+    planned = [line for line in out.splitlines() if line.startswith("sphere adam: 150 rows of 2 coordinates")]
+    assert (code, [_without_numbers(line) for line in planned]) == (0, [_without_numbers(said)])
+    monkeypatch.setattr(outlook, "_ROOMY", 0)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
+    code, out, _ = invoke(capsys, "sweep", *WORDS, "--out", tmp_path / "new", "--dry-run")
+    assert code == 0
+    assert re.search(r"^cannot start: .*64 rows of 2 coordinates need about", out, re.MULTILINE)
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"[\d.]+ (s|GB)", r"N \1", text)
 
 
 # ---- time

@@ -14,9 +14,12 @@ from torch import Tensor
 from optbench.comparison.facts import Facts
 from optbench.comparison.labels import configuration_names, problem_names
 from optbench.errors import UserError
-from optbench.experiment import assemble, plan_sweep
-from optbench.launch.sweep import Options, divide
+from optbench.experiment import Stop, assemble, plan_sweep
+from optbench.launch import launcher
+from optbench.launch.sweep import Options, Silent, divide, run_sweep
 from optbench.problem import AbstractSurface, check_takes_a_point
+from optbench.records import read
+from optbench.surfaces.quadratics import Sphere
 
 EASY = ("model=sphere", "trainer.steps=3", "trainer.start=random")
 
@@ -74,6 +77,16 @@ def test_a_sweep_builds_a_surface_once_for_its_batches(tmp_path: Path, monkeypat
     assert [len(rows.planned) for rows in division.rows] == [16, 16, 16]
     for rows in division.rows:
         module.batch_of(module.startable(rows)[0], None)  # type: ignore[arg-type]
+    assert len(built) == 1
+
+
+def test_a_whole_sweep_builds_its_surface_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    make = Sphere.__init__
+    monkeypatch.setattr(Sphere, "__init__", lambda *args, **kwargs: built.append(1) or make(*args, **kwargs))
+    plan = plan_sweep([*EASY, "seeds=16", "optimizer=gd,momentum"], out=tmp_path)
+    run_sweep(plan, launcher(plan.launcher), Stop(), Silent(), Options(engine="eager"))
+    assert len(read([tmp_path])) == 32
     assert len(built) == 1
 
 

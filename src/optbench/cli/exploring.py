@@ -102,7 +102,7 @@ def basins(
     cases = plan_cases(overrides or [], refused, paths(config_dir), steps=500)
     limits = None if box is None else fit_box(box, 2)
     with _working("basins", engine, threads, quiet or as_json) as run:
-        found = find_basins(cases, limits, grid, radius, budget, run)
+        found = find_basins(cases, limits, grid, radius, budget, run, drawn=plot is not None)
     if plot is not None:
         _draw_basins(found, plot)
     rows = found.rows()

@@ -127,8 +127,16 @@ def _print_cost(division: Division, cost: Cost, place: Launcher) -> None:
         typer.echo(f"{len(division.single)} one by one, {place.where(division.single)}")
     for sentence in division.notes(everything=True):
         typer.echo(sentence)
-    from optbench.launch.outlook import duration
+    from optbench.launch.outlook import TooLargeError, duration
+    from optbench.launch.sweep import forecast
 
+    for rows in division.rows:
+        try:
+            words, _ = forecast(rows)
+        except TooLargeError as error:
+            words = f"cannot start: {error.message}"
+        if words:
+            typer.echo(words)
     typer.echo(
         f"about {duration(cost.seconds)} of computing on one worker, {cost.disk / 1e6:.1f} MB on disk (from a probe)"
     )

@@ -80,12 +80,16 @@ def _kept_for_the_gradient(batch: Batch) -> int:
 
 def check_held(rows: int, dim: int) -> None:
     """Raises UserError, with the numbers, for rows that memory does not hold."""
-    needs, free = held_bytes(rows, dim), available_memory()
+    check_fits(
+        held_bytes(rows, dim), f"{rows} runs of {dim} coordinates", "fewer starts or values, or a smaller model.dim"
+    )
+
+
+def check_fits(needs: int, what: str, hint: str) -> None:
+    """Raises UserError, with the numbers, where `what` needs more bytes than its share of the memory that is free."""
+    free = available_memory()
     if needs > SHARE * free:
-        raise UserError(
-            f"{rows} runs of {dim} coordinates need about {needs / SHARE / 1e9:.1f} GB; {free / 1e9:.1f} GB are free",
-            "fewer starts or values, or a smaller model.dim",
-        )
+        raise UserError(f"{what} need about {needs / SHARE / 1e9:.1f} GB; {free / 1e9:.1f} GB are free", hint)
 
 
 def rows_in_flight(batch: Batch, memories: int, rows: int | None = None) -> int:

@@ -29,6 +29,10 @@ Floats = NDArray[np.float64]
 
 STEPS, GRID = 500, 1000
 _PIECE = 1 << 17  # starts in one batch: bounds the memory of the steps to many levels
+_OF_STARTS, _OF_CASE = 32, 6
+"""Bytes a start: of its place (and the mesh that it is made from), and of what is known of its end."""
+_DRAWN, _DRAWN_CASE = 100, 24
+"""The same of a figure: while a panel is coloured, and of each panel; measured at 3000 x 3000 starts."""
 REST, OUTSIDE, MOVING, DIVERGED = ("at rest elsewhere", "outside the box", "still moving", "diverged")
 STATES = (REST, OUTSIDE, MOVING, DIVERGED)
 """Ways to end other than at a critical point; their codes follow those of the points."""
@@ -136,6 +140,7 @@ def find_basins(
     radius: float | None = None,
     budget: float = 60.0,
     run: Run | None = None,
+    drawn: bool = False,
 ) -> Basins:
     """Follows every start of a grid to its end, for each case.
 
@@ -146,17 +151,22 @@ def find_basins(
         radius: of the disk round a critical point; None: 1/100 of the box's shorter side, less where points are close.
         budget: seconds to search for critical points.
         run: how.
+        drawn: whether a figure will be made of them, which takes more memory than they do.
 
     Raises:
-        UserError: not two coordinates, or a case without a form for rows.
+        UserError: not two coordinates, a case without a form for rows, or more starts than memory holds.
         KeyboardInterrupt: run.stop said so.
     """
     from optbench.critical import critical_points
+    from optbench.descend.memory import check_fits
     from optbench.landmarks.disks import disks_round
 
     field, run = field_of(cases), run or Run()
     if field.surface.dim != 2:
         raise UserError(f"{field.name} has {field.surface.dim} coordinates; basins need two", _dim_hint(cases[0]))
+    each = _OF_STARTS + len(cases) * _OF_CASE + drawn * (_DRAWN + len(cases) * _DRAWN_CASE)
+    hint = f"a smaller --grid, or fewer optimizers{', or no --plot' * drawn}"
+    check_fits(grid * grid * each, f"{grid} x {grid} starts{' and their figure' * drawn}", hint)
     box = box or field.surface.domain
     found = critical_points(field.objective, box, name=field.name, seconds=budget)
     disks = disks_round(field.objective, found.points, box, _radius(found, box, radius))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from optbench.config import build, build_optimizer, build_scheduler
@@ -18,24 +18,32 @@ from optbench.experiment import Planned
 
 _TRIED = 6
 """Configurations of a member that are tried before it is refused."""
+_OF_PROBLEM = ("model", "augment", "loss")
 _LENGTH = 1000
 """Updates of a run whose length its data decide, as far as a schedule is concerned."""
 
 
-def check_members(planned: Sequence[Planned]) -> None:
-    """Raises ConfigError, in one sentence, for a member that no run of a sweep can build. Imports torch."""
+def check_members(planned: Sequence[Planned], built: Collection[str] = ()) -> None:
+    """Raises ConfigError, in one sentence, for a member that no run of a sweep can build. Imports torch.
+
+    Args:
+        planned: the runs to do.
+        built: run_ids of those whose problem was built already.
+    """
     from optbench.descend.uncompiled import uncompiled
 
     with uncompiled():
-        _check_members(planned)
+        _check_members(planned, built)
 
 
-def _check_members(planned: Sequence[Planned]) -> None:
+def _check_members(planned: Sequence[Planned], built: Collection[str]) -> None:
     for part, make in _MAKERS.items():
         members: dict[str, list[Planned]] = defaultdict(list)
         for item in planned:
             members[str(item.choices.get(part))].append(item)
         for name, items in members.items():
+            if part in _OF_PROBLEM and any(item.run_id in built for item in items):
+                continue
             error = _refusal(part, items, make)
             if error is not None:
                 runs = f"{len(items)} run{'s' * (len(items) > 1)}"

@@ -216,7 +216,9 @@ def run_sweep(
     options = options or Options()
     division, outcome = divide(sweep, options, to_run=True), Outcome()
     if division.todo:
-        check_members([*division.single, *(item for rows in division.rows for item in rows.planned)])
+        in_rows = [(item, rows.shared is not None) for rows in division.rows for item in rows.planned]
+        built = {item.run_id for item, done in in_rows if done}
+        check_members([*division.single, *(item for item, _ in in_rows)], built)
     parts = _parts(division.rows, watcher)
     kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep))
     _say_flaws(sweep, division.flaws)
@@ -227,7 +229,9 @@ def run_sweep(
     single = list(division.single)
     for part in parts:
         if not stop.requested:
-            single += _run_batch(part, stop, watcher, options, outcome)
+            whole = any(part is rows for rows in division.rows)
+            recorded = options.recorded if whole else 0  # of a batch in chunks the curves are chosen when all have run
+            single += _run_batch(part, stop, watcher, replace(options, recorded=recorded), outcome)
     if single and not stop.requested:
         counted = _Counted(single, watcher)
         for run in launcher.launch(single, stop, watcher, options.force):
@@ -236,7 +240,7 @@ def run_sweep(
             if run.status is Status.FAILED and options.stop_on_error:
                 stop.requested = True
     if outcome.by_status.total() == len(sweep):
-        _keep_curves(sweep, division, kept, stop, options)
+        _keep_curves(sweep, division, kept, stop, options, cut=len(parts) > len(division.rows))
         outcome.gone = _gone(sweep)
     return outcome
 
@@ -245,18 +249,28 @@ def _parts(batches_: Sequence[Rows], watcher: SweepWatcher) -> list[Rows]:
     """The batches, those that memory does not hold in chunks; of large ones it is said what they will take."""
     parts: list[Rows] = []
     for rows in batches_:
-        try:
-            seen, size = outlook(rows), chunk_rows(rows)
-        except TooLargeError:
-            raise
-        except Exception as error:  # parts are anyone's code; whatever it is comes again where they begin
-            log.debug("%s", rows.planned[0].label, exc_info=error)
-            seen, size = None, len(rows.planned)
-        if seen is not None:
-            first = rows.planned[0]
-            watcher.note(f"{first.choices['model']} {first.choices['optimizer']}: {seen.sentence()}")
+        words, size = forecast(rows)
+        if words:
+            watcher.note(words)
         parts += chunks(rows, size)
     return parts
+
+
+def forecast(rows: Rows) -> tuple[str, int]:
+    """What a large batch will take, as a sentence (empty for a small one), and how many of its rows fit at once.
+
+    Raises:
+        TooLargeError: not even 64 rows fit into memory.
+    """
+    try:
+        seen, size = outlook(rows), chunk_rows(rows)
+    except TooLargeError:
+        raise
+    except Exception as error:  # parts are anyone's code; whatever it is comes again where they begin
+        log.debug("%s", rows.planned[0].label, exc_info=error)
+        seen, size = None, len(rows.planned)
+    first = rows.planned[0]
+    return "" if seen is None else f"{first.choices['model']} {first.choices['optimizer']}: {seen.sentence()}", size
 
 
 class _Counted:
@@ -283,16 +297,17 @@ class _Counted:
             self._watcher.note(f"{item.label} and runs like it: {note}")
 
 
-def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, options: Options) -> None:
-    """Records the curves that the rows of a sweep that has ended should have; `kept`: so many of each batch are there.
+def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, options: Options, cut: bool) -> None:
+    """Records the curves that the rows of a sweep that has ended should have.
 
+    `kept`: so many of each batch are there; `cut`: a batch ran in chunks, which keep none by themselves.
     A missing curve is no reason to fail: what goes wrong is reported.
     """
     wanted = max(kept, options.recorded)
     if stop.requested or options.engine == "loop" or not (sweep.folder / RUNS).exists():
         return
-    if division.done:  # else each batch has just run, and kept its own
-        if kept >= wanted and (sweep.folder / CURVES).exists():
+    if division.done or cut:  # else each batch has just run, and kept its own
+        if not cut and kept >= wanted and (sweep.folder / CURVES).exists():
             return
         try:
             fill(sweep, sweep.folder, wanted, stop, available_cores(), options.engine)
