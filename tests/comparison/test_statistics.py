@@ -21,6 +21,7 @@ from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
 from optbench.statistics import STATISTICS, Groups, explain, statistics_of
+from optbench.statistics.numbers import alone, interval, number
 
 LOSSES = st.none() | st.sampled_from([0.0, 1.0, 1e-300, 1e300]) | st.floats(-1e6, 1e6)
 COUNTS = st.none() | st.integers(0, 10**6)
@@ -148,3 +149,51 @@ def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
         else:
             changed = [{key: value for key, value in run.items() if key not in blanks} for run in runs]
         assert one.compute(Groups.of(RunTable.of(changed))) != every, blank
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"), (math.nan, "-"), (math.inf, "inf"), (-math.inf, "-inf"), (0.0, "0"), (-0.0, "0"), (3.0, "3"),
+        (-12.0, "-12"), (999_999.0, "999999"), (1e6, "1.00e+06"), (99_994.4, "9.999e+04"), (12_345.6, "1.235e+04"),
+        (123_456.7, "1.23e+05"), (1e-3, "0.001"), (0.00099, "9.90e-04"), (-0.00099, "-9.90e-04"), (1.23456, "1.235"),
+        (1234.56, "1235"), (-0.5, "-0.5"),
+    ],
+)  # fmt: skip
+def test_numbers_as_people_read_them(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_an_estimate_in_words() -> None:
+    two = Estimate(0.5, 0.25, 0.75, 0.95, 4)
+    assert interval(two, 4) == "0.5 [0.25, 0.75]"
+    assert interval(two, 2) == "0.5 [0.25, 0.75]"
+    assert interval(two, 1) == "0.5"
+    assert interval(two, 4, share=True) == "50.0 [25.0, 75.0]"
+    assert interval(Estimate(0.5, 0.5, 0.5, 0.95), 4) == "0.5"
+    assert interval(Estimate(0.5, None, 0.75), 4) == interval(Estimate(0.5, 0.25, None), 4) == "0.5"
+    assert interval(Estimate(-math.inf, -math.inf, 1.0), 4, share=True) == "- [-, 100.0]"
+    assert interval(None, 4) == alone(None, 4) == "-"
+    assert [alone(two, n) for n in (4, 5)] == ["0.5", "0.5 (4 of 5)"]
+    assert alone(Estimate(2.0), 5) == "2"
+
+
+def test_a_rule_is_explained_with_what_it_needs_and_what_is_better() -> None:
+    ert = explain("ert").splitlines()
+    assert ert[0].startswith("ert (ERT, steps): expected running time: ")
+    assert ert[1:] == [
+        "Computed from: steps_to_target, target, trainer.target, trainer.target_accuracy, steps. Better: small."
+    ]
+    accuracy = explain("val_accuracy").splitlines()
+    assert [line.partition(" ")[0] for line in accuracy] == ["val_accuracy", "[low,", "Computed"]
+    assert accuracy[-1].endswith("Better: large.")
+    assert len(explain("success_rate").splitlines()) == 2
+    assert len(explain("steps_to_target").splitlines()) == 3
+    assert STATISTICS["ert"].sentence.startswith("ERT: expected running time")
+    for wrong, hint in (
+        ("final_los", "did you mean final_loss? scores: final_loss, "),
+        ("zzz", "scores: final_loss, "),
+    ):
+        with pytest.raises(UserError, match=f"no score '{wrong}'") as caught:
+            explain(wrong)
+        assert caught.value.hint.startswith(hint)

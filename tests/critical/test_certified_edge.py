@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import mpmath
@@ -22,6 +23,7 @@ from optbench.critical.points.describe import conclusion, describe, upward
 from optbench.critical.points.found import CriticalPoint, CriticalSet
 from optbench.critical.programs.program import record
 from optbench.critical.programs.scalar import Scalar
+from optbench.critical.proofs.edge import reaches
 from optbench.critical.second_proof.verify import verify_arb
 from optbench.critical.typed.expression import parse_expression
 from optbench.problem import Box, Objective
@@ -348,3 +350,13 @@ def test_edges_next_to_known_points() -> None:
 @pytest.mark.slow
 def test_two_thousand_edges_next_to_known_points() -> None:
     assert misjudged(2000) == []
+
+
+def test_how_far_from_the_edge_a_point_that_straddles_it_may_be() -> None:
+    """By plain arithmetic: over the edge on one side, on both, on none; the largest coordinate counts, rounded up."""
+    box = SimpleNamespace(low=np.array([0.0, -1.0]), high=np.array([1.0, 1.0]))
+    low = np.array([[-0.25, 0.0], [0.5, -0.5], [0.75, -1.5], [0.0, -1.0], [-0.5, 0.0]])
+    high = np.array([[0.5, 0.5], [1.125, 0.5], [1.0, 1.25], [1.0, 1.0], [-0.25, 0.0]])
+    found = reaches(box, low, high)  # type: ignore[arg-type]
+    # of [-0.25, 0.5]: 0.25 outside of 0, up to 0.5 inside
+    assert found.tolist() == [math.nextafter(v, math.inf) for v in (0.5, 0.5, 2.5, 0.0, 0.5)]

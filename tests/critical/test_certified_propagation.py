@@ -270,3 +270,21 @@ def test_a_continuum_is_told_although_propagation_leaves_needles_round_it() -> N
     assert (found.complete, found.points) == (False, ())
     assert {cluster.kind for cluster in found.clusters} == {"continuum"}
     assert found.boxes < 600_000
+
+
+def test_factors_of_both_signs_side_by_side_keep_the_zeros() -> None:
+    """(c x - 1)^2 in several coordinates, factors and divisors of both signs: the zero of the gradient is found."""
+    factors = (2.5, -3.5, 1.5, -0.75)
+
+    def surface(x: Any) -> Any:
+        parts = [(c * part - 1.0) ** 2 for c, part in zip(factors, x.unbind(-1), strict=False)]
+        return sum(parts) + (x[..., 4] / -3.0 - 1.0) ** 2 + (x[..., 5] / 7.0 - 1.0) ** 2
+
+    zeros = np.array([*(1.0 / c for c in factors), -3.0, 7.0])
+    propagator = Propagator(gradient(record(surface, 6)))
+    low, high, alive = propagator((zeros - 0.3)[None], (zeros + 0.5)[None])
+    assert alive.all()
+    assert (low <= zeros).all()
+    assert (zeros <= high).all()
+    assert (high - low < 1e-12).all()
+    assert not propagator((zeros + 0.1)[None], (zeros + 0.5)[None])[2].any()

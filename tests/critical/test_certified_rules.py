@@ -419,3 +419,35 @@ def test_a_square_of_a_root_keeps_the_domain_of_the_root() -> None:
     program = record(lambda x: x[..., 0].sqrt() ** 2 + x[..., 1] ** 2, 2)
     assert "sqrt" in {step.op for step in program.steps}
     assert "sqrt" not in {step.op for step in record(lambda x: (x**2).sum(-1).sqrt() ** 2, 2).steps}
+
+
+def test_whole_numbers_that_no_double_holds_are_refused_and_large_doubles_are_not() -> None:
+    exact, inexact = torch.tensor([2**53, -(2**53)]), torch.tensor([2**53 + 1, 0])
+    assert record(lambda x: (x * exact).sum(-1), 2).dim == 2
+    with pytest.raises(MissingRule, match=r"a whole number beyond 2\*\*53"):
+        record(lambda x: (x * inexact).sum(-1), 2)
+    assert record(lambda x: (x * torch.tensor([1e17, 1.0], **DOUBLE)).sum(-1), 2).dim == 2
+    with pytest.raises(MissingRule, match="a complex number"):
+        record(lambda x: (x * torch.tensor([1j, 1.0])).real.sum(-1), 2)
+
+
+def test_what_a_surface_raises_is_said_as_its_own_and_a_refusal_that_it_swallows_is_kept() -> None:
+    def broken(x: Tensor) -> Tensor:
+        raise KeyError("no such table\nsecond line")
+
+    def silent(x: Tensor) -> Tensor:
+        raise ZeroDivisionError
+
+    def swallowing(x: Tensor) -> Tensor:
+        try:
+            return x[..., 0] * float(x.sum())
+        except Exception as error:
+            raise ValueError("its own words") from error
+
+    for surface, words in (
+        (broken, r"the surface \('no such table\\nsecond line'\) has no"),
+        (silent, r"the surface \(ZeroDivisionError\)"),
+        (swallowing, "a number taken out of x"),
+    ):
+        with pytest.raises(MissingRule, match=words):
+            record(surface, 2)

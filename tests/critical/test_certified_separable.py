@@ -223,3 +223,17 @@ def test_combinations_come_in_order() -> None:
     found = certify(*objective_of("rastrigin_5d"))
     kinds = [key for key, _ in itertools.groupby(p.type for p in found.points)]
     assert kinds == ["minimum"]
+
+
+def test_a_degenerate_combination_names_the_factors_that_make_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """x0^4 - x1^4 + three cosines, counted: each combination is degenerate in the first two coordinates alone."""
+    monkeypatch.setattr(module, "MOST_LISTED", 0)
+    surface: Any = lambda x: x[..., 0] ** 4 - x[..., 1] ** 4 + (3.0 * x[..., 2:]).cos().sum(dim=-1)  # noqa: E731
+    found = certify(surface, ((-1.0, 1.5),) * 5)
+    assert found.complete
+    assert found.counts() == {"minimum": 0, "maximum": 0, "saddle": 0, "degenerate": 8}
+    assert {p.wording for p in found.points} == {"degenerate in x0, x1: see the factors"}
+    assert {(p.type, p.verdict, p.morse_index) for p in found.points} == {("degenerate", "saddle", None)}
+    at = {tuple(round(3.0 * v / math.pi) for v in p.x[2:]): p.index for p in found.points}
+    # index 1 of x0^4, -1 of -x1^4, -1 of a cosine's maximum at 0 and 1 of its minimum at pi / 3
+    assert at == {ends: -math.prod(1 if end else -1 for end in ends) for ends in itertools.product((0, 1), repeat=3)}

@@ -501,3 +501,18 @@ def test_a_dry_run_plans_nothing_into_the_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
     with pytest.raises(OptbenchError):
         compare([tmp_path])
+
+
+def test_runs_that_are_missing_from_the_middle_of_a_plan_are_named(copied: Path) -> None:
+    """Any of the planned runs, by its own name; the first three, and that there are more."""
+    ids = [planned.run_id for planned in plan_sweep(SINGLE, out=copied, name="single")]
+    assert len(ids) == 4
+    folders = {run_id: next((copied / "single").glob(f"*-{run_id}")) for run_id in ids}
+    for run_id in (ids[2], ids[1]):
+        shutil.rmtree(folders[run_id])
+    (note,) = numbers(copied)[1]
+    assert f"lacks 2 of the 4 runs that were planned ({ids[1]}, {ids[2]}); made by" in note
+    for run_id in (ids[0], ids[3]):
+        shutil.rmtree(folders[run_id])
+    (note,) = numbers(copied)[1]
+    assert f"lacks 4 of the 4 runs that were planned ({ids[0]}, {ids[1]}, {ids[2]}, ...)" in note

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -27,6 +28,7 @@ from optbench import records
 from optbench.comparison import compare
 from optbench.errors import RecordError
 from optbench.records import index, walk
+from optbench.records.arrow import floats_of_arrow, of_arrow
 from optbench.records.templates import SettingsReader
 from optbench.records.vocabulary import flatten
 
@@ -576,3 +578,23 @@ def test_the_order_of_settings_in_a_name_is_that_of_the_last_run(tmp_path: Path)
         slow, *_ = plain_compare(plain_rows([tmp_path]))
         assert [group.label for group in compare([tmp_path]).groups] == [group.label for group in slow]
         assert expected in {group.label for group in slow}
+
+
+def test_columns_of_numbers_of_any_type_are_read_as_floats() -> None:
+    """Gaps, parts, whole numbers that no float holds (rounded, not refused), narrow and unsigned ones."""
+    whole = pa.chunked_array([pa.array([1, None, 2**60 + 1]), pa.array([None], pa.int64()), pa.array([7, 8, 9])[1:]])
+    found = floats_of_arrow(whole).tolist()
+    assert [None if v != v else v for v in found] == [1.0, None, float(2**60), None, 8.0, 9.0]
+    assert floats_of_arrow(pa.chunked_array([pa.array([1, 2], pa.uint8()), pa.array([], pa.uint8())])).tolist() == [
+        1,
+        2,
+    ]
+    kinds = [
+        ([3, None, 3, 4], pa.int16()), ([0.5, None, math.nan], pa.float32()), (["a", None], pa.string()),
+        ([5, 5, 5], pa.int32()), ([[1, 2], None], pa.list_(pa.int8())), ([None], pa.null()),
+        ([True, False, True], pa.bool_()), ([2.0, 2.5], pa.float64()),
+    ]  # fmt: skip
+    for values, kind in kinds:
+        column = of_arrow(pa.chunked_array([pa.array(values, kind)]))
+        read = [column.values[code] for code in column.codes.tolist()]
+        assert read == [None if v is None or v != v else "[1, 2]" if isinstance(v, list) else v for v in values]

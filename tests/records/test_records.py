@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import threading
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
@@ -20,6 +21,10 @@ from made_runs import CONFIG, CURVE, configure, make_run, make_table
 
 from optbench import records
 from optbench.errors import OutputError, RecordError
+from optbench.records.files import numeric
+from optbench.records.tables import remove_folders
+from optbench.records.vocabulary import curve_columns, kept_checkpoint, kept_checkpoints
+from optbench.records.write import locked
 
 property_test = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -390,3 +395,74 @@ def test_a_second_writer_waits_for_the_first(write: Callable[[Path], Any], tmp_p
         second.result()
     assert held == before
     assert {path.name for path in tmp_path.iterdir()} & {"runs.parquet", "curves.parquet", "sweep.json"}
+
+
+def test_numbers_of_a_curve_are_whole_where_all_of_them_are() -> None:
+    """The index `step` and the count `evals` are integers; a loss never is, and a gap or a half keeps floats."""
+    rows = [{"step": "0", "evals": "1", "loss": "3", "lr": ""}, {"step": "2", "evals": "4", "loss": "1", "lr": ""}]
+    found = numeric(rows)
+    assert {name: kind.kind for name, kind in found.dtypes.items()} == {"step": "i", "evals": "i", "loss": "f"}
+    assert found["step"].tolist() == [0, 2]
+    for odd in ("1.5", "", "x"):
+        assert numeric([*rows, {**rows[0], "step": odd}]).dtypes["step"].kind == "f"
+    assert numeric([]).empty
+
+
+def test_kept_weights_are_found_by_epoch(tmp_path: Path) -> None:
+    assert kept_checkpoint(7) == "checkpoints/epoch-0007"
+    for name in ("epoch-0010.pt", "epoch-0002.pt", "epoch-12345.pt", "epoch-x.pt", "epoch-.pt", "epoch-0003.txt"):
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints" / name).write_bytes(b"")
+    found = kept_checkpoints(tmp_path)
+    assert list(found) == [2, 10, 12345]
+    assert found[2] == tmp_path / "checkpoints" / "epoch-0002.pt"
+
+
+def test_the_columns_of_a_curve_depend_on_the_run() -> None:
+    def names(*given: Any) -> list[str]:
+        return [column.name for column in curve_columns(*given)]
+
+    common = ["step", "evals", "seconds", "lr", "loss", "grad_norm"]
+    assert names(2, False) == [*common, "x0", "x1"]
+    assert len(names(10, False)) == len(common) + 10
+    assert names(11, False) == names(None, False) == common
+    network = names(None, True)
+    assert set(network) == {*common, "epoch", "val_loss", "val_accuracy", "train_accuracy"}
+    assert network == [name for name in records.CURVE_COLUMNS if name in network]
+    assert names(None, True, True)[-3:] == ["lambda_min", "lambda_max", "full_grad_norm"]
+    assert [(c.name, c.in_rows) for c in curve_columns(1, False) if c.in_rows] == [
+        ("step", "step"), ("evals", "step"), ("lr", "lr"), ("loss", "loss"), ("grad_norm", "grad_norm"), ("x0", "x0")
+    ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_removed_whole_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are in the table already: a file that another program holds open costs its own folder alone."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "run.json").write_text("{}")
+    unlink = os.unlink
+
+    def refuse(path: Any, *args: Any, **options: Any) -> None:
+        if str(path).endswith("run.json") and refused.append(path) is None and len(refused) == 1:
+            raise PermissionError(13, "held open")
+        unlink(path, *args, **options)
+
+    refused: list[Any] = []
+    monkeypatch.setattr(os, "unlink", refuse)
+    remove_folders([*folders, tmp_path / "never made"])
+    assert [folder.is_dir() for folder in folders] == [True, False, False]
+
+
+def test_a_folder_that_is_held_is_refused_at_once_or_waited_for(tmp_path: Path) -> None:
+    """flock counts by open file, so that a second handle in one process is another process to it."""
+    with locked(tmp_path):
+        with pytest.raises(OutputError, match="is being written by another process"), locked(tmp_path):
+            pass
+        with pytest.raises(OutputError, match="is being written"), locked(tmp_path, wait=0.06):
+            pass
+    held = locked(tmp_path)
+    held.__enter__()
+    threading.Timer(0.1, held.__exit__, (None, None, None)).start()
+    with locked(tmp_path, wait=60.0):
+        pass

@@ -278,7 +278,7 @@ def choose(t: Element, yes: Element, no: Element) -> Element:
     """`yes` where the truth value t is 1, else `no`."""
     if isinstance(t, float):
         return yes if t else no
-    if yes is no or (isinstance(yes, float) and isinstance(no, float) and yes == no):
+    if yes == no:  # numbers; a symbol equals itself alone
         return yes
     return t.choose(lifted(yes, t), lifted(no, t))
 
