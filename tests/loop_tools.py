@@ -33,6 +33,7 @@ class Watcher:
         self.rows: list[Row] = []
         self.states: dict[str, bytes] = {}
         self.step_now, self.stop_after = 0, stop_after
+        self.checkpoint_due = False
 
     def row(self, row: Row) -> None:
         self.rows.append(dict(row))
@@ -127,11 +128,12 @@ def loop_of(
     make: Make,
     schedule: Callable[[torch.optim.Optimizer], Any] = constant,
     stop_after: int | None = None,
+    look_every: int | None = None,
 ) -> tuple[Loop, Watcher]:
     """A loop with an observer that remembers."""
     optimizer = make(list(problem.module.parameters()))
     watcher = Watcher(stop_after)
-    return Loop(problem, optimizer, schedule(optimizer), trainer, watcher), watcher
+    return Loop(problem, optimizer, schedule(optimizer), trainer, watcher, look_every=look_every), watcher
 
 
 def run_loop(

@@ -76,7 +76,8 @@ class NetworkTrainer(Trainer):
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
         eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
         curvature_share: part of the training images that curvature is measured on; always the same ones.
-        checkpoint_every: epochs between checkpoints from which an interrupted run goes on.
+        checkpoint_every: epochs between checkpoints from which a killed run goes on; None: they are written by time,
+            seconds apart, and take a fiftieth of it at most. An interrupted run always writes one.
         keep_every: epochs between weights that are kept, the untrained ones among them, as checkpoints/epoch-0003.pt;
             None: none are kept. `--checkpoint 3` loads them.
     """
@@ -87,7 +88,7 @@ class NetworkTrainer(Trainer):
     target_accuracy: float | None = None
     eval_every: int = 1
     curvature_share: float = 1.0
-    checkpoint_every: int = 1
+    checkpoint_every: int | None = None
     keep_every: int | None = None
 
 

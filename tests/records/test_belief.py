@@ -450,7 +450,7 @@ def test_an_interrupted_run_with_another_curve_starts_again(tmp_path: Path, capl
     def stop() -> None:
         raise KeyboardInterrupt
 
-    words = [*NETWORK, "trainer.epochs=3"]
+    words = [*NETWORK, "trainer.epochs=3", "trainer.checkpoint_every=1"]
     whole = optbench.run(*words, out=tmp_path / "whole")
     for change in ("digit", "delete", "truncate"):
         out = tmp_path / change

@@ -174,14 +174,34 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
             (folder / _LAST).unlink(missing_ok=True)  # or a later run would go on from what is being replaced
             for kept in kept_checkpoints(folder).values():
                 kept.unlink()
-    resumed = _restore(loop, folder)
+    resumed = _restored(loop, folder)
     unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")
     write_yaml(folder / "config.yaml", planned.config)
     write_record(planned, unfinished, facts)
     x = problem.coordinates()
     curvature = loop.trainer.curvature_every is not None
     columns = curve_columns(None if x is None else len(x), problem.steps_per_epoch is not None, curvature)
-    recorder.open([column.name for column in columns], loop.progress.step if resumed else None)
+    names = [column.name for column in columns]
+    if resumed is None:
+        recorder.open(names)
+    else:
+        recorder.open(names, loop.progress.step, resumed.get("best"))
+    summary = make(loop, recorder, folder)
+    return _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status))
+
+
+def make(loop: Loop, recorder: Recorder, folder: Path) -> Summary:
+    """Makes a run from where the loop stands until its files are closed; however it ends, its summary.
+
+    Args:
+        loop: the run.
+        recorder: the one that the loop reports to, opened.
+        folder: the recorder's.
+
+    Raises:
+        OutputError: its files cannot be written.
+    """
+    problem = loop.problem
     try:
         summary = _run(loop, folder)
         if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
@@ -189,7 +209,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
             recorder.checkpoint("last", {"model": problem.module.state_dict(), "step": summary.steps})
     finally:
         recorder.close()
-    return _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status))
+    return summary
 
 
 def _end(planned: Planned, summary: Summary, facts: Mapping[str, Any], arrival: Mapping[str, Any]) -> Run:
@@ -251,31 +271,31 @@ def write_record(
     return Run(row, planned.folder)
 
 
-def _restore(loop: Loop, folder: Path) -> bool:
-    """Goes on from the checkpoint of an interrupted run where there is a whole one; says whether it did.
+def _restored(loop: Loop, folder: Path) -> Mapping[str, Any] | None:
+    """Goes on from the checkpoint of an interrupted run where there is a whole one, and gives it; None where not.
 
     Raises:
         RecordError: the checkpoint is whole and is not this run's.
     """
     path = folder / _LAST
     if not path.exists():
-        return False
+        return None
     try:
         state = load_checkpoint(path)
     except Exception as error:  # torch raises pickle's, zipfile's and its own errors: all mean "not usable"
         log.warning("%s cannot be read (%s); the run starts again", path, type(error).__name__)
-        return False
+        return None
     if not isinstance(state, dict) or "progress" not in state:
-        return False
+        return None
     if not begins_with(folder / CURVE, state.pop("curve", None)):
         log.warning("%s is not what it was at the checkpoint; the run starts again", folder / CURVE)
-        return False
+        return None
     try:
         loop.restore(state)
     except Exception as error:  # torch and the optimizers raise whatever they trip over
         hint = "remove it, or run with --force"
         raise RecordError(f"{path} is not a checkpoint of this run ({_in_a_line(error)})", hint) from error
-    return True
+    return state
 
 
 def skipped(planned: Planned, status: Status, error: OptbenchError, here: bool = True) -> Run:

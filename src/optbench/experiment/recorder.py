@@ -9,12 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from optbench.records import CurveWriter, write_bytes
+from optbench.records import CurveWriter, write_bytes, writing
 
 if TYPE_CHECKING:
     from optbench.loop import Row
 
 _FLUSH_SECONDS = 1.0
+LEAST_SECONDS = 5.0
+"""Between two checkpoints, at least: what a kill can lose at most, where writing one is quick."""
+LARGEST_SHARE = 0.02
+"""Of the time, for writing checkpoints."""
+_LAST, _BEST = "last", "best"
 
 
 class Display(Protocol):
@@ -53,7 +58,9 @@ class Stop:
 class Recorder:
     """Writes one run's curve and checkpoints.
 
-    Nothing is written before `open`.
+    Nothing is written before `open`. The best weights so far are kept in memory until a state to go on from is written:
+    they are part of it, so that one file that is there or not decides where a run goes on, and what best.pt then is.
+    Rows come first, best.pt last: on the disk no checkpoint is of a later step than the rows, nor best.pt than last.pt.
 
     Args:
         folder: the run's folder.
@@ -65,10 +72,28 @@ class Recorder:
         self._folder, self._display, self._stop = folder, display, stop
         self._writer: CurveWriter
         self._flushed = time.monotonic()
+        self._due = self._flushed + LEAST_SECONDS
+        self._best: Mapping[str, Any] | None = None
+        self._best_is_written = True
 
-    def open(self, columns: Sequence[str], keep_before: int | None = None) -> None:
-        """Starts metrics.csv with these columns; on a resumed run, rows below step `keep_before` stay."""
+    def open(
+        self, columns: Sequence[str], keep_before: int | None = None, best: Mapping[str, Any] | None = None
+    ) -> None:
+        """Starts metrics.csv with these columns.
+
+        Args:
+            columns: of the curve.
+            keep_before: of a run that goes on: the rows below this step stay; None: all begins anew.
+            best: what was the best state where it goes on.
+        """
         self._writer = CurveWriter(self._folder / "metrics.csv", columns, keep_before)
+        if keep_before is None:  # what lies there may be of a later step than the rows now are
+            with writing(self._folder):
+                self._path(_BEST).unlink(missing_ok=True)
+        if best is not None:
+            self._best, self._best_is_written = best, False
+            self._write_best()
+        self._due = time.monotonic() + LEAST_SECONDS
 
     def row(self, row: Row) -> None:
         self._writer.write(row)
@@ -82,12 +107,41 @@ class Recorder:
             self._display.step(step, total, row)
 
     def checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
+        if name == _BEST:
+            from optbench.loop.readings import on_host
+
+            self._best, self._best_is_written = on_host(state), False
+            return
+        if "progress" not in state:
+            if name == _LAST:  # the run ends: from here on nothing goes on any more
+                self._write_best()
+            self._write(name, state)
+            return
+        began = time.monotonic()
+        self._writer.flush()
+        self._write(name, {**state, "curve": self._writer.sum, "best": self._best})
+        self._write_best()
+        now = time.monotonic()
+        self._due = now + max(LEAST_SECONDS, (now - began) / LARGEST_SHARE)
+
+    @property
+    def checkpoint_due(self) -> bool:
+        return time.monotonic() >= self._due
+
+    def _write_best(self) -> None:
+        if self._best is not None and not self._best_is_written:
+            self._write(_BEST, self._best)
+            self._best_is_written = True
+
+    def _write(self, name: str, state: Mapping[str, Any]) -> None:
         import torch
 
         buffer = io.BytesIO()
-        torch.save({**state, "curve": self._writer.sum} if "progress" in state else dict(state), buffer)
-        self._writer.flush()  # rows up to the checkpoint are on disk before it: a resumed run finds them
-        write_bytes(self._folder / f"{name}.pt", buffer.getbuffer())
+        torch.save(dict(state), buffer)
+        write_bytes(self._path(name), buffer.getbuffer())
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.pt"
 
     @property
     def stop_requested(self) -> bool:

@@ -31,6 +31,14 @@ def verdict(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool) -> Ve
     )
 
 
+def by_measurement(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool) -> bool:
+    """Whether a rule about the loss or the gradient of this row ends the run; arguments as of `verdict`.
+
+    By these rules a row is judged whose numbers are fetched when further updates were made.
+    """
+    return bool(_diverged(row, p, trainer) or _at_rest(row, p, trainer, exact_gradient))
+
+
 def _diverged(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:
     loss = row.get("loss")
     if loss is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import time
@@ -11,11 +12,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from optbench.loop.drive import driver
 from optbench.loop.progress import Progress, Row, Summary
-from optbench.loop.rules import verdict
+from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
+from optbench.loop.rules import Verdict, by_measurement, verdict
 from optbench.problem import AbstractProblem
 from optbench.records import MAX_COORDINATES, Status
 from optbench.records.vocabulary import kept_checkpoint
@@ -32,7 +33,15 @@ class Observer(Protocol):
         """Called at every update, recorded or not."""
 
     def checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
-        """A state of the run: "last" to go on from, "best" with the best validation figures so far, or one to keep."""
+        """A state of the run: "last" to go on from, "best" with the best validation figures so far, or one to keep.
+
+        Its tensors are those that are trained on: what is kept for later is copied.
+        """
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether it is time for another state to go on from; asked after every update."""
+        ...
 
     @property
     def stop_requested(self) -> bool:
@@ -46,6 +55,14 @@ class _Ended(Exception):
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+class _Missed(Exception):
+    """Raised where numbers are fetched, when an earlier row than the current one should have ended the run."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self.row = row
 
 
 def total_steps(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer) -> int:
@@ -68,6 +85,9 @@ class Loop:
         trainer: budget, stop rules, recording.
         observer: who is told.
         curvature: measures columns of its own every trainer.curvature_every updates, off the clock, changing nothing.
+        look_every: steps whose loss and gradient norm are fetched together (`loop.readings`); None: 1 on a surface and
+            on a CPU, else 16. It changes no record: where a row turns out to have ended the run some updates ago, the
+            loop goes back to the state that it kept last and makes the way to that row again, looking at each step.
     """
 
     def __init__(
@@ -78,6 +98,7 @@ class Loop:
         trainer: SurfaceTrainer | NetworkTrainer,
         observer: Observer,
         curvature: Callable[[], Mapping[str, float]] | None = None,
+        look_every: int | None = None,
     ) -> None:
         self.problem, self.optimizer, self.scheduler = problem, optimizer, scheduler
         self.trainer, self.observer, self._curvature = trainer, observer, curvature
@@ -86,10 +107,17 @@ class Loop:
         self._update = driver(optimizer)
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
+        waits = problem.steps_per_epoch is not None and any(p.device.type != "cpu" for p in self._parameters)
+        self._readings = Readings(look_every or (EVERY if waits else 1))
+        self._unsent: list[Row] = []
+        self._known = 0  # rows before this one were sent before the loop went back
+        self._kept: dict[str, Any] = {}
+        self._by_time = isinstance(trainer, NetworkTrainer) and trainer.checkpoint_every is None
         self._started = 0.0
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on, as tensors and plain values (loads with weights_only=True)."""
+        self._look()
         return {
             "model": self.problem.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -109,14 +137,20 @@ class Loop:
     def run(self) -> Summary:
         """Runs to the end. Whatever a step raises passes through; the rows so far are with the observer."""
         self.problem.module.train()
-        try:
-            while True:
+        if self._readings.every > 1:
+            self._kept = on_host(self.state())
+        while True:
+            try:
                 self._one_step()
                 if self.observer.stop_requested:
                     self._save_last()
                     raise _Ended(Status.INTERRUPTED, f"stopped by the user after step {self.progress.step}")
-        except _Ended as ended:
-            return self.summary(ended.status, ended.reason)
+                if self._by_time and self.observer.checkpoint_due:
+                    self._save_last()
+            except _Missed as missed:
+                self._go_back(missed.row)
+            except _Ended as ended:
+                return self.summary(ended.status, ended.reason)
 
     # one step --------------------------------------------------------------------------------------------------------
 
@@ -136,21 +170,31 @@ class Loop:
             loss.backward()
             if first:
                 first = False
-                self._take(row, float(loss.detach()))
-                self._end_if_over(row)
+                self._take(row, loss.detach(), at_end)
                 if at_end:
                     self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
             p.evals += 1
             self.problem.perturb_gradient(p.step)
             return loss
 
-        self._update(closure)
+        try:
+            self._update(closure)
+        except (_Ended, _Missed):
+            raise
+        except Exception:
+            with contextlib.suppress(RuntimeError):  # of a device that broke
+                self._look()  # what broke may follow from a row that ends the run
+            raise
         self._step_scheduler(row)
+        if self._closes_epoch(p.step + 1):
+            self._look()  # what the device still has to do is time of training
         self._pause_clock()
         p.step += 1
         if row["step"] % self.trainer.record_every == 0 or "val_loss" in row or "full_grad_norm" in row:
-            self.observer.row(row)
-        self.observer.step(p.step, self.total, row)
+            self._unsent.append(row)
+            self._send()
+        if row["step"] >= self._known:
+            self.observer.step(p.step, self.total, row)
 
     def _open_row(self) -> Row:
         """The row of the current iterate as far as it is known before its objective is."""
@@ -162,26 +206,56 @@ class Loop:
             row.update(self._curvature())
         if per_epoch is not None:
             row["epoch"] = p.step / per_epoch
-            if p.step % per_epoch == 0 or p.step >= self.total:
+            if self._closes_epoch(p.step):
                 self._close_epoch(row)
         return row
 
-    def _take(self, row: Row, loss: float) -> None:
-        """Enters the objective and the gradient norm of the current iterate (or batch) into its row."""
-        p = self.progress
-        row["loss"], row["grad_norm"] = loss, self._gradient_norm()
-        p.grad_norm = row["grad_norm"]
-        p.start_loss = loss if p.start_loss is None else p.start_loss
-        if self.problem.steps_per_epoch is None:
-            self._judge(loss)
-        else:
-            p.epoch_losses.append(loss)
+    def _closes_epoch(self, step: int) -> bool:
+        """Whether an epoch, or the run, ends before this step."""
+        per_epoch = self.problem.steps_per_epoch
+        return per_epoch is not None and (step % per_epoch == 0 or step >= self.total)
 
-    def _gradient_norm(self) -> float:
+    def _take(self, row: Row, loss: Tensor, at_end: bool) -> None:
+        """Notes the objective and the gradient norm of the current iterate (or batch); ends the run where a rule says
+        so. They are fetched when it is time, or when something hangs on them."""
         gradients = [q.grad for q in self._parameters if q.grad is not None]
-        if len(gradients) == 1:  # a surface's: the general way costs more than the update
-            return float(torch.linalg.vector_norm(gradients[0]))
-        return float(get_total_norm(gradients)) if gradients else 0.0
+        self._readings.add(row, loss, gradient_norm(gradients))
+        if self._readings.full or at_end or self._verdict(row) is not None:
+            self._look(row)
+            self._end_if_over(row)
+
+    def _look(self, current: Row | None = None) -> None:
+        """Fetches what was not looked at yet. Raises _Missed where a row before the current one ends the run."""
+        p = self.progress
+        for row, loss, norm in self._readings.fetch():
+            row["loss"], row["grad_norm"] = loss, norm
+            p.grad_norm = norm
+            p.start_loss = loss if p.start_loss is None else p.start_loss
+            if self.problem.steps_per_epoch is None:
+                self._judge(loss)
+            else:
+                p.epoch_losses.append(loss)
+            if row is not current and by_measurement(row, p, self.trainer, self.problem.exact_gradient):
+                self._send(before=row["step"])
+                raise _Missed(row)
+        self._send()
+
+    def _send(self, before: float = math.inf) -> None:
+        """Hands over the rows that are complete, of steps before this one, in order."""
+        while self._unsent and "loss" in self._unsent[0] and self._unsent[0]["step"] < before:
+            row = self._unsent.pop(0)
+            if row["step"] >= self._known:
+                self.observer.row(row)
+
+    def _go_back(self, row: Row) -> None:
+        """Goes on from the state that was kept last, looking at each step, so as to end at this row.
+
+        Until there nothing is told again, and the clock stands where it stood at that row.
+        """
+        self._started = 0.0
+        self._readings, self._unsent, self._known = Readings(1), [], row["step"]
+        self.restore(self._kept)
+        self.progress.seconds = row["seconds"]
 
     def _judge(self, measure: float) -> None:
         p = self.progress
@@ -202,8 +276,8 @@ class Loop:
         p, trainer, last = self.progress, self.trainer, self.progress.step >= self.total
         assert isinstance(trainer, NetworkTrainer)
         assert self.problem.steps_per_epoch is not None
-        epoch = p.step // self.problem.steps_per_epoch
-        if p.step and (epoch % trainer.checkpoint_every == 0 or last):
+        epoch, every = p.step // self.problem.steps_per_epoch, trainer.checkpoint_every
+        if every is not None and p.step and (epoch % every == 0 or last):
             self._save_last()
         if trainer.keep_every and epoch % trainer.keep_every == 0 and p.step == epoch * self.problem.steps_per_epoch:
             self.observer.checkpoint(kept_checkpoint(epoch), self._weights())
@@ -233,8 +307,16 @@ class Loop:
         return {"model": self.problem.module.state_dict(), "step": self.progress.step}
 
     def _save_last(self) -> None:
-        if self.problem.steps_per_epoch is not None:
-            self.observer.checkpoint("last", self.state())
+        if self.problem.steps_per_epoch is None:
+            return
+        if self._readings.waiting:
+            self._resume_clock()
+            self._look()
+            self._pause_clock()
+        state = self.state()
+        if self._readings.every > 1:
+            self._kept = state = on_host(state)
+        self.observer.checkpoint("last", state)
 
     def _step_scheduler(self, row: Row) -> None:
         if not self._wants_metric:
@@ -246,13 +328,17 @@ class Loop:
 
     def _end_if_over(self, row: Row) -> None:
         """Ends the run if a rule says so; the row of the last iterate is recorded first."""
-        ended = verdict(row, self.progress, self.trainer, self.problem.exact_gradient)
+        ended = self._verdict(row)
         if ended is not None:
             self._finish(row, *ended)
 
+    def _verdict(self, row: Row) -> Verdict | None:
+        return verdict(row, self.progress, self.trainer, self.problem.exact_gradient)
+
     def _finish(self, row: Row, status: Status, reason: str) -> None:
         self._pause_clock()
-        self.observer.row(row)
+        if row["step"] >= self._known:
+            self.observer.row(row)
         self.observer.step(self.progress.step, self.total, row)
         raise _Ended(status, reason)
 
@@ -282,7 +368,8 @@ class Loop:
     # the clock -------------------------------------------------------------------------------------------------------
 
     def _resume_clock(self) -> None:
-        self._started = time.perf_counter()
+        if self.progress.step >= self._known:
+            self._started = time.perf_counter()
 
     def _pause_clock(self) -> None:
         if self._started:

@@ -7,10 +7,12 @@ sees what the uninterrupted one saw.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from optbench.errors import DataError, IncompatibleError, UserError
 from optbench.problem.base import (
@@ -20,34 +22,54 @@ from optbench.problem.base import (
     Batch,
     Split,
     check_class_weights,
+    seed_torch,
     stream,
+    stream_seed,
 )
 from optbench.problem.splits import read_split, scaled
 
 _EVALUATION_BATCH = 256
 
 
-def to_inputs(images: Tensor, device: torch.device) -> Tensor:
-    """Images (n, c, h, w) as `scaled` in float32 on the device, channels last (faster convolutions on CPU and GPU)."""
-    inputs = scaled(images.to(device), torch.float32)
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+def convolves(model: nn.Module) -> bool:
+    """Whether a model has weights of convolutions, which are faster channels last, on CPU and GPU."""
+    return any(is_lazy(weights) or weights.ndim == 4 for weights in model.parameters())
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device; a copy to a GPU is from pinned memory, so that nothing waits for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def to_inputs(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:
+    """Images (n, c, h, w) as `scaled` in float32 on the device, channels last where that is asked for."""
+    inputs = scaled(_moved(images, device), torch.float32)
+    if channels_last and inputs.ndim == 4:
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs
+
+
+def label_rule(loss: nn.Module) -> Callable[[Tensor], Tensor]:
+    """How outputs (n, n_outputs) become labels (n,): the loss's own rule where it has one, else the largest output."""
+    predict: Callable[[Tensor], Tensor] | None = getattr(loss, "predict", None)
+    return predict or (lambda outputs: outputs.argmax(dim=-1))
 
 
 def predicted_labels(loss: nn.Module, outputs: Tensor) -> Tensor:
-    """Labels (n,) from outputs (n, n_outputs): the loss's own rule where it has one, else the largest output."""
-    predict = getattr(loss, "predict", None)
-    labels: Tensor = predict(outputs) if predict is not None else outputs.argmax(dim=-1)
-    return labels
+    """Labels (n,) from outputs (n, n_outputs), by the loss's `label_rule`."""
+    return label_rule(loss)(outputs)
 
 
 @torch.no_grad()
 def network_outputs(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
     """The model's outputs in evaluation mode: uint8 (n, c, h, w) -> (n, n_outputs), on the CPU."""
-    training = model.training
+    training, channels_last = model.training, convolves(model)
     model.eval()
-    parts = [model(to_inputs(part, device)).cpu() for part in images.split(_EVALUATION_BATCH)]
+    parts = [model(to_inputs(part, device, channels_last)) for part in images.split(_EVALUATION_BATCH)]
     model.train(training)
-    return torch.cat(parts)
+    return torch.cat(parts).cpu()
 
 
 class NetworkProblem(AbstractProblem):
@@ -84,6 +106,7 @@ class NetworkProblem(AbstractProblem):
             )
         self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
+        self._labels = label_rule(self.loss)
         n = len(self.train)
         if isinstance(batch_size, int) and batch_size > n:
             raise UserError(
@@ -91,7 +114,11 @@ class NetworkProblem(AbstractProblem):
                 "use trainer.batch_size=full for full-batch gradient descent",
             )
         self.batch_size = n if isinstance(batch_size, str) else batch_size
+        whole, rest = divmod(n, self.batch_size)
+        # a last batch of one image joins the batch before it: batch norm has no variance on one
+        self._steps_per_epoch = whole + (rest > (1 if self.batch_size > 1 and whole else 0))
         self._check_shapes()
+        self._channels_last = convolves(self._model)
         self._augmentation = augmentation
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
         self._correct = torch.zeros((), dtype=torch.long, device=device)
@@ -135,9 +162,7 @@ class NetworkProblem(AbstractProblem):
 
     @property
     def steps_per_epoch(self) -> int:
-        whole, rest = divmod(len(self.train), self.batch_size)
-        # a last batch of one image joins the batch before it: batch norm has no variance on one
-        return whole + (rest > (1 if self.batch_size > 1 and whole else 0))
+        return self._steps_per_epoch
 
     @property
     def exact_gradient(self) -> bool:
@@ -151,16 +176,17 @@ class NetworkProblem(AbstractProblem):
         last = position == self.steps_per_epoch - 1
         end = None if last else (position + 1) * self.batch_size
         index = self._order[1][position * self.batch_size : end]
-        images = self._augmented(self.train.images[index], step)
+        images = self._augmented(self.train.images.index_select(0, index), step)
+        seed_torch(stream_seed(self._seed, "model", step), self._device)
         assert self.train.labels is not None
-        torch.manual_seed(stream(self._seed, "model", step).initial_seed())
-        return Batch(to_inputs(images, self._device), self.train.labels[index].to(self._device))
+        labels = self.train.labels.index_select(0, index)
+        return Batch(to_inputs(images, self._device, self._channels_last), _moved(labels, self._device))
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""
         if self._augmentation is None:
             return images
-        torch.manual_seed(stream(self._seed, "augment, global", step).initial_seed())
+        seed_torch(stream_seed(self._seed, "augment, global", step), self._device)
         before = len(images), images.dtype
         made = self._augmentation(images, stream(self._seed, "augment", step))
         if not isinstance(made, Tensor) or (len(made), made.dtype) != before:
@@ -173,8 +199,8 @@ class NetworkProblem(AbstractProblem):
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._model(batch.inputs)
         with torch.no_grad():
-            self._correct += (predicted_labels(self.loss, outputs) == batch.targets).sum()
-            self._seen += len(batch)
+            self._correct += (self._labels(outputs) == batch.targets).sum()
+            self._seen += batch.targets.shape[0]
         losses: Tensor = self.loss(outputs, batch.targets)
         return losses.mean()
 
@@ -196,5 +222,5 @@ class NetworkProblem(AbstractProblem):
         assert labels is not None
         loss = self.loss.cpu()(outputs, labels).mean().item()
         self.loss.to(self._device)
-        accuracy = (predicted_labels(self.loss, outputs) == labels).double().mean().item()
+        accuracy = (self._labels(outputs) == labels).double().mean().item()
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}

@@ -178,8 +178,12 @@ def _cell(value: Any) -> str:
     return repr(value if type(value) in (float, int) else plain(value, finite=False))
 
 
+_LINES = 64
+"""Rows that are handed to the file together."""
+
+
 class CurveWriter:
-    """Appends rows to metrics.csv, a line at a time; a line is whole or, if the process dies in it, ignored.
+    """Appends rows to metrics.csv; a line is whole or, if the process dies in it, ignored.
 
     Args:
         path: the file.
@@ -196,24 +200,35 @@ class CurveWriter:
             data = ("\n".join(lines) + "\n").encode()
             _replace_with(path, [data])
             self._size, self._crc = len(data), zlib.crc32(data)
+            self._lines: list[str] = []
             self._file: TextIO = path.open("a", encoding="utf-8", newline="")
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends one row; missing or None values stay empty, floats keep all their digits."""
-        cells = [_cell(row.get(c)) for c in self.columns]
-        line = ",".join(cells) + "\n"
+        self._lines.append(",".join([_cell(row.get(c)) for c in self.columns]))
+        if len(self._lines) >= _LINES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Gives the lines that are in memory to the file."""
+        if not self._lines:
+            return
+        text = "\n".join(self._lines) + "\n"
+        self._lines.clear()
         with writing(self.path):
-            self._file.write(line)
-        raw = line.encode()
+            self._file.write(text)
+        raw = text.encode()
         self._size, self._crc = self._size + len(raw), zlib.crc32(raw, self._crc)
 
     @property
     def sum(self) -> str:
         """Size and checksum of all that was written so far."""
+        self._hand_over()
         return f"{self._size} {self._crc:08x}"
 
     def flush(self) -> None:
         """Hands what was written to the operating system."""
+        self._hand_over()
         with writing(self.path):
             self._file.flush()
 
@@ -222,6 +237,7 @@ class CurveWriter:
         if not self._file.closed:
             with writing(self.path):
                 try:
+                    self._hand_over()
                     self._file.flush()
                     os.fsync(self._file.fileno())
                 finally:
