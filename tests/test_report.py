@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,32 @@ def test_a_terminal_gets_a_bold_best_row_and_says_which_columns_did_not_fit(comp
     report.print_comparison(comparison, Console(file=wide, width=200, force_terminal=True))
     assert "\x1b[1madam lr=0.01" in wide.getvalue()
     assert "too narrow" not in wide.getvalue()
-    report.print_comparison(comparison, Console(file=narrow, width=90, force_terminal=True))
-    assert "too narrow for ERT, steps, steps to target, seconds, best loss" in narrow.getvalue()
+    report.print_comparison(comparison, Console(file=narrow, width=70, force_terminal=True))
+    assert "too narrow for ERT, steps, steps to target, best loss, seconds" in narrow.getvalue()
     assert "…" not in narrow.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_terminal_has_intervals_below_their_values(width: int, tmp_path: Path) -> None:
+    for seed in range(8):
+        accuracy, loss = 0.95 + seed / 1000, 0.084781 + seed / 1000
+        make_run(tmp_path / str(seed), {"seed": seed, "data": "digits"}, val_accuracy=accuracy, final_loss=loss,
+                 best_loss=loss, steps=400, seconds=1.25)  # fmt: skip
+    out = io.StringIO()
+    report.print_comparison(compare([tmp_path]), Console(file=out, width=width, color_system=None, force_terminal=True))
+    _title, header, values, intervals, *notes = out.getvalue().splitlines()
+    assert all(len(line.rstrip()) <= width for line in (header, values, intervals))
+    whole = header.split()
+    assert {"seconds", "steps"} <= set(whole)
+    assert ("best" in whole) == (width == 100)
+    assert values.split()[-2:] == ["400", "1.25"]
+    shown = [re.sub(r"\s+", " ", part) for part in re.findall(r"\[.*?\]", intervals)]
+    (group,) = compare([tmp_path]).groups
+    loss = group.statistics["final_loss"]
+    assert shown[1] == f"[{report.number(loss.low)}, {report.number(loss.high)}]"
+    for part, value in zip(re.finditer(r"\[.*?\]", intervals), ("95.3", report.number(loss.value)), strict=False):
+        assert values[: part.end()].endswith(value)  # one below the other
+    assert "best loss" in "".join(notes) or width == 100
 
 
 def test_names_cannot_command_the_terminal(tmp_path: Path) -> None:

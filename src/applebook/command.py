@@ -142,6 +142,7 @@ def _end(done: list[Mapping[str, Any]], wanted: int, folder: Path, language: str
     from applebook.words import WORDS, counted
 
     counts = counted((record["verdict"] for record in done), language)
+    counts = counts and WORDS[language]["colon"] + counts
     typer.echo(WORDS[language]["end"].format(done=len(done), wanted=wanted, counts=counts, folder=folder), err=True)
     if len(done) < wanted:
         raise typer.Exit(130)

@@ -5,4 +5,4 @@ The entry point `optbench.commands` in pyproject.toml names it.
 
 from optbench.cli import Command
 
-REPRODUCE = Command("reproduce", "Run and judge the book's claims.", "applebook.command:reproduce")
+REPRODUCE = Command("reproduce", "Run and judge the book's claims.", "applebook.command:reproduce", goes_on=True)

@@ -33,7 +33,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "other": "[中文](book.zh-CN.md) · [Gallery](gallery.md)",
         "colon": ": ", "judged": "; predicted {}: {}", "held": " ({n} predictions: {counts})",
         "of": "Claims {}: ", "count": "{} {}", "comma": ", ", "page": "page {}",
-        "end": "{done} of {wanted} claims: {counts}; records and figures in {folder}",
+        "end": "{done} of {wanted} claims{counts}; records and figures in {folder}",
         "section_in": " ({})",
     },
     "zh": {
@@ -52,7 +52,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "gallery_intro": "", "other": "[English](book.md) · [图集](gallery.md)",
         "colon": "：", "judged": "；预测{}：{}", "held": "（{n} 条预测：{counts}）",
         "of": "第 {} 条：", "count": "{} 条{}", "comma": "，", "page": "页面 {}",
-        "end": "{wanted} 条说法已完成 {done} 条：{counts}；记录和图片在 {folder}",
+        "end": "{wanted} 条说法已完成 {done} 条{counts}；记录和图片在 {folder}",
         "section_in": "（{}）",
     },
 }  # fmt: skip

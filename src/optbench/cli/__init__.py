@@ -27,12 +27,14 @@ class Command(NamedTuple):
         name, line: as the overview has them.
         place: its function, `module:function`.
         overrides: whether it takes Hydra overrides.
+        goes_on: whether the same command, after an interrupt, finds what was recorded and goes on from there.
     """
 
     name: str
     line: str
     place: str
     overrides: bool = False
+    goes_on: bool = False
 
     def function(self) -> Callable[..., None]:
         """Its function; importing the module that has it. Raises UserError where that fails."""
@@ -46,8 +48,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("run", "Run one configuration and record it.", "optbench.cli.running:run", True),
-    Command("sweep", "Run every combination and compare them.", "optbench.cli.sweeping:sweep", True),
+    Command("run", "Run one configuration and record it.", "optbench.cli.running:run", True, True),
+    Command("sweep", "Run every combination and compare them.", "optbench.cli.sweeping:sweep", True, True),
     Command("compare", "Compare recorded runs.", "optbench.cli.results:compare"),
     Command("plot", "Draw loss curves, or paths on a surface.", "optbench.cli.results:plot"),
     Command("classify-critical", "Find and classify critical points.", "optbench.cli.critical:classify_critical", True),
@@ -153,6 +155,20 @@ def _wanted() -> str | None:
     return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
 
 
+_INTERRUPTED = (129, 130, 143)
+"""Exit codes after SIGHUP, Ctrl-C and SIGTERM."""
+
+
+def _said(code: int) -> int:
+    """The exit code; after an interrupt it is said what the same command does now."""
+    if code in _INTERRUPTED:
+        wanted = next((command for command in every_command() if command.name == _wanted()), None)
+        goes_on = wanted is not None and wanted.goes_on
+        what = "goes on from what is recorded" if goes_on else "starts from the beginning: it keeps nothing"
+        typer.echo(f"interrupted; the same command {what}", err=True)
+    return code
+
+
 def main() -> None:
     """Runs the command line; optbench's own errors end it in one to three lines and their exit code."""
     with guarded_streams():
@@ -165,7 +181,7 @@ def _run_command() -> int:
     try:
         code: int | None = build_app(_wanted())(prog_name="optbench", standalone_mode=False)
         sys.stdout.flush()
-        return code or 0
+        return _said(code or 0)
     except _UsageError as error:
         _report_usage(error)
         return 2
@@ -175,7 +191,7 @@ def _run_command() -> int:
         report_error(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return 130
+        return _said(130)
     except BrokenPipeError:
         return 1  # the reader is gone: nothing more to say
     except OSError as error:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from optbench.cli.pieces import Piece, facts
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -43,26 +45,26 @@ class LiveDisplay:
         self._progress = progress
         self._steps: TaskID | None = None
         self._shown = 0.0
+        self._accuracy: float | None = None
 
     def start(self, label: str, index: int, count: int) -> None:
-        self._steps = self._progress.add_task(label, total=None, facts="loading torch")
+        self._steps = self._progress.add_task(label, total=None, pieces=[Piece("loading torch")])
 
     def loading(self, done: int, total: int) -> None:
         if self._steps is not None:
-            self._progress.update(self._steps, completed=done, total=total, facts="decoding images")
+            pieces = [Piece("decoding images", 1)]
+            self._progress.update(self._steps, completed=done, total=total, pieces=pieces)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        if row.get("val_accuracy") is not None:  # in the rows of evaluations alone
+            self._accuracy = row["val_accuracy"]
         now = time.monotonic()
         if self._steps is None or (now - self._shown < _REFRESH_SECONDS and step < total):
             return
         self._shown = now
-        facts = [f"loss {row['loss']:.4g}"] if row.get("loss") is not None else []
-        facts.append(f"lr {row['lr']:.2g}")
-        if row.get("val_accuracy") is not None:
-            facts.append(f"val {row['val_accuracy']:.1%}")
-        if row.get("epoch") is not None:
-            facts.append(f"epoch {row['epoch']:.1f}")
-        self._progress.update(self._steps, completed=step, total=total, facts="  ".join(facts))
+        self._progress.update(
+            self._steps, completed=step, total=total, pieces=facts({**row, "val_accuracy": self._accuracy})
+        )
 
     def end(self, run: Any) -> None:
         if run.status in ("failed", "skipped"):
@@ -76,22 +78,10 @@ def display(quiet: bool) -> Iterator[LiveDisplay | PlainDisplay]:
         yield PlainDisplay()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed:.3g}/s" if task.speed else "", style="dim")
+    from optbench.cli.progress_line import lines_on
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}", markup=False),
-        Rate(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with lines_on(Console(stderr=True)) as progress:
         yield LiveDisplay(progress)
 
 
@@ -102,12 +92,13 @@ def counter(label: str, quiet: bool) -> Iterator[Any]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=None)
+    from optbench.cli.progress_line import lines_on
+
+    with lines_on(Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=None, share=True, pieces=[Piece("starting")])
 
         def update(done: float, total: float | None = None, facts: str = "") -> None:
-            progress.update(task, completed=done, total=total, description=f"{label}: {facts}" if facts else label)
+            progress.update(task, completed=done, total=total, pieces=[Piece(facts, 1)])
 
         yield update

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from optbench.cli.pieces import Piece, facts
 from optbench.launch.sweep import SweepWatcher
 
 if TYPE_CHECKING:
@@ -77,24 +78,17 @@ class LiveSweep(SweepWatcher):
     def __init__(self, count: int | None, label: str = "all runs") -> None:
         from rich.console import Console
         from rich.live import Live
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}", markup=False),
-            TimeRemainingColumn(compact=True),
-        )
-        self._progress = Progress(*columns)
-        self._all = self._progress.add_task(label, total=count, facts="")
+        from optbench.cli.progress_line import lines_on
+
+        console = Console(stderr=True)
+        self._progress = lines_on(console)
+        self._all = self._progress.add_task(label, total=count, pieces=[Piece("starting")])
         self._running: dict[str, Any] = {}
         self._best: dict[str, tuple[float, str]] = {}
         self._failed, self._done, self._began = 0, 0, time.monotonic()
         self._waiting, self._batch_began = "", time.monotonic()
-        self._live = Live(
-            get_renderable=self._render, console=Console(stderr=True), transient=True, refresh_per_second=8
-        )
+        self._live = Live(get_renderable=self._render, console=console, transient=True, refresh_per_second=8)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -109,26 +103,28 @@ class LiveSweep(SweepWatcher):
 
         if not self._best:
             return Group(self._progress)
-        table = Table("best so far", "final loss", "run", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        for heading, least in (("best so far", 11), ("final loss", 10), ("run", None)):
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=least)
         for name, (loss, label) in sorted(self._best.items(), key=lambda item: item[1][0])[:_SHOWN]:
             table.add_row(name, f"{loss:.4g}", label)
         return Group(self._progress, table)
 
     def started(self, planned: Planned, where: str) -> None:
         if planned.run_id not in self._running:
-            self._running[planned.run_id] = self._progress.add_task(planned.label, total=None, facts=where)
+            self._running[planned.run_id] = self._progress.add_task(planned.label, total=None, pieces=[Piece(where, 1)])
+            self._count(0)
 
     def loading(self, planned: Planned, done: int, total: int) -> None:
-        self._update(planned, done, total, "decoding images")
+        self._update(planned, done, total, [Piece("decoding images", 1)])
 
     def progress(self, planned: Planned, step: int, total: int, row: Mapping[str, Any]) -> None:
-        loss = f"loss {row['loss']:.4g}" if row.get("loss") is not None else ""
-        self._update(planned, step, total, loss)
+        self._update(planned, step, total, facts(row))
 
-    def _update(self, planned: Planned, done: int, total: int, facts: str) -> None:
+    def _update(self, planned: Planned, done: int, total: int, pieces: Sequence[Piece]) -> None:
         task = self._running.get(planned.run_id)
         if task is not None:
-            self._progress.update(task, completed=done, total=total, facts=facts)
+            self._progress.update(task, completed=done, total=total, pieces=pieces)
 
     def retried(self, planned: Planned, why: str) -> None:
         self._leave(planned.run_id)
@@ -168,7 +164,7 @@ class LiveSweep(SweepWatcher):
 
     def stage(self, words: str, share: float) -> None:
         left = left_after(time.monotonic() - self._batch_began, share)
-        self._progress.update(self._all, facts=f"{words.partition(': ')[2]}{left}")
+        self._progress.update(self._all, pieces=[Piece(words.partition(": ")[2], 1), Piece(left.removeprefix(", "))])
 
     def rows(self, ended: int) -> None:
         self._count(ended)
@@ -176,8 +172,7 @@ class LiveSweep(SweepWatcher):
     def _count(self, runs: int) -> None:
         self._done += runs
         rate = self._done / max(time.monotonic() - self._began, 1e-9)
-        counts = [f"{len(self._running)} running"] if self._running or not self._waiting else []
-        if self._failed or not self._waiting:
-            counts.append(f"{self._failed} failed or skipped")
-        facts = ", ".join([*counts, self._waiting or f"{rate:.3g} runs/s"])
-        self._progress.update(self._all, advance=runs, facts=facts)
+        pieces = [Piece(f"{len(self._running)} running", 2)] if self._running else []
+        pieces += [Piece(f"{self._failed} failed or skipped")] if self._failed else []
+        pieces += [Piece(self._waiting, 1) if self._waiting else Piece(f"{rate:.3g} runs/s", 4)]
+        self._progress.update(self._all, advance=runs, pieces=pieces)

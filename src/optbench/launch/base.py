@@ -118,6 +118,7 @@ class Relay:
 
     def __init__(self, send: Callable[[tuple[Any, ...]], None], pause: float = _REPORT_SECONDS) -> None:
         self._send, self._pause, self._next = send, pause, 0.0
+        self._accuracy: Any = None
 
     def start(self, label: str, index: int, count: int) -> None:
         pass
@@ -126,6 +127,10 @@ class Relay:
         self._pass_on("loading", done, total)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        if row.get("val_accuracy") is not None:  # in the rows of evaluations alone, most of which are not passed on
+            self._accuracy = row["val_accuracy"]
+        elif self._accuracy is not None:
+            row = {**row, "val_accuracy": self._accuracy}
         self._pass_on("step", step, total, row)
 
     def end(self, run: Any) -> None:

@@ -36,20 +36,33 @@ def statuses(group: Group) -> str:
 # the table that `compare --csv` writes.
 _COLUMNS = sorted((one for one in STATISTICS.values() if one.place is not None), key=lambda one: one.place or 0)
 _DROPPED_FIRST = [one.title for one in sorted(_COLUMNS, key=lambda one: one.spare) if one.spare]
+WORDS = 3  # columns before the scores: configuration, n, status
 GAP = 2  # blanks between columns
 _MOST_POINTS = 5  # critical points of a configuration that have a line of their own
 
 
 def column_widths(sheet: Sheet) -> list[int]:
-    """The widest cell of each column."""
-    return [max(len(row[i]) for row in (sheet.header, *sheet.rows)) for i in range(len(sheet.header))]
+    """The widest line of each column's cells."""
+    rows = (sheet.header, *sheet.rows)
+    return [max(len(line) for row in rows for line in row[i].split("\n")) for i in range(len(sheet.header))]
 
 
 def narrowed(sheet: Sheet, width: int) -> tuple[Sheet, list[str]]:
-    """The sheet without as many of the lesser columns as it takes to fit into `width` characters, and their names."""
+    """The sheet fitted into `width` characters, one blank between columns: intervals go below their values first, then
+    the lesser columns go.
+
+    Returns:
+        The sheet, and the names of the columns that it is without.
+    """
+
+    def fits() -> bool:
+        return gap_within(sheet, width) > 0
+
     dropped: list[str] = []
+    if not fits():
+        sheet = replace(sheet, rows=tuple((*row[:WORDS], *map(_folded, row[WORDS:])) for row in sheet.rows))
     for name in _DROPPED_FIRST:
-        if sum(w + GAP for w in column_widths(sheet)) <= width:
+        if fits():
             break
         if name in sheet.header:
             kept = [i for i, title in enumerate(sheet.header) if title != name]
@@ -57,6 +70,17 @@ def narrowed(sheet: Sheet, width: int) -> tuple[Sheet, list[str]]:
             sheet = replace(sheet, header=header, rows=tuple(rows))
             dropped.append(name)
     return sheet, dropped
+
+
+def gap_within(sheet: Sheet, width: int) -> int:
+    """Blanks between the columns of a sheet that is `width` characters wide: GAP, 1, or 0 where it does not fit."""
+    widths = column_widths(sheet)
+    return next((gap for gap in (GAP, 1) if sum(widths) + gap * (len(widths) - 1) <= width), 0)
+
+
+def _folded(cell: str) -> str:
+    """A value with its interval below it."""
+    return cell.replace(" [", "\n[", 1)
 
 
 def printable(text: str) -> str:

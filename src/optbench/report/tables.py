@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from optbench.catalogue import against_the_book
 from optbench.comparison import Comparison, Drawn, Group
 from optbench.comparison.arrivals import RULE, at_points
-from optbench.report.cells import GAP, Sheet, column_widths, narrowed, printable, sheets, shown
+from optbench.report.cells import GAP, WORDS, Sheet, column_widths, gap_within, narrowed, printable, sheets, shown
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_WORDS = 3  # the first columns are words, the others numbers: configuration, n, status
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -82,7 +80,7 @@ def _place(cell: str, width: int, column: int) -> str:
 
 
 def _is_words(column: int) -> bool:
-    return column < _WORDS and column != 1
+    return column < WORDS and column != 1
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -102,7 +100,10 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         return
     for whole in sheets(comparison):
         sheet, dropped = narrowed(whole, console.width)
-        table = Table(title=Text(sheet.title), title_justify="left", title_style="bold", header_style="dim", box=None)
+        table = Table(
+            title=Text(sheet.title), title_justify="left", title_style="bold", header_style="dim", box=None,
+            pad_edge=False, padding=(0, gap_within(sheet, console.width) or 1, 0, 0),
+        )  # fmt: skip
         for i, name in enumerate(sheet.header):
             table.add_column(Text(name), justify="left" if _is_words(i) else "right", overflow="fold")
         for row, best in zip(sheet.rows, sheet.best, strict=True):

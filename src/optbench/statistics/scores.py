@@ -72,7 +72,7 @@ _LIST = (
     ),
     Statistic(
         "best_loss", "best loss", f"median of the least loss of each run; {_NO_RESULT} +inf",
-        ("best_loss", "status"), _result("best_loss", math.inf), -1, interval, place=3, spare=4,
+        ("best_loss", "status"), _result("best_loss", math.inf), -1, interval, place=3, spare=3,
     ),
     Statistic(
         "val_accuracy", "val accuracy, %", f"median of the last accuracy on the validation data; {_NO_RESULT} -inf",
@@ -89,7 +89,7 @@ _LIST = (
     Statistic(
         "seconds", "seconds", "median time of training, evaluation not counted, over the runs that were timed by "
         "themselves (k of n: so many of the group); rows of a batch share one clock and have no time of their own",
-        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=8, spare=3,
+        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=8, spare=4,
     ),
     Statistic(
         "steps_to_target", "steps to target", "first recorded step that meets the target (loss at most, accuracy at "

@@ -1,0 +1,30 @@
+"""The words of a line that says how far something is, and which of them a narrow terminal goes without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Piece(NamedTuple):
+    """Some words of a line.
+
+    Attributes:
+        text: the words.
+        spare: when a narrow terminal goes without them: those with the largest first, 0 never.
+    """
+
+    text: str
+    spare: int = 0
+
+
+def facts(row: Mapping[str, Any]) -> list[Piece]:
+    """What a row of a curve says, the loss and the validation accuracy kept longest."""
+    found = [Piece(f"loss {row['loss']:.4g}", 1)] if row.get("loss") is not None else []
+    if row.get("val_accuracy") is not None:
+        found.append(Piece(f"val {row['val_accuracy']:.1%}"))
+    if row.get("epoch") is not None:
+        found.append(Piece(f"epoch {row['epoch']:.1f}", 2))
+    if row.get("lr") is not None:
+        found.append(Piece(f"lr {row['lr']:.2g}", 4))
+    return found
