@@ -133,7 +133,7 @@ def test_rules_stand_below_the_numbers_they_belong_to(comparison: Comparison) ->
 
 def test_unreadable_folders_have_their_own_lines(comparison: Comparison) -> None:
     first, second = report.unreadable_lines(comparison)
-    assert first == "1 could not be read and take no part:"
+    assert first == "1 could not be read and are left out:"
     assert "torn" in second
     assert "torn" not in report.export(comparison, "text")
 

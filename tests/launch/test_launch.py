@@ -230,7 +230,7 @@ def test_a_record_counts_where_the_driver_reads_it(tmp_path: Path, jobs: int) ->
     runs = {run.run_id: run for run in liar.launch(items, Stop(), notes, force=True)}
     lost = [runs[item.run_id] for item in items]
     assert [(run.status, run.reason) for run in lost] == [
-        (Status.FAILED, "reported completed, but another record lies there, 2 attempts"),
+        (Status.FAILED, "reported completed, but another record is there, 2 attempts"),
         (Status.FAILED, "reported completed, but run.json is missing, 2 attempts"),
     ]
     assert all(read_run(run.path).reason == run.reason for run in lost if run.path)

@@ -271,7 +271,7 @@ def test_an_older_record_in_its_place_is_not_taken_for_it(queue: FakeQueue, tmp_
     assert older.status is Status.COMPLETED
     assert (run.status, run.reason.partition("reported ")[2]) == (
         Status.FAILED,
-        "completed, but another record lies there, 1 attempt",
+        "completed, but another record is there, 1 attempt",
     )
 
 

@@ -216,18 +216,18 @@ def test_a_record_without_checksums_is_believed_while_it_can_be(copied: Path) ->
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"final_loss": -1e300}, "cannot be of a run that did not diverge"),
-        ({"best_loss": 1e12}, "cannot be of a run that did not diverge"),
+        ({"final_loss": -1e300}, "is impossible for a run that did not diverge"),
+        ({"best_loss": 1e12}, "is impossible for a run that did not diverge"),
         ({"final_loss": float("inf")}, "expected a number, finite"),
         ({"val_accuracy": 99.5}, "expected a number, from 0 to 1"),
         ({"val_accuracy": -0.1}, "expected a number, from 0 to 1"),
         ({"steps": -1}, "expected a whole number, finite, not negative"),
         ({"steps": 11.5}, "expected a whole number"),
-        ({"evals": -2}, "evals=-2 cannot be"),
+        ({"evals": -2}, "evals=-2 is impossible"),
         ({"best_step": 500}, "the run made 12 steps"),
         ({"steps_to_target": 13}, "the run made 12 steps"),
-        ({"seconds": -1.0}, "seconds=-1.0 cannot be"),
-        ({"final_grad_norm": -1e-9}, "final_grad_norm=-1e-09 cannot be"),
+        ({"seconds": -1.0}, "seconds=-1.0 is impossible"),
+        ({"final_grad_norm": -1e-9}, "final_grad_norm=-1e-09 is impossible"),
         ({"seed": 1}, "seed=1 in run.json, 0 in config.yaml"),
         ({"optimizer": "sgd"}, "optimizer='sgd' in run.json, 'adam' in config.yaml"),
         ({"status": "superb"}, "unknown status 'superb'"),
@@ -309,8 +309,8 @@ def test_a_table_without_a_seal_is_held_to_what_can_be(copied: Path) -> None:
     assert numbers(copied)[1] == []
     seconds = pa.array([-1.0, *table["seconds"].to_pylist()[1:]])
     parquet.write_table(table.set_column(table.column_names.index("seconds"), "seconds", seconds), path)
-    assert "seconds=-1.0 cannot be" in read([copied / "rows"]).unreadable[0].why
-    assert "seconds=-1.0 cannot be" in " ".join(numbers(copied)[1])
+    assert "seconds=-1.0 is impossible" in read([copied / "rows"]).unreadable[0].why
+    assert "seconds=-1.0 is impossible" in " ".join(numbers(copied)[1])
 
 
 # files that are none
@@ -511,7 +511,7 @@ def test_runs_that_are_missing_from_the_middle_of_a_plan_are_named(copied: Path)
     for run_id in (ids[2], ids[1]):
         shutil.rmtree(folders[run_id])
     (note,) = numbers(copied)[1]
-    assert f"lacks 2 of the 4 runs that were planned ({ids[1]}, {ids[2]}); made by" in note
+    assert f"lacks 2 of the 4 runs that were planned ({ids[1]}, {ids[2]}); this command makes" in note
     for run_id in (ids[0], ids[3]):
         shutil.rmtree(folders[run_id])
     (note,) = numbers(copied)[1]

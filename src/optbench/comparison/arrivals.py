@@ -31,7 +31,7 @@ def stops(runs: RunTable, codes: Ints, count: int) -> list[dict[str, int] | None
 
     Returns:
         Of each group, name of the point to number of runs, which add up to all runs. None where no run that ended well
-        has been asked: on networks, and in records from before there was such a column.
+        says where it stopped: on networks, and in records from before there was such a column.
     """
     counts: list[Counter[str]] = [Counter() for _ in range(count)]
     asked, ended = [False] * count, [False] * count

@@ -31,7 +31,7 @@ class Comparison:
     Attributes:
         groups: by problem, then as sorted.
         differing: the settings that differ between groups, as columns of `table`.
-        unreadable: folders and tables that looked like results and could not be read; they are in no number.
+        unreadable: folders and tables that looked like results and could not be read; no number includes them.
         notes: what a reader of the numbers must know, one sentence each.
     """
 

@@ -1,4 +1,4 @@
-"""What is compared with what, and how it is called.
+"""What is compared with what, and what it is called.
 
 A *problem* is a model with its parameters, the data and the loss: the keys under `model.`, `data.` and `loss.`. Losses
 of different problems are never set side by side. A *configuration* is everything else but the seed: optimizer,

@@ -1,4 +1,4 @@
-"""Which runs a figure shows: those that have a curve, no more than an eye can tell apart, and how each is called."""
+"""Which runs a figure shows: those that have a curve, no more than the eye can tell apart, and the name of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind, and nothing else: the joint between the half that runs and the half that reads.
+"""What a run leaves behind, and nothing else: the interface between the half that runs and the half that reads.
 
 A run is a folder that explains itself:
 
@@ -9,9 +9,9 @@ A run is a folder that explains itself:
 
 run.json exists from the first moment, as `interrupted`, and is replaced when the run ends: whatever kills the process,
 the folder tells the truth. Every other file is written beside its place and renamed into it, so a torn file never reads
-as a result. A folder is data: reading it executes nothing. And it is believed only where it is its own: sealed by
-checksums (`seal`), under the hash of its configuration, with numbers that can be (`belief`), and done only when every
-part is there (`whole`).
+as a result. A folder is data: reading it executes nothing. It is believed only if it is genuine: its checksums are
+right (`seal`), its run_id is the hash of its configuration, its numbers are possible (`belief`). A run counts as done
+only if every part of its record is there (`whole`).
 """
 
 import importlib
@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # what needs numpy: who only writes records does not wait for it
+def __getattr__(name: str) -> Any:  # these need numpy; code that only writes records does not wait for its import
     if name not in ("RunTable", "Unreadable", "read"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("optbench.records.table"), name)

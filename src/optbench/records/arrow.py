@@ -1,6 +1,6 @@
-"""The table of a sweep as columns: each is read when it is asked for, and kept as codes where its values repeat.
+"""The table of a sweep as columns: each is read when first needed and kept as codes into its distinct values.
 
-Arrow's own buffers are read: its to_numpy and fill_null import pandas where that is installed, half a second.
+Arrow's buffers are read directly: to_numpy and fill_null import pandas where it is installed, which takes 0.5 s.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Table(Source):
         self._check(sealed)
 
     def _read(self, names: Sequence[str]) -> pa.Table:
-        with reading_table(self.path):  # a name brings all that begin with it and a dot, hence the selection
+        with reading_table(self.path):  # a name also brings every column that begins with it and a dot
             return self._file.read(columns=list(names)).select(list(names))
 
     # whether it is believed
@@ -67,7 +67,7 @@ class Table(Source):
             raise RecordError(f"{self.path}: two columns have one name")
         if self._usual() and (sealed or self._possible()):
             return
-        for run in self.runs(np.arange(self.size)):  # some row says what is wrong, or none is
+        for run in self.runs(np.arange(self.size)):  # raises for the row that is wrong, if there is one
             check_summary(run.summary, self.path)
 
     def _usual(self) -> bool:
@@ -139,7 +139,7 @@ class Table(Source):
 
     def runs(self, indices: Ints) -> list[Run]:
         at = pa.array(indices)
-        if self._asked and self._kept is None:  # who asks again has the whole table kept
+        if self._asked and self._kept is None:  # the second call keeps the whole table
             self._kept = {name: self._raw(name) for name in self._names}
         self._asked = True
         with reading_table(self.path):
@@ -162,7 +162,7 @@ def _is_mapping(type_: pa.DataType) -> bool:
 
 
 def _fixed(array: pa.Array, dtype: str) -> npt.NDArray[Any]:
-    """The values of an array of fixed width, whatever stands where there is none; not to be written to."""
+    """The values of an array of fixed width, with anything in the places of nulls; read-only."""
     return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)]
 
 
@@ -177,12 +177,12 @@ def is_number(type_: pa.DataType) -> bool:
 
 
 def is_text(type_: pa.DataType) -> bool:
-    """Whether they are texts."""
+    """Whether the values of a type are texts."""
     return bool(kind.is_string(type_) or kind.is_large_string(type_))
 
 
 def of_arrow(column: pa.ChunkedArray) -> Column:
-    """A column of a table of any type; NaN is None, and of what is the same all over the codes take no memory."""
+    """A column of a table of any type; NaN becomes None, and the codes of a constant column take no memory."""
     n = len(column)
     if kind.is_null(column.type) or not n:
         return Column(np.broadcast_to(np.uint8(0), n), [None])

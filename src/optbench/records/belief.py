@@ -1,8 +1,8 @@
-"""Which records are believed: those that are their own, and whose numbers can be.
+"""Which records are believed: genuine ones whose numbers are possible.
 
-A record is its own when its run_id is the hash of the configuration beside it and ends the name of its folder, and when
-its seals (`records.seal`) are right. Records without a seal are of an older version, or made by hand: there only what
-is certain about the numbers can be held against them. What is not believed takes part in nothing and is listed.
+A record is genuine if its run_id is the hash of the configuration beside it and ends the name of its folder, and if its
+seals (`records.seal`) are right. Records without a seal are from an older version, or made by hand: they are rejected
+only for numbers that are certainly impossible. What is not believed is listed, and left out of every result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BOUNDS: tuple[tuple[tuple[str, ...], float, float, bool], ...] = (
     (("val_accuracy", "best_val_accuracy"), 0, 1, False),
     (LOSSES, -_LARGEST, _LARGEST, False),
 )
-"""Of numbers that a record may hold: columns, least and largest value, and whether they are whole."""
+"""Bounds of the numbers in a record: columns, least and largest value, and whether they are whole."""
 _NEVER_NEGATIVE = frozenset(
     {
         "torch.nn.CrossEntropyLoss",
@@ -48,7 +48,7 @@ def _number(value: Any) -> bool:
 
 
 def impossible(summary: Mapping[str, Any]) -> str | None:
-    """What in a summary cannot be, whatever was run; None where nothing."""
+    """What in a summary is impossible whatever was run, in words; None if nothing is."""
     for keys, low, high, whole in BOUNDS:
         for key in keys:
             value = summary.get(key)
@@ -58,12 +58,12 @@ def impossible(summary: Mapping[str, Any]) -> str | None:
                 return f"{key}={value!r} is not a number"
             if not low <= value <= high or (whole and value % 1):
                 within = f"from {low:g} to {high:g}" if high < _LARGEST else "finite" if low else "finite, not negative"
-                return f"{key}={value!r} cannot be: expected a {'whole ' * whole}number, {within}"
+                return f"{key}={value!r} is impossible: expected a {'whole ' * whole}number, {within}"
     return None
 
 
 def contradiction(summary: Mapping[str, Any], settings: Mapping[str, Any], folder: str) -> str | None:
-    """What in a summary the rest of the record rules out: a step beyond the last, a loss that is negative where it
+    """What in a summary contradicts the rest of the record: a step beyond the last, a loss that is negative where it
     never is, or beyond what counts as diverged.
 
     Args:
@@ -75,7 +75,7 @@ def contradiction(summary: Mapping[str, Any], settings: Mapping[str, Any], folde
     for key in _WITHIN_STEPS:
         value = summary.get(key)
         if value is not None and steps is not None and value > steps:
-            return f"{key}={value} cannot be: the run made {steps} steps"
+            return f"{key}={value} is impossible: the run made {steps} steps"
     positive = settings.get("loss._target_") in _NEVER_NEGATIVE and settings.get("loss.weight") is None
     factor = settings.get("trainer.divergence_factor")
     for key in LOSSES:
@@ -83,12 +83,12 @@ def contradiction(summary: Mapping[str, Any], settings: Mapping[str, Any], folde
         if value is None:
             continue
         if positive and value < 0:
-            return f"{key}={value!r} cannot be: {settings['loss._target_']} is never negative"
+            return f"{key}={value!r} is impossible: {settings['loss._target_']} is never negative"
         judged = key in ("final_loss", "best_loss") and summary.get("status") != Status.DIVERGED
         if judged and factor is not None and abs(value) > factor:
             start = _start_loss(folder)
             if start is not None and abs(value) > factor * max(1.0, abs(start)):
-                return f"{key}={value!r} cannot be of a run that did not diverge, from a loss of {start:g}"
+                return f"{key}={value!r} is impossible for a run that did not diverge from a loss of {start:g}"
     return None
 
 
@@ -118,7 +118,7 @@ def check_own(folder: str, summary: Mapping[str, Any], config: str, flat: Callab
         flat: gives the flat configuration.
 
     Raises:
-        RecordError: it is another one's, or the configuration was changed.
+        RecordError: it belongs to another run, or the configuration was changed.
     """
     own = summary["run_id"]
     named = _NAMED.search(os.path.basename(os.path.abspath(folder)))

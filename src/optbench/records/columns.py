@@ -1,8 +1,8 @@
-"""Dictionary columns: what thousands of runs share is said once, and each row has the number of its value.
+"""Dictionary columns: what thousands of runs share is stored once, and each row has the index of its value.
 
-A million rows as mappings are gigabytes and a minute; as columns most of them are one value said a million times, and a
-question is asked once a value and not once a run. The values are plain Python, brought to one form first, so that 1 and
-1.0, a list in YAML and the same list in Parquet, and an absent key and a null are equal.
+A million rows as mappings take gigabytes and a minute; as columns most of them are one value repeated a million times,
+and a test is made once per value and not once per run. The values are plain Python, brought to one form first, so that
+1 and 1.0, a list in YAML and the same list in Parquet, and an absent key and a null are equal.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def factorized(values: Iterable[Any]) -> Column:
 
 
 def joined(columns: Sequence[Column]) -> Column:
-    """Columns below each other."""
+    """The concatenation of columns."""
     if len(columns) == 1:
         return columns[0]
     new = factorized(value for column in columns for value in column.values)
@@ -112,5 +112,5 @@ def _dense(codes: Ints, kinds: int) -> tuple[Ints, int]:
 def first_of(codes: Ints) -> Ints:
     """Where each of the codes 0, 1, ... appears first, (number of codes,); every one appears."""
     first = np.empty(int(codes.max(initial=-1)) + 1, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of what is assigned twice, the last stays
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of several assignments the last one counts
     return first

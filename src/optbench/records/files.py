@@ -1,7 +1,7 @@
 """Reading the files of a record: plain data, checked, executing nothing.
 
-Whatever lies there under the name of a record is anyone's: only regular files are opened (a pipe would be waited for,
-a device has no end), and no more is read than a record can hold, whatever size the system tells.
+Anything may lie there under the name of a record: only regular files are opened (a pipe would block, a device has no
+end), and no more is read than a record can hold, whatever size the system reports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml: 6 
 
 
 def read_bytes(path: str | Path, most: int = _MAX_CURVE) -> bytes:
-    """What is in a regular file. Raises OSError where there is none, ValueError where it is another thing or larger."""
+    """What is in a regular file. Raises OSError where there is none, ValueError where it is another kind, or larger."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(handle, "rb", buffering=0) as file:
         status = os.fstat(handle)
@@ -88,7 +88,7 @@ def read_text(path: str | Path, what: str) -> str:
 
 
 def parse_json(text: str, path: str | Path) -> dict[str, Any]:
-    """The JSON object that a text is; `path` is where it came from. Raises RecordError where it is none."""
+    """The JSON object in a text; `path` is where it came from. Raises RecordError where there is none."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -130,7 +130,7 @@ def parse_config(text: str, path: str | Path) -> dict[str, Any]:
 
 
 def as_number(text: str) -> float:
-    """A cell of a curve; NaN where no number stands."""
+    """A cell of a curve; NaN where it holds no number."""
     try:
         return float(text)
     except ValueError:

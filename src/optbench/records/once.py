@@ -1,4 +1,4 @@
-"""Every run once, and what a reader must know of them: copies, what was planned and is not there, what is not whole."""
+"""Every run once, and what a reader must know of them: copies, planned runs that are missing, incomplete records."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def _records(sources: Sequence[Source], several: Ints) -> dict[str, list[_Record
 
 
 def notes_of(sources: Sequence[Source], plans: Plans) -> Iterator[str]:
-    """What sweeps planned and is not there, and what of a record is gone, a sentence each."""
+    """Which planned runs are missing, and which files of records, a sentence each."""
     for folder, members in plans:
         yield from _unmade(sources, folder, members)
     found = [line for source in sources if isinstance(source, Folders) for line in source.missing()]
     if found:
         more = f", ... and {len(found) - 3} more" if len(found) > 3 else ""
-        yield f"not whole: {', '.join(found[:3])}{more}; made again by the same command"
+        yield f"incomplete: {', '.join(found[:3])}{more}; the same command makes it again"
 
 
 def _unmade(sources: Sequence[Source], folder: Path, plans: Sequence[SweepPlan]) -> Iterator[str]:
@@ -98,11 +98,11 @@ def _unmade(sources: Sequence[Source], folder: Path, plans: Sequence[SweepPlan])
             yield (
                 f"{folder} lacks {len(absent)} of the {len(wanted)} runs that were planned ({first}"
                 f"{', ...' if len(absent) > 3 else ''}){', its runs.parquet is missing' if torn else ''}; "
-                f"made by the same command: {plan.command}"
+                f"this command makes them: {plan.command}"
             )
     table, curves = folder / "runs.parquet", folder / "curves.parquet"
     if table.exists() and not curves.exists() and any(plan.curves for plan in plans):
-        yield f"{curves} is missing, and with it the curves of rows; made again by the same command"
+        yield f"{curves} is missing, and with it the curves of rows; the same command makes it again"
 
 
 def _planned(run_ids: str) -> npt.NDArray[np.uint64]:

@@ -1,6 +1,6 @@
-"""Seals: checksums by which a record tells whether it still is what was written.
+"""Seals: checksums that show whether a record is still what was written.
 
-A disk, an editor or a copy that went wrong changes a digit, and a number with another digit is as good a number. So
+A failing disk, an editor or a bad copy changes a digit, and nothing about the new number looks wrong. So
 run.json ends in the checksum of all that stands before it (`provenance.checksum`), and holds those of the files beside
 it (`provenance.files`); a table has the checksum of all its bytes before its footer, where no reader of Parquet looks.
 They find accidents, not forgers. What has no seal (a record of an older version, or one made by hand) is held to what
@@ -25,7 +25,7 @@ _TABLE_MARK = b"OPTBSUM1"
 _TABLE_SEAL = len(_TABLE_MARK) + 8
 _TABLE_END = 8  # length of the footer, magic
 _AT_ONCE = 1 << 22
-AGAIN = "run the same command again: it is made anew"
+AGAIN = "run the same command again to make it anew"
 
 
 def sealed(text: str) -> tuple[str, str]:
@@ -42,7 +42,7 @@ def sealed(text: str) -> tuple[str, str]:
 
 
 def broken(text: str) -> bool:
-    """Whether a text has a seal that is not its own; one without any is not broken."""
+    """Whether a text has a wrong seal; a text without one is not broken."""
     found = _SEAL.search(text, max(len(text) - 40, 0))
     if found is None:
         return f'"{KEY}":' in text[-60:]
@@ -66,12 +66,12 @@ def sum_of_file(path: Path) -> str:
 
 
 def check_regular(path: Path) -> None:
-    """Raises RecordError where something else than a regular file lies; nothing where nothing does."""
+    """Raises RecordError for anything but a regular file; a missing one is no error."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise RecordError(f"{path}: not a regular file")
     except OSError:
-        pass  # whoever opens it says so
+        pass  # opening it will say so
 
 
 # tables --------------------------------------------------------------------------------------------------------------
@@ -86,9 +86,9 @@ def sealed_table(data: bytes | memoryview) -> Iterable[bytes | memoryview]:
 
 
 def check_table(path: Path) -> bool:
-    """Whether a table has a seal. Raises RecordError where it is not its own, or something else than a file is there.
+    """Whether a table has a seal. Raises RecordError where it is wrong, or for anything but a regular file.
 
-    A file that is no Parquet at all has no seal: whoever reads it says so.
+    A file that is no Parquet at all has no seal: reading it will say so.
     """
     check_regular(path)
     try:
@@ -101,7 +101,7 @@ def check_table(path: Path) -> bool:
         return False
     if _CHECKED[key] is False:
         hint = "nothing was changed; move the table away, or bring it back from a copy, and run again"
-        raise RecordError(f"{path}: it is not what was written, its checksum differs", hint)
+        raise RecordError(f"{path}: it was changed after it was written: its checksum differs", hint)
     return bool(_CHECKED[key])
 
 

@@ -1,6 +1,6 @@
 """Where runs are stored: in folders, or in the tables of sweeps (`arrow`). Both give the same columns.
 
-A column is made when it is asked for; who asks twice (`table.RunTable`) keeps it.
+A column is made on demand; the caller (`table.RunTable`) keeps it.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Source(ABC):
 
     @abstractmethod
     def orders(self) -> Column:
-        """Of each run the names of what it has, in the order in which they were written, as a tuple."""
+        """The names of the columns of each run, as a tuple, in the order in which they were written."""
 
     @abstractmethod
     def column(self, name: str) -> Column:
-        """A column, its values canonical; None all over where there is none of that name."""
+        """A column, its values canonical; all None where there is none of that name."""
 
     def numbers(self, name: str) -> Floats:
         """A column of numbers, (size,); NaN where there is none."""
@@ -179,7 +179,7 @@ class Folders(Source):
         return [Run({**self.summaries[i], **rest}, Path(self.paths[i]) if self.paths[i] else None) for i, rest in more]
 
     def missing(self) -> list[str]:
-        """Of which folder which file is gone that the record names, a sentence each."""
+        """Files that a record names and that are gone, a sentence each."""
         return [
             f"{folder} lacks {name}"
             for i, folder in enumerate(self.paths)
@@ -201,8 +201,8 @@ class Folders(Source):
 
 
 def keys_of(run_ids: Sequence[str] | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    """A number for each run_id, (n,): equal for equal ones, and seldom for others. A million strings take a second to
-    sort or to hash, their numbers a hundredth."""
+    """A number for each run_id, (n,): equal for equal ones, and rarely for others. Sorting or hashing a million strings
+    takes a second, their numbers a hundredth of that."""
     if isinstance(run_ids, Sequence):
         raw = [one.encode("utf-8", "surrogatepass") for one in run_ids]
         lengths, text = np.array(list(map(len, raw)), dtype=np.int64), np.frombuffer(b"".join(raw), np.uint8)

@@ -1,4 +1,4 @@
-"""The plan of a sweep, in its folder: which runs it is to have, so that what went missing is named and not forgotten.
+"""The plan of a sweep, in its folder: which runs it is to have, so that missing runs are named and not forgotten.
 
 `sweep.json` is written before the first run starts and sealed like run.json. Of every command that was given for the
 folder it holds the overrides and the run_ids, 12 characters each, in one text: a million are 13 MB and read in 0.05 s.
@@ -41,7 +41,7 @@ class SweepPlan:
 
     @property
     def command(self) -> str:
-        """What to type, but for the options that say where."""
+        """What to type, without the options that say where."""
         return f"optbench sweep {shlex.join(self.overrides)}".rstrip()
 
 

@@ -91,7 +91,7 @@ class RunTable:
 
     @property
     def names(self) -> list[str]:
-        """Everything that some row has, in the order of the rows."""
+        """The names of all columns that some row has, in the order of the rows."""
         codes, orders = self.orders()
         different, first = np.unique(codes, return_index=True)
         seen = different[np.argsort(first)].tolist()
@@ -103,11 +103,11 @@ class RunTable:
         return list(dict.fromkeys([*RUN_COLUMNS, *self.names]))
 
     def orders(self) -> Column:
-        """Of each row the names of what it has, in the order in which they were written."""
+        """The names of the columns of each row, in the order in which they were written."""
         return self._part(None, lambda source: source.orders())
 
     def column(self, name: str) -> Column:
-        """A column; None all over where there is none of that name."""
+        """A column; all None where there is none of that name."""
         return self._part(name, lambda source: source.column(name))
 
     def _part(self, name: str | None, ask: Callable[[Source], Column]) -> Column:

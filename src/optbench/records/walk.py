@@ -52,7 +52,7 @@ class Finder:
         self._now = time.time()
 
     def look(self, paths: Sequence[Path]) -> None:
-        """Adds what is under the paths. Raises RecordError where there is none."""
+        """Adds what is under the paths. Raises RecordError for a path that does not exist."""
         for path in paths:
             if not path.exists():
                 raise RecordError(f"{path}: no such file or folder")
@@ -145,7 +145,7 @@ class Finder:
             self.unreadable.append(Unreadable(path, error.message))
 
     def _table(self, path: Path) -> None:
-        from optbench.records.arrow import Table  # pyarrow: who has folders alone does not wait for it
+        from optbench.records.arrow import Table  # pyarrow: without tables there is no waiting for its import
 
         try:
             self.sources.append(Table(path))

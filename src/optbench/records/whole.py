@@ -1,4 +1,4 @@
-"""Whether a run is done: its record believed, and every part there that its settings promise."""
+"""Whether a run is done: its record is believed, and every part that its settings promise is there."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def unheld(run: Run, folder: Path) -> str | None:
     found, why = look(folder, run.run_id)
     if found is None:
         return why or "run.json is missing"
-    return None if _seal_of(found) == _seal_of(run) else "another record lies there"
+    return None if _seal_of(found) == _seal_of(run) else "another record is there"
 
 
 def _seal_of(run: Run) -> Any:

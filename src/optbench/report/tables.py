@@ -39,7 +39,7 @@ def _against_the_book(comparison: Comparison) -> list[str]:
 
 
 def _of_some(one: Statistic, groups: Sequence[Group]) -> bool:
-    """Whether a statistic is not of all runs."""
+    """Whether a statistic leaves out some runs."""
     found = [(group.statistics[one.name], group.n) for group in groups]
     return any(estimate is None or estimate.n not in (None, n) for estimate, n in found)
 
@@ -49,11 +49,11 @@ def _of_batches(comparison: Comparison) -> bool:
 
 
 def unreadable_lines(found: Comparison | Drawn) -> list[str]:
-    """What could not be read and is in no number; for standard error. Empty where all was read."""
+    """What could not be read and is left out of every number; for standard error. Empty where all was read."""
     bad = found.unreadable
     if not bad:
         return []
-    return [f"{len(bad)} could not be read and take no part:", *(f"  {printable(b.why)}" for b in bad)]
+    return [f"{len(bad)} could not be read and are left out:", *(f"  {printable(b.why)}" for b in bad)]
 
 
 def text_lines(comparison: Comparison) -> list[str]:
@@ -110,7 +110,9 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             table.add_row(*map(Text, row), style="bold" if best else None)
         console.print(table)
         if dropped:
-            console.print(Text(f"too narrow for {', '.join(dropped)}; a pipe or --csv has them", style="dim"))
+            console.print(
+                Text(f"too narrow for {', '.join(dropped)}; pipe the output or use --csv to see them", style="dim")
+            )
         console.print()
     for line in footnotes(comparison):
         console.print(Text(line, style="dim"))

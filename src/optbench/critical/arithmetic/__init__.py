@@ -4,11 +4,11 @@ Run on numbers, a surface's program gives a value. Run on intervals it gives a r
 box of points; on jets of intervals, ranges of the gradient and the Hessian too. Every end is rounded outward, so that
 the range can only be too wide and a conclusion drawn from it ("the gradient does not vanish here") is a theorem.
 Fractions know zero from a very small number, which intervals never do: they settle points with simple coordinates. Each
-kind is a `programs.scalar.Scalar`, and none is asked what the surface's code is.
+kind is a `programs.scalar.Scalar`, and none knows the surface's code.
 
 In reading order:
 
-    ends               arrays of intervals, rounded outward: the ground of every proof here
+    ends               arrays of intervals, rounded outward: the basis of every proof here
     functions          sin, exp, tanh ... of intervals with two derivatives: one table for all
     interval           one interval a box
     jet                an interval with gradient and Hessian, by the coordinates on which it depends

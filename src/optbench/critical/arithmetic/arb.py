@@ -96,7 +96,7 @@ class ArbJet(Scalar):
         return type(self)(UNKNOWN, grad, hess, positive.void and other.void)
 
     def _pieces(self, other: Self, bent: bool, void: bool) -> Self:
-        """What holds self and other; no second derivative is known if the first one may jump."""
+        """The hull of self and other; no second derivative is known if the first one may jump."""
         grad = [_hull(a, b) for a, b in zip(self.grad, other.grad, strict=True)]
         rows = zip(self.hess, other.hess, strict=True)
         hess = [[_hull(a, b) for a, b in zip(p, q, strict=True)] for p, q in rows]
@@ -163,7 +163,7 @@ def arb_point(balls: list[Any]) -> list[ArbJet]:
 
 
 def _hull(a: Any, b: Any) -> Any:
-    """What holds both a and b, derivatives of two pieces."""
+    """The hull of a and b, derivatives of two pieces."""
     if a is NONE and b is NONE:
         return NONE
     return a.union(b) if a.is_finite() and b.is_finite() else UNKNOWN

@@ -4,7 +4,7 @@ Intervals cannot tell 0 from a very small number; fractions can. A number that i
 at, is unknown: None stands for some finite real, so that None times 0 is 0. This is what proves that a critical point
 lies *on* the edge of a box, neither inside nor outside of it: x^2 cos(y) has slope 0 along x wherever x = 0.
 
-Whoever asks must know that the surface has finite derivatives where it is asked about.
+The caller must know that the surface has finite derivatives at the point in question.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optbench.critical.programs.program import Program
 from optbench.critical.programs.scalar import Scalar
 
 Number = Fraction | None
-MOST_BITS = 20_000  # of a number: what is longer counts as unknown, so that high powers cost no minutes
+MOST_BITS = 20_000  # of a number: what is longer counts as unknown, so that high powers do not take minutes
 HALF = Fraction(1, 2)
 SPECIAL: dict[str, tuple[Fraction, Number, Number]] = {  # function: argument, value and slope there
     "asinh": (Fraction(0), Fraction(0), Fraction(1)),

@@ -2,7 +2,7 @@
 
 A rule takes the ends of the argument (see `ends`) and an order k and returns the ranges of f, f' and f'' up to order k.
 It encloses every value that f takes where f is defined; derivatives are unbounded where f is not differentiable or the
-argument leaves its domain, so that nothing is ever certified there. What rests on the math library is one assumption:
+argument leaves its domain, so that nothing is ever certified there. One thing is assumed of the math library:
 its functions err by at most four units in the last place (measured: at most 1.6; `--verify arb` does without it).
 """
 
@@ -335,4 +335,4 @@ ACROSS: dict[str, Rule] = {
     "log1p": _from_edge("log1p", -1.0),
     "sqrt": _from_edge("sqrt", 0.0),
 }
-"""Rules that know derivatives next to the edge of a domain, for whoever knows that f may be undefined: see GAPS."""
+"""Rules that know derivatives next to the edge of a domain, for callers that know that f may be undefined: see GAPS."""

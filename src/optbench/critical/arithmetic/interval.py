@@ -3,8 +3,8 @@
     x = [Interval.between(low[:, i], high[:, i]) for i in range(dim)]
     program.value(x).low, program.value(x).high
 
-Where pieces meet or are compared this is about programs that are defined all over the box; jets know more. Arithmetic
-and rounding are those of `ends`; call within `numpy.errstate(all="ignore")`.
+Where pieces meet or values are compared, the program is assumed to be defined all over the box; jets keep track of
+where it may not be. Arithmetic and rounding are those of `ends`; call within `numpy.errstate(all="ignore")`.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ class Jet(Scalar):
 
 
 def _either(a: Gaps, b: Gaps) -> Gaps:
-    """Gaps of what needs both."""
+    """Gaps of a result that needs both."""
     return b if a is None else a if b is None else a | b
 
 

@@ -111,7 +111,7 @@ class PowerSeries(Scalar):
         return self.terms.get(self._zero(), self.numbers.lift(0.0))
 
     def derivative(self, i: int) -> Self:
-        """By coordinate i; its order is one lower."""
+        """The derivative by coordinate i, of an order one lower."""
         terms = {}
         for key, value in self.terms.items():
             if key[i]:
@@ -122,7 +122,7 @@ class PowerSeries(Scalar):
         return self._new({**self.terms, self._zero(): self.center + c}, self.whole)
 
     def _through(self, outer: list[Number], polynomial: bool) -> Self:
-        """outer[0] + outer[1] (u - u0) + ... by Horner's rule; `polynomial`: outer is all there is of the function."""
+        """outer[0] + outer[1] (u - u0) + ... by Horner's rule; `polynomial`: outer is the whole function."""
         inner = self._new({key: value for key, value in self.terms.items() if any(key)}, self.whole)
         found = self._new({self._zero(): outer[-1]}, polynomial or not inner.terms)
         for c in reversed(outer[:-1]):

@@ -2,10 +2,10 @@
 
 Between two values of a at which something happens, each critical point moves along a smooth curve and keeps its type.
 Branch and bound in (x, a) finds *tubes*: a box in x and an interval of a, in which there is exactly one critical point
-for every a at once. Tubes that share a point are joined to curves. What is left lies round the bifurcations. There all
-equations but one are solved for all coordinates but one, and the signs of a few derivatives of the equation that is
+for every a at once. Tubes that share a point are joined into curves. What is left lies round the bifurcations. There
+all equations but one are solved for all coordinates but one, and the signs of a few derivatives of the equation that is
 left prove what it is: a fold (two points are born), a transcritical point (two cross) or a pitchfork (one becomes
-three). Others are looked at in fractions, where their coordinates are simple.
+three). Others are examined in exact fractions, where their coordinates are simple.
 
     sweep.sweep(family, box, range)     Diagram
 

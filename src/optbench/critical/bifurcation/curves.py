@@ -1,4 +1,4 @@
-"""Tubes joined to curves: which of them hold the same smooth curve x(a).
+"""Tubes joined into curves: which of them hold the same smooth curve x(a).
 
 Two tubes that share a parameter a hold the same point there if the one's point lies in the box in which the other's is
 the only one, and different points if their enclosures are disjoint. Where they agree at one a they agree at every a

@@ -1,4 +1,4 @@
-"""A bifurcation diagram as plain values: curves of critical points over a parameter, where they meet, how many.
+"""A bifurcation diagram as plain values: curves of critical points over a parameter, and where they meet.
 
 No torch here: a diagram can be printed, written and drawn without it.
 """
@@ -44,7 +44,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bifurcation:
-    """A parameter value at which the number or the meeting of critical points changes.
+    """A parameter value at which critical points appear, vanish or meet.
 
     Attributes:
         kind: "fold", "transcritical", "pitchfork"; "multiple" for a point verified exactly at which curves meet in

@@ -32,8 +32,8 @@ SCALES = (1.3, 2.5, 5.0, 10.0)  # of what the room must cover
 SLIM = (1.3, 3.0)  # the same, in the parameter
 STEPS = 15  # of Newton's method
 SIZES = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # of the box: round the bifurcation
-FAR = 3.0  # hulls: Newton's method may lead so far from the middle
-LOST = 0.1  # of the box: nor may it stray so far on the way
+FAR = 3.0  # hulls: how far from the middle Newton's method may lead
+LOST = 0.1  # of the box: how far it may stray on the way
 Kind = Literal["fold", "transcritical", "pitchfork"]
 
 

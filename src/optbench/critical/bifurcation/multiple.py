@@ -1,4 +1,4 @@
-"""Bifurcations that can be named and are of no common kind: how many curves meet there, in exact arithmetic.
+"""Bifurcations of no common kind, at points that can be named: how many curves meet there, in exact arithmetic.
 
 At a point (x, a) with simple coordinates f is expanded in fractions, the gradient is reduced to b(t, a) = 0 (`reduced`,
 the same equations in another number system), and the half-branches of that plane curve are read off Newton's polygon:

@@ -39,7 +39,7 @@ from optbench.problem import Box, Objective
 MOST_COORDINATES = 3
 DEPTHS = tuple(2.0**-k for k in (9, 12, 15, 18, 20))  # of the box, in x; in a, their powers of 3/2
 SEARCH = 0.8  # of the seconds; the rest is for joining what was found into curves
-CROWD = 30_000  # cells: more than these are not cut any more
+CROWD = 30_000  # cells: beyond this many, none is cut further
 MOST_CLUSTERS = 200
 WIDEST = 0.5  # of an axis: what is longer is not a neighbourhood of a point
 FINE = 2.0**-15  # depth from which on a point of another kind is looked for

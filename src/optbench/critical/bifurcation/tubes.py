@@ -125,7 +125,7 @@ class Search:
 
     def _levels(self, low: Array, high: Array, depth: Array, left: Boxes) -> tuple[Array, Array]:
         while len(low) and not self.stopped:
-            self._level = low, high  # what is open if somebody stops us
+            self._level = low, high  # what is open if the search is stopped
             children = Boxes(self.field.dim)
             for k in range(0, len(low), PIECE):
                 if self.boxes >= self.max_boxes or time.perf_counter() > self.deadline:

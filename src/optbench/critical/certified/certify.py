@@ -46,8 +46,8 @@ def certify(
     """Proves what critical points the box holds, as far as the budgets reach.
 
     Every point with basis "proved" exists, is the only critical point within its enclosure, and has the type and Morse
-    index given; it lies in the closed box unless `inside` is False. `complete` is True where besides them the box is
-    proved to hold none.
+    index given; it lies in the closed box unless `inside` is False. `complete` is True if the box is proved to hold
+    no others.
 
     Args:
         objective: torch callable (..., d) -> (...), of operations that have an interval rule.
@@ -93,7 +93,7 @@ def _conclude(search: Search, name: str) -> CriticalSet:
     settled, found = _exact_points(field, regions(search, low, high), low, high)
     if _looked_closer(search, found):
         return _conclude(search, name)
-    budget, field.budget = field.budget, None  # what has been found is described, whatever it takes
+    budget, field.budget = field.budget, None  # describe what was found, however long it takes
     points += settled
     points += [_degenerate(field, region) for region in found if is_point(region, field.width)]
     nowhere = field.undefined_share()
@@ -155,7 +155,7 @@ def _certified(field: Field, low: Array, high: Array, inside: Mask) -> list[Crit
     """The certified points with their proved types; inside (n,): which of them are proved to lie in the box."""
     if not len(low):
         return []
-    field.budget, budget = None, field.budget  # what has been found is described, whatever it takes
+    field.budget, budget = None, field.budget  # describe what was found, however long it takes
     eigen_low, eigen_high = eigenvalue_ranges(field.enclose(low, high, 2).hess)
     x = middle_of(low, high) + 0.0  # no -0.0
     reach = np.where(inside, 0.0, reaches(field, low, high))
@@ -233,7 +233,7 @@ def _open_questions(search: Search, result: CriticalSet, found: list[Region], ov
             f"{_percent(1.0 - share)} of the box"
         )
     if not search.stopped and any(cluster.kind == "undecided" for cluster in result.clusters):
-        reasons.append(f"a depth below {search.depth:g} (--depth) may tell more")
+        reasons.append(f"a depth below {search.depth:g} (--depth) may resolve more")
     unknown = sum(p.basis == "undecided" and p.eigenvalue_bounds != () for p in result.points)
     if unknown:
         reasons.append(f"the type of {unknown} certified point{'s' * (unknown > 1)} is open")

@@ -1,9 +1,9 @@
 """What can be proved about the boxes that branch and bound leaves undecided.
 
-Boxes that hang together are one region. About each region: the range of f, the signs of the Hessian's eigenvalues that
+Connected boxes form one region. About each region: the range of f, the signs of the Hessian's eigenvalues that
 hold for every critical point in it, whether it holds a local minimum or maximum (by the values of f round it, in any
 dimension), and in one and two dimensions its Poincare index (by the gradient round it). The enumeration has proved
-that there is nothing between one region and the next, so the box "round it" may be as large as there is room.
+that there is nothing between one region and the next, so the box "round it" may be as large as the room allows.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Held:
 
 @dataclass(frozen=True)
 class Region:
-    """Undecided boxes that hang together, and what is proved of every critical point in them.
+    """Connected undecided boxes, and what is proved of every critical point in them.
 
     Attributes:
         low, high: the hull, (d,).
-        count: boxes.
-        endless: the boxes multiply and their hull does not shrink: a continuum as far as one can see.
+        count: number of boxes.
+        endless: the boxes multiply and their hull does not shrink: apparently a continuum.
         values: range of f.
         steepest: bound on |gradient|; infinite at a kink.
         eigenvalues: (lowest, highest) of each, ascending, over the region, (d, 2); infinite at a kink.

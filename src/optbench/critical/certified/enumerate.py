@@ -34,8 +34,8 @@ from optbench.critical.proofs.krawczyk import (
 )
 
 PROPAGATED = 3  # coordinates from which propagation pays
-SHRUNK, SOME = 0.9, 0.1  # propagation must shorten a side so much in so many of the boxes that it keeps
-REST = 3  # else it is left out so many times
+SHRUNK, SOME = 0.9, 0.1  # propagation must shorten a side to this share in this share of the boxes that it keeps
+REST = 3  # else it is skipped this many times
 NEEDLES, DOUBLINGS = 1000, 6  # boxes, and levels at which next to none was dropped: propagation leads nowhere
 PIECE = 8192  # boxes examined together; fewer where their Hessians hold more than
 NUMBERS = 2**20  # numbers
@@ -65,7 +65,7 @@ class Search:
         max_boxes: examined at most.
         budget: of time and memory.
         progress: called with the share of the box that is done and a phrase.
-        trail: told what became of every box; None: nobody wants to know.
+        trail: told what became of every box; None: it is not recorded.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Search:
             self.trail.add("undecided", *self.open_boxes())
 
     def _only_multiplies(self, low: Array, high: Array) -> bool:
-        """Whether small boxes double with each level although propagation shrinks them: it has left the needles round a
-        continuum, which would be cut across the length of it for ever."""
+        """Whether small boxes double with each level although propagation shrinks them: it has left needles along a
+        continuum, which would be cut crosswise for ever."""
         if self.propagate is None or len(low) < NEEDLES or len(self._history) < DOUBLINGS:
             return False
         before, certified, *_ = self._history[-DOUBLINGS]
@@ -115,7 +115,7 @@ class Search:
         return small and certified == len(self.unique) and len(low) >= 0.75 * 2.0**DOUBLINGS * before
 
     def _afresh(self) -> tuple[Array, Array]:
-        """The whole box again, by cutting alone: boxes stay alike, and show what is a continuum."""
+        """The whole box again, by cutting alone: boxes keep similar shapes, which shows what is a continuum."""
         self.unique, self.held, self.undecided, self.continua, self.flat = (Boxes(self.field.dim) for _ in range(5))
         self.propagate = None
         self._history.clear()
@@ -124,7 +124,7 @@ class Search:
         return self.field.low[None], self.field.high[None]
 
     def _level(self, low: Array, high: Array) -> tuple[Array, Array]:
-        """All boxes of a level; returns their children, and what was not reached when a budget was spent."""
+        """Examines all boxes of a level; returns their children, and the boxes not reached when a budget ran out."""
         children, k = Boxes(self.field.dim), 0
         try:
             while k < len(low):
@@ -141,7 +141,7 @@ class Search:
 
     @contextmanager
     def _undone_if_spent(self) -> Iterator[None]:
-        """Within it a budget may end amid the examination of some boxes: then it is as if it had not begun."""
+        """Undoes the examination of some boxes where a budget runs out in the middle of it."""
         kept = (self.unique, self.held, self.undecided, self.continua, self.flat)
         before, boxes = [len(k.low) for k in kept], self.boxes
         fates = self.trail.pieces() if self.trail is not None else {}

@@ -24,8 +24,8 @@ def exact_points(
 ) -> tuple[list[CriticalPoint], list[Region]]:
     """Exactly verified points, each the only critical point of its region; and the regions that stay open.
 
-    Where arithmetic was too coarse to clear the neighbourhood of such a point, regions near it are left over: they go
-    with it if the point is proved to be the only one as far as they reach.
+    Where arithmetic was too coarse to clear the neighbourhood of such a point, regions near it are left over: they are
+    dropped with it if the point is proved to be the only one as far as they reach.
 
     Args:
         field: the objective on its box.
@@ -108,4 +108,4 @@ def _sectors(germ: Germ, nature: str) -> str:
     if not count:
         return f"f is {'higher' if nature == 'minimum' else 'lower'} all round it"
     shapes = f": {words(list(germ.branches), ('dx', 'dy'))}" if germ.all_branches else ""
-    return f"f is higher and lower in turn between the {count} half-branches of f = f(point){shapes}"
+    return f"f is alternately higher and lower between the {count} half-branches of f = f(point){shapes}"

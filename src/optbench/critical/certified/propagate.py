@@ -72,7 +72,7 @@ class Propagator:
         return low, high, alive
 
     def _shrink(self, low: Array, high: Array, alive: Mask) -> None:
-        """Forward and back, in place, as long as that tells something new of a box."""
+        """Forward and back, in place, as long as a box still shrinks."""
         rows = np.arange(len(low))
         ranges = np.empty((2, self.size, len(rows)))
         ranges[0, : self.dim], ranges[1, : self.dim] = -low.T, high.T

@@ -22,7 +22,7 @@ def resolved(search: Search, region: Region) -> bool:
 
     Args:
         search: after `run`.
-        region: undecided boxes of it that hang together.
+        region: connected undecided boxes of it.
     """
     unique, held = Boxes(search.field.dim), Boxes(search.field.dim)
     low, high = region.low, region.high

@@ -1,4 +1,4 @@
-"""From thousands of converged seeds to distinct points: which are the same, which can be trusted, which hang together.
+"""From thousands of converged seeds to distinct points: which are the same, which can be trusted, which are connected.
 
 Trusted points (the sign of every eigenvalue is sure) are isolated by theory and only need to be told from their own
 copies. The others are gathered, and neighbours are tried for a critical point between them: an isolated point pulls

@@ -1,4 +1,4 @@
-"""What can be proved of one box, one point or one region: the theorems of which a certified search is made.
+"""What can be proved of one box, one point or one region: the theorems on which a certified search is built.
 
 Each file holds one theorem and the arithmetic that checks its premise; none searches. The premise is checked with
 ranges that are rounded outward (`arithmetic`), so where a function here says yes, it is so, and where it says no,
@@ -16,7 +16,7 @@ In reading order:
     extremum    higher all round a region than inside: a minimum, with no derivative
     winding     how often the gradient turns along the edge of a rectangle, exactly
     edge        inside the box, outside, or on its edge: in fractions where an enclosure cannot tell
-    components  which boxes hang together
+    components  which boxes are connected
     continuum   a curve of critical points, or a valley that slopes a little: steers the search, proves nothing
     faithful    is the program the surface? tried at points of the box before anything is proved
 

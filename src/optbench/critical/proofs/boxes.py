@@ -25,7 +25,7 @@ class Boxes:
     high: list[Array] = default(default_factory=list)
 
     def add(self, low: Array, high: Array) -> None:
-        """Takes some more."""
+        """Adds some."""
         self.low.append(low)
         self.high.append(high)
 
@@ -55,7 +55,7 @@ class Trail:
         self._kept: dict[Fate, Boxes] = {}
 
     def add(self, fate: Fate, low: Array, high: Array) -> None:
-        """Takes boxes (n, d) that met this fate."""
+        """Records boxes (n, d) that met this fate."""
         self._kept.setdefault(fate, Boxes(low.shape[1])).add(low, high)
 
     def pieces(self) -> dict[Fate, int]:
@@ -68,7 +68,7 @@ class Trail:
             boxes.cut_back(pieces.get(fate, 0))
 
     def forget(self) -> None:
-        """The search begins afresh."""
+        """Forgets everything: the search starts again."""
         self._kept.clear()
 
     def cells(self) -> dict[str, tuple[Array, Array]]:

@@ -1,4 +1,4 @@
-"""Which boxes hang together."""
+"""Connected components of boxes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from optbench.critical.arithmetic.ends import Array
 
-FEW = 64  # things; so many are compared each with each in less time than scipy takes to be imported
-REACH = 3.0  # widths of the widest box between the centres of boxes that hang together
+FEW = 64  # things: up to here all pairs are compared in less time than the import of scipy takes
+REACH = 3.0  # widths of the widest box between the centres of boxes that count as connected
 
 
 def components(low: Array, high: Array, unit: Array) -> npt.NDArray[np.int_]:
@@ -36,7 +36,7 @@ def pairs_within(points: Array, reach: float) -> npt.NDArray[np.int_]:
 
 
 def connected(n: int, pairs: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
-    """Labels 0, 1, ... of n things of which these pairs (m, 2) hang together, numbered as they appear."""
+    """Labels 0, 1, ... of n things that these pairs (m, 2) connect, numbered as they appear."""
     if n <= FEW:
         label = np.arange(n)
         while (label[pairs[:, 0]] != label[pairs[:, 1]]).any():

@@ -7,7 +7,7 @@ holds may lie to either side of an edge that runs through it. Four steps decide 
    as narrow as 1e-30: (3 x - 1)^2 has its minimum at 1/3, outside of [0, 0.3333333333333333].
 2. A fraction in the enclosure at which the gradient is exactly 0 is the point itself.
 3. On a face x_i = e of the box on which the slope along i is exactly 0, a critical point of the other coordinates alone
-   is one of all, hence the point itself: it lies on the edge, and the box is closed.
+   is a critical point of all of them, hence the point itself: it lies on the edge, and the box is closed.
 4. What still straddles the edge stays open: the point is on the edge or within the enclosure's reach of it.
 """
 

@@ -128,7 +128,7 @@ def polish(field: Field, low: Array, high: Array, unique_low: Array, unique_high
         unique_low, unique_high: boxes round them with no other zero, (n, d).
     """
     low, high = low.copy(), high.copy()
-    with suppress(Spent):  # narrower enclosures are a service; those at hand are proved
+    with suppress(Spent):  # narrower enclosures are optional; those at hand are proved
         _polish(field, low, high, unique_low, unique_high)
     return low, high
 

@@ -5,13 +5,13 @@ and bound once more in Arb balls, where each elementary function is proved by it
 exp is left, and no code of the intervals is used; nothing is taken over but the claims, which are compared.
 `--certificate` goes further: it writes down, for each cell of a plain halving of the box, the one test that closes it,
 in a file that `optbench.check_proof` judges, a single file of standard Python with exact interval arithmetic of its
-own. Whoever doubts us reads that file and not the rest of this house.
+own. A sceptic needs to read that file alone, and nothing else of this package.
 
 In reading order:
 
     agreement    do two lists of critical points say the same? in words
     verify       branch and bound in Arb balls, one box at a time, written to be read
-    certificate  the certificate, written cell by cell; the checker has the word on each before it is noted
+    certificate  the certificate, written cell by cell; the checker accepts each before it is written down
 
 What to trust: the surface's program (`programs`) and the separation into terms are shared by all proofs; all else is
 done anew. A certificate claims points to 2^-80 of the box's width, their types and their number; what makes the

@@ -1,9 +1,9 @@
-"""A certificate on paper: what a search has found, written so that `optbench.check_proof` can prove it by itself.
+"""A certificate: what a search has found, written so that `optbench.check_proof` can prove it by itself.
 
 The search's own boxes, shrunk and inflated on the way, are useless to a checker that shares nothing with it. So the box
 is cut anew, by halving alone, and every part gets the one test that closes it. Floating-point intervals propose where
-to cut and which test will do, thousands of cells at a time; the checker's exact arithmetic has the word on each leaf
-before it is noted, and reads the whole file before it is handed out.
+to cut and which test will do, thousands of cells at a time; the checker's exact arithmetic has the last word on each
+leaf before it is written down, and reads the whole file before it is handed out.
 """
 
 from __future__ import annotations
@@ -133,12 +133,12 @@ def _box_json(box: Box) -> list[list[str]]:
 
 
 def _contradiction(found: CriticalSet, verdict: checker.Verdict) -> str:
-    """In what the certificate and the search contradict each other; empty where they do not."""
+    """How the certificate and the search contradict each other, in words; empty if they agree."""
     counts = found.counts()
     if found.complete and verdict.claim["complete"]:
         differ = [kind for kind in checker.KINDS if counts[kind] != verdict.claim[kind]]
         if differ:
-            return f"it counts another number of {differ[0]} points than the search"
+            return f"its number of {differ[0]} points is not that of the search"
     for point in _certain(found):
         x, slack = [_whole(v) for v in point.x], _whole(point.radius or 0.0) + 2
         reach = [slack + u for u in checker.fine(_read_box(found.box))]
@@ -358,7 +358,7 @@ def _whole_weights(row: Array) -> list[int] | None:
 def prove_point(
     field: Field, program: checker.Program, box: checker.Box, zero: Place, hessian: Array
 ) -> checker.Point | None:
-    """The critical point next to `zero`, with all that the checker wants to know of it; None where it would refuse it.
+    """The critical point next to `zero`, with everything that the checker needs; None where it would refuse it.
 
     Args:
         field: the objective.
@@ -398,7 +398,7 @@ def _zero(program: checker.Program, x: Place, fine: Place) -> tuple[Place, Array
 
 
 def _hessian(program: checker.Program, x: Place) -> Array | None:
-    """At a point, in floating point; None where it is unknown, too large or singular."""
+    """The Hessian at a point, in floating point; None where it is unknown, too large or singular."""
     jet = checker.run(program, tuple((v, v) for v in x), 2)[program.result]
     rows = checker.matrix(jet, program.dim)
     try:
