@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optbench.critical.points.found import number
+from optbench.critical.points.found import as_json, json_of
 from optbench.curvature.descent import Escape, Witness
 from optbench.curvature.newton import NewtonGain
 from optbench.curvature.objective import cut
@@ -122,46 +122,33 @@ class NetworkPicture:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `optbench curvature --json` prints; what is not finite is null."""
-        return {
+        witness = None
+        if self.witness is not None:
+            falls = [{"distance": r, "change": change} for r, change in self.witness.falls]
+            witness = {**json_of(self.witness, "found", "radius", "order"), "falls": falls}
+        found = {
             "name": self.name,
             "weights": self.plan.n,
-            "examples": self.plan.examples,
-            "of": self.plan.of,
-            "dtype": self.plan.dtype,
-            "loss": number(self.loss),
-            "grad_norm": number(self.grad_norm),
-            "grad_error": self.grad_error,
-            "newton_gain": {
-                "predicted": number(self.newton.predicted),
-                "measured": number(self.newton.measured),
-                "share": self.newton.share,
-            },
+            **json_of(self.plan, "examples", "of", "dtype"),
+            **json_of(self, "loss", "grad_norm", "grad_error"),
+            "newton_gain": json_of(self.newton, "predicted", "measured", "share"),
             "hess_grad": self.newton.hess_grad,
-            "lambda_min": {"value": self.lambda_min, "residual": self.residual_min, "low": number(self.lower_bound)},
-            "lambda_max": {"value": self.lambda_max, "residual": self.residual_max, "high": number(self.upper_bound)},
+            "lambda_min": {"value": self.lambda_min, "residual": self.residual_min, "low": self.lower_bound},
+            "lambda_max": {"value": self.lambda_max, "residual": self.residual_max, "high": self.upper_bound},
             "confidence": self.confidence,
             "exact": self.plan.exact,
-            "noise": self.noise,
-            "products": self.products,
-            "gradients_a_product": self.gradients_a_product,
-            "shares": {
-                "negative": list(self.shares.negative),
-                "zero": list(self.shares.zero),
-                "positive": list(self.shares.positive),
-                "tau": self.shares.tau,
-                "minimum_ratio": [list(side) for side in self.shares.minimum_ratio],
-            },
-            "escape": None if self.escape is None else [_move(m) for m in self.escape.moves],
-            "witness": None if self.witness is None else _witness(self.witness),
-            "proof": None if self.proof is None else self.proof.to_json(),
+            **json_of(self, "noise", "products", "gradients_a_product"),
+            "shares": json_of(self.shares, "negative", "zero", "positive", "tau", "minimum_ratio"),
+            "escape": None if self.escape is None else self.escape.moves,
+            "witness": witness,
+            "proof": self.proof,
             "criticality": self.verdict.criticality,
             "gradient_flat": self.verdict.gradient_flat,
             "type": self.verdict.kind,
-            "basis": self.verdict.basis,
-            "wording": self.verdict.wording,
-            "seconds": self.seconds,
-            "notes": list(self.notes),
+            **json_of(self.verdict, "basis", "wording"),
+            **json_of(self, "seconds", "notes"),
         }
+        return {name: as_json(value) for name, value in found.items()}
 
     def way_down(self) -> dict[str, Tensor] | None:
         """The direction that leads down, as tensors of the weights' names and shapes, and `step`, the best length.
@@ -177,16 +164,3 @@ class NetworkPicture:
             return None
         named = {name: piece.cpu() for name, piece in cut(direction, self.layout).items()}
         return {**named, "step": direction.new_tensor(step)}
-
-
-def _move(move: Any) -> dict[str, float | None]:
-    return {"step": move.step, "predicted": number(move.predicted), "measured": number(move.measured)}
-
-
-def _witness(witness: Witness) -> dict[str, Any]:
-    return {
-        "found": witness.found,
-        "radius": witness.radius,
-        "order": witness.order,
-        "falls": [{"distance": r, "change": number(change)} for r, change in witness.falls],
-    }

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from optbench.critical.points.found import number
+from optbench.critical.points.found import json_of
 from optbench.curvature import series
 from optbench.curvature.enclosure import enclose_part
 from optbench.curvature.objective import FlatObjective, Part
@@ -76,16 +76,9 @@ class Proof:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what is not finite is null."""
-        enclosed = {name: getattr(self, name) for name in ("loss", "slope", "curvature", "upward", "lower")}
-        return {
-            "not_a_minimum": self.not_a_minimum,
-            "indefinite": self.indefinite,
-            "lower_point": self.falls,
-            **{name: None if ends is None else [number(end) for end in ends] for name, ends in enclosed.items()},
-            "step": self.step,
-            "why": self.why,
-            "seconds": self.seconds,
-        }
+        verdicts = {"not_a_minimum": self.not_a_minimum, "indefinite": self.indefinite, "lower_point": self.falls}
+        enclosed = ("loss", "slope", "curvature", "upward", "lower")
+        return {**verdicts, **json_of(self, *enclosed, "step", "why", "seconds")}
 
 
 class _Stopped(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optbench.critical.points.found import Range
+from optbench.critical.points.found import Range, json_of
 
 Type = Literal["minimum", "maximum", "saddle", "undecided"]
 TYPES: tuple[Type, ...] = ("minimum", "maximum", "saddle", "undecided")
@@ -36,10 +36,8 @@ class Curve:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {
-            "type": self.type, "morse_index": self.morse_index, "from": self.a[0], "to": self.a[1],
-            "start": self.start, "end": self.end, "points": [list(p) for p in self.points],
-        }  # fmt: skip
+        ends = {"from": self.a[0], "to": self.a[1]}
+        return {**json_of(self, "type", "morse_index"), **ends, **json_of(self, "start", "end", "points")}
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,7 @@ class Bifurcation:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {
-            "kind": self.kind, "a": list(self.a), "x": [list(v) for v in self.x], "before": self.before,
-            "after": self.after, "basis": self.basis, "room": [list(v) for v in self.room], "wording": self.wording,
-        }  # fmt: skip
+        return json_of(self)
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ class OpenRegion:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {"box": [list(side) for side in self.box], "a": list(self.a), "why": self.why}
+        return json_of(self)
 
 
 @dataclass(frozen=True)
@@ -146,19 +141,5 @@ class Diagram:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `classify-critical --sweep --json` prints."""
-        return {
-            "surface": self.surface,
-            "parameter": self.parameter,
-            "range": list(self.range),
-            "dim": self.dim,
-            "box": [list(side) for side in self.box],
-            "complete": self.complete,
-            "why": self.why,
-            "covered": self.covered,
-            "spans": [s.to_json() for s in self.spans],
-            "bifurcations": [b.to_json() for b in self.bifurcations],
-            "curves": [c.to_json() for c in self.curves],
-            "open": [o.to_json() for o in self.open],
-            "seconds": self.seconds,
-            "boxes": self.boxes,
-        }
+        head = ("surface", "parameter", "range", "dim", "box", "complete", "why", "covered")
+        return json_of(self, *head, "spans", "bifurcations", "curves", "open", "seconds", "boxes")

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from optbench.critical.arithmetic.elementary_series import Enclosed, Inexact, Number, Numbers
-from optbench.critical.arithmetic.ends import STEP, TINY, Array
+from optbench.critical.arithmetic.ends import Array
 from optbench.critical.arithmetic.interval import Interval
 from optbench.critical.arithmetic.power_series import Exponents, PowerSeries, coordinates, series_of
-from optbench.critical.proofs.boxes import middle_of
 from optbench.critical.proofs.field import Field
-from optbench.critical.proofs.krawczyk import half_sides, krawczyk
+from optbench.critical.proofs.krawczyk import contract_for_all
 
 ORDER = 3  # of the derivatives of b
 TIGHTER = 5  # applications of Krawczyk's operator
@@ -203,19 +202,5 @@ def _tightened(field: Field, i: int, low: Array, high: Array) -> tuple[Array, Ar
 
 def _contract_others(field: Field, i: int, others: list[int], low: Array, high: Array) -> Array:
     """Krawczyk's operator in s, for all t and a of each of the boxes low, high (n, d + 1): (2, n, d - 1)."""
-    d = field.dim - 1
-    middle = middle_of(low, high)
-    start, end = middle.copy(), middle.copy()
-    start[:, [i, d]], end[:, [i, d]] = low[:, [i, d]], high[:, [i, d]]
-    along, at = field.enclose(start, end, 2), field.at(middle, 1).grad[:, :, others]
-    with np.errstate(all="ignore"):
-        half = half_sides(low, high, middle)[:, [i, d]]
-        across = np.abs(along.hess[:, :, others][:, :, :, [i, d]]).max(axis=0)
-        drift = (across @ half[..., None])[..., 0] * (1.0 + 16.0 * STEP) + 4.0 * TINY
-        mean = np.stack([at[0] - drift, at[1] + drift])
-        mean += np.stack([-STEP * np.abs(mean[0]), STEP * np.abs(mean[1])])
-        natural = along.grad[:, :, others]
-        grad = np.stack([np.fmax(mean[0], natural[0]), np.fmin(mean[1], natural[1])])
-        over = np.ascontiguousarray(field.enclose(low, high, 2).hess[:, :, others][:, :, :, others])
-        k = krawczyk(low[:, others], high[:, others], middle[:, others], grad, over)
+    k = contract_for_all(field, low, high, others, [i, field.dim - 1], field.enclose(low, high, 2).hess)
     return np.stack([k.low, k.high])

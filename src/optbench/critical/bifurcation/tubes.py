@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from optbench.critical.arithmetic.ends import STEP, TINY, Array, Mask
+from optbench.critical.arithmetic.ends import Array, Mask
 from optbench.critical.budget import Progress
 from optbench.critical.proofs.boxes import Boxes, halves, middle_of
 from optbench.critical.proofs.field import Field
@@ -23,7 +23,7 @@ from optbench.critical.proofs.krawczyk import (
     CONTRACTS,
     MARGIN,
     Contraction,
-    krawczyk,
+    contract_for_all,
     strictly_inside,
 )
 
@@ -76,19 +76,7 @@ def contract(field: Field, low: Array, high: Array) -> Contraction:
 
 def _contract(field: Field, low: Array, high: Array, hess: Array) -> Contraction:
     d = field.dim - 1
-    middle = middle_of(low, high)
-    start, end = middle.copy(), middle.copy()
-    start[:, d], end[:, d] = low[:, d], high[:, d]
-    along = field.enclose(start, end, 2)
-    at = field.at(middle, 1).grad[:, :, :d]
-    with np.errstate(all="ignore"):
-        half = np.maximum(high[:, d] - middle[:, d], middle[:, d] - low[:, d]) * (1.0 + 2.0 * STEP)
-        drift = np.abs(along.hess[:, :, :d, d]).max(axis=0) * half[:, None] * (1.0 + 4.0 * STEP) + 4.0 * TINY
-        mean = np.stack([at[0] - drift, at[1] + drift])
-        mean += np.stack([-STEP * np.abs(mean[0]), STEP * np.abs(mean[1])])
-        mean = np.stack([np.where(np.isnan(mean[0]), -np.inf, mean[0]), np.where(np.isnan(mean[1]), np.inf, mean[1])])
-        grad = np.stack([np.maximum(mean[0], along.grad[0, :, :d]), np.minimum(mean[1], along.grad[1, :, :d])])
-    return krawczyk(low[:, :d], high[:, :d], middle[:, :d], grad, hess[:, :, :d, :d])
+    return contract_for_all(field, low, high, range(d), [d], hess)
 
 
 class Search:

@@ -13,6 +13,6 @@ In reading order:
     verdicts  the sentence behind each printed word; a word is printed only where its sentence holds
     describe  tables and sentences for a terminal, a log or a report
 
-What to trust: nothing is computed here but counts, sums of indices and text. `number` turns what is not finite into
+What to trust: nothing is computed here but counts, sums of indices and text. `as_json` turns what is not finite into
 null, so that a document is always strict JSON; rounding for display goes upward where the figure is a bound (`upward`).
 """

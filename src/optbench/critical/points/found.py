@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -74,28 +74,7 @@ class CriticalPoint:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; NaN becomes null."""
-        return {
-            "x": list(self.x),
-            "value": number(self.value),
-            "grad_norm": number(self.grad_norm),
-            "eigenvalues": list(self.eigenvalues),
-            "type": self.type,
-            "morse_index": self.morse_index,
-            "basis": self.basis,
-            "radius": self.radius,
-            "index": self.index,
-            "verdict": self.verdict,
-            "wording": self.wording,
-            "resolved": self.resolved,
-            "on_boundary": self.on_boundary,
-            "inside": self.inside,
-            "reach": self.reach,
-            "eigenvalue_bounds": [[number(v) for v in pair] for pair in self.eigenvalue_bounds],
-            "multiplicity": self.multiplicity,
-            "singularity": self.singularity,
-            "exact": list(self.exact),
-            "branches": [dict(branch) for branch in self.branches],
-        }
+        return json_of(self)
 
 
 @dataclass(frozen=True)
@@ -121,14 +100,7 @@ class Cluster:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {
-            "box": [list(side) for side in self.box],
-            "kind": self.kind,
-            "index": self.index,
-            "wording": self.wording,
-            "values": [number(v) for v in self.values],
-            "count": self.count,
-        }
+        return json_of(self)
 
 
 @dataclass(frozen=True)
@@ -228,24 +200,9 @@ class CriticalSet:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `classify-critical --json` prints; its keys are part of what scripts may rely on."""
-        return {
-            "surface": self.surface,
-            "dim": self.dim,
-            "box": [list(side) for side in self.box],
-            "method": self.method,
-            "complete": self.complete,
-            "exhaustive": self.exhaustive,
-            "why": self.why,
-            "winding_number": self.winding_number,
-            "index_sum": self.index_sum,
-            "counts": self.counts(),
-            "points": [point.to_json() for point in self.points],
-            "factors": [factor.to_json() for factor in self.factors],
-            "clusters": [cluster.to_json() for cluster in self.clusters],
-            "seconds": self.seconds,
-            "boxes": self.boxes,
-            "notes": list(self.notes),
-        }
+        head = ("surface", "dim", "box", "method", "complete", "exhaustive", "why", "winding_number", "index_sum")
+        tail = ("points", "factors", "clusters", "seconds", "boxes", "notes")
+        return {**json_of(self, *head), "counts": self.counts(), **json_of(self, *tail)}
 
     @property
     def columns(self) -> list[str]:
@@ -288,9 +245,22 @@ def _multiplied(factors: tuple[FactorSet, ...], edge: bool) -> dict[str, int]:
     return dict(zip(TYPES, kinds, strict=True))
 
 
-def number(value: float) -> float | None:
-    """The value, or None where it is not finite: JSON has no NaN."""
-    return value if math.isfinite(value) else None
+def as_json(value: Any) -> Any:
+    """A value as JSON has it: tuples as lists, what has a `to_json` by that, and None for what is not finite."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value):
+        return json_of(value)
+    if isinstance(value, Mapping):
+        return {key: as_json(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_of(value: Any, *names: str) -> dict[str, Any]:
+    """Attributes of an object as JSON has them; without names, all fields of a dataclass."""
+    return {name: as_json(getattr(value, name)) for name in names or [field.name for field in fields(value)]}
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from optbench.critical.points.found import Kind, Verdict, number
+from optbench.critical.points.found import Kind, Verdict, json_of
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,4 @@ class TaylorPicture:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object of the attributes; NaN becomes null."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return {key: _plain(part) for key, part in value.items()} if isinstance(value, dict) else value
+        return json_of(self)

@@ -11,6 +11,7 @@ of Numerical Algorithms, 2002, section 3.5), which is added to the radius.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -101,6 +102,33 @@ def contract(field: Field, low: Array, high: Array) -> Contraction:
     middle = middle_of(low, high)
     over: Enclosure = field.enclose(low, high, 2)
     return krawczyk(low, high, middle, field.at(middle, 1).grad, over.hess)
+
+
+def contract_for_all(
+    field: Field, low: Array, high: Array, free: Sequence[int], given: Sequence[int], hess: Array
+) -> Contraction:
+    """K in the coordinates `free` of the boxes low, high (n, d), for all values of those `given` at once.
+
+    Args:
+        field: the objective.
+        low, high: the boxes.
+        free, given: numbers of coordinates, all of them together.
+        hess: (2, n, d, d) over the boxes.
+    """
+    middle = middle_of(low, high)
+    start, end = middle.copy(), middle.copy()
+    start[:, given], end[:, given] = low[:, given], high[:, given]
+    along, at = field.enclose(start, end, 2), field.at(middle, 1).grad[:, :, free]
+    with np.errstate(all="ignore"):
+        half = half_sides(low, high, middle)[:, given]
+        across = np.abs(along.hess[:, :, free][:, :, :, given]).max(axis=0)
+        drift = (across @ half[..., None])[..., 0] * (1.0 + 4.0 * len(given) ** 2 * STEP) + 4.0 * TINY
+        mean = np.stack([at[0] - drift, at[1] + drift])
+        mean += np.stack([-STEP * np.abs(mean[0]), STEP * np.abs(mean[1])])
+        natural = along.grad[:, :, free]
+        grad = np.stack([np.fmax(mean[0], natural[0]), np.fmin(mean[1], natural[1])])
+    inner = np.ascontiguousarray(hess[:, :, free][:, :, :, free])
+    return krawczyk(low[:, free], high[:, free], middle[:, free], grad, inner)
 
 
 def inflate(field: Field, low: Array, high: Array, newton: Array) -> tuple[Array, Array]:
