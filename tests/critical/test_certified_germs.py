@@ -272,8 +272,20 @@ def test_roots_against_known_factors() -> None:
         for _ in range(multiplicity):
             p = [a - root * b for a, b in zip([Fraction(0), *p], [*p, Fraction(0)], strict=True)]
     assert real_roots(p) == known
+    assert real_roots([Fraction(0), Fraction(-7, 5), Fraction(1)]) == [(Fraction(0), 1), (Fraction(7, 5), 1)]
+    assert real_roots([Fraction(3)]) == []
     (near, _), (far, _) = real_roots([Fraction(-2), Fraction(0), Fraction(1)])
     assert (float(near), float(far)) == (-math.sqrt(2.0), math.sqrt(2.0))
+
+
+def test_half_branches_of_lines_that_lie_close_together() -> None:
+    terms = expansion(
+        record(parse_expression("(x + y)*(4*x + 3*y)*(4*x - 3*y)", 2), 2), (Fraction(0), Fraction(0)), 4
+    ).terms
+    found, every = half_branches({(i, j): c for (i, j), c in terms.items()})
+    slopes = sorted(h.side[0] * h.side[1] * h.coefficient for h in found)
+    assert every
+    assert slopes == pytest.approx([-4 / 3, -4 / 3, -1, -1, 4 / 3, 4 / 3], rel=1e-15)
 
 
 def test_half_branches_of_a_curve_that_needs_a_second_polygon() -> None:
