@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 
@@ -451,3 +452,44 @@ def test_what_a_surface_raises_is_said_as_its_own_and_a_refusal_that_it_swallows
     ):
         with pytest.raises(MissingRule, match=words):
             record(surface, 2)
+
+
+def arb_enclosures(program: Program, low: Array, high: Array) -> list[tuple[float, float]]:
+    """Ends of value, slope and second derivative over one box of one coordinate, in Arb balls."""
+    arb = importlib.import_module("optbench.critical.arithmetic.arb")  # needs flint
+    jet = program.value(arb.arb_point([arb.ball(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]))
+    found = []
+    for ball in (jet.value, jet.grad[0], jet.hess[0][0]):
+        known = ball.is_finite()
+        found.append((float(ball.lower()), float(ball.upper())) if known else (-math.inf, math.inf))
+    return found
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_the_second_arithmetic_knows_the_same_functions(name: str) -> None:
+    """Arb balls, which share nothing with the intervals but the program: what torch computes lies in both.
+
+    Over a box the mean slope lies in the range of the slopes, and the mean bend in that of the bends: no kink or jump
+    is overlooked.
+    """
+    pytest.importorskip("flint")
+    function: Unary = lambda x: UNARY[name](x[..., 0])  # noqa: E731
+    program = record(function, 1)
+    x = np.array([[-2.3], [-0.45], [0.62], [1.7], [0.0], [0.3], [1.3], [0.5], [-0.7]])
+    for width in (0.0, 1e-2):
+        low, high = x - width, x + width
+        ours = [ends.reshape(2, -1).T.tolist() for ends in enclosures(program, low, high)]
+        torchs, left, right = ([v.reshape(-1).tolist() for v in derivatives(function, at)] for at in (x, low, high))
+        for i in range(len(x)):
+            if not math.isfinite(torchs[0][i]):
+                continue
+            for k, (least, most) in enumerate(arb_enclosures(program, low[i], high[i])):
+                (a, b), truths = ours[k][i], [torchs[k][i]]
+                assert max(a, least) <= min(b, most), (x[i], k)
+                if width and k:
+                    truths.append((right[k - 1][i] - left[k - 1][i]) / (2.0 * width))
+                for truth in truths if i < 4 else truths[1:]:  # at a kink torch's derivatives are one side's
+                    slack = 1e-6 * (1.0 + abs(truth))  # a sixth of torch's has single precision
+                    assert not math.isfinite(truth) or least - slack <= truth <= most + slack, (x[i], k, truth)
+                if math.isfinite(b - a) and not width and i < 4:
+                    assert most - least <= 8.0 * (b - a) + 1e-9 * (1.0 + abs(a)), (x[i], k)

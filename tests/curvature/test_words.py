@@ -15,6 +15,7 @@ from optbench.curvature.descent import Escape, Move, Witness
 from optbench.curvature.describe import describe_network, describe_plan
 from optbench.curvature.hvp import HessianOperator
 from optbench.curvature.lanczos import lanczos
+from optbench.curvature.measure import measure_by_lanczos
 from optbench.curvature.newton import NewtonGain
 from optbench.curvature.picture import NetworkPicture, Plan
 from optbench.curvature.proof import Proof, interval
@@ -298,3 +299,16 @@ def test_every_row_of_a_hessian_is_told() -> None:
     found = full_hessian(HessianOperator(objective), lambda: told.append(len(told)))
     assert found == pytest.approx(matrix.numpy())
     assert told == [0, 1, 2]
+
+
+def test_more_confidence_costs_a_wider_bound() -> None:
+    values = torch.linspace(-1.0, 2.0, 60, dtype=torch.float64)
+    operator = HessianOperator(FlatObjective([lambda w: 0.5 * (values * w * w).sum()], torch.zeros(60).double()))
+    bounds = [measure_by_lanczos(operator, 2, 15, 0, torch.float64, c) for c in (0.5, 0.99, 0.999999)]
+    assert bounds[0].lower_bound > bounds[1].lower_bound > bounds[2].lower_bound
+    assert bounds[0].upper_bound < bounds[1].upper_bound < bounds[2].upper_bound
+    assert all(one.lower_bound <= -1.0 and one.upper_bound >= 2.0 for one in bounds[1:])
+    assert torch.equal(bounds[0].v_min, bounds[2].v_min)
+    told: list[int] = []
+    measure_by_lanczos(operator, 2, 15, 0, torch.float64, 0.9, lambda: told.append(1))
+    assert len(told) == 30

@@ -14,7 +14,7 @@ import members
 import numpy as np
 import pytest
 import torch
-from descend_tools import SUPPORTED_OPTIMIZERS, SUPPORTED_SCHEDULERS, Rows, assert_as_loop, interpreted
+from descend_tools import SUPPORTED_OPTIMIZERS, SUPPORTED_SCHEDULERS, Rows, assert_as_loop, interpreted, node
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -24,6 +24,7 @@ from optbench.descend.fused import fuse, largest_square, run_fused
 from optbench.descend.kernel import cache_hits, load
 from optbench.descend.plan import make_plan
 from optbench.descend.program import Program
+from optbench.descend.schedules import factor_table
 from optbench.descend.store import Store
 from optbench.errors import UserError
 from optbench.records import Status
@@ -502,3 +503,91 @@ def test_wrong_batches_are_refused() -> None:
         replace(batch, backend="gpu")
     with pytest.raises(UserError, match="shape"):
         replace(batch, starts=np.zeros(2))
+
+
+WEIGHT = torch.tensor([[0.5, -1.0], [0.25, 2.0], [1.0, 0.75]], dtype=torch.float64)
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean with its axis kept": lambda x: (x - x.mean(-1, keepdim=True)).square().sum(-1) + x.mean(-1),
+    "amax and amin": lambda x: 2.0 * x.amax(-1) - x.amin(-1, keepdim=True)[..., 0],
+    "alphas": lambda x: (torch.rsub(x, 3.0, alpha=2.0) ** 2 + torch.sub(x, x * x, alpha=0.5).sin()).sum(-1),
+    "add, alpha": lambda x: torch.add(x, x * x, alpha=-0.3).cos().sum(-1),
+    "reciprocal and rsqrt": lambda x: ((x + 4.0).reciprocal() + (x + 4.0).rsqrt()).sum(-1),
+    "clamp on either side": lambda x: (x.clamp(max=1.0) + 2.0 * x.clamp(min=0.2) + x.clamp(0.3, 0.9)).square().sum(-1),
+    "masked_fill": lambda x: x.masked_fill(x > 1.0, 0.5).square().sum(-1) + x.sum(-1).square(),
+    "isnan": lambda x: torch.where((x * 0.0).isnan(), 1.0, x * x).sum(-1),
+    "comparisons": lambda x: torch.where((x >= 0.5) & (x <= 0.9) | ~(x < 3.0) | (x == 2.0), x, x * x).sum(-1),
+    "expand": lambda x: (x.unsqueeze(-1).expand(*x.shape, 3) * x.new_tensor([1.0, 2.0, 3.0])).square().sum((-1, -2)),
+    "slices with a step": lambda x: torch.cat([x, x * x, x.sin()], -1)[..., 1:6:2].square().sum(-1),
+    "select from the end": lambda x: x[..., -1] * 3.0 + x[..., 0].square(),
+    "unbind and squeeze": lambda x: sum(part.squeeze(-1).sin() for part in x.unsqueeze(-1).unbind(-2)),
+    "transposes": lambda x: (x.unsqueeze(-1) * x.unsqueeze(-2).exp()).transpose(-1, -2)[..., 0, 1].sin(),
+    "permute and reshape": lambda x: torch.stack([x, x * x], -1).movedim(-1, 0).reshape(2, *x.shape)[1].sum(-1),
+    "flip and cat": lambda x: (torch.cat([x.flip(-1), x], -1) * x.new_tensor([1.0, 2.0, 3.0, 4.0])).square().sum(-1),
+    "an affine map": lambda x: (x.unsqueeze(-2) * WEIGHT).sum(-1).tanh().square().sum(-1),
+    "elementary": lambda x: (x.tan() + x.atan() + x.log1p() + x.expm1() + (x + 1.0).log() + x.sign() * x).sum(-1),
+    "powers": lambda x: ((x + 1.0) ** 3 + (x + 1.0) ** 0.5 + (x + 1.0) ** -1.0 + (x + 1.0) ** 1.7 + 2.0**x).sum(-1),
+    "softmax": lambda x: (x.softmax(-1) * x).sum(-1),
+    "log_softmax": lambda x: (torch.stack([x, 2.0 * x, x * x], -1).log_softmax(-1) * WEIGHT[:, 0]).sum((-1, -2)),
+    "logsumexp with its axis kept": lambda x: (x - x.logsumexp(-1, keepdim=True)).square().sum(-1),
+    "sigmoid and tanh": lambda x: (x.sigmoid() * x.tanh()).sum(-1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_what_the_trace_makes_of_an_operation_is_what_torch_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and slopes by the rules of `aten`, against autograd on batches, at points on either side of each case."""
+    starts = [[0.7, 1.3], [0.25, 0.4], [1.1, 0.6]]
+    rows = Rows("sphere", "gd", changes={"lr": [1e-3] * 3}, starts=starts, trainer=SurfaceTrainer(steps=2))
+    batch = replace(rows.batch("fused"), objective=OPERATIONS[name])
+    found = as_python(batch, monkeypatch)
+    for i, start in enumerate(starts):
+        x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+        value = OPERATIONS[name](x)
+        (slope,) = torch.autograd.grad(value, x)
+        assert found.start_loss[i] == pytest.approx(float(value.detach()), rel=1e-13)
+        assert found.curve(i)["grad_norm"][0] == pytest.approx(float(slope.norm()), rel=1e-12)
+        after = [found.curve(i)[f"x{k}"][1] for k in range(2)]
+        assert after == pytest.approx((x - 1e-3 * slope).tolist(), rel=1e-13)
+
+
+@pytest.mark.parametrize("backend", ["eager", "fused"])
+def test_a_schedule_with_a_lowest_rate_is_torchs(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a plane each update moves by the learning rate: three rows with lowest rates of their own."""
+    steps, lr, lowest = 9, [0.5, 0.3, 0.2], [0.0, 0.05, 0.2]
+    rows = Rows("sphere", "gd", changes={"lr": lr}, starts=[[1.0, 2.0]] * 3, trainer=SurfaceTrainer(steps=steps))
+    scheduler = node("scheduler", "cosine", T_max=6, eta_min=np.array(lowest))
+    batch = replace(rows.batch(backend), objective=lambda x: x.sum(-1), scheduler=scheduler)
+    found = descend(batch) if backend == "eager" else as_python(batch, monkeypatch)
+    for i in range(3):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr[i])
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6, lowest[i])
+        moved = 0.0
+        for k in range(steps):
+            rate = optimizer.param_groups[0]["lr"]
+            assert found.curve(i)["lr"][k] == pytest.approx(rate, rel=1e-9)
+            assert found.curve(i)["x1"][k] == pytest.approx(2.0 - moved, rel=1e-9)
+            moved += rate
+            optimizer.step()
+            schedule.step()
+        assert found.x[i].tolist() == pytest.approx([1.0 - moved, 2.0 - moved], rel=1e-9)
+
+
+def test_a_rate_that_grows_without_end_is_still_proportional() -> None:
+    """Rounding grows with the rate: it is judged against the rate that there is, not the one at the start."""
+    table = factor_table("torch.optim.lr_scheduler.ExponentialLR", [{"gamma": 1.5}], [[0.1, 0.3, 7e-5]], 151)
+    assert table[0] == pytest.approx(1.5 ** np.arange(151.0), rel=1e-12)
+
+
+def test_a_loss_with_class_weights_has_no_rows() -> None:
+    def weighted(x: Tensor) -> Tensor:
+        outputs = torch.stack([x[..., 0], x[..., 1]], -1).reshape(-1, 2)
+        target = torch.zeros(len(outputs), dtype=torch.long)
+        return torch.nn.functional.cross_entropy(outputs, target, x.new_tensor([3.0, 1.0]), reduction="none").reshape(
+            x.shape[:-1]
+        )
+
+    batch = replace(Rows("sphere", "gd", changes={"lr": [0.1]}).batch("fused"), objective=weighted)
+    result = descend(batch)
+    assert result.why == "not fused: aten.nll_loss with class weights or a reduction"
+    x = torch.tensor(Rows("sphere").shape.start, dtype=torch.float64)
+    assert result.start_loss[0] == pytest.approx(float(weighted(x)))

@@ -42,8 +42,8 @@ class Group:
     rows: RunTable
     n_by_status: Mapping[str, int]
     statistics: Mapping[str, Estimate | None]
-    best: bool = False
-    stopped_at: Mapping[str, int] | None = None
+    best: bool
+    stopped_at: Mapping[str, int] | None
 
     @property
     def n(self) -> int:

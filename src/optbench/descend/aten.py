@@ -146,11 +146,6 @@ def _mean(p: Program, a: Symbols, dim: Any = None, keepdim: bool = False, **_: A
     return div(p, total(p, a, dim, keepdim), math.prod(a.shape[d] for d in axes_of(a, dim)))
 
 
-@lowers("prod")
-def _prod(p: Program, a: Symbols, dim: Any = None, keepdim: bool = False, **_: Any) -> Symbols:
-    return p.fold("mul", a, dim, keepdim)
-
-
 @lowers("amax")
 def _amax(p: Program, a: Symbols, dim: Any = (), keepdim: bool = False) -> Symbols:
     return p.fold("maximum", a, dim, keepdim)
