@@ -6,10 +6,12 @@ import doctest
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from members import ROOT
@@ -79,6 +81,20 @@ def test_no_page_loads_anything_from_elsewhere_and_every_picture_is_there(site: 
         assert page.loaded
         assert [link for link in page.loaded if "//" in link] == [], path.name
         assert [p for p in page.pictures if not (site / p).exists()] == [], path.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "page"), [("himmelblau", "commands.html"), ("批量归一化", "book.zh-CN.html")])
+def test_the_search_works_where_the_site_is_opened_from_disk(site: Path, tmp_path: Path, words: str, page: str) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no browser to open the site with")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom",
+               f"--user-data-dir={tmp_path}", "--virtual-time-budget=20000"]  # fmt: skip
+    address = f"{(site / 'start.html').as_uri()}?q={quote(words)}"
+    done = subprocess.run([browser, *options, address], capture_output=True, text=True, check=False, timeout=300)
+    found = re.findall(r'<a href="([^"]*)" class="md-search-result__link"', done.stdout)
+    assert (site / page).as_uri() in found
 
 
 def test_every_status_has_its_line() -> None:
