@@ -2,11 +2,12 @@
 
 The first comment line of a YAML (after Hydra's own `# @package` header, where there is one) is its catalogue entry, and
 the only place where that sentence is written. So is a comment line `# book: ...` for how the member differs from what
-the book calls by its name.
+the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer
 """The open sets, one folder of conf/ each, in the order in which people choose."""
 
 
-_BOOK = "# book: "
+_BOOK, _BATCH = "# book: ", "# batch: "
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _entries(conf: Path, group: str) -> Iterator[Entry]:
     for path in (conf / group).rglob("*.yaml"):
         name = path.relative_to(conf / group).with_suffix("").as_posix()
         if not path.name.startswith("_"):
-            yield Entry(group, name, first_comment(path), conf != conf_folder(), _book_comment(path))
+            yield Entry(group, name, first_comment(path), conf != conf_folder(), _comment(path, _BOOK))
 
 
 def against_the_book(optimizer: str, target: str) -> str:
@@ -69,14 +70,24 @@ def against_the_book(optimizer: str, target: str) -> str:
         optimizer: its name.
         target: what its configuration builds; of another class by that name nothing is known.
     """
+    return _remark(_BOOK, optimizer, target)
+
+
+def wants_whole_batch(optimizer: str, target: str) -> bool:
+    """Whether an optimizer of the packaged conf/ is one of the whole data set; arguments as of `against_the_book`."""
+    return _remark(_BATCH, optimizer, target) == "full"
+
+
+@functools.lru_cache
+def _remark(begins: str, optimizer: str, target: str) -> str:
     path = conf_folder() / "optimizer" / f"{optimizer}.yaml"
     known = path.is_file() and f"_target_: {target}" in path.read_text(encoding="utf-8").splitlines()
-    return _book_comment(path) if known else ""
+    return _comment(path, begins) if known else ""
 
 
-def _book_comment(path: Path) -> str:
+def _comment(path: Path, begins: str) -> str:
     lines = path.read_text(encoding="utf-8").splitlines()
-    return next((line.removeprefix(_BOOK) for line in lines if line.startswith(_BOOK)), "")
+    return next((line.removeprefix(begins) for line in lines if line.startswith(begins)), "")
 
 
 def first_comment(path: Path) -> str:

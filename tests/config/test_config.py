@@ -952,3 +952,30 @@ def test_completion_finds_choices_and_keys() -> None:
 
 def test_completion_knows_the_users_folder(overlay: Path) -> None:
     assert complete("optimizer=own", [overlay]) == ["optimizer=own_sgd"]
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        ("optimizer=gd", "full"),
+        ("optimizer=sgd", 32),
+        ("optimizer=sgd trainer.batch_size=1", 1),
+        ("optimizer=gd trainer.batch_size=full", "full"),
+        ("optimizer=gd trainer.batch_size=32", None),
+        ("optimizer=gd ++trainer.batch_size=16", None),
+    ],
+)
+def test_descent_on_the_whole_data_set_is_given_it(composer: Composer, words: str, size: Any) -> None:
+    asked = ["model=mlp", *words.split()]
+    if size is not None:
+        assert composer.compose(asked).config["trainer"]["batch_size"] == size
+        return
+    with pytest.raises(ConfigError, match="with optimizer=gd every batch is the whole data set") as caught:
+        composer.compose(asked)
+    assert "trainer.batch_size=full" in caught.value.hint
+
+
+def test_a_batch_size_that_is_swept_is_held_to_its_optimizer_too(composer: Composer) -> None:
+    grid = composer.grid(["model=mlp", "optimizer=sgd,gd", "trainer.batch_size=full,8"])
+    with pytest.raises(ConfigError, match=r"trainer\.batch_size=8: with optimizer=gd"):
+        list(grid)

@@ -26,7 +26,8 @@ def run(
     """Run one configuration and record it.
 
     The same configuration is the same run: one that is done is shown, not repeated (see --force); one that was
-    interrupted goes on.
+    interrupted goes on. On a network trainer.batch_size=1 is SGD, trainer.batch_size=n a mini-batch (32 unless
+    said) and trainer.batch_size=full the whole data set, as optimizer=gd has it.
 
     Examples:
 
@@ -35,6 +36,8 @@ def run(
       optbench run model=himmelblau optimizer=adam optimizer.lr=0.1 trainer.start=[0,0] --plot
 
       optbench run model=hw3_cnn model.width=16 trainer.epochs=5
+
+      optbench run model=mlp optimizer=sgd trainer.batch_size=1
     """
     from optbench import experiment
     from optbench.cli.progress import display

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.catalogue import GROUPS
+from optbench.catalogue import GROUPS, wants_whole_batch
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept
@@ -271,7 +271,26 @@ class Composer:
             self._templates[shape] = self._app.compose_config("config", list(shape), RunMode.RUN)
             with open_dict(self._templates[shape]) as config:
                 del config["claim"]
+                trainer = config.get("trainer") or {}
+                if "batch_size" in trainer and trainer.batch_size is None:
+                    whole = wants_whole_batch(*_optimizer(config, config.hydra.runtime.choices))
+                    trainer.batch_size = "full" if whole else NetworkTrainer.batch_size
         return self._templates[shape]
+
+
+def _optimizer(config: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, str]:
+    return str(choices.get("optimizer")), target_of(config, "optimizer")
+
+
+def _check_batch(config: Mapping[str, Any]) -> None:
+    """Checks that an optimizer of the whole data set is given it. Raises ConfigError."""
+    size = config["trainer"].get("batch_size", "full")
+    name, target = _optimizer(config, config["choices"])
+    if size != "full" and wants_whole_batch(name, target):
+        raise ConfigError(
+            f"trainer.batch_size={size}: with optimizer={name} every batch is the whole data set",
+            "use trainer.batch_size=full, or optimizer=sgd for batches of 1, 2, 3 ...",
+        )
 
 
 _UNWRITTEN = ("loss.weight",)
@@ -327,6 +346,7 @@ def resolved(config: DictConfig) -> Composed:
     plain: Any = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
     plain["choices"] = choices
     check_ranges(plain)
+    _check_batch(plain)
     launcher: Any = OmegaConf.to_container(hydra.launcher, resolve=True)
     return Composed(plain, run_dir, sweep_dir, launcher)
 
@@ -508,6 +528,7 @@ class _Shape:
                 config = _with(config, setting.key.split("."), self._value(setting))
         if config is not base.config:
             check_together(config)
+            _check_batch(config)
         return replace(base, config=config)
 
     def _is_referenced(self, key: str) -> bool:
