@@ -85,6 +85,9 @@ CLOSED_FORMS: list[tuple[str, dict[str, Any], Callable[[int], float], float]] = 
     ("one_cycle", {"pct_start": 0.25, "div_factor": 10.0, "final_div_factor": 100.0}, one_cycle, 0.001),
     ("warmup_constant", {"warmup_steps": 8}, lambda t: min((t + 1) / 8, 1.0), 1.0),
     ("warmup_constant", {"warmup_steps": 0}, lambda t: 1.0, 1.0),
+    ("warmup_constant", {"warmup_steps": 0.2}, lambda t: min((t + 1) / 12, 1.0), 1.0),
+    ("warmup_constant", {}, lambda t: min((t + 1) / 6, 1.0), 1.0),
+    ("warmup_cosine", {"warmup_steps": 1 / 6, "min_factor": 0.2}, warmed_cosine, 0.2),
     ("warmup_cosine", {"warmup_steps": 0}, lambda t: cosine(t / 60), 0.0),
     ("warmup_cosine", {"warmup_steps": 10, "min_factor": 0.2}, warmed_cosine, 0.2),
     (
@@ -198,7 +201,7 @@ def test_plateau_cuts_only_without_progress() -> None:
 @pytest.mark.parametrize(
     "factor",
     [
-        lambda t: warmup.warmup_factor(t, 7),
+        lambda t: warmup.warmup_constant_factor(t, 7),
         lambda t: warmup.warmup_cosine_factor(t, 7, 40, 0.1),
         lambda t: warmup.warmup_inverse_sqrt_factor(t, 7),
         lambda t: warmup.one_cycle_factor(t, 40),
@@ -218,6 +221,8 @@ def test_factors_are_elementwise_on_tensors(factor: Callable[[torch.Tensor], tor
     [
         ("warmup_constant", {"warmup_steps": -1}),
         ("warmup_inverse_sqrt", {"warmup_steps": -1}),
+        ("warmup_constant", {"warmup_steps": 1.5}),
+        ("warmup_constant", {"warmup_steps": 0.5, "total_steps": None}),
         ("warmup_cosine", {"total_steps": 0}),
         ("warmup_cosine", {"min_factor": 1.5}),
         ("one_cycle", {"total_steps": 0}),

@@ -201,7 +201,10 @@ RANGES: Mapping[str, Check] = {
     "optimizer.tolerance_grad": _not_negative,
     "optimizer.tolerance_change": _not_negative,
     "scheduler.gamma": _positive,
-    "scheduler.warmup_steps": _from_zero,
+    "scheduler.warmup_steps": (
+        lambda v: _from_zero[0](v) or (isinstance(v, float) and 0 < v < 1),
+        "a whole number of updates that is not negative, or a share of the run between 0 and 1",
+    ),
     "scheduler.step_size": (lambda v: _whole(v) and v != 0, "a whole number other than 0"),
     "scheduler.milestones": (lambda v: isinstance(v, list) and all(map(_whole, v)), "a list of whole numbers"),
     "scheduler.T_max": _not_zero,

@@ -351,7 +351,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "optimizer.eps": ([0], [-1e-9]),
     "optimizer.weight_decay": ([0], [-1e-9]),
     "scheduler.gamma": ([1e-9, 2], [0, -1]),
-    "scheduler.warmup_steps": ([0, 1, None], [-1, 0.5]),
+    "scheduler.warmup_steps": ([0, 1, None, 0.5], [-1, 1.0, 1.5, 0.0]),
     "optimizer.lr_decay": ([0], [-1e-9, None]),
     "optimizer.momentum_decay": ([0], [-1e-9]),
     "optimizer.initial_accumulator_value": ([0], [-1e-9]),

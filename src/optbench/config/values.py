@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MOVED = {"data.augment": "augmentation is a group of its own: augment=flip_crop, augment=none (optbench list augment)"}
 """Keys that no longer exist, and what has taken their place."""
+_SHARE_OR_COUNT = ("scheduler.warmup_steps",)
 _WORDS = {bool: "true or false", float: "a number", int: "a whole number", list: "a list", str: "a text"}
 
 
@@ -94,6 +95,8 @@ def _like(key: str, old: Any, new: Any) -> Any:
     """The new value as the type of the old one; null and interpolations fit everywhere. Raises ConfigError."""
     if old is None or new is None or (isinstance(new, str) and "${" in new):
         return new
+    if key in _SHARE_OR_COUNT and all(isinstance(v, int | float) and not isinstance(v, bool) for v in (old, new)):
+        return new  # 1 is not 1.0
     if isinstance(old, bool) or isinstance(new, bool):
         fits = isinstance(old, bool) and isinstance(new, bool)
     elif isinstance(old, float):

@@ -31,7 +31,8 @@ def schedule_note(scheduler: Mapping[str, Any], steps: int) -> str | None:
         return f"scheduler.patience={keywords.get('patience', 10)} {never}"
     if keywords.get("warmup_steps", 0) > steps:
         return (
-            f"scheduler.warmup_steps={keywords['warmup_steps']}: the run ends after {steps} updates, inside the warm-up"
+            f"scheduler.warmup_steps={keywords['warmup_steps']}: the run ends after {steps} updates, inside the "
+            "warm-up, while the rate still rises; a number below 1 is a share of the run"
         )
     return None
 

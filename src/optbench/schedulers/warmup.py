@@ -4,7 +4,8 @@ Each is a pure factor of the learning rate at update t = 0, 1, 2 ..., elementwis
 it to an optimizer. The factor never exceeds 1, so the optimizer's `lr` is the largest learning rate of the run; it is
 never negative and stays at its last value past the end. A linear warm-up gives update t the factor
 (t + 1) / warmup_steps: the first update counts, and update warmup_steps - 1 is the first at full learning rate. A run
-that is shorter than its warm-up ends inside it.
+that is shorter than its warm-up ends inside it; so its length is said as a share of the run, warmup_steps=0.1, or, from
+1 on, as a number of updates.
 
 Why warm up: the adaptive methods divide by a scale that is estimated from a few gradients at first (Apple Book,
 chapter 3; Liu et al., arXiv:1908.03265).
@@ -21,9 +22,24 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def warmup_factor(t: Tensor, warmup_steps: int) -> Tensor:
+def updates_of(warmup_steps: float, total_steps: int | None) -> int:
+    """The length of a warm-up in updates: warmup_steps, or where that lies between 0 and 1, this share of the run.
+
+    Raises:
+        ValueError: it is negative, neither a share nor whole, or a share of a run whose length is not given.
+    """
+    if 0 < warmup_steps < 1:
+        if total_steps is None:
+            raise ValueError(f"Invalid warmup_steps: {warmup_steps}, a share of a run needs total_steps")
+        return max(1, round(warmup_steps * total_steps))
+    if not (warmup_steps >= 0 and warmup_steps == int(warmup_steps)):
+        raise ValueError(f"Invalid warmup_steps: {warmup_steps}, expected a share below 1 or a number of updates")
+    return int(warmup_steps)
+
+
+def warmup_constant_factor(t: Tensor, warmup_steps: float, total_steps: int | None = None) -> Tensor:
     """min(1, (t + 1) / warmup_steps); 1 without a warm-up."""
-    return ((t + 1) / max(warmup_steps, 1)).clamp(max=1.0)
+    return ((t + 1) / max(updates_of(warmup_steps, total_steps), 1)).clamp(max=1.0)
 
 
 def cosine_between(start: float, end: float, progress: Tensor) -> Tensor:
@@ -31,17 +47,18 @@ def cosine_between(start: float, end: float, progress: Tensor) -> Tensor:
     return end + (start - end) * 0.5 * (1.0 + torch.cos(math.pi * progress.clamp(0.0, 1.0)))
 
 
-def warmup_cosine_factor(t: Tensor, warmup_steps: int, total_steps: int, min_factor: float = 0.0) -> Tensor:
+def warmup_cosine_factor(t: Tensor, warmup_steps: float, total_steps: int, min_factor: float = 0.0) -> Tensor:
     """Warm-up, then half a cosine that reaches min_factor at t = total_steps (Loshchilov & Hutter 2017)."""
-    start = max(warmup_steps - 1, 0)
+    width = updates_of(warmup_steps, total_steps)
+    start = max(width - 1, 0)
     decay = cosine_between(1.0, min_factor, (t - start) / max(total_steps - start, 1))
-    return torch.minimum(warmup_factor(t, warmup_steps), decay)
+    return torch.minimum(warmup_constant_factor(t, width), decay)
 
 
-def warmup_inverse_sqrt_factor(t: Tensor, warmup_steps: int) -> Tensor:
+def warmup_inverse_sqrt_factor(t: Tensor, warmup_steps: float, total_steps: int | None = None) -> Tensor:
     """min((t + 1) / w, sqrt(w / (t + 1))): Vaswani et al. 2017, section 5.3, scaled to a peak of 1."""
-    width = max(warmup_steps, 1)
-    return torch.minimum(warmup_factor(t, warmup_steps), (width / (t + 1)).sqrt())
+    width = max(updates_of(warmup_steps, total_steps), 1)
+    return torch.minimum(warmup_constant_factor(t, width), (width / (t + 1)).sqrt())
 
 
 def one_cycle_factor(
@@ -58,36 +75,37 @@ def one_cycle_factor(
     return torch.where(t <= peak, rise, fall)
 
 
-def warmup_constant(optimizer: Optimizer, warmup_steps: int) -> LambdaLR:
+def warmup_constant(optimizer: Optimizer, warmup_steps: float, total_steps: int | None = None) -> LambdaLR:
     """Linear warm-up, then the optimizer's learning rate.
 
     Raises:
-        ValueError: warmup_steps is negative.
+        ValueError: as updates_of.
     """
-    _check(warmup_steps=warmup_steps)
-    return _schedule(optimizer, lambda t: warmup_factor(t, warmup_steps))
+    width = updates_of(warmup_steps, total_steps)
+    return _schedule(optimizer, lambda t: warmup_constant_factor(t, width))
 
 
-def warmup_cosine(optimizer: Optimizer, warmup_steps: int, total_steps: int, min_factor: float = 0.0) -> LambdaLR:
+def warmup_cosine(optimizer: Optimizer, warmup_steps: float, total_steps: int, min_factor: float = 0.0) -> LambdaLR:
     """Linear warm-up, then half a cosine down to min_factor times the learning rate at the end of the run.
 
     Raises:
-        ValueError: a negative length, total_steps = 0 or a min_factor outside [0, 1].
+        ValueError: as updates_of, total_steps = 0 or a min_factor outside [0, 1].
     """
-    _check(warmup_steps=warmup_steps, total_steps=total_steps)
+    _check(total_steps=total_steps)
+    width = updates_of(warmup_steps, total_steps)
     if not 0.0 <= min_factor <= 1.0:
         raise ValueError(f"Invalid min_factor: {min_factor}, expected 0 <= min_factor <= 1")
-    return _schedule(optimizer, lambda t: warmup_cosine_factor(t, warmup_steps, total_steps, min_factor))
+    return _schedule(optimizer, lambda t: warmup_cosine_factor(t, width, total_steps, min_factor))
 
 
-def warmup_inverse_sqrt(optimizer: Optimizer, warmup_steps: int) -> LambdaLR:
-    """Linear warm-up, then a decay with 1/sqrt(t); needs no length of the run.
+def warmup_inverse_sqrt(optimizer: Optimizer, warmup_steps: float, total_steps: int | None = None) -> LambdaLR:
+    """Linear warm-up, then a decay with 1/sqrt(t), whatever the length of the run; that matters to a share alone.
 
     Raises:
-        ValueError: warmup_steps is negative.
+        ValueError: as updates_of.
     """
-    _check(warmup_steps=warmup_steps)
-    return _schedule(optimizer, lambda t: warmup_inverse_sqrt_factor(t, warmup_steps))
+    width = updates_of(warmup_steps, total_steps)
+    return _schedule(optimizer, lambda t: warmup_inverse_sqrt_factor(t, width))
 
 
 def one_cycle(
@@ -113,9 +131,7 @@ def one_cycle(
     return _schedule(optimizer, lambda t: one_cycle_factor(t, total_steps, pct_start, div_factor, final_div_factor))
 
 
-def _check(warmup_steps: int = 0, total_steps: int = 1) -> None:
-    if warmup_steps < 0:
-        raise ValueError(f"Invalid warmup_steps: {warmup_steps}, expected at least 0")
+def _check(total_steps: int) -> None:
     if total_steps < 1:
         raise ValueError(f"Invalid total_steps: {total_steps}, expected at least 1")
 
