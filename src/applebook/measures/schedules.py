@@ -19,10 +19,19 @@ from matplotlib.figure import Figure
 from applebook.evidence import Evidence
 from applebook.measures._common import column, final_loss, panels, points, problem_of
 from applebook.study import Findings, Study
+from optbench import Run
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
 
 USUAL, LARGE = 1e-3, 2e-2
+ARMS = {
+    "adam": "plain",
+    "adam with warm-up": "warmup",
+    "adam with the rise alone": "rise",
+    "adam with the fall alone": "fall",
+    "radam": "plain",
+}
+"""Where the runs of each way to train are; warm-up is the book's, a rise and then a fall."""
 _CURVATURE, _NOISE = 2.0, 1.0
 _SETTLED = 100
 """Updates after which the start is forgotten at every rate of the grid: (1 - 0.05 * 2)^100 = 3e-5."""
@@ -32,11 +41,12 @@ def measure(study: Study) -> Findings:
     """The evidence for claim 11; see conf/experiment/book/schedules.yaml."""
     at = {"optimizer": "gd", "optimizer__lr": 0.2}
     constant, cosine = (_distances(study, "main", scheduler=name, **at) for name in ("constant", "cosine"))
-    losses = {
-        (name, rate): final_loss(study.runs(arm, optimizer=name.split()[0], optimizer__lr=rate))
-        for arm, name in (("plain", "adam"), ("warmup", "adam with warm-up"), ("plain", "radam"))
+    runs = {
+        (name, rate): study.runs(arm, optimizer=name.split()[0], optimizer__lr=rate)
+        for name, arm in ARMS.items()
         for rate in (USUAL, LARGE)
     }
+    losses = {key: final_loss(found) for key, found in runs.items()}
     times, spread = _spread_of_sigma(study)
     evidence = {
         "stationary": _stationary(study),
@@ -49,12 +59,17 @@ def measure(study: Study) -> Findings:
         "sigma_spreads": Evidence("ratio", spread[0], spread[-1]),
         "warmup_large_rate": Evidence("wins", losses["adam with warm-up", LARGE], losses["adam", LARGE]),
         "warmup_usual_rate": Evidence("wins", losses["adam with warm-up", USUAL], losses["adam", USUAL]),
+        "rise_large_rate": Evidence("wins", losses["adam with the rise alone", LARGE], losses["adam", LARGE]),
+        "rise_usual_rate": Evidence("wins", losses["adam with the rise alone", USUAL], losses["adam", USUAL]),
+        "rise_before_fall": Evidence(
+            "wins", *(losses[f"adam with {what}", LARGE] for what in ("warm-up", "the fall alone"))
+        ),
         "radam_large_rate": Evidence("wins", losses["radam", LARGE], losses["adam", LARGE]),
         "radam_usual_rate": Evidence("wins", losses["radam", USUAL], losses["adam", USUAL]),
         "radam_replaces_warmup": Evidence("wins", losses["radam", LARGE], losses["adam with warm-up", LARGE]),
     }
     figures = {"decay": _draw_decay(study), "sigma": _draw_sigma(study, times, spread)}
-    return Findings(evidence, figures, {"ends": _rows(study, losses)})
+    return Findings(evidence, figures, {"ends": _rows(runs)})
 
 
 def _distances(study: Study, arm: str, **values: Any) -> Floats:
@@ -121,14 +136,12 @@ def _spread_of_sigma(study: Study) -> tuple[list[int], list[Floats]]:
     return times, spread
 
 
-def _rows(study: Study, losses: dict[tuple[str, float], Floats]) -> list[dict[str, Any]]:
+def _rows(found: dict[tuple[str, float], list[Run]]) -> list[dict[str, Any]]:
     rows = []
-    for (name, rate), final in losses.items():
-        arm = "warmup" if "warm" in name else "plain"
-        runs = study.runs(arm, optimizer=name.split()[0], optimizer__lr=rate)
+    for (name, rate), runs in found.items():
         accuracy = float(np.nanmedian(column(runs, "val_accuracy")))
         rows.append({"optimizer": name, "learning rate": rate, "seeds": len(runs),
-                     "training loss": float(np.median(final)), "validation accuracy": accuracy})  # fmt: skip
+                     "training loss": float(np.median(final_loss(runs))), "validation accuracy": accuracy})  # fmt: skip
     return rows
 
 
