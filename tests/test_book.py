@@ -25,7 +25,7 @@ from applebook.claim import STRAY, Arm, Claim, Prediction, choose, load_claims, 
 from applebook.command import place_of
 from applebook.evidence import KINDS, Evidence, Verdict, judge, overall
 from applebook.measures import more_dimensions
-from applebook.runner import read_records, reproduced
+from applebook.runner import describe, read_records, reproduced
 from optbench.catalogue import catalogue
 from optbench.config import Composer
 from optbench.errors import ConfigError
@@ -229,6 +229,18 @@ def test_one_run_decides_nothing(kind: str, side: str) -> None:
         if alone:
             said = words.measured({key: getattr(found.estimate, key) for key in ("value", "low", "high")})
             assert "[" not in said
+
+
+def test_quick_runs_withhold_what_they_cannot_judge() -> None:
+    (claim,) = choose(CLAIMS, ["stalls"])
+    numbers = {p.id: Evidence("mean", [9.0, 9.1], [0.0]) for p in claim.predictions}
+    for quick in (False, True):
+        record = describe(claim, numbers, quick)
+        found = {p["id"]: p["verdict"] for p in record["predictions"]}
+        assert found == {p.id: "withheld" if quick and not p.quick else "supported" for p in claim.predictions}
+        assert record["verdict"] == ("depends" if quick else "supported")
+        assert ("by --quick" in words.verdict_of(record, "en")) == quick
+        assert ("--quick" in words.verdict_of(record, "zh")) == quick
 
 
 def test_a_claim_depends_unless_all_agree() -> None:
@@ -499,6 +511,11 @@ def test_the_verdict_comes_from_the_data(claim: Claim, tmp_path: Path, monkeypat
     study = Study(claim, tmp_path / claim.id, quick=True)
     study.execute(Stop(), Silent())
     evidence = measured(study).evidence
+    page = {r["id"]: r for r in json.loads((ROOT / "docs" / pages.DATA).read_text(encoding="utf-8"))}[claim.id]
+    in_full = {p["id"]: p["verdict"] for p in page["predictions"]}
+    for quick in describe(claim, evidence, quick=True)["predictions"]:
+        if "time" not in quick["id"]:  # seconds are those of another machine
+            assert {quick["verdict"], in_full.get(quick["id"])} != {"supported", "not supported"}, quick["id"]
     for stated in claim.predictions:
         found = evidence[stated.id]
         swapped = judge(stated, found.swapped()).verdict

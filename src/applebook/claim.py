@@ -27,12 +27,17 @@ Text = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Prediction:
-    """A measurable statement: `quantity` lies above (or below) `threshold`."""
+    """A measurable statement: `quantity` lies above (or below) `threshold`.
+
+    Attributes:
+        quick: whether the runs of --quick can judge it; not where they lack what it rests on, as a wide network.
+    """
 
     id: str
     quantity: Text
     direction: str
     threshold: float
+    quick: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,9 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     if foreign := set(node) - known:
         raise ValueError(f"unknown keys {', '.join(sorted(foreign))}")
     predictions = tuple(
-        Prediction(str(p["id"]), _text(p["quantity"]), str(p["direction"]), float(p["threshold"]))
+        Prediction(
+            str(p["id"]), _text(p["quantity"]), str(p["direction"]), float(p["threshold"]), bool(p.get("quick", True))
+        )
         for p in node["predictions"]
     )
     for p in predictions:

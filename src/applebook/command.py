@@ -24,7 +24,10 @@ def reproduce(
     ] = None,
     list_only: Annotated[bool, typer.Option("--list", help="List the claims; run nothing.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer seeds and steps: all claims in under two minutes.")
+        bool,
+        typer.Option(
+            "--quick", help="Fewer seeds and steps: all claims in two minutes; what they cannot judge is withheld."
+        ),
     ] = False,
     lang: Lang = None,
     html: Annotated[

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -22,11 +22,13 @@ LEVEL = 0.95
 
 
 class Verdict(StrEnum):
-    """What became of a prediction (undecided: the interval holds the threshold), or of a claim (depends: on which)."""
+    """What became of a prediction (undecided: the interval holds the threshold; withheld: its runs are too small to
+    say), or of a claim (depends: on which)."""
 
     SUPPORTED = "supported"
     NOT_SUPPORTED = "not supported"
     UNDECIDED = "undecided"
+    WITHHELD = "withheld"
     DEPENDS = "depends"
 
 
@@ -254,7 +256,15 @@ def judge(prediction: Prediction, evidence: Evidence) -> Judgement:
     return Judgement(prediction, found, evidence.n, evidence.kind, verdict)
 
 
+def withheld(found: Judgement) -> Judgement:
+    """The same numbers without a verdict."""
+    return replace(found, verdict=Verdict.WITHHELD)
+
+
+_CLEAR = (Verdict.SUPPORTED, Verdict.NOT_SUPPORTED)
+
+
 def overall(judgements: list[Judgement]) -> Verdict:
     """Of a claim: supported or not supported when all its predictions are; depends otherwise."""
     found = {j.verdict for j in judgements}
-    return found.pop() if len(found) == 1 and Verdict.UNDECIDED not in found else Verdict.DEPENDS
+    return found.pop() if len(found) == 1 and found <= {*_CLEAR} else Verdict.DEPENDS

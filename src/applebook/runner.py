@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from applebook.claim import Claim, choose, load_claims
-from applebook.evidence import Evidence, Judgement, judge, overall
+from applebook.evidence import Evidence, Judgement, judge, overall, withheld
 from optbench import to_json, write_bytes
 from optbench.errors import RecordError
 
@@ -106,7 +106,8 @@ def measured(study: Any) -> Findings:
 
 def describe(claim: Claim, evidence: Mapping[str, Evidence], quick: bool) -> dict[str, Any]:
     """The verdict on a claim as plain data, with all that a page says of it."""
-    judgements = [judge(p, evidence[p.id]) for p in claim.predictions]
+    found = [judge(p, evidence[p.id]) for p in claim.predictions]
+    judgements = [withheld(one) if quick and not one.prediction.quick else one for one in found]
     words = {key: dict(getattr(claim, key)) for key in ("section", "title", "says", "setup", "note")}
     return {
         "id": claim.id, "number": claim.number, "verdict": overall(judgements).value, "quick": quick, **words,

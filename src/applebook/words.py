@@ -11,9 +11,10 @@ from optbench.language import phrases
 from optbench.report import number
 
 VERDICTS = {
-    "en": {v: v for v in ("supported", "not supported", "undecided", "depends")},
-    "zh": {"supported": "成立", "not supported": "不成立", "undecided": "未能判定", "depends": "视条件而定"},
-}
+    "en": {v: v for v in ("supported", "not supported", "undecided", "withheld", "depends")},
+    "zh": {"supported": "成立", "not supported": "不成立", "undecided": "未能判定", "withheld": "暂不判定",
+           "depends": "视条件而定"},
+}  # fmt: skip
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "title": "Chapter 3 of the Apple Book, reproduced",
@@ -24,7 +25,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "*not supported* when all of it lies on the other side, *undecided* otherwise, and always where a side is a "
         "single value. A claim *depends* when its predictions do not all come out alike.",
         "made": "{runs} runs in {minutes} minutes on {cores} cores of {processor}; optbench {version}, torch {torch}.",
-        "quick": "These are the results of `--quick`: fewer seeds and steps.",
+        "quick": "These are the results of `--quick`: fewer seeds and steps. A prediction that rests on a longer "
+        "training or a larger network is *withheld*.",
+        "by_quick": "{}, by --quick",
         "claim": "claim", "section": "section", "verdict": "verdict", "says": "The book", "setup": "What is run",
         "commands": "By hand", "prediction": "prediction", "predicted": "predicted", "measured": "measured [95 %]",
         "n": "n", "note": "On the wording", "above": "above", "below": "below", "gallery": "Gallery",
@@ -45,7 +48,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "跨过阈值，或某一侧只有一个数值，记为*未能判定*。同一条说法的各个预测结果不一致时，记为*视条件而定*。",
         "made": "共 {runs} 次运行，用时 {minutes} 分钟，{processor} 的 {cores} 个核；"
         "optbench {version}，torch {torch}。",
-        "quick": "这是 `--quick` 的结果：种子和步数都较少。",
+        "quick": "这是 `--quick` 的结果：种子和步数都较少。要靠更长的训练或更大的网络才能判定的预测，记为*暂不判定*。",
+        "by_quick": "{}（--quick）",
         "claim": "说法", "section": "章节", "verdict": "结论", "says": "书中的说法", "setup": "实验设置",
         "commands": "自己动手", "prediction": "预测", "predicted": "预测范围", "measured": "实测值 [95% 区间]",
         "n": "n", "note": "关于书中的表述", "above": "大于", "below": "小于", "gallery": "图集",
@@ -65,12 +69,15 @@ def counted(verdicts: Iterable[str], language: str) -> str:
 
 
 def verdict_of(record: Mapping[str, Any], language: str) -> str:
-    """A claim's verdict, and where it depends, how many of its predictions came out how."""
-    verdicts, words = VERDICTS[language], WORDS[language]
+    """A claim's verdict, by what runs if they were quick ones, and where it depends, how many of its predictions came
+    out how."""
+    words = WORDS[language]
+    verdict = VERDICTS[language][record["verdict"]]
+    verdict = words["by_quick"].format(verdict) if record.get("quick") else verdict
     if record["verdict"] != "depends":
-        return verdicts[record["verdict"]]
+        return verdict
     found = [p["verdict"] for p in record["predictions"]]
-    return verdicts["depends"] + words["held"].format(n=len(found), counts=counted(found, language))
+    return verdict + words["held"].format(n=len(found), counts=counted(found, language))
 
 
 PHRASES = Path(__file__).with_name("phrases.zh.yaml")

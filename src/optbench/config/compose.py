@@ -268,13 +268,14 @@ class Composer:
         from omegaconf import open_dict
 
         if shape not in self._templates:
-            self._templates[shape] = self._app.compose_config("config", list(shape), RunMode.RUN)
-            with open_dict(self._templates[shape]) as config:
+            config = self._app.compose_config("config", list(shape), RunMode.RUN)
+            with open_dict(config):
                 del config["claim"]
                 trainer = config.get("trainer") or {}
-                if "batch_size" in trainer and trainer.batch_size is None:
+                if "batch_size" in trainer and trainer["batch_size"] is None:
                     whole = wants_whole_batch(*_optimizer(config, config.hydra.runtime.choices))
-                    trainer.batch_size = "full" if whole else NetworkTrainer.batch_size
+                    trainer["batch_size"] = "full" if whole else NetworkTrainer.batch_size
+            self._templates[shape] = config
         return self._templates[shape]
 
 
