@@ -324,7 +324,7 @@ def test_a_place_is_a_folder_a_run_or_several(three: Path, monkeypatch: pytest.M
     assert [row.path for row in rows] == [None] * 3
     assert counted(rows) == counted(rows[0]) == 3  # of a table, the sweep
     for nothing in (3, None, [None], Run({"run_id": "a", "status": "completed"})):
-        with pytest.raises(UserError, match="not something to look at"):
+        with pytest.raises(UserError, match="not a place to look at"):
             compare(nothing)  # type: ignore[arg-type]
 
 

@@ -2,7 +2,7 @@
 
     filters      which rows of the table of runs (`records.RunTable`) take part
     facts        what each run was: its configuration
-    labels       problems, configurations and their names: only what differs is said
+    labels       problems, configurations and their names, which say only what differs
     groups       which runs make a group, and what it is called
     shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON

@@ -139,7 +139,7 @@ def compare(
             by accuracy where there is one, else by final loss.
 
     Raises:
-        UserError: no run found or left, an unknown key, what is no place to look at.
+        UserError: no run found or left, an unknown key, or something that is not a place to look at.
         RecordError: a path that does not exist.
     """
     places = _places(paths)
@@ -161,7 +161,7 @@ def _place(given: Any) -> Path:
         given = given.path or (given.table and given.table.parent)
     if isinstance(given, str | PathLike):
         return Path(given)
-    raise UserError(f"{given!r} is not something to look at: expected a folder, a run, or a list of them")
+    raise UserError(f"{given!r} is not a place to look at: expected a folder, a run, or a list of them")
 
 
 def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | None:

@@ -74,7 +74,7 @@ _DIGITS = 8
 
 
 def _in_words(key: str, value: Any) -> str:
-    """What a hash is of, with as many of its digits as tell two apart; nothing for what is no hash."""
+    """What a hash is of, with as many of its digits as tell two apart; empty for anything else."""
     if key != "data_fingerprint" and not key.startswith("sources."):
         return ""
     what = "data" if key == "data_fingerprint" else f"source of {key.removeprefix('sources.')}"

@@ -3,7 +3,7 @@
 One hidden file in the folder that was scanned, lines of JSON and a checksum: of each run folder what run.json says, the
 dotted settings of config.yaml, and the stamp of both files; only runs that are believed (`records.belief`) are in
 it. It is never the only copy of anything: an entry counts only while both files have the stamp that they had, and where
-the index is missing, damaged, foreign or cannot be written, all is done without it and nobody is told.
+the index is missing, damaged, foreign or cannot be written, everything works without it, without a message.
 
 It is written whole, beside its place, and renamed into it. So processes at once do not meet, no lock is taken, and a
 reader has one whole index or none.

@@ -54,7 +54,7 @@ def each_once(sources: Sequence[Source]) -> tuple[Ints | None, tuple[str, ...]]:
 
 
 def _is_copy(one: _Record, counts: _Record) -> bool:
-    """Whether it is worth a word; a sweep's row of a folder beside it is not."""
+    """Whether it is worth a note; a sweep's row for a folder beside it is not."""
     return one is not counts and (one.folder != counts.folder or one.in_table == counts.in_table)
 
 

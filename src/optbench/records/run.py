@@ -84,10 +84,10 @@ class Run:
         return {} if self.path is None else kept_checkpoints(self.path)
 
     def curve(self) -> pd.DataFrame:
-        """The recorded steps: CURVE_COLUMNS and x0 ... on surfaces; columns that do not apply are absent.
+        """The recorded steps: CURVE_COLUMNS, and x0 ... on surfaces; columns that do not apply are absent.
 
         Raises:
-            RecordError: the file is no curve, or not the one that the run wrote.
+            RecordError: the file is not a curve, or not the one that the run wrote.
         """
         import pandas as pd
 

@@ -158,7 +158,7 @@ class RunTable:
         return whole
 
     def _timed(self, seconds: Column) -> Column:
-        """Without what is no time of the row's own: older records gave each row a share of its batch's seconds."""
+        """The column without shares of a batch's seconds, which older records gave each of its rows."""
         shared = ~self._all().own_clock()
         if not (seconds.present() & shared).any():
             return seconds

@@ -83,7 +83,7 @@ class SettingsReader:
 
 
 class _Template:
-    """A flat configuration with marks in it, which number belongs to which setting, and what came of numbers so far."""
+    """A flat configuration with marks in it, which number belongs to which setting, and the settings made so far."""
 
     def __init__(self, flat: Mapping[str, Any], places: Mapping[int, str]) -> None:
         self.flat = flat

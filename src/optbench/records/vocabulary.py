@@ -42,7 +42,11 @@ _CURVE = (
     CurveColumn("loss", "objective at the iterate; on networks of the batch that the next update uses", in_rows="loss"),
     CurveColumn("grad_norm", "Euclidean norm of the gradient of that loss", in_rows="grad_norm"),
     CurveColumn("val_loss", "loss on the validation data, where it was evaluated", of="network"),
-    CurveColumn("val_accuracy", "share of the validation data that is classified rightly, likewise", of="network"),
+    CurveColumn(
+        "val_accuracy",
+        "share of the validation data that is classified correctly, where it was evaluated",
+        of="network",
+    ),
     CurveColumn("train_accuracy", "share of the training data of the epoch that ended", of="network"),
     CurveColumn("lambda_min", "least eigenvalue of the Hessian of the whole training objective", of="curvature"),
     CurveColumn("lambda_max", "its largest eigenvalue", of="curvature"),
@@ -150,7 +154,7 @@ def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None, numer
 
 
 def _as_before(matters: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings with augmentation where it stood before it was a group: the runs of then are those of now.
+    """The same settings with augmentation where it stood before it was a group: runs keep the identity that they had.
 
     The data sets that come with optbench named it; surfaces and data sets of the user's own had none.
     """

@@ -39,7 +39,7 @@ class Finder:
     """One walk over some paths.
 
     Attributes:
-        sources: what was found, in path order: stretches of run folders, and tables.
+        sources: what was found, in path order: groups of run folders, and tables.
         unreadable: what looked like results and is not believed.
         plans: the folders of sweeps, each with its plans.
     """
@@ -102,7 +102,7 @@ class Finder:
         return stale
 
     def _folders(self) -> Folders:
-        """The stretch of folders that is being walked."""
+        """The run folders found since the last table."""
         if not self.sources or not isinstance(self.sources[-1], Folders):
             self.sources.append(Folders())
         found = self.sources[-1]

@@ -67,7 +67,7 @@ def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 _TRIAL = 4096
-"""Bytes that are written to try a place."""
+"""Bytes that are written to try whether a place is writable."""
 
 
 def check_place(path: Path, folder: bool = False) -> None:

@@ -46,7 +46,7 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
 
 
 def _place(run: Run) -> list[str]:
-    """Where a run on a surface stopped; nothing where its record does not say how the surface curves there."""
+    """Where a run on a surface stopped; empty if its record lacks the curvature there."""
     place, least = run.summary.get("stopped_at"), run.summary.get("lambda_min")
     if place is None and least is None:
         return []

@@ -23,7 +23,7 @@ _TARGETS = ("target", "trainer.target", "trainer.target_accuracy")
 
 
 class Groups:
-    """Runs in groups, of all groups at once.
+    """Runs in groups, as arrays over all groups at once.
 
     Attributes:
         runs: the runs, those of a group next to each other.
@@ -45,7 +45,7 @@ class Groups:
 
     @cached_property
     def without_result(self) -> Bools:
-        """Which runs diverged, failed, were interrupted or skipped, (n,): each counts as the worst one there is."""
+        """Which runs diverged, failed, were interrupted or skipped, (n,): each counts as the worst result."""
         return self.runs.where("status", lambda status: status in _NO_RESULT)
 
     @cached_property
@@ -65,10 +65,10 @@ class Groups:
         return np.where(self.without_result | np.isnan(values), worst, values)
 
     def medians(self, values: Floats) -> Found:
-        """Median and interval of each group; None of one without a number.
+        """Median and interval of each group; None for a group without a number.
 
         Args:
-            values: one a run, (n,); a run that has NaN takes no part.
+            values: one a run, (n,); runs with NaN are left out.
         """
         known = ~np.isnan(values)
         found: Found = [None] * self.count

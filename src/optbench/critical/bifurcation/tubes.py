@@ -101,7 +101,7 @@ class Search:
         self.stopped = ""
 
     def run(self, low: Array, high: Array, depth: Array) -> tuple[Array, Array]:
-        """Examines the cells and what comes of them; returns those that are left at the depth (d + 1,) of the box."""
+        """Examines the cells and their parts; returns those that are left at the depth (d + 1,) of the box."""
         left = Boxes(self.field.dim)
         try:
             low, high = self._levels(low, high, depth, left)

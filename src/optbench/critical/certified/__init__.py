@@ -1,4 +1,4 @@
-"""Every critical point of a surface in a box, with proof: branch and bound, and what is said of what it leaves.
+"""Every critical point of a surface in a box, with proof: branch and bound, and what is proved of the parts it leaves.
 
 The box is cut in two, again and again. A piece is dropped when the gradient is proved not to vanish in it, kept when it
 is proved to hold exactly one critical point, and cut further otherwise. When every piece is dropped or kept, the list

@@ -3,7 +3,7 @@
 Every half-branch that is not a coordinate axis begins as |y| = c |x|^m in one of the four quadrants. The slopes of
 Newton's polygon give the exponents m, the roots of each edge's polynomial the coefficients c: one half-branch in each
 of two quadrants for a simple root. Where a root is multiple, rational, and m or 1/m is whole, the curve that it
-describes is made the axis and the polygon is drawn again; other multiple roots are left unresolved, and that is said.
+describes is made the axis and the polygon is drawn again; other multiple roots are reported as unresolved.
 """
 
 from __future__ import annotations
