@@ -69,7 +69,9 @@ class Arms:
 
         def run() -> None:
             recorder.open([column.name for column in curve_columns(None, True)])
-            assert make(loop, recorder, folder).status == "completed"
+            summary, _ = make(loop, recorder, folder)
+            assert summary.status == "completed"
+            recorder.let_go()
 
         return timed(run), list(problem.module.parameters())
 

@@ -10,6 +10,7 @@ import torch
 from loop_tools import on_dots, on_field, run_loop
 
 from optbench.errors import RunFailure
+from optbench.loop.drive import forgetter
 
 
 class Bare(torch.optim.Optimizer):
@@ -99,3 +100,28 @@ def test_a_closure_that_is_never_called_ends_the_run(kind: type[Bare], steps: in
     with pytest.raises(RunFailure, match=f"{kind.__name__}.step takes a closure and never called it") as caught:
         run_loop(*problem, lambda parameters: kind(parameters))
     assert "call closure()" in caught.value.hint
+
+
+class Remembers(Bare):
+    """Keeps its last gradients, as optimizers that compare two steps do, in a zero_grad of its own."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.before = [p.grad for group in self.param_groups for p in group["params"]]
+        super().zero_grad(set_to_none)
+
+
+def test_gradients_are_forgotten_as_the_optimizer_does_it() -> None:
+    point = torch.nn.Parameter(torch.ones(2))
+    for optimizer in (torch.optim.SGD([point], lr=0.1), torch.optim.LBFGS([point]), Bare([point])):
+        point.grad = torch.ones(2)
+        forgetter(optimizer)()
+        assert point.grad is None
+    own = Remembers([point])
+    point.grad = torch.full((2,), 3.0)
+    forgetter(own)()
+    assert point.grad is None
+    assert [kept.tolist() for kept in own.before if kept is not None] == [[3.0, 3.0]]
+    replaced, calls = Bare([point]), []
+    replaced.zero_grad = lambda set_to_none=True: calls.append(set_to_none)  # type: ignore[method-assign, assignment]
+    forgetter(replaced)()
+    assert calls == [True]

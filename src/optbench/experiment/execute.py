@@ -186,35 +186,47 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         recorder.open(names)
     else:
         recorder.open(names, loop.progress.step, resumed.get("best"))
-    summary = make(loop, recorder, folder)
-    return _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status))
+    summary, sums = make(loop, recorder, folder)
+    run = _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status), sums)
+    recorder.let_go()
+    return run
 
 
-def make(loop: Loop, recorder: Recorder, folder: Path) -> Summary:
-    """Makes a run from where the loop stands until its files are closed; however it ends, its summary.
+def make(loop: Loop, recorder: Recorder, folder: Path) -> tuple[Summary, Mapping[str, str]]:
+    """Makes a run from where the loop stands until its curve is closed.
 
     Args:
         loop: the run.
         recorder: the one that the loop reports to, opened.
         folder: the recorder's.
 
+    Returns:
+        The summary, however the run ended, and the checksums of files that `recorder.let_go` will write.
+
     Raises:
         OutputError: its files cannot be written.
     """
-    problem = loop.problem
+    problem, sums = loop.problem, {}
     try:
         summary = _run(loop, folder)
         if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
             # the run will not go on: its weights are worth keeping, the optimizer's state is not
-            recorder.checkpoint("last", {"model": problem.module.state_dict(), "step": summary.steps})
+            sums = recorder.end({"model": problem.module.state_dict(), "step": summary.steps})
     finally:
         recorder.close()
-    return summary
+    return summary, sums
 
 
-def _end(planned: Planned, summary: Summary, facts: Mapping[str, Any], arrival: Mapping[str, Any]) -> Run:
-    """Records how a run ended, with the checksums of its files; one whose files were taken away has not."""
-    files = part_sums(planned.folder)
+def _end(
+    planned: Planned,
+    summary: Summary,
+    facts: Mapping[str, Any],
+    arrival: Mapping[str, Any],
+    sums: Mapping[str, str],
+) -> Run:
+    """Records how a run ended, with the checksums of its files, and `sums` of those that are not written yet; one
+    whose files were taken away has not."""
+    files = {**part_sums(planned.folder), **sums}
     if gone := [name for name in ("config.yaml", CURVE) if name not in files]:
         reason = f"{' and '.join(gone)} went missing while it ran: {summary.status}, but not recorded as a whole"
         write_yaml(planned.folder / "config.yaml", planned.config)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optbench.records import CurveWriter, write_bytes, writing
+from optbench.records.seal import sum_of_bytes
 
 if TYPE_CHECKING:
     from optbench.loop import Row
@@ -75,6 +76,7 @@ class Recorder:
         self._due = self._flushed + LEAST_SECONDS
         self._best: Mapping[str, Any] | None = None
         self._best_is_written = True
+        self._ends: dict[str, memoryview] = {}
 
     def open(
         self, columns: Sequence[str], keep_before: int | None = None, best: Mapping[str, Any] | None = None
@@ -113,8 +115,6 @@ class Recorder:
             self._best, self._best_is_written = on_host(state), False
             return
         if "progress" not in state:
-            if name == _LAST:  # the run ends: from here on nothing goes on any more
-                self._write_best()
             self._write(name, state)
             return
         began = time.monotonic()
@@ -133,12 +133,26 @@ class Recorder:
             self._write(_BEST, self._best)
             self._best_is_written = True
 
-    def _write(self, name: str, state: Mapping[str, Any]) -> None:
-        import torch
+    def end(self, state: Mapping[str, Any]) -> dict[str, str]:
+        """Takes the last weights of a run that will not go on; gives the checksums of the files that they and the best
+        ones will be.
 
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        write_bytes(self._path(name), buffer.getbuffer())
+        Those files are written by `let_go`, once the record is: if the process dies before, the run goes on from the
+        state on the disk, and until all is written the record's checksums say that it is not whole.
+        """
+        self._ends = {_LAST: _saved(state)}
+        if self._best is not None and not self._best_is_written:
+            self._ends = {_BEST: _saved(self._best), **self._ends}
+        return {self._path(name).name: sum_of_bytes(data) for name, data in self._ends.items()}
+
+    def let_go(self) -> None:
+        """Writes what `end` took."""
+        for name, data in self._ends.items():
+            write_bytes(self._path(name), data)
+        self._ends = {}
+
+    def _write(self, name: str, state: Mapping[str, Any]) -> None:
+        write_bytes(self._path(name), _saved(state))
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.pt"
@@ -150,3 +164,12 @@ class Recorder:
     def close(self) -> None:
         """Writes out what is still in memory."""
         self._writer.close()
+
+
+def _saved(state: Mapping[str, Any]) -> memoryview:
+    """A state as the bytes of a checkpoint."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getbuffer()

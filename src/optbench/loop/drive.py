@@ -41,6 +41,8 @@ def driver(optimizer: torch.optim.Optimizer) -> Callable[[Closure], None]:
         def measured() -> Tensor:
             nonlocal called
             called = True
+            if torch.is_grad_enabled():
+                return closure()
             with torch.enable_grad():  # some call it under no_grad
                 return closure()
 
@@ -56,6 +58,26 @@ def driver(optimizer: torch.optim.Optimizer) -> Callable[[Closure], None]:
             )
 
     return update
+
+
+def forgetter(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """What forgets the gradients of this optimizer's parameters before an update.
+
+    That is its own `zero_grad`. torch's sets them to None beneath two wrappers, for compiling and for profiling,
+    which take longer than many a layer: where it is torch's, the gradients are set to None without them.
+    """
+    if inspect.unwrap(type(optimizer).zero_grad) is not _ZERO_GRAD or "zero_grad" in vars(optimizer):
+        return optimizer.zero_grad
+
+    def forget() -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    return forget
+
+
+_ZERO_GRAD = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
 
 def _takes_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from optbench.loop.drive import driver
+from optbench.loop.drive import driver, forgetter
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
 from optbench.loop.rules import Verdict, by_measurement, verdict
@@ -104,7 +104,7 @@ class Loop:
         self.trainer, self.observer, self._curvature = trainer, observer, curvature
         self.total = total_steps(problem, trainer)
         self.progress = Progress()
-        self._update = driver(optimizer)
+        self._update, self._forget_gradients = driver(optimizer), forgetter(optimizer)
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
         waits = problem.steps_per_epoch is not None and any(p.device.type != "cpu" for p in self._parameters)
@@ -165,7 +165,7 @@ class Loop:
 
         def closure() -> Tensor:
             nonlocal first
-            self.optimizer.zero_grad()
+            self._forget_gradients()
             loss = self.problem.objective(batch)
             loss.backward()
             if first:

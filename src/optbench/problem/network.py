@@ -29,6 +29,8 @@ from optbench.problem.base import (
 from optbench.problem.splits import read_split, scaled
 
 _EVALUATION_BATCH = 256
+_COUNTED_TOGETHER = 64
+"""Batches whose right answers are counted in one go."""
 
 
 def convolves(model: nn.Module) -> bool:
@@ -123,6 +125,7 @@ class NetworkProblem(AbstractProblem):
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
         self._correct = torch.zeros((), dtype=torch.long, device=device)
         self._seen = 0
+        self._answers: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
     def train(self) -> Split:
@@ -199,10 +202,19 @@ class NetworkProblem(AbstractProblem):
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._model(batch.inputs)
         with torch.no_grad():
-            self._correct += (self._labels(outputs) == batch.targets).sum()
-            self._seen += batch.targets.shape[0]
+            self._answers.append((self._labels(outputs), batch.targets))
+        if len(self._answers) >= _COUNTED_TOGETHER:
+            self._count()
         losses: Tensor = self.loss(outputs, batch.targets)
         return losses.mean()
+
+    def _count(self) -> None:
+        """Counts the answers that were not counted yet."""
+        if self._answers:
+            labels, targets = (torch.cat(parts) for parts in zip(*self._answers, strict=True))
+            self._answers.clear()
+            self._correct += (labels == targets).sum()
+            self._seen += len(targets)
 
     def epoch_figures(self) -> dict[str, float]:
         counted = self.counters()
@@ -210,9 +222,11 @@ class NetworkProblem(AbstractProblem):
         return {"train_accuracy": counted["correct"] / counted["seen"]} if counted["seen"] else {}
 
     def counters(self) -> dict[str, int]:
+        self._count()
         return {"seen": self._seen, "correct": int(self._correct)}
 
     def restore_counters(self, counters: dict[str, int]) -> None:
+        self._answers.clear()
         self._seen = counters["seen"]
         self._correct.fill_(counters["correct"])
 

@@ -55,6 +55,11 @@ def sum_of(data: bytes) -> str:
     return f"{len(plain)} {zlib.crc32(plain):08x}"
 
 
+def sum_of_bytes(data: bytes | memoryview) -> str:
+    """The same of what is to be a binary file, byte by byte."""
+    return f"{len(data)} {zlib.crc32(data):08x}"
+
+
 def sum_of_file(path: Path) -> str:
     """The same of a binary file of any size, byte by byte. Raises OSError, RecordError."""
     check_regular(path)
