@@ -6,9 +6,10 @@ import contextlib
 import logging
 import os
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from optbench.errors import OptbenchError, RunFailure
 from optbench.experiment import Display, Planned, Stop, skipped
@@ -57,9 +58,10 @@ Nobody = Watcher
 """A watcher that ignores everything."""
 
 
-class Launcher(Protocol):
+class Launcher(ABC):
     """Executes planned runs somewhere."""
 
+    @abstractmethod
     def where(self, planned: Sequence[Planned]) -> str:
         """In a few words, where and how these runs would execute; nothing is started."""
 
@@ -76,6 +78,16 @@ class Launcher(Protocol):
             OutputError: records cannot be written; what was running has been ended and saved.
             UserError, RunFailure: the place cannot be reached, or no worker lives long enough to begin.
         """
+        done, todo = divided(planned, force)
+        for run in done:
+            watcher.finished(run)
+            yield run
+        if todo:
+            yield from self._launch(todo, stop, watcher, force)
+
+    @abstractmethod
+    def _launch(self, todo: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool) -> Iterator[Run]:
+        """Executes the runs, none of which is done or all of which are to run again; see `launch`."""
 
 
 def available_cores() -> int:

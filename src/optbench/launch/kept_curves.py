@@ -72,11 +72,6 @@ def chosen(rows: Rows, ends: Sequence[End], count: int) -> list[int]:
     return order[:count]
 
 
-def part_of(rows: Rows, which: Sequence[int]) -> Rows:
-    """Some rows of a batch."""
-    return rows.some(which)
-
-
 def end_of(result: BatchResult, row: int) -> End:
     """How a row of a result ended."""
     loss = float(result.final_loss[row])
@@ -119,7 +114,7 @@ def fill(planned: Sequence[Planned], folder: Path, count: int, stop: Stop, threa
         own = [ends[item.run_id] for item in rows.planned]
         which = [i for i in chosen(rows, own, count) if rows.planned[i].run_id not in known]
         if which and not stop.requested:
-            some, _ = startable(part_of(rows, which))
+            some, _ = startable(rows.some(which))
             columns = curves_of(some, [ends[item.run_id] for item in some.planned], stop, threads, backend)
             add_curves(folder, columns)
             new += len(set(columns["run_id"]))

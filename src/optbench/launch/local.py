@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optbench.experiment import Planned, Stop, run_and_record
-from optbench.launch.base import Attempts, Relay, Watcher, Work, attempt, available_cores, divided, tell
+from optbench.launch.base import Attempts, Launcher, Relay, Watcher, Work, attempt, available_cores, tell
 from optbench.launch.crew import Crew
 from optbench.launch.pool import Pool
 from optbench.launch.settings import LocalSettings
@@ -56,7 +56,7 @@ def gpus_for(planned: Sequence[Planned]) -> list[str]:
     return [str(i) for i, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
 
 
-class LocalLauncher:
+class LocalLauncher(Launcher):
     """Executes runs on this machine.
 
     Args:
@@ -75,13 +75,7 @@ class LocalLauncher:
         plural = "es" if jobs > 1 else ""
         return f"in {jobs} worker process{plural} of {threads} thread{'s' if threads > 1 else ''}"
 
-    def launch(self, planned: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool = False) -> Iterator[Run]:
-        done, todo = divided(planned, force)
-        for run in done:
-            watcher.finished(run)
-            yield run
-        if not todo:
-            return
+    def _launch(self, todo: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool) -> Iterator[Run]:
         jobs, threads = self._shares(todo)
         if not jobs:
             yield from self._here(todo, stop, watcher, force, threads)

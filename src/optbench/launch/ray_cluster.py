@@ -20,7 +20,7 @@ from typing import Any
 from optbench.errors import OptbenchError, OutputError, RunFailure, UserError
 from optbench.experiment import Planned, Stop, run_and_record
 from optbench.launch import outpost
-from optbench.launch.base import Attempts, Watcher, Work, divided, tell
+from optbench.launch.base import Attempts, Launcher, Watcher, Work, tell
 from optbench.launch.errand import Carried, Errand, Mark, Wanted, marked, origin_of
 from optbench.launch.parcel import pack
 from optbench.launch.ray_nodes import Nodes, connected
@@ -36,7 +36,7 @@ _VISIBLE_SECONDS = 10.0
 """How long a shared file system may take to show here what another machine wrote."""
 
 
-class RayLauncher:
+class RayLauncher(Launcher):
     """Executes runs on a Ray cluster.
 
     Args:
@@ -61,14 +61,9 @@ class RayLauncher:
         cluster = self._settings.address or "started on this machine"
         return f"on Ray ({cluster}), {threads} CPU{'s' if threads > 1 else ''} a run"
 
-    def launch(self, planned: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool = False) -> Iterator[Run]:
-        done, todo = divided(planned, force)
-        for run in done:
-            watcher.finished(run)
-            yield run
-        if todo:
-            with connected(self._settings.address), marked({item.folder.parent for item in todo}) as mark:
-                yield from _Flight(self._settings, self._work, watcher, force, mark).run(todo, stop)
+    def _launch(self, todo: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool) -> Iterator[Run]:
+        with connected(self._settings.address), marked({item.folder.parent for item in todo}) as mark:
+            yield from _Flight(self._settings, self._work, watcher, force, mark).run(todo, stop)
 
 
 class _Flight:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from optbench.experiment import Stop
 from optbench.landmarks.columns import arrivals_of
 from optbench.launch.batches import Rows, batch_of, problem_of
-from optbench.launch.kept_curves import chosen, curves_of, end_of, part_of
+from optbench.launch.kept_curves import chosen, curves_of, end_of
 from optbench.launch.row_columns import curve_columns, run_columns, skipped_columns
 from optbench.records import Status
 from optbench.records.tables import add_rows, remove_folders
@@ -56,9 +56,9 @@ def run_rows(
         if all_at_once or not recorded:
             curves = curve_columns(rows, result, set(ended))
         else:
-            ends, whole = [end_of(result, i) for i in ended], part_of(rows, ended)
+            ends, whole = [end_of(result, i) for i in ended], rows.some(ended)
             which = chosen(whole, ends, recorded)
-            curves = curves_of(part_of(whole, which), [ends[i] for i in which], stop, threads, backend)
+            curves = curves_of(whole.some(which), [ends[i] for i in which], stop, threads, backend)
         add_rows(rows.planned[0].folder.parent, runs, curves)
         remove_folders(rows.planned[i].folder for i in ended)
     counts: dict[str, int] = defaultdict(int)

@@ -24,7 +24,7 @@ from typing import Any
 from optbench.errors import OptbenchError, OutputError, RecordError, RunFailure, UserError
 from optbench.experiment import Planned, Stop, run_and_record, skipped
 from optbench.experiment.execute import explained
-from optbench.launch.base import TICK_SECONDS, Attempts, Relay, Watcher, Work, available_cores, divided
+from optbench.launch.base import TICK_SECONDS, Attempts, Launcher, Relay, Watcher, Work, available_cores, divided
 from optbench.launch.local import is_network
 from optbench.launch.remote import Lookout, Place, Task
 from optbench.launch.settings import SlurmSettings
@@ -72,7 +72,7 @@ def perform(task: Task, folder: Path, token: str) -> None:
     arrays.end(token, run_id, Ending.of(outcome, heard[0] if heard and unfinished else ""))
 
 
-class SlurmLauncher:
+class SlurmLauncher(Launcher):
     """Executes runs on a Slurm cluster.
 
     Args:
@@ -96,17 +96,12 @@ class SlurmLauncher:
         place = f"on Slurm, {queue}" if s.cluster == "slurm" else "as submitit's local jobs"
         return f"{place}, {s.threads} CPU{'s' if s.threads > 1 else ''} and {s.minutes} minutes a run"
 
-    def launch(self, planned: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool = False) -> Iterator[Run]:
-        done, todo = divided(planned, force)
-        for run in done:
-            watcher.finished(run)
-            yield run
-        if todo:
-            folder = todo[0].folder.absolute().parent / ".submitit"
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            with _alone(folder):
-                yield from _Driver(self._settings, self._work, watcher, force, folder).run(todo, stop)
+    def _launch(self, todo: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool) -> Iterator[Run]:
+        folder = todo[0].folder.absolute().parent / ".submitit"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            yield from _Driver(self._settings, self._work, watcher, force, folder).run(todo, stop)
 
 
 @contextlib.contextmanager

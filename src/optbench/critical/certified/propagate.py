@@ -228,11 +228,6 @@ def _outside(a: Array, left: Array, right: Array) -> Array:
     ])  # fmt: skip
 
 
-def _down(x: Array) -> Array:
-    """A lower bound of the positive number that x was rounded from; infinite (0 was divided by) stays so."""
-    return np.maximum(x - x * ends.STEP - ends.TINY, 0.0, where=np.isfinite(x), out=x.copy())
-
-
 def _roots(r: Array, n: int, a: Array) -> Array:
     """What a^n in r leaves of a."""
     if n % 2:
