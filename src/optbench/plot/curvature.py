@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from optbench.comparison import label_runs
 from optbench.errors import UserError
-from optbench.plot.style import legend_outside, new_figure, styles
+from optbench.plot.style import drawable, legend_outside, new_figure, styles
 from optbench.records import CURVATURE_COLUMNS, Run, read_curves
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ _STATES: dict[State, tuple[str, str]] = {
     "minimum": ("gradient small, curves up or is flat: a minimum", "#c4e6d6"),
 }
 _STUCK = "loss no longer falls"
-_LARGEST = 1e100  # no axis reaches it
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def spans(curve: pd.DataFrame) -> list[Span]:
     Args:
         curve: columns step, loss, lambda_min, lambda_max, full_grad_norm; rows without measurements hold NaN.
     """
-    step, loss = curve["step"].to_numpy(dtype=float), _finite(curve["loss"])
+    step, loss = curve["step"].to_numpy(dtype=float), drawable(curve["loss"])
     fall = float(np.nanmax(loss) - np.nanmin(loss)) if np.isfinite(loss).any() else 0.0
     rows = curve[curve[list(CURVATURE_COLUMNS)].notna().all(axis=1)]
     at, low, high, norm = (rows[name].to_numpy(dtype=float) for name in ("step", *CURVATURE_COLUMNS))
@@ -124,18 +123,13 @@ def _is_measured(curve: pd.DataFrame) -> bool:
     return set(names) <= set(curve.columns) and bool(curve[names].notna().all(axis=1).any())
 
 
-def _finite(column: Any) -> Array:
-    values = np.asarray(column, dtype=float)
-    return np.where(np.isfinite(values), np.clip(values, -_LARGEST, _LARGEST), np.nan)
-
-
 def _draw(axes: Sequence[Axes], curve: pd.DataFrame, style: dict[str, Any]) -> Artist:
     step = curve["step"].to_numpy()
-    (line,) = axes[0].plot(step, _finite(curve["loss"]), linewidth=1.0, **style)
+    (line,) = axes[0].plot(step, drawable(curve["loss"]), linewidth=1.0, **style)
     for ax, name, marker in zip(
         [axes[1], axes[2], axes[2]], ("full_grad_norm", "lambda_max", "lambda_min"), ".^v", strict=True
     ):
-        values = _finite(curve[name])
+        values = drawable(curve[name])
         known = np.isfinite(values)
         ax.plot(step[known], values[known], linewidth=1.1, marker=marker, markersize=4.5, **style)
     handle: Artist = line

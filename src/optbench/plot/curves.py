@@ -11,14 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optbench.comparison import label_runs
-from optbench.plot.style import legend_outside, new_figure, styles
+from optbench.plot.style import drawable, legend_outside, new_figure, styles
 from optbench.records import Run, read_curves
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SMOOTHED_FROM = 200  # recorded steps; below, a curve of mini-batch losses is readable as it is
-_LARGEST = 1e100  # no axis reaches it; beyond, matplotlib's own arithmetic overflows
 _FAR = 100.0  # how many times the largest starting loss is still shown
 
 
@@ -60,7 +59,7 @@ def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Fig
 
 
 def _draw_loss(ax: Axes, curve: pd.DataFrame, style: dict[str, Any], alone: bool) -> Artist:
-    step, loss = curve["step"].to_numpy(), _finite(curve["loss"].to_numpy(dtype=float))
+    step, loss = curve["step"].to_numpy(), drawable(curve["loss"])
     by_batch = "epoch" in curve and len(curve) >= _SMOOTHED_FROM
     if by_batch:
         ax.plot(step, loss, linewidth=0.6, alpha=0.25, **style)
@@ -71,10 +70,6 @@ def _draw_loss(ax: Axes, curve: pd.DataFrame, style: dict[str, Any], alone: bool
         ax.plot(step[at], curve["val_loss"].to_numpy(dtype=float)[at], "o", markersize=3.5, color=style["color"])
     handle: Artist = line
     return handle
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), np.clip(values, -_LARGEST, _LARGEST), np.nan)
 
 
 def _rolling_mean(values: np.ndarray, half: int) -> np.ndarray:
@@ -89,7 +84,7 @@ def _rolling_mean(values: np.ndarray, half: int) -> np.ndarray:
 
 
 def _scale_loss(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
-    losses = [_finite(curve["loss"].to_numpy(dtype=float)) for curve in curves if "loss" in curve]
+    losses = [drawable(curve["loss"]) for curve in curves if "loss" in curve]
     values = np.concatenate(losses) if losses else np.array([])
     values = values[np.isfinite(values)]
     ax.set_ylabel("training loss" if any("epoch" in c for c in curves) else "loss")

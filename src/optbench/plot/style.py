@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from optbench.errors import UserError
 from optbench.language import Phrases, language
@@ -21,6 +22,7 @@ from optbench.records import write_bytes
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":", "-.")
 SUFFIXES = (".png", ".svg", ".pdf")
+_LARGEST = 1e100  # no axis reaches it; beyond, matplotlib's own arithmetic overflows
 _LEGEND_LINES = 24
 _FOOTNOTE_WIDTH = 130
 _LEGEND_WIDTH = 48  # characters; a longer name continues on the next line, or it would leave no room for the axes
@@ -39,6 +41,12 @@ def styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
         label: {"color": PALETTE[i % len(PALETTE)], "linestyle": LINES[i // len(PALETTE) % len(LINES)]}
         for i, label in enumerate(dict.fromkeys(labels))
     }
+
+
+def drawable(values: Any) -> NDArray[np.float64]:
+    """Numbers as an axis takes them: gaps where they are not finite, the largest cut."""
+    values = np.asarray(values, dtype=float)
+    return np.where(np.isfinite(values), np.clip(values, -_LARGEST, _LARGEST), np.nan)
 
 
 def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
