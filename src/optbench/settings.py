@@ -73,6 +73,10 @@ class NetworkTrainer(Trainer):
     Attributes:
         epochs: passes over the training data.
         batch_size: 1 (SGD), n (mini-batch) or "full" (full-batch gradient descent).
+        clip_norm: norm to which a longer gradient is cut before the optimizer sees it; None: none is. The recorded
+            gradient norm is that before.
+        patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
+            `converged`. None: it is never ended so.
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
         eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
         curvature_share: part of the training images that curvature is measured on; always the same ones.
@@ -85,6 +89,8 @@ class NetworkTrainer(Trainer):
     steps: int | None = None
     epochs: int = 10
     batch_size: Any = 32
+    clip_norm: float | None = None
+    patience: int | None = None
     target_accuracy: float | None = None
     eval_every: int = 1
     curvature_share: float = 1.0
@@ -230,6 +236,8 @@ RANGES: Mapping[str, Check] = {
     "trainer.seconds": _positive,
     "trainer.target": _finite,
     "trainer.target_accuracy": _share,
+    "trainer.clip_norm": _positive,
+    "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,
     "trainer.plateau_steps": _count,
     "trainer.plateau_delta": _not_negative,

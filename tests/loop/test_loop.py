@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from loop_tools import CPU, Dots, constant, gd, linear, loop_of, on_dots, on_field, run_loop
 from torch import Tensor, nn
 
+import optbench
 from optbench.errors import DataError
 from optbench.losses.surface import SurfaceLoss
 from optbench.problem import AbstractAugmentation, SurfaceProblem, stream
@@ -572,3 +574,38 @@ def test_a_row_has_the_columns_of_the_list_and_no_others() -> None:
         problem, trainer = on_dots(epochs=2) if dim is None else on_field(square, [1.0] * dim, steps=3)
         _, rows = run_loop(problem, trainer, gd(0.1))
         assert {name for row in rows for name in row} == {one.name for one in curve_columns(dim, dim is None)}
+
+
+TINY_NETWORK = ("model=logistic", "data.image_size=8", "trainer.batch_size=full", "scheduler=constant", "optimizer=sgd")
+
+
+def test_a_long_gradient_is_cut_and_a_short_one_is_not(tmp_path: Path) -> None:
+    """SGD at rate 1 moves by the gradient: by clip_norm in length, in the direction of the whole; what is recorded is
+    the length before."""
+
+    def moved(clip: str) -> tuple[torch.Tensor, float]:
+        words = (
+            *TINY_NETWORK,
+            "optimizer.lr=1",
+            "trainer.epochs=1",
+            "trainer.keep_every=1",
+            f"trainer.clip_norm={clip}",
+        )
+        run = optbench.run(*words, out=tmp_path / clip)
+        assert run.path is not None
+        kept = [torch.load(run.path / f"checkpoints/epoch-000{k}.pt", weights_only=True)["model"] for k in (0, 1)]
+        return torch.cat([(kept[1][k] - kept[0][k]).flatten() for k in kept[0]]), run.curve()["grad_norm"].iloc[0]
+
+    (whole, norm), (cut, recorded), (left, _) = moved("null"), moved("0.01"), moved("1000")
+    assert recorded == norm == pytest.approx(float(whole.norm()), rel=1e-4)
+    assert float(cut.norm()) == pytest.approx(0.01, rel=1e-3)
+    assert float(torch.cosine_similarity(cut, whole, dim=0)) == pytest.approx(1.0, abs=1e-4)
+    assert torch.equal(left, whole)
+
+
+def test_patience_is_evaluations_without_a_better_accuracy(tmp_path: Path) -> None:
+    words = (*TINY_NETWORK, "optimizer.lr=1e-12", "trainer.epochs=9")
+    run = optbench.run(*words, "trainer.patience=2", out=tmp_path)
+    assert (run.status, run.summary["steps"]) == ("converged", 3)
+    assert "in 3 evaluations" in run.reason
+    assert optbench.run(*words, "trainer.patience=9", out=tmp_path).status == "completed"

@@ -58,3 +58,4 @@ class Progress:
     best_val_loss: float = math.inf
     best_val_accuracy: float | None = None
     best_val_step: int | None = None
+    stale: int = 0

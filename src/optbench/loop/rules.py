@@ -13,7 +13,7 @@ Verdict = tuple[Status, str]
 
 
 def verdict(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool) -> Verdict | None:
-    """The first rule that ends the run at this row, in the order diverged, target, gradient, plateau, wall clock.
+    """The first rule that ends the run at this row, in the order diverged, target, gradient, plateau, patience, clock.
 
     Args:
         row: the current row; rules about what is not in it yet stay silent.
@@ -27,6 +27,7 @@ def verdict(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool) -> Ve
         or _at_target(row, p, trainer)
         or _at_rest(row, p, trainer, exact_gradient)
         or _on_plateau(p, trainer)
+        or _out_of_patience(p, trainer)
         or _out_of_time(p, trainer)
     )
 
@@ -77,6 +78,14 @@ def _on_plateau(p: Progress, trainer: Trainer) -> Verdict | None:
         return None
     delta = trainer.plateau_delta
     return Status.CONVERGED, f"the loss fell by less than {delta:g} (relative) over {steps} steps, at step {p.step}"
+
+
+def _out_of_patience(p: Progress, trainer: Trainer) -> Verdict | None:
+    patience = trainer.patience if isinstance(trainer, NetworkTrainer) else None
+    if patience is None or p.stale <= patience:
+        return None
+    rose = f"not risen above {p.best_val_accuracy:.4f}" if p.best_val_accuracy is not None else "not risen"
+    return Status.CONVERGED, f"validation accuracy has {rose} in {p.stale} evaluations, after {p.step} updates"
 
 
 def _out_of_time(p: Progress, trainer: Trainer) -> Verdict | None:

@@ -175,6 +175,7 @@ class Loop:
                     self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
             p.evals += 1
             self.problem.perturb_gradient(p.step)
+            self._clip()
             return loss
 
         try:
@@ -209,6 +210,10 @@ class Loop:
             if self._closes_epoch(p.step):
                 self._close_epoch(row)
         return row
+
+    def _clip(self) -> None:
+        if isinstance(self.trainer, NetworkTrainer) and self.trainer.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.trainer.clip_norm)
 
     def _closes_epoch(self, step: int) -> bool:
         """Whether an epoch, or the run, ends before this step."""
@@ -296,6 +301,7 @@ class Loop:
         row.update(figures)
         p.val_loss, p.val_accuracy = figures["val_loss"], figures["val_accuracy"]
         best = -1.0 if p.best_val_accuracy is None else p.best_val_accuracy
+        p.stale = 0 if p.val_accuracy > best else p.stale + 1
         if (p.val_accuracy, -p.val_loss) > (best, -p.best_val_loss):
             p.best_val_accuracy, p.best_val_loss, p.best_val_step = p.val_accuracy, p.val_loss, p.step
             self.observer.checkpoint("best", self._weights())

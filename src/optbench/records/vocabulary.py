@@ -148,9 +148,14 @@ def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None, numer
         numerics: the NUMERICS that the run was made under.
     """
     matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY and not k.startswith("choices.")}
+    matters = {k: v for k, v in matters.items() if not (v is None and k in _OFF_WHERE_NULL)}
     matters = _as_before(matters)
     text = json.dumps([numerics, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+_OFF_WHERE_NULL = ("trainer.clip_norm", "trainer.patience")
+"""Settings that came later and do nothing where they are null: the runs of before are those of now."""
 
 
 def _as_before(matters: Mapping[str, Any]) -> dict[str, Any]:
