@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from command_tools import invoke
 from hypothesis import assume, example, given
@@ -24,7 +25,7 @@ from applebook import pages, words
 from applebook.claim import STRAY, Arm, Claim, Prediction, choose, load_claims, read_claim
 from applebook.command import place_of
 from applebook.evidence import KINDS, Evidence, Verdict, judge, overall
-from applebook.measures import more_dimensions
+from applebook.measures import batch_size, more_dimensions
 from applebook.runner import describe, read_records, reproduced
 from optbench.catalogue import catalogue
 from optbench.config import Composer
@@ -457,6 +458,25 @@ def test_the_tables_of_the_chapter_are_in_chinese() -> None:
     assert words.phrase("-1.5 to 2e-3", "zh") == "-1.5 到 2e-3"
     for unknown in ("a {heading} of 3", "{0} of nothing"):
         assert words.phrase(unknown, "zh") == unknown
+
+
+def test_the_finite_sum_of_claim_5_has_a_saddle_where_its_samples_pull_apart() -> None:
+    samples = torch.tensor(batch_size.SAMPLES)
+
+    def losses(w: torch.Tensor) -> torch.Tensor:
+        return 1 - torch.exp(-(w - samples).square().sum(-1) / 2)
+
+    zero, beside = torch.zeros(2, dtype=torch.float64), torch.tensor(batch_size.BESIDE, dtype=torch.float64)
+    assert torch.autograd.functional.jacobian(losses, zero).norm(dim=-1).min() > 0.1
+    curvature = torch.linalg.eigvalsh(torch.autograd.functional.hessian(lambda w: losses(w).mean(), zero))
+    assert curvature[0] < 0 < curvature[1]
+    assert not batch_size._descent((0.0, 0.0), None).any(), "all samples together never move"
+    gradient = torch.autograd.functional.jacobian(losses, beside)
+    steady, noisy = (batch_size._descent(batch_size.BESIDE, size) for size in (None, 1))
+    first = (beside - batch_size.SUM_RATE * gradient.mean(dim=0)).numpy()
+    np.testing.assert_allclose(steady[1], first, rtol=1e-12)
+    each = (beside - batch_size.SUM_RATE * gradient).numpy()
+    assert np.isclose(each, noisy[1], rtol=1e-12).all(axis=1).sum() == 1
 
 
 # the command line -----------------------------------------------------------------------------------------------------

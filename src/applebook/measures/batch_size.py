@@ -2,7 +2,8 @@
 
 At fixed weights the mean of B of N gradients, drawn without replacement, has the variance s^2 / B (N - B) / (N - 1),
 where s^2 is the variance of one image's gradient. Noise of standard deviation sigma in the gradient makes descent with
-rate eta a motion at temperature T = eta sigma^2 / 2, which leaves a well at Kramers' rate.
+rate eta a motion at temperature T = eta sigma^2 / 2, which leaves a well at Kramers' rate. Where the gradient of the
+whole is zero those of its parts need not be: a saddle of a finite sum holds the full batch, and not a batch of 1.
 
 Source: Apple Book, section 3.2.1; sampling: Cochran, Sampling Techniques (1977), theorem 2.2; H. A. Kramers, Physica 7
 (1940) 284.
@@ -32,10 +33,15 @@ DRAWN = (8, 16, 32, 64, 128, 256, 512)
 DRAWS = 500
 ROUNDS, UPDATES = 60, 2
 """Updates are timed in rounds, some of each batch size in turn: what else the machine does then meets all sizes."""
-SMALL, LARGE = 8, 128
+ONE, SMALL, LARGE = 1, 8, 128
 NOISE = 1.5
 BARRIER, WELL, TOP = 5 / 12, 3.0, 2.0
 """two_well's shallow well: height of the barrier, curvature at the bottom, and at the barrier (downwards)."""
+SAMPLES = np.array([[1.5, 0.5], [-1.5, -0.5], [1.5, -0.5], [-1.5, 0.5]])
+"""The finite sum: one point w is to lie near samples, with the loss 1 - exp(-|w - sample|^2 / 2) of each. Between the
+two groups, at 0, the gradients of opposite samples cancel, and the mean of the Hessians has one negative eigenvalue."""
+SUM_RATE, SUM_UPDATES, SUM_RUNS = 0.3, 300, 40
+BESIDE = (0.2, 1.6)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Sampling:
         images: in the training set.
         variance: of one image's gradient, summed over coordinates.
         measured: of the mean of a batch of each size of DRAWN, (sizes,).
-        cosine: of each draw's gradient with that of all images, by size.
+        cosine: of each draw's gradient with that of all images, by size; of batches of 1 each image's, (images,).
     """
 
     images: int
@@ -80,9 +86,9 @@ def measure(study: Study) -> Findings:
     sampling = _sampling(study.runs(trainer__batch_size=LARGE)[0])
     n = sampling.images
     sizes = {size: _group(study.runs(trainer__batch_size=size), n) for size in (8, 32, 128, "full")}
-    longer = _group(study.runs("updates"), n)
+    longer, one = _group(study.runs("updates"), n), _group(study.runs("one"), n)
     small, full = sizes[SMALL], sizes["full"]
-    times = _times(study.runs()[0], [g.size for g in sizes.values()])
+    times = _times(study.runs()[0], [ONE, *(g.size for g in sizes.values())])
     drawn = np.array(DRAWN, dtype=np.float64)
     wells = _wells(study)
     evidence = {
@@ -93,19 +99,22 @@ def measure(study: Study) -> Findings:
             rival=drawn * sampling.measured[0],
         ),
         "steadier": Evidence("mean difference", sampling.cosine[LARGE], sampling.cosine[SMALL]),
+        "one_noisier": Evidence("mean difference", sampling.cosine[SMALL], sampling.cosine[ONE]),
         "update_time": Evidence("ratio", times[LARGE] / LARGE, times[SMALL] / SMALL),
         "update_time_full": Evidence("ratio", times[n] / n, times[SMALL] / SMALL),
         "epoch_time": Evidence("ratio", _epoch(times, n, n), _epoch(times, SMALL, n)),
         "leaves_shallow": Evidence("share difference", wells[NOISE], wells[0.0]),
+        "leaves_saddle": Evidence("share difference", *(_leaves_saddle(batch) for batch in (ONE, None))),
         "trains_better": Evidence("mean difference", small.train, full.train),
         "tests_better": Evidence("mean difference", small.validation, full.validation),
         "tests_better_updates": Evidence("mean difference", small.validation, longer.validation),
+        "one_trains_better": Evidence("mean difference", one.train, full.train),
+        "one_tests_better": Evidence("mean difference", one.validation, full.validation),
     }
-    groups = [*sizes.values(), longer]
+    groups = [one, *sizes.values(), longer]
     steps = study.runs("wells")[0].config["trainer"]["steps"]
-    return Findings(
-        evidence, {"noise": _draw(sampling, times, wells, steps)}, {"sizes": _table(groups, sampling, times)}
-    )
+    figures = {"noise": _draw(sampling, times, wells, steps), "paths": _draw_paths()}
+    return Findings(evidence, figures, {"sizes": _table(groups, sampling, times)})
 
 
 def _sampling(run: Run) -> Sampling:
@@ -130,6 +139,7 @@ def _sampling(run: Run) -> Sampling:
         means = torch.zeros(DRAWS, n).scatter_(1, chosen, 1.0 / size) @ gradients
         measured.append(float((means - whole).square().sum(dim=1).mean()))
         cosine[size] = np.asarray(torch.cosine_similarity(means, whole[None]).numpy(), dtype=np.float64)
+    cosine[ONE] = np.asarray(torch.cosine_similarity(gradients, whole[None]).numpy(), dtype=np.float64)
     variance = float((gradients - whole).square().sum(dim=1).mean())
     return Sampling(n, variance, np.array(measured), cosine)
 
@@ -177,6 +187,22 @@ def _wells(study: Study) -> dict[float, list[bool]]:
     return found
 
 
+def _descent(start: Sequence[float], batch: int | None, run: int = 0) -> Floats:
+    """Points (updates + 1, 2) of descent on the finite sum with batches of a size, None for all samples."""
+    generator, path = stream(run, "finite sum"), [np.array(start, dtype=np.float64)]
+    for _ in range(SUM_UPDATES):
+        size = len(SAMPLES) if batch is None else batch
+        away = path[-1] - SAMPLES[torch.randperm(len(SAMPLES), generator=generator)[:size].numpy()]
+        each = np.exp(-np.square(away).sum(axis=1) / 2)[:, None] * away
+        path.append(path[-1] - SUM_RATE * np.array([math.fsum(column) for column in each.T]) / size)
+    return np.array(path)
+
+
+def _leaves_saddle(batch: int | None) -> list[bool]:
+    """Which runs from the saddle of the finite sum end half-way to a minimum, or beyond."""
+    return [bool(abs(_descent((0.0, 0.0), batch, run)[-1, 0]) > SAMPLES[0, 0] / 2) for run in range(SUM_RUNS)]
+
+
 def _table(groups: Sequence[Group], sampling: Sampling, times: dict[int, Floats]) -> list[dict[str, Any]]:
     rows = []
     for group in groups:
@@ -207,12 +233,20 @@ def _draw(sampling: Sampling, times: dict[int, Floats], wells: dict[float, list[
 
 
 def _draw_times(ax: Axes, times: dict[int, Floats], images: int) -> None:
-    size = list(times)
+    size = sorted(times)
     for label, colour, seconds in (
         ("an update", PALETTE[0], [np.median(times[b]) for b in size]),
         ("an epoch", PALETTE[1], [np.median(_epoch(times, b, images)) for b in size]),
     ):
-        ax.loglog(size, np.array(seconds) / seconds[0], "o-", color=colour, markersize=4, linewidth=1.2, label=label)
+        ax.loglog(
+            size,
+            np.array(seconds) / seconds[size.index(SMALL)],
+            "o-",
+            color=colour,
+            markersize=4,
+            linewidth=1.2,
+            label=label,
+        )
     ax.set(xlabel="batch size", ylabel="time, relative to batch 8")
     ax.legend(frameon=False, fontsize=8)
 
@@ -225,3 +259,26 @@ def _draw_wells(ax: Axes, wells: dict[float, list[bool]], steps: int) -> None:
     ax.plot(list(wells), [np.mean(v) for v in wells.values()], "o", color=PALETTE[2], markersize=4, label="measured")
     ax.set(xlabel="noise in the gradient", ylabel="share that leaves")
     ax.legend(frameon=False, fontsize=8)
+
+
+def _draw_paths() -> Figure:
+    """The steady path and the noisy one on the finite sum, from beside the saddle and from the saddle itself."""
+    figure, both = panels(8.4, 3.8, 2, grid=False, sharey=True)
+    x, y = np.meshgrid(np.linspace(-2.4, 2.4, 161), np.linspace(-1.6, 2.0, 121))
+    away = np.stack([x, y], axis=-1)[..., None, :] - SAMPLES
+    height = 1 - np.exp(-np.square(away).sum(axis=-1) / 2).mean(axis=-1)
+    for ax, batch, title in zip(both, (None, ONE), ("all samples", "one sample an update"), strict=True):
+        ax.contour(x, y, height, 18, colors="0.75", linewidths=0.6)
+        ax.plot(*SAMPLES.T, "+", color="0.3", markersize=8, label="samples")
+        for colour, start, label in (
+            (PALETTE[0], BESIDE, "beside the saddle"),
+            (PALETTE[1], (0.0, 0.0), "on the saddle"),
+        ):
+            path = _descent(start, batch)
+            ax.plot(*path.T, ".-", color=colour, linewidth=0.7, markersize=2.5, alpha=0.8, label=label)
+            ax.plot(*path[0], "o", color=colour, markersize=6)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("w0")
+    both[0].set_ylabel("w1")
+    both[0].legend(fontsize=8)
+    return figure
