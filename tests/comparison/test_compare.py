@@ -400,11 +400,13 @@ def test_networks_recorded_before_augmentation_was_a_group_are_on_the_same_probl
     for seed, config in enumerate((then, now)):
         summary = {"run_id": run_id(config | {"seed": seed}), "status": "completed", "seed": seed, "final_loss": 0.5}
         choices = {"model": "mlp", "data": "synthetic_food", "loss_name": "cross_entropy", "optimizer": "adam"}
-        write_json(tmp_path / str(seed) / "run.json", summary | choices | {"scheduler": "constant", "engine": "loop"})
+        swept = {"data.augment": name} if config is then else {"augment": name}  # as a sweep over it records the value
+        summary |= {**choices, "scheduler": "constant", "engine": "loop", **swept}
+        write_json(tmp_path / str(seed) / "run.json", summary)
         write_yaml(tmp_path / str(seed) / "config.yaml", config | {"seed": seed})
     (both,) = compare([tmp_path]).groups
     assert (both.problem, both.label, both.n) == ("mlp on synthetic_food, cross_entropy", "adam", 2)
-    assert label_runs(both.runs) == ["adam", "adam"]
+    assert label_runs(both.runs) == label_runs([read_run(tmp_path / place) for place in "01"]) == ["adam", "adam"]
 
 
 def test_labels_of_runs_for_a_legend(three: Path) -> None:

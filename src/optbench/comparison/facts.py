@@ -11,7 +11,7 @@ import numpy as np
 
 from optbench.records import NOT_IDENTITY, Run, RunTable, flatten
 from optbench.records.columns import Column, canonical, combined, first_of, is_shown
-from optbench.records.vocabulary import settings_as_now
+from optbench.records.vocabulary import settings_as_now, summary_as_now
 
 if TYPE_CHECKING:
     from optbench.records.columns import Ints
@@ -59,9 +59,11 @@ class Facts:
 
 def facts_of(run: Run) -> Facts:
     """What is known of a run. Raises RecordError where the folder's configuration cannot be read."""
-    values = {k: canonical(v) for k, v in run.summary.items() if not isinstance(v, Mapping)}
+    settings = {} if run.path is None else settings_as_now(flatten(run.config))
+    summary = run.summary if run.path is None else summary_as_now(run.summary, settings)
+    values = {k: canonical(v) for k, v in summary.items() if not isinstance(v, Mapping)}
     if run.path is not None:
-        values.update((k, canonical(v)) for k, v in settings_as_now(flatten(run.config)).items() if "." in k)
+        values.update((k, canonical(v)) for k, v in settings.items() if "." in k)
         values["path"] = str(run.path)
     return Facts({k: v for k, v in values.items() if is_shown(k)})
 

@@ -22,6 +22,7 @@ from optbench.records.belief import sums
 from optbench.records.columns import Bools, Column, Floats, Ints, canonical, factorized, is_shown
 from optbench.records.run import Run
 from optbench.records.templates import Settings
+from optbench.records.vocabulary import summary_as_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,7 +106,7 @@ class Folders(Source):
         """Adds a folder at the end."""
         self.paths.append(path)
         self.places.append(place)
-        self.summaries.append(summary)
+        self.summaries.append(summary if settings is None else summary_as_now(summary, settings))
         self.more.append(more)
         self.settings.append(settings)
 

@@ -190,5 +190,12 @@ def settings_as_now(flat: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**rest, **flatten({"augment": _AUGMENTATIONS[name]})}
 
 
+def summary_as_now(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A summary without the swept name that a setting had before, where `settings_as_now` has renamed it."""
+    if "data.augment" not in summary or "data.augment" in settings:
+        return summary
+    return {key: value for key, value in summary.items() if key != "data.augment"}
+
+
 def _is_packaged(data: Any) -> bool:
     return str(data).startswith("optbench.data.")
