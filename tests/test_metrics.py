@@ -123,3 +123,25 @@ def test_the_interval_of_many_runs_has_scipys_ranks(n: int, level: float) -> Non
     rank = int(scipy.stats.binom.ppf((1 - level) / 2, n, 0.5))
     assert (found.value, found.low, found.high) == ((n + 1) / 2, rank, n + 1 - rank)
     assert found.coverage == pytest.approx(1 - 2 * scipy.stats.binom.cdf(rank - 1, n, 0.5), abs=1e-12)
+
+
+def test_an_estimate_says_of_how_many_runs_it_is_and_how_sure() -> None:
+    assert [one.n for one in metrics.median_intervals([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])] == [3, 3]
+    assert (metrics.median_interval([1.0]).n, metrics.median_interval([1.0]).coverage) == (1, None)
+    rate = metrics.success_rate(2, 4, level=0.9)
+    assert (rate.n, rate.coverage, rate.value) == (4, 0.9, 0.5)
+    wide = metrics.success_rate(2, 4)
+    assert wide.low is not None
+    assert rate.low is not None
+    assert wide.low < rate.low < 0.5
+    tied = metrics.wilson(0.375, 4)
+    assert (tied.value, tied.n, tied.coverage) == (0.375, 4, 0.95)
+    assert metrics.median_interval(range(1, 21), level=0.5).low == 8
+    with pytest.raises(ValueError, match="two different steps"):
+        metrics.mean_log10_loss([3, 3], [1.0, 1.0])
+    assert metrics.mean_log10_loss([0, 1], [1.0, 1e-30]) == pytest.approx(-8.0)
+    assert metrics.expected_running_time([], []) == math.inf
+    assert metrics.expected_running_times(np.array([[3.0, np.nan], [np.nan] * 2]), np.full((2, 2), 9.0)) == [
+        12,
+        math.inf,
+    ]

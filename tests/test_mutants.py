@@ -111,3 +111,12 @@ def test_mutants_are_tried_and_the_tree_stays_as_it_is(tmp_path: Path) -> None:
         assert (outcome["by"] != "") == (outcome["word"] != "survived")
     assert any(outcome["word"] == "killed" for outcome in found)
     assert content() == before
+
+
+def test_the_star_of_a_signature_is_no_product(tmp_path: Path) -> None:
+    import draw
+
+    file = tmp_path / "two.py"
+    file.write_text("def f(a, *, b=2):\n    return a * b\n\n\ng = lambda a, *, b: a * b\n")
+    changed = [span[0] for span, changes in draw.changes(file).items() if any("Mul" in c.operator for c in changes)]
+    assert changed == [(2, 13), (5, 22)]

@@ -3,7 +3,7 @@
 A *place* is a span of source that an operator of cosmic-ray can change, or one of the two here (a statement left out, a
 keyword left out of a call). Places are drawn evenly over all areas, and one of the changes of a place is drawn evenly:
 otherwise each `+`, which has eleven replacements, would count eleven times. What Python compiles to the same code
-(annotations, docstrings) is no mutant and is drawn again.
+(annotations, docstrings) is no mutant and is drawn again; nor is the bare `*` of a signature, which multiplies nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "records": ("records",),
     "identity": ("experiment/sources*",),
     "loop": ("loop",),
+    "tracing": ("tracing*",),
     "arithmetic": ("critical/arithmetic",),
     "proofs": ("critical/certified", "critical/germs", "critical/programs", "critical/proofs", "critical/second_proof"),
     "curvature": ("curvature",),
@@ -136,9 +137,10 @@ def changes(file: Path) -> dict[tuple[Position, Position], tuple[Change, ...]]:
     nodes = list(ast_nodes(get_ast(source)))
     found: dict[tuple[Position, Position], list[Change]] = {}
     for name, operator in _operators().items():
-        positions = (span for node in nodes for span in operator.mutation_positions(node))
-        for occurrence, span in enumerate(positions):
-            found.setdefault(span, []).append(Change(name, occurrence))
+        positions = ((node, span) for node in nodes for span in operator.mutation_positions(node))
+        for occurrence, (node, span) in enumerate(positions):
+            if node.parent is None or node.parent.type not in ("parameters", "lambdef"):  # a bare * there divides names
+                found.setdefault(span, []).append(Change(name, occurrence))
     for span, change in _left_out(ast.parse(source), source):
         found.setdefault(span, []).append(change)
     return {span: tuple(options) for span, options in sorted(found.items())}

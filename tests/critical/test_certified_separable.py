@@ -13,8 +13,10 @@ import torch
 from certified_tools import objective_of
 from command_tools import invoke
 
+from optbench.critical.budget import Budget
 from optbench.critical.certified import certify
 from optbench.critical.certified import product as module
+from optbench.critical.certified.enumerate import Search
 from optbench.critical.points.describe import describe
 from optbench.critical.points.found import CriticalSet
 from optbench.critical.programs.program import Program, record
@@ -237,3 +239,17 @@ def test_a_degenerate_combination_names_the_factors_that_make_it_so(monkeypatch:
     at = {tuple(round(3.0 * v / math.pi) for v in p.x[2:]): p.index for p in found.points}
     # index 1 of x0^4, -1 of -x1^4, -1 of a cosine's maximum at 0 and 1 of its minimum at pi / 3
     assert at == {ends: -math.prod(1 if end else -1 for end in ends) for ends in itertools.product((0, 1), repeat=3)}
+
+
+def test_boxes_of_combinations_hold_one_point_each_and_more_room() -> None:
+    """What is proved of a factor's box is proved of the box of the combination: its unique box lies round the point."""
+    objective, box = objective_of("styblinski_tang_5d")
+    low, high = (np.array([side[k] for side in box]) for k in (0, 1))
+    search = Search(module.FactorField(record(objective, 5), low, high), 1e-7, 10**6, Budget(60.0))
+    parts = module.search_parts(search)
+    assert len(parts) == 5
+    assert module.listed(search, parts)
+    (held_low, held_high), (unique_low, unique_high) = search.held.arrays(), search.unique.arrays()
+    assert len(held_low) == 3**5
+    assert ((unique_low < held_low) & (held_high < unique_high)).all()
+    assert len(np.unique(held_low, axis=0)) == 3**5

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from optbench.curvature import FlatObjective
+from optbench.curvature import FlatObjective, prepare
 from optbench.curvature.descent import Escape, Move, Witness
 from optbench.curvature.describe import describe_network, describe_plan
 from optbench.curvature.hvp import HessianOperator
@@ -21,6 +21,7 @@ from optbench.curvature.picture import NetworkPicture, Plan
 from optbench.curvature.proof import Proof, interval
 from optbench.curvature.spectrum import Density, Shares, full_hessian, gauss, mass_below
 from optbench.curvature.verdict import Figures, Verdict, criticality_of, decide, percent, undecided_at_second_order
+from optbench.errors import UserError
 
 FIGURES = Figures(
     gain=1e-9, fall=1e-9, hess_grad=0.5, low=-0.1, high=2.0, lower_bound=-0.11, upper_bound=2.1, noise=1e-6
@@ -312,3 +313,11 @@ def test_more_confidence_costs_a_wider_bound() -> None:
     told: list[int] = []
     measure_by_lanczos(operator, 2, 15, 0, torch.float64, 0.9, lambda: told.append(1))
     assert len(told) == 30
+
+
+def test_the_least_number_of_products_is_said_and_enough() -> None:
+    objective = FlatObjective([lambda w: (w**2).sum()], torch.zeros(200, dtype=torch.float64))
+    with pytest.raises(UserError, match="--products 9: expected at least 10"):
+        prepare(objective, products=9)
+    plan = prepare(objective, products=10).plan
+    assert (plan.exact, plan.starts, plan.steps) == (False, 1, 10)

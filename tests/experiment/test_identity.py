@@ -285,3 +285,78 @@ def test_made_up_pictures_that_were_changed_are_made_again(tmp_path: Path, monke
     shutil.copyfile(folder / "training" / "1_0.jpg", folder / "training" / "0_1.jpg")
     again = SyntheticFood(n_classes=2, image_size=8, train_per_class=2, validation_per_class=1, n_test=1)
     assert again.load("train").images.equal(before)
+
+
+def test_what_a_module_imports_is_read_from_its_text(tmp_path: Path) -> None:
+    """Every form of import, relative ones from modules and from packages; what is no Python imports nothing."""
+    file = tmp_path / "m.py"
+    text = """
+import a, b.c as d
+from e.f import g, h as i
+def late():
+    from . import j
+    from .k import l
+    from ..m import n
+    from .. import o
+"""
+    file.write_text(text)
+    common = ["a", "b.c", "e.f", "e.f.g", "e.f.h"]
+    assert sources._imports("p.q.r", file) == [
+        *common, "p.q", "p.q.j", "p.q.k", "p.q.k.l", "p.m", "p.m.n", "p", "p.o"
+    ]  # fmt: skip
+    package = tmp_path / "__init__.py"
+    package.write_text(text)
+    assert sources._imports("p.q.r", package) == [
+        *common, "p.q.r", "p.q.r.j", "p.q.r.k", "p.q.r.k.l", "p.q.m", "p.q.m.n", "p.q", "p.q.o"
+    ]  # fmt: skip
+    for wrong in (b"def", b"\x00", b"\xff\xfe"):
+        file.write_bytes(wrong)
+        assert sources._imports("p.q.r", file) == []
+    assert sources._imports("p.q.r", tmp_path / "none.py") == []
+
+
+def test_modules_behind_a_name_are_ones_own_packages_first(own: Path) -> None:
+    code = own / "code"
+    assert list(sources._modules_of("mine_pack.optimizer.Mine.step")) == [
+        ("mine_pack", code / "mine_pack" / "__init__.py"), ("mine_pack.optimizer", code / "mine_pack" / "optimizer.py")
+    ]  # fmt: skip
+    (code / "mine_space" / "inner").mkdir(parents=True)
+    (code / "mine_space" / "inner" / "leaf.py").write_text("X = 1\n")
+    importlib.invalidate_caches()
+    assert list(sources._modules_of("mine_space.inner.leaf.X")) == [
+        ("mine_space.inner.leaf", code / "mine_space" / "inner" / "leaf.py")
+    ]
+    for nothing in ("sys.path", "json.dumps", "mine_pack_not_there.x", "", "numpy.linalg.norm"):
+        assert list(sources._modules_of(nothing)) == []
+
+
+def test_which_settings_name_files_that_count(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"1")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "x").write_bytes(b"2")
+    path = str(tmp_path / "w.pt")
+
+    def found(**config: object) -> list[str]:
+        return list(sources.sources(config))
+
+    assert found(model={"_target_": "torch.nn.Linear", "weights": path}) == ["model"]
+    assert found(loss={"deep": [{"start": path}]}) == ["loss"]
+    assert found(optimizer={"log": path}, scheduler={"log": path}, augment={"log": path}) == []
+    assert found(model={"_weights": path, "root": path, "name": "wpt", "gone": str(tmp_path / "no.pt")}) == []
+    assert found(data={"_target_": "torch.nn.Linear", "folder": str(tmp_path / "folder")}) == []
+    assert found(data={"_target_": "made_runs.make_run", "folder": str(tmp_path / "folder")}) == ["data"]
+    assert found(model={"_target_": "torch.nn.Linear", "folder": str(tmp_path / "folder")}) == []
+    parts = {part: {"_target_": "made_runs.make_run", "folder": str(tmp_path / "folder")} for part in ("data", "model")}
+    before = sources.sources(parts)
+    (tmp_path / "folder" / "x").write_bytes(b"3")
+    after = sources.sources(parts)
+    assert (before["data"] != after["data"], before["model"] == after["model"]) == (True, True)
+    (one,) = sources.sources({"model": {"a": path}}).values()
+    assert len(one) == 12
+    assert {one} != set(sources.sources({"model": {"b": path}}).values())
+    assert sources.names({"model": {"_target_": "t", "n": 1, "l": ["x"]}, "seed": "s"}) == (
+        "model._target_=t",
+        "model.l=x",
+    )
+    config = {"optimizer": {"_target_": "a.b", "x": {"_target_": "c.d"}}, "loss": {"_target_": "a.b"}}
+    assert sources.targets(config) == ["a.b", "c.d"]

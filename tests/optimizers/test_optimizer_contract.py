@@ -435,3 +435,14 @@ def test_the_example_of_contributing_is_torchs_momentum() -> None:
     descend(torch.optim.SGD(twin, lr=0.001, momentum=0.9), twin)
     for mine, right in zip(params, twin, strict=True):
         torch.testing.assert_close(mine, right, rtol=1e-12, atol=1e-15)
+
+
+def test_a_rule_without_an_update_is_refused_when_it_is_made() -> None:
+    class Empty(AbstractPureOptimizer):
+        memories = ()
+
+        def __init__(self, params: Any) -> None:
+            super().__init__(params, {"lr": 0.1})
+
+    with pytest.raises(TypeError, match=r"abstract method '?pure"):
+        Empty([torch.zeros(1, requires_grad=True)])  # type: ignore[abstract]

@@ -183,6 +183,10 @@ def _spec(name: str, search: list[str] | None) -> ModuleSpec | None:
         if search is None:  # of a name without a dot, which imports nothing
             return importlib.util.find_spec(name)
         return PathFinder.find_spec(name, search)
+    except KeyError:  # a folder without __init__.py within another one: it would look at that one as imported
+        spec, last = ModuleSpec(name, None, is_package=True), name.rpartition(".")[2]
+        spec.submodule_search_locations = [str(at) for place in search or () if (at := Path(place, last)).is_dir()]
+        return spec
     except (ImportError, ValueError, AttributeError):
         return None
 

@@ -87,7 +87,7 @@ def contradiction(summary: Mapping[str, Any], settings: Mapping[str, Any], folde
         judged = key in ("final_loss", "best_loss") and summary.get("status") != Status.DIVERGED
         if judged and factor is not None and abs(value) > factor:
             start = _start_loss(folder)
-            if start is not None and abs(value) > factor * max(1.0, abs(start)):
+            if start is not None and abs(value) > factor * abs(start):
                 return f"{key}={value!r} is impossible for a run that did not diverge from a loss of {start:g}"
     return None
 
