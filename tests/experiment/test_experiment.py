@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from command_tools import command
+from command_tools import command, invoke
 from members import TESTS
 
 import optbench
@@ -27,6 +27,7 @@ from optbench.comparison import compare
 from optbench.config import build
 from optbench.errors import ConfigError, IncompatibleError, OutputError, RecordError, RunFailure, UserError
 from optbench.experiment import plan_run, plan_sweep
+from optbench.launch.base import Relay, Watcher, tell
 from optbench.records import Run, locked, read_rows, read_run, run_id, write_yaml
 
 SURFACE = ["model=himmelblau", "optimizer=momentum", "trainer.steps=20"]
@@ -71,6 +72,7 @@ class Watch:
     def start(self, label: str, index: int, count: int) -> None: ...
 
     def loading(self, done: int, total: int) -> None: ...
+    def resumed(self, words: str) -> None: ...
 
     def step(self, step: int, total: int, row: Any) -> None:
         if step == self.at:
@@ -245,6 +247,30 @@ def cut_at(step: int, out: Path) -> Path:
     run = optbench.run(*NETWORK, "trainer.epochs=4", out=out, display=Watch(step, ctrl_c))
     assert run.path is not None
     return run.path
+
+
+def test_a_run_that_goes_on_says_from_where(
+    whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = read_run(cut_at(30, tmp_path))
+    epoch = run.summary["epochs"]
+    words = ["run", *NETWORK, "trainer.epochs=4", "--out", tmp_path, "--quiet"]
+    code, _, err = invoke(capsys, *words)
+    assert (code, err) == (0, f"note: goes on from step 30 of {whole.summary['steps']}, epoch {epoch:.4g} (last.pt)\n")
+    same_run(read_run(run.path or tmp_path), whole)
+    code, _, err = invoke(capsys, *words, "--force")
+    assert (code, err) == (0, "")
+
+    class Hears(Watcher):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    heard: list[str] = []
+    planned = plan_run([*NETWORK, "trainer.epochs=4"], out=tmp_path)
+    relay = Relay(lambda message: tell(Hears(), planned, message))
+    relay.loading(1, 2)
+    relay.resumed("goes on")  # however soon after another message
+    assert heard == [f"{planned.label} goes on"]
 
 
 def test_a_torn_last_line_is_not_a_row(whole: Run, tmp_path: Path) -> None:

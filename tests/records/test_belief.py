@@ -411,6 +411,9 @@ class Meddling:
     def loading(self, done: int, total: int) -> None:
         pass
 
+    def resumed(self, words: str) -> None:
+        pass
+
     def step(self, step: int, total: int, row: Any) -> None:
         if step == self.at:
             self.deed()

@@ -30,6 +30,9 @@ class PlainDisplay:
     def loading(self, done: int, total: int) -> None:
         pass
 
+    def resumed(self, words: str) -> None:
+        print(f"note: {words}", file=sys.stderr)
+
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         pass
 
@@ -54,6 +57,9 @@ class LiveDisplay:
         if self._steps is not None:
             pieces = [Piece("decoding images", 1)]
             self._progress.update(self._steps, completed=done, total=total, pieces=pieces)
+
+    def resumed(self, words: str) -> None:
+        self._progress.console.print(f"note: {words}", markup=False, soft_wrap=True)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         if row.get("val_accuracy") is not None:  # in the rows of evaluations alone

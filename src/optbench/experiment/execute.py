@@ -186,10 +186,18 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         recorder.open(names)
     else:
         recorder.open(names, loop.progress.step, resumed.get("best"))
+        recorder.resumed(_from_where(loop))
     summary, sums = make(loop, recorder, folder)
     run = _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status), sums)
     recorder.let_go()
     return run
+
+
+def _from_where(loop: Loop) -> str:
+    """Where a restored loop goes on."""
+    step, per_epoch = loop.progress.step, loop.problem.steps_per_epoch
+    epoch = f", epoch {step / per_epoch:.4g}" if per_epoch else ""
+    return f"goes on from step {step} of {loop.total}{epoch} ({_LAST})"
 
 
 def make(loop: Loop, recorder: Recorder, folder: Path) -> tuple[Summary, Mapping[str, str]]:

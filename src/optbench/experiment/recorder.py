@@ -32,6 +32,9 @@ class Display(Protocol):
     def loading(self, done: int, total: int) -> None:
         """`done` of `total` images of the data set are decoded."""
 
+    def resumed(self, words: str) -> None:
+        """The run goes on from a checkpoint; `words` say which."""
+
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         """The run is at `step` of `total`; `row` is its current row."""
 
@@ -103,6 +106,11 @@ class Recorder:
         if now - self._flushed > _FLUSH_SECONDS:
             self._writer.flush()
             self._flushed = now
+
+    def resumed(self, words: str) -> None:
+        """Tells whoever watches from where the run goes on."""
+        if self._display is not None:
+            self._display.resumed(words)
 
     def step(self, step: int, total: int, row: Row) -> None:
         if self._display is not None:

@@ -124,8 +124,9 @@ class Relay:
     """A Display that passes on, a few times a second, where a run is.
 
     Args:
-        send: takes ("loading", done, total) and ("step", step, total, row); called in the thread of the run.
-        pause: least seconds between two of them.
+        send: takes ("loading", done, total), ("resumed", words) and ("step", step, total, row); called in the thread
+            of the run.
+        pause: least seconds between two of the others than "resumed".
     """
 
     def __init__(self, send: Callable[[tuple[Any, ...]], None], pause: float = _REPORT_SECONDS) -> None:
@@ -137,6 +138,9 @@ class Relay:
 
     def loading(self, done: int, total: int) -> None:
         self._pass_on("loading", done, total)
+
+    def resumed(self, words: str) -> None:
+        self._send(("resumed", words))
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         if row.get("val_accuracy") is not None:  # in the rows of evaluations alone, most of which are not passed on
@@ -158,6 +162,9 @@ class Relay:
 def tell(watcher: Watcher, planned: Planned, message: tuple[Any, ...]) -> None:
     """Passes a Relay's message on to a watcher."""
     kind, *rest = message
+    if kind == "resumed":
+        watcher.note(f"{planned.label} {rest[0]}")
+        return
     (watcher.loading if kind == "loading" else watcher.progress)(planned, *rest)
 
 
