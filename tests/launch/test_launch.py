@@ -239,8 +239,7 @@ def test_a_record_counts_where_the_driver_reads_it(tmp_path: Path, jobs: int) ->
 
 
 @pytest.mark.slow
-def test_workers_that_cannot_start_are_named(overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPTBENCH_TEST_STILLBORN", "1")
+def test_workers_that_cannot_start_are_named(overlay: Path, tmp_path: Path) -> None:
     plan = plans(overlay, tmp_path / "runs")
     broken = LocalLauncher(LocalSettings(jobs=1), launch_parts.stillborn)
     with pytest.raises(RunFailure, match=r"while they start .*exit code 7"):

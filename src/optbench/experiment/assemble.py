@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.config import build
 from optbench.errors import IncompatibleError
+from optbench.experiment.kept_data import built_data
 from optbench.experiment.recorder import Display
 from optbench.records.vocabulary import as_now
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
@@ -33,7 +34,7 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
     loss = build(config["loss"], "loss")
     augmentation = build(config["augment"], "augment")
     torch.manual_seed(stream(seed, "init").initial_seed())
-    data = build(config["data"], "data")
+    data = built_data(config)
     if data is not None and display is not None and hasattr(data, "progress"):
         data.progress = display.loading
     model = build(config["model"], "model")

@@ -65,6 +65,9 @@ class Launcher(ABC):
     def where(self, planned: Sequence[Planned]) -> str:
         """In a few words, where and how these runs would execute; nothing is started."""
 
+    def expect(self, planned: Sequence[Planned]) -> None:  # noqa: B027  most have nothing to start
+        """These runs will be launched in a moment: what takes seconds to be ready may start now."""
+
     def launch(self, planned: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool = False) -> Iterator[Run]:
         """Executes the runs, yielding one record each as they finish; fewer only when the user stopped it.
 

@@ -1,7 +1,7 @@
 """Worker processes: how one is started, talked to and dismissed; and a crew of idle ones kept between launches.
 
-A worker costs seconds until its first run begins (Python, torch), so code that launches many small sweeps one after the
-other keeps a crew. Processes are spawned, not forked: torch does not survive a fork.
+A worker has to be started and to find its data, so code that launches many small sweeps one after the other keeps a
+crew. Where its process comes from: see `nursery`.
 """
 
 from __future__ import annotations
@@ -9,38 +9,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import os
 import signal
-import sys
 import time
-import types
 from collections.abc import Iterator, Sequence
-from multiprocessing import resource_tracker
 from typing import Any
 
-from optbench.experiment import STOP_SIGNALS, Planned
-from optbench.launch import worker
+from optbench.experiment import Planned
+from optbench.launch import nursery, worker
 from optbench.launch.base import Work
-
-
-@contextlib.contextmanager
-def _spawning() -> Iterator[None]:
-    """Around the start of a worker, so that it neither imports the caller's script nor dies of an early Ctrl-C.
-
-    multiprocessing has a new process import the main module, which runs a script that has no __main__ guard once more;
-    and until the new process can say that it ignores what asks for an end, it inherits a mask that holds them back.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    masks = hasattr(signal, "pthread_sigmask")
-    if masks:
-        resource_tracker.ensure_running()  # its start unblocks SIGINT
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        if masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Worker:
@@ -52,10 +29,10 @@ class Worker:
     """
 
     def __init__(self, work: Work, gpu: str | None = None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=worker.main, args=(theirs, work, gpu), name="optbench")
-        with _spawning():
+        self.pipe, theirs = multiprocessing.get_context("spawn").Pipe()
+        arguments = theirs, work, gpu, dict(os.environ)
+        self.process = nursery.new_process(worker.main, arguments, alone=gpu is not None)
+        with nursery.undisturbed():
             self.process.start()
         theirs.close()
         self.planned: Planned | None = None

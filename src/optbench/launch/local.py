@@ -10,12 +10,13 @@ from pathlib import Path
 from optbench.experiment import Planned, Stop, run_and_record
 from optbench.launch.base import Attempts, Launcher, Relay, Watcher, Work, attempt, available_cores, tell
 from optbench.launch.crew import Crew
+from optbench.launch.nursery import start_server
 from optbench.launch.pool import Pool
 from optbench.launch.settings import LocalSettings
 from optbench.records import Run
 
 START_SECONDS = 4.0
-"""The cost of a worker until its first run begins: Python, torch, torch.optim. benchmarks/launch.py measures it."""
+"""The cost of the first worker until its first run begins: Python, torch. benchmarks/launch.py measures it."""
 
 STEP_SECONDS = 6e-4
 """What one update on a surface costs. benchmarks/launch.py measures it."""
@@ -74,6 +75,10 @@ class LocalLauncher(Launcher):
             return "in this process"
         plural = "es" if jobs > 1 else ""
         return f"in {jobs} worker process{plural} of {threads} thread{'s' if threads > 1 else ''}"
+
+    def expect(self, planned: Sequence[Planned]) -> None:
+        if self._shares(planned)[0] and not gpus_for(planned):
+            start_server()
 
     def _launch(self, todo: Sequence[Planned], stop: Stop, watcher: Watcher, force: bool) -> Iterator[Run]:
         jobs, threads = self._shares(todo)

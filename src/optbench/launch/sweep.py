@@ -215,6 +215,8 @@ def run_sweep(
     """
     options = options or Options()
     division, outcome = divide(sweep, options, to_run=True), Outcome()
+    if division.single:
+        launcher.expect(division.single)
     if division.todo:
         in_rows = [(item, rows.shared is not None) for rows in division.rows for item in rows.planned]
         built = {item.run_id for item, done in in_rows if done}

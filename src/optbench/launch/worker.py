@@ -19,11 +19,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
 from optbench.errors import OptbenchError
 from optbench.experiment import STOP_SIGNALS, Planned, Stop
+from optbench.experiment.kept_data import keeping_data
 from optbench.launch.base import Relay, Work, attempt
 
 Message = tuple[Planned, bool, int] | None
@@ -32,14 +34,16 @@ GRACE_SECONDS = 20.0
 """How long a worker whose driver is gone may take to end its update and save."""
 
 
-def main(connection: Connection, work: Work, gpu: str | None) -> None:
-    """A worker's life."""
+def main(connection: Connection, work: Work, gpu: str | None, environment: Mapping[str, str]) -> None:
+    """A worker's life; `environment`: the driver's, which may have changed since the server that forks was started."""
     for number in STOP_SIGNALS:  # they reach the whole group; the driver passes them on
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     with contextlib.suppress(OSError):  # no standard error, nothing to keep apart
         os.dup2(2, 1)  # standard output belongs to the driver's one document
+    os.environ.clear()
+    os.environ.update(environment)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     stop = Stop()
@@ -55,7 +59,9 @@ def main(connection: Connection, work: Work, gpu: str | None) -> None:
     while (message := inbox.get()) is not None:
         planned, force, threads = message
         try:
-            send(("done", attempt(work, planned, stop, Relay(send), force, threads)))
+            with keeping_data(planned):
+                run = attempt(work, planned, stop, Relay(send), force, threads)
+            send(("done", run))
         except OptbenchError as error:
             send(("error", error))
     connection.close()

@@ -1,0 +1,25 @@
+"""What a worker needs for its first run, imported once by the server that workers are forked from.
+
+Nothing here may start a thread or touch a card. What cannot be imported is left to the worker, which says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+
+for _name in (
+    "torch",
+    "torch.profiler",  # by the first step of an optimizer
+    "torch.utils.data",
+    "optbench.launch.worker",
+    "optbench.experiment",
+    "optbench.loop",
+    "optbench.problem",
+    "optbench.device",
+    "optbench.descend.uncompiled",
+    "optbench.landmarks.columns",
+    "hydra.utils",
+):
+    with contextlib.suppress(Exception):
+        importlib.import_module(_name)
