@@ -35,7 +35,10 @@ from optbench.models.hw3_cnn import HW3CNN
 from optbench.problem import AbstractData, stream
 
 AUGMENTATIONS = [name for name in members.names("augment") if members.read("augment", name)["_target_"] is not None]
-DATA = [name for name in members.names("data") if members.read("data", name)["_target_"] is not None]
+SETS = [name for name in members.names("data") if members.read("data", name)["_target_"] is not None]
+NUMBERS = [name for name in SETS if members.read("data", name)["n_classes"] == 0]
+"""Those without classes: regressions."""
+DATA = sorted(set(SETS) - set(NUMBERS))
 SPLITS = ("train", "validation", "test")
 FEW = {"train_per_class": 2, "validation_per_class": 1, "n_test": 4}
 

@@ -304,10 +304,15 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the key, the value and what was expected.
     """
+    data = config["data"]
+    if target_of(config, "data") and data.get("n_classes") == 0 and config.get("n_outputs") == 0:
+        raise ConfigError("the data have numbers and no classes; the loss compares classes", "use loss=squared_error")
     own = {key: None for part in _PARTS for key in NARROWER.get(target_of(config, part), ())}
     for key in {**dict.fromkeys(RANGES), **own}:
         part, _, last = key.rpartition(".")
         node = config.get(part) if part else config
+        if key == "data.channels" and isinstance(node, Mapping) and node.get("image_size") == 1:
+            continue  # a vector, of any length
         if isinstance(node, Mapping) and last in node:
             check_range(key, node[last], target_of(config, part))
     check_together(config)

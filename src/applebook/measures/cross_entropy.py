@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from applebook.evidence import Evidence
 from applebook.measures._common import arrivals, column, most_accurate, panels
@@ -17,7 +18,7 @@ from applebook.study import Findings, Study
 from optbench import recorded_field
 from optbench.landscape import landscape
 from optbench.metrics import Floats
-from optbench.plot import PALETTE
+from optbench.plot import PALETTE, new_figure
 
 LOSSES = {"cross_entropy": "cross-entropy", "mse_softmax": "squared error"}
 OPTIMIZERS = ("book_gd", "adam")
@@ -42,6 +43,7 @@ def measure(study: Study) -> Findings:
 
     evidence = {
         "gradient": Evidence("ratio", *(_gradients(study, loss) for loss in LOSSES)),
+        "factor": _factor(study),
         "arrives": Evidence("share difference", *(arrived(loss, "book_gd") for loss in LOSSES)),
         "rescued": Evidence("share difference", *(arrived("mse_softmax", name) for name in ("adam", "book_gd"))),
         "harder": Evidence("wins", *(steps[loss, "adam", 0.1] for loss in LOSSES)),
@@ -52,7 +54,7 @@ def measure(study: Study) -> Findings:
         {"loss": LOSSES[loss], "optimizer": optimizer, "learning rate": rate, **_row(found)}
         for (loss, optimizer, rate), found in steps.items()
     ]
-    return Findings(evidence, {"surfaces": _draw(study)}, {"arrivals": rows})
+    return Findings(evidence, {"surfaces": _draw(study), "slopes": _draw_slopes()}, {"arrivals": rows, "why": _why()})
 
 
 def _row(steps: Floats) -> dict[str, Any]:
@@ -86,18 +88,86 @@ def _digits(study: Study, optimizer: str) -> Evidence:
     return Evidence("mean difference", *(column(runs, "val_accuracy") for runs in best))
 
 
+def _slopes(right: Floats) -> dict[str, Floats]:
+    """Gradient norms of both losses over the two logits in play, as the softmax has them, each (n,).
+
+    With y1' the share of the right class, y' = (y1', 1 - y1'), and d y1' / d yhat1 = y1' (1 - y1'): cross-entropy
+    -ln y1' has the gradient (y1' - 1, 1 - y1'), in which that factor cancels against 1 / y1'. The squared error
+    2 (1 - y1')^2 has 4 (1 - y1') y1' (1 - y1') (-1, 1), in which it stays.
+
+    Args:
+        right: y1', (n,).
+    """
+    left = 1 - right
+    return {"cross_entropy": np.sqrt(2) * left, "mse_softmax": 4 * np.sqrt(2) * left * (right * left)}
+
+
+def _right(lead: Floats) -> Floats:
+    """y1' where the logit of the right class leads by so much, (n,)."""
+    found: Floats = 1 / (1 + np.exp(-lead))
+    return found
+
+
+def _factor(study: Study) -> Evidence:
+    """Gradient norms at the bad starts under the squared error, over the closed form; if the factor were not it, alone
+    how far the right class is from 1 would do, as under cross-entropy."""
+    curves = _bad(study, loss_name="mse_softmax", optimizer="book_gd", optimizer__lr=0.1)
+    right = _right(np.array([c["x0"].iloc[0] - c["x1"].iloc[0] for c in curves]))
+    measured = np.array([c["grad_norm"].iloc[0] for c in curves])
+    expected = _slopes(right)["mse_softmax"]
+    return Evidence("agreement", measured / expected, np.ones_like(expected), 4 * np.sqrt(2) * (1 - right) / expected)
+
+
+def _why() -> list[dict[str, Any]]:
+    """The slopes of both losses by how far the right class leads."""
+    leads = np.array([-20.0, -10.0, -5.0, -2.0, 0.0, 2.0, 5.0])
+    right = _right(leads)
+    slopes = _slopes(right)
+    return [
+        {"yhat1 - yhat2": float(lead), "y1'": float(p), "y1' (1 - y1')": float(p * (1 - p)),
+         **{f"|g|, {LOSSES[loss]}": float(slopes[loss][i]) for loss in LOSSES}}
+        for i, (lead, p) in enumerate(zip(leads, right, strict=True))
+    ]  # fmt: skip
+
+
 def _draw(study: Study) -> Figure:
-    figure, axes = panels(8.5, 3.8, 2, grid=False, sharey=True)
-    for ax, (loss, title) in zip(axes, LOSSES.items(), strict=True):
+    """Both surfaces as they are, on a linear scale, with one path each."""
+    figure = new_figure(9.5, 4.2)
+    for i, (loss, title) in enumerate(LOSSES.items()):
         where: dict[str, Any] = {"loss_name": loss, "optimizer": "book_gd", "optimizer__lr": 0.1}
         field = recorded_field(study.runs(**where)[0])
         ground = landscape(field.objective, field.surface.domain)
-        shown = ax.contourf(ground.x, ground.y, np.log10(ground.z + 1e-12), 24, cmap="Greys")
+        assert ground.y is not None
+        ax: Any = figure.add_subplot(1, 2, i + 1, projection="3d", computed_zorder=False)
+        thin = slice(None, None, 10)
+        ax.plot_surface(*np.meshgrid(ground.x[thin], ground.y[thin]), ground.z[thin, thin], cmap="Greys", alpha=0.75,
+                        linewidth=0.2, edgecolor="0.6", vmin=-0.3 * ground.z.max())  # fmt: skip
         path = max(_bad(study, **where), key=lambda c: c["x1"].iloc[0] - c["x0"].iloc[0])
-        ax.plot(path["x0"], path["x1"], color=PALETTE[1], linewidth=2.0)
-        ax.plot(path["x0"].iloc[0], path["x1"].iloc[0], "o", color=PALETTE[1])
-        ax.set_title(f"{title}: {int(path['step'].iloc[-1])} updates from the dot", fontsize=10)
-        ax.set_xlabel("logit of the right class, y1")
-        figure.colorbar(shown, ax=ax, label="log10 loss")
-    axes[0].set_ylabel("logit of a wrong class, y2")
+        lifted = path["loss"] + 0.02 * ground.z.max()
+        ax.plot(path["x0"], path["x1"], lifted, color=PALETTE[1], linewidth=2.2, zorder=10)
+        for end, shape, size, name in ((slice(0, 1), "o", 11, "start"), (slice(-1, None), "s", 6, "end")):
+            colour = PALETTE[1] if name == "start" else PALETTE[0]
+            ax.plot(path["x0"][end], path["x1"][end], lifted[end], shape, color=colour, markersize=size, zorder=11,
+                    label=name)  # fmt: skip
+        ax.set_title(f"{title}: {int(path['step'].iloc[-1])} updates", fontsize=10)
+        ax.set(xlabel="yhat1, right class", ylabel="yhat2, wrong class", zlabel="loss")
+        ax.view_init(elev=28, azim=-60)
+        ax.zaxis.set_major_locator(MaxNLocator(4))
+        ax.set_box_aspect(None, zoom=0.86)  # or what stands beside the vertical axis is cut off
+    figure.axes[0].legend(frameon=False, fontsize=8, loc="upper right")
+    return figure
+
+
+def _draw_slopes() -> Figure:
+    """Why: the gradient norm of both losses over the lead of the right class, and the factor."""
+    figure, (ax,) = panels(7.0, 3.4)
+    lead = np.linspace(-20.0, 10.0, 301)
+    right = _right(lead)
+    for (loss, norm), colour in zip(_slopes(right).items(), PALETTE, strict=False):
+        ax.semilogy(lead, norm, color=colour, linewidth=1.6, label=f"|g|, {LOSSES[loss]}")
+    ax.semilogy(lead, right * (1 - right), "--", color="0.3", linewidth=1.2, label="y1' (1 - y1')")
+    ax.axvline(-20.0, color="0.6", linewidth=0.9, linestyle=":")
+    ax.annotate("start", (-19.7, 1e-3), fontsize=8, color="0.3")
+    ax.set(xlabel="yhat1 - yhat2: lead of the right class", ylabel="gradient norm")
+    ax.legend(frameon=False, fontsize=8, loc="lower center")
     return figure

@@ -75,7 +75,7 @@ def measure(study: Study) -> Findings:
     }
     undecided = [{k: v for k, v in row.items() if k != "decided"} for row in minimizers if not row["decided"]]
     figures = {"directions": _draw(study, fans)}
-    return Findings(evidence, figures, {"points": _table(fans), "undecided": undecided})
+    return Findings(evidence, figures, {"points": _table(fans), "taylor": _taylor(), "undecided": undecided})
 
 
 def _fans(name: str) -> list[Fan]:
@@ -138,6 +138,26 @@ def _verdict(h: Floats) -> dict[str, Any]:
     values = np.linalg.eigvalsh(h)
     decided = bool(values[0] > NONZERO * np.abs(values).max())
     return {"smallest eigenvalue": float(values[0]), "largest eigenvalue": float(values[-1]), "decided": decided}
+
+
+def _taylor() -> list[dict[str, Any]]:
+    """The terms of Taylor's formula at a point with a gradient, and at a saddle, along one direction each."""
+    field = build_field(compose("model=himmelblau"))
+    saddle = next(p for p in critical_points(field.objective, field.surface.domain).points if p.type == "saddle")
+    rows = []
+    for point, name in (((1.0, 1.0), "(1, 1)"), (saddle.x, "saddle")):
+        at = torch.tensor(point, dtype=torch.float64, requires_grad=True)
+        value = field.objective(at)
+        (gradient,) = torch.autograd.grad(value, at)
+        h = hessian(field, point)
+        v = np.linalg.eigh(h)[1][:, 0]
+        for step in (0.01, 0.1, 0.3):
+            d = step * v
+            first, second = float(gradient.numpy() @ d), float(d @ h @ d / 2)
+            measured = float(field.objective(torch.tensor(point + d)) - value.detach())
+            parts = {"gradient's part": first, "Hessian's part": second, "sum": first + second}
+            rows.append({"point": name, "|theta - theta'|": step, **parts, "measured change": measured})
+    return rows
 
 
 def _words(point: Sequence[float]) -> str:

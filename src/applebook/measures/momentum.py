@@ -32,7 +32,7 @@ def measure(study: Study) -> Findings:
         "crosses_plateau": _faster(study, "plateau"),
         "overshoots": Evidence("share difference", crossed[MOMENTUM], crossed[PLAIN]),
     }
-    return Findings(evidence, {"wells": _draw(shallow[0.1])})
+    return Findings(evidence, {"step": _draw_step(study), "wells": _draw(shallow[0.1])})
 
 
 def _shallow(study: Study, optimizer: str, rate: float) -> list[Floats]:
@@ -59,6 +59,30 @@ def _weighted_sum(study: Study) -> Evidence:
 
 def _faster(study: Study, arm: str) -> Evidence:
     return Evidence("wins", *(steps_to_target(study.runs(arm, optimizer=name)) for name in (MOMENTUM, PLAIN)))
+
+
+def _draw_step(study: Study) -> Figure:
+    """One movement taken apart: against the gradient, the last movement, and their sum, where both count and differ."""
+    run, curve = where(study, optimizer=MOMENTUM, optimizer__lr=0.01)
+    x = points(curve)
+    moved = np.diff(x, axis=0)
+    parts = -rate_of(run) * gradients(run, x)[1:-1], run.config["optimizer"]["momentum"] * moved[:-1]
+    across = np.abs(np.linalg.det(np.stack(parts, axis=1))) / sum((part**2).sum(axis=1) for part in parts)
+    k = int(across.argmax()) + 1  # from x[k] to x[k + 1]
+    figure, (ax,) = panels(7.0, 4.0)
+    ax.plot(*x[: k + 1].T, ".-", color="0.7", linewidth=1.0, label="path", zorder=1)
+    names = ("against the gradient, -eta g", "last movement, lambda m", "their sum: the movement")
+    arrows = (parts[0][k - 1], parts[1][k - 1], moved[k])
+    for name, arrow, colour in zip(names, arrows, PALETTE, strict=False):
+        ax.quiver(*x[k], *arrow, color=colour, angles="xy", scale_units="xy", scale=1, width=0.009, label=name)
+    for a, b in zip(arrows[:2], arrows[1::-1], strict=True):  # the other two sides of the parallelogram
+        ax.plot(*np.stack([x[k] + a, x[k] + a + b]).T, ":", color="0.4", linewidth=1.0)
+    corners = np.stack([x[k], *(x[k] + arrow for arrow in arrows)])
+    middle, half = (corners.max(axis=0) + corners.min(axis=0)) / 2, 0.8 * np.ptp(corners, axis=0).max()
+    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal")
+    ax.set(xlabel="x0", ylabel="x1")
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
 
 
 def _draw(paths: dict[str, list[Floats]]) -> Figure:

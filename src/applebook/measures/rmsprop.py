@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from applebook.evidence import Evidence
@@ -25,12 +26,16 @@ from applebook.measures._common import (
     steps_to_target,
 )
 from applebook.study import Findings, Study
-from optbench import Run, recorded_field
+from optbench import Run, build_optimizer, compose, recorded_field
 from optbench.landscape import landscape
 from optbench.metrics import Floats
 from optbench.plot import PALETTE
 
 ADAGRAD, RMSPROP = "book_adagrad", "book_rmsprop"
+ALPHAS = (0.01, 0.5, 0.9, 0.999)
+"""From one that all but forgets to one that all but keeps."""
+_SEQUENCE = 20
+ARROW = {"arrowstyle": "->"}
 _STEEP, _FLAT = 2.0, 1.0
 """|x| from which the arm counts as steep, and up to which the bend counts as flat: curvatures above 12.9, below 3.3."""
 
@@ -43,6 +48,7 @@ def measure(study: Study) -> Findings:
     both = (RMSPROP, ADAGRAD)
     evidence = {
         "closed_form": _closed_form(study),
+        "weights": _weights(),
         "speeds_up": Evidence("wins", *([_tenfold(given) for _, given in _given(study, name)] for name in both)),
         "brakes": Evidence("ratio", *([_braked(given) for _, given in _given(study, name)] for name in both)),
         "by_place": Evidence("ratio", *(_by_place(study, name) for name in both)),
@@ -56,7 +62,7 @@ def measure(study: Study) -> Findings:
     named = {"AdaGrad": main[ADAGRAD], "AdaGrad as published": published}
     named |= {f"RMSProp, alpha {alpha:g}": alphas[alpha] for alpha in sorted(alphas)}
     rows = [row for name, runs in named.items() for row in _rows(name, runs)]
-    return Findings(evidence, {"turn": _draw(study)}, {"rates": rows})
+    return Findings(evidence, {"turn": _draw(study), "weights": _draw_weights()}, {"rates": rows})
 
 
 def _faster(left: Sequence[Run], right: Sequence[Run]) -> Evidence:
@@ -81,6 +87,50 @@ def _closed_form(study: Study) -> Evidence:
     g = gradients(run, x)[:-1]
     rival = -rate * g / np.sqrt(all_mean_square(g))
     return Evidence("agreement", np.diff(x, axis=0), -rate * g / _sigma(run, g), rival)
+
+
+def _measured_weights(optimizer: str, *settings: str) -> Floats:
+    """What each gradient of a sequence counts in the last sigma^2, by asking the optimizer: all of them are 1, then one
+    after another its square is 2; sigma is what the last movement divides by. (_SEQUENCE,), newest last."""
+    config = compose(f"optimizer={optimizer}", *settings)
+    # a column each: none changed, and each of them in turn
+    g = torch.ones(_SEQUENCE, _SEQUENCE + 1, dtype=torch.float64)
+    g[:, 1:] += torch.eye(_SEQUENCE, dtype=torch.float64) * (np.sqrt(2.0) - 1)
+    x = torch.nn.Parameter(torch.zeros(_SEQUENCE + 1, dtype=torch.float64))
+    stepper = build_optimizer(config, torch.nn.ParameterList([x]))
+    for row in g:
+        before = x.detach().clone()
+        x.grad = row.clone()
+        stepper.step()
+    squares = (config["optimizer"]["lr"] * g[-1] / (before - x.detach())) ** 2
+    found: Floats = (squares[1:] - squares[0]).numpy()
+    return found
+
+
+def _expected_weights(alpha: float) -> Floats:
+    """The notes' sum: alpha^n for g_0, (1 - alpha) alpha^(n - j) for g_j; (_SEQUENCE,), newest last."""
+    n = _SEQUENCE - 1
+    return np.array([alpha**n, *((1 - alpha) * alpha ** (n - j) for j in range(1, n + 1))])
+
+
+def _weights() -> Evidence:
+    """If the claim were wrong, all would count alike, as in AdaGrad."""
+    measured = [_measured_weights(RMSPROP, f"optimizer.alpha={alpha}") for alpha in ALPHAS]
+    alike = _measured_weights(ADAGRAD)
+    return Evidence("agreement", measured, [_expected_weights(alpha) for alpha in ALPHAS], [alike] * len(ALPHAS))
+
+
+def _draw_weights() -> Figure:
+    figure, (ax,) = panels(7.5, 3.4)
+    ago = np.arange(_SEQUENCE)[::-1]
+    for alpha, colour in zip(ALPHAS, PALETTE, strict=False):
+        shown = _measured_weights(RMSPROP, f"optimizer.alpha={alpha}")
+        ax.semilogy(ago, shown, "o-", color=colour, markersize=3.5, linewidth=1.2, label=f"RMSProp, alpha {alpha:g}")
+    ax.semilogy(ago, _measured_weights(ADAGRAD), "--", color="0.3", linewidth=1.2, label="AdaGrad: all alike")
+    ax.set(xlabel="updates ago (0: the present gradient)", ylabel="weight in sigma²", ylim=(1e-5, 2))
+    ax.set(xlim=(_SEQUENCE - 0.5, -0.5), xticks=range(0, _SEQUENCE, 3))
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
 
 
 def _given(study: Study, optimizer: str) -> list[tuple[Floats, Floats]]:
@@ -132,6 +182,11 @@ def _draw(study: Study) -> Figure:
         curve = study.curves("turn", optimizer=name)[0]
         ground.plot(*points(curve).T, color=colour, linewidth=width, label=label)
         rates.semilogy(_given(study, name)[0][1], color=colour, linewidth=1.3, label=label)
+    for name, place in {"steep": (-4.0, 3.0), "flat": (0.0, 0.0)}.items():
+        path = points(study.curves("turn", optimizer=RMSPROP)[0])
+        at = path[np.linalg.norm(path - place, axis=1).argmin()]
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        ground.annotate(name, at, (14, 14), textcoords="offset points", fontsize=9, bbox=plain, arrowprops=ARROW)
     ground.plot(*field.surface.minimizers[0], "*", color=PALETTE[4], markersize=11)
     ground.set(xlabel="x", ylabel="y")
     rates.set(xlabel="update", ylabel="rate / sigma of x")

@@ -15,8 +15,9 @@ from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from optbench.problem import AbstractProblem
+    from optbench.problem import AbstractData, AbstractProblem
 
 
 def build_problem(config: Mapping[str, Any], device: torch.device, display: Display | None = None) -> AbstractProblem:
@@ -37,6 +38,7 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
     data = built_data(config)
     if data is not None and display is not None and hasattr(data, "progress"):
         data.progress = display.loading
+    check_learns(data, loss, config["choices"])
     model = build(config["model"], "model")
     name = config["choices"]["model"]
     if isinstance(model, AbstractSurface):
@@ -54,6 +56,18 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
     return NetworkProblem(model, data, loss, trainer.batch_size, seed, device, augmentation)
+
+
+def check_learns(data: AbstractData | None, loss: nn.Module, choices: Mapping[str, Any]) -> None:
+    """Raises IncompatibleError for numbers as labels under a loss of classes, and the reverse."""
+    numbers = getattr(loss, "takes_numbers", False)
+    if data is None or numbers == (data.n_classes == 0):
+        return
+    of_data, of_loss = (f"{group}={choices.get(group)}" for group in ("data", "loss"))
+    if numbers:
+        hint = "loss=class_number learns the number of a class; data=diabetes has numbers"
+        raise IncompatibleError(f"{of_loss} learns numbers, and {of_data} has classes", hint)
+    raise IncompatibleError(f"{of_data} has numbers and no classes for {of_loss}", "use loss=squared_error")
 
 
 def set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> torch.device:

@@ -142,12 +142,20 @@ def _assemble(run: Run, config: Mapping[str, Any], weights: Path) -> Rebuilt:
     return Rebuilt(run, model.eval(), build(config["data"], "data"), build(config["loss"], "loss"), device)
 
 
+def _check_classes(rebuilt: Rebuilt) -> None:
+    if rebuilt.data.n_classes == 0:
+        name = type(rebuilt.data).__name__
+        raise UserError(f"{name} is a regression: there are no classes to tell apart",
+                        "its validation loss is val_loss in metrics.csv")  # fmt: skip
+
+
 def evaluate(rebuilt: Rebuilt, split: str = "validation") -> Evaluation:
     """Accuracy, loss and confusion matrix on a split. Raises UserError for a split without labels."""
     from optbench.problem import read_split
 
     if split not in SPLITS:
         raise UserError(f"--split {split}: expected {', '.join(SPLITS)}")
+    _check_classes(rebuilt)
     part = read_split(rebuilt.data, split)
     if part.labels is None:
         raise UserError(f"the {split} split has no labels to compare with", "use optbench predict")
@@ -173,6 +181,7 @@ def predict(
     from optbench.images import read_folder
     from optbench.problem import read_split
 
+    _check_classes(rebuilt)
     if folder is None:
         part = read_split(rebuilt.data, "test")
         images, names = part.images, part.names

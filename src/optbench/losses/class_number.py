@@ -12,7 +12,7 @@ from optbench.errors import IncompatibleError
 
 
 class ClassNumber(nn.Module):
-    """e = (y - label)^2 for a model with one output y.
+    """e = (yhat - y)^2 for a model with one output yhat, y being the class number.
 
     Args:
         n_classes: number of classes, at least 2; 0 when unknown or when there is no data. Only `predict` uses it.

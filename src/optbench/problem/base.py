@@ -189,7 +189,8 @@ class Split:
     Attributes:
         images: (n, channels, image_size, image_size), uint8 (models get them scaled to [0, 1]) or floating point (as
             they are).
-        labels: whole numbers below n_classes, (n,); None for an unlabelled test set.
+        labels: whole numbers below n_classes, (n,), or floating-point numbers where n_classes is 0; None for an
+            unlabelled test set.
         names: n file names (or made-up ones), in order.
     """
 
@@ -207,8 +208,8 @@ class AbstractData(ABC):
     Subclasses are final; they set the attributes and implement `load`.
 
     Attributes:
-        n_classes: number of classes.
-        channels: 1 or 3.
+        n_classes: number of classes; 0 for a regression, whose labels are numbers.
+        channels: 1 or 3; of vectors, their length, with an image_size of 1.
         image_size: side of the square images.
         class_names: n_classes names, in label order.
     """
@@ -245,7 +246,7 @@ class AbstractAugmentation(ABC):
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch as the objective takes it: float inputs and int64 targets; on a surface both are empty."""
+    """A batch as the objective takes it: float inputs, int64 targets (of a regression float32); on a surface empty."""
 
     inputs: Tensor
     targets: Tensor
@@ -282,7 +283,7 @@ class AbstractProblem(ABC):
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Held-out figures (`val_loss`, `val_accuracy`); empty on a surface. Changes nothing."""
+        """Held-out figures (`val_loss`; with classes `val_accuracy`); empty on a surface. Changes nothing."""
 
     def perturb_gradient(self, step: int) -> None:
         """Adds the sampling noise of update `step` to the gradients, where the problem has such a noise."""

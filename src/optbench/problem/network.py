@@ -75,7 +75,7 @@ def network_outputs(model: nn.Module, images: Tensor, device: torch.device) -> T
 
 
 class NetworkProblem(AbstractProblem):
-    """A model trained on images under a loss.
+    """A model trained on images under a loss; without classes, in a regression, losses are all that is kept.
 
     Args:
         model: float (b, c, h, w) to outputs (b, n_outputs).
@@ -108,7 +108,7 @@ class NetworkProblem(AbstractProblem):
             )
         self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
-        self._labels = label_rule(self.loss)
+        self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
         n = len(self.train)
         if isinstance(batch_size, int) and batch_size > n:
             raise UserError(
@@ -201,10 +201,11 @@ class NetworkProblem(AbstractProblem):
 
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._model(batch.inputs)
-        with torch.no_grad():
-            self._answers.append((self._labels(outputs), batch.targets))
-        if len(self._answers) >= _COUNTED_TOGETHER:
-            self._count()
+        if self._has_classes:
+            with torch.no_grad():
+                self._answers.append((self._labels(outputs), batch.targets))
+            if len(self._answers) >= _COUNTED_TOGETHER:
+                self._count()
         losses: Tensor = self.loss(outputs, batch.targets)
         return losses.mean()
 
@@ -236,5 +237,7 @@ class NetworkProblem(AbstractProblem):
         assert labels is not None
         loss = self.loss.cpu()(outputs, labels).mean().item()
         self.loss.to(self._device)
+        if not self._has_classes:
+            return {"val_loss": float(loss)}
         accuracy = (self._labels(outputs) == labels).double().mean().item()
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}

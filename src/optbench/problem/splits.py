@@ -22,7 +22,7 @@ _SCALED = 10.0
 
 
 def read_split(data: AbstractData, name: str) -> Split:
-    """A split of a data set: "train", "validation" or "test", its labels as int64.
+    """A split of a data set: "train", "validation" or "test", its labels as int64; as float32 where they are numbers.
 
     Args:
         data: the data set.
@@ -40,6 +40,8 @@ def read_split(data: AbstractData, name: str) -> Split:
         raise DataError(f"{where} has {len(split.images)} images and {len(split.names)} names")
     if split.labels is None:
         return split
+    if data.n_classes == 0:
+        return replace(split, labels=_numbers(split.labels, len(split), where))
     split = replace(split, labels=_class_numbers(split.labels, len(split), data.n_classes, where))
     _check_classes(split, data, where)
     return split
@@ -67,6 +69,17 @@ def _check_images(images: Any, where: str) -> None:
         )  # fmt: skip
 
 
+def _numbers(labels: Any, n: int, where: str) -> Tensor:
+    """The labels of a regression as float32."""
+    if not isinstance(labels, Tensor) or labels.shape != (n,) or not labels.is_floating_point():
+        what = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise DataError(f"the labels of {where} are {what}; a regression (n_classes=0) has floating-point numbers "
+                        f"of shape ({n},)", "or set data.n_classes")  # fmt: skip
+    if not labels.isfinite().all():
+        raise DataError(f"the labels of {where} hold values that are not finite")
+    return labels.float()
+
+
 def _class_numbers(labels: Any, n: int, n_classes: int, where: str) -> Tensor:
     """The labels as int64."""
     if not isinstance(labels, Tensor) or labels.shape != (n,):
@@ -75,7 +88,7 @@ def _class_numbers(labels: Any, n: int, n_classes: int, where: str) -> Tensor:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise DataError(
             f"the labels of {where} are {labels.dtype}; expected whole numbers, 0 to {n_classes - 1}",
-            "classes are int64 (labels.long()); a regression cannot be trained here",
+            "classes are int64 (labels.long()); a regression has n_classes=0",
         )
     wrong = labels[(labels < 0) | (labels >= n_classes)]
     if len(wrong):
