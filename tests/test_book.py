@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from command_tools import invoke
+from figure_words import english
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from members import ROOT
@@ -30,7 +31,8 @@ from applebook.runner import describe, read_records, reproduced
 from optbench.catalogue import catalogue
 from optbench.config import Composer
 from optbench.errors import ConfigError
-from optbench.language import LANGUAGES
+from optbench.language import LANGUAGES, phrases
+from optbench.plot.translate import translated
 
 CLAIMS = load_claims()
 IDS = [c.id for c in CLAIMS]
@@ -530,7 +532,11 @@ def test_the_verdict_comes_from_the_data(claim: Claim, tmp_path: Path, monkeypat
 
     study = Study(claim, tmp_path / claim.id, quick=True)
     study.execute(Stop(), Silent())
-    evidence = measured(study).evidence
+    findings = measured(study)
+    evidence = findings.evidence
+    for figure in findings.figures.values():
+        with translated(figure, "zh", [phrases(words.PHRASES)]):
+            assert english(figure) == [], "a text in a figure that phrases.zh.yaml does not have"
     page = {r["id"]: r for r in json.loads((ROOT / "docs" / pages.DATA).read_text(encoding="utf-8"))}[claim.id]
     in_full = {p["id"]: p["verdict"] for p in page["predictions"]}
     for quick in describe(claim, evidence, quick=True)["predictions"]:

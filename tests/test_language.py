@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from figure_words import english
 from made_runs import make_run
 from matplotlib.figure import Figure
 from PIL import Image
 
 from optbench import language, plot
-from optbench.catalogue import catalogue
 from optbench.errors import UserError
 from optbench.plot import translate
 from optbench.plot.bifurcation import Branch, Meeting, bifurcation_figure
 from optbench.records import Run, read_run
-
-TYPED = {entry.name for entry in catalogue()} | {"x0", "x1"}
 
 
 @pytest.fixture(autouse=True)
@@ -150,12 +147,6 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "confusion": lambda path: plot.confusion(np.array([[3, 1], [0, 4]]), ["0", "1"]),
     "spectrum": lambda path: spectrum(),
 }
-
-
-def english(figure: Figure) -> list[str]:
-    """Words of a figure in Chinese that are neither Chinese nor what somebody typed."""
-    words = [text.get_text() for text in translate.worded(figure)]
-    return [w for w in words if not re.search(r"[\u4e00-\u9fff]", w) and re.sub(r" .*", "", w) not in TYPED]
 
 
 @pytest.mark.parametrize("name", FIGURES)

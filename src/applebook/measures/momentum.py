@@ -67,7 +67,9 @@ def _draw_step(study: Study) -> Figure:
     x = points(curve)
     moved = np.diff(x, axis=0)
     parts = -rate_of(run) * gradients(run, x)[1:-1], run.config["optimizer"]["momentum"] * moved[:-1]
-    across = np.abs(np.linalg.det(np.stack(parts, axis=1))) / sum((part**2).sum(axis=1) for part in parts)
+    sizes = sum((part**2).sum(axis=1) for part in parts)
+    # of movements that can be seen beside the longest, not of the last digits of a run that has arrived
+    across = np.where(sizes > 1e-2 * sizes.max(), np.abs(np.linalg.det(np.stack(parts, axis=1))) / sizes, 0.0)
     k = int(across.argmax()) + 1  # from x[k] to x[k + 1]
     figure, (ax,) = panels(7.0, 4.0)
     ax.plot(*x[: k + 1].T, ".-", color="0.7", linewidth=1.0, label="path", zorder=1)
