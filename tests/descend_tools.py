@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from optbench.descend import Batch, BatchResult, unsupported
+from optbench.descend import Batch, BatchResult, unsupported, vector_math
 from optbench.descend.kernel import kernel_name
 from optbench.loop import Loop, Summary
 from optbench.problem import AbstractSurface, SurfaceProblem, surface_objective
@@ -170,7 +170,10 @@ def interpreted(source: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         "njit": njit,
     }.items():
         setattr(fake, name, value)
+    extending = types.ModuleType("numba.extending")
+    extending.intrinsic = lambda function: vector_math._fma  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "numba", fake)
+    monkeypatch.setitem(sys.modules, "numba.extending", extending)
     scope: dict[str, Any] = {"__name__": kernel_name(source)}
     exec(compile(source, "kernel", "exec"), scope)
     scope["math"] = _CompiledMath()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optbench import shelf
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -41,7 +41,7 @@ def test_comes_back_as_it_was(value: Any) -> None:
     assert exact(shelf.take("things", key), value)
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1: "a"}, [(1, 2)], {"a": {1, 2}}, b"bytes", object()])
+@pytest.mark.parametrize("value", [{1: "a"}, [(1, 2)], {"a": {1, 2}}, b"bytes", object()])
 def test_what_json_would_change_is_not_kept(value: Any) -> None:
     shelf.put("things", "k", value)
     assert shelf.take("things", "k") is None

@@ -92,7 +92,7 @@ def put(kind: str, key: str, value: Any) -> None:
     """
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        same = json.loads(text) == value
+        same = repr(json.loads(text)) == repr(value)
     except (TypeError, ValueError, RecursionError):
         return
     if not same or len(text) > _LARGEST:

@@ -367,19 +367,20 @@ def test_a_folder_that_another_process_holds(tmp_path: Path) -> None:
     assert optbench.run(*SURFACE, out=tmp_path).status == "completed"
 
 
+@pytest.mark.parametrize(("builder", "words"), [("traced", []), ("build_optimizer", ["trainer.grad_noise=0.1"])])
 def test_a_run_that_another_process_finished_meanwhile_is_not_repeated(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    builder: str, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module: Any = sys.modules["optbench.experiment.execute"]
-    original, other = module.build_optimizer, []
+    original, other = getattr(module, builder), []
 
     def build_slowly(*parts: Any) -> Any:  # while this run is being built, another process does it
-        monkeypatch.setattr(module, "build_optimizer", original)
-        other.append(optbench.run(*SURFACE, out=tmp_path))
+        monkeypatch.setattr(module, builder, original)
+        other.append(optbench.run(*SURFACE, *words, out=tmp_path))
         return original(*parts)
 
-    monkeypatch.setattr(module, "build_optimizer", build_slowly)
-    assert optbench.run(*SURFACE, out=tmp_path).summary == other[0].summary
+    monkeypatch.setattr(module, builder, build_slowly)
+    assert optbench.run(*SURFACE, *words, out=tmp_path).summary == other[0].summary
 
 
 # sweeps

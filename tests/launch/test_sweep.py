@@ -390,14 +390,14 @@ def test_what_cannot_start_is_its_own_row_and_the_others_run(tmp_path: Path) -> 
     assert outcome.failed[0].reason == by_loop.failed[0].reason == rows[plan[0].run_id].reason
 
 
-def test_an_engine_that_breaks_leaves_its_runs_to_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_breaks_leaves_its_runs_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise ZeroDivisionError("what nobody foresaw")
 
     monkeypatch.setattr("optbench.launch.sweep.run_rows", broken)
     _, outcome = swept(tmp_path, [*SMALL, "seeds=16"])
     assert outcome.by_status == {"completed": 16}
-    assert {run.summary["engine"] for run in by_id(tmp_path).values()} == {"loop"}
+    assert {run.summary["engine"] for run in by_id(tmp_path).values()} == {"scalar"}
 
 
 def test_incompatible_cells_are_skipped_with_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,13 +12,36 @@ training loop, in one of two ways: *eager*, one batched torch gradient and updat
     agreement      the forms beside the real optimizer, scheduler and surface: who differs is left to the loop
     eager          the batched loop
     trace, aten    a step to a program of scalars (program)
+    forms          what the operations of a program are, as text
+    scalar         one row of the program in Python's own floats, with the bits of the compiled one
     emit, kernel   the program to source, the source to machine code
     fused          the compiled loop over blocks of rows
 """
 
-from optbench.descend.agreement import disagreement, refused
-from optbench.descend.batch import Batch, BatchResult, Curves
-from optbench.descend.engine import descend, unsupported
-from optbench.descend.rule import UnsupportedError
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optbench.descend.agreement import disagreement, refused
+    from optbench.descend.batch import Batch, BatchResult, Curves
+    from optbench.descend.engine import descend, unsupported
+    from optbench.descend.rule import UnsupportedError
+
+_HOME = {
+    "disagreement": "agreement",
+    "refused": "agreement",
+    "Batch": "batch",
+    "BatchResult": "batch",
+    "Curves": "batch",
+    "descend": "engine",
+    "unsupported": "engine",
+    "UnsupportedError": "rule",
+}
 
 __all__ = ["Batch", "BatchResult", "Curves", "UnsupportedError", "descend", "disagreement", "refused", "unsupported"]
+
+
+def __getattr__(name: str) -> Any:  # what needs torch: a run whose program is known does without
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

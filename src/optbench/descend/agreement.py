@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from torch.optim import optimizer as torch_optimizer
 
 from optbench.descend.batch import Batch, Floats, Ints
 from optbench.descend.eager import run_eager
-from optbench.descend.kept import has_agreed, keep_agreement
+from optbench.descend.kept import has_agreed, in_use, keep_agreement
 from optbench.descend.plan import Plan, Table, make_plan
 from optbench.descend.rule import UnsupportedError, find
 from optbench.descend.rules import rule_for
@@ -182,16 +181,7 @@ def rule_disagreement(optimizer: Mapping[str, Any], rows: int) -> str | None:
 
 def _kept_rule(node: Mapping[str, Any]) -> Path:
     """Where it is kept that a rule agreed: by which options are in use, not by their numbers."""
-
-    def use(value: Any) -> Any:
-        number = isinstance(value, np.ndarray | float) or (isinstance(value, list) and all(map(np.isscalar, value)))
-        values = np.asarray(value) if number else None
-        if values is None or values.dtype.kind not in "fi":
-            return value
-        return ["number", list(values.shape[1:]), bool((values != 0).any()), bool(np.isfinite(values).all())]
-
-    text = json.dumps({key: use(value) for key, value in node.items()}, sort_keys=True, default=repr)
-    return cache_folder() / "rules" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.txt"
+    return cache_folder() / "rules" / f"{hashlib.sha256(in_use(node).encode()).hexdigest()[:20]}.txt"
 
 
 def _rule_disagreement(node: Mapping[str, Any], rows: int) -> str | None:
@@ -335,7 +325,7 @@ def _evaluated(objective: Objective, x: Tensor, dim: int) -> tuple[Floats, Float
     """Value and gradient; coordinates lie along `dim`."""
     x.requires_grad_(True)
     loss = objective(x.movedim(dim, -1))
-    (gradient,) = torch.autograd.grad(loss, x, torch.ones_like(loss))
+    (gradient,) = torch.autograd.grad(loss.sum(), x)
     return loss.detach().numpy(), gradient.numpy()
 
 

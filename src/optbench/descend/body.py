@@ -8,41 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from optbench.descend import vector_math
+from optbench.descend.forms import FORMS, TRUTHS
 from optbench.descend.layout import LANES, Layout, at, variable
 from optbench.descend.order import pieces, schedule
 from optbench.descend.program import Program, Value
 from optbench.descend.trace import Step
-
-FORMS = {
-    "add": "{0} + {1}",
-    "sub": "{0} - {1}",
-    "mul": "{0} * {1}",
-    "div": "{0} / {1}",
-    "neg": "-{0}",
-    "pow": "{0} ** {1}",
-    "sqrt": "math.sqrt({0})",
-    "abs": "math.fabs({0})",
-    **{name: f"math.{name}({{0}})" for name in ("tan", "tanh", "atan", "expm1", "log", "log1p")},
-    **{name: f"_vector_{name}({{0}})" for name in vector_math.FUNCTIONS},
-    "sign": "ONE if {0} > ZERO else (-ONE if {0} < ZERO else ZERO)",
-    "maximum": "{0} if ({0} > {1}) | ({0} != {0}) else {1}",
-    "minimum": "{0} if ({0} < {1}) | ({0} != {0}) else {1}",
-    "where": "{1} if {0} else {2}",
-    "eq": "{0} == {1}",
-    "ne": "{0} != {1}",
-    "lt": "{0} < {1}",
-    "le": "{0} <= {1}",
-    "gt": "{0} > {1}",
-    "ge": "{0} >= {1}",
-    "and": "{0} & {1}",
-    "or": "{0} | {1}",
-    "not": "not {0}",
-}
-"""The text of each operation; truth values come from comparisons alone."""
-
-
-_TRUTHS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
 
 
 class Body:
@@ -55,13 +25,12 @@ class Body:
 
     def __init__(self, step: Step, layout: Layout) -> None:
         self._step, self._layout, self._program = step, layout, step.program
-        squares = [step.program.apply("mul", g, g) for g in step.gradient]
-        self._slope = _folded(step.program, "add", squares)
+        squares, self._slope = slope_of(step)
         results: list[Value] = []
         for i, x in enumerate(step.x):
             results += [*(step.memory[name][i] for name in layout.memories), x, squares[i]]
         results += [step.loss, self._slope]
-        self._far = _farthest(step.program, results)
+        self._far = farthest(step.program, results)
         results += [] if self._far is None else [self._far]
         self._pieces = pieces(step.program, schedule(step.program, results))
         self.slots = len(layout.slots)
@@ -106,7 +75,7 @@ class Body:
         if value not in known:
             known.add(value)
             text = f"w[{self._places[value]}]" if value in self._places else self._text(value)
-            kept_truth = value in self._places and self._program.code[value].op in _TRUTHS
+            kept_truth = value in self._places and self._program.code[value].op in TRUTHS
             yield f"    v{value} = {text}" + (" != ZERO" if kept_truth else "")
 
     def _text(self, value: Value) -> str:
@@ -152,7 +121,13 @@ def _folded(program: Program, op: str, values: Sequence[Value]) -> Value:
     return first
 
 
-def _farthest(program: Program, results: Sequence[Value]) -> Value | None:
+def slope_of(step: Step) -> tuple[list[Value], Value]:
+    """The squares of the gradient's components, and their sum."""
+    squares = [step.program.apply("mul", g, g) for g in step.gradient]
+    return squares, _folded(step.program, "add", squares)
+
+
+def farthest(program: Program, results: Sequence[Value]) -> Value | None:
     """The largest magnitude of an argument of sin or cos; None without such an operation."""
     turned = {program.code[v].args[0] for v in program.needed(results) if program.code[v].op in ("sin", "cos")}
     sizes = [program.apply("abs", v) for v in sorted(turned)]

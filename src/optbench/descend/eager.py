@@ -93,7 +93,6 @@ class _Piece:
         self.tolerance = batch.grad_tol_of()[self.rows]
         self.noise = batch.noise_of()[self.rows]
         self.clock, self.ahead = torch.zeros((), dtype=self.dtype), dict[int, list[tuple[Tensor, ...]]]()
-        self.ones = torch.ones((), dtype=self.dtype)
         self._set_numbers()
 
     # one step --------------------------------------------------------------------------------------------------------
@@ -125,9 +124,7 @@ class _Piece:
     def _value_and_gradient(self) -> tuple[Tensor, Tensor]:
         x = self.x.requires_grad_(True)
         loss = self.batch.objective(x.movedim(0, -1))
-        if self.ones.shape != loss.shape:
-            self.ones = torch.ones_like(loss)
-        (gradient,) = torch.autograd.grad(loss, x, self.ones)
+        (gradient,) = torch.autograd.grad(loss.sum(), x)  # with weights of its own, autograd would import sympy
         self.x = x.detach()
         return loss.detach(), gradient
 

@@ -88,6 +88,7 @@ import math
 
 import numba
 import numpy as np
+from numba.extending import intrinsic
 
 F = np.{dtype}
 ZERO, ONE, INF, NAN, BIG = F(0), F(1), F(np.inf), F(np.nan), np.finfo(F).max

@@ -8,9 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import json
 import platform
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from optbench.errors import OutputError
 from optbench.records import write_bytes
@@ -33,6 +38,19 @@ def keep_agreement(path: Path) -> None:
     with contextlib.suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, _circumstances().encode())
+
+
+def in_use(node: Mapping[str, Any]) -> str:
+    """Which options of a configuration node are in use, whatever their numbers: what an optimizer's rule depends on."""
+
+    def use(value: Any) -> Any:
+        number = isinstance(value, np.ndarray | float) or (isinstance(value, list) and all(map(np.isscalar, value)))
+        values = np.asarray(value) if number else None
+        if values is None or values.dtype.kind not in "fi":
+            return value
+        return ["number", list(values.shape[1:]), bool((values != 0).any()), bool(np.isfinite(values).all())]
+
+    return json.dumps({key: use(value) for key, value in node.items()}, sort_keys=True, default=repr)
 
 
 @cache

@@ -59,14 +59,15 @@ class Plan:
 def make_plan(batch: Batch) -> Plan:
     """Raises UnsupportedError when the optimizer or the schedule has no form for rows."""
     rule = rule_for(batch.optimizer)
-    hyper = _flat(rule)
+    hyper = flat_numbers(rule)
     if "lr" not in hyper:
         raise UnsupportedError("the optimizer has no learning rate")
     factor, floor = _schedule(batch, hyper)
     return Plan(rule, hyper, floor, (_coefficients(rule, hyper, batch), factor))
 
 
-def _flat(rule: Rule) -> dict[str, float | Floats]:
+def flat_numbers(rule: Rule) -> dict[str, float | Floats]:
+    """The numbers of a rule as the engines pass them: pairs taken apart, equal rows as one number."""
     flat: dict[str, float | Floats] = {}
     for name, value in rule.hyper.items():
         parts = {f"{name}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {name: value}

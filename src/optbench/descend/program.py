@@ -64,7 +64,7 @@ class Program:
         return self.const(element) if isinstance(element, float) else element
 
     def apply(self, op: str, *elements: Value | float) -> Value:
-        """The value of an operation of `body.FORMS`, simplified where that is exact."""
+        """The value of an operation of `forms.FORMS`, simplified where that is exact."""
         args = tuple(map(self.lifted, elements))
         numbers = [self.number(a) for a in args]
         if op in _NEUTRAL:

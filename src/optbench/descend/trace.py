@@ -109,3 +109,26 @@ def _input(tracer: Tracer, tensor: Tensor, name: str) -> Tensor:
     else:
         tracer.track(tensor, np.array(tracer.program.input(name), dtype=object))
     return tensor
+
+
+def trace_jet(objective: Objective, sample: Sequence[float]) -> tuple[Program, list[Value]]:
+    """Value, gradient and Hessian (row by row) of a surface, as a program of x. Raises NotImplementedError."""
+    if len(sample) > MAX_DIM:
+        raise NotImplementedError(f"{len(sample)} dimensions")
+    tracer = Tracer()
+    with tracer:
+        x = _input(tracer, torch.tensor(list(sample), dtype=torch.float64), "x")
+        x.requires_grad_(True)
+        value = objective(x)
+        gradient = _derivative(value, x)
+        rows = [_derivative(gradient[i], x) for i in range(len(sample))]
+    dim = len(sample)
+    found = [*tracer.values(value, ()), *tracer.values(gradient, (dim,))]
+    return tracer.program, [*found, *(entry for row in rows for entry in tracer.values(row, (dim,)))]
+
+
+def _derivative(value: Tensor, x: Tensor) -> Tensor:
+    if not value.requires_grad:  # a constant, a linear function's gradient
+        return torch.zeros_like(x)
+    (found,) = torch.autograd.grad(value, x, create_graph=True, materialize_grads=True)
+    return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import against_the_book
 from optbench.config import build_optimizer, build_scheduler
+from optbench.descend.scalar import TooFarError
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
 from optbench.experiment.checkpoints import load_checkpoint
@@ -22,6 +23,8 @@ from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import place, provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop
 from optbench.experiment.sources import check_loaded
+from optbench.experiment.traced import ENGINE, Traced, TracedRun, traced
+from optbench.experiment.traced import arrival_of as where_it_stopped
 from optbench.landmarks.columns import arrival_of
 from optbench.records import (
     NUMERICS,
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ENGINE = "loop"
+_LOOP = "loop"
 _LAST = "last.pt"
 
 _WAIT_SECONDS = 3600.0
@@ -106,10 +109,54 @@ def execute(
     if not looked and (found := _done(planned, force)) is not None:
         return found
     check_place(planned.folder, folder=True)
+    with contextlib.suppress(TooFarError):
+        if planned.engine == "auto" and (program := traced(planned.config)) is not None:
+            return _walked(planned, program, Recorder(planned.folder, display, stop), force, wait)
     from optbench.descend.uncompiled import uncompiled
 
     with uncompiled():
         return _looped(planned, stop, display, force, threads, wait)
+
+
+def _walked(planned: Planned, this: Traced, recorder: Recorder, force: bool, wait: float) -> Run:
+    """The run as a program; arguments as in execute."""
+    with writing(planned.folder):
+        planned.folder.mkdir(parents=True, exist_ok=True)
+    with locked(planned.folder, wait):
+        if (found := _done(planned, force)) is not None:  # another process was first
+            return found
+        facts = provenance("cpu", 1, "float64", True)
+        if force:
+            _clear(planned.folder)
+        _begin(planned, facts, ENGINE)
+        recorder.open([column.name for column in curve_columns(len(this.start), network=False)])
+        run = TracedRun(this, recorder)
+        try:
+            summary = _run(run, planned.folder)
+        finally:
+            recorder.close()
+        arrival = where_it_stopped(planned.config, this.name, summary.status, run.x)
+        return _end(planned, summary, facts, arrival, ENGINE)
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a later run would go on from, which is being replaced."""
+    with writing(folder):
+        (folder / _LAST).unlink(missing_ok=True)
+        for kept in kept_checkpoints(folder).values():
+            kept.unlink()
+
+
+def _begin(planned: Planned, facts: Mapping[str, Any], engine: str) -> None:
+    """Makes a run's folder what it is from the first moment: its configuration, and a record that is not finished."""
+    from optbench.loop.progress import Summary
+
+    with writing(planned.folder):
+        for left_over in planned.folder.rglob(".*.tmp"):  # by a process that was killed while it wrote
+            left_over.unlink()
+    unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")
+    write_yaml(planned.folder / "config.yaml", planned.config)
+    write_record(planned, unfinished, facts, engine=engine)
 
 
 def _looped(
@@ -164,20 +211,11 @@ def _build_loop(
 
 
 def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[str, Any], force: bool) -> Run:
-    from optbench.loop import Summary
-
     folder, problem = planned.folder, loop.problem
-    with writing(folder):
-        for left_over in folder.rglob(".*.tmp"):  # by a process that was killed while it wrote
-            left_over.unlink()
-        if force:
-            (folder / _LAST).unlink(missing_ok=True)  # or a later run would go on from what is being replaced
-            for kept in kept_checkpoints(folder).values():
-                kept.unlink()
+    if force:
+        _clear(folder)
     resumed = _restored(loop, folder)
-    unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")
-    write_yaml(folder / "config.yaml", planned.config)
-    write_record(planned, unfinished, facts)
+    _begin(planned, facts, _LOOP)
     x = problem.coordinates()
     curvature = loop.trainer.curvature_every is not None
     columns = curve_columns(None if x is None else len(x), problem.steps_per_epoch is not None, curvature)
@@ -188,7 +226,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         recorder.open(names, loop.progress.step, resumed.get("best"))
         recorder.resumed(_from_where(loop))
     summary, sums = make(loop, recorder, folder)
-    run = _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status), sums)
+    run = _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status), _LOOP, sums)
     recorder.let_go()
     return run
 
@@ -230,7 +268,8 @@ def _end(
     summary: Summary,
     facts: Mapping[str, Any],
     arrival: Mapping[str, Any],
-    sums: Mapping[str, str],
+    engine: str,
+    sums: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
     """Records how a run ended, with the checksums of its files, and `sums` of those that are not written yet; one
     whose files were taken away has not."""
@@ -238,15 +277,16 @@ def _end(
     if gone := [name for name in ("config.yaml", CURVE) if name not in files]:
         reason = f"{' and '.join(gone)} went missing while it ran: {summary.status}, but not recorded as a whole"
         write_yaml(planned.folder / "config.yaml", planned.config)
-        return write_record(planned, replace(summary, status=Status.INTERRUPTED, reason=reason), facts, arrival)
-    return write_record(planned, summary, {**facts, "files": files}, arrival)
+        interrupted = replace(summary, status=Status.INTERRUPTED, reason=reason)
+        return write_record(planned, interrupted, facts, arrival, engine)
+    return write_record(planned, summary, {**facts, "files": files}, arrival, engine)
 
 
-def _run(loop: Loop, folder: Path) -> Summary:
+def _run(loop: Loop | TracedRun, folder: Path) -> Summary:
     """The loop's summary; an exception becomes `failed`, its traceback goes to the run's log."""
     try:
         return loop.run()
-    except OutputError:
+    except (OutputError, TooFarError):
         raise
     except OptbenchError as error:  # in our own words already
         return loop.summary(Status.FAILED, f"{error.message}; {error.hint}" if error.hint else error.message)
@@ -262,7 +302,11 @@ def _in_a_line(error: Exception) -> str:
 
 
 def write_record(
-    planned: Planned, summary: Summary, facts: Mapping[str, Any], arrival: Mapping[str, Any] = MappingProxyType({})
+    planned: Planned,
+    summary: Summary,
+    facts: Mapping[str, Any],
+    arrival: Mapping[str, Any] = MappingProxyType({}),
+    engine: str = _LOOP,
 ) -> Run:
     """Writes run.json: the row of the `runs` table; `arrival`: the columns of where it stopped."""
     choices = planned.choices
@@ -275,7 +319,7 @@ def write_record(
         "optimizer": choices["optimizer"],
         "scheduler": choices["scheduler"],
         "seed": planned.config["seed"],
-        "engine": _ENGINE,
+        "engine": engine,
         "data_fingerprint": planned.data_fingerprint,
         "numerics": NUMERICS,
         "seconds_of": "run",

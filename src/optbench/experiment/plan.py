@@ -35,6 +35,7 @@ class Planned:
         sweep: name of the sweep it belongs to, or None.
         swept: the overrides that set it apart within its sweep, by override name.
         data_fingerprint: of the data folder, where the data is one.
+        engine: "auto", or "loop" where the training loop was asked for.
     """
 
     config: Mapping[str, Any]
@@ -43,6 +44,7 @@ class Planned:
     sweep: str | None = None
     swept: Mapping[str, Any] = field(default_factory=dict)
     data_fingerprint: str | None = None
+    engine: str = "auto"
 
     @property
     def choices(self) -> Mapping[str, str]:

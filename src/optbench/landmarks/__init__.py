@@ -11,6 +11,7 @@ In reading order:
     disks     the rule
     arrivals  the points of a surface, once; then each end: `stopped_at`, `critical_type`, `lambda_min`
     columns   the same as columns of records, for one run or the rows of a batch
+    kept      the points of a surface as plain data, and back
 
 What to trust: the type is certified where the list of points is (few coordinates, a budget of boxes), numerical where
 Newton's method from the end had to find its point. What is at no critical point has none: nothing is guessed, and

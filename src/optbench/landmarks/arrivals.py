@@ -18,16 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from optbench.critical.numeric.calculus import Array, Field, Jet
+from optbench.critical.numeric.calculus import Array, Field, Jet, Jets
 from optbench.critical.numeric.newton import CONVERGED, PLAIN, SURE, newton_step, refine, sign_trust, spectrum
 from optbench.critical.points.describe import box_text, name_of, place_text
 from optbench.critical.points.found import Cluster, CriticalPoint, CriticalSet, Kind, type_of
 from optbench.landmarks.disks import Disks, disks_round, usual_radius
-from optbench.problem import Box, Objective
+
+if TYPE_CHECKING:
+    from optbench.problem import Box, Objective
 
 CLOSE = 0.1  # of the radius: as near as that an end is at a critical point of any type, or at a continuum
 LISTED_UP_TO = 4  # coordinates: beyond, the budget would be spent in vain at the end of most runs
@@ -62,14 +65,14 @@ class Landmarks:
     """The critical points of a surface, ready to be compared with ends.
 
     Attributes:
-        objective: (..., d) to (...), float64.
+        objective: (..., d) to (...), float64, or one that knows its derivatives without torch.
         box: (low, high) of each axis.
         found: the certified list; None where there is none, and every end is looked at by itself.
         disks: round the listed points.
         tips: known minimizers without a Hessian, where there is no list.
     """
 
-    objective: Objective
+    objective: Objective | Jets
     box: Box
     found: CriticalSet | None
     disks: Disks

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optbench.records import MAX_COORDINATES, Status
@@ -36,19 +36,35 @@ def arrivals_of(
         statuses: of each run.
         x: last iterate of each, (rows, dim).
     """
+    name = type(problem.surface).__name__
+    return arrivals_by(lambda: landmarks_of(config, problem), name, problem.surface.dim, statuses, x)
+
+
+def arrivals_by(
+    known: Callable[[], Landmarks], name: str, dim: int, statuses: Sequence[Status], x: Sequence[Any] | NDArray[Any]
+) -> list[Arrival]:
+    """The same by the critical points of a surface.
+
+    Args:
+        known: gives them, where anything is asked.
+        name: of the surface, for messages.
+        dim: its number of coordinates.
+        statuses: of each run.
+        x: last iterate of each, (rows, dim).
+    """
     import numpy as np
 
     from optbench.landmarks.arrivals import Arrival
 
     none = Arrival()
     ended = [i for i, status in enumerate(statuses) if status not in _NOWHERE]
-    if not ended or problem.surface.dim > MAX_COORDINATES:
+    if not ended or dim > MAX_COORDINATES:
         return [none] * len(statuses)
     try:
         with np.errstate(all="ignore"):  # an end may be anywhere
-            found = _landmarks(config, problem).arrivals(np.array([x[i] for i in ended], dtype=np.float64))
+            found = known().arrivals(np.array([x[i] for i in ended], dtype=np.float64))
     except Exception as error:  # the surface is anyone's code, and a run is recorded whatever a Hessian of it raises
-        log.warning("%s: where runs stopped is not known (%s)", type(problem.surface).__name__, error)
+        log.warning("%s: where runs stopped is not known (%s)", name, error)
         return [none] * len(statuses)
     by_row = dict(zip(ended, found, strict=True))
     return [by_row.get(i, none) for i in range(len(statuses))]
@@ -64,7 +80,8 @@ def arrival_of(config: Mapping[str, Any], problem: AbstractProblem, status: Stat
     return vars(arrivals_of(config, problem, [status], [x])[0])
 
 
-def _landmarks(config: Mapping[str, Any], problem: SurfaceProblem) -> Landmarks:
+def landmarks_of(config: Mapping[str, Any], problem: SurfaceProblem) -> Landmarks:
+    """The critical points of a problem's surface, found once a process."""
     from optbench.landmarks.arrivals import landmarks
 
     key = json.dumps([config["model"], config["loss"]], sort_keys=True, default=str)

@@ -12,13 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from optbench.critical.numeric.calculus import Array, Field
+from optbench.critical.numeric.calculus import Array, Field, Jets
 from optbench.critical.points.found import CriticalPoint
-from optbench.problem import Box, Objective
+
+if TYPE_CHECKING:
+    from optbench.problem import Box, Objective
 
 SHARE = 0.01  # of the box's shortest side: the usual radius
 EDGE = 720  # points on the edge of a disk of two coordinates
@@ -53,16 +56,30 @@ class Disks:
         """
         if not len(self.places) or not len(x):
             return np.full(len(x), -1, dtype=np.int64)
-        from scipy.spatial import cKDTree
-
         finite = np.nan_to_num(np.clip(x, -1e150, 1e150), nan=1e150)
-        distance, nearest = cKDTree(self.places).query(finite)
+        distance, nearest = _nearest(self.places, finite)
         level = np.array([math.nan if v is None else v for v in self.levels])[nearest]
         beside = np.isnan(level) if close is None else distance <= close * self.radius
         return np.where((distance <= self.radius) & (beside | (value <= level)), nearest, -1).astype(np.int64)
 
 
-def disks_round(objective: Objective, points: Sequence[CriticalPoint], box: Box, radius: float) -> Disks:
+_BY_HAND = 4096
+"""Distances up to here are compared one by one: what SciPy's tree needs to be loaded is more than that."""
+
+
+def _nearest(places: Array, x: Array) -> tuple[Array, npt.NDArray[np.intp]]:
+    """(rows,) the distance of each x (rows, d) to the nearest place, and its index."""
+    if len(places) * len(x) <= _BY_HAND:
+        distance = np.linalg.norm(x[:, None] - places, axis=2)
+        nearest = distance.argmin(axis=1)
+        return distance[np.arange(len(x)), nearest], nearest
+    from scipy.spatial import cKDTree
+
+    found, index = cKDTree(places).query(x)
+    return np.asarray(found), np.asarray(index, dtype=np.intp)
+
+
+def disks_round(objective: Objective | Jets, points: Sequence[CriticalPoint], box: Box, radius: float) -> Disks:
     """The disks of this radius round the points; levels are measured on places of each edge.
 
     In three and more coordinates a sample can miss the lowest place of the edge by a little: the axes of the Hessian,

@@ -235,16 +235,14 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
         IncompatibleError: the parts that all rows share do not fit together.
     """
     from optbench.descend import refused
-    from optbench.problem.surface import domain_of
 
     problem = problem_of(rows)
     check_loaded(rows.planned[0].config)
     able: list[int] = []
-    domain = domain_of(problem.surface)
     starts = np.empty((len(rows.planned), problem.surface.dim))
     for i, item in enumerate(rows.planned):
         with contextlib.suppress(UserError, IncompatibleError):
-            starts[i] = _start(problem, item.config, domain).numpy()
+            starts[i] = _start(problem, item.config).numpy()
             able.append(i)
     unable = [rows.planned[i] for i in sorted(set(range(len(rows.planned))) - set(able))]
     whole = len(able) == len(rows.planned)
@@ -273,12 +271,12 @@ def problem_of(rows: Rows) -> SurfaceProblem:
     return problem
 
 
-def _start(problem: SurfaceProblem, config: Mapping[str, Any], domain: tuple[Tensor, Tensor] | None = None) -> Tensor:
+def _start(problem: SurfaceProblem, config: Mapping[str, Any]) -> Tensor:
     from optbench.problem.surface import start_of
 
     trainer = trainer_from(config)
     assert isinstance(trainer, SurfaceTrainer)
-    return start_of(problem.surface, trainer, config["seed"], domain)
+    return start_of(problem.surface, trainer, config["seed"])
 
 
 def batch_of(

@@ -180,6 +180,7 @@ def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
     if to_run and todo:
         _check_places(sweep, todo)
     if options.engine == "loop":
+        todo = [replace(item, engine="loop") for item in todo]
         return Division(done, [], todo, dict.fromkeys((item.run_id for item in todo), LOOP), flaws)
     return Division(done, *batches(todo, options.least), flaws)
 

@@ -14,7 +14,18 @@ A run ends for one reason, which becomes its status: budget, target, gradient no
 an interrupt, which is obeyed between two updates.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from optbench.loop.progress import Row, Summary
-from optbench.loop.train import Loop, Observer, total_steps
+
+if TYPE_CHECKING:
+    from optbench.loop.train import Loop, Observer, total_steps
 
 __all__ = ["Loop", "Observer", "Row", "Summary", "total_steps"]
+
+
+def __getattr__(name: str) -> Any:  # what needs torch; the rules and the summary do not
+    if name not in ("Loop", "Observer", "total_steps"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("optbench.loop.train"), name)

@@ -59,3 +59,40 @@ class Progress:
     best_val_accuracy: float | None = None
     best_val_step: int | None = None
     stale: int = 0
+
+    def judge(self, measure: float, plateau_delta: float) -> None:
+        """Takes the measure of the current iterate into account: the best one so far, and since when nothing falls."""
+        self.measure = measure
+        if measure < self.best_measure:
+            self.best_measure, self.best_step = measure, self.step
+        enough = plateau_delta * abs(self.plateau_measure) if math.isfinite(self.plateau_measure) else 0.0
+        if measure < self.plateau_measure - enough:
+            self.plateau_measure, self.plateau_step = measure, self.step
+
+    def summary(self, status: Status, reason: str, target: float | None, per_epoch: int | None = None) -> Summary:
+        """The summary of the run so far, under this status.
+
+        Args:
+            status, reason: how it ended.
+            target: trainer.target.
+            per_epoch: updates in one pass over the data; None where there is none.
+        """
+        losses = self.epoch_losses
+        return Summary(
+            status=status,
+            reason=reason,
+            steps=self.step,
+            evals=self.evals,
+            epochs=None if per_epoch is None else self.step / per_epoch,
+            seconds=self.seconds,
+            final_loss=sum(losses) / len(losses) if self.measure is None and losses else self.measure,
+            best_loss=self.best_measure if math.isfinite(self.best_measure) else None,
+            best_step=self.best_step,
+            final_grad_norm=self.grad_norm,
+            val_loss=self.val_loss,
+            val_accuracy=self.val_accuracy,
+            best_val_accuracy=self.best_val_accuracy,
+            best_val_step=self.best_val_step,
+            target=target,
+            steps_to_target=self.step if status is Status.TARGET_REACHED else None,
+        )

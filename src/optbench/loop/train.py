@@ -237,7 +237,7 @@ class Loop:
             p.grad_norm = norm
             p.start_loss = loss if p.start_loss is None else p.start_loss
             if self.problem.steps_per_epoch is None:
-                self._judge(loss)
+                p.judge(loss, self.trainer.plateau_delta)
             else:
                 p.epoch_losses.append(loss)
             if row is not current and by_measurement(row, p, self.trainer, self.problem.exact_gradient):
@@ -262,15 +262,6 @@ class Loop:
         self.restore(self._kept)
         self.progress.seconds = row["seconds"]
 
-    def _judge(self, measure: float) -> None:
-        p = self.progress
-        p.measure = measure
-        if measure < p.best_measure:
-            p.best_measure, p.best_step = measure, p.step
-        enough = self.trainer.plateau_delta * abs(p.plateau_measure) if math.isfinite(p.plateau_measure) else 0.0
-        if measure < p.plateau_measure - enough:
-            p.plateau_measure, p.plateau_step = measure, p.step
-
     # epochs ----------------------------------------------------------------------------------------------------------
 
     def _close_epoch(self, row: Row) -> None:
@@ -288,7 +279,7 @@ class Loop:
             self.observer.checkpoint(kept_checkpoint(epoch), self._weights())
         if p.epoch_losses:
             row.update(self.problem.epoch_figures())
-            self._judge(sum(p.epoch_losses) / len(p.epoch_losses))
+            p.judge(sum(p.epoch_losses) / len(p.epoch_losses), trainer.plateau_delta)
             p.epoch_losses = []
         if epoch % trainer.eval_every == 0 or last:
             self._evaluate(row)
@@ -352,26 +343,7 @@ class Loop:
 
     def summary(self, status: Status, reason: str) -> Summary:
         """The summary of the run so far, under this status."""
-        p, per_epoch = self.progress, self.problem.steps_per_epoch
-        measure = sum(p.epoch_losses) / len(p.epoch_losses) if p.measure is None and p.epoch_losses else p.measure
-        return Summary(
-            status=status,
-            reason=reason,
-            steps=p.step,
-            evals=p.evals,
-            epochs=None if per_epoch is None else p.step / per_epoch,
-            seconds=p.seconds,
-            final_loss=measure,
-            best_loss=p.best_measure if math.isfinite(p.best_measure) else None,
-            best_step=p.best_step,
-            final_grad_norm=p.grad_norm,
-            val_loss=p.val_loss,
-            val_accuracy=p.val_accuracy,
-            best_val_accuracy=p.best_val_accuracy,
-            best_val_step=p.best_val_step,
-            target=self.trainer.target,
-            steps_to_target=p.step if status is Status.TARGET_REACHED else None,
-        )
+        return self.progress.summary(status, reason, self.trainer.target, self.problem.steps_per_epoch)
 
     # the clock -------------------------------------------------------------------------------------------------------
 

@@ -1,22 +1,47 @@
 """The objective of a run: what is minimised, from where, and how it is judged (see `base`)."""
 
-from optbench.problem.base import (
-    AbstractAugmentation,
-    AbstractData,
-    AbstractProblem,
-    AbstractSurface,
-    Batch,
-    Box,
-    Objective,
-    Split,
-    check_dim,
-    check_takes_a_point,
-    stream,
-    surface_objective,
-)
-from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels
-from optbench.problem.splits import read_split, scaled
-from optbench.problem.surface import SurfaceProblem
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from optbench.problem.streams import Box
+
+if TYPE_CHECKING:
+    from optbench.problem.base import (
+        AbstractAugmentation,
+        AbstractData,
+        AbstractProblem,
+        AbstractSurface,
+        Batch,
+        Objective,
+        Split,
+        check_dim,
+        check_takes_a_point,
+        stream,
+        surface_objective,
+    )
+    from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels
+    from optbench.problem.splits import read_split, scaled
+    from optbench.problem.surface import SurfaceProblem
+
+_HOME = {
+    "AbstractAugmentation": "base",
+    "AbstractData": "base",
+    "AbstractProblem": "base",
+    "AbstractSurface": "base",
+    "Batch": "base",
+    "Objective": "base",
+    "Split": "base",
+    "check_dim": "base",
+    "check_takes_a_point": "base",
+    "stream": "base",
+    "surface_objective": "base",
+    "NetworkProblem": "network",
+    "network_outputs": "network",
+    "predicted_labels": "network",
+    "read_split": "splits",
+    "scaled": "splits",
+    "SurfaceProblem": "surface",
+}
 
 __all__ = [
     "AbstractAugmentation",
@@ -38,3 +63,9 @@ __all__ = [
     "stream",
     "surface_objective",
 ]
+
+
+def __getattr__(name: str) -> Any:  # all but `streams` needs torch
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

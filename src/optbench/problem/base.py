@@ -15,28 +15,15 @@ from __future__ import annotations
 
 import inspect
 import math
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from optbench.errors import IncompatibleError, UserError
-
-Box = tuple[tuple[float, float], ...]
-
-
-def stream_seed(seed: int, purpose: str, *position: int) -> int:
-    """What seeds the generator of one purpose at one position of a run: 0 to 2^63 - 1; arguments as of `stream`.
-
-    Source: SeedSequence spawning keys (O'Neill 2015, as adopted by numpy.random).
-    """
-    key = (zlib.crc32(purpose.encode()), *position)
-    state = np.random.SeedSequence(entropy=seed, spawn_key=key).generate_state(1, np.uint64)
-    return int(state[0]) & (2**63 - 1)
+from optbench.problem.streams import Box, stream_seed
 
 
 def stream(seed: int, purpose: str, *position: int) -> torch.Generator:

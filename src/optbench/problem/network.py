@@ -24,9 +24,9 @@ from optbench.problem.base import (
     check_class_weights,
     seed_torch,
     stream,
-    stream_seed,
 )
 from optbench.problem.splits import read_split, scaled
+from optbench.problem.streams import stream_seed
 
 _EVALUATION_BATCH = 256
 _COUNTED_TOGETHER = 64

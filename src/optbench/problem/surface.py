@@ -9,13 +9,8 @@ from torch import Tensor, nn
 
 from optbench.errors import UserError
 from optbench.problem.base import AbstractProblem, AbstractSurface, Batch, stream, surface_objective
+from optbench.problem.streams import start_values
 from optbench.settings import SurfaceTrainer
-
-
-def domain_of(surface: AbstractSurface) -> tuple[Tensor, Tensor]:
-    """The lower and the upper ends of the domain, each (dim,) float64."""
-    low, high = torch.tensor(surface.domain, dtype=torch.float64).unbind(-1)
-    return low, high
 
 
 def starting_point(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int) -> list[float]:
@@ -24,39 +19,19 @@ def starting_point(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int)
     return start
 
 
-def start_of(
-    surface: AbstractSurface, trainer: SurfaceTrainer, seed: int, domain: tuple[Tensor, Tensor] | None = None
-) -> Tensor:
+def start_of(surface: AbstractSurface, trainer: SurfaceTrainer, seed: int) -> Tensor:
     """The start that the settings ask for: usual, random by seed, or given; (dim,) float64.
 
     Args:
         surface: the surface.
         trainer: the settings.
         seed: of a random start.
-        domain: domain_of(surface), where many starts are asked for.
 
     Raises:
         UserError: a given start with another number of coordinates, or outside the domain.
     """
-    if trainer.start == "usual":
-        return torch.tensor(surface.start, dtype=torch.float64)
-    if trainer.start == "random":
-        low, high = domain or domain_of(surface)
-        uniform = torch.rand(surface.dim, generator=stream(seed, "start"), dtype=torch.float64)
-        return low + (high - low) * uniform
-    start = [float(v) for v in trainer.start]
-    name = type(surface).__name__
-    if len(start) != surface.dim:
-        raise UserError(f"trainer.start has {len(start)} coordinates; {name} has {surface.dim}")
-    outside = [i for i, v in enumerate(start) if not surface.domain[i][0] <= v <= surface.domain[i][1]]
-    if outside and not trainer.start_anywhere:
-        i = outside[0]
-        bounds = f"[{surface.domain[i][0]:g}, {surface.domain[i][1]:g}]"
-        raise UserError(
-            f"trainer.start: x{i}={start[i]:g} is outside the domain {bounds} of {name}",
-            "add trainer.start_anywhere=true to start there all the same",
-        )
-    return torch.tensor(start, dtype=torch.float64)
+    values = start_values(type(surface).__name__, surface.domain, surface.start, trainer, seed)
+    return torch.from_numpy(values)
 
 
 _CONTRACT = "a surface takes a tensor (..., dim) and returns (...), in torch operations"

@@ -58,9 +58,8 @@ def _flat(run: Run) -> list[str]:
     """That the place is flat, where a run did not get anywhere for that reason; nothing at a critical point."""
     if run.summary.get("stopped_at") is not None:
         return []
-    norm, curve = run.summary.get("final_grad_norm"), run.curve()
-    losses: list[float] = curve["loss"].tolist() if "loss" in curve else []
-    if norm is None or not norm < _LEVEL or len(losses) < 2:
+    norm = run.summary.get("final_grad_norm")
+    if norm is None or not norm < _LEVEL or len(losses := run.losses()) < 2:
         return []
     moved = abs(losses[-1] - losses[0])
     if not moved < _FLAT * abs(losses[0]):

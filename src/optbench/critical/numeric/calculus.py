@@ -10,19 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from optbench.critical.budget import Budget
-from optbench.problem import Box, Objective
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from optbench.problem import Box, Objective
 
 Array = npt.NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
 CHUNK = 32768  # points evaluated together; fewer where their Hessians hold more than
 NUMBERS = 2**18  # numbers
+
+
+@runtime_checkable
+class Jets(Protocol):
+    """An objective that knows its derivatives without torch, such as a traced program."""
+
+    def derivatives(self, x: Array, order: int) -> tuple[Array, Array, Array]:
+        """Value (n,), gradient (n, d) and Hessian (n, d, d) at x (n, d); above `order` anything."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Field:
     """An objective on a box, with derivatives.
 
     Args:
-        objective: torch callable (..., d) -> (...).
+        objective: torch callable (..., d) -> (...), or one that knows its derivatives.
         box: (low, high) of each axis.
         unit: what one unit of f is; use `calibrate` to choose it from samples.
 
@@ -61,7 +72,7 @@ class Field:
         budget: asked before each piece of work, which raises Spent when it is spent; None: no limit.
     """
 
-    def __init__(self, objective: Objective, box: Box, unit: float = 1.0) -> None:
+    def __init__(self, objective: Objective | Jets, box: Box, unit: float = 1.0) -> None:
         self.objective = objective
         self.low = np.array([low for low, _ in box])
         self.high = np.array([high for _, high in box])
@@ -81,8 +92,7 @@ class Field:
 
     def value(self, x: Array) -> Array:
         """(n,) f / unit at x (n, d)."""
-        with torch.no_grad():
-            return np.concatenate([self._evaluate(part).numpy() for part in self._parts(x, CHUNK)]) / self.unit
+        return np.concatenate([self._derivatives(part, order=0)[0] for part in self._parts(x, CHUNK)]) / self.unit
 
     def gradient(self, x: Array) -> tuple[Array, Array]:
         """(n,) value and (n, d) gradient at x (n, d), in box units."""
@@ -110,21 +120,30 @@ class Field:
         gap = np.maximum(np.maximum(self.low - x, x - self.high), 0.0)
         return np.asarray((gap / self.width).max(axis=1))
 
-    def _parts(self, x: Array, size: int) -> Iterator[Tensor]:
+    def _parts(self, x: Array, size: int) -> Iterator[Array]:
         """The points in pieces; before each the budget is asked."""
-        whole = torch.as_tensor(np.ascontiguousarray(x, dtype=np.float64))
-        for part in torch.split(whole, size) if len(whole) else [whole]:
+        whole = np.ascontiguousarray(x, dtype=np.float64)
+        for part in [whole[first : first + size] for first in range(0, len(whole), size)] or [whole]:
             if self.budget is not None and len(part):
                 self.budget.poll()
             yield part
 
     def _evaluate(self, x: Tensor) -> Tensor:
+        import torch
+
+        assert not isinstance(self.objective, Jets)
         value = self.objective(x)
         return value.to(torch.float64).expand(x.shape[:-1])
 
-    def _derivatives(self, points: Tensor, order: int) -> tuple[Array, Array, Array]:
-        x = points.detach().requires_grad_(True)
+    def _derivatives(self, points: Array, order: int) -> tuple[Array, Array, Array]:
+        if isinstance(self.objective, Jets):
+            return self.objective.derivatives(points, order)
+        import torch
+
+        x = torch.from_numpy(points if points.flags.writeable else points.copy()).requires_grad_(order > 0)
         value = self._evaluate(x)
+        if not order:
+            return value.detach().numpy(), np.empty(0), np.empty(0)
         n, dim = x.shape
         hess = torch.zeros(n, dim, dim, dtype=torch.float64)
         grad = _gradient_of_sum(value, x, create_graph=order > 1)
@@ -136,6 +155,8 @@ class Field:
 
 def _gradient_of_sum(value: Tensor, x: Tensor, create_graph: bool = False, retain_graph: bool = False) -> Tensor:
     """d sum(value) / dx; zeros where the value does not depend on x (a constant, a linear function's gradient)."""
+    import torch
+
     if not value.requires_grad:
         return torch.zeros_like(x)
     keep = retain_graph or create_graph
