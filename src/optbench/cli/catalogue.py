@@ -44,9 +44,8 @@ def list_choices(
         if entry.group != shown:
             typer.secho(("" if shown is None else "\n") + f"{entry.group}=", bold=True)
             shown = entry.group
-        typer.echo(f"  {entry.name:<{width}}  {entry.description}" + ("  (yours)" if entry.own else ""))
-        if entry.book:
-            typer.echo(f"  {'':<{width}}  book: {entry.book}")
+        book = f"; book: {entry.book}" if entry.book else ""
+        typer.echo(f"  {entry.name:<{width}}  {entry.description}{book}" + ("  (yours)" if entry.own else ""))
 
 
 def config(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: Json = False) -> None:
