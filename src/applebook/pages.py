@@ -155,6 +155,7 @@ table{border-collapse:collapse;font-size:.92em}
 td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;min-width:3.4em}
 td:first-child{min-width:8em} td:first-child:has(+td>a),th:empty{min-width:0}
 img{max-width:100%;height:auto} h2{margin-top:3rem} h1,h2{line-height:1.25} p,code{overflow-wrap:anywhere}
+em:lang(zh){font-style:normal;color:#666}
 pre{background:#f5f5f5;padding:.8rem;overflow-x:auto}
 blockquote{border-left:4px solid #ccc;margin:1rem 0;padding:.1rem 1rem;color:#444}"""
 
