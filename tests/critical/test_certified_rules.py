@@ -493,3 +493,16 @@ def test_the_second_arithmetic_knows_the_same_functions(name: str) -> None:
                     assert not math.isfinite(truth) or least - slack <= truth <= most + slack, (x[i], k, truth)
                 if math.isfinite(b - a) and not width and i < 4:
                     assert most - least <= 8.0 * (b - a) + 1e-9 * (1.0 + abs(a)), (x[i], k)
+
+
+@pytest.mark.parametrize("bend", [lambda t: torch.maximum(t, 0.3 * t), torch.relu, torch.sign, lambda t: (t > 0) * t])
+def test_a_kink_along_one_coordinate_is_none_along_another(bend: Unary) -> None:
+    """Balls over a box round the kink of x0: what belongs to x1 stays known, and so do the mixed second derivatives."""
+    pytest.importorskip("flint")
+    arb = importlib.import_module("optbench.critical.arithmetic.arb")  # needs flint
+    program = record(lambda x: bend(x[..., 0]) + x[..., 1] ** 2, 2)
+    jet = program.value(arb.arb_point([arb.ball(-0.1, 0.1), arb.ball(0.5, 0.75)]))
+    assert not jet.hess[0][0].is_finite()
+    assert (float(jet.grad[1].lower()), float(jet.grad[1].upper())) == pytest.approx((1.0, 1.5), abs=1e-8)
+    assert [float(jet.hess[i][j].mid()) for i, j in ((0, 1), (1, 0), (1, 1))] == [0.0, 0.0, 2.0]
+    assert all(jet.hess[i][j].is_exact() for i, j in ((0, 1), (1, 0), (1, 1)))

@@ -92,9 +92,9 @@ def decide(f: Figures) -> Verdict:
     criticality = criticality_of(f.gain)
     flat = f.gain > CRITICAL and f.hess_grad < FLAT
     kind, basis = _kind(f)
-    mild = f.low < 0 and abs(f.low) < MILD * max(abs(f.low), abs(f.high))
+    mild = kind == "saddle" and abs(f.low) < MILD * abs(f.high)
     words = _gradient_words(f, criticality, flat) + "; " + _curvature_words(f, criticality, kind, mild)
-    return Verdict(criticality, flat, kind, basis, mild and kind == "saddle", words)
+    return Verdict(criticality, flat, kind, basis, mild, words)
 
 
 def criticality_of(gain: float) -> Criticality:
