@@ -82,6 +82,20 @@ def test_a_pipe_gets_whole_aligned_text_without_signs_for_terminals(comparison: 
     assert len(best) == len(header) == len(other)  # numbers are aligned to the right
 
 
+@pytest.mark.parametrize("forced", [False, True])
+def test_what_is_printed_into_a_pipe_is_what_a_console_would_say(
+    forced: bool, comparison: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1") if forced else monkeypatch.delenv("FORCE_COLOR", raising=False)
+    report.print_comparison(comparison)
+    printed = capsys.readouterr().out
+    out = io.StringIO()
+    report.print_comparison(comparison, Console(file=out))
+    assert printed == out.getvalue()
+    assert ("\x1b" in printed) == forced
+
+
 def test_a_terminal_gets_a_bold_best_row_and_says_which_columns_did_not_fit(comparison: Comparison) -> None:
     wide, narrow = io.StringIO(), io.StringIO()
     report.print_comparison(comparison, Console(file=wide, width=200, force_terminal=True))

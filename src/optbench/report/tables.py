@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,10 @@ from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE"}
+"""Variables by which rich takes a pipe for a terminal."""
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -90,6 +96,9 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         comparison: what to print.
         console: where to; None: standard output.
     """
+    if console is None and not (sys.stdout.isatty() or _FORCED & os.environ.keys()):  # rich need not be asked
+        sys.stdout.write("\n".join(text_lines(comparison)) + "\n")
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
