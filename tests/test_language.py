@@ -96,6 +96,10 @@ def ground() -> plot.Landscape:
     return plot.Landscape(x, x[None, :] ** 2 + x[:, None] ** 2, x, (*points, flat), "saddle")
 
 
+def small() -> Figure:
+    return plot.confusion(np.array([[3, 1], [0, 4]]), ["0", "1"])
+
+
 def boxes() -> Figure:
     sides = np.array([[-1.0, -1.0]]), np.array([[0.0, 0.0]])
     return plot.critical_points_figure(ground(), {"excluded": sides, "proved": sides, "undecided": sides})
@@ -144,7 +148,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "sensitivity": lambda path: sensitivity(),
     "heat": lambda path: heat(),
     "bifurcation": lambda path: bifurcation(),
-    "confusion": lambda path: plot.confusion(np.array([[3, 1], [0, 4]]), ["0", "1"]),
+    "confusion": lambda path: small(),
     "spectrum": lambda path: spectrum(),
 }
 
@@ -177,8 +181,8 @@ def test_where_no_font_has_chinese_the_figure_is_english_and_says_so(
     monkeypatch.setattr(type(translate.fontManager), "get_font_names", lambda self: ["DejaVu Sans"])
     try:
         with caplog.at_level(logging.WARNING):
-            plot.save(sensitivity(), tmp_path / "a.png", "zh")
-            plot.save(sensitivity(), tmp_path / "b.png", "en")
+            plot.save(small(), tmp_path / "a.png", "zh")
+            plot.save(small(), tmp_path / "b.png", "en")
         assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
         assert [record.getMessage() for record in caplog.records] == [
             "no font with Chinese characters was found (such as fonts-noto-cjk): figures are in English"
@@ -188,10 +192,10 @@ def test_where_no_font_has_chinese_the_figure_is_english_and_says_so(
 
 
 @pytest.mark.skipif(translate.chinese_font() is None, reason="no font with Chinese characters")
-@pytest.mark.parametrize("suffix", [".png", pytest.param(".pdf", marks=pytest.mark.slow), ".svg"])
+@pytest.mark.parametrize("suffix", [".png", *(pytest.param(name, marks=pytest.mark.slow) for name in (".pdf", ".svg"))])
 def test_chinese_is_written_with_characters_and_not_with_boxes(suffix: str, tmp_path: Path) -> None:
     """A missing glyph is a warning of matplotlib, and here an error."""
-    written = plot.save(sensitivity(), tmp_path / f"a{suffix}", "zh")
+    written = plot.save(small(), tmp_path / f"a{suffix}", "zh")
     if suffix == ".png":
-        plot.save(sensitivity(), tmp_path / "b.png", "en")
+        plot.save(small(), tmp_path / "b.png", "en")
         assert np.asarray(Image.open(written)).tobytes() != np.asarray(Image.open(tmp_path / "b.png")).tobytes()

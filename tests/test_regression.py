@@ -41,6 +41,7 @@ def test_every_split_keeps_the_contract_of_numbers(name: str) -> None:
             members.make("data", name, **change)
 
 
+@pytest.mark.slow  # scikit-learn takes seconds to import
 def test_the_patients_are_scikit_learns() -> None:
     from sklearn.datasets import load_diabetes
 
