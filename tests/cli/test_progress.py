@@ -83,10 +83,19 @@ def test_a_sweep_keeps_counts_and_the_best(width: int, monkeypatch: pytest.Monke
     kind, *rest = sent[-1]
     assert kind == "step"
     sweep.progress(Item(), *rest)  # type: ignore[arg-type]
+    clock = sweep._progress.tasks[0].start_time
+    assert clock is not None
+    monkeypatch.setattr(sweep._progress, "get_time", lambda: clock + 60)
+    for task in sweep._progress.tasks:
+        task._get_time = sweep._progress.get_time
+    sweep.already(100)  # were done before, and say nothing of the time that the others take
+    assert seen(console, sweep._render())[0].rstrip().endswith("  1:00")  # so far
+    sweep.finished(Done())  # type: ignore[arg-type]
     sweep.finished(Done())  # type: ignore[arg-type]
     everything, run, heading, best = seen(console, sweep._render())
     assert all(cell_len(line) <= width for line in (everything, run, heading, best))
-    assert re.match(r"all runs  ━+    1/300  1 running  [\d.e+]+ runs/s", everything)
+    assert re.match(r"all runs  ━+  102/300  1 running  ([\d.e+]+ runs/s  )?1:39:00 left", everything)
+    assert ("runs/s" in everything) == (width >= 80)
     assert "  2/400  loss 0.1235  val 50.0%" in run
     assert heading.split("  ")[0] == "best so far"
     assert re.match(r"adamw +0.25 ", best)

@@ -72,7 +72,8 @@ def duration(seconds: float) -> str:
 
 
 class Line(ProgressColumn):
-    """The whole line of a task. Its fields: `pieces`, and `share`, whether it counts a share and not things.
+    """The whole line of a task. Its fields: `pieces`; `share`, whether it counts a share and not things; `done`, how
+    many things it has counted itself.
 
     Args:
         console: whose width it is made for.
@@ -85,11 +86,13 @@ class Line(ProgressColumn):
     def render(self, task: Task) -> Text:
         known = task.total is not None
         count = Piece("" if not known else f"{task.percentage:.0f}%" if task.fields.get("share") else _count(task))
-        if known and task.time_remaining is not None:
-            left = f"{duration(task.time_remaining)} left"
+        remaining = _remaining(task)
+        if known and remaining is not None:
+            left = f"{duration(remaining)} left"
         else:  # how long nobody knows: then what moves is the time that it has taken
             left = "" if task.elapsed is None else duration(task.elapsed)
-        rate = f"{task.speed:.3g}/s" if task.speed and not task.fields.get("share") else ""
+        counted = not task.fields.get("share") and "done" not in task.fields
+        rate = f"{task.speed:.3g}/s" if task.speed and counted else ""
         pieces = [count, *task.fields.get("pieces", ()), Piece(rate, 5), Piece(left)]
         label, length, words = composed(task.description, pieces, known, self._console.width)
         line = Text(label)
@@ -100,6 +103,17 @@ class Line(ProgressColumn):
         for text in words:
             line.append(" " * _GAP + text, "dim" if text == rate else "")
         return line
+
+
+def _remaining(task: Task) -> float | None:
+    """Seconds left: as long each as those took on average that were `done` here, where a task counts them itself; rich
+    looks at the last ones alone, and runs end in bursts."""
+    done = task.fields.get("done")
+    if done is None:
+        return task.time_remaining
+    if not done or task.elapsed is None or task.total is None:
+        return None
+    return float(task.elapsed * (task.total - task.completed) / done)
 
 
 def _count(task: Task) -> str:

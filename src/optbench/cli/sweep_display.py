@@ -83,7 +83,7 @@ class LiveSweep(SweepWatcher):
 
         console = Console(stderr=True)
         self._progress = lines_on(console)
-        self._all = self._progress.add_task(label, total=count, pieces=[Piece("starting")])
+        self._all = self._progress.add_task(label, total=count, pieces=[Piece("starting")], done=0)
         self._running: dict[str, Any] = {}
         self._best: dict[str, tuple[float, str]] = {}
         self._failed, self._done, self._began = 0, 0, time.monotonic()
@@ -174,5 +174,5 @@ class LiveSweep(SweepWatcher):
         rate = self._done / max(time.monotonic() - self._began, 1e-9)
         pieces = [Piece(f"{len(self._running)} running", 2)] if self._running else []
         pieces += [Piece(f"{self._failed} failed or skipped")] if self._failed else []
-        pieces += [Piece(self._waiting, 1) if self._waiting else Piece(f"{rate:.3g} runs/s", 4)]
-        self._progress.update(self._all, advance=runs, pieces=pieces)
+        pieces += [Piece(self._waiting, 1) if self._waiting else Piece(f"{rate:.3g} runs/s" if self._done else "", 4)]
+        self._progress.update(self._all, advance=runs, pieces=pieces, done=self._done)
