@@ -145,3 +145,20 @@ def test_an_estimate_says_of_how_many_runs_it_is_and_how_sure() -> None:
         12,
         math.inf,
     ]
+
+
+@pytest.mark.parametrize("n", [8, 9, 40, 2000, 2001, 2002])
+def test_a_level_that_is_just_reached_is_reached(n: int) -> None:
+    values = range(n)
+    found = metrics.median_interval(values, 0.9)
+    assert found.coverage is not None
+    assert found.low is not None
+    assert metrics.median_interval(values, found.coverage) == found
+    assert metrics.median_interval(values, math.nextafter(found.coverage, 1.0)).low == found.low - 1
+
+
+def test_a_loss_that_was_not_recorded_is_no_number() -> None:
+    assert metrics.steps_to_target([0, 1], [None, 1.0], 1.0) == 1
+    assert metrics.mean_log10_loss([0, 1], [None, 1.0]) == math.inf
+    with pytest.raises(ValueError, match="two different steps"):
+        metrics.mean_log10_loss([], [])

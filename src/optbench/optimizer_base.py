@@ -189,7 +189,7 @@ class AbstractPureOptimizer(AbstractOptimizer):
             state["step"] = torch.zeros((), dtype=torch.int64, device=parameter.device)
         for name in kept:
             if name not in state:
-                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state[name] = torch.zeros_like(parameter)
         return state
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import CONFIG, make_run, make_table
+from made_runs import CONFIG, CURVE, make_run, make_table
 
 from optbench.comparison import STATISTICS, Comparison, compare, label_runs
 from optbench.config import Composer
@@ -226,6 +227,7 @@ def three(tmp_path: Path) -> Path:
         (["optimizer.lr=1e-2"], 2),
         (["final_loss<1"], 3),
         (["final_loss>=0.2"], 2),
+        (["final_loss~*"], 3),
         (["final_loss=null"], 1),
         (["data=none"], 4),
         (["optimizer.betas=[0.5, 0.9]"], 1),
@@ -296,6 +298,9 @@ def test_nothing_found_is_an_error_that_says_so(tmp_path: Path) -> None:
     write_bytes(tmp_path / "torn" / "run.json", b'{"run_id": "a", "sta')
     with pytest.raises(UserError, match=r"no run can be read: .*torn"):
         compare([tmp_path])
+    write_bytes(tmp_path / "torn too" / "run.json", b'{"run_id": "a", "sta')
+    with pytest.raises(UserError, match=r"no run can be read: .* \(and 1 more like it\)$"):
+        compare([tmp_path])
 
 
 def test_unreadable_folders_are_listed_and_cost_nobody_else(tmp_path: Path) -> None:
@@ -335,6 +340,113 @@ def test_table_columns_are_a_contract(three: Path) -> None:
     assert {"n", "completed", "diverged", *STATISTICS} <= set(table.columns)
     assert {f"{name}_{end}" for name in STATISTICS for end in ("low", "high")} <= set(table.columns)
     assert table["n"].sum() == 4
+
+
+def test_the_table_says_what_the_json_says(three: Path) -> None:
+    """In the table what is infinite is infinite, and what is not there is NaN; JSON has null for both."""
+    for seed in (3, 4):
+        make_run(three / f"d{seed}", {"seed": seed}, stopped_at="minimum (1, 1)", lambda_min=0.5, target=1e-3,
+                 steps_to_target=None if seed == 3 else 9)  # fmt: skip
+    found = compare([three])
+    rows, said = found.table.to_dict("records"), found.to_json()
+    assert len(rows) == len(said) == 4
+
+    def plain(value: Any) -> Any:
+        return None if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
+
+    for row, one in zip(rows, said, strict=True):
+        keys = ("problem", "configuration", "n", "model", "data", "loss_name", "optimizer", "scheduler", "optimizer.lr")
+        assert [plain(row[key]) for key in keys] == [one[key] for key in keys]
+        assert {status: row[status] for status in one["n_by_status"]} == one["n_by_status"]
+        places = json.loads(row["stopped_at"]) if isinstance(row["stopped_at"], str) else None
+        assert places == one["stopped_at"]
+        for name in STATISTICS:
+            estimate = one[name] or {}
+            for key, part in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
+                assert plain(row[key]) == estimate.get(part), key
+            assert row[f"{name}_n"] == one[f"{name}_n"]
+    (aimed,) = [row for row in rows if row["success_rate_n"]]
+    assert (aimed["success_rate"], aimed["success_rate_n"], aimed["ert"], aimed["n"]) == (0.5, 2, 109.0, 2)
+    assert json.loads(aimed["stopped_at"]) == {"minimum (1, 1)": 2}
+    assert (rows[0]["final_loss_low"], rows[0]["final_loss_high"]) == (0.1, 0.2)
+    assert (rows[-1]["final_loss"], rows[-1]["final_loss_n"]) == (math.inf, 1)
+    assert all(math.isnan(rows[-1][key]) for key in ("final_loss_low", "final_loss_high", "success_rate"))
+
+
+def test_a_curve_stands_under_the_name_of_its_run(tmp_path: Path) -> None:
+    expected = {}
+    for i, lr in enumerate((0.2, 0.1, 0.2)):
+        losses = [10.0 * i + k for k in range(3)]
+        lines = [{**line, "loss": loss} for line, loss in zip(CURVE, losses, strict=True)]
+        make_run(tmp_path / str(i), {"seed": 5 + i, "optimizer.lr": lr}, lines, final_loss=float(i))
+        expected[read_run(tmp_path / str(i)).run_id] = (f"adam lr={lr}", 5 + i, losses)
+    curves = compare([tmp_path]).curves()
+    assert list(curves.columns[:5]) == ["problem", "configuration", "run_id", "seed", "step"]
+    assert set(curves["problem"]) == {"rosenbrock"}
+    found = {
+        run_id: (*{*rows["configuration"]}, *{*rows["seed"]}, rows["loss"].tolist())
+        for run_id, rows in curves.groupby("run_id")
+    }
+    assert found == expected
+    for i in range(3):
+        (tmp_path / str(i) / "metrics.csv").unlink()
+    assert compare([tmp_path]).curves().empty
+
+
+def test_equals_are_all_best_and_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for place, lr in enumerate((0.3, 0.2, 0.1)):
+        make_run(tmp_path / str(place), {"optimizer.lr": lr}, final_loss=1.0 if lr == 0.1 else 0.5)
+    groups = compare([tmp_path]).groups
+    assert [(g.label, g.best) for g in groups] == [("adam lr=0.2", True), ("adam lr=0.3", True), ("adam lr=0.1", False)]
+
+
+def test_sorting_stays_within_a_problem_and_takes_words_and_numbers(tmp_path: Path) -> None:
+    for place, (dim, extra, loss) in enumerate(
+        [(2, "b", 0.3), (5, 3, 0.4), (2, 2, 0.1), (5, "a", 0.2), (2, None, 0.2)]
+    ):
+        make_run(tmp_path / str(place), {"model.dim": dim, "optimizer.extra": extra}, final_loss=loss)
+
+    def order(sort: str) -> list[tuple[int, Any]]:
+        groups = compare([tmp_path], sort=sort).groups
+        return [(g.rows.values("model.dim")[0], g.rows.values("optimizer.extra")[0]) for g in groups]
+
+    assert order("extra") == [(2, 2), (2, "b"), (2, None), (5, 3), (5, "a")]
+    assert order("-extra") == [(2, "b"), (2, 2), (2, None), (5, "a"), (5, 3)]
+    assert order("final_loss") == [(2, 2), (2, None), (2, "b"), (5, "a"), (5, 3)]
+    assert order("-final_loss") == [(2, "b"), (2, None), (2, 2), (5, 3), (5, "a")]
+
+
+def test_more_groups_than_a_byte_counts_keep_their_own_runs(tmp_path: Path) -> None:
+    full = {k: v for k, v in flatten(CONFIG).items() if "." in k and not k.startswith("choices")}
+    rates = [1.0 + i for i in range(257)]
+    make_table(tmp_path, [{**full, "optimizer.lr": lr, "seed": 0, "final_loss": lr} for lr in rates], CURVE[:1])
+    groups = compare([tmp_path]).groups
+    assert [(g.n, g.keys["optimizer.lr"], g.statistics["final_loss"].value) for g in groups if g.statistics[
+        "final_loss"]] == [(1, lr, lr) for lr in rates]  # fmt: skip
+    assert label_runs([group.runs[0] for group in groups]) == [group.label for group in groups]
+
+
+@pytest.mark.parametrize("part", ["model", "data", "loss", "optimizer", "scheduler", "augment"])
+def test_another_source_is_another_problem_or_another_configuration(tmp_path: Path, part: str) -> None:
+    for place, digits in enumerate(("a" * 12, "b" * 12)):
+        make_run(tmp_path / str(place), {f"sources.{part}": digits})
+    found = compare([tmp_path])
+    assert [group.n for group in found.groups] == [1, 1]
+    assert len(found.problems) == (2 if part in ("model", "data", "loss") else 1)
+    names = [group.problem if len(found.problems) == 2 else group.label for group in found.groups]
+    assert [f"(source of {part} {letter * 8})" in name for letter, name in zip("ab", names, strict=True)] == [True] * 2
+
+
+def test_what_the_runs_of_a_group_disagree_in_is_said_of_none(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", scheduler="cosine")
+    make_run(tmp_path / "b", {"seed": 1})
+    (only,) = compare([tmp_path], group_by="optimizer").groups
+    assert (only.n, only.keys["optimizer"], only.keys["scheduler"], only.keys["model"]) == (
+        2,
+        "adam",
+        None,
+        "rosenbrock",
+    )
 
 
 def test_json_has_each_statistic_as_value_low_high(three: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import linecache
 import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -360,3 +363,72 @@ def test_which_settings_name_files_that_count(tmp_path: Path) -> None:
     )
     config = {"optimizer": {"_target_": "a.b", "x": {"_target_": "c.d"}}, "loss": {"_target_": "a.b"}}
     assert sources.targets(config) == ["a.b", "c.d"]
+
+
+def test_code_of_ones_own_counts_in_every_part_and_only_as_a_target(tmp_path: Path) -> None:
+    for part in ("model", "data", "augment", "loss", "optimizer", "scheduler"):
+        assert list(sources.sources({part: {"_target_": "made_runs.make_run"}})) == [part]
+        assert sources.sources({part: {"_target_": "torch.optim.SGD", "note": "made_runs.make_run"}}) == {}
+        inner = {part: {"_target_": "torch.optim.SGD", "of": [{"_target_": "made_runs.make_run"}]}}
+        assert list(sources.sources(inner)) == [part]
+    assert sources.sources({"trainer": {"_target_": "made_runs.make_run"}, "model": None}) == {}
+
+
+def test_modules_that_import_each_other_are_read_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"a": "import mine_b", "b": "from mine_c import x", "c": "import mine_a, mine_b\nx = 1"}.items():
+        (tmp_path / f"mine_{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    read: list[str] = []
+
+    def hashed(file: Path) -> str:
+        read.append(file.name)
+        assert len(read) < 9, "it goes round and round"
+        return content(file)
+
+    found = sources.sources({"loss": {"_target_": "mine_a.x"}}, hashed)
+    assert sorted(read) == ["mine_a.py", "mine_b.py", "mine_c.py"]
+    assert list(found) == ["loss"]
+    (tmp_path / "mine_c.py").write_text("import mine_a, mine_b\nx = 2")
+    assert sources.sources({"loss": {"_target_": "mine_a.x"}}) != found
+
+
+def test_words_that_are_no_paths_name_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies in the folder where a command is given: `reduction: mean` is a word."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("mean", "mean.pt"):
+        (tmp_path / name).write_bytes(b"1")
+    assert sources.sources({"loss": {"reduction": "mean"}}) == {}
+    there = [sources.sources({"loss": {"start": text}}) for text in ("mean.pt", "./mean", "~/mean")]
+    assert all(there)
+    assert there[0] == there[1] == there[2], "the content counts, not the place"
+    for absurd in ("a/" * 4000, "a/\0", "a/\udcff.pt", "~nobody-of-that-name/x"):
+        assert sources.sources({"loss": {"start": absurd}}) == {}
+    assert list(sources.sources({"loss": {"\udcff": "mean.pt"}})) == ["loss"]
+    (tmp_path / "empty").mkdir()
+    own = {"_target_": "made_runs.make_run"}
+    assert list(sources.sources({"data": {**own, "folder": "./empty"}})) == ["data"]
+
+
+def test_what_was_typed_into_a_session_is_ones_own_and_counts_by_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", session)
+    target = {"optimizer": {"_target_": "__main__.mine"}}
+
+    def typed(text: str) -> dict[str, str]:
+        monkeypatch.setitem(linecache.cache, "<typed>", (len(text), None, text.splitlines(True), "<typed>"))
+        exec(compile(text, "<typed>", "exec"), vars(session))
+        return sources.sources(target)
+
+    assert not is_own("__main__.mine")
+    first = typed("def mine(params):\n    return 1\n")
+    assert is_own("__main__.mine")
+    assert list(first) == ["optimizer"]
+    assert typed("def mine(params):\n    return 2\n") != first
+    assert typed("def mine(params):\n    return 1\n") == first
+    vars(session)["number"] = 3
+    assert not any(map(is_own, ("__main__.number", "__main__.gone", "__main__")))
+    monkeypatch.setitem(sys.modules, "typed_elsewhere", session)
+    assert not is_own("typed_elsewhere.mine")
+    session.__spec__ = importlib.machinery.ModuleSpec("json", None)  # `python -m`: it has a file, which counts instead
+    assert not is_own("__main__.mine")

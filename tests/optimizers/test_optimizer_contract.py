@@ -7,6 +7,7 @@ that a user might write on the public base, and, so that the questions themselve
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 import sys
@@ -446,3 +447,33 @@ def test_a_rule_without_an_update_is_refused_when_it_is_made() -> None:
 
     with pytest.raises(TypeError, match=r"abstract method '?pure"):
         Empty([torch.zeros(1, requires_grad=True)])  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_updates_are_counted_however_many_there_were(name: str) -> None:
+    """Also beyond what single precision counts, and whatever the precision of the parameters."""
+    x = torch.ones(2, dtype=torch.bfloat16, requires_grad=True)
+    optimizer = MAKERS[name]([x])
+    for made in (0, 2**24, 2**53):
+        if made:
+            optimizer.state[x]["step"].fill_(made)
+        x.grad = torch.ones_like(x)
+        optimizer.step()
+        assert int(optimizer.state[x]["step"]) == made + 1
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if name in BASED])
+def test_what_is_left_out_is_what_conf_says(name: str) -> None:
+    """Whoever builds the class and whoever takes the member by name get the same numbers, but for the rate."""
+    made = members.target("optimizer", name)
+    said = members.keywords("optimizer", name)
+    defaults = {key: p.default for key, p in inspect.signature(made).parameters.items() if p.default is not p.empty}
+    numbers = {key: value for key, value in defaults.items() if isinstance(value, float | int | tuple) and key != "lr"}
+    assert numbers == {key: tuple(said[key]) if isinstance(said[key], list) else said[key] for key in numbers}
+
+
+def test_the_rates_that_are_left_out_are_those_of_the_papers() -> None:
+    point = [torch.zeros(1, requires_grad=True)]
+    assert members.target("optimizer", "lion")(point).defaults["lr"] == 1e-4
+    matrix = [torch.zeros(1, 1, requires_grad=True)]
+    assert members.target("optimizer", "muon")(matrix).defaults["lr"] == torch.optim.Muon(matrix).defaults["lr"]

@@ -498,6 +498,43 @@ def test_muon_iterates_in_the_precision_of_the_parameters() -> None:
     assert orthogonal(torch.eye(3, dtype=torch.bfloat16), 5).dtype == torch.float32
 
 
+def test_muon_sees_no_scale_of_a_gradient_and_stays_where_there_is_none() -> None:
+    drawn = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def first(scale: float) -> Tensor:
+        x = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
+        x.grad = scale * drawn
+        Muon([x], lr=1.0).step()
+        return x.detach()
+
+    torch.testing.assert_close(first(2.0**-16), first(1.0), rtol=1e-12, atol=1e-14)
+    assert first(0.0).tolist() == [[0.0] * 3] * 4
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_newton_schulz_is_made_as_often_as_asked(steps: int) -> None:
+    g = np.random.default_rng(steps).normal(size=(3, 4))
+    expected = g / np.linalg.norm(g)
+    for _ in range(steps):
+        gram = expected @ expected.T
+        expected = 3.4445 * expected + (-4.7750 * gram + 2.0315 * gram @ gram) @ expected
+    np.testing.assert_allclose(orthogonal(torch.tensor(g), steps).numpy(), expected, rtol=1e-10, atol=1e-12)
+    x = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
+    x.grad = torch.tensor(g)
+    Muon([x], lr=1.0, momentum=0.0, ns_steps=steps, adjust_lr_fn="original").step()
+    np.testing.assert_allclose(x.detach().numpy(), -expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_ends_of_the_ranges_are_taken() -> None:
+    for options in ({"momentum": 0.0}, {"momentum": 1.0}, {"ns_steps": 1}, {"ns_steps": 99}, {"eps": 0.0}, {"lr": 0.0}):
+        Muon(parameters(), **options)  # type: ignore[arg-type]
+    for options in ({"momentum": 1.001}, {"ns_steps": 0}, {"ns_steps": 100}):
+        with pytest.raises(ValueError, match="Invalid"):
+            Muon(parameters(), **options)  # type: ignore[arg-type]
+    plain = drive(lambda p: Lion(p, 0.5, (0.0, 0.0)), gradients(), np.zeros(4))
+    np.testing.assert_array_equal(plain[1:], np.cumsum(-0.5 * np.sign(gradients()), axis=0))
+
+
 @pytest.mark.parametrize("bad", [{"momentum": -1.0}, {"betas": (1.0, 0.9)}, {"adjust_lr_fn": "none"}, {"eps": -1.0}])
 def test_muon_refuses_bad_hyperparameters(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"nvalid|should be|not supported"):

@@ -119,7 +119,7 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
 
 def _measured(rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed]) -> list[Group]:
     n = len(formed)
-    number = np.zeros(len(facts), dtype=np.min_scalar_type(max(n - 1, 0)))
+    number = np.zeros(len(facts), dtype=np.min_scalar_type(n))
     number[[kind for one in formed for kind in one.kinds]] = np.repeat(np.arange(n), [len(one.kinds) for one in formed])
     codes = number[kinds]
     order = np.argsort(codes, kind="stable")  # the runs of the first group first, and in a group in their order

@@ -116,8 +116,8 @@ def _files(node: Mapping[str, Any], folders: bool) -> Iterator[str]:
     for key, text in _texts(node):
         if key.startswith("_") or key == "root" or not _PATH.search(text):
             continue
-        path = Path(text).expanduser()
-        with contextlib.suppress(OSError, ValueError, DataError):
+        with contextlib.suppress(OSError, ValueError, DataError, RuntimeError):  # the last: of a user whom nobody knows
+            path = Path(text).expanduser()
             if path.is_file():
                 yield f"{key}\0{content(path)}"
             elif own and path.is_dir():
@@ -166,16 +166,11 @@ def _modules_of(dotted: str) -> Iterator[tuple[str, Path]]:
         spec = _spec(name, search)
         if spec is None:
             return
-        search = list(spec.submodule_search_locations or ())
-        if spec.origin in (None, "built-in", "frozen", "namespace") or not spec.has_location:
-            if not search:
+        if spec.has_location:  # others are built in, or folders without an __init__.py
+            if is_installed(Path(str(spec.origin))):
                 return
-        elif is_installed(Path(str(spec.origin))):
-            return
-        else:
             yield name, Path(str(spec.origin))
-        if not search:
-            return
+        search = list(spec.submodule_search_locations or ())  # nothing is found in none: the rest are names in a module
 
 
 def _spec(name: str, search: list[str] | None) -> ModuleSpec | None:

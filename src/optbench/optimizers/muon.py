@@ -115,7 +115,7 @@ class Muon(AbstractOptimizer):
         gradient, state = matrix.grad, self.state[matrix]
         assert gradient is not None
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(gradient, memory_format=torch.preserve_format)
+            state["momentum_buffer"] = torch.zeros_like(gradient)
         average = state["momentum_buffer"].lerp_(gradient, 1.0 - group["momentum"])
         direction = gradient.lerp(average, group["momentum"]) if group["nesterov"] else average
         rows, columns = matrix.shape
@@ -140,8 +140,8 @@ class Muon(AbstractOptimizer):
     def _adam_state(self, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]
         if "step" not in state:
-            state["step"] = torch.tensor(0.0, dtype=torch.get_default_dtype())
+            state["step"] = torch.tensor(0.0)
         for name in ("exp_avg", "exp_avg_sq"):
             if name not in state:
-                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state[name] = torch.zeros_like(parameter)
         return state
