@@ -228,6 +228,12 @@ def three(tmp_path: Path) -> Path:
         (["final_loss<1"], 3),
         (["final_loss>=0.2"], 2),
         (["final_loss~*"], 3),
+        (["final_loss!=null"], 3),
+        (["final_loss="], 1),
+        (["optimizer=lion, adam"], 3),
+        (["optimizer!=lion, adam"], 1),
+        (["optimizer._partial_=True"], 4),
+        (["final_loss=.3"], 1),
         (["final_loss=null"], 1),
         (["data=none"], 4),
         (["optimizer.betas=[0.5, 0.9]"], 1),
@@ -268,6 +274,10 @@ def test_group_by_pools_everything_else(three: Path) -> None:
     assert [g.label for g in compare([three], group_by=["optimizer", "lr"]).groups] == [
         "adam lr=0.01", "adamw lr=0.1", "adam lr=5",
     ]  # fmt: skip
+    twice = [
+        [(g.label, g.n) for g in compare([three], group_by=by).groups] for by in (["optimizer", "lr"], "optimizer, lr,")
+    ]
+    assert twice[0] == twice[1]
     assert compare([three], group_by="seed").groups[0].label in ("seed=0", "seed=1")
 
 
@@ -525,6 +535,27 @@ def test_labels_of_runs_for_a_legend(three: Path) -> None:
     runs = [read_run(three / name / "0") for name in "ab"]
     assert label_runs(runs) == ["adam lr=0.01", "adam lr=5"]
     assert label_runs(runs[:1]) == ["adam"]
+    assert label_runs([]) == []
+
+
+def test_a_label_names_the_problem_only_where_there_are_several(tmp_path: Path) -> None:
+    for place, dim in enumerate((2, 5, 2)):
+        make_run(tmp_path / str(place), {"model.dim": dim, "seed": place})
+    runs = [read_run(tmp_path / str(place)) for place in range(3)]
+    assert label_runs(runs) == [f"rosenbrock dim={dim}: adam" for dim in (2, 5, 2)]
+    assert label_runs(runs[::2]) == ["adam", "adam"]
+
+
+def test_torchs_optimizer_is_called_so_beside_the_books_of_its_name(tmp_path: Path) -> None:
+    book = {"optimizer._target_": "optbench.optimizers.book.book_adam"}
+    make_run(tmp_path / "a", book, optimizer="book_adam", final_loss=0.1)
+    make_run(tmp_path / "b", optimizer="adam", final_loss=0.2)
+    make_run(tmp_path / "c", {"optimizer._target_": "torch.optim.SGD"}, optimizer="sgd", final_loss=0.3)
+    assert [g.label for g in compare([tmp_path]).groups] == ["book_adam", "torch's adam", "sgd"]
+    assert [g.label for g in compare([tmp_path], filters=["optimizer!=book_adam"]).groups] == ["adam", "sgd"]
+    own = {"optimizer._target_": "optbench.optimizers.own.Adam"}
+    make_run(tmp_path / "b", own, optimizer="adam", final_loss=0.2)
+    assert [g.label for g in compare([tmp_path]).groups] == ["book_adam", "adam", "sgd"]
 
 
 def test_reading_needs_neither_torch_nor_hydra_nor_pandas(three: Path) -> None:

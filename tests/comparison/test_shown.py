@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_runs import CURVE, make_run
+from made_runs import CURVE, make_run, make_table
 
 from optbench.comparison.shown import _left_out, _spread, drawn
 from optbench.errors import UserError
@@ -67,3 +67,9 @@ def test_runs_without_any_curve_are_no_figure(tmp_path: Path) -> None:
     (tmp_path / "b" / "metrics.csv").unlink()
     with pytest.raises(UserError, match="of these 2 runs"):
         drawn([tmp_path], [], 10)
+    make_table(tmp_path / "rows", [{"seed": 2, "optimizer.lr": 0.5}])
+    (tmp_path / "rows" / "curves.parquet").unlink()
+    for paths in ([tmp_path / "rows"], [tmp_path]):
+        with pytest.raises(UserError, match="no curve was recorded") as caught:
+            drawn(paths, [], 10)
+        assert "with --curves N records N" in caught.value.hint

@@ -16,7 +16,7 @@ from plain_compare import statistics as plain_statistics
 from plain_compare import stops as plain_stops
 
 from optbench import metrics
-from optbench.comparison.arrivals import stops
+from optbench.comparison.arrivals import NO_POINT, at_points, stops
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
@@ -197,3 +197,13 @@ def test_a_rule_is_explained_with_what_it_needs_and_what_is_better() -> None:
         with pytest.raises(UserError, match=f"no score '{wrong}'") as caught:
             explain(wrong)
         assert caught.value.hint.startswith(hint)
+
+
+def test_only_accuracies_and_shares_are_better_large() -> None:
+    assert {name for name, one in STATISTICS.items() if one.direction == 1} == {"val_accuracy", "success_rate"}
+
+
+def test_critical_points_are_what_is_left_without_the_words_for_none() -> None:
+    counts = {"minimum (0, 0)": 3, "saddle (1, 1)": 2, **dict.fromkeys(NO_POINT, 1)}
+    assert at_points(counts) == ["minimum (0, 0)", "saddle (1, 1)"]
+    assert at_points(None) == at_points({}) == []

@@ -405,6 +405,9 @@ def test_words_that_are_no_paths_name_no_files(tmp_path: Path, monkeypatch: pyte
     for absurd in ("a/" * 4000, "a/\0", "a/\udcff.pt", "~nobody-of-that-name/x"):
         assert sources.sources({"loss": {"start": absurd}}) == {}
     assert list(sources.sources({"loss": {"\udcff": "mean.pt"}})) == ["loss"]
+    with monkeypatch.context() as locked:
+        locked.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        assert sources.sources({"loss": {"start": "mean.pt"}}) == {}, "what reads it says so"
     (tmp_path / "empty").mkdir()
     own = {"_target_": "made_runs.make_run"}
     assert list(sources.sources({"data": {**own, "folder": "./empty"}})) == ["data"]

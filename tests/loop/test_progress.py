@@ -189,3 +189,32 @@ def test_updates_are_counted_in_steps_or_in_whole_epochs() -> None:
         2,
     )
     assert total(on_field(lambda x: (x**2).sum(-1), [1.0], steps=7)) == 7
+
+
+def test_an_old_gradient_of_a_frozen_parameter_counts_nowhere() -> None:
+    model, plain = (nn.Sequential(nn.Flatten(), nn.Linear(16, 2)) for _ in range(2))
+    plain.load_state_dict(model.state_dict())
+    for one in (model, plain):
+        one[1].bias.requires_grad_(False)  # type: ignore[union-attr, operator]
+    model[1].bias.grad = torch.full((2,), 1e6)  # type: ignore[union-attr]
+    found, expected = (
+        run_loop(*on_dots(one, epochs=1, clip_norm=0.01), lambda parameters: torch.optim.SGD(parameters[:1], lr=0.1))[1]
+        for one in (model, plain)
+    )
+    columns = ("step", "loss", "grad_norm", "val_loss")
+    assert [[row.get(c) for c in columns] for row in found] == [[row.get(c) for c in columns] for row in expected]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_the_landscape_is_measured_every_so_many_updates(every: int) -> None:
+    """And what was measured is recorded, also where a row is not due."""
+    problem, trainer = on_field(lambda x: (x**2).sum(-1), [1.0], steps=7, record_every=5, curvature_every=every)
+    optimizer, watcher = gd(0.1)(list(problem.module.parameters())), Kept()
+    count = iter(range(99))
+    loop = Loop(
+        problem, optimizer, constant(optimizer), trainer, watcher, lambda: {"full_grad_norm": float(next(count))}
+    )
+    loop.run()
+    measured = {row["step"]: row["full_grad_norm"] for row in watcher.rows if "full_grad_norm" in row}
+    assert measured == {step: step / every for step in range(0, 8, every)}
+    assert [row["step"] for row in watcher.rows] == sorted({0, 5, 7, *measured})

@@ -422,7 +422,10 @@ def test_lion_update_is_pure() -> None:
 
 @pytest.mark.parametrize("bad", [{"betas": (1.0, 0.9)}, {"betas": (0.9, -0.1)}, {"weight_decay": -1.0}])
 def test_lion_refuses_bad_hyperparameters(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="Invalid"):
+    ((key, value),) = bad.items()
+    which = next((i for i, beta in enumerate(value) if not 0 <= beta < 1), None) if key == "betas" else None
+    words = "Invalid weight_decay value: -1.0" if which is None else f"at index {which}: {value[which]},"
+    with pytest.raises(ValueError, match=words):
         Lion(parameters(), **bad)
 
 

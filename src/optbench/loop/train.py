@@ -203,7 +203,8 @@ class Loop:
         row: Row = {"step": p.step, "evals": p.evals, "seconds": p.seconds, "lr": self.optimizer.param_groups[0]["lr"]}
         if (x := self.problem.coordinates()) is not None:
             row.update({f"x{i}": v for i, v in enumerate(x)} if len(x) <= MAX_COORDINATES else {})
-        if self._curvature is not None and p.step % (self.trainer.curvature_every or 1) == 0:
+        every = self.trainer.curvature_every
+        if self._curvature is not None and every is not None and p.step % every == 0:
             row.update(self._curvature())
         if per_epoch is not None:
             row["epoch"] = p.step / per_epoch
