@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def _on_a_surface(value: Any) -> Any:
 def make(group: str, name: str, *args: Any, **changes: Any) -> Any:
     """The member built with its YAML's keywords, changed by `changes`."""
     return target(group, name)(*args, **{**keywords(group, name), **changes})
+
+
+def left_out(group: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The numbers that a member's target takes where they are left out, but for the rate, and those of conf."""
+    parameters = inspect.signature(target(group, name)).parameters
+    said = {key: value for key, value in keywords(group, name).items() if not isinstance(value, str)}
+    found = {key: p.default for key, p in parameters.items() if isinstance(p.default, float | int | tuple)}
+    kept = found.keys() & said.keys() - {"lr"}
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+    return {key: found[key] for key in kept}, {key: plain[key] for key in kept}
 
 
 def own(group: str) -> list[str]:

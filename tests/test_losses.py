@@ -181,3 +181,18 @@ def test_class_number_asks_the_model_for_one_output(data: str, n_classes: int) -
         config = compose(overrides=["+loss=class_number", f"+data={data}"])
     assert config.n_outputs == ClassNumber.n_outputs == 1
     assert ClassNumber(config.loss.n_classes).n_classes == n_classes
+
+
+@pytest.mark.parametrize("name", members.own("loss"))
+def test_what_is_left_out_is_what_conf_says(name: str) -> None:
+    found, said = members.left_out("loss", name)
+    assert found == said
+    assert name != "focal" or found == {"gamma": 2.0}
+
+
+def test_focal_takes_two_classes() -> None:
+    """The paper's own case: with one logit z more than the other, p = sigmoid(z)."""
+    z, gamma = torch.linspace(-4, 4, 9, dtype=torch.float64), 2.0
+    found = Focal(gamma)(torch.stack([torch.zeros_like(z), z], dim=-1), torch.ones(9, dtype=torch.long))
+    p = z.sigmoid()
+    torch.testing.assert_close(found, -((1 - p) ** gamma) * p.log(), rtol=1e-12, atol=1e-15)

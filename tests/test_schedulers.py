@@ -233,3 +233,10 @@ def test_factors_are_elementwise_on_tensors(factor: Callable[[torch.Tensor], tor
 def test_bad_values_are_refused(name: str, bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Invalid"):
         build(name, sgd(), **bad)
+
+
+@pytest.mark.parametrize("name", members.own("scheduler"))
+def test_what_is_left_out_is_what_conf_says(name: str) -> None:
+    found, said = members.left_out("scheduler", name)
+    assert found == said
+    assert name != "one_cycle" or found == {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}
