@@ -240,3 +240,33 @@ def test_what_is_left_out_is_what_conf_says(name: str) -> None:
     found, said = members.left_out("scheduler", name)
     assert found == said
     assert name != "one_cycle" or found == {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}
+
+
+def test_a_warm_up_is_a_share_of_the_run_or_a_number_of_updates() -> None:
+    for steps, total, updates in (
+        (0.25, 40, 10), (0.1, 24, 2), (0.1, 26, 3), (0.999, 1000, 999), (0.01, 10, 1), (1, 10, 1), (1.0, None, 1),
+        (7, None, 7), (7.0, 3, 7), (0, 10, 0), (0.0, None, 0),
+    ):  # fmt: skip
+        assert warmup.updates_of(steps, total) == updates
+    with pytest.raises(ValueError, match=r"Invalid warmup_steps: 0\.5, a share of a run needs total_steps"):
+        warmup.updates_of(0.5, None)
+    for wrong in (-1, -0.5, 1.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"Invalid warmup_steps: {wrong}, expected a share below 1 or a number"):
+            warmup.updates_of(wrong, 10)
+
+
+@pytest.mark.parametrize("name", ["warmup_constant", "warmup_cosine", "warmup_inverse_sqrt"])
+def test_a_share_is_the_number_of_updates_that_it_comes_to(name: str) -> None:
+    def path(steps: float) -> list[float]:
+        optimizer = SGD([torch.zeros(1)], lr=LR)
+        scheduler = getattr(warmup, name)(optimizer, warmup_steps=steps, total_steps=40)
+        rates = []
+        for _ in range(45):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return rates
+
+    assert path(0.25) == path(10) != path(9)
+    assert path(10)[:10] == pytest.approx([LR * (t + 1) / 10 for t in range(10)], rel=1e-12)
+    assert path(0)[0] == LR

@@ -32,7 +32,7 @@ def updates_of(warmup_steps: float, total_steps: int | None) -> int:
         if total_steps is None:
             raise ValueError(f"Invalid warmup_steps: {warmup_steps}, a share of a run needs total_steps")
         return max(1, round(warmup_steps * total_steps))
-    if not (warmup_steps >= 0 and warmup_steps == int(warmup_steps)):
+    if not (warmup_steps >= 0 and warmup_steps % 1 == 0):
         raise ValueError(f"Invalid warmup_steps: {warmup_steps}, expected a share below 1 or a number of updates")
     return int(warmup_steps)
 
