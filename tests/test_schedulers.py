@@ -255,17 +255,37 @@ def test_a_warm_up_is_a_share_of_the_run_or_a_number_of_updates() -> None:
             warmup.updates_of(wrong, 10)
 
 
+def rates_of(name: str, **options: float) -> list[float]:
+    """The rates of 45 updates of a schedule that was made for 40."""
+    optimizer = SGD([torch.zeros(1)], lr=LR)
+    scheduler, rates = getattr(warmup, name)(optimizer, total_steps=40, **options), []
+    for _ in range(45):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_the_ends_of_the_ranges_are_taken() -> None:
+    assert rates_of("warmup_cosine", warmup_steps=0, min_factor=1.0) == [LR] * 45
+    falling = rates_of("one_cycle", pct_start=0.0, final_div_factor=1.0, div_factor=10.0)
+    assert (falling[0], falling[39:]) == (LR, [pytest.approx(LR / 10)] * 6)
+    rising = rates_of("one_cycle", pct_start=1.0, div_factor=10.0)
+    assert (rising[0], rising[39]) == (pytest.approx(LR / 10), pytest.approx(LR))
+    assert rising[:40] == sorted(rising[:40])
+    assert rates_of("one_cycle", div_factor=1.0, final_div_factor=1.0) == pytest.approx([LR] * 45)
+    for wrong in ({"pct_start": 1.01}, {"div_factor": 0.99}, {"final_div_factor": 0.99}):
+        with pytest.raises(ValueError, match="Invalid"):
+            rates_of("one_cycle", **wrong)
+    for wrong in ({"min_factor": 1.01}, {"min_factor": -0.01}):
+        with pytest.raises(ValueError, match="Invalid min_factor"):
+            rates_of("warmup_cosine", warmup_steps=0, **wrong)
+
+
 @pytest.mark.parametrize("name", ["warmup_constant", "warmup_cosine", "warmup_inverse_sqrt"])
 def test_a_share_is_the_number_of_updates_that_it_comes_to(name: str) -> None:
     def path(steps: float) -> list[float]:
-        optimizer = SGD([torch.zeros(1)], lr=LR)
-        scheduler = getattr(warmup, name)(optimizer, warmup_steps=steps, total_steps=40)
-        rates = []
-        for _ in range(45):
-            rates.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            scheduler.step()
-        return rates
+        return rates_of(name, warmup_steps=steps)
 
     assert path(0.25) == path(10) != path(9)
     assert path(10)[:10] == pytest.approx([LR * (t + 1) / 10 for t in range(10)], rel=1e-12)

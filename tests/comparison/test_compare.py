@@ -230,6 +230,8 @@ def three(tmp_path: Path) -> Path:
         (["final_loss~*"], 3),
         (["final_loss!=null"], 3),
         (["final_loss="], 1),
+        (["final_loss=NULL"], 1),
+        (["optimizer._partial_=TRUE"], 4),
         (["optimizer=lion, adam"], 3),
         (["optimizer!=lion, adam"], 1),
         (["optimizer._partial_=True"], 4),
