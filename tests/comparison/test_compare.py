@@ -180,6 +180,14 @@ def test_one_value_written_in_two_ways_is_one_value(tmp_path: Path) -> None:
     assert [(g.label, g.n) for g in compare([tmp_path]).groups] == [("adam", 3)]
 
 
+def test_values_in_labels_are_as_one_types_them(tmp_path: Path) -> None:
+    values = [True, False, None, 3, 0.5, 1e-9, 2.0, "word"]
+    for place, value in enumerate(values):
+        make_run(tmp_path / str(place), {"optimizer.option": value}, final_loss=float(place))
+    words = [g.label.removeprefix("adam option=") for g in compare([tmp_path]).groups]
+    assert words == ["true", "false", "null", "3", "0.5", "1e-09", "2", "word"]
+
+
 def test_optimizers_with_the_same_settings_are_still_two(tmp_path: Path) -> None:
     for name in ("adam", "adamw"):
         make_run(tmp_path / name, optimizer=name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,3 +220,12 @@ def test_the_landscape_is_measured_every_so_many_updates(every: int) -> None:
     measured = {row["step"]: row["full_grad_norm"] for row in watcher.rows if "full_grad_norm" in row}
     assert measured == {step: step / every for step in range(0, 8, every)}
     assert [row["step"] for row in watcher.rows] == sorted({0, 5, 7, *measured})
+
+
+def test_what_a_device_still_has_to_do_at_a_checkpoint_is_time_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that moves by one each time it is read: an update takes 1, and waiting for numbers 1 more."""
+    ticks = itertools.count(1)
+    monkeypatch.setattr("optbench.loop.train.time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    watcher = Kept(due=True)
+    watched(*on_dots(epochs=1), watcher, look_every=5).run()
+    assert [row["seconds"] for row in watcher.rows] == [0.0, 2.0, 4.0, 6.0, 7.0]  # the epoch's end has waited already
