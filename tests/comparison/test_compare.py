@@ -14,6 +14,7 @@ import pytest
 from made_runs import CONFIG, CURVE, make_run, make_table
 
 from optbench.comparison import STATISTICS, Comparison, compare, label_runs
+from optbench.comparison.filters import resolve_key
 from optbench.config import Composer
 from optbench.errors import RecordError, UserError
 from optbench.records import Run, flatten, read, read_run, run_id, to_json, write_bytes, write_json, write_yaml
@@ -275,6 +276,22 @@ def test_what_cannot_be_meant_is_refused(three: Path, options: dict[str, Any], m
     with pytest.raises(UserError, match=message) as caught:
         compare([three], **options)
     assert hint in caught.value.hint
+
+
+def test_what_else_could_be_meant_is_offered(tmp_path: Path) -> None:
+    for name, known, hint in (
+        ("lrx", ["a.lr", "b.lr"], "did you mean a.lr?"),  # of several that end so, the first
+        ("alph", [f"o.alph{end}" for end in "abcd"], "did you mean o.alphd or o.alphc or o.alphb?"),
+    ):
+        with pytest.raises(UserError, match=f"'{name}'") as caught:
+            resolve_key(name, known)
+        assert caught.value.hint == hint
+    for seed in range(9):
+        make_run(tmp_path / str(seed), {"seed": seed})
+    for filters, hint in (([], "seed is 0, 1, 2, 3, 4, 5, 6, 7 ..."), (["seed>0"], "seed is 1, 2, 3, 4, 5, 6, 7, 8")):
+        with pytest.raises(UserError, match="no run is left after filter 'seed=99'") as caught:
+            compare([tmp_path], filters=[*filters, "seed=99"])
+        assert caught.value.hint == hint
 
 
 def test_group_by_pools_everything_else(three: Path) -> None:

@@ -54,6 +54,24 @@ class Anything(Bare):
             self.descend()
 
 
+class InItsPlace(Bare):
+    """A closure that has no name for callers."""
+
+    def step(self, closure: Callable[[], Any], /) -> Any:  # type: ignore[override]
+        closure()
+        with torch.no_grad():
+            self.descend()
+
+
+class ByName(Bare):
+    """A closure that is never given by its place: the gradients are there."""
+
+    @torch.no_grad()
+    def step(self, *, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        assert closure is None
+        self.descend()
+
+
 class Replaced(Bare):
     """Another function in place of its step, as wrappers put there."""
 
@@ -81,7 +99,7 @@ class Sometimes(Switched):
         return super().step(None if self.count == 3 else closure)
 
 
-@pytest.mark.parametrize("kind", [Bare, Switched, OtherName, Anything, Replaced])
+@pytest.mark.parametrize("kind", [Bare, Switched, OtherName, Anything, InItsPlace, ByName, Replaced])
 @pytest.mark.parametrize("make", ["surface", "network"])
 def test_every_way_of_step_runs_as_torchs(kind: type[Bare], make: str) -> None:
     def problem() -> Any:
