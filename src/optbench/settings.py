@@ -284,10 +284,11 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
         "optimizer.m": _one_of("gradient", "momentum", "sum", "mean"),
         "optimizer.sigma": _one_of("one", "adagrad", "rmsprop"),
     },
+    "optbench.data.diabetes.Diabetes": {"data.channels": (lambda v: _whole(v) and v == 10, "10")},
     "torch.optim.lr_scheduler.ConstantLR": {"scheduler.factor": _share},
     "torch.optim.lr_scheduler.ReduceLROnPlateau": {"scheduler.factor": _fraction},
 }
-"""For some targets: keys with a narrower range than RANGES gives, or of which RANGES knows nothing."""
+"""For some targets: keys with another range than RANGES gives, or of which RANGES knows nothing."""
 
 _NULL_IS_A_VALUE = frozenset(
     ("optimizer.max_eval", "optimizer.foreach", "optimizer.fused", "loss.alpha", "loss.weight", "data.root")
@@ -304,8 +305,7 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the key, the value and what was expected.
     """
-    data = config["data"]
-    if target_of(config, "data") and data.get("n_classes") == 0 and config.get("n_outputs") == 0:
+    if config["data"].get("n_classes") == 0 == config["model"].get("n_outputs"):
         raise ConfigError("the data have numbers and no classes; the loss compares classes", "use loss=squared_error")
     own = {key: None for part in _PARTS for key in NARROWER.get(target_of(config, part), ())}
     for key in {**dict.fromkeys(RANGES), **own}:

@@ -738,6 +738,6 @@ def test_the_live_display_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         display.retried(again, "node 9 died")
         display._live.refresh()
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-    for words in ("26/30", "sphere adam, 20 rows", "0 running, 2 failed or skipped", "job 4: 8 pending (Priority)",
+    for words in ("26/30", "sphere adam, 20 rows", "0 running  2 failed or skipped", "job 4: 8 pending (Priority)",
                   "node 9", "best so far", "0.25", "[bold]died[/nothing]", "failed: ", "no [reason]"):  # fmt: skip
         assert words in shown, words

@@ -172,7 +172,7 @@ class LiveSweep(SweepWatcher):
     def _count(self, runs: int) -> None:
         self._done += runs
         rate = self._done / max(time.monotonic() - self._began, 1e-9)
-        pieces = [Piece(f"{len(self._running)} running", 2)] if self._running else []
+        pieces = [Piece(f"{len(self._running)} running", 2)]
         pieces += [Piece(f"{self._failed} failed or skipped")] if self._failed else []
         pieces += [Piece(self._waiting, 1) if self._waiting else Piece(f"{rate:.3g} runs/s" if self._done else "", 4)]
         self._progress.update(self._all, advance=runs, pieces=pieces, done=self._done)

@@ -61,8 +61,8 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
 def check_learns(data: AbstractData | None, loss: nn.Module, choices: Mapping[str, Any]) -> None:
     """Raises IncompatibleError for numbers as labels under a loss of classes, and the reverse."""
     numbers = getattr(loss, "takes_numbers", False)
-    if data is None or numbers == (data.n_classes == 0):
-        return
+    if data is None or numbers == (data.n_classes == 0) or not getattr(loss, "takes_label", True):
+        return  # a loss without labels is for surfaces: said where the model is known
     of_data, of_loss = (f"{group}={choices.get(group)}" for group in ("data", "loss"))
     if numbers:
         hint = "loss=class_number learns the number of a class; data=diabetes has numbers"

@@ -49,7 +49,8 @@ def read_split(data: AbstractData, name: str) -> Split:
 
 def scaled(images: Tensor, dtype: torch.dtype) -> Tensor:
     """Images as a model takes them, in a new tensor: bytes (uint8) in [0, 1], others as they are."""
-    return images.to(dtype).div_(255.0) if images.dtype == torch.uint8 else images.to(dtype, copy=True)
+    # not divided in place: what torch.func.linearize folds into constants would be divided again
+    return images.to(dtype) / 255.0 if images.dtype == torch.uint8 else images.to(dtype, copy=True)
 
 
 def _check_images(images: Any, where: str) -> None:
