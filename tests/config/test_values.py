@@ -64,6 +64,8 @@ def base(group: str, name: str) -> list[str]:
         return ["model=logistic", f"data={name}", "trainer.steps=1", "trainer.batch_size=2"]
     if (group, name) in (("loss", "surface"), ("trainer", "surface")) or group in ("optimizer", "scheduler"):
         return [*EASY, f"{group}={name}"]
+    if group == "data" and members.keywords(group, name).get("n_classes") == 0:  # a regression
+        return [*TINY, f"{group}={name}", "loss=squared_error"]
     return [*TINY, f"{group}={name}"]
 
 

@@ -274,8 +274,8 @@ class Driver:
         return [f.parent for f in self.out.glob("s/*/run.json")]
 
     def workers(self) -> list[int]:
-        """Its worker processes."""
-        return processes(f"OPTBENCH_TEST_OUT={self.out}", "spawn_main")
+        """Its worker processes, and the server that forks them."""
+        return processes(f"OPTBENCH_TEST_OUT={self.out}", "forkserver")
 
 
 def processes(mark: str, command: str = "") -> list[int]:
@@ -315,7 +315,7 @@ def drive(overlay: Path, tmp_path: Path) -> Iterator[Callable[[float], Driver]]:
         started.append(driver)
         wait_for(lambda: process.poll() is not None or len(driver.folders()) == 2)
         assert process.poll() is None, process.communicate()
-        assert len(driver.workers()) == 2
+        assert len(driver.workers()) == 3
         return driver
 
     yield start

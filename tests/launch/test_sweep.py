@@ -29,12 +29,12 @@ from optbench.comparison import compare
 from optbench.errors import RecordError
 from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep
 from optbench.experiment.plan import Sweep
-from optbench.launch import Nobody, launcher, probe
+from optbench.launch import launcher, probe
 from optbench.launch import batches as batches_module
 from optbench.launch import rows as rows_module
 from optbench.launch.batches import LEAST_ROWS, batches
 from optbench.launch.probe import estimate
-from optbench.launch.sweep import Division, Options, Outcome, divide, run_sweep
+from optbench.launch.sweep import Division, Options, Outcome, SweepWatcher, divide, run_sweep
 from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, read, run_id
 from optbench.records.tables import add_rows, recorded_ids
 from optbench.records.vocabulary import MAX_COORDINATES, curve_columns
@@ -56,7 +56,7 @@ NUMBERS = ("final_loss", "best_loss", "final_grad_norm")
 
 
 @dataclass
-class Notes(Nobody):
+class Notes(SweepWatcher):
     """A watcher that writes down what it is told."""
 
     before: int = 0
