@@ -61,11 +61,11 @@ def base(group: str, name: str) -> list[str]:
         own = ["data.image_size=32", "trainer.steps=1", "trainer.batch_size=2", "data.validation_share=0.01"]
         return [f"model={name}", *(own if name in members.networks() else ["trainer.steps=3"])]
     if group == "data":
-        return ["model=logistic", f"data={name}", "trainer.steps=1", "trainer.batch_size=2"]
+        numbers = members.keywords(group, name).get("n_classes") == 0  # a regression
+        fits = ["loss=squared_error"] * numbers
+        return ["model=logistic", f"data={name}", *fits, "trainer.steps=1", "trainer.batch_size=2"]
     if (group, name) in (("loss", "surface"), ("trainer", "surface")) or group in ("optimizer", "scheduler"):
         return [*EASY, f"{group}={name}"]
-    if group == "data" and members.keywords(group, name).get("n_classes") == 0:  # a regression
-        return [*TINY, f"{group}={name}", "loss=squared_error"]
     return [*TINY, f"{group}={name}"]
 
 

@@ -29,8 +29,8 @@ from optbench.comparison import compare
 from optbench.errors import RecordError
 from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep
 from optbench.experiment.plan import Sweep
-from optbench.launch import launcher, probe
 from optbench.launch import batches as batches_module
+from optbench.launch import launcher, probe
 from optbench.launch import rows as rows_module
 from optbench.launch.batches import LEAST_ROWS, batches
 from optbench.launch.probe import estimate
