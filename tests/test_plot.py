@@ -148,6 +148,16 @@ def test_paths_that_coincide_are_all_seen_in_the_picture(tmp_path: Path) -> None
     assert min(lines) == lines[-1]  # the one that lies on no other stays as thin as ever
 
 
+@pytest.mark.parametrize(("count", "striped"), [(2, True), (7, True), (8, False), (30, False)])
+def test_what_hides_what_is_said_however_many_paths_there_are(tmp_path: Path, count: int, striped: bool) -> None:
+    there = {"x0": np.linspace(-1.5, 1.5, 5), "x1": np.linspace(-0.5, 2.5, 5)}
+    runs = [run_of(tmp_path / f"{i}", there, {"optimizer.lr": 0.1 + i}) for i in range(count)]
+    apart = [run_of(tmp_path / "apart", {"x0": there["x0"], "x1": 2.0 - there["x1"]}, {"optimizer.lr": 90.0})]
+    figure = plot.path_on_contours(bowl(), runs + apart, [f"{i}" for i in range(count + 1)])
+    words = " ".join(text.get_text() for text in figure.texts)
+    assert ("are drawn as stripes" in words, "the later of the legend hide" in words) == (striped, not striped)
+
+
 def test_a_path_that_leaves_is_cut_and_named_and_one_that_returns_is_whole(tmp_path: Path) -> None:
     far = {"x0": [0.0, 1.0, 1e300, -1e308, np.inf], "x1": [0.0, 0.0, 2e300, 1.0, np.nan]}
     gone = run_of(tmp_path / "a", far, {"optimizer.lr": 9.0}, status="diverged")

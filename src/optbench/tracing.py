@@ -101,6 +101,10 @@ class SymbolTracer(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise self.refuse(name, f"a random number (torch.{name.rstrip('_')})")
         if name in NO_VALUES or not self._depends((args, kwargs)):
+            if (
+                name == "_efficientzerotensor"
+            ):  # autograd's zeros without storage, which come out of an operation on "meta"
+                return torch.zeros(*args, **kwargs)
             result = func(*args, **kwargs)
             return result.fill_(float("nan")) if name in _EMPTY and result.is_floating_point() else result
         mutates = func._schema.is_mutable

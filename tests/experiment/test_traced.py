@@ -193,18 +193,8 @@ def test_traced_derivatives_are_autograds(name: str) -> None:
     held(name)
 
 
-UNTRACED = {"schwefel"}
-"""Surfaces whose second derivatives are not traced (aten.to): where their runs stop is looked up with torch."""
-
-
-def test_what_is_not_traced_is_refused() -> None:
-    for name in UNTRACED:
-        with pytest.raises(NotImplementedError):
-            held(name)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in SURFACES if n not in LOGITS and n not in UNTRACED])
+@pytest.mark.parametrize("name", [n for n in SURFACES if n not in LOGITS])
 def test_traced_derivatives_are_autograds_on_each_surface(name: str) -> None:
     held(name)
 

@@ -39,6 +39,7 @@ _ZERO, _NEAR = 1e-12, 1e-6  # of the largest eigenvalue of a degenerate point: 0
 _NUMBERED = 30  # critical points; beyond, numbers and arrows hide each other
 _DOTTED = 80  # steps; beyond, a dot a step hides the path
 _NEARBY = 1 / 150  # of the box; closer paths are one line on paper
+_MANY = 24  # paths that are compared with each other
 _COVERED = 0.3  # of a path, beneath paths drawn later: it is drawn wider, so that it shows on both sides of them
 _FAR = 50.0  # boxes away: farther points are drawn here, in their direction; the renderer overflows on 1e300
 
@@ -119,6 +120,8 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
         handles.setdefault(label + (" (left the box)" if left else ""), handle)
     if any(depths):
         footnote(figure, "Paths that lie on one another are drawn as stripes, the first of the legend outermost.")
+    elif any(above):
+        footnote(figure, "Where paths lie on one another, the later of the legend hide the earlier.")
     if handles:
         for name, shape in (("start", "o"), ("end", "s")):
             handles[name] = Line2D([], [], marker=shape, linestyle="", color="0.4")
@@ -249,9 +252,13 @@ def _cells(path: Floats, size: Floats) -> set[tuple[int, int]]:
 
 
 def _stripes(paths: Sequence[Floats], landscape: Landscape) -> tuple[list[int], list[bool]]:
-    """How many of the later paths hide each path, passing over a good part of its cells; and who hides another."""
-    if len(paths) > len(PALETTE):
-        return [0] * len(paths), [False] * len(paths)  # stripes of more than a handful are no lines any more
+    """How many of the later paths hide each path, passing over a good part of its cells; and who hides another.
+
+    Where more paths than a palette has colours lie on one another, none counts as hidden: such stripes are no lines any
+    more. Very many paths are not compared with each other: all count as hiding.
+    """
+    if len(paths) > _MANY:
+        return [0] * len(paths), [True] * len(paths)
     second = _value_range(landscape) if landscape.y is None else landscape.box[1]
     low, high = np.array([landscape.box[0], second]).T
     size = _NEARBY * np.maximum(high - low, 1e-12)
@@ -264,6 +271,8 @@ def _stripes(paths: Sequence[Floats], landscape: Landscape) -> tuple[list[int], 
         if len(own & around[later]) > _COVERED * len(own)
     ]
     depth, above = Counter(index for index, _ in hides), {later for _, later in hides}
+    if max(depth.values(), default=0) >= len(PALETTE):
+        depth.clear()
     return [depth[index] for index in range(len(paths))], [index in above for index in range(len(paths))]
 
 
