@@ -132,6 +132,10 @@ def test_patience_counts_evaluations_without_a_better_one(
         figures[epochs]["val_loss"],
         figures[epochs].get("val_accuracy"),
     )
+    by_loss = f"validation loss has not fallen below {figures[best]['val_loss']:.4g} in"
+    by_accuracy = f"validation accuracy has not risen above {summary.best_val_accuracy or 0.0:.4f} in"
+    ended_early = by_loss if summary.val_accuracy is None else by_accuracy
+    assert (ended_early if epochs < 4 else "made all 16 updates") in summary.reason
 
 
 def test_the_rate_of_a_row_is_the_one_of_its_update(monkeypatch: pytest.MonkeyPatch) -> None:

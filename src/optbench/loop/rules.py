@@ -84,8 +84,11 @@ def _out_of_patience(p: Progress, trainer: Trainer) -> Verdict | None:
     patience = trainer.patience if isinstance(trainer, NetworkTrainer) else None
     if patience is None or p.stale <= patience:
         return None
-    rose = f"not risen above {p.best_val_accuracy:.4f}" if p.best_val_accuracy is not None else "not risen"
-    return Status.CONVERGED, f"validation accuracy has {rose} in {p.stale} evaluations, after {p.step} updates"
+    if p.best_val_accuracy is not None:
+        stays = f"accuracy has not risen above {p.best_val_accuracy:.4f}"
+    else:  # a regression has the loss alone
+        stays = f"loss has not fallen below {p.best_val_loss:.4g}"
+    return Status.CONVERGED, f"validation {stays} in {p.stale} evaluations, after {p.step} updates"
 
 
 def _out_of_time(p: Progress, trainer: Trainer) -> Verdict | None:
