@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from made_runs import make_run
 from members import TESTS
 from surface_tools import hessian, make
-from test_sweep import by_id, swept
+from sweep_tools import by_id, swept
 from torch import Tensor
 
 import optbench

@@ -120,3 +120,34 @@ def test_the_star_of_a_signature_is_no_product(tmp_path: Path) -> None:
     file.write_text("def f(a, *, b=2):\n    return a * b\n\n\ng = lambda a, *, b: a * b\n")
     changed = [span[0] for span, changes in draw.changes(file).items() if any("Mul" in c.operator for c in changes)]
     assert changed == [(2, 13), (5, 22)]
+
+
+def test_what_can_change_no_result_is_not_drawn(tmp_path: Path) -> None:
+    import draw
+
+    file = tmp_path / "three.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    T = int\n\n\n"
+        "@dataclass(frozen=True, slots=True)\nclass A:\n    pairs = dict(zip((1,), (2,), strict=True), strict=True)\n"
+    )
+    words = [file.read_text().split("\n")[a - 1][b:d] for (a, b), (_, d) in draw.changes(file)]
+    assert {"strict=True", "frozen=True"} <= set(words), "the keyword of another function is drawn"
+    assert words.count("strict=True") == 1
+    assert "slots=True" not in words
+    assert "T = int" not in words
+
+
+def test_a_file_of_tests_is_measured_again_when_it_or_what_it_shares_changed(tmp_path: Path) -> None:
+    from covering import stamps
+
+    places = ("src/a.py", "conf/b.yaml", "tests/helper.py", "tests/one/test_a.py", "tests/two/test_b.py")
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("")
+    files = [tmp_path / place for place in places[3:]]
+    before = stamps(tmp_path, files)
+    for place, kept in zip(places, ([], [], [], [1], [0]), strict=True):
+        (tmp_path / place).write_text("changed")
+        after = stamps(tmp_path, files)
+        assert [i for i in (0, 1) if after[i] == before[i]] == kept, place
+        before = after

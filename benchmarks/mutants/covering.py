@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -111,6 +112,15 @@ class Covering:
             functions[test.split("[")[0]].append(test)
         turns = [(place, self.seconds[test], test) for same in functions.values() for place, test in enumerate(same)]
         return [test for _, _, test in sorted(turns)]
+
+
+def stamps(root: Path, test_files: Sequence[Path]) -> list[str]:
+    """A hash for each test file: of itself, the source, conf/ and what test files share, but not of the others."""
+    shared = hashlib.sha256()
+    helpers = (path for path in (root / "tests").rglob("*.py") if not path.name.startswith("test_"))
+    for path in sorted([*(root / "src").rglob("*.py"), *(root / "conf").rglob("*.yaml"), *helpers]):
+        shared.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return [hashlib.sha256(shared.digest() + path.read_bytes()).hexdigest()[:16] for path in test_files]
 
 
 def _median(values: Sequence[float]) -> float:

@@ -3,7 +3,9 @@
 A *place* is a span of source that an operator of cosmic-ray can change, or one of the two here (a statement left out, a
 keyword left out of a call). Places are drawn evenly over all areas, and one of the changes of a place is drawn evenly:
 otherwise each `+`, which has eleven replacements, would count eleven times. What Python compiles to the same code
-(annotations, docstrings) is no mutant and is drawn again; nor is the bare `*` of a signature, which multiplies nothing.
+(annotations, docstrings) is no mutant and is drawn again; nor is the bare `*` of a signature, which multiplies nothing,
+nor what can change no result by construction: `strict=True` of `zip`, an assertion that lengths are equal; memory only,
+`slots=True` of a dataclass; and what only type checkers execute.
 """
 
 from __future__ import annotations
@@ -141,9 +143,26 @@ def changes(file: Path) -> dict[tuple[Position, Position], tuple[Change, ...]]:
         for occurrence, (node, span) in enumerate(positions):
             if node.parent is None or node.parent.type not in ("parameters", "lambdef"):  # a bare * there divides names
                 found.setdefault(span, []).append(Change(name, occurrence))
-    for span, change in _left_out(ast.parse(source), source):
+    tree = ast.parse(source)
+    for span, change in _left_out(tree, source):
         found.setdefault(span, []).append(change)
-    return {span: tuple(options) for span, options in sorted(found.items())}
+    idle = list(_idle(tree, source))
+    return {
+        span: tuple(options)
+        for span, options in sorted(found.items())
+        if not any(first <= span[0] and span[1] <= last for first, last in idle)
+    }
+
+
+def _idle(tree: ast.Module, source: str) -> Iterator[tuple[Position, Position]]:
+    """Spans in which no change can change a result, by construction."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            for keyword in node.keywords:
+                if (ast.unparse(node.func), keyword.arg) in (("zip", "strict"), ("dataclass", "slots")):
+                    yield _span(keyword, source)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from (_span(statement, source) for statement in node.body)
 
 
 @cache

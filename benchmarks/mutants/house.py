@@ -108,7 +108,7 @@ def in_fork(house: House, tests: Sequence[str], plugins: Sequence[Any], cpu: flo
         try:
             _become(house, scratch, said, cpu)
             pytest: Any = importlib.import_module("pytest")
-            words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", f"--basetemp={scratch / 't'}"]
+            words = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", f"--basetemp={scratch / 't'}"]
             words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of hypothesis, which is loaded already
             code = int(pytest.main([*words, *tests], plugins=list(plugins)))
             sys.stdout.flush()

@@ -19,7 +19,7 @@ import coverage
 import pytest
 from draw import modules
 
-EACH = 6
+EACH = 4
 """Cases of a parametrized test that are measured; what the others take is taken to be the same."""
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from members import TESTS
 from pyarrow import parquet
+from sweep_tools import Notes, by_id, swept
 
 from optbench.cli.sweep_display import LiveSweep, PlainSweep
 from optbench.comparison import compare
 from optbench.errors import RecordError
 from optbench.experiment import Planned, Stop, interruptible, plan_run, plan_sweep
-from optbench.experiment.plan import Sweep
 from optbench.launch import batches as batches_module
-from optbench.launch import launcher, probe
+from optbench.launch import probe
 from optbench.launch import rows as rows_module
 from optbench.launch.batches import LEAST_ROWS, batches
 from optbench.launch.probe import estimate
-from optbench.launch.sweep import Division, Options, Outcome, SweepWatcher, divide, run_sweep
+from optbench.launch.sweep import Division, Options, divide
 from optbench.records import RUN_COLUMNS, Run, Status, flatten, plain, read, run_id
 from optbench.records.tables import add_rows, recorded_ids
 from optbench.records.vocabulary import MAX_COORDINATES, curve_columns
@@ -53,49 +53,6 @@ GRID = (
 )
 SMALL = ("model=sphere", "optimizer=adam", "trainer.steps=8", "trainer.start=random")
 NUMBERS = ("final_loss", "best_loss", "final_grad_norm")
-
-
-@dataclass
-class Notes(SweepWatcher):
-    """A watcher that writes down what it is told."""
-
-    before: int = 0
-    batches: list[int] = field(default_factory=list)
-    ended: int = 0
-    finishes: list[Run] = field(default_factory=list)
-
-    def already(self, done: int) -> None:
-        self.before += done
-
-    def batch(self, label: str, rows: int) -> None:
-        self.batches.append(rows)
-
-    def rows(self, ended: int) -> None:
-        self.ended += ended
-
-    def finished(self, run: Run) -> None:
-        self.finishes.append(run)
-
-
-def swept(
-    out: Path, overrides: Sequence[str], stop: Stop | None = None, watcher: Notes | None = None, **options: Any
-) -> tuple[Sweep, Outcome]:
-    """A sweep in this process."""
-    plan = plan_sweep(overrides, out=out, name="sweep")
-    local = launcher({"name": "local", "jobs": 0, "threads": 1})
-    options = {"engine": "eager", **options}
-    return plan, run_sweep(plan, local, stop or Stop(), watcher or Notes(), Options(**options))
-
-
-def by_id(folder: Path) -> dict[str, Run]:
-    """Every run in a folder; none of them twice, nothing unreadable."""
-    table = read([folder])
-    runs, bad = table.runs(), table.unreadable
-    found = {run.run_id: run for run in runs}
-    assert not bad
-    assert not [note for note in table.notes if "more than once" in note]
-    assert len(found) == len(runs)
-    return found
 
 
 @dataclass(frozen=True)
