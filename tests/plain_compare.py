@@ -157,7 +157,7 @@ def groups(rows: Sequence[Row], by: Sequence[str] | None) -> tuple[list[PlainGro
         for row in members:
             configurations[key_of(row)].append(row)
         made = [group(names[problem], label_of(m[0]), keys, m) for m in configurations.values()]
-        criterion = 0 if any(g.statistics["val_accuracy"] for g in made) else 1
+        criterion = 0 if any(g.statistics["best_val_accuracy"] for g in made) else 1
         top = min(rank(g)[criterion] for g in made)
         found += [replace(g, best=rank(g)[criterion] == top < math.inf) for g in made]
     return found, [key for key in differing if key not in IDENTITY]
@@ -189,7 +189,7 @@ def group(problem: str, label: str, keys: Sequence[str], rows: Sequence[Row]) ->
 
 
 def rank(one: PlainGroup) -> tuple[float, float]:
-    accuracy, loss = one.statistics["val_accuracy"], one.statistics["final_loss"]
+    accuracy, loss = one.statistics["best_val_accuracy"], one.statistics["final_loss"]
     return (-accuracy.value if accuracy else math.inf, loss.value if loss else math.inf)
 
 
@@ -219,7 +219,10 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
     found = {
         "final_loss": median(results("final_loss", math.inf)),
         "best_loss": median(results("best_loss", math.inf)),
-        "val_accuracy": median(results("val_accuracy", -math.inf)) if given("val_accuracy") else None,
+        **{
+            name: median(results(name, -math.inf)) if given(name) else None
+            for name in ("best_val_accuracy", "val_accuracy")
+        },
         **{name: median(given(name)) for name in ("steps", "evals")},
         "seconds": median([row.values["seconds"] for row in rows if clocked(row.values)]),
         **dict.fromkeys(("steps_to_target", "success_rate", "ert")),

@@ -33,8 +33,9 @@ def comparison(tmp_path: Path) -> Comparison:
     for seed, accuracy in enumerate([0.91, 0.955]):
         hit = 40 if seed else None
         make_run(
-            tmp_path / f"net{seed}", {"seed": seed}, val_accuracy=accuracy, target=0.3, steps_to_target=hit, **NETWORK
-        )
+            tmp_path / f"net{seed}", {"seed": seed}, best_val_accuracy=accuracy, val_accuracy=accuracy - 0.1,
+            target=0.3, steps_to_target=hit, **NETWORK,
+        )  # fmt: skip
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "run.json").write_text("{")
     return compare([tmp_path])
@@ -110,15 +111,15 @@ def test_a_terminal_gets_a_bold_best_row_and_says_which_columns_did_not_fit(comp
 def test_a_narrow_terminal_has_intervals_below_their_values(width: int, tmp_path: Path) -> None:
     for seed in range(8):
         accuracy, loss = 0.95 + seed / 1000, 0.084781 + seed / 1000
-        make_run(tmp_path / str(seed), {"seed": seed, "data": "digits"}, val_accuracy=accuracy, final_loss=loss,
-                 best_loss=loss, steps=400, seconds=1.25)  # fmt: skip
+        make_run(tmp_path / str(seed), {"seed": seed, "data": "digits"}, best_val_accuracy=accuracy, val_accuracy=0.5,
+                 final_loss=loss, best_loss=loss, steps=400, seconds=1.25)  # fmt: skip
     out = io.StringIO()
     report.print_comparison(compare([tmp_path]), Console(file=out, width=width, color_system=None, force_terminal=True))
     _title, header, values, intervals, *notes = out.getvalue().splitlines()
     assert all(len(line.rstrip()) <= width for line in (header, values, intervals))
     whole = header.split()
     assert {"seconds", "steps"} <= set(whole)
-    assert ("best" in whole) == (width == 100)
+    assert ("best loss" in header) == (width == 100)
     assert values.split()[-2:] == ["400", "1.25"]
     shown = [re.sub(r"\s+", " ", part) for part in re.findall(r"\[.*?\]", intervals)]
     (group,) = compare([tmp_path]).groups
@@ -191,9 +192,13 @@ def test_one_run_in_words(tmp_path: Path) -> None:
     assert lines[-1] == str(tmp_path / "a")
     assert any(line.startswith("loss █") for line in lines)
     assert not any(line.startswith("loss") for line in report.run_lines(run, encoding="ascii"))
+    both = {"best_val_accuracy": 0.75, "best_val_step": 20, "val_accuracy": 0.5, "epochs": 5.0, "steps": 50}
+    assert "validation accuracy 75.0 % (best epoch 2), 50.0 % (last epoch)" in report.run_lines(
+        read_run(make_run(tmp_path / "c", curve=[], **both, **NETWORK))
+    )
     network = report.run_lines(read_run(make_run(tmp_path / "b", val_accuracy=0.5, target=0.1, curve=[], **NETWORK)))
     assert "mlp on digits, adam, constant, seed 0" in network
-    assert "validation accuracy 50.0 %" in network
+    assert "validation accuracy 50.0 % (last epoch)" in network
     assert "target 0.1 not reached" in network
 
 

@@ -20,6 +20,7 @@ from optbench.cli.progress import LiveDisplay
 from optbench.cli.progress_line import composed, duration, lines_on, shortened
 from optbench.cli.sweep_display import LiveSweep
 from optbench.launch.base import Relay
+from optbench.records import Run
 
 ROW = {"loss": 0.123456, "lr": 0.00098, "epoch": 3.1}
 NAMES = [command.name for command in every_command()]
@@ -99,6 +100,29 @@ def test_a_sweep_keeps_counts_and_the_best(width: int, monkeypatch: pytest.Monke
     assert "  2/400  loss 0.1235  val 50.0%" in run
     assert heading.split("  ")[0] == "best so far"
     assert re.match(r"adamw +0.25 ", best)
+
+
+def test_the_best_so_far_is_by_the_rule_of_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = screen(100)
+    monkeypatch.setattr("rich.console.Console", lambda **options: console)
+
+    def done(sweep: LiveSweep, optimizer: str, status: str = "completed", **summary: Any) -> None:
+        run = Run({"run_id": optimizer, "status": status, "optimizer": optimizer, **summary})
+        sweep.finished(run)
+
+    for checkpoint, first, heading, shown in (("best", "adam", "best accuracy", "91.0%"),
+                                             ("last", "sgd", "last accuracy", "85.0%")):  # fmt: skip
+        sweep = LiveSweep(300, checkpoint=checkpoint)
+        done(sweep, "adam", final_loss=0.9, best_val_accuracy=0.91, val_accuracy=0.5)
+        done(sweep, "sgd", final_loss=0.1, best_val_accuracy=0.86, val_accuracy=0.85)
+        done(sweep, "sgd", final_loss=0.01, best_val_accuracy=0.85, val_accuracy=0.84)
+        done(sweep, "lion", "diverged", final_loss=0.0, best_val_accuracy=0.99, val_accuracy=0.99)
+        done(sweep, "gd", final_loss=0.001)
+        header, *best = seen(console, sweep._render())[1:]
+        assert heading in header
+        assert best[0].split()[0] == first
+        assert shown in best[0]
+        assert [line.split()[:2] for line in best][2:] == [["gd", "0.001"]]
 
 
 PIECES = st.lists(st.tuples(st.text("abc 界", max_size=12), st.integers(0, 6)), max_size=7)

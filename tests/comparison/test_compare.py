@@ -94,6 +94,7 @@ def test_statistics_that_do_not_apply_are_none(tmp_path: Path) -> None:
     seeds(tmp_path, [1.0])
     (row,) = compare([tmp_path]).to_json()
     assert [name for name in STATISTICS if row[name] is None] == [
+        "best_val_accuracy",
         "val_accuracy",
         "steps_to_target",
         "success_rate",
@@ -103,14 +104,48 @@ def test_statistics_that_do_not_apply_are_none(tmp_path: Path) -> None:
 
 def test_networks_are_ranked_by_accuracy(tmp_path: Path) -> None:
     network = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
-    seeds(tmp_path / "a", [0.1], val_accuracy=0.8, **network)
-    seeds(tmp_path / "b", [0.9], {"optimizer.lr": 0.1}, val_accuracy=0.95, **network)
-    seeds(tmp_path / "c", [None], {"optimizer.lr": 9.0}, val_accuracy=0.99, **network)
+    seeds(tmp_path / "a", [0.1], best_val_accuracy=0.8, val_accuracy=0.8, **network)
+    seeds(tmp_path / "b", [0.9], {"optimizer.lr": 0.1}, best_val_accuracy=0.95, val_accuracy=0.7, **network)
+    seeds(tmp_path / "c", [None], {"optimizer.lr": 9.0}, best_val_accuracy=0.99, val_accuracy=0.99, **network)
     found = compare([tmp_path])
     assert [g.label for g in found.groups] == ["adam lr=0.1", "adam lr=0.01", "adam lr=9"]
     assert {g.problem for g in found.groups} == {"mlp on digits, cross_entropy"}
     assert found.groups[0].best
     assert found.groups[2].statistics["val_accuracy"].value == -math.inf
+    assert found.groups[0].statistics["best_val_accuracy"].value == 0.95
+
+
+def test_one_choice_says_whose_accuracy_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+    seeds(tmp_path / "peak", [0.1], best_val_accuracy=0.95, val_accuracy=0.7, **network)
+    seeds(tmp_path / "calm", [0.1], {"optimizer.lr": 0.1}, best_val_accuracy=0.9, val_accuracy=0.875, **network)
+    seeds(tmp_path / "plain", [0.1], {"model": "rosenbrock"})
+    for asked, first, shown, title in (
+        (None, "adam lr=0.01", "95.0", "best accuracy, %"),
+        ("best", "adam lr=0.01", "95.0", "best accuracy, %"),
+        ("last", "adam lr=0.1", "87.5", "last accuracy, %"),
+    ):
+        monkeypatch.setenv("OPTBENCH_CHECKPOINT", "best" if asked else "")
+        found = compare([tmp_path], checkpoint=asked)
+        (problem,) = [groups for name, groups in found.problems.items() if "mlp" in name]
+        assert [group.label for group in problem if group.best] == [problem[0].label] == [first]
+        text = export(found, "text").splitlines()
+        (header,) = [line for line in text if "accuracy, %" in line]
+        assert title in header
+        assert (("best" if title[0] == "l" else "last") + " accuracy") not in header
+        assert any(line.startswith(f"* {first} ") and shown in line for line in text)
+        assert any(line.startswith(title.partition(",")[0] + ": median of the ") for line in text)
+        rows = found.to_json()
+        assert {row["checkpoint"] for row in rows} == {None, asked or "best"}  # a surface has none
+        assert {row["best_val_accuracy"]["value"] for row in rows if row["checkpoint"]} == {0.95, 0.9}
+        monkeypatch.setenv("OPTBENCH_CHECKPOINT", asked or "best")
+        assert compare([tmp_path]).to_json() == rows
+        assert list(found.table["checkpoint"].dropna().unique()) == [asked or "best"]
+    monkeypatch.setenv("OPTBENCH_CHECKPOINT", "first")
+    with pytest.raises(UserError, match="OPTBENCH_CHECKPOINT=first: expected best, last"):
+        compare([tmp_path])
+    with pytest.raises(UserError, match=r"--checkpoint 3: expected best, last$"):
+        compare([tmp_path], checkpoint="3")
 
 
 def test_problems_are_never_pooled(tmp_path: Path) -> None:

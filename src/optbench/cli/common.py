@@ -54,6 +54,15 @@ Lang = Annotated[
         show_default="OPTBENCH_LANG, or the locale's",
     ),
 ]
+Which = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="Which accuracy of a network counts: of its best epoch on the validation data, or of the last.",
+        metavar="best|last",
+        show_default="OPTBENCH_CHECKPOINT, or best",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Run again even what is already done.")]
@@ -89,12 +98,21 @@ def paths(folders: list[Path] | None) -> list[Path]:
     return list(folders or ())
 
 
-def watch_sweep(count: int | None, quiet: bool, label: str = "all runs") -> AbstractContextManager[SweepWatcher]:
-    """Reports a sweep's runs to the user (`count` of them, if known): a live table on a terminal, else lines."""
+def watch_sweep(
+    count: int | None, quiet: bool, label: str = "all runs", checkpoint: str | None = None
+) -> AbstractContextManager[SweepWatcher]:
+    """Reports a sweep's runs to the user (`count` of them, if known): a live table on a terminal, else lines.
+
+    Args:
+        count, label: as LiveSweep has them.
+        quiet: lines alone.
+        checkpoint: as --checkpoint has it.
+    """
     from optbench.cli.progress import watched
     from optbench.cli.sweep_display import LiveSweep, PlainSweep
+    from optbench.records.chosen import chosen
 
-    return nullcontext(PlainSweep(quiet)) if quiet or not watched() else LiveSweep(count, label)
+    return nullcontext(PlainSweep(quiet)) if quiet or not watched() else LiveSweep(count, label, chosen(checkpoint))
 
 
 def check_figure(path: Path | None) -> None:

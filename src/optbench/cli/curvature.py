@@ -27,7 +27,7 @@ Checkpoint = Annotated[
         "--checkpoint",
         help="Which one: best, last, an epoch kept by trainer.keep_every, or a step on a surface.",
         metavar="best|last|N",
-        show_default="best; on a surface, last",
+        show_default="OPTBENCH_CHECKPOINT, or best; on a surface, last",
     ),
 ]
 Share = Annotated[float, typer.Option("--share", help="Fraction of a network's training data to use.")]
@@ -108,10 +108,11 @@ def classify_run(
         RecordError, UserError: nothing to classify; the message says why.
     """
     from optbench.records import read_run, verify_identity
+    from optbench.records.chosen import chosen
 
     run = read_run(folder)
     if run.config["data"].get("_target_"):
-        _network(folder, checkpoint or "best", share, products, budget, plot, as_json, config_dirs, quiet)
+        _network(folder, chosen(checkpoint, others=True), share, products, budget, plot, as_json, config_dirs, quiet)
     else:
         verify_identity(run)
         _surface(run, checkpoint or "last", plot, as_json, config_dirs)

@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 Checkpoint = Annotated[
-    str, typer.Option("--checkpoint", help="best (on validation), last, or an epoch kept by trainer.keep_every.")
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="best (on validation), last, or an epoch kept by trainer.keep_every.",
+        metavar="best|last|N",
+        show_default="OPTBENCH_CHECKPOINT, or best",
+    ),
 ]
 
 
 def evaluate(
     run: RunFolder,
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "validation",
-    checkpoint: Checkpoint = "best",
+    checkpoint: Checkpoint = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the confusion matrix into this file.", show_default=False)
     ] = None,
@@ -41,12 +47,13 @@ def evaluate(
     from optbench.experiment.rebuild import rebuild
 
     check_figure(plot)
-    found = evaluate_run(rebuild(run, checkpoint, paths(config_dir)), split)
+    rebuilt = rebuild(run, checkpoint, paths(config_dir))
+    found = evaluate_run(rebuilt, split)
     if as_json:
         print_json(
             {
                 "run": run,
-                "checkpoint": checkpoint,
+                "checkpoint": rebuilt.checkpoint,
                 "split": found.split,
                 "n": found.n,
                 "loss": found.loss,
@@ -57,7 +64,7 @@ def evaluate(
             }
         )
     else:
-        print_lines(_evaluation_lines(found, checkpoint))
+        print_lines(_evaluation_lines(found, rebuilt.checkpoint))
     if plot is not None:
         from optbench.plot import confusion, save
 
@@ -89,7 +96,7 @@ def predict(
         typer.Option("--data", help="Folder of images; default: the data set's test split.", show_default=False),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("submission.csv"),
-    checkpoint: Checkpoint = "best",
+    checkpoint: Checkpoint = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
@@ -113,4 +120,4 @@ def predict(
     with counter("reading images", quiet) as progress:
         found = predict_run(rebuilt, data, progress)
     write_bytes(output, submission(found).encode())
-    typer.echo(f"{len(found)} predictions in {output}")
+    typer.echo(f"{len(found)} predictions in {output} (checkpoint {rebuilt.checkpoint})")

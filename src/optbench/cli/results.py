@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Lang, check_figure, paths, print_lines
+from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
 
 Filters = Annotated[
     list[str] | None,
@@ -27,6 +27,7 @@ def compare(
     sort: Annotated[
         str | None, typer.Option("--sort", "-s", help="Column to sort by; -column for descending.", metavar="COLUMN")
     ] = None,
+    checkpoint: Which = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
@@ -58,7 +59,7 @@ def compare(
     forms = [form for form, wanted in (("csv", as_csv), ("json", as_json), ("md", as_md)) if wanted]
     if len(forms) > 1:
         raise UserError(f"--{forms[0]} and --{forms[1]}: choose one form")
-    found = compare_runs(where, filters=filters or (), group_by=group_by, sort=sort)
+    found = compare_runs(where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint)
     if forms:
         typer.echo(export(found, forms[0]), nl=False)
         print_lines([] if as_md else list(found.notes), err=True)

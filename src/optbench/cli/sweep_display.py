@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from optbench.cli.pieces import Piece, facts
 from optbench.launch.sweep import SweepWatcher
+from optbench.records.chosen import ACCURACY
+from optbench.statistics import STATISTICS, has_result
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -73,9 +75,10 @@ class LiveSweep(SweepWatcher):
     Args:
         count: number of runs; None when it is not known yet.
         label: of the bar.
+        checkpoint: whose accuracy networks are ranked by, as in `compare`.
     """
 
-    def __init__(self, count: int | None, label: str = "all runs") -> None:
+    def __init__(self, count: int | None, label: str = "all runs", checkpoint: str = "best") -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -85,7 +88,9 @@ class LiveSweep(SweepWatcher):
         self._progress = lines_on(console)
         self._all = self._progress.add_task(label, total=count, pieces=[Piece("starting")], done=0)
         self._running: dict[str, Any] = {}
-        self._best: dict[str, tuple[float, str]] = {}
+        self._best: dict[str, tuple[tuple[float, float], str, str]] = {}
+        self._accuracy = ACCURACY[checkpoint]
+        self._heading = "final loss"
         self._failed, self._done, self._began = 0, 0, time.monotonic()
         self._waiting, self._batch_began = "", time.monotonic()
         self._live = Live(get_renderable=self._render, console=console, transient=True, refresh_per_second=8)
@@ -104,10 +109,10 @@ class LiveSweep(SweepWatcher):
         if not self._best:
             return Group(self._progress)
         table = Table(box=None, pad_edge=False)
-        for heading, least in (("best so far", 11), ("final loss", 10), ("run", None)):
+        for heading, least in (("best so far", 11), (self._heading, 10), ("run", None)):
             table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=least)
-        for name, (loss, label) in sorted(self._best.items(), key=lambda item: item[1][0])[:_SHOWN]:
-            table.add_row(name, f"{loss:.4g}", label)
+        for name, (_, value, label) in sorted(self._best.items(), key=lambda item: item[1][0])[:_SHOWN]:
+            table.add_row(name, value, label)
         return Group(self._progress, table)
 
     def started(self, planned: Planned, where: str) -> None:
@@ -142,10 +147,22 @@ class LiveSweep(SweepWatcher):
             self._failed += 1
             name = run.path.name if run.path else run.run_id
             self._live.console.print(f"{run.status}: {name}: {run.reason}", markup=False, soft_wrap=True)
-        loss, optimizer = run.summary.get("final_loss"), str(run.summary.get("optimizer"))
-        if loss is not None and loss < self._best.get(optimizer, (float("inf"), ""))[0]:
-            self._best[optimizer] = (loss, run.path.name if run.path else run.run_id)
+        self._rank(run)
         self._count(1)
+
+    def _rank(self, run: Run) -> None:
+        """Takes a run into the table of the best where it is better than its optimizer's best, by `compare`'s rule."""
+        accuracy, loss = run.summary.get(self._accuracy), run.summary.get("final_loss")
+        if not has_result(run.status) or (accuracy is None and loss is None):
+            return
+        rank = (math.inf if accuracy is None else -accuracy, math.inf if loss is None else loss)
+        optimizer = str(run.summary.get("optimizer"))
+        if optimizer in self._best and rank >= self._best[optimizer][0]:
+            return
+        if accuracy is not None:
+            self._heading = STATISTICS[self._accuracy].title.partition(",")[0]
+        value = f"{loss:.4g}" if accuracy is None else f"{accuracy:.1%}"
+        self._best[optimizer] = (rank, value, run.path.name if run.path else run.run_id)
 
     def already(self, done: int) -> None:
         self._progress.update(self._all, completed=done)

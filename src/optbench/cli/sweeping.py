@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, paths, print_json, watch_sweep
+from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, Which, paths, print_json, watch_sweep
 
 if TYPE_CHECKING:
     from optbench.experiment import Stop
@@ -35,6 +35,7 @@ def sweep(
         int,
         typer.Option("--curves", help="Curves kept per batch; can be raised later.", min=0),
     ] = 20,
+    checkpoint: Which = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -62,6 +63,7 @@ def sweep(
     from optbench.errors import UserError
     from optbench.launch import launcher
     from optbench.launch.sweep import ENGINES, Options, divide, run_sweep
+    from optbench.records.chosen import chosen
 
     for option, value, known in (
         ("--retry", retry, ("", "failed")),
@@ -70,6 +72,7 @@ def sweep(
     ):
         if value not in known:
             raise UserError(f"{option} {value}: expected {' or '.join(filter(None, known))}")
+    which = chosen(checkpoint)
     plan = experiment.plan_sweep(overrides or [DEFAULT], paths(config_dir), out, name, samples)
     given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
     place = launcher({**plan.launcher, **given})
@@ -77,9 +80,10 @@ def sweep(
     if dry_run:
         _print_plan(plan, divide(plan, options), place, options, as_json)
         return
-    with experiment.interruptible() as stop, watch_sweep(len(plan), quiet or as_json) as watcher:
+    shown = watch_sweep(len(plan), quiet or as_json, checkpoint=which)
+    with experiment.interruptible() as stop, shown as watcher:
         outcome = run_sweep(plan, place, stop, watcher, options)
-    _report(plan, outcome, as_json)
+    _report(plan, outcome, as_json, which)
     _end(plan, outcome, stop, stop.requested and not (on_error == "stop" and outcome.failed))
 
 
@@ -144,7 +148,7 @@ def _print_cost(division: Division, cost: Cost, place: Launcher) -> None:
         typer.echo(f"cannot start: {why}")
 
 
-def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
+def _report(plan: Sweep, outcome: Outcome, as_json: bool, checkpoint: str) -> None:
     if as_json:
         from optbench.report import runs_json
 
@@ -156,7 +160,7 @@ def _report(plan: Sweep, outcome: Outcome, as_json: bool) -> None:
         from optbench.comparison import compare
         from optbench.report import print_comparison
 
-        print_comparison(compare([plan.folder]))
+        print_comparison(compare([plan.folder], checkpoint=checkpoint))
 
 
 def _end(plan: Sweep, outcome: Outcome, stop: Stop, interrupted: bool) -> None:

@@ -16,6 +16,7 @@ from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
+from optbench.records.chosen import ACCURACY, CHECKPOINTS, chosen
 from optbench.statistics import STATISTICS
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Comparison:
         differing: the settings that differ between groups, as columns of `table`.
         unreadable: folders and tables that looked like results and could not be read; no number includes them.
         notes: what a reader of the numbers must know, one sentence each.
+        checkpoint: whose accuracy networks are ranked by and tables show: best, of each run's best evaluation, or last.
     """
 
     groups: tuple[Group, ...]
     differing: tuple[str, ...]
     unreadable: tuple[Unreadable, ...]
     notes: tuple[str, ...]
+    checkpoint: str = CHECKPOINTS[0]
 
     @property
     def problems(self) -> dict[str, list[Group]]:
@@ -59,7 +62,7 @@ class Comparison:
     def _table_row(self, group: Group) -> dict[str, Any]:
         row: dict[str, Any] = {"problem": group.problem, "configuration": group.label}
         row |= {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
-        row |= {"n": group.n, **group.n_by_status}
+        row |= {"n": group.n, **group.n_by_status, "checkpoint": self._checkpoint_of(group)}
         for name in STATISTICS:
             found = group.statistics[name] or Estimate(math.nan, n=0)
             row[name] = found.value
@@ -68,6 +71,10 @@ class Comparison:
             row[f"{name}_n"] = found.n
         row["stopped_at"] = None if group.stopped_at is None else json.dumps(group.stopped_at)
         return row
+
+    def _checkpoint_of(self, group: Group) -> str | None:
+        """The checkpoint that a group is ranked by; None without an accuracy."""
+        return self.checkpoint if group.statistics[ACCURACY[self.checkpoint]] else None
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -106,7 +113,7 @@ class Comparison:
         return [
             {"problem": group.problem, "configuration": group.label, "best": group.best}
             | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
-            | {"n": group.n, "n_by_status": dict(group.n_by_status)}
+            | {"n": group.n, "n_by_status": dict(group.n_by_status), "checkpoint": self._checkpoint_of(group)}
             | {name: _estimate_json(group.statistics[name]) for name in STATISTICS}
             | {f"{name}_n": found.n if found else 0 for name, found in group.statistics.items()}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
@@ -128,6 +135,7 @@ def compare(
     filters: Sequence[str] = (),
     group_by: Sequence[str] | str | None = None,
     sort: str | None = None,
+    checkpoint: str | None = None,
 ) -> Comparison:
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
@@ -137,18 +145,21 @@ def compare(
         group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed.
         sort: column of `table` to sort the groups of a problem by; "-column" from large to small. None: the best first,
             by accuracy where there is one, else by final loss.
+        checkpoint: whose accuracy: best or last; None: as `chosen` says.
 
     Raises:
         UserError: no run found or left, an unknown key, or something that is not a place to look at.
         RecordError: a path that does not exist.
     """
+    which = chosen(checkpoint)
     places = _places(paths)
     found = read(places)
     if not len(found):
         raise nothing(places, found.unreadable)
     found = select(found, filters)
-    groups, differing = form_groups(found, _keys(group_by, found))
-    return Comparison(_sorted(groups, sort, differing), tuple(differing), found.unreadable, found.notes)
+    groups, differing = form_groups(found, _keys(group_by, found), which)
+    groups = list(_sorted(groups, sort, differing, ACCURACY[which]))
+    return Comparison(tuple(groups), tuple(differing), found.unreadable, found.notes, which)
 
 
 def _places(given: Any) -> list[Path]:
@@ -175,9 +186,9 @@ def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | 
     return [resolve_key(name, known) for name in names]
 
 
-def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str]) -> tuple[Group, ...]:
+def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str], accuracy: str) -> tuple[Group, ...]:
     if sort is None:
-        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics), group.label)))
+        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, accuracy), group.label)))
     name = sort.removeprefix("-")
     columns = ["configuration", *IDENTITY, *differing, "n", *Status, *STATISTICS]
     key = resolve_key(name, list(map(str, columns)), "column to sort by")

@@ -15,6 +15,7 @@ from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
+from optbench.records.chosen import ACCURACY, CHECKPOINTS
 from optbench.records.columns import Ints
 from optbench.statistics import STATISTICS, Groups, statistics_of
 
@@ -56,12 +57,15 @@ class Group:
         return self.rows.runs()
 
 
-def form_groups(rows: RunTable, by: Sequence[str] | None) -> tuple[list[Group], list[str]]:
+def form_groups(
+    rows: RunTable, by: Sequence[str] | None, checkpoint: str = CHECKPOINTS[0]
+) -> tuple[list[Group], list[str]]:
     """The groups of each problem, and the settings that differ between groups.
 
     Args:
         rows: the runs.
         by: keys that define a configuration; None: every setting but the seed.
+        checkpoint: whose accuracy decides which group is the best, one of CHECKPOINTS.
     """
     codes, facts, by_last = alike(rows, by or ())
     facts = labels.without_common(facts, (*IDENTITY, *(by or ())))
@@ -84,7 +88,9 @@ def form_groups(rows: RunTable, by: Sequence[str] | None) -> tuple[list[Group], 
             configurations[key_of(facts[kind])].append(kind)
         found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
-    return _measured(rows, codes, facts, formed), [key for key in differing if key not in IDENTITY]
+    return _measured(rows, codes, facts, formed, ACCURACY[checkpoint]), [
+        key for key in differing if key not in IDENTITY
+    ]
 
 
 class _Formed(NamedTuple):
@@ -117,7 +123,9 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
     return key, label, list(by)
 
 
-def _measured(rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed]) -> list[Group]:
+def _measured(
+    rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], accuracy: str
+) -> list[Group]:
     n = len(formed)
     number = np.zeros(len(facts), dtype=np.min_scalar_type(n))
     number[[kind for one in formed for kind in one.kinds]] = np.repeat(np.arange(n), [len(one.kinds) for one in formed])
@@ -129,7 +137,7 @@ def _measured(rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Seque
     for (status, group), runs in rows.tally("status", by=codes).items():
         counts[group][str(status)] = runs
     computed = statistics_of(Groups(rows, codes, n))
-    best = _best([one.number for one in formed], computed)
+    best = _best([one.number for one in formed], computed, accuracy)
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), strict=False)
     return [
         Group(one.problem, one.label, _shared(facts, one), rows.take(slice(start, end)), by_status, own, top, places)
@@ -147,20 +155,26 @@ def _shared(facts: Sequence[Facts], formed: _Formed) -> dict[str, Any]:
     return {key: different.pop() if len(different) == 1 else None for key, different in found.items()}
 
 
-def rank(statistics: Mapping[str, Estimate | None]) -> tuple[float, float]:
-    """What the groups of a problem are ranked by, small first: accuracy where there is one, then final loss."""
-    accuracy, loss = (_score(name, statistics[name]) for name in ("val_accuracy", "final_loss"))
-    return accuracy, loss
+def rank(statistics: Mapping[str, Estimate | None], accuracy: str) -> tuple[float, float]:
+    """What the groups of a problem are ranked by, small first: accuracy where there is one, then final loss.
+
+    Args:
+        statistics: of a group.
+        accuracy: which one, a value of ACCURACY.
+    """
+    return _score(accuracy, statistics[accuracy]), _score("final_loss", statistics["final_loss"])
 
 
 def _score(name: str, found: Estimate | None) -> float:
     return math.inf if found is None else -STATISTICS[name].direction * found.value
 
 
-def _best(problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]]) -> list[bool]:
+def _best(problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]], accuracy: str) -> list[bool]:
     # by the first criterion that applies; groups without any result are never the best
-    on_accuracy = {problem for problem, own in zip(problems, computed, strict=True) if own["val_accuracy"]}
-    scores = [rank(own)[0 if problem in on_accuracy else 1] for problem, own in zip(problems, computed, strict=True)]
+    on_accuracy = {problem for problem, own in zip(problems, computed, strict=True) if own[accuracy]}
+    scores = [
+        rank(own, accuracy)[0 if problem in on_accuracy else 1] for problem, own in zip(problems, computed, strict=True)
+    ]
     top: dict[int, float] = {}
     for problem, score in zip(problems, scores, strict=True):
         top[problem] = min(score, top.get(problem, math.inf))

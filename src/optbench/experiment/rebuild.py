@@ -18,6 +18,7 @@ from optbench.errors import RecordError, UserError
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.records import Run, read_run, verify_identity
 from optbench.records.belief import sums
+from optbench.records.chosen import CHECKPOINTS, chosen
 from optbench.records.vocabulary import as_now, kept_checkpoints
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from optbench.problem import AbstractData
 
-CHECKPOINTS = ("best", "last")
 SPLITS = ("train", "validation", "test")
 
 
@@ -59,13 +59,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A recorded network with its data, ready to be used."""
+    """A recorded network with its data, ready to be used; `checkpoint` says with which weights."""
 
     run: Run
     model: nn.Module
     data: AbstractData
     loss: nn.Module
     device: Any
+    checkpoint: str
 
     def outputs(self, images: Any) -> Any:
         """Outputs (n, n_outputs) for uint8 images (n, channels, image_size, image_size)."""
@@ -80,20 +81,19 @@ class Rebuilt:
         return predicted_labels(self.loss, outputs)
 
 
-def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] = ()) -> Rebuilt:
+def rebuild(folder: Path, checkpoint: str | None = None, config_dirs: Sequence[Path] = ()) -> Rebuilt:
     """The network of a run folder with the weights of a checkpoint.
 
     Args:
         folder: of the run.
-        checkpoint: best, last, or the number of an epoch whose weights trainer.keep_every kept.
+        checkpoint: best, last, or the number of an epoch whose weights trainer.keep_every kept; None: as `chosen` says.
         config_dirs: conf folders that are trusted beside the packaged one.
 
     Raises:
         RecordError: no such run, a changed configuration, an untrusted target, a missing or foreign checkpoint.
         UserError: the run is on a surface.
     """
-    if checkpoint not in CHECKPOINTS and not checkpoint.isdecimal():
-        raise UserError(f"--checkpoint {checkpoint}: expected {', '.join(CHECKPOINTS)} or an epoch")
+    which = chosen(checkpoint, others=True)
     run = read_run(folder)
     config = as_now(run.config)
     verify_identity(run)
@@ -102,7 +102,7 @@ def rebuild(folder: Path, checkpoint: str = "best", config_dirs: Sequence[Path] 
     trusted = trusted_targets(config_dirs)
     for part in ("model", "data", "loss"):
         check_targets(config[part], trusted, f"{folder}: {part}.")
-    return _assemble(run, config, _weights_file(folder, checkpoint))
+    return _assemble(run, config, which, _weights_file(folder, which))
 
 
 def _weights_file(folder: Path, checkpoint: str) -> Path:
@@ -120,7 +120,7 @@ def _weights_file(folder: Path, checkpoint: str) -> Path:
     raise RecordError(f"{folder}: no checkpoint of epoch {int(checkpoint)}", hint)
 
 
-def _assemble(run: Run, config: Mapping[str, Any], weights: Path) -> Rebuilt:
+def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Path) -> Rebuilt:
     import torch
 
     from optbench.device import pick_device
@@ -139,7 +139,8 @@ def _assemble(run: Run, config: Mapping[str, Any], weights: Path) -> Rebuilt:
         raise RecordError(
             f"{weights}: not a checkpoint of this model ({type(error).__name__}: {first[:120]})"
         ) from error
-    return Rebuilt(run, model.eval(), build(config["data"], "data"), build(config["loss"], "loss"), device)
+    data, loss = build(config["data"], "data"), build(config["loss"], "loss")
+    return Rebuilt(run, model.eval(), data, loss, device, checkpoint)
 
 
 def _check_classes(rebuilt: Rebuilt) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
+from optbench.records.chosen import ACCURACY
 from optbench.statistics import STATISTICS, Statistic
 
 
@@ -92,7 +93,7 @@ def sheets(comparison: Comparison) -> list[Sheet]:
     """One sheet a problem, in order; after it the one of where its runs stopped, if any did at a critical point."""
     found = []
     for problem, groups in comparison.problems.items():
-        found.append(_sheet(problem, groups))
+        found.append(_sheet(problem, groups, comparison.checkpoint))
         if any(at_points(group.stopped_at) for group in groups):
             found.append(_arrivals(problem, groups))
     return found
@@ -113,13 +114,15 @@ def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:
     return Sheet(title, ("configuration", "runs", "stopped at"), tuple(rows), (False,) * len(rows))
 
 
-def shown(groups: Sequence[Group]) -> list[Statistic]:
-    """The statistics that the table of a problem has, in order."""
-    return [one for one in _COLUMNS if any(group.statistics[one.name] is not None for group in groups)]
+def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
+    """The statistics that the table of a problem has, in order; of the accuracies the one of that checkpoint."""
+    others = {name for which, name in ACCURACY.items() if which != checkpoint}
+    columns = [one for one in _COLUMNS if one.name not in others]
+    return [one for one in columns if any(group.statistics[one.name] is not None for group in groups)]
 
 
-def _sheet(problem: str, groups: Sequence[Group]) -> Sheet:
-    columns = shown(groups)
+def _sheet(problem: str, groups: Sequence[Group], checkpoint: str) -> Sheet:
+    columns = shown(groups, checkpoint)
     header = ("configuration", "n", "status", *(one.title for one in columns))
     rows = tuple(
         (printable(g.label), str(g.n), statuses(g), *(one.format(g.statistics[one.name], g.n) for one in columns))

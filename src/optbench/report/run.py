@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from optbench.records import Run
 from optbench.report.cells import printable
@@ -31,8 +32,7 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
         f"{run.status.replace('_', ' ')}" + (f": {run.reason}" if run.reason else ""),
         _losses(run),
     ]
-    if facts.get("val_accuracy") is not None:
-        lines.append(f"validation accuracy {percent(facts['val_accuracy'])} %")
+    lines += _accuracy(facts)
     if facts.get("target") is not None:
         hit = facts.get("steps_to_target")
         when = "not reached" if hit is None else f"reached at step {number(hit)}"
@@ -43,6 +43,18 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
     lines.append(f"{steps} steps, {evals} evaluations, {clock}")
     picture = _picture(run, encoding)
     return [*map(printable, lines), *([f"loss {picture}"] if picture else []), *([str(run.path)] if run.path else [])]
+
+
+def _accuracy(facts: Mapping[str, Any]) -> list[str]:
+    """The validation accuracy of the best epoch and of the last one: of best.pt and of last.pt."""
+    last, best = facts.get("val_accuracy"), facts.get("best_val_accuracy")
+    if last is None:
+        return []
+    if best is None:
+        return [f"validation accuracy {percent(last)} % (last epoch)"]
+    steps, at, epochs = facts.get("steps"), facts.get("best_val_step"), facts.get("epochs")
+    epoch = f" {number(at / steps * epochs)}" if steps and epochs and at is not None else ""
+    return [f"validation accuracy {percent(best)} % (best epoch{epoch}), {percent(last)} % (last epoch)"]
 
 
 def _place(run: Run) -> list[str]:

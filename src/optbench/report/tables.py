@@ -26,7 +26,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     rules = [MEDIAN[0].upper() + MEDIAN[1:]]
     if any(group.n > 1 for group in comparison.groups):
         rules.append(INTERVAL)
-    found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups)]
+    found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
     rules += dict.fromkeys(one.sentence for one, groups in found if one.noted or _of_some(one, groups))
     if not any(group.statistics["seconds"] for group in comparison.groups) and _of_batches(comparison):
         rules.append(STATISTICS["seconds"].sentence)  # why there is no such column

@@ -9,6 +9,6 @@ and the page of rules in the documentation follow from the list.
 """
 
 from optbench.statistics.scores import INTERVAL, MEDIAN, STATISTICS, explain, statistics_of
-from optbench.statistics.statistic import Groups, Statistic
+from optbench.statistics.statistic import Groups, Statistic, has_result
 
-__all__ = ["INTERVAL", "MEDIAN", "STATISTICS", "Groups", "Statistic", "explain", "statistics_of"]
+__all__ = ["INTERVAL", "MEDIAN", "STATISTICS", "Groups", "Statistic", "explain", "has_result", "statistics_of"]

@@ -31,9 +31,12 @@ def _known(name: str) -> Callable[[Groups], Found]:
     return lambda groups: groups.medians(groups.runs.numbers(name))
 
 
-def _accuracy(groups: Groups) -> Found:
-    known = np.bincount(groups.codes[~np.isnan(groups.runs.numbers("val_accuracy"))], minlength=groups.count) > 0
-    return groups.medians(np.where(known[groups.codes], groups.results("val_accuracy", -math.inf), math.nan))
+def _accuracy(name: str) -> Callable[[Groups], Found]:
+    def found(groups: Groups) -> Found:
+        known = np.bincount(groups.codes[~np.isnan(groups.runs.numbers(name))], minlength=groups.count) > 0
+        return groups.medians(np.where(known[groups.codes], groups.results(name, -math.inf), math.nan))
+
+    return found
 
 
 def _seconds(groups: Groups) -> Found:
@@ -75,8 +78,15 @@ _LIST = (
         ("best_loss", "status"), _result("best_loss", math.inf), -1, interval, place=3, spare=3,
     ),
     Statistic(
-        "val_accuracy", "val accuracy, %", f"median of the last accuracy on the validation data; {_NO_RESULT} -inf",
-        ("val_accuracy", "status"), _accuracy, 1, partial(interval, share=True), place=1,
+        "best_val_accuracy", "best accuracy, %", "median of the highest accuracy of each run on the validation data, "
+        f"which is that of best.pt; a little high, since these data chose it; {_NO_RESULT} -inf",
+        ("best_val_accuracy", "status"), _accuracy("best_val_accuracy"), 1, partial(interval, share=True), place=0,
+        noted=True,
+    ),
+    Statistic(
+        "val_accuracy", "last accuracy, %", "median of the last accuracy of each run on the validation data, which "
+        f"is that of last.pt; {_NO_RESULT} -inf",
+        ("val_accuracy", "status"), _accuracy("val_accuracy"), 1, partial(interval, share=True), place=1, noted=True,
     ),
     Statistic(
         "steps", "steps", "median number of updates, over the started runs",

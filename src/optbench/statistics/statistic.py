@@ -19,6 +19,13 @@ Found = list[Estimate | None]
 """One a group; None where the statistic does not apply to it."""
 
 _NO_RESULT = frozenset({Status.DIVERGED, Status.FAILED, Status.INTERRUPTED, Status.SKIPPED})
+
+
+def has_result(status: str) -> bool:
+    """Whether a run that ended so has a result; without one it counts as the worst."""
+    return status not in _NO_RESULT
+
+
 _TARGETS = ("target", "trainer.target", "trainer.target_accuracy")
 
 

@@ -1,0 +1,36 @@
+"""Which checkpoint of a network a figure is of: the best on the validation data, or the last. One choice everywhere.
+
+`compare`, the live table of a sweep, `evaluate`, `predict` and `curvature` all ask here, so that the accuracy that a
+table ranks by is the one of the weights that fill the submission. --checkpoint decides, else the variable
+OPTBENCH_CHECKPOINT, else it is the best.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from optbench.errors import UserError
+
+CHECKPOINTS = ("best", "last")
+VARIABLE = "OPTBENCH_CHECKPOINT"
+ACCURACY: Mapping[str, str] = MappingProxyType({"best": "best_val_accuracy", "last": "val_accuracy"})
+"""The column of a summary that holds the validation accuracy of each."""
+
+
+def chosen(asked: str | None = None, others: bool = False) -> str:
+    """The checkpoint that figures are of.
+
+    Args:
+        asked: by --checkpoint; None: not given.
+        others: whether the number of an epoch that trainer.keep_every kept will do too.
+
+    Raises:
+        UserError: a checkpoint that there cannot be.
+    """
+    value = asked or os.environ.get(VARIABLE) or CHECKPOINTS[0]
+    if value in CHECKPOINTS or (others and value.isdecimal()):
+        return value
+    where = "--checkpoint " if asked else f"{VARIABLE}="
+    raise UserError(f"{where}{value}: expected {', '.join(CHECKPOINTS)}{' or an epoch' if others else ''}")
