@@ -966,6 +966,8 @@ def test_completion_knows_the_users_folder(overlay: Path) -> None:
         ("optimizer=gd trainer.batch_size=full", "full"),
         ("optimizer=gd trainer.batch_size=32", None),
         ("optimizer=gd ++trainer.batch_size=16", None),
+        ("optimizer=rprop", "full"),
+        ("optimizer=rprop trainer.batch_size=32", None),
     ],
 )
 def test_descent_on_the_whole_data_set_is_given_it(composer: Composer, words: str, size: Any) -> None:
@@ -973,7 +975,7 @@ def test_descent_on_the_whole_data_set_is_given_it(composer: Composer, words: st
     if size is not None:
         assert composer.compose(asked).config["trainer"]["batch_size"] == size
         return
-    with pytest.raises(ConfigError, match="with optimizer=gd every batch is the whole data set") as caught:
+    with pytest.raises(ConfigError, match=f"with {words.split()[0]} every batch is the whole data set") as caught:
         composer.compose(asked)
     assert "trainer.batch_size=full" in caught.value.hint
 
