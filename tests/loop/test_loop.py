@@ -147,6 +147,26 @@ def test_an_epoch_sees_every_image_once(n: int, batch_size: Any, sizes: list[int
     assert problem.exact_gradient == (len(sizes) == 1)
 
 
+class Shifted(AbstractAugmentation):
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return images.roll(int(torch.randint(0, 4, (), generator=generator)), dims=-1)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "augmentation", "dropout", "a function", "no chance"])
+def test_a_gradient_of_the_whole_data_set_with_something_random_in_it_ends_no_run(where: str) -> None:
+    """A norm below grad_tol is no critical point where the next update would see another gradient."""
+    last = {"dropout": nn.Dropout(0.5), "no chance": nn.Dropout(0.0)}.get(where, nn.Identity())
+    model = nn.Sequential(*linear(), last)
+    if where == "a function":
+        model.register_forward_hook(lambda module, inputs, outputs: nn.functional.dropout(outputs, 0.5))
+    augmentation = Shifted() if where == "augmentation" else None
+    problem, trainer = on_dots(model, batch_size="full", epochs=3, grad_tol=1e9, augmentation=augmentation)
+    summary, _ = run_loop(problem, trainer, gd(0.1))
+    exact = where in ("nowhere", "no chance")
+    assert (summary.status, summary.steps) == (("converged", 0) if exact else ("completed", 3))
+    assert problem.exact_gradient == exact
+
+
 def test_record_every_keeps_the_first_the_last_and_the_evaluated() -> None:
     problem, trainer = on_field(square, [1.0], steps=10, record_every=3)
     assert [r["step"] for r in run_loop(problem, trainer, gd(0.1))[1]] == [0, 3, 6, 9, 10]

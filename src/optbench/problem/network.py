@@ -122,6 +122,7 @@ class NetworkProblem(AbstractProblem):
         self._check_shapes()
         self._channels_last = convolves(self._model)
         self._augmentation = augmentation
+        self._draws = False
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
         self._correct = torch.zeros((), dtype=torch.long, device=device)
         self._seen = 0
@@ -169,7 +170,7 @@ class NetworkProblem(AbstractProblem):
 
     @property
     def exact_gradient(self) -> bool:
-        return self.steps_per_epoch == 1
+        return self.steps_per_epoch == 1 and self._augmentation is None and not self._draws
 
     def batch(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
@@ -200,7 +201,7 @@ class NetworkProblem(AbstractProblem):
         return made
 
     def objective(self, batch: Batch) -> Tensor:
-        outputs = self._model(batch.inputs)
+        outputs = self._watched(batch.inputs) if self.exact_gradient else self._model(batch.inputs)
         if self._has_classes:
             with torch.no_grad():
                 self._answers.append((self._labels(outputs), batch.targets))
@@ -208,6 +209,21 @@ class NetworkProblem(AbstractProblem):
                 self._count()
         losses: Tensor = self.loss(outputs, batch.targets)
         return losses.mean()
+
+    def _watched(self, inputs: Tensor) -> Tensor:
+        """The model's outputs; and from the first draw on (dropout) it is known that a whole batch is random too."""
+        before = self._generator.get_state()
+        outputs: Tensor = self._model(inputs)
+        self._draws = not self._generator.get_state().equal(before)
+        return outputs
+
+    @property
+    def _generator(self) -> torch.Generator:
+        """The global generator from which code on this device draws."""
+        if self._device.type == "cuda":
+            index = self._device.index
+            return torch.cuda.default_generators[torch.cuda.current_device() if index is None else index]
+        return torch.default_generator
 
     def _count(self) -> None:
         """Counts the answers that were not counted yet."""
