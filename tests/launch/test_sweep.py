@@ -25,6 +25,7 @@ from members import TESTS
 from pyarrow import parquet
 from sweep_tools import Notes, by_id, swept
 
+from optbench.catalogue import catalogue
 from optbench.cli.sweep_display import LiveSweep, PlainSweep
 from optbench.comparison import compare
 from optbench.errors import RecordError
@@ -136,6 +137,24 @@ def test_a_recorded_row_has_the_curve_of_the_loop(grid: Grid) -> None:
         assert ours.step.tolist() == loop.step.tolist()
         for column in {*loop.columns} - {"seconds"}:
             assert ours[column].tolist() == pytest.approx(loop[column].tolist(), rel=1e-9, abs=1e-12), (key, column)
+
+
+def test_a_row_says_what_a_run_of_its_own_says(tmp_path: Path) -> None:
+    """Every key of run.json that is no setting; of torch's RMSProp, how the book's differs."""
+    overrides = ["model=sphere", "optimizer=rmsprop,book_rmsprop", "trainer.steps=2", "seeds=4"]
+    said = {}
+    for engine in ("loop", "eager"):
+        swept(tmp_path / engine, overrides, engine=engine, least=4)
+        runs = by_id(tmp_path / engine).values()
+        own = {run.run_id: {k for k, v in run.summary.items() if "." not in k and v is not None} for run in runs}
+        said[engine] = {run.run_id: (own[run.run_id], run.summary.get("book")) for run in runs}
+    line = next(entry.book for entry in catalogue("optimizer") if entry.name == "rmsprop")
+    for key, (own, book) in said["loop"].items():
+        assert own - {"seconds"} <= said["eager"][key][0]
+        assert book == said["eager"][key][1]
+    assert Counter(book for _, book in said["eager"].values()) == {line: 4, None: 4}
+    both = compare([tmp_path / "loop", tmp_path / "eager"])
+    assert [(group.label, group.n) for group in both.groups] == [("torch's rmsprop", 4), ("book_rmsprop", 4)]
 
 
 @pytest.mark.parametrize("dim", [2, MAX_COORDINATES + 2])

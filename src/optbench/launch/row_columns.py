@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from optbench.catalogue import against_the_book
 from optbench.experiment import Planned
 from optbench.experiment.provenance import provenance
 from optbench.landmarks.columns import COLUMNS
@@ -74,6 +75,7 @@ def _columns(
         **{name: [first.choices[group]] * n for name, group in _CHOICES.items()},
         "seed": [p.config["seed"] for p in planned],
         **facts,
+        **_against_the_book(first, n),
         "numerics": [NUMERICS] * n,
         "provenance": repeated([of_all], [0] * n),
         "config": config_column([p.config for p in planned], varying),
@@ -83,6 +85,12 @@ def _columns(
         if key not in columns and not key.startswith("choices."):
             columns[key] = [_cell(setting(p.config, key)) for p in planned] if key in varying else [_cell(value)] * n
     return columns
+
+
+def _against_the_book(first: Planned, n: int) -> dict[str, Any]:
+    """As in run.json; all rows of a batch have one optimizer."""
+    differs = against_the_book(first.choices["optimizer"], str(first.config["optimizer"]["_target_"]))
+    return {"book": repeated([differs], [0] * n)} if differs else {}
 
 
 def curve_columns(rows: Rows, result: BatchResult, ended: set[int]) -> dict[str, Any]:
