@@ -317,6 +317,7 @@ def test_what_else_could_be_meant_is_offered(tmp_path: Path) -> None:
     for name, known, hint in (
         ("lrx", ["a.lr", "b.lr"], "did you mean a.lr?"),  # of several that end so, the first
         ("alph", [f"o.alph{end}" for end in "abcd"], "did you mean o.alphd or o.alphc or o.alphb?"),
+        ("seeed", ["seed", "sed", "speed", "seeds"], "did you mean seed or speed or seeds?"),  # each counts once
     ):
         with pytest.raises(UserError, match=f"'{name}'") as caught:
             resolve_key(name, known)

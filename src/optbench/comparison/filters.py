@@ -38,8 +38,8 @@ def resolve_key(name: str, known: Sequence[str], what: str = "") -> str:
     if endings:
         raise UserError(f"{name} may be any of {', '.join(sorted(endings))}", "give the whole key")
     ends = {key.rpartition(".")[2]: key for key in reversed(known)}
-    close = difflib.get_close_matches(name, [*known, *ends], n=3)
-    meant = dict.fromkeys(key if key in known else ends[key] for key in close)
+    close = difflib.get_close_matches(name, [*known, *ends], n=6)  # a key may be close in whole and by its end
+    meant = list(dict.fromkeys(key if key in known else ends[key] for key in close))[:3]
     hint = f"did you mean {' or '.join(meant)}?" if meant else f"columns: {', '.join(known if what else RUN_COLUMNS)}"
     raise UserError(f"no {what} {name!r}" if what else f"no run has a column or setting {name!r}", hint)
 
