@@ -14,6 +14,9 @@ from typing import Any
 
 from optbench.errors import ConfigError
 
+SAMPLES = 20
+"""Points that a sweep draws from intervals unless told otherwise."""
+
 
 @dataclass(kw_only=True)
 class Trainer:
@@ -24,7 +27,7 @@ class Trainer:
         seconds: budget of training time in seconds, evaluation not counted; None: no limit. Status `timed_out`.
         target: loss at which the run stops as `target_reached`; None: none.
         grad_tol: gradient norm at which the run stops as `converged`; 0: only an exactly zero one stops it. Applies
-            where the gradient is that of the whole objective: full batch, no noise.
+            where the gradient is that of the whole objective: full batch, no noise, no augmentation, no dropout.
         plateau_steps: stop as `converged` when the best loss fell by less than `plateau_delta` (relative) over so many
             steps; None: never.
         plateau_delta: see plateau_steps.

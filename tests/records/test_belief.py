@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -519,3 +520,27 @@ def test_runs_that_are_missing_from_the_middle_of_a_plan_are_named(copied: Path)
         shutil.rmtree(folders[run_id])
     (note,) = numbers(copied)[1]
     assert f"lacks 4 of the 4 runs that were planned ({ids[0]}, {ids[1]}, {ids[2]}, ...)" in note
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_command_that_is_named_makes_the_missing_runs_where_they_are_missing(
+    moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed as it stands in the note, whatever --out, --name, --config-dir and --samples the sweep had."""
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "my conf" / "optimizer" / "own.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("# mine\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n", encoding="utf-8")
+    words = ["model=sphere", "trainer.steps=2", "optimizer=own", "optimizer.lr=interval(0.1,0.2)"]
+    where = ["--out", "my runs", "--name", "s", "--config-dir", "my conf"]
+    assert command("sweep", *words, *where, "--samples", "3") == 0
+    out = Path("elsewhere" if moved else "my runs")
+    if moved:
+        Path("my runs").rename(out)
+    for folder in list((out / "s").glob("sphere-*"))[:2]:
+        shutil.rmtree(folder)
+    (note,) = numbers(out)[1]
+    program, *typed = shlex.split(note.partition("this command makes them: ")[2])
+    assert (program, command(*typed)) == ("optbench", 0)
+    assert numbers(out)[1] == []
+    assert len(list((out / "s").glob("sphere-*"))) == 3

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, Which, paths, print_json, watch_sweep
+from optbench.settings import SAMPLES
 
 if TYPE_CHECKING:
     from optbench.experiment import Stop
@@ -29,7 +30,7 @@ def sweep(
     threads: Annotated[int | None, typer.Option("--threads", help="Torch threads per run.", show_default=False)] = None,
     retry: Annotated[str, typer.Option("--retry", help="failed: run again what failed.")] = "",
     on_error: Annotated[str, typer.Option("--on-error", help="keep (go on after a failed run) or stop.")] = "keep",
-    samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = 20,
+    samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = SAMPLES,
     engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager or fused.")] = "auto",
     curves: Annotated[
         int,

@@ -34,7 +34,15 @@ from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder, importable
-from optbench.settings import NetworkTrainer, SurfaceTrainer, check_range, check_ranges, check_together, target_of
+from optbench.settings import (
+    SAMPLES,
+    NetworkTrainer,
+    SurfaceTrainer,
+    check_range,
+    check_ranges,
+    check_together,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -197,7 +205,7 @@ class Composer:
                     self._found.add(target)
         return composed
 
-    def grid(self, overrides: Sequence[str], samples: int = 20, sample_seed: int = 0) -> Grid:
+    def grid(self, overrides: Sequence[str], samples: int = SAMPLES, sample_seed: int = 0) -> Grid:
         """The runs of a sweep: the product of every choice, range and glob, and random points of the intervals.
 
         Sweeps that the composed configuration itself declares (hydra.sweeper.params, as an experiment does) are

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 from optbench.config import Composed, Composer, Job
@@ -19,6 +20,7 @@ from optbench.errors import ConfigError, DataError, UserError
 from optbench.experiment.sources import KEY, is_own, names, sources
 from optbench.folders import fingerprint
 from optbench.records import Run, look, run_id
+from optbench.settings import SAMPLES
 
 _LONGEST_NAME = 100
 """Most bytes in a sweep's name: a file system allows 255, and the files beside it need some."""
@@ -86,6 +88,7 @@ class Sweep(Sequence[Planned]):
         folder: where its records go.
         launcher: hydra.launcher: where its runs execute.
         overrides: what it was planned from.
+        options: of `optbench sweep` that decide which runs these are and where they are kept.
     """
 
     def __init__(
@@ -95,9 +98,10 @@ class Sweep(Sequence[Planned]):
         folder: Path,
         launcher: Mapping[str, Any],
         overrides: Sequence[str] = (),
+        options: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
         self._runs, self.name, self.folder, self.launcher = list(runs), name, folder, launcher
-        self.overrides = tuple(overrides)
+        self.overrides, self.options = tuple(overrides), options
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -115,7 +119,7 @@ def plan_sweep(
     config_dirs: Sequence[Path] = (),
     out: Path | None = None,
     name: str | None = None,
-    samples: int = 20,
+    samples: int = SAMPLES,
 ) -> Sweep:
     """Every run of a sweep. Raises UserError, ConfigError, DataError.
 
@@ -131,6 +135,12 @@ def plan_sweep(
     _check_seeds(overrides)
     check_hydra_keys(overrides, SWEEP)
     given = tuple(overrides)
+    options = {
+        "--config-dir": tuple(map(str, config_dirs)),
+        "--samples": () if samples == SAMPLES else (str(samples),),
+        "--out": () if out is None else (str(out),),
+        "--name": () if name is None else (name,),
+    }
     overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
     name = name or _sweep_name(overrides)
     if not re.fullmatch(r"[\w][\w.,=+-]*", name):
@@ -146,7 +156,9 @@ def plan_sweep(
             folder = (out or job.composed.sweep_dir) / name
             planned = identify(job.composed, folder, name, {k: _set_to(job, k) for k in keys})
             runs.setdefault(planned.run_id, planned)
-    return Sweep(list(runs.values()), name, folder, job.composed.launcher, given)
+    return Sweep(
+        list(runs.values()), name, folder, job.composed.launcher, given, {k: v for k, v in options.items() if v}
+    )
 
 
 def _set_to(job: Job, key: str) -> Any:

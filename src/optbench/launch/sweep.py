@@ -25,6 +25,7 @@ from optbench.records import Run, Status, check_place, read
 from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import CURVES, RUNS, recorded_ids
+from optbench.settings import SAMPLES
 
 if TYPE_CHECKING:
     from optbench.launch.crew import Crew
@@ -223,7 +224,7 @@ def run_sweep(
         built = {item.run_id for item, done in in_rows if done}
         check_members([*division.single, *(item for item, _ in in_rows)], built)
     parts = _parts(division.rows, watcher)
-    kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep))
+    kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), options=sweep.options)
     _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
@@ -321,7 +322,7 @@ def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, option
             log.warning("%s: not every curve could be recorded (%r)", sweep.folder, error)
             return
     if not stop.requested:
-        write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), wanted)
+        write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), wanted, sweep.options)
 
 
 _MOST_SAID = 10
@@ -358,7 +359,7 @@ def sweep(
     config_dir: Folders = (),
     out: str | Path | None = None,
     name: str | None = None,
-    samples: int = 20,
+    samples: int = SAMPLES,
     force: bool = False,
     engine: str = "auto",
     retry_failed: bool = False,

@@ -98,7 +98,7 @@ def _unmade(sources: Sequence[Source], folder: Path, plans: Sequence[SweepPlan])
             yield (
                 f"{folder} lacks {len(absent)} of the {len(wanted)} runs that were planned ({first}"
                 f"{', ...' if len(absent) > 3 else ''}){', its runs.parquet is missing' if torn else ''}; "
-                f"this command makes them: {plan.command}"
+                f"this command makes them: {plan.command(folder)}"
             )
     table, curves = folder / "runs.parquet", folder / "curves.parquet"
     if table.exists() and not curves.exists() and any(plan.curves for plan in plans):

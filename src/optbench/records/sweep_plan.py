@@ -7,9 +7,11 @@ folder it holds the overrides and the run_ids, 12 characters each, in one text: 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from optbench.errors import RecordError
 from optbench.records.files import parse_json, read_bytes
@@ -28,21 +30,24 @@ class SweepPlan:
         overrides: of `optbench sweep`.
         run_ids: of its runs, in order, joined by blanks.
         curves: how many rows of each of its batches have a curve; 0 until the sweep has ended once.
+        options: of `optbench sweep` that decide which runs these are and where they are kept.
     """
 
     overrides: tuple[str, ...]
     run_ids: str
     curves: int = 0
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """Number of runs."""
         return len(self.run_ids.split())
 
-    @property
-    def command(self) -> str:
-        """What to type, without the options that say where."""
-        return f"optbench sweep {shlex.join(self.overrides)}".rstrip()
+    def command(self, folder: Path) -> str:
+        """What to type, so that the runs are made where the sweep's folder lies now."""
+        now = {"--out": (str(folder.parent),), "--name": (folder.name,)}
+        options = [word for name, values in self.options.items() for v in now.get(name, values) for word in (name, v)]
+        return f"optbench sweep {shlex.join([*self.overrides, *options])}".rstrip()
 
 
 def read_plans(path: Path) -> list[SweepPlan]:
@@ -57,12 +62,23 @@ def read_plans(path: Path) -> list[SweepPlan]:
     try:
         if not isinstance(found, list):
             raise TypeError
-        return [SweepPlan(tuple(map(str, p["overrides"])), str(p["runs"]), int(p["curves"])) for p in found]
-    except (KeyError, TypeError, ValueError):
+        return [_plan(p) for p in found]
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise RecordError(f"{path}: not the plan of a sweep", "the same command writes it anew") from None
 
 
-def write_plan(folder: Path, overrides: Sequence[str], run_ids: Iterable[str], curves: int = 0) -> int:
+def _plan(written: Mapping[str, Any]) -> SweepPlan:
+    options = {str(name): tuple(map(str, values)) for name, values in written.get("options", {}).items()}
+    return SweepPlan(tuple(map(str, written["overrides"])), str(written["runs"]), int(written["curves"]), options)
+
+
+def write_plan(
+    folder: Path,
+    overrides: Sequence[str],
+    run_ids: Iterable[str],
+    curves: int = 0,
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> int:
     """Adds a plan to those of a sweep's folder; of the same overrides, the new one replaces the old.
 
     A file that cannot be read is replaced: it is written from what is planned, and is no result.
@@ -72,6 +88,7 @@ def write_plan(folder: Path, overrides: Sequence[str], run_ids: Iterable[str], c
         overrides: that were given.
         run_ids: of the runs.
         curves: at least so many curves of each batch are there now.
+        options: that decide which runs they are and where they are kept.
 
     Returns:
         How many curves of each batch are there.
@@ -79,7 +96,7 @@ def write_plan(folder: Path, overrides: Sequence[str], run_ids: Iterable[str], c
     Raises:
         OutputError: it cannot be written, or another process holds the folder.
     """
-    new = SweepPlan(tuple(overrides), " ".join(run_ids), curves)
+    new = SweepPlan(tuple(overrides), " ".join(run_ids), curves, dict(options))
     path = folder / NAME
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +114,8 @@ def write_plan(folder: Path, overrides: Sequence[str], run_ids: Iterable[str], c
             return same[0]
         kept = [plan for plan in known if plan.overrides != new.overrides]
         plans = [
-            {"overrides": p.overrides, "planned": p.count, "curves": p.curves, "runs": p.run_ids} for p in (*kept, new)
+            {"overrides": p.overrides, "options": p.options, "planned": p.count, "curves": p.curves, "runs": p.run_ids}
+            for p in (*kept, new)
         ]
         write_sealed(path, {"plans": plans})
         return curves
