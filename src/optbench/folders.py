@@ -44,6 +44,11 @@ def image_files(folder: Path | str, recursive: bool = False) -> list[Path]:
     return [folder / name for name in names]
 
 
+def place_of(text: str) -> Path:
+    """The path that a text names, `~` expanded; `./~` is a folder of that name, and an unknown user's `~x` too."""
+    return Path(os.path.expanduser(text))
+
+
 def other_files(folder: Path, recursive: bool = False) -> dict[str, int]:
     """How many files of a folder do not count as images, by their ending in lower case; hidden files are left out."""
     names = _walk(folder, "", recursive, None)

@@ -139,7 +139,7 @@ _from_zero: Check = (lambda v: _whole(v) and v >= 0, "a whole number that is not
 _at_least_one: Check = (lambda v: _number(v) and v >= 1, "a number of at least 1")
 _not_zero: Check = (lambda v: _number(v) and v != 0, "a number other than 0")
 _switch: Check = (lambda v: isinstance(v, bool), "true or false")
-_text: Check = (lambda v: isinstance(v, str) and bool(v), "a text")
+_path: Check = (lambda v: isinstance(v, str) and bool(v) and "${" not in v, "a path, without ${ in it")
 _weights: Check = (
     lambda v: isinstance(v, list) and len(v) >= 2 and all(_number(w) and w >= 0 for w in v) and any(v),
     "a list of numbers that are not negative, one per class",
@@ -154,7 +154,7 @@ RANGES: Mapping[str, Check] = {
     "model.width": _count,
     "model.hidden": _counts,
     "data.image_size": _count,
-    "data.root": _text,
+    "data.root": _path,
     "data.n_classes": _from_zero,
     "data.channels": (lambda v: _whole(v) and v in (1, 3), "1 or 3"),
     "data.validation_share": (lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1"),

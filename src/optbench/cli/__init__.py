@@ -4,11 +4,13 @@ commands under the entry points `optbench.commands`."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -92,6 +94,22 @@ def _unused() -> None:
     """Stands for a command that is only named in the overview."""
 
 
+def _at_home(function: Callable[..., None]) -> Callable[..., None]:
+    """The same command, with `~` expanded in its paths: no shell does that in `--out=~/runs` or between quotes."""
+
+    @functools.wraps(function)
+    def called(**given: Any) -> None:
+        function(**{name: _expanded(value) for name, value in given.items()})
+
+    return called
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_expanded(one) for one in value]
+    return type(value)(os.path.expanduser(value)) if isinstance(value, PurePath) else value
+
+
 def build_app(wanted: str | None = None) -> typer.Typer:
     """The command line.
 
@@ -115,7 +133,7 @@ def build_app(wanted: str | None = None) -> typer.Typer:
     for command in COMMANDS if own else every_command():
         function = command.function() if wanted in (None, command.name) else _unused
         context = FREE if command.overrides else None
-        app.command(command.name, short_help=command.line, context_settings=context)(function)
+        app.command(command.name, short_help=command.line, context_settings=context)(_at_home(function))
     app.callback()(options)
     return app
 

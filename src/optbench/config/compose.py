@@ -30,9 +30,11 @@ from optbench.catalogue import GROUPS, wants_whole_batch
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept
+from optbench.config.literal import with_paths_quoted
 from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
+from optbench.folders import place_of
 from optbench.paths import conf_folder, importable
 from optbench.settings import (
     SAMPLES,
@@ -220,25 +222,32 @@ class Composer:
         if (known := self.kept.take(*asked)) is not None:
             return Grid(self, _axes_from(known["axes"]), known["count"], shapes=known["shapes"])
         with explained(self.choices):
-            parsed = self.parse(overrides)
+            parsed = self.parse(overrides, sweep=True)
             _check_nothing_lost(parsed)
             fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
             declared = self.template(self._shape(self.parse(fixed))).hydra.sweeper.get("params") or {}
             given = {o.key_or_group for o in parsed}
             lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
-            everything = self.parse([*lines, *(o.input_line or "" for o in parsed)])
+            everything = self.parse([*lines, *(o.input_line or "" for o in parsed)], sweep=True)
             axes, count = _axes(self, everything, samples, sample_seed)
             return Grid(self, axes, count, whole=lambda plain: self.kept.put(*asked, value=plain))
 
-    def parse(self, overrides: Sequence[str]) -> list[Override]:
-        """The overrides as Hydra reads them, checked for what it would not say clearly. Raises ConfigError."""
+    def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
+        """The overrides as Hydra reads them, checked for what it would not say clearly. Raises ConfigError.
+
+        Args:
+            overrides: as typed.
+            sweep: whether a path may be several, see `config.literal`.
+        """
         for text in overrides:
             if text.startswith("-"):
                 raise ConfigError(f"no such option: {text.split('=')[0]}", "see --help")
             if not text.startswith("~") and (text.startswith("=") or "=" not in text):
                 raise unreadable(text)
         check_hydra_keys(overrides)
-        parsed = list(self._parser.parse_overrides([_as_hydra_takes_it(o) for o in overrides]))
+        parsed = list(
+            self._parser.parse_overrides([_as_hydra_takes_it(with_paths_quoted(o, sweep)) for o in overrides])
+        )
         for override in parsed:
             key = override.key_or_group
             chooses = self._is_group(key) and not override.is_delete() and not override.is_sweep_override()
@@ -338,7 +347,7 @@ def resolved(config: DictConfig) -> Composed:
             raise ConfigError(f"'{name}' is a base that others build on, not a choice for '{group}'")
     if hydra.job.chdir:  # of a file, which no override shows
         check_hydra_keys(["hydra.job.chdir=true"])
-    run_dir, sweep_dir = Path(str(hydra.run.dir)), Path(str(hydra.sweep.dir))
+    run_dir, sweep_dir = place_of(str(hydra.run.dir)), place_of(str(hydra.sweep.dir))
     for group in (g for g in GROUPS if g != "experiment"):
         if config.get(group) is None:
             raise ConfigError(f"a run needs '{group}'", f"choose one: {group}=..., see optbench list {group}")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from optbench.catalogue import GROUPS
+from optbench.config.literal import corrected
 from optbench.errors import ConfigError, OptbenchError
 from optbench.settings import did_you_mean
 
@@ -36,13 +37,15 @@ def unreadable(text: str, detail: str = "") -> ConfigError:
     """The text is not an override."""
     shown = " ".join(text.split())
     hint = "overrides are written key=value, e.g. optimizer=adam or optimizer.lr=1e-3; quote values with odd characters"
+    if (right := corrected(text)) is not None:
+        hint = f"overrides are written key=value; a text with odd characters is quoted, also for the shell: {right}"
     return ConfigError(f"cannot read the override '{shown}'{detail}", hint)
 
 
 def explain(error: BaseException, choices: Callable[[str], list[str]]) -> ConfigError:
     """What is wrong, in one line, with a suggestion where there is a close match."""
     from hydra.errors import MissingConfigException, OverrideParseException
-    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationResolutionError
     from yaml import MarkedYAMLError
 
     first = _first_line(error)
@@ -62,6 +65,10 @@ def explain(error: BaseException, choices: Callable[[str], list[str]]) -> Config
     cause = error.__cause__ or error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return ConfigError(f"no key '{cause.full_key}' ({first})")
+    if isinstance(cause, InterpolationResolutionError):
+        return ConfigError(
+            f"{cause.full_key}: {first}", "${...} refers to another setting; rename a folder with it in its name"
+        )
     detail = _first_line(cause)
     key = getattr(cause, "full_key", None)
     if key and key not in first:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from optbench.errors import DataError
+from optbench.folders import place_of
 from optbench.images import Progress, check_size, read_folder
 from optbench.problem import AbstractData, Split
 
@@ -66,7 +67,7 @@ class Food11(AbstractData):
         self.channels = channels
         self.image_size = image_size
         self.class_names = CLASS_NAMES[:n_classes]
-        self._root = Path(root).expanduser()
+        self._root = place_of(root)
 
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; "test" has no labels. DataError where it cannot be read."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from optbench.errors import DataError
+from optbench.folders import place_of
 from optbench.images import Progress, check_size, read_folder
 from optbench.problem import AbstractData, Split
 
@@ -43,7 +44,7 @@ class ImageFolder(AbstractData):
         image_size: int = 64,
     ) -> None:
         check_size(image_size, channels)
-        self._root = Path(root).expanduser()
+        self._root = place_of(root)
         self.class_names = _subfolders(self._folder("train"))
         if len(self.class_names) != n_classes:
             raise DataError(

@@ -19,7 +19,7 @@ from PIL import Image
 from optbench.data._food_painter import paint
 from optbench.data.food11 import FOLDERS, Food11
 from optbench.errors import DataError, OutputError
-from optbench.folders import cache_folder, fingerprint, image_files
+from optbench.folders import cache_folder, fingerprint, image_files, place_of
 from optbench.images import Progress
 from optbench.problem import AbstractData, Split
 
@@ -72,7 +72,7 @@ class SyntheticFood(AbstractData):
             raise DataError(f"picture_seed={picture_seed}: expected 0 or more")
         self._recipe = {"recipe": _RECIPE, "n_classes": n_classes, **counts, "picture_seed": picture_seed}
         digest = hashlib.sha256(json.dumps(self._recipe).encode()).hexdigest()[:16]
-        self._root = Path(root).expanduser() if root is not None else cache_folder() / f"synthetic-food-{digest}"
+        self._root = place_of(root) if root is not None else cache_folder() / f"synthetic-food-{digest}"
         self._named = root is not None  # then its contents are part of a run's identity, and the user's to change
         self._food = Food11(str(self._root), n_classes, channels, image_size)
         self.n_classes = n_classes

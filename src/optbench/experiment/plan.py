@@ -18,7 +18,7 @@ from optbench.config import Composed, Composer, Job
 from optbench.config.hydra_keys import RUN, SWEEP, check_hydra_keys
 from optbench.errors import ConfigError, DataError, UserError
 from optbench.experiment.sources import KEY, is_own, names, sources
-from optbench.folders import fingerprint
+from optbench.folders import fingerprint, place_of
 from optbench.records import Run, look, run_id
 from optbench.settings import SAMPLES
 
@@ -240,7 +240,7 @@ def data_fingerprint(config: Mapping[str, Any]) -> str | None:
     if not root:
         return None
     try:
-        return fingerprint(Path(root).expanduser(), is_own(config["data"]["_target_"]))
+        return fingerprint(place_of(root), is_own(config["data"]["_target_"]))
     except DataError as error:
         name = config["choices"]["data"]
         hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"
