@@ -157,6 +157,17 @@ def test_krawczyk_knows_nothing_where_nothing_is_known() -> None:
     assert k.norm[2] >= 1
 
 
+def test_singular_matrices_have_no_inverse_and_spoil_none_beside_them() -> None:
+    h = np.array(
+        [[[1.0, 2.0], [2.0, 4.0]], [[1.0, 2.0], [2.0, 5.0]], [[0.0, 0.0], [0.0, 3.0]], [[INF, 0.0], [0.0, 1.0]]]
+    )
+    wanted = np.zeros((4, 2, 2))
+    wanted[1] = [[5.0, -2.0], [-2.0, 1.0]]
+    np.testing.assert_allclose(inverse(h), wanted, rtol=1e-14)
+    turned = np.array([[[0.0, 1.0], [1.0, 0.0]]])  # its determinant is -1
+    np.testing.assert_array_equal(inverse(turned), turned)
+
+
 def test_the_norm_is_that_of_the_contraction() -> None:
     """I - Y H in units of the sides: for H = diag(1 +- r), Y = I, it is r, whatever the sides are."""
     low, high = np.array([[0.0, 0.0]]), np.array([[1.0, 1e-6]])

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -374,6 +375,27 @@ def test_a_slope_without_curvature_has_a_gain_without_bound() -> None:
     assert picture.newton.predicted == math.inf
     assert picture.verdict.criticality == "not critical"
     json.dumps(picture.to_json(), allow_nan=False)
+
+
+def gain_of(function: Callable[[Tensor], Tensor]) -> Any:
+    """Newton's gain at 0."""
+    objective = plain(function, 0.0)
+    return newton_gain(HessianOperator(objective), *objective.gradient(), 1.0, DOUBLE)
+
+
+def test_a_step_to_where_the_loss_is_not_finite_is_no_gain() -> None:
+    """f = 5 - log(1 - x) - 3x: the whole step leads to 2, where there is no f; 0.3 of it to 0.6."""
+    found = gain_of(lambda x: (5.0 - (1.0 - x).log() - 3.0 * x).sum())
+    at = 0.3 * 2.0 / (1.0 + 1e-3)
+    assert found.share == 0.3
+    assert found.measured == pytest.approx((3.0 * at + math.log(1.0 - at)) / 5.0, rel=1e-6)
+
+
+def test_a_gain_is_one_of_newtons_step_and_never_of_its_opposite() -> None:
+    """A kink just ahead: the step of 1000 rises steeply at every share of it, at 0.01 of it least."""
+    found = gain_of(lambda x: (5.0 - x + 1000.0 * (x - 1e-6).relu()).sum())
+    assert found.share == 0.01
+    assert found.measured == pytest.approx(-999.0 * 10.0 / 5.0, rel=1e-3)
 
 
 class TwoWeights(nn.Module):

@@ -22,7 +22,8 @@ from made_runs import CONFIG, CURVE, configure, make_run, make_table
 from optbench import records
 from optbench.errors import OutputError, RecordError
 from optbench.records.files import numeric
-from optbench.records.tables import remove_folders
+from optbench.records.sweep_plan import write_plan
+from optbench.records.tables import add_curves, add_rows, remove_folders
 from optbench.records.vocabulary import curve_columns, kept_checkpoint, kept_checkpoints
 from optbench.records.write import locked
 
@@ -375,15 +376,25 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         records.CurveWriter(tmp_path / "file" / "metrics.csv", ["step"])
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda folder: records.tables.add_rows(folder, {"run_id": ["b"], "status": ["completed"]}, {"run_id": []}),
-        lambda folder: records.tables.add_curves(folder, {"run_id": ["b"], "step": [0]}),
-        lambda folder: records.sweep_plan.write_plan(folder, ["seeds=2"], ["b"]),
-    ],
-    ids=["rows", "curves", "plan"],
-)
+WRITERS = {
+    "rows": lambda folder: add_rows(folder, {"run_id": ["b"], "status": ["completed"]}, {"run_id": []}),
+    "curves": lambda folder: add_curves(folder, {"run_id": ["b"], "step": [0]}),
+    "plan": lambda folder: write_plan(folder, ["seeds=2"], ["b"]),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_folder_is_made_with_all_that_it_lies_in(write: Callable[[Path], Any], tmp_path: Path) -> None:
+    for _ in range(2):  # the second time it is there
+        write(tmp_path / "one" / "two")
+    assert {path.name for path in (tmp_path / "one" / "two").iterdir()} & {
+        "runs.parquet",
+        "curves.parquet",
+        "sweep.json",
+    }
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_a_second_writer_waits_for_the_first(write: Callable[[Path], Any], tmp_path: Path) -> None:
     before = set(tmp_path.iterdir())
     with futures.ThreadPoolExecutor() as pool:

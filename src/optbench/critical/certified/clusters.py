@@ -72,11 +72,11 @@ class Region:
     positive: int
     negative: int
     touches_edge: bool
-    extremum: str = ""
-    index: int | None = None
-    room: float = 0.0
-    lowest: bool = False
-    continuous: bool = False
+    extremum: str
+    index: int | None
+    room: float
+    lowest: bool
+    continuous: bool
 
     @property
     def smooth(self) -> bool:
