@@ -241,7 +241,9 @@ def test_values_and_slopes_that_are_fractions(name: str) -> None:
     ("cubic", "name"),
     [
         ({(3, 0): 1, (1, 2): -3}, "D4-"),  # x^3 - 3 x y^2: three lines
+        ({(2, 1): 1, (1, 2): 1}, "D4-"),  # x y (x + y)
         ({(3, 0): 1, (0, 3): 1}, "D4+"),  # one line
+        ({(2, 1): 1, (0, 3): 1}, "D4+"),
         ({(2, 1): 1}, "D7"),  # x^2 y: a line and a double line, each of the conditions of a cube failing alone
         ({(1, 2): 1}, "D7"),
         ({(3, 0): 1, (2, 1): 1}, "D7"),
@@ -254,7 +256,8 @@ def test_values_and_slopes_that_are_fractions(name: str) -> None:
     ],
 )
 def test_arnolds_letter_is_read_off_the_cubic_part(cubic: dict[tuple[int, int], int], name: str) -> None:
-    assert _singularity(2, 2, 7, {key: Fraction(c) for key, c in cubic.items()}) == name
+    for factor in (Fraction(1), Fraction(-1, 1000), Fraction(7)):  # which changes no letter
+        assert _singularity(2, 2, 7, {key: factor * c for key, c in cubic.items()}) == name
 
 
 def test_arnolds_names_end_where_the_cubic_part_does_not_tell() -> None:

@@ -89,6 +89,19 @@ def in_a_closure() -> Function:
     return f
 
 
+def in_a_closure_beside_an_empty_name() -> Function:
+    calls = 0
+    if calls:
+        a_name_without_contents = bowl  # the first of the two in the alphabet
+
+    def f(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return bowl(x) if calls else a_name_without_contents(x)
+
+    return f
+
+
 def file_reading(x: Tensor) -> Tensor:
     return bowl(x) * len(Path(__file__).read_text()[:1])
 
@@ -102,6 +115,7 @@ NOT_STEADY: dict[str, tuple[Function, str]] = {
     "the call before": (lagging, "keeps something|another value"),
     "a running mean": (Averaging(), "keeps something"),
     "a closure": (in_a_closure(), "keeps something"),
+    "a closure with an empty name": (in_a_closure_beside_an_empty_name(), "keeps something"),
     "through a partial": (functools.partial(counted), "keeps something"),
     "a clock": (lambda x: bowl(x) + 0.0 * time.time(), r"reads the clock \(time\)"),
     "a clock under its own name": (lambda x: bowl(x) + 0.0 * perf_counter(), "reads the clock"),

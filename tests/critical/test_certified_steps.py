@@ -184,6 +184,10 @@ def test_heights_of_a_bowl() -> None:
     hill = Field(lambda x: 0.25 - (x**2).sum(dim=-1), ((-1.0, 1.0),) * 2)
     assert prove_above(hill, *edge, -1e-9, sign=-1)
     assert not prove_above(hill, *edge, 1e-9, sign=-1)
+    cone = Field(lambda x: x.abs().sum(dim=-1), ((-1.0, 1.0),) * 2)  # its range is exact
+    quarter = np.zeros((1, 2)), np.ones((1, 2))
+    assert prove_above(cone, *quarter, -1e-300)
+    assert not prove_above(cone, *quarter, 0.0, most=50), "0 is reached in a corner"
     none = np.empty((0, 2))
     assert prove_above(field, none, none, 1e9), "of nothing, everything is true"
     assert not prove_above(field, *edge, -1e-9, most=3), "the budget"

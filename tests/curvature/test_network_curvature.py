@@ -521,6 +521,8 @@ BASE = Figures(gain=1e-9, fall=1e-9, hess_grad=0.5, low=-0.1, high=2.0, lower_bo
         ({"gain": 0.5, "fall": 0.4}, "not critical", "saddle", "lowers the loss by 40 %; negative curvature shown"),
         ({"gain": 1e-3, "fall": 1e-3}, "near-critical", "saddle", "near-critical: a damped Newton step lowers"),
         ({"gain": 1e-3, "fall": -1.0}, "near-critical", "saddle", "step does not lower"),
+        ({"gain": 1e-3, "fall": -1e-9}, "near-critical", "saddle", "step does not lower"),
+        ({"gain": 1e-3, "fall": 0.0}, "near-critical", "saddle", "step does not lower"),
         ({"gain": math.inf, "fall": 1.0}, "not critical", "saddle", "not critical"),
         ({"gain": math.nan, "fall": 1.0}, "not critical", "saddle", "not critical"),
         ({"gain": 1e-3, "hess_grad": 0.01}, "near-critical", "saddle", "gradient-flat"),

@@ -13,6 +13,7 @@ from descend_tools import SUPPORTED_OPTIMIZERS, SUPPORTED_SCHEDULERS, Rows, node
 
 from optbench.descend import UnsupportedError, unsupported
 from optbench.descend.plan import learning_rates, make_plan
+from optbench.descend.rule import find
 from optbench.descend.rules import rule_for
 
 STEPS, DIM = 40, 3
@@ -141,3 +142,9 @@ def test_keyword_of_own_optimizer_finds_its_group_entry() -> None:
     betas = np.array([[0.9, 0.99], [0.8, 0.7]])
     first, second = rule_for(node("optimizer", "lion", betas=betas)).hyper["betas"]
     assert np.array_equal(np.stack([first, second], axis=1), betas)
+
+
+@pytest.mark.parametrize("target", ["no_such_package.Thing", "torch.optim.NoSuch", "alone", "", ".Thing"])
+def test_what_cannot_be_imported_is_no_rule(target: str) -> None:
+    with pytest.raises(UnsupportedError, match="cannot be imported"):
+        find(target)

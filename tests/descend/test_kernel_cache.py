@@ -8,7 +8,9 @@ import resource
 import signal
 import subprocess
 import sys
+from concurrent import futures
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from optbench.descend.batch import Batch
 from optbench.descend.engine import descend
 from optbench.descend.fused import fuse
 from optbench.descend.plan import make_plan
+from optbench.records import locked
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,21 @@ def test_what_is_not_the_files_fault_is_raised(
     again = made and kind is ValueError
     assert len(calls) == (2 if again else 1)
     assert bool(files.made()) == (made and not again)
+
+
+def test_who_wants_a_kernel_that_another_compiles_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_module", lambda *_: SimpleNamespace(run=None))
+    monkeypatch.setattr(kernel, "cache_hits", lambda _: 1)
+    files = kernel._Files(tmp_path / "kept")
+    files.folder.mkdir()
+    with futures.ThreadPoolExecutor() as pool:
+        with locked(files.folder):
+            second = pool.submit(files.module, "source")
+            with pytest.raises(futures.TimeoutError):
+                second.result(timeout=0.2)
+            assert not files.source.exists()
+        second.result()
+    assert files.source.read_text() == "source"
 
 
 def test_python_code_in_the_cache_is_not_believed(files: kernel._Files, source: str) -> None:
