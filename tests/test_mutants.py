@@ -151,3 +151,19 @@ def test_a_file_of_tests_is_measured_again_when_it_or_what_it_shares_changed(tmp
         after = stamps(tmp_path, files)
         assert [i for i in (0, 1) if after[i] == before[i]] == kept, place
         before = after
+
+
+def test_survivors_are_found_again_where_their_lines_have_moved_to(tmp_path: Path) -> None:
+    from draw import again
+
+    (tmp_path / "m.py").write_text("def f():\n    x = 1\n\n\ndef g():\n    if f:\n        x = 1\n    x = 1\n")
+    mutant = {
+        "area": "one", "file": "m.py", "first": 7, "last": 7, "operator": "NumberReplacer",
+        "before": "    x = 1", "after": "    x = 2",
+    }  # fmt: skip
+    gone = mutant | {"before": "    y = 1"}
+    (found,) = again(tmp_path, [mutant, gone, gone | {"file": "none.py"}])
+    assert (found.first, found.last) == (8, 8), "the nearest, and whole lines: not the end of line 7"
+    assert found.source == "def f():\n    x = 1\n\n\ndef g():\n    if f:\n        x = 1\n    x = 2\n"
+    (first,) = again(tmp_path, [mutant | {"first": 1, "last": 1}])
+    assert first.first == 2

@@ -71,12 +71,12 @@ class Outcome:
     seconds: float
 
 
-def _settle(source: Path, work: Path, number: Any) -> None:
+def _settle(source: Path, work: Path, keep: Path, number: Any) -> None:
     global _house
     with number.get_lock():
         number.value += 1
         mine = number.value
-    _house = built(source, work / str(mine))
+    _house = built(source, work / str(mine), keep / "kernels")
 
 
 def _measure(test_file: str, to: Path) -> str:
@@ -138,17 +138,21 @@ def main() -> None:
     found: dict[Mutant, Outcome] = {}
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="optbench-mutants-") as folder:
         context = multiprocessing.get_context("fork")
-        settle = (ROOT, Path(folder), context.Value("i", 0))
+        keep = given.keep or Path(folder) / "keep"
+        settle = (ROOT, Path(folder), keep, context.Value("i", 0))
         with ProcessPoolExecutor(given.processes, context, _settle, settle) as pool:
             until = began + MEASURED * (deadline - began)
-            covering = _measured(pool, given.keep or Path(folder) / "map", given.tests, until)
+            covering = _measured(pool, keep, given.tests, until)
+            for kernels in Path(folder).glob("*/kernels"):
+                shutil.copytree(kernels, keep / "kernels", dirs_exist_ok=True)
             _control(pool, covering, mutants, given.budget)
             few = partial(_tests_of, covering, covering.chosen, budget=given.budget)
-            _try_all(pool, mutants, few, began + FIRST * (deadline - began), found, given.processes)
+            save = partial(_saved, given.out, given.seed, places)
+            _try_all(pool, mutants, few, began + FIRST * (deadline - began), found, given.processes, save)
             alive = [outcome.mutant for outcome in found.values() if outcome.word == "survived"]
             print(f"{len(alive)} survivors against more tests", flush=True)
             more = partial(_tests_of, covering, covering.every_case, budget=AGAIN * given.budget)
-            _try_all(pool, alive, more, deadline, found, given.processes)
+            _try_all(pool, alive, more, deadline, found, given.processes, save)
     _report(list(found.values()), places, given, time.monotonic() - began)
 
 
@@ -236,6 +240,7 @@ def _try_all(
     deadline: float,
     found: dict[Mutant, Outcome],
     processes: int,
+    save: Callable[[Sequence[Outcome]], None],
 ) -> None:
     """Puts into `found` what becomes of as many mutants as there is time for, in the order of the draw; one waits."""
     ahead, began, words = list(mutants), time.monotonic(), Counter[str]()
@@ -255,6 +260,7 @@ def _try_all(
             left = min((now - began) / tried * (len(mutants) - tried), max(deadline - now, 0.0)) / 60.0
             counts = ", ".join(f"{n} {word}" for word, n in sorted(words.items()))
             print(f"{tried}/{len(mutants)} {_line(outcome)} [{counts}; {left:.0f} min left]", flush=True)
+        save(list(found.values()))
 
 
 def _line(outcome: Outcome) -> str:
@@ -273,7 +279,7 @@ def _change(mutant: Mutant) -> str:
 
 
 def _report(outcomes: Sequence[Outcome], places: Mapping[str, int], given: argparse.Namespace, seconds: float) -> None:
-    """The table by area, the survivors, and everything as JSON."""
+    """The table by area, and the survivors."""
     from scipy.stats import binomtest
 
     print("\n| area | places | tried | killed | timed out | survived |\n|---|---:|---:|---:|---:|---:|")
@@ -290,9 +296,16 @@ def _report(outcomes: Sequence[Outcome], places: Mapping[str, int], given: argpa
     for outcome in (o for o in outcomes if o.word == "survived"):
         mutant = outcome.mutant
         print(f"\n{mutant.file}:{mutant.first} {mutant.operator}, {outcome.executed}\n{_change(mutant)}")
-    rows = [asdict(o) | {"mutant": {k: v for k, v in asdict(o.mutant).items() if k != "source"}} for o in outcomes]
-    given.out.write_text(json.dumps({"seed": given.seed, "places": places, "outcomes": rows}, indent=1) + "\n")
     print(f"\n{given.out} has them all")
+
+
+def _saved(out: Path, seed: int, places: Mapping[str, int], outcomes: Sequence[Outcome]) -> None:
+    """Everything as JSON, after each mutant: who works on the survivors need not wait for the end."""
+    rows = [asdict(o) | {"mutant": {k: v for k, v in asdict(o.mutant).items() if k != "source"}} for o in outcomes]
+    words = json.dumps({"seed": seed, "places": places, "outcomes": rows}, indent=1) + "\n"
+    beside = out.with_name(f".{out.name}")
+    beside.write_text(words)
+    beside.replace(out)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,8 @@ def sample(package: Path, count: int, seed: int, only: list[str] | None = None) 
 def again(package: Path, earlier: list[dict[str, Any]]) -> list[Mutant]:
     """Mutants of an earlier session, of the source as it is now; those whose lines are gone are named and left out.
 
+    Where the same lines stand more than once, those nearest to where they were are meant.
+
     Args:
         package: the folder src/optbench.
         earlier: the fields of each mutant; the source is not needed.
@@ -119,16 +121,15 @@ def again(package: Path, earlier: list[dict[str, Any]]) -> list[Mutant]:
     found = []
     for one in earlier:
         file = package / one["file"]
-        source = file.read_text("utf-8") if file.exists() else ""
-        if source.count(one["before"] + "\n") != 1:
-            print(
-                f"  the source has no longer, or more than once: {one['file']}:{one['first']} {one['before'].strip()}"
-            )
+        lines = file.read_text("utf-8").split("\n") if file.exists() else []
+        before, after = one["before"].split("\n"), one["after"].split("\n")
+        places = [i for i in range(len(lines)) if lines[i : i + len(before)] == before]
+        if not places:
+            print(f"  the source has no longer: {one['file']}:{one['first']} {one['before'].strip()}")
             continue
-        first = source[: source.index(one["before"] + "\n")].count("\n") + 1
-        changed = source.replace(one["before"] + "\n", one["after"] + "\n")
-        moved = {"first": first, "last": first + one["last"] - one["first"], "source": changed}
-        found.append(Mutant(**(one | moved)))
+        at = min(places, key=lambda i: abs(i + 1 - one["first"]))
+        changed = "\n".join([*lines[:at], *after, *lines[at + len(before) :]])
+        found.append(Mutant(**(one | {"first": at + 1, "last": at + len(before), "source": changed})))
     return found
 
 

@@ -54,14 +54,16 @@ class House:
         return self.root / "kernels"
 
 
-def built(source: Path, root: Path) -> House:
-    """A house with a copy of `source`."""
+def built(source: Path, root: Path, kernels: Path) -> House:
+    """A house with a copy of `source`, and of the kernels that an earlier session compiled of the unmutated tree."""
     house = House(root)
     house.tree.mkdir(parents=True)
     for part in PARTS:
         shutil.copytree(
             source / part, house.tree / part, ignore=shutil.ignore_patterns("__pycache__", "results", "sweeps")
         )
+    if kernels.exists():
+        shutil.copytree(kernels, house.kernels)
     for path in (path for pattern in FILES for path in source.glob(pattern)):
         shutil.copy2(path, house.tree / path.name)
     words = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash", house.tree / "src")
