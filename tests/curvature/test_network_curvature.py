@@ -147,6 +147,14 @@ def test_intermediates_are_kept_within_the_budget_only() -> None:
     assert torch.allclose(half(v), everything(v), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("width", [5, 500, 5000])
+def test_the_memory_of_a_part_is_what_autograd_saves_beside_the_weights(width: int) -> None:
+    """By the book: the image, what tanh returns, what the softmax returns, the label and the sum of its weights."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, width), nn.Tanh(), nn.Linear(width, 4)).double()
+    objective = network_objective(model, LOSS, images(), dtype=DOUBLE, chunk=24)
+    assert objective.part_bytes == 24 * 8 * (36 + width + 4 + 1 + 1)
+
+
 @pytest.mark.parametrize(("worth", "share"), [(0.0, 1.0), (math.inf, 0.0)])
 def test_the_share_of_kept_intermediates_is_told(worth: float, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optbench.curvature.inspect.WORTH_KEEPING", worth)

@@ -242,7 +242,9 @@ def test_wall_clock_and_interruption() -> None:
     result = descend(rows.batch("fused"))
     assert (result.engine, result.status(0), result.steps[0]) == ("eager", Status.TIMED_OUT, 1)
     assert "wall-clock" in result.why
-    rows.trainer.seconds = None
+    rows.trainer.plateau_steps = 1  # of which it may not be said to have died: its loss falls
+    assert "s of training time were spent after 1 updates" in descend(rows.batch("fused")).reason(0)
+    rows.trainer.seconds = rows.trainer.plateau_steps = None
     stopped = descend(rows.batch("eager", stop_requested=lambda: True))
     assert stopped.status(1) is Status.INTERRUPTED
 

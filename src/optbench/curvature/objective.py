@@ -147,7 +147,8 @@ def network_objective(
     weights = torch.cat([p.detach().reshape(-1) for p in trained.values()])
     model.requires_grad_(False)
     loss_of = partial(_loss, model, loss, layout, len(images))
-    saved, piecewise = _probe(partial(loss_of, images[:1], labels[:1]), weights)
+    one = (images[:1].clone(), labels[:1].clone())  # what autograd keeps of a view is the whole
+    saved, piecewise = _probe(partial(loss_of, *one), weights)
     size = chunk or max(1, min(LARGEST_CHUNK, int(chunk_bytes / (_TRANSIENT * max(saved, 1)))))
 
     def parts(most: int) -> list[Part]:
