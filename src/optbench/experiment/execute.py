@@ -156,7 +156,7 @@ def _begin(planned: Planned, facts: Mapping[str, Any], engine: str) -> None:
             left_over.unlink()
     unfinished = Summary(status=Status.INTERRUPTED, reason="not finished: still running, or its process was killed")
     write_yaml(planned.folder / "config.yaml", planned.config)
-    write_record(planned, unfinished, facts, engine=engine)
+    write_record(planned, unfinished, facts, engine=engine, wait=False)
 
 
 def _looped(
@@ -307,8 +307,10 @@ def write_record(
     facts: Mapping[str, Any],
     arrival: Mapping[str, Any] = MappingProxyType({}),
     engine: str = _LOOP,
+    wait: bool = True,
 ) -> Run:
-    """Writes run.json: the row of the `runs` table; `arrival`: the columns of where it stopped."""
+    """Writes run.json: the row of the `runs` table; `arrival`: the columns of where it stopped; `wait`: until the disk
+    has it, as must be of what is done, and need not be of what is only begun."""
     choices = planned.choices
     known: dict[str, Any] = {
         "run_id": planned.run_id,
@@ -331,7 +333,7 @@ def write_record(
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
     row |= {k: v for k, v in planned.swept.items() if k not in row}
     row["provenance"] = dict(facts)
-    row["provenance"][KEY] = write_sealed(planned.folder / "run.json", row)
+    row["provenance"][KEY] = write_sealed(planned.folder / "run.json", row, wait)
     return Run(row, planned.folder)
 
 

@@ -168,14 +168,15 @@ class Loop:
             self._forget_gradients()
             loss = self.problem.objective(batch)
             loss.backward()
+            norm = None
             if first:
                 first = False
-                self._take(row, loss.detach(), at_end)
+                norm = self._take(row, loss.detach(), at_end)
                 if at_end:
                     self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
             p.evals += 1
             self.problem.perturb_gradient(p.step)
-            self._clip()
+            self._clip(norm)
             return loss
 
         try:
@@ -212,23 +213,29 @@ class Loop:
                 self._close_epoch(row)
         return row
 
-    def _clip(self) -> None:
+    def _clip(self, norm: Tensor | None) -> None:
+        """Clips the gradients where that is asked for; `norm`: of all of them, None where it was not measured."""
         if isinstance(self.trainer, NetworkTrainer) and self.trainer.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.trainer.clip_norm)
+            norm = gradient_norm(self._gradients()) if norm is None else norm
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self.trainer.clip_norm, norm)
+
+    def _gradients(self) -> list[Tensor]:
+        return [q.grad for q in self._parameters if q.grad is not None]
 
     def _closes_epoch(self, step: int) -> bool:
         """Whether an epoch, or the run, ends before this step."""
         per_epoch = self.problem.steps_per_epoch
         return per_epoch is not None and (step % per_epoch == 0 or step >= self.total)
 
-    def _take(self, row: Row, loss: Tensor, at_end: bool) -> None:
-        """Notes the objective and the gradient norm of the current iterate (or batch); ends the run where a rule says
-        so. They are fetched when it is time, or when something hangs on them."""
-        gradients = [q.grad for q in self._parameters if q.grad is not None]
-        self._readings.add(row, loss, gradient_norm(gradients))
+    def _take(self, row: Row, loss: Tensor, at_end: bool) -> Tensor:
+        """Notes the objective and the gradient norm of the current iterate (or batch), and returns the norm; ends the
+        run where a rule says so. They are fetched when it is time, or when something hangs on them."""
+        norm = gradient_norm(self._gradients())
+        self._readings.add(row, loss, norm)
         if self._readings.full or at_end or self._verdict(row) is not None:
             self._look(row)
             self._end_if_over(row)
+        return norm
 
     def _look(self, current: Row | None = None) -> None:
         """Fetches what was not looked at yet. Raises _Missed where a row before the current one ends the run."""

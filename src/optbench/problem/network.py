@@ -7,7 +7,7 @@ sees what the uninterrupted one saw.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import torch
@@ -31,6 +31,8 @@ from optbench.problem.streams import stream_seed
 _EVALUATION_BATCH = 256
 _COUNTED_TOGETHER = 64
 """Batches whose right answers are counted in one go."""
+_KEPT_BYTES = 64 << 20
+"""Validation images up to this size, as numbers, are kept as the model takes them."""
 
 
 def convolves(model: nn.Module) -> bool:
@@ -64,14 +66,52 @@ def predicted_labels(loss: nn.Module, outputs: Tensor) -> Tensor:
     return label_rule(loss)(outputs)
 
 
-@torch.no_grad()
 def network_outputs(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
     """The model's outputs in evaluation mode: uint8 (n, c, h, w) -> (n, n_outputs), on the CPU."""
-    training, channels_last = model.training, convolves(model)
+    return _outputs(model, _inputs(model, images, device))
+
+
+def _inputs(model: nn.Module, images: Tensor, device: torch.device) -> Iterator[Tensor]:
+    """Images as the model takes them, a batch of an evaluation at a time."""
+    channels_last = convolves(model)
+    return (to_inputs(part, device, channels_last) for part in images.split(_EVALUATION_BATCH))
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
+    """The model's outputs of these batches in evaluation mode, (n, n_outputs), on the CPU."""
+    training = model.training
     model.eval()
-    parts = [model(to_inputs(part, device, channels_last)) for part in images.split(_EVALUATION_BATCH)]
+    parts = [model(part) for part in inputs]
     model.train(training)
     return torch.cat(parts).cpu()
+
+
+class _Evaluated:
+    """The images that every evaluation is of, made into numbers once where they are few.
+
+    Args:
+        model: that is evaluated.
+        images: (n, c, h, w).
+        device: where to compute.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, device: torch.device) -> None:
+        self._model, self._images, self._device = model, images, device
+        self._kept: list[tuple[Tensor, int]] = []
+        self._may_keep = images.numel() * torch.float32.itemsize <= _KEPT_BYTES
+
+    def outputs(self) -> Tensor:
+        """The model's outputs now, (n, n_outputs), on the CPU."""
+        if not self._may_keep:
+            return network_outputs(self._model, self._images, self._device)
+        if not self._kept:
+            made = _inputs(self._model, self._images, self._device)
+            self._kept = [(part, part._version) for part in made]
+        outputs = _outputs(self._model, (part for part, _ in self._kept))
+        if any(part._version != version for part, version in self._kept):  # the model writes into its inputs
+            self._may_keep, self._kept = False, []
+        return outputs
 
 
 class NetworkProblem(AbstractProblem):
@@ -137,6 +177,10 @@ class NetworkProblem(AbstractProblem):
     def validation(self) -> Split:
         """The validation split."""
         return self._labelled("validation")
+
+    @cached_property
+    def _evaluated(self) -> _Evaluated:
+        return _Evaluated(self._model, self.validation.images, self._device)
 
     def _labelled(self, name: str) -> Split:
         split = read_split(self.data, name)
@@ -248,7 +292,7 @@ class NetworkProblem(AbstractProblem):
         self._correct.fill_(counters["correct"])
 
     def evaluate(self) -> dict[str, float]:
-        outputs = network_outputs(self._model, self.validation.images, self._device)
+        outputs = self._evaluated.outputs()
         labels = self.validation.labels
         assert labels is not None
         loss = self.loss.cpu()(outputs, labels).mean().item()

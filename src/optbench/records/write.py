@@ -40,13 +40,15 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
-def _replace_with(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def _replace_with(path: Path, pieces: Iterable[bytes | memoryview], wait: bool = True) -> None:
+    """Writes a file beside its place and renames it into it; `wait`: until the disk has it."""
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with name.open("xb") as file:
             file.writelines(pieces)
             file.flush()
-            os.fsync(file.fileno())
+            if wait:
+                os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -160,10 +162,18 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (to_json(value) + "\n").encode())
 
 
-def write_sealed(path: Path, value: Any) -> str:
-    """Writes strict JSON atomically, with its checksum as the last key (`records.seal`); returns the checksum."""
+def write_sealed(path: Path, value: Any, wait: bool = True) -> str:
+    """Writes strict JSON atomically, with its checksum as the last key (`records.seal`); returns the checksum.
+
+    Args:
+        path: the file.
+        value: what it says.
+        wait: until the disk has it; False where a machine that loses its power may lose the file.
+    """
     text, checksum = sealed(to_json(value))
-    write_bytes(path, text.encode())
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace_with(path, [text.encode()], wait)
     return checksum
 
 
@@ -198,7 +208,7 @@ class CurveWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = [",".join(self.columns), *(",".join(row.get(c, "") for c in self.columns) for row in kept)]
             data = ("\n".join(lines) + "\n").encode()
-            _replace_with(path, [data])
+            _replace_with(path, [data], wait=bool(kept))  # a header alone is nothing to lose
             self._size, self._crc = len(data), zlib.crc32(data)
             self._lines: list[str] = []
             self._file: TextIO = path.open("a", encoding="utf-8", newline="")
