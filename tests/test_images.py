@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from optbench.errors import DataError
 from optbench.folders import cache_folder, fingerprint, image_files
-from optbench.images import decode, read_folder
+from optbench.images import decode, read, read_folder
+from optbench.pictures import files_at
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def cached(cache: Path) -> list[Path]:
-    return sorted(cache.glob("*"))
+    return sorted(cache.glob("pictures/*/pixels.*"))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -67,12 +72,17 @@ def test_pixels_are_torchvisions(folder: Path, channels: int, size: int) -> None
 def test_other_modes_are_converted(tmp_path: Path, mode: str) -> None:
     file = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     picture(0, mode=mode).save(file)
-    assert decode(file, 4, 3).shape == (3, 4, 4)
+    assert decode(file.read_bytes(), file.name, 4, 3)[0].shape == (3, 4, 4)
 
 
-def test_16_bit_images_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match=r"deep\.png.*8 bits"):
+def test_16_bits_become_8_and_real_numbers_do_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    levels = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4096 + 255
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    images, _ = read_folder(tmp_path, 4)
+    assert images[0, 0].flatten().tolist() == [16 * i for i in range(16)]
+    assert "1 of 16 bits cut to 8" in caplog.text
+    Image.fromarray(levels.astype(np.float32)).save(tmp_path / "real.tif")
+    with pytest.raises(DataError, match=r"real\.tif.*8 bits"):
         read_folder(tmp_path, 4)
 
 
@@ -152,7 +162,8 @@ def test_a_changed_folder_is_decoded_again(folder: Path, change: str) -> None:
         file.rename(folder / "00.bmp")
     decoded: list[int] = []
     after, names = read_folder(folder, 8, progress=lambda done, _: decoded.append(done))
-    assert len(decoded) == len(after) == len(names) == len(image_files(folder))
+    assert len(decoded) == (0 if change == "time" else len(image_files(folder)))
+    assert len(after) == len(names) == len(image_files(folder))
     assert torch.equal(after[0], before[0]) == (change in ("time", "added", "renamed"))
 
 
@@ -211,22 +222,31 @@ def test_a_truncated_jpeg_is_named(folder: Path, cache: Path) -> None:
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(DataError, match=r"1\.jpeg: cannot be read as an image"):
         read_folder(folder, 8)
-    assert cached(cache) == []
+    picture(1, 21).save(file)  # whole again: what was kept of the broken one is not believed
+    assert read_folder(folder, 8)[0][1].any()
 
 
-@pytest.mark.parametrize("content", [b"hello, I am text\n", b""])
-def test_a_text_file_called_jpg_is_named(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize(("content", "why"), [(b"hello, I am text\n", "not an image"), (b"", "empty")])
+def test_a_text_file_called_jpg_is_named(folder: Path, content: bytes, why: str) -> None:
     (folder / "fake.jpg").write_bytes(content)
-    with pytest.raises(DataError, match=r"fake\.jpg: cannot be read as an image \(not an image\)") as caught:
+    with pytest.raises(DataError, match=rf"fake\.jpg: cannot be read as an image \({why}\)") as caught:
         read_folder(folder, 8)
     assert caught.value.hint
 
 
-def test_the_first_bad_file_in_order_is_named(folder: Path) -> None:
+def test_all_bad_files_are_named_in_one_list(folder: Path, cache: Path) -> None:
     for name in ("0a.jpg", "3a.jpg", "zz.png"):
         (folder / name).write_text("text")
-    with pytest.raises(DataError, match=r"0a\.jpg"):
+    every = r"3 of 8 files cannot be used: 0a\.jpg (not an image), 3a\.jpg (not an image), zz\.png (not an image)$"
+    with pytest.raises(DataError, match=every.replace("(", r"\(").replace(")", r"\)")):
         read_folder(folder, 8)
+    for i in range(30):
+        (folder / f"z{i:02d}.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"33 of 38 .* and 13 more, all listed in ") as caught:
+        read_folder(folder, 8)
+    lines = Path(caught.value.message.partition("all listed in ")[2]).read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines][-1] == str(folder / "zz.png")
+    assert len(lines) == 33
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may read everything")
@@ -282,3 +302,132 @@ def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytes
     assert cache_folder() == tmp_path / "xdg" / "optbench"
     monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
+
+
+def damaged(data: bytes, how: int, rng: np.random.Generator) -> bytes:
+    """A file cut off, with flipped bits, with noise at its head, empty, or of something else."""
+    if how == 0:
+        return data[: int(rng.integers(1, len(data)))]
+    if how == 1:
+        raw = bytearray(data)
+        for place in rng.integers(0, len(raw), 8):
+            raw[place] ^= 1 << int(rng.integers(8))
+        return bytes(raw)
+    if how == 2:
+        return rng.bytes(16) + data[16:]
+    return (b"", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"PK\x03\x04" + rng.bytes(200), data + rng.bytes(20))[how - 3]
+
+
+def test_a_thousand_damaged_files_are_each_accounted_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    kinds = {"jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF"}
+    whole = {}
+    for ending, kind in kinds.items():
+        buffer = io.BytesIO()
+        picture(1, 21, 13).save(buffer, kind)
+        whole[ending] = buffer.getvalue()
+    root = tmp_path / "damaged"
+    root.mkdir()
+    for number in range(1000):
+        ending = list(kinds)[number % 5]
+        called = list(kinds)[int(rng.integers(5))] if number % 3 == 0 else ending
+        (root / f"{number:04d}.{called}").write_bytes(damaged(whole[ending], number % 7, rng))
+    skipped, kept = (read(files_at(root), 6, on_bad=what) for what in ("skip", "keep"))
+    assert len(skipped.names) + len(skipped.bad) == 1000
+    assert sum(skipped.account["left_out"].values()) == len(skipped.bad) > 300
+    assert skipped.account["used"] == len(skipped.images) > 100
+    assert (len(kept.names), len(kept.images), kept.bad) == (1000, 1000, skipped.bad)
+    assert not any(kept.images[i].any() for i, name in enumerate(kept.names) if name in kept.bad)
+    assert torch.equal(kept.images[[name not in kept.bad for name in kept.names]], skipped.images)
+    listed = Path(caplog.messages[-1].partition("all listed in ")[2]).read_text().splitlines()
+    assert [Path(line.split("\t")[0]).name for line in listed] == list(skipped.bad)
+    with pytest.raises(DataError, match=f"{len(skipped.bad)} of 1000 files cannot be used"):
+        read(files_at(root), 6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_the_camera_says(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture(3).save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB").resize((8, 8), Image.Resampling.BILINEAR)
+    found = read(files_at(tmp_path), 8)
+    assert np.array_equal(found.images[0].permute(1, 2, 0).numpy(), np.asarray(upright))
+    assert found.account["converted"] == ({} if orientation == 1 else {"turned as the camera says (EXIF)": 1})
+
+
+def test_what_is_read_otherwise_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [picture(i) for i in range(3)]
+    frames[0].save(tmp_path / "moves.webp", save_all=True, append_images=frames[1:], lossless=True)
+    frames[0].save(tmp_path / "really_a_png.jpg", format="PNG")
+    frames[0].save(tmp_path / "still.png")
+    found = read(files_at(tmp_path), 8)
+    assert found.converted == {"PNG under another ending": 1, "the first of several frames": 1}
+    assert all(torch.equal(image, found.images[0]) for image in found.images)
+    assert "of 3 pictures: 1 PNG under another ending, 1 the first of several frames" in caplog.text
+    caplog.clear()
+    assert read(files_at(tmp_path), 8).converted == found.converted  # from the cache
+    assert caplog.messages
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in (10, 12, 40):
+        Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    found = read(files_at(tmp_path), 4, on_bad="skip")
+    assert found.bad == {"12.png": "too many pixels: 12 x 12", "40.png": "too many pixels"}
+
+
+def test_a_zip_is_read_as_the_folder_in_it(folder: Path, tmp_path: Path) -> None:
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "0.png").write_bytes(b"junk")
+    shutil.make_archive(str(tmp_path / "whole"), "zip", tmp_path, folder.name)
+    images, names = read_folder(tmp_path / "whole.zip", 8)
+    assert names == read_folder(folder, 8)[1]
+    assert torch.equal(images, read_folder(folder, 8)[0])
+    raw = bytearray((tmp_path / "whole.zip").read_bytes())
+    raw[raw.index(b"3.png") + 40] ^= 255
+    (tmp_path / "broken.zip").write_bytes(raw)
+    assert list(read(files_at(tmp_path / "broken.zip"), 8, on_bad="skip").bad) == ["3.png"]
+    (tmp_path / "no.zip").write_bytes(b"PK\x03\x04" + bytes(60))
+    with pytest.raises(DataError, match=r"no\.zip"):
+        read_folder(tmp_path / "no.zip", 8)
+
+
+def test_several_that_build_the_same_cache_make_one(folder: Path, cache: Path) -> None:
+    expected = read_folder(folder, 8)[0].clone()
+    shutil.rmtree(cache)
+    decoded: list[int] = []
+    start = Barrier(6)
+
+    def build(_: int) -> torch.Tensor:
+        start.wait()
+        return read_folder(folder, 8, progress=lambda done, _: decoded.append(done))[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(torch.equal(images, expected) for images in pool.map(build, range(6)))
+    assert sorted(decoded) == [1, 2, 3, 4, 5]
+    assert len(cached(cache)) == 1
+
+
+def test_what_a_killed_builder_left_is_built_over(folder: Path, cache: Path) -> None:
+    expected = read_folder(folder, 8)[0].clone()
+    (file,) = cached(cache)
+    file.with_suffix(".tmp").write_bytes(file.read_bytes()[:200])
+    for left in (file, file.parent.with_suffix(".json")):
+        left.unlink()
+        assert torch.equal(read_folder(folder, 8)[0], expected)
+        assert [path.name for path in cached(cache)] == ["pixels.npy"]
+
+
+def test_a_cache_that_was_checked_is_not_summed_again(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_folder(folder, 8)
+    (file,) = cached(cache)
+    os.utime(file, ns=(5, 5))
+    monkeypatch.setattr("optbench.folders._SETTLED_NS", -(10**12))  # as if it had lain there for long
+    expected = read_folder(folder, 8)[0].clone()
+    monkeypatch.setattr("optbench.images._checksum", None)
+    assert torch.equal(read_folder(folder, 8)[0], expected)

@@ -155,6 +155,7 @@ RANGES: Mapping[str, Check] = {
     "model.hidden": _counts,
     "data.image_size": _count,
     "data.root": _path,
+    "data.on_bad": _one_of("error", "skip"),
     "data.n_classes": _from_zero,
     "data.channels": (lambda v: _whole(v) and v in (1, 3), "1 or 3"),
     "data.validation_share": (lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1"),

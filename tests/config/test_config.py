@@ -407,6 +407,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "model.l2": ([0, 0.5], [-1e-9]),
     "model.third": ([-3, 0, 0.5], [math.inf, "a"]),
     "data.root": (["a", "中 文"], ["", 3]),
+    "data.on_bad": (["error", "skip"], ["", "keep", True, 1]),
     "data.n_classes": ([0, 11], [-1, 2.5]),
     "data.validation_share": ([1e-6, 0.999], [0, 1]),
     "data.test_share": ([0, 0.999], [1, -0.1]),

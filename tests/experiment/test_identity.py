@@ -19,7 +19,7 @@ import optbench
 from optbench import folders, records
 from optbench.comparison import compare
 from optbench.data.synthetic_food import SyntheticFood
-from optbench.errors import RunFailure
+from optbench.errors import DataError, RunFailure
 from optbench.experiment import Planned, plan_run, sources
 from optbench.experiment.sources import is_own
 from optbench.folders import content, fingerprint
@@ -226,6 +226,70 @@ def test_changed_pictures_under_the_same_names_and_sizes_are_other_data(pictures
     assert [group.n for group in compare([tmp_path / "out"]).groups] == [1, 1]
 
 
+def identity(root: Path, *more: str) -> str:
+    words = ["model=mlp", "model.hidden=[4]", "data=image_folder", f"data.root={root}", "data.n_classes=2"]
+    return plan_run([*words, "data.image_size=8", "trainer.batch_size=2", *more]).run_id
+
+
+def test_what_a_run_trains_and_validates_on_is_its_data_and_nothing_else(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = identity(pictures)
+    for name in ("test/0.bmp", "outputs/runs/x/loss.png", "train/.DS_Store", "train/a/Thumbs.db", "train/a/._0.bmp",
+                 "__MACOSX/train/a/0.bmp", "notes.txt", "train/a/notes.txt"):  # fmt: skip
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(pictures / "train" / "a" / "0.bmp", pictures / name)
+        assert identity(pictures) == first, name
+    (pictures / "train" / "a" / "round").symlink_to(pictures / "train")
+    (pictures / "round").symlink_to(pictures)
+    monkeypatch.chdir(pictures)
+    assert identity(Path(".")) == first
+    assert identity(pictures, "data.on_bad=skip") == first  # which files are bad, their contents say
+    for changed in ("train/b/2.bmp", "validation/a/0.bmp"):
+        other_content(pictures / changed)
+        assert identity(pictures) != first
+        other_content(pictures / changed)
+        assert identity(pictures) == first
+    (pictures / "train" / "b" / "2.bmp").rename(pictures / "train" / "a" / "9.bmp")
+    assert identity(pictures) != first
+
+
+def test_the_same_pictures_are_the_same_data_under_either_layout_and_in_a_zip(pictures: Path, tmp_path: Path) -> None:
+    first = identity(pictures)
+    other = shutil.copytree(pictures, tmp_path / "2022" / "food")
+    (other / "train").rename(other / "training")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "2022")
+    (other / "validation").rename(other / "valid")
+    assert [identity(root) for root in (other, tmp_path / "2022", tmp_path / "packed.zip")] == [first] * 3
+
+
+@pytest.mark.parametrize(
+    ("remove", "said"),
+    [
+        (["train"], "no training/ .or train/.; there: validation/"),
+        (["validation"], "no validation/ .or valid/, val/.; there: train/"),
+        (["train", "validation"], "no training/ .or train/. and validation/ .or valid/, val/.$"),
+    ],
+)
+def test_all_that_is_missing_is_said(pictures: Path, remove: list[str], said: str) -> None:
+    for name in remove:
+        shutil.rmtree(pictures / name)
+    with pytest.raises(DataError, match=said) as caught:
+        identity(pictures)
+    assert caught.value.hint
+    (pictures / "train").mkdir(exist_ok=True)
+    (pictures / "training").mkdir(exist_ok=True)
+    with pytest.raises(DataError, match="both training/ and train/"):
+        identity(pictures)
+
+
+def test_files_are_counted_as_they_are_read(pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    plan_run(["model=mlp", "data=image_folder", f"data.root={pictures}", "data.n_classes=2", "data.image_size=8"],
+             progress=lambda done, total: seen.append((done, total)))  # fmt: skip
+    assert seen == [(i, 6) for i in range(1, 7)] * 2
+
+
 def test_contents_are_read_once(pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     read: list[str] = []
     monkeypatch.setattr(folders, "content", lambda file: read.append(file.name) or content(file))
@@ -237,7 +301,7 @@ def test_contents_are_read_once(pictures: Path, monkeypatch: pytest.MonkeyPatch,
     other_content(pictures / "train" / "a" / "2.bmp")
     changed = fingerprint(pictures)
     assert (changed != whole, read[12:]) == (True, ["2.bmp"])
-    (cache,) = (tmp_path / "cache").glob("contents-*.json")
+    (cache,) = (tmp_path / "cache").glob("contents/*.json")
     text = cache.read_text()
     for damaged in ("", "[]", text[:90], text.replace("2", "3", 1), "{}"):
         cache.write_text(damaged)

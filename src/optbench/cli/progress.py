@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optbench.cli.pieces import Piece, facts
@@ -106,5 +106,23 @@ def counter(label: str, quiet: bool) -> Iterator[Any]:
 
         def update(done: float, total: float | None = None, facts: str = "") -> None:
             progress.update(task, completed=done, total=total, pieces=[Piece(facts, 1)])
+
+        yield update
+
+
+_MANY = 200
+
+
+@contextmanager
+def counter_of_many(label: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """As `counter`, but shown only once it is known that there are many: who has none waits for nothing."""
+    with ExitStack() as stack:
+        shown: list[Any] = []
+
+        def update(done: int, total: int) -> None:
+            if not shown and total >= _MANY:
+                shown.append(stack.enter_context(counter(label, quiet)))
+            if shown and shown[0] is not None:
+                shown[0](done, total)
 
         yield update

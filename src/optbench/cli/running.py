@@ -40,11 +40,12 @@ def run(
       optbench run model=mlp optimizer=sgd trainer.batch_size=1
     """
     from optbench import experiment
-    from optbench.cli.progress import display
+    from optbench.cli.progress import counter_of_many, display
     from optbench.experiment.schedule_note import note_of
     from optbench.records import check_place
 
-    planned = experiment.plan_run(overrides or [], paths(config_dir), out)
+    with counter_of_many("reading pictures", quiet or as_json) as progress:
+        planned = experiment.plan_run(overrides or [], paths(config_dir), out, progress)
     before, flaw = planned.look()
     known = before is not None and before.status.final and not force
     if flaw is not None:

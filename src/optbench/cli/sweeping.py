@@ -61,6 +61,7 @@ def sweep(
       optbench sweep hydra/launcher=ray hydra.launcher.address=auto seeds=100
     """
     from optbench import experiment
+    from optbench.cli.progress import counter_of_many
     from optbench.errors import UserError
     from optbench.launch import launcher
     from optbench.launch.sweep import ENGINES, Options, divide, run_sweep
@@ -74,7 +75,8 @@ def sweep(
         if value not in known:
             raise UserError(f"{option} {value}: expected {' or '.join(filter(None, known))}")
     which = chosen(checkpoint)
-    plan = experiment.plan_sweep(overrides or [DEFAULT], paths(config_dir), out, name, samples)
+    with counter_of_many("reading pictures", quiet or as_json) as progress:
+        plan = experiment.plan_sweep(overrides or [DEFAULT], paths(config_dir), out, name, samples, progress)
     given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
     place = launcher({**plan.launcher, **given})
     options = Options(force, retry == "failed", on_error == "stop", engine, curves)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePosixPath
 
-import torch
-
+from optbench.data._labelled import LabelledPictures
 from optbench.errors import DataError
-from optbench.folders import place_of
-from optbench.images import Progress, check_size, read_folder
-from optbench.problem import AbstractData, Split
+from optbench.pictures import Files
 
 CLASS_NAMES = (
     "Bread",
@@ -26,32 +23,28 @@ CLASS_NAMES = (
 )
 """Names of the labels 0 to 10, in the order of Food-11."""
 
-FOLDERS = {"train": "training", "validation": "validation", "test": "test"}
-"""Folder of each split, below the root."""
 
-
-class Food11(AbstractData):
-    """Food-11 as the homework lays it out: root/training and root/validation with the label before the underscore of
-    the file name ("3_100.jpg"), root/test without labels ("0001.jpg"). A split is read when it is asked for.
+class Food11(LabelledPictures):
+    """Food-11 as the homework lays it out: training and validation pictures with the label before the underscore of the
+    file name ("3_100.jpg"), test pictures without labels ("0001.jpg").
 
     Args:
-        root: folder that holds training, validation and test; relative to where the program was started.
+        root: folder or zip that holds training, validation and test (2022), or train, valid and test (2023).
         n_classes: 2 to 11; a label at or above it is an error.
-        channels: 3 (RGB) or 1 (grey).
-        image_size: side that images are resized to.
-
-    Attributes:
-        progress: called as progress(done, total) while files are decoded; None for silence.
+        channels, image_size, on_bad: as of LabelledPictures.
 
     Raises:
-        DataError: a value outside what is written above; from `load`: a missing or empty folder, an unreadable image,
-            a file name without a valid label.
+        DataError: a value outside what is written above; from `load`: a missing or empty folder, unreadable images,
+            file names without a valid label.
 
     Source: Singla, Yuan and Ebrahimi, "Food/non-food image classification and food categorization" (MADiMa 2016); NTU
     ML 2022 Spring, homework 3.
     """
 
-    progress: Progress | None = None
+    layout = (
+        "data.root must hold training/ and validation/ (files like 3_100.jpg) and test/ (files like 0001.jpg), or be a "
+        "zip of them; data=synthetic_food makes a stand-in"
+    )
 
     def __init__(
         self,
@@ -59,37 +52,20 @@ class Food11(AbstractData):
         n_classes: int = 11,
         channels: int = 3,
         image_size: int = 128,
+        on_bad: str = "error",
     ) -> None:
-        check_size(image_size, channels)
+        super().__init__(root, n_classes, channels, image_size, on_bad)
         if not 2 <= n_classes <= len(CLASS_NAMES):
             raise DataError(f"n_classes={n_classes}: expected 2 to {len(CLASS_NAMES)} kinds of food")
-        self.n_classes = n_classes
-        self.channels = channels
-        self.image_size = image_size
         self.class_names = CLASS_NAMES[:n_classes]
-        self._root = place_of(root)
 
-    def load(self, split: str) -> Split:
-        """The "train", "validation" or "test" split; "test" has no labels. DataError where it cannot be read."""
-        if split not in FOLDERS:
-            raise DataError(f"food11: no split {split!r} (expected {', '.join(FOLDERS)})")
-        folder = self._root / FOLDERS[split]
-        if not folder.is_dir():
-            raise DataError(
-                f"{folder}: no such folder",
-                "data.root must hold training/ and validation/ (files like 3_100.jpg) and test/ (files like 0001.jpg); "
-                "data=synthetic_food makes a stand-in",
-            )
-        images, names = read_folder(folder, self.image_size, self.channels, progress=self.progress)
-        if split == "test":
-            return Split(images, None, names)
-        return Split(images, torch.tensor([self._label(folder, name) for name in names]), names)
+    def has_labels(self, split: str, files: Files) -> bool:
+        """Whether a split is not the homework's test split."""
+        return split != "test"
 
-    def _label(self, folder: Path, name: str) -> int:
-        """Label in a file name, 0 to n_classes - 1."""
-        label, underscore, _ = name.partition("_")
+    def label(self, name: str) -> int | str:
+        """Label in a file name, 0 to n_classes - 1; or why there is none."""
+        label, underscore, _ = PurePosixPath(name).name.partition("_")
         if not underscore or not (label.isascii() and label.isdecimal()):
-            raise DataError(f"{folder / name}: no label in the name; expected LABEL_NUMBER.jpg, for example 3_100.jpg")
-        if int(label) >= self.n_classes:
-            raise DataError(f"{folder / name}: label {label}; expected 0 to {self.n_classes - 1}")
-        return int(label)
+            return "no label in the name; expected LABEL_NUMBER.jpg, for example 3_100.jpg"
+        return int(label) if int(label) < self.n_classes else f"label {label}; expected 0 to {self.n_classes - 1}"

@@ -12,16 +12,20 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from optbench.data._food_painter import paint
-from optbench.data.food11 import FOLDERS, Food11
+from optbench.data.food11 import Food11
 from optbench.errors import DataError, OutputError
 from optbench.folders import cache_folder, fingerprint, image_files, place_of
 from optbench.images import Progress
 from optbench.problem import AbstractData, Split
+
+FOLDERS = {"train": "training", "validation": "validation", "test": "test"}
+"""Folder of each split, below the root: those of the homework in 2022."""
 
 _RECIPE = 1  # raise it when the same parameters give other pictures
 _MARK = "recipe.json"
@@ -86,6 +90,11 @@ class SyntheticFood(AbstractData):
             self._write()
         self._food.progress = self.progress
         return self._food.load(split)
+
+    @property
+    def accounts(self) -> dict[str, Any]:
+        """Of each split that was read, how many pictures there are, and of each class."""
+        return self._food.accounts
 
     def _labels(self, split: str) -> list[int]:
         """Label of each picture of a split, in file order; those of the test split in random order."""

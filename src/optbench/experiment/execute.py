@@ -175,6 +175,8 @@ def _looped(
         if (found := _done(planned, force)) is not None:  # another process was first
             return found
         facts = provenance(str(device), torch.get_num_threads(), dtype_of(loop.problem), deterministic())
+        if accounts := getattr(getattr(loop.problem, "data", None), "accounts", None):
+            facts = {**facts, "pictures": accounts}
         return _recorded(planned, loop, recorder, facts, force)
 
 

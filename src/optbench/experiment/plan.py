@@ -18,7 +18,8 @@ from optbench.config import Composed, Composer, Job
 from optbench.config.hydra_keys import RUN, SWEEP, check_hydra_keys
 from optbench.errors import ConfigError, DataError, UserError
 from optbench.experiment.sources import KEY, is_own, names, sources
-from optbench.folders import fingerprint, place_of
+from optbench.folders import Progress, fingerprint, place_of
+from optbench.pictures import Splits
 from optbench.records import Run, look, run_id
 from optbench.settings import SAMPLES
 
@@ -71,13 +72,22 @@ class Planned:
         return self.look()[0]
 
 
-def plan_run(overrides: Sequence[str], config_dirs: Sequence[Path] = (), out: Path | None = None) -> Planned:
-    """The one run that the overrides describe. Raises UserError, ConfigError, DataError."""
+def plan_run(
+    overrides: Sequence[str],
+    config_dirs: Sequence[Path] = (),
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Planned:
+    """The one run that the overrides describe; `progress` as of `data_fingerprint`.
+
+    Raises:
+        UserError, ConfigError, DataError: it cannot be planned.
+    """
     _check_texts(overrides)
     check_hydra_keys(overrides, RUN)
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
-    return _Identifier()(composed, out or composed.run_dir)
+    return _Identifier(progress)(composed, out or composed.run_dir)
 
 
 class Sweep(Sequence[Planned]):
@@ -120,6 +130,7 @@ def plan_sweep(
     out: Path | None = None,
     name: str | None = None,
     samples: int = SAMPLES,
+    progress: Progress | None = None,
 ) -> Sweep:
     """Every run of a sweep. Raises UserError, ConfigError, DataError.
 
@@ -130,6 +141,7 @@ def plan_sweep(
         name: the sweep's folder in it; by default made from the experiment and a hash of the overrides, so that the
             same command finds its own results again.
         samples: points drawn from intervals, where there are any.
+        progress: as of `data_fingerprint`.
     """
     _check_texts(overrides)
     _check_seeds(overrides)
@@ -151,7 +163,7 @@ def plan_sweep(
         grid = composer.grid(overrides, samples)
         keys = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
         runs: dict[str, Planned] = {}
-        identify = _Identifier()
+        identify = _Identifier(progress)
         for job in grid:
             folder = (out or job.composed.sweep_dir) / name
             planned = identify(job.composed, folder, name, {k: _set_to(job, k) for k in keys})
@@ -202,7 +214,8 @@ def _sweep_name(overrides: Sequence[str]) -> str:
 class _Identifier:
     """Composed configurations to planned runs; a data folder is looked at once, and so is what its names stand for."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
         self._fingerprints: dict[str, str] = {}
         self._sources: dict[tuple[str, ...], dict[str, str]] = {}
         importlib.invalidate_caches()  # a module may have been written a moment ago
@@ -230,17 +243,28 @@ class _Identifier:
         if not root:
             return None
         if root not in self._fingerprints:
-            self._fingerprints[root] = data_fingerprint(config) or ""
+            self._fingerprints[root] = data_fingerprint(config, self._progress) or ""
         return self._fingerprints[root]
 
 
-def data_fingerprint(config: Mapping[str, Any]) -> str | None:
-    """The fingerprint of a configuration's data folder; None where it has none. Raises DataError."""
+def data_fingerprint(config: Mapping[str, Any], progress: Progress | None = None) -> str | None:
+    """The fingerprint of a configuration's data folder; None where it has none. Raises DataError.
+
+    Of data sets that come with optbench it is of the pictures that a run trains and validates on; of the user's own,
+    who alone knows what is read, of everything in the folder.
+
+    Args:
+        config: resolved.
+        progress: told how many files are read, of those that are not known from before.
+    """
     root = config["data"].get("root")
     if not root:
         return None
     try:
-        return fingerprint(place_of(root), is_own(config["data"]["_target_"]))
+        place = place_of(root)
+        if is_own(config["data"]["_target_"]):
+            return fingerprint(place, everything=True)
+        return Splits(place).fingerprint(progress)
     except DataError as error:
         name = config["choices"]["data"]
         hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"

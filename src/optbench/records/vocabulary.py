@@ -67,9 +67,10 @@ MAX_COORDINATES = 10
 """Surfaces up to this dimension record their coordinates, x0 ... x9."""
 
 NOT_IDENTITY = frozenset(
-    {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "data.root"}
+    {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "data.root", "data.on_bad"}
 )
-"""Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint."""
+"""Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint, which
+says too which files of it are bad."""
 
 _AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
     "none": {"_target_": None},
