@@ -12,9 +12,11 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -118,3 +120,79 @@ def _make_room(folder: Path) -> None:
     for entry in sorted(files, key=lambda e: e.stat().st_mtime)[: len(files) - _MOST // 2]:
         with contextlib.suppress(OSError):
             os.unlink(entry.path)
+
+
+# the room as a whole -------------------------------------------------------------------------------------------------
+
+KINDS = {
+    "pictures": "decoded pictures",
+    "synthetic": "pictures of data=synthetic_food",
+    "contents": "what is in data files, as hashes",
+    "composed": "composed commands",
+    "programs": "surfaces as programs",
+    "tables": "schedules as tables",
+    "landmarks": "critical points of surfaces",
+    "kernels": "compiled steps",
+    "rules": "optimizers that agree in rows",
+}
+"""What the cache folder holds, by the names that `optbench cache` uses. What has another name there is not touched."""
+
+_OTHERWISE = {"synthetic-food-": "synthetic", "images-": "pictures", "contents-": "contents"}
+"""How names begin that are no folder of a kind; the last two are of earlier versions."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the cache folder holds of one kind: its files and their bytes on disk."""
+
+    kind: str
+    files: int
+    bytes: int
+
+
+def held() -> list[Held]:
+    """What the cache folder holds, of every kind that is there. What cannot be looked at counts as not there."""
+    counted = {kind: [0, 0] for kind in KINDS}
+    for kind, places in _places().items():
+        for place in places:
+            for file in _files(place):
+                with contextlib.suppress(OSError):
+                    counted[kind][1] += file.lstat().st_size
+                    counted[kind][0] += 1
+    return [Held(kind, files, size) for kind, (files, size) in counted.items() if files]
+
+
+def empty(kinds: Iterable[str] = KINDS) -> None:
+    """Takes what is of these kinds out of the cache folder. A process that uses some of it goes on with what it has.
+
+    Raises:
+        OutputError: something cannot be removed.
+    """
+    places = _places()
+    for kind in kinds:
+        for place in places[kind]:
+            try:
+                shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink(missing_ok=True)
+            except FileNotFoundError:  # another process was first
+                continue
+            except OSError as error:
+                raise OutputError(f"{place}: cannot be removed ({error.strerror or error})") from None
+
+
+def _places() -> dict[str, list[Path]]:
+    """Files and folders of each kind, right in the cache folder."""
+    found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
+    with contextlib.suppress(OSError):
+        for place in sorted(cache_folder().iterdir()):
+            starts = next((kind for start, kind in _OTHERWISE.items() if place.name.startswith(start)), None)
+            kind = starts or (place.name if place.is_dir() else None)
+            if kind in found:
+                found[kind].append(place)
+    return found
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        yield place
+    for folder, _, names in os.walk(place):
+        yield from (Path(folder, name) for name in names)

@@ -63,6 +63,7 @@ COMMANDS = (
     Command("predict", "Classify images, write submission.csv.", "optbench.cli.homework:predict"),
     Command("list", "List what there is to choose from.", "optbench.cli.catalogue:list_choices"),
     Command("config", "Print a composed configuration.", "optbench.cli.catalogue:config", True),
+    Command("cache", "Show what is kept on disk, or empty it.", "optbench.cli.caching:cache"),
     Command("doctor", "Report what this machine offers.", "optbench.cli.catalogue:doctor"),
 )
 GROUP = "optbench.commands"
