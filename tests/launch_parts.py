@@ -19,6 +19,8 @@ OVERLAY = {
     "_target_: launch_parts.Killer\n_partial_: true\nlr: 0.01\nat: 5\ntimes: 1\nmarker: ''\n",
     "sleeper": "# sleeps before every update\n_target_: launch_parts.Sleeper\n_partial_: true\nlr: 0.01\npause: 0.02\n"
     "marker: ''\n",
+    "straggler": "# ends only where the environment variable OPTBENCH_TEST_NODE does not end in `lost`\n"
+    "_target_: launch_parts.Straggler\n_partial_: true\nlr: 0.01\nlost: '-2'\nmarker: ''\n",
     "buggy": "# raises what nobody foresaw\n_target_: launch_parts.Buggy\n_partial_: true\nlr: 0.01\n",
 }
 
@@ -57,6 +59,25 @@ class Sleeper(torch.optim.SGD):
 
     def step(self, closure: Any = None) -> Any:  # type: ignore[override]
         time.sleep(self._pause)
+        return super().step(closure)
+
+
+class Straggler(torch.optim.SGD):
+    """SGD that never ends on one node, and on the others goes on once the file `marker` is there.
+
+    Whoever makes it and kills the node then never comes too late, however slowly the node starts.
+    """
+
+    def __init__(self, params: Any, lr: float, lost: str, marker: str) -> None:
+        super().__init__(params, lr=lr)
+        self._lost, self._marker = lost, Path(marker)
+
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        node = os.environ.get("OPTBENCH_TEST_NODE")
+        if node is not None and node.endswith(self._lost):
+            time.sleep(600)
+        while node is not None and not self._marker.exists():  # the driver, which tries one step, is on no node
+            time.sleep(0.02)
         return super().step(closure)
 
 

@@ -84,11 +84,10 @@ def test_a_sweep_keeps_counts_and_the_best(width: int, monkeypatch: pytest.Monke
     kind, *rest = sent[-1]
     assert kind == "step"
     sweep.progress(Item(), *rest)  # type: ignore[arg-type]
-    clock = sweep._progress.tasks[0].start_time
-    assert clock is not None
-    monkeypatch.setattr(sweep._progress, "get_time", lambda: clock + 60)
+    assert sweep._progress.tasks[0].start_time is not None
+    monkeypatch.setattr(sweep._progress, "get_time", lambda: 1060.0)
     for task in sweep._progress.tasks:
-        task._get_time = sweep._progress.get_time
+        task.start_time, task._get_time = 1000.0, sweep._progress.get_time
     sweep.already(100)  # were done before, and say nothing of the time that the others take
     assert seen(console, sweep._render())[0].rstrip().endswith("  1:00")  # so far
     sweep.finished(Done())  # type: ignore[arg-type]

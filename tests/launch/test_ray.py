@@ -230,9 +230,9 @@ def test_the_loss_of_a_node_is_one_line(
 ) -> None:
     cluster.add()
     cluster.add()
-    slow_ones = plan_sweep(
-        [*SURFACE, "optimizer=sleeper", "optimizer.pause=0.05", "seeds=6"], [overlay], tmp_path, "runs"
-    )
+    marker = tmp_path / "lost"
+    changes = ["optimizer=straggler", f"optimizer.marker={marker}", "seeds=6"]
+    slow_ones = plan_sweep([*SURFACE, *changes], [overlay], tmp_path, "runs")
     where: dict[str, set[int]] = {}
 
     class Kills(Notes):
@@ -242,6 +242,7 @@ def test_the_loss_of_a_node_is_one_line(
             number = 2 if pid in cluster.node(2) else 1
             where.setdefault(planned.run_id, set()).add(number)
             if number == 2:
+                marker.touch()
                 cluster.kill(2, "" if whole else "raylet/raylet")
 
     notes = Kills()
