@@ -15,7 +15,8 @@ METHODS = {"AdaGrad", "RMSProp", "Adam", "RAdam"}
 
 
 def english(figure: Figure) -> list[str]:
-    """Texts of a figure that are neither Chinese, nor what somebody typed, nor the name of a method."""
+    """Texts of a figure that are neither Chinese, nor what somebody typed (a setting such as optimizer.lr too), nor
+    the name of a method."""
     words = [text.get_text() for text in translate.worded(figure)]
-    plain = [w for w in words if not re.search(r"[\u4e00-\u9fff]", w)]
-    return [w for w in plain if re.sub(r" .*", "", w) not in TYPED and re.sub("，α = .*", "", w) not in METHODS]
+    plain = [w for w in words if not re.search(r"[\u4e00-\u9fff]", w) and not re.fullmatch(r"\w+(?:\.\w+)+", w)]
+    return [w for w in plain if re.split("[ ,]", w)[0] not in TYPED and re.sub("，α = .*", "", w) not in METHODS]

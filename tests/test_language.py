@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,14 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
 }
 
 
+def test_every_function_that_draws_is_asked() -> None:
+    returns = {name: inspect.signature(getattr(plot, name)).return_annotation for name in plot.__all__
+               if inspect.isfunction(getattr(plot, name))}  # fmt: skip
+    draw = {name for name, made in returns.items() if made == "Figure"} - {"new_figure"}
+    assert draw
+    assert [name for name in sorted(draw) if f"plot.{name}(" not in Path(__file__).read_text(encoding="utf-8")] == []
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_figure_is_half_english(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translate, "chinese_font", lambda: "DejaVu Sans")  # words do not need the glyphs
@@ -168,10 +178,11 @@ def test_no_figure_is_half_english(name: str, tmp_path: Path, monkeypatch: pytes
 
 def test_a_name_that_is_also_a_word_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translate, "chinese_font", lambda: "DejaVu Sans")
-    figure = plot.critical_points_figure(ground())
-    with translate.translated(figure, "zh"):
-        (title,) = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    assert title == "saddle"
+    for name, chinese in (("saddle", "saddle"), ("saddle under focal", "saddle（损失 focal）"), ("x - y", "x - y")):
+        figure = plot.critical_points_figure(replace(ground(), title=name))
+        with translate.translated(figure, "zh"):
+            (title,) = [ax.get_title() for ax in figure.axes if ax.get_title()]
+        assert title == chinese
 
 
 def test_where_no_font_has_chinese_the_figure_is_english_and_says_so(

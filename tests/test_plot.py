@@ -62,6 +62,14 @@ def test_a_loss_over_orders_of_magnitude_is_on_a_log_scale_and_a_negative_one_is
         assert ax.get_yscale() == "linear"
 
 
+@pytest.mark.parametrize("base", [2.0, -78.3, 1e-9, -1e6])
+def test_a_loss_that_moves_in_its_last_digits_is_a_flat_line(base: float, tmp_path: Path) -> None:
+    (ax,) = plot.loss_curves([run_of(tmp_path, {"loss": [base, base - 1e-14 * abs(base)]})]).axes
+    low, high = ax.get_ylim()
+    assert low < base < high
+    assert high - low == pytest.approx(1e-4 * abs(base))
+
+
 @pytest.mark.parametrize(
     ("losses", "scale"), [([4.0, 1e30, 1e300, np.inf], "log"), ([-4.0, -1e30, -1e300, np.nan], "linear")]
 )
@@ -199,11 +207,12 @@ def test_one_coordinate_is_a_graph(tmp_path: Path) -> None:
     [
         (lambda x, y: 100 * (y - x * x) ** 2 + (1 - x) ** 2, "f - min f, in the box"),
         (lambda x, y: x * x - y * y, "f"),
+        (lambda x, y: np.log1p(np.exp(6 * (y - x))), "f"),  # cross-entropy, a slope above the tails of a softmax
         (lambda x, y: np.where(x < 0, np.nan, x + y), "f"),
         (lambda x, y: 0 * x + 0 * y + 3, None),
         (lambda x, y: 0 * x + 0 * y + np.nan, None),
     ],
-    ids=["decades", "linear", "holes", "flat", "nowhere"],
+    ids=["decades", "linear", "tails", "holes", "flat", "nowhere"],
 )
 def test_levels_follow_the_surface(z: Any, label: str | None) -> None:
     x = np.linspace(-2, 2, 51)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SMOOTHED_FROM = 200  # recorded steps; below, a curve of mini-batch losses is readable as it is
 _FAR = 100.0  # how many times the largest starting loss is still shown
+_FLAT = 1e-4  # of its size: the least that the axes of a loss span
 
 
 def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Figure:
@@ -102,6 +103,9 @@ def _scale_loss(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
         return
     reach = _FAR * max(1.0, *map(abs, starts))
     low, high = max(values.min(), min(starts) - reach), min(values.max(), max(starts) + reach)
+    if (floor := _FLAT * max(abs(low), abs(high))) > high - low:  # its last digits would fill the axes
+        ax.set_ylim((low + high - floor) / 2, (low + high + floor) / 2)
+        return
     if (low, high) != (values.min(), values.max()):
         ax.set_ylim(low - 0.03 * (high - low), high)
 

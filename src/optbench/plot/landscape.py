@@ -170,7 +170,9 @@ def _ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
             ax.set_aspect("equal")  # right angles look right, such as those between eigenvectors
     ax.set_xlim(*landscape.box[0])
     ax.set_xlabel("x0")
-    as_typed(ax.set_title(landscape.title, fontsize=11))
+    title = ax.set_title(landscape.title, fontsize=11)
+    if " " not in landscape.title:
+        as_typed(title)
     return figure, ax
 
 
@@ -187,11 +189,13 @@ def _contours(figure: Figure, ax: Axes, landscape: Landscape, filled: bool) -> N
     with np.errstate(over="ignore"):
         height = values - values.min()
     low = max(float(np.quantile(height, 0.005)), 1e-12 * float(height.max()))
-    # Many orders of magnitude between the low tenth and the top: equal levels would show one dark valley.
+    # Many orders of magnitude between the low tenth and the top: equal levels would show one dark valley. Of more than
+    # six (the tails of a softmax) the logarithm shows nothing but the tails, and neither slope nor plateau above them.
+    tenth = max(float(np.quantile(height, 0.1)), 1e-300)
     norm: Normalize
     if not np.isfinite(height).all() or values.min() + height.max() / 44 <= values.min():
         return  # so wide or so narrow a range that levels in it are not numbers, or not apart
-    if height.max() > 30 * max(np.quantile(height, 0.1), 1e-300):
+    if 30 * tenth < height.max() < 1e6 * tenth:
         levels, extend = np.geomspace(low, height.max(), 22), "min"
         shown, norm, label = np.ma.maximum(z - values.min(), low), LogNorm(low, height.max()), "f - min f, in the box"
     else:
