@@ -170,9 +170,7 @@ def _ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
             ax.set_aspect("equal")  # right angles look right, such as those between eigenvectors
     ax.set_xlim(*landscape.box[0])
     ax.set_xlabel("x0")
-    title = ax.set_title(landscape.title, fontsize=11)
-    if " " not in landscape.title:
-        as_typed(title)
+    as_typed(ax.set_title(landscape.title, fontsize=11))
     return figure, ax
 
 

@@ -34,8 +34,9 @@ _WORD, _FORMULA = re.compile(r"[A-Za-z]{2}"), re.compile(r"\$[^$]*\$")
 
 
 def as_typed(text: Text) -> None:
-    """Marks a text as a name that somebody typed, such as that of a surface: no language changes it."""
-    text.set_label(_TYPED)
+    """Marks a text that is one name as somebody typed it, such as that of a surface: no language changes it."""
+    if " " not in text.get_text():
+        text.set_label(_TYPED)
 
 
 @functools.cache
