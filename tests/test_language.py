@@ -102,6 +102,16 @@ def small() -> Figure:
     return plot.confusion(np.array([[3, 1], [0, 4]]), ["0", "1"])
 
 
+def worst() -> Figure:
+    """Of thirty wrong ones, the worst."""
+    labels, shares = np.zeros(31, dtype=np.int64), np.tile([0.25, 0.75], (31, 1))
+    shares[0] = [0.75, 0.25]
+    names = [f"{i:04d}.jpg" for i in range(31)]
+    return plot.worst_pictures(
+        np.ones((31, 1, 2, 2)), labels, shares.argmax(1), shares, ["Dairy product", "Egg"], names
+    )
+
+
 def boxes() -> Figure:
     sides = np.array([[-1.0, -1.0]]), np.array([[0.0, 0.0]])
     return plot.critical_points_figure(ground(), {"excluded": sides, "proved": sides, "undecided": sides})
@@ -152,6 +162,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "bifurcation": lambda path: bifurcation(),
     "confusion": lambda path: small(),
     "spectrum": lambda path: spectrum(),
+    "worst": lambda path: worst(),
 }
 
 

@@ -19,8 +19,9 @@ from optbench.catalogue import GROUPS, catalogue
 from optbench.config import Composer, complete, trusted_targets
 from optbench.errors import ConfigError, RecordError
 from optbench.experiment.plan import plan_run
-from optbench.experiment.rebuild import predict, rebuild
+from optbench.experiment.rebuild import rebuild
 from optbench.experiment.sources import sources
+from optbench.prediction import predict
 from optbench.records import run_id
 
 NETWORK = ("model=slim", "data=bars", "optimizer=signed", "scheduler=fading", "loss=margin", "trainer.epochs=3",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from optbench.experiment import Stop, compose, interruptible, paths_of, run
     from optbench.experiment.assemble import build_problem
     from optbench.experiment.provenance import provenance
-    from optbench.experiment.rebuild import Rebuilt, evaluate, predict, rebuild, submission
+    from optbench.experiment.rebuild import Rebuilt, rebuild
     from optbench.experiment.surface import Field, build_field, recorded_field
     from optbench.landscape import paths_figure
     from optbench.launch.base import available_cores
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from optbench.optimizer_base import AbstractOptimizer, AbstractPureOptimizer
     from optbench.paths import conf_folder
     from optbench.plot import loss_curves
+    from optbench.prediction import evaluate, predict, submission
     from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Split, stream
     from optbench.records import Run, Status, check_place, read_curves, to_json, write_bytes
     from optbench.settings import SurfaceTrainer, did_you_mean
@@ -63,7 +64,8 @@ _NAMES = {
     "experiment": ("Stop", "compose", "interruptible", "paths_of", "run"),
     "experiment.assemble": ("build_problem",),
     "experiment.provenance": ("provenance",),
-    "experiment.rebuild": ("Rebuilt", "evaluate", "predict", "rebuild", "submission"),
+    "experiment.rebuild": ("Rebuilt", "rebuild"),
+    "prediction": ("evaluate", "predict", "submission"),
     "experiment.surface": ("Field", "build_field", "recorded_field"),
     "landscape": ("paths_figure",),
     "launch.base": ("available_cores",),

@@ -19,7 +19,8 @@ import optbench
 from optbench.config import build
 from optbench.errors import DataError
 from optbench.experiment import plan_run
-from optbench.experiment.rebuild import evaluate, predict, rebuild, submission
+from optbench.experiment.rebuild import rebuild
+from optbench.prediction import evaluate, predict, submission
 from optbench.records import Run
 
 DIGITS = ["model=mlp", "model.hidden=[32]", "data.image_size=8", "trainer.epochs=3", "trainer.threads=1"]
@@ -108,7 +109,8 @@ def test_evaluate_prints_a_table(digits: Path, capsys: pytest.CaptureFixture[str
     assert command("evaluate", digits, "--checkpoint", "last", "--split", "test") == 0
     lines = capsys.readouterr().out.splitlines()
     found = evaluate(rebuild(digits, "last"), "test")
-    assert lines[0] == f"accuracy  {found.accuracy:.4f} on {found.n} test images (checkpoint last)"
+    span = f"[{found.interval.low:.4f}, {found.interval.high:.4f}]"
+    assert lines[0] == f"accuracy  {found.accuracy:.4f} {span} on {found.n} test images (checkpoint last)"
     assert len(lines) == 4 + 10
     assert [int(line.split()[0]) for line in lines[4:]] == list(range(10))
 

@@ -1,18 +1,23 @@
-"""evaluate and predict: a trained network put to use, the last two steps of the homework."""
+"""evaluate and predict: trained networks put to use, the last two steps of the homework."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optbench.cli.common import ConfigDir, Json, Lang, Quiet, check_figure, paths, print_json, print_lines
 
 if TYPE_CHECKING:
-    from optbench.experiment.rebuild import Evaluation
+    from optbench.prediction import Ensemble, Evaluation, Views
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+Runs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN...", help="Run folders; of several the networks are asked together.", show_default=False
+    ),
+]
 Checkpoint = Annotated[
     str | None,
     typer.Option(
@@ -22,60 +27,135 @@ Checkpoint = Annotated[
         show_default="OPTBENCH_CHECKPOINT, or best",
     ),
 ]
+Vote = Annotated[bool, typer.Option("--vote", help="Of several runs: the class with most votes, not the mean.")]
+Tta = Annotated[bool, typer.Option("--tta", help="Test-time augmentation: also look at views as in training.")]
+TtaViews = Annotated[int, typer.Option("--tta-views", help="Augmented views of each image.", min=1)]
+TtaWeight = Annotated[
+    float, typer.Option("--tta-weight", help="Weight of the image as it is; the views share the rest.", min=0, max=1)
+]
 
 
 def evaluate(
-    run: RunFolder,
-    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "validation",
+    run: Runs,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Where the data lie now, or a folder of labelled images.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="train, validation or test.", show_default="validation"),
+    ] = None,
     checkpoint: Checkpoint = None,
+    vote: Vote = False,
+    tta: Tta = False,
+    tta_views: TtaViews = 5,
+    tta_weight: TtaWeight = 0.5,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the confusion matrix into this file.", show_default=False)
+    ] = None,
+    errors: Annotated[
+        Path | None, typer.Option("--errors", help="Draw the images that it is most wrong about.", show_default=False)
     ] = None,
     lang: Lang = None,
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:
-    """Compute accuracy, accuracy by class and confusion matrix of a trained network.
+    """Compute accuracy, accuracy by class and confusion matrix of a trained network, or of several together.
+
+    Labelled images are a folder a class, or files such as 3_100.jpg with the label first.
 
     Examples:
 
       optbench evaluate outputs/runs/hw3_cnn-adam-constant-s0-0123456789ab
 
-      optbench evaluate RUN --split test --plot confusion.png
+      optbench evaluate RUN --split test --plot confusion.png --errors worst.png
+
+      optbench evaluate RUN --data where/the/data/lie/now
     """
-    from optbench.experiment.rebuild import evaluate as evaluate_run
-    from optbench.experiment.rebuild import rebuild
+    from optbench.errors import UserError
 
     check_figure(plot)
-    rebuilt = rebuild(run, checkpoint, paths(config_dir))
-    found = evaluate_run(rebuilt, split)
+    check_figure(errors)
+    asked = _asked(run, checkpoint, config_dir, vote, tta, tta_views, tta_weight)
+    found = asked.pictures(data, split if data is not None else split or "validation")
+    if found[0].labels is None:
+        where = f"the {split} split has" if data is None else f"the {found[0].what} have"
+        raise UserError(f"{where} no labels to compare with", "use optbench predict")
+    probabilities, predicted = asked.combined(asked.each(found))
+    scored = _scored(asked, found[0].what, predicted, found[0].labels, found[0].images if not tta else None)
     if as_json:
-        print_json(
-            {
-                "run": run,
-                "checkpoint": rebuilt.checkpoint,
-                "split": found.split,
-                "n": found.n,
-                "loss": found.loss,
-                "accuracy": found.accuracy,
-                "class_names": found.class_names,
-                "class_accuracy": found.class_accuracy,
-                "confusion": found.confusion.tolist(),
-            }
-        )
+        print_json(_evaluation_json(scored, run, asked.members[0].checkpoint))
     else:
-        print_lines(_evaluation_lines(found, rebuilt.checkpoint))
+        print_lines(_evaluation_lines(scored, _by_whom(asked)))
+    from optbench.plot import confusion, save, worst_pictures
+
     if plot is not None:
-        from optbench.plot import confusion, save
-
-        save(confusion(found.confusion, found.class_names), plot)
+        save(confusion(scored.confusion, scored.class_names), plot)
         typer.echo(f"figure    {plot}", err=as_json)
+    if errors is not None:
+        images, true, shares = found[0].images.numpy(), found[0].labels.numpy(), probabilities.numpy()
+        names = scored.class_names, found[0].names
+        save(worst_pictures(images, true, predicted.numpy(), shares, *names), errors)
+        typer.echo(f"figure    {errors}", err=as_json)
 
 
-def _evaluation_lines(found: Evaluation, checkpoint: str) -> list[str]:
+def _asked(
+    runs: list[Path],
+    checkpoint: str | None,
+    config_dir: list[Path] | None,
+    vote: bool,
+    tta: bool,
+    views: int,
+    weight: float,
+) -> Ensemble:
+    from optbench.prediction import Views, ensemble
+
+    chosen: Views | None = Views(views, weight) if tta else None
+    return ensemble(runs, checkpoint, paths(config_dir), vote, chosen)
+
+
+def _scored(asked: Ensemble, what: str, predicted: Any, labels: Any, images: Any) -> Evaluation:
+    """Predictions held against labels; with the loss where one network looked at these images alone."""
+    from optbench.prediction import evaluation
+
+    loss = None
+    if len(asked.members) == 1 and images is not None:
+        member = asked.members[0]
+        loss = float(member.loss.cpu()(member.outputs(images), labels).mean())
+    return evaluation(what, predicted, labels, asked.class_names, loss)
+
+
+def _by_whom(asked: Ensemble) -> str:
+    """Whose answers they are: which checkpoint, how many networks, how they are put together."""
+    words = [f"checkpoint {asked.members[0].checkpoint}"]
+    if len(asked.members) > 1:
+        words.append(f"{len(asked.members)} networks, {'votes' if asked.vote else 'mean of probabilities'}")
+    if asked.views is not None:
+        weight = asked.views.weight
+        words.append(f"{weight:g} x the image + {1 - weight:g} x the mean of {asked.views.count} augmented views")
+    return "; ".join(words)
+
+
+def _evaluation_json(found: Evaluation, runs: list[Path], checkpoint: str) -> dict[str, Any]:
+    return {
+        "run": runs[0] if len(runs) == 1 else runs,
+        "checkpoint": checkpoint,
+        "split": found.split.removesuffix(" images"),
+        "n": found.n,
+        "loss": found.loss,
+        "accuracy": found.accuracy,
+        "interval": [found.interval.low, found.interval.high],
+        "class_names": found.class_names,
+        "class_accuracy": found.class_accuracy,
+        "confusion": found.confusion.tolist(),
+    }
+
+
+def _evaluation_lines(found: Evaluation, by_whom: str) -> list[str]:
+    span = f"[{found.interval.low:.4f}, {found.interval.high:.4f}]"
     lines = [
-        f"accuracy  {found.accuracy:.4f} on {found.n} {found.split} images (checkpoint {checkpoint})",
-        f"loss      {found.loss:.4g}",
+        f"accuracy  {found.accuracy:.4f} {span} on {found.n} {found.split} ({by_whom})",
+        *([f"loss      {found.loss:.4g}"] if found.loss is not None else []),
         "",
     ]
     width = max(len(n) for n in found.class_names)
@@ -90,34 +170,58 @@ def _evaluation_lines(found: Evaluation, checkpoint: str) -> list[str]:
 
 
 def predict(
-    run: RunFolder,
+    run: Runs,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Folder of images; default: the data set's test split.", show_default=False),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("submission.csv"),
+    proba: Annotated[
+        Path | None,
+        typer.Option("--proba", help="Also write file, Id and the probability of each class.", show_default=False),
+    ] = None,
     checkpoint: Checkpoint = None,
+    vote: Vote = False,
+    tta: Tta = False,
+    tta_views: TtaViews = 5,
+    tta_weight: TtaWeight = 0.5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Classify images and write the homework's submission file: four-digit Id, Category, in file order.
+    """Classify images and write the homework's submission file: four-digit Id, Category, in natural order of names.
+
+    The Id is the number that names the file (0001.jpg has 0001). Of several runs the probabilities are averaged, or
+    they vote. With --tta views of each image count too, by the augmentation of the training: half, as in the homework.
+    Where folders or names say the labels, accuracy and confusion matrix are printed.
 
     Examples:
 
       optbench predict RUN --data data/food11/test -o submission.csv
+
+      optbench predict RUN1 RUN2 RUN3 --vote --tta --proba probabilities.csv
     """
     from optbench.cli.progress import counter
     from optbench.errors import OutputError
-    from optbench.experiment.rebuild import predict as predict_run
-    from optbench.experiment.rebuild import rebuild, submission
+    from optbench.prediction import numbered, probability_table, submission
     from optbench.records import check_place, write_bytes
 
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} already exists", "choose another name with -o, or add --overwrite")
-    check_place(output)
-    rebuilt = rebuild(run, checkpoint, paths(config_dir))
+    for file in (output, *([proba] if proba is not None else [])):
+        if file.exists() and not overwrite:
+            raise OutputError(f"{file} already exists", "choose another name with -o or --proba, or add --overwrite")
+        check_place(file)
+    asked = _asked(run, checkpoint, config_dir, vote, tta, tta_views, tta_weight)
     with counter("reading images", quiet) as progress:
-        found = predict_run(rebuilt, data, progress)
-    write_bytes(output, submission(found).encode())
-    typer.echo(f"{len(found)} predictions in {output} (checkpoint {rebuilt.checkpoint})")
+        found = asked.pictures(data, progress=progress)
+    names = found[0].names
+    ids, notes = numbered(names)
+    print_lines([f"note: {note}" for note in notes], err=True)
+    probabilities, predicted = asked.combined(asked.each(found))
+    write_bytes(output, submission(list(zip(names, predicted.tolist(), strict=True))).encode())
+    typer.echo(f"{len(names)} predictions in {output} ({_by_whom(asked)})")
+    if proba is not None:
+        write_bytes(proba, probability_table(names, ids, probabilities, asked.class_names).encode())
+        typer.echo(f"probabilities in {proba}")
+    if found[0].labels is not None:
+        scored = _scored(asked, found[0].what, predicted, found[0].labels, None)
+        print_lines(["", *_evaluation_lines(scored, _by_whom(asked))])

@@ -177,6 +177,8 @@ def _looped(
         facts = provenance(str(device), torch.get_num_threads(), dtype_of(loop.problem), deterministic())
         if accounts := getattr(getattr(loop.problem, "data", None), "accounts", None):
             facts = {**facts, "pictures": accounts}
+        if names := loop.problem.class_names:
+            facts = {**facts, "class_names": list(names)}  # so that predictions have names where the data have moved
         return _recorded(planned, loop, recorder, facts, force)
 
 

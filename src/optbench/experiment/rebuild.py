@@ -6,12 +6,11 @@ that are built must be named by the trusted conf tree, and a checkpoint is loade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from optbench.config import build, check_targets, trusted_targets
 from optbench.errors import RecordError, UserError
@@ -22,51 +21,67 @@ from optbench.records.chosen import CHECKPOINTS, chosen
 from optbench.records.vocabulary import as_now, kept_checkpoints
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import nn
 
-    from optbench.problem import AbstractData
+    from optbench.problem import AbstractAugmentation, AbstractData
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a recorded network does on a labelled split.
+class Rebuilt:
+    """A recorded network, ready to be used.
 
     Attributes:
-        split: train, validation or test.
-        n: number of images.
-        loss: mean loss.
-        accuracy: share of images whose predicted class is right.
-        confusion: int64 (n_classes, n_classes): rows are true classes, columns predicted ones.
-        class_names: in label order.
+        run: its record.
+        config: its configuration, in the form of today.
+        model: with the weights of the checkpoint, in evaluation mode.
+        loss: what it was trained under.
+        device: where the model is.
+        checkpoint: best, last, or an epoch.
+        trusted: the targets that may be built, see `trusted_targets`.
     """
 
-    split: str
-    n: int
-    loss: float
-    accuracy: float
-    confusion: NDArray[np.int64]
-    class_names: tuple[str, ...]
-
-    @property
-    def class_accuracy(self) -> list[float | None]:
-        """Accuracy on the images of each class; None where the split has none."""
-        totals = self.confusion.sum(axis=1)
-        return [float(self.confusion[i, i] / n) if n else None for i, n in enumerate(totals)]
-
-
-@dataclass(frozen=True)
-class Rebuilt:
-    """A recorded network with its data, ready to be used; `checkpoint` says with which weights."""
-
     run: Run
+    config: Mapping[str, Any]
     model: nn.Module
-    data: AbstractData
     loss: nn.Module
     device: Any
     checkpoint: str
+    trusted: frozenset[str]
+
+    @cached_property
+    def data(self) -> AbstractData:
+        """The data set it was trained on, where its configuration says that it lies. Raises DataError if not there."""
+        built: AbstractData = build(self.config["data"], "data")
+        return built
+
+    @property
+    def has_root(self) -> bool:
+        """Whether its data set is a folder."""
+        return "root" in self.config["data"]
+
+    def at(self, root: Path) -> AbstractData:
+        """Its data set where it lies now: the folder that data.root was. Raises DataError if it is not there."""
+        built: AbstractData = build({**self.config["data"], "root": str(root)}, "data")
+        return built
+
+    def setting(self, name: str) -> Any:
+        """A setting of its data, such as image_size."""
+        return self.config["data"][name]
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """In label order: as the run recorded them, or as its data set has them; none of a regression."""
+        recorded = (self.run.summary.get("provenance") or {}).get("class_names")
+        return tuple(map(str, recorded)) if recorded else tuple(self.data.class_names)
+
+    @cached_property
+    def augmentation(self) -> AbstractAugmentation | None:
+        """What its training images went through; None: nothing. Raises RecordError if it is not trusted."""
+        check_targets(self.config["augment"], self.trusted, f"{self.run.path}: augment.")
+        built: AbstractAugmentation | None = build(self.config["augment"], "augment")
+        return built
 
     def outputs(self, images: Any) -> Any:
         """Outputs (n, n_outputs) for uint8 images (n, channels, image_size, image_size)."""
@@ -102,7 +117,7 @@ def rebuild(folder: Path, checkpoint: str | None = None, config_dirs: Sequence[P
     trusted = trusted_targets(config_dirs)
     for part in ("model", "data", "loss"):
         check_targets(config[part], trusted, f"{folder}: {part}.")
-    return _assemble(run, config, which, _weights_file(folder, which))
+    return _assemble(run, config, which, _weights_file(folder, which), trusted)
 
 
 def _weights_file(folder: Path, checkpoint: str) -> Path:
@@ -120,7 +135,7 @@ def _weights_file(folder: Path, checkpoint: str) -> Path:
     raise RecordError(f"{folder}: no checkpoint of epoch {int(checkpoint)}", hint)
 
 
-def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Path) -> Rebuilt:
+def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Path, trusted: frozenset[str]) -> Rebuilt:
     import torch
 
     from optbench.device import pick_device
@@ -139,66 +154,12 @@ def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Pat
         raise RecordError(
             f"{weights}: not a checkpoint of this model ({type(error).__name__}: {first[:120]})"
         ) from error
-    data, loss = build(config["data"], "data"), build(config["loss"], "loss")
-    return Rebuilt(run, model.eval(), data, loss, device, checkpoint)
+    return Rebuilt(run, config, model.eval(), build(config["loss"], "loss"), device, checkpoint, trusted)
 
 
-def _check_classes(rebuilt: Rebuilt) -> None:
-    if rebuilt.data.n_classes == 0:
-        name = type(rebuilt.data).__name__
+def check_classes(rebuilt: Rebuilt) -> None:
+    """Raises UserError for a regression."""
+    if rebuilt.setting("n_classes") == 0:
+        name = str(rebuilt.config["data"]["_target_"]).rpartition(".")[2]
         raise UserError(f"{name} is a regression: there are no classes to tell apart",
                         "its validation loss is val_loss in metrics.csv")  # fmt: skip
-
-
-def evaluate(rebuilt: Rebuilt, split: str = "validation") -> Evaluation:
-    """Accuracy, loss and confusion matrix on a split. Raises UserError for a split without labels."""
-    from optbench.problem import read_split
-
-    if split not in SPLITS:
-        raise UserError(f"--split {split}: expected {', '.join(SPLITS)}")
-    _check_classes(rebuilt)
-    part = read_split(rebuilt.data, split)
-    if part.labels is None:
-        raise UserError(f"the {split} split has no labels to compare with", "use optbench predict")
-    outputs = rebuilt.outputs(part.images)
-    loss = float(rebuilt.loss(outputs, part.labels).mean())
-    predicted, true = rebuilt.labels(outputs).numpy(), part.labels.numpy()
-    k = rebuilt.data.n_classes
-    confusion = np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
-    accuracy = float((predicted == true).mean())
-    return Evaluation(split, len(part), loss, accuracy, confusion, rebuilt.data.class_names)
-
-
-def predict(
-    rebuilt: Rebuilt, folder: Path | None, progress: Callable[[int, int], None] | None = None
-) -> list[tuple[str, int]]:
-    """Predicted class of every image, in file order, as (file name, class).
-
-    Args:
-        rebuilt: the network.
-        folder: images to classify; None: the data set's own test split.
-        progress: told how many images are decoded.
-    """
-    from optbench.images import read_folder
-    from optbench.problem import read_split
-
-    _check_classes(rebuilt)
-    if folder is None:
-        part = read_split(rebuilt.data, "test")
-        images, names = part.images, part.names
-    else:
-        images, names = read_folder(folder, rebuilt.data.image_size, rebuilt.data.channels, progress=progress)
-    labels = rebuilt.labels(rebuilt.outputs(images))
-    return list(zip(names, (int(v) for v in labels), strict=True))
-
-
-def submission(predictions: Sequence[tuple[str, int]]) -> str:
-    """The homework's submission file: a header, then one line per image in file order: four-digit Id, Category.
-
-    The Id is the number that names the file (0001.jpg has 0001, as in the homework); where some name is not a number,
-    files are numbered from 1.
-    """
-    stems = [Path(name).stem for name, _ in predictions]
-    numbers = [int(s) for s in stems] if all(s.isdecimal() for s in stems) else range(1, len(stems) + 1)
-    lines = (f"{number:04d},{label}\n" for number, (_, label) in zip(numbers, predictions, strict=True))
-    return "Id,Category\n" + "".join(lines)

@@ -10,6 +10,7 @@ from optbench.plot.confusion import confusion
 from optbench.plot.curvature import curvature_curves
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
+from optbench.plot.pictures import worst_pictures
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
 from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, footnote, new_figure, save
@@ -37,4 +38,5 @@ __all__ = [
     "save",
     "sensitivity_figure",
     "spectral_density",
+    "worst_pictures",
 ]

@@ -272,6 +272,11 @@ class AbstractProblem(ABC):
     def evaluate(self) -> dict[str, float]:
         """Held-out figures (`val_loss`; with classes `val_accuracy`); empty on a surface. Changes nothing."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in label order; none on a surface and in a regression."""
+        return ()
+
     def perturb_gradient(self, step: int) -> None:
         """Adds the sampling noise of update `step` to the gradients, where the problem has such a noise."""
         return

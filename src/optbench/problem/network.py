@@ -209,6 +209,10 @@ class NetworkProblem(AbstractProblem):
         return self._model
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.data.class_names)
+
+    @property
     def steps_per_epoch(self) -> int:
         return self._steps_per_epoch
 

@@ -1,0 +1,129 @@
+"""The images that a network is asked about, in natural order, with labels where their place or their name says them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from optbench.errors import DataError, UserError
+from optbench.experiment.rebuild import SPLITS, Rebuilt
+from optbench.folders import image_files
+from optbench.images import read_folder
+from optbench.problem import Split, read_split
+
+Progress = Callable[[int, int], None]
+
+_NUMBER = re.compile(r"\d+", re.ASCII)
+_PARTS = re.compile(r"(\d+)", re.ASCII)
+_LABELLED = re.compile(r"(\d+)_\d+\.\w+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images to classify.
+
+    Attributes:
+        images: (n, channels, image_size, image_size), as `problem.Split` has them.
+        names: of the n files, in natural order: 2 before 10.
+        labels: int64 (n,); None where nothing says them.
+        what: what they are, for a sentence: "validation images", "images in food/test".
+    """
+
+    images: Tensor
+    names: tuple[str, ...]
+    labels: Tensor | None
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def natural(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Sorts names as people do: runs of digits by their value, the rest as text; equal ones (1.jpg, 01.jpg) as text."""
+    parts = (part for part in _PARTS.split(name) if part)
+    return tuple((0, int(part), "") if _NUMBER.fullmatch(part) else (1, 0, part) for part in parts), name
+
+
+def pictures(
+    member: Rebuilt, place: Path | None = None, split: str | None = None, progress: Progress | None = None
+) -> Pictures:
+    """What a network is to be asked about.
+
+    Args:
+        member: the network, whose data set says size and channels.
+        place: a folder of images; a folder of class folders; or the root of a data set, of which the split is taken.
+            None: the data set that the run was trained on, where its configuration says that it lies.
+        split: train, validation or test; None: test. A folder of images has none.
+        progress: told how many images are decoded.
+
+    Raises:
+        UserError: another split, or one named for a folder of images.
+        DataError: what cannot be read.
+    """
+    if split is not None and split not in SPLITS:
+        raise UserError(f"--split {split}: expected {', '.join(SPLITS)}")
+    if place is None:
+        return _of_split(member.data, split or "test", progress)
+    place = place.expanduser()
+    if (by_folder := _is_class_folders(place, member)) or not member.has_root or not _is_root(place):
+        if split is not None:
+            raise UserError(f"--split {split}: {place} is a folder of images, not a data set", "leave out --split")
+        size, channels = member.setting("image_size"), member.setting("channels")
+        images, names = read_folder(place, size, channels, recursive=by_folder, progress=progress)
+        labels = _labels(names, member, by_folder)
+        return _in_order(Split(images, labels, names), f"images in {place}")
+    return _of_split(member.at(place), split or "test", progress)
+
+
+def _of_split(data: object, split: str, progress: Progress | None) -> Pictures:
+    if progress is not None and hasattr(data, "progress"):
+        data.progress = progress
+    return _in_order(read_split(data, split), f"{split} images")  # type: ignore[arg-type]
+
+
+def _in_order(split: Split, what: str) -> Pictures:
+    order = sorted(range(len(split.names)), key=lambda i: natural(split.names[i]))
+    if order == list(range(len(order))):
+        return Pictures(split.images, split.names, split.labels, what)
+    index = torch.tensor(order)
+    labels = None if split.labels is None else split.labels[index]
+    return Pictures(split.images[index], tuple(split.names[i] for i in order), labels, what)
+
+
+def _subfolders(place: Path) -> set[str]:
+    if not place.is_dir():
+        return set()
+    return {entry.name for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))}
+
+
+def _has_images(place: Path) -> bool:
+    try:
+        return bool(image_files(place))
+    except DataError:
+        return False
+
+
+def _is_class_folders(place: Path, member: Rebuilt) -> bool:
+    """Whether the images lie in folders that are named as the classes are."""
+    folders = _subfolders(place)
+    return bool(folders) and folders <= set(member.class_names) and not _has_images(place)
+
+
+def _is_root(place: Path) -> bool:
+    """Whether a folder has parts and no images of its own."""
+    return bool(_subfolders(place)) and not _has_images(place)
+
+
+def _labels(names: Sequence[str], member: Rebuilt, by_folder: bool) -> Tensor | None:
+    """The labels that folders of classes say, or names such as 3_100.jpg, if all do."""
+    if by_folder:
+        place = {name: i for i, name in enumerate(member.class_names)}
+        return torch.tensor([place[name.partition("/")[0]] for name in names])
+    found = [_LABELLED.fullmatch(name) for name in names]
+    labels = [int(match[1]) for match in found if match]
+    return torch.tensor(labels) if len(labels) == len(names) and max(labels) < len(member.class_names) else None

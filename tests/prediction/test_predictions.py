@@ -1,0 +1,208 @@
+"""Recorded networks on images: alone, together, on views, in folders with and without labels, and what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_tools import command
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import optbench
+from optbench.errors import UserError
+from optbench.experiment.rebuild import rebuild
+from optbench.plot import worst_pictures
+from optbench.prediction import Ensemble, Views, ensemble, natural, numbered, submission
+
+SMALL = ["model=mlp", "model.hidden=[16]", "trainer.epochs=2", "trainer.threads=1", "data.image_size=8"]
+FOOD = ["model=mlp", "model.hidden=[16]", "trainer.epochs=2", "trainer.threads=1", "trainer.batch_size=8",
+        "data.image_size=16"]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three networks on digits, two trained on shifted images and one on smaller ones."""
+    out = tmp_path_factory.mktemp("digits")
+    settings = (["augment=flip_crop"], ["augment=flip_crop", "seed=1"], ["data.image_size=6"])
+    runs = [optbench.run(*SMALL, *more, out=out) for more in settings]
+    return [run.path for run in runs if run.path is not None]
+
+
+def picture(file: Path, seed: int, size: tuple[int, int] = (20, 16)) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run on a folder of classes, and the folder, which has moved since."""
+    root = tmp_path_factory.mktemp("there") / "images"
+    for split, n in (("train", 8), ("validation", 4)):
+        for k, name in enumerate(("ape", "bee", "cow")):
+            for i in range(n):
+                picture(root / split / name / f"{i}.png", 100 * k + i)
+    for i in (10, 2, 1):
+        picture(root / "test" / f"{i}.png", i)
+    run = optbench.run("data=image_folder", f"data.root={root}", "data.n_classes=3", *FOOD, out=root.parent / "runs")
+    assert run.path is not None
+    moved = tmp_path_factory.mktemp("here") / "moved"
+    shutil.move(root, moved)
+    return run.path, moved
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True), st.sampled_from(["", "img", "a b_"]))
+def test_numbers_in_names_sort_by_value(numbers: list[int], prefix: str) -> None:
+    names = [f"{prefix}{n}.jpg" for n in numbers]
+    assert sorted(names, key=natural) == [f"{prefix}{n}.jpg" for n in sorted(numbers)]
+
+
+@given(st.lists(st.text("ab01².jé /", max_size=6), unique=True))
+def test_the_natural_order_is_one_order(names: list[str]) -> None:
+    backwards = list(reversed(names))
+    assert sorted(backwards, key=natural) == sorted(names, key=natural)
+
+
+def test_the_number_in_a_name_is_the_id() -> None:
+    assert submission([("10.jpg", 3), ("2.jpg", 1)]) == "Id,Category\n0002,1\n0010,3\n"
+    assert numbered(["2.jpg", "10.jpg"]) == ([2, 10], [])
+    with pytest.raises(UserError, match=r"would share an Id in the submission: 1.jpg and 0001.png; 2.jpg and 2.JPG"):
+        numbered(["1.jpg", "0001.png", "2.jpg", "2.JPG", "3.jpg"])
+
+
+def test_other_names_are_numbered_and_that_is_said() -> None:
+    ids, (note, shared) = numbered(["2.jpg", "cat.jpg", "cat.png"])
+    assert ids == [1, 2, 3]
+    assert "(cat.jpg, cat.png): the 3 files are numbered from 1 in natural order" in note
+    assert shared.endswith("cat.jpg and cat.png")
+    assert numbered(["a/1.jpg", "b/2.jpg"])[1][0].startswith("names that are no numbers (a/1.jpg, b/2.jpg)")
+    assert len(numbered(["cat.jpg"])[1]) == 1
+
+
+def test_networks_together(digits: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = rebuild(digits[0]).data.load("test")
+    answers = []
+    for path in digits:
+        member = rebuild(path, "last")
+        with torch.no_grad():
+            answers.append(torch.softmax(member.model(member.data.load("test").images.float() / 255).double(), -1))
+    mean = torch.stack(answers).mean(0)
+    counts = [[int(a[i].argmax()) for a in answers] for i in range(len(test))]
+    # by hand: the most frequent class, of equally frequent ones that with the larger mean probability
+    votes = [max(set(c), key=lambda k, c=c, i=i: (c.count(k), float(mean[i, k]))) for i, c in enumerate(counts)]
+    for words, expected in (([], mean.argmax(-1).tolist()), (["--vote"], votes)):
+        out, table = tmp_path / f"{len(words)}.csv", tmp_path / f"{len(words)}-p.csv"
+        line = ("predict", *digits, "-o", out, "--proba", table, "--checkpoint", "last", "--quiet", *words)
+        assert command(*line) == 0
+        said = capsys.readouterr().out
+        assert f"checkpoint last; 3 networks, {'votes' if words else 'mean of probabilities'}" in said
+        assert [int(row["Category"]) for row in csv.DictReader(out.read_text().splitlines())] == expected
+        rows = list(csv.reader(table.read_text().splitlines()))
+        assert rows[0] == ["file", "Id", *rebuild(digits[0]).class_names]
+        shares = np.array([row[2:] for row in rows[1:]], dtype=float)
+        assert np.allclose(shares.sum(axis=1), 1.0, atol=1e-4)
+        if not words:
+            assert np.allclose(shares, mean.numpy(), atol=1e-5)
+
+
+def test_views_count_with_their_weight(digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    whole, none, part = (ensemble(digits[:1], views=Views(3, weight)) for weight in (1.0, 0.0, 0.25))
+    images = whole.pictures()
+    plain = ensemble(digits[:1]).each(images)
+    assert torch.equal(whole.each(images), plain)
+    assert not torch.allclose(none.each(images), plain, atol=1e-3)  # they are other images
+    assert torch.allclose(part.each(images), 0.25 * plain + 0.75 * none.each(images))
+    assert torch.equal(part.each(images), part.each(images))
+    assert command("evaluate", digits[0], "--tta") == 0
+    assert "0.5 x the image + 0.5 x the mean of 5 augmented views" in capsys.readouterr().out
+    assert command("evaluate", digits[2], "--tta") == 2
+    assert "was trained without augmentation" in capsys.readouterr().err
+
+
+def test_the_order_of_the_folder_changes_nothing(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, moved = folders
+    written = []
+    for i, names in enumerate((["1", "2", "10"], ["10", "1", "2"])):
+        for name in names:
+            (tmp_path / str(i)).mkdir(exist_ok=True)
+            shutil.copy(moved / "test" / f"{name}.png", tmp_path / str(i))
+        assert command("predict", run, "--data", tmp_path / str(i), "-o", tmp_path / f"{i}.csv", "--quiet") == 0
+        written.append((tmp_path / f"{i}.csv").read_text())
+    assert written[0] == written[1]
+    assert [line[:4] for line in written[0].splitlines()] == ["Id,C", "0001", "0002", "0010"]
+    assert "accuracy" not in capsys.readouterr().out  # nothing says their labels
+
+
+def test_the_data_may_have_moved(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    run, moved = folders
+    summary = json.loads((run / "run.json").read_text())
+    assert command("evaluate", run) == 2
+    assert "no such folder" in capsys.readouterr().err
+    found = {}
+    for place in (moved, moved / "validation"):
+        assert command("evaluate", run, "--data", place, "--json", *(["--split", "validation"] * (place == moved))) == 0
+        found[place.name] = json.loads(capsys.readouterr().out)
+        assert found[place.name]["accuracy"] == pytest.approx(summary["best_val_accuracy"])
+    low, high = found["moved"]["interval"]
+    assert 0 <= low < found["moved"]["accuracy"] < high <= 1 or low == 0 or high == 1
+    assert found["moved"]["confusion"] == found["validation"]["confusion"]
+    assert found["moved"]["class_names"] == ["ape", "bee", "cow"]
+
+
+def test_labelled_folders_are_scored(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, moved = folders
+    out = tmp_path / "s.csv"
+    assert command("predict", run, "--data", moved / "validation", "-o", out, "--quiet") == 0
+    said = capsys.readouterr()
+    assert "numbered from 1 in natural order" in said.err
+    predicted = [int(row["Category"]) for row in csv.DictReader(out.read_text().splitlines())]
+    right = sum(a == b for a, b in zip(predicted, [k for k in range(3) for _ in range(4)], strict=True))
+    assert f"accuracy  {right / 12:.4f} [" in said.out
+    assert "predicted:" in said.out
+    for i, label in enumerate((2, 0, 1)):  # labels in the names, as in the homework
+        picture(tmp_path / "named" / f"{label}_{i}.png", i)
+    assert command("evaluate", run, "--data", tmp_path / "named") == 0
+    assert "on 3 images in " in capsys.readouterr().out
+    picture(tmp_path / "named" / "3_7.png", 9)  # there is no class 3: then the names say no labels
+    assert command("evaluate", run, "--data", tmp_path / "named") == 2
+    assert "no labels to compare with" in capsys.readouterr().err
+    assert command("evaluate", run, "--data", tmp_path / "named", "--split", "train") == 2
+    assert "is a folder of images, not a data set" in capsys.readouterr().err
+
+
+def test_other_classes_are_no_ensemble(digits: list[Path], folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="tell other classes apart"):
+        ensemble([digits[0], folders[0]])
+    assert isinstance(ensemble(digits), Ensemble)
+
+
+def test_the_worst_images_are_drawn(digits: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "worst.png"
+    assert command("evaluate", digits[2], "--errors", file) == 0
+    with Image.open(file) as drawn:
+        assert drawn.size[0] > 400
+    images = np.zeros((4, 3, 5, 5), dtype=np.uint8)
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.99, 0.01]])
+    figure = worst_pictures(images, np.array([1, 0, 0, 0]), shares.argmax(1), shares, ["ape", "bee"], list("wxyz"))
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert [title[0] for title in titles] == ["w", "x", "y"]  # by how little was left for the truth
+    assert titles[0].splitlines()[1:] == ["label bee (0.100)", "said ape (0.900)"]
