@@ -112,6 +112,20 @@ def worst() -> Figure:
     )
 
 
+def inside() -> Figure:
+    points, k = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    title = (
+        "10 validation images as the output of cnn.7 (checkpoint best)\ntwo principal components, 69 % of the variance"
+    )
+    return plot.features_figure(points, k, 1 - k, ["鸡蛋", "汤"], title)
+
+
+def looked_at() -> Figure:
+    images, shares = np.ones((2, 1, 3, 3)), np.full((2, 2), 0.5)
+    k = np.arange(2)
+    return plot.saliency_figure(images, images[:, 0], k, k, shares, ["Dairy product", "Egg"], ["a.jpg", "b.jpg"])
+
+
 def boxes() -> Figure:
     sides = np.array([[-1.0, -1.0]]), np.array([[0.0, 0.0]])
     return plot.critical_points_figure(ground(), {"excluded": sides, "proved": sides, "undecided": sides})
@@ -163,6 +177,8 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "confusion": lambda path: small(),
     "spectrum": lambda path: spectrum(),
     "worst": lambda path: worst(),
+    "inside": lambda path: inside(),
+    "looked at": lambda path: looked_at(),
 }
 
 

@@ -61,6 +61,7 @@ COMMANDS = (
     Command("sensitivity", "Show the outcome over the learning rate.", "optbench.cli.exploring:sensitivity", True),
     Command("evaluate", "Compute accuracy and confusion matrix.", "optbench.cli.homework:evaluate"),
     Command("predict", "Classify images, write submission.csv.", "optbench.cli.homework:predict"),
+    Command("explain", "Show what a network looks at.", "optbench.cli.explaining:explain"),
     Command("list", "List what there is to choose from.", "optbench.cli.catalogue:list_choices"),
     Command("config", "Print a composed configuration.", "optbench.cli.catalogue:config", True),
     Command("cache", "Show what is kept on disk, or empty it.", "optbench.cli.caching:cache"),

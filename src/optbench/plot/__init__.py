@@ -10,7 +10,7 @@ from optbench.plot.confusion import confusion
 from optbench.plot.curvature import curvature_curves
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
-from optbench.plot.pictures import worst_pictures
+from optbench.plot.pictures import features_figure, saliency_figure, worst_pictures
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
 from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, footnote, new_figure, save
@@ -30,11 +30,13 @@ __all__ = [
     "confusion",
     "critical_points_figure",
     "curvature_curves",
+    "features_figure",
     "footnote",
     "heat_figure",
     "loss_curves",
     "new_figure",
     "path_on_contours",
+    "saliency_figure",
     "save",
     "sensitivity_figure",
     "spectral_density",

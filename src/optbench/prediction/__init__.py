@@ -3,6 +3,7 @@
     pictures     the images of a folder or a split in natural order, labelled where their names or folders say so
     ensemble     one network or several on them: probabilities, votes, test-time augmentation
     scores       predictions held against labels
+    explain      what a network looks at, and how a layer sees its images
     files        predictions as the homework's submission, and probabilities as a table
 
 What is asked of them are recorded runs, built again by `experiment.rebuild`.
