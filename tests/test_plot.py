@@ -20,7 +20,6 @@ from optbench import plot
 from optbench.comparison import Drawn, label_runs
 from optbench.comparison import drawn as shown
 from optbench.errors import OutputError, UserError
-from optbench.plot.curves import _rolling_mean
 from optbench.records import Run, read_run
 from optbench.records import run as records_run
 from optbench.records.arrow import Table
@@ -86,16 +85,57 @@ def test_a_diverged_run_does_not_ruin_the_axes(tmp_path: Path, losses: list[floa
 
 
 def test_networks_have_accuracy_and_schedules_a_learning_rate(tmp_path: Path) -> None:
-    columns = {"epoch": [0, 1, 2], "loss": [2.0, 1.0, 0.5], "lr": [0.1, 0.1, 0.1], "val_accuracy": [None, 0.5, 0.75]}
+    columns = {"epoch": [0, 1, 2], "loss": [2.0, 1.0, 0.5], "lr": [0.1, 0.1, 0.1], "val_accuracy": [None, 0.5, 0.75],
+               "train_accuracy": [None, 0.25, 0.5]}  # fmt: skip
     first = run_of(tmp_path / "a", columns, **NETWORK)
     loss, accuracy = plot.loss_curves([first]).axes
-    assert loss.get_ylabel() == "training loss"
-    assert accuracy.lines[0].get_xdata().tolist() == [1, 2]
-    assert accuracy.lines[0].get_ydata().tolist() == [50.0, 75.0]
+    assert loss.get_ylabel() == "loss"
+    validation, training = accuracy.lines
+    assert validation.get_xdata().tolist() == [1, 2]
+    assert validation.get_ydata().tolist() == [50.0, 75.0]
+    assert training.get_xdata().tolist() == [0.5, 1.5]  # of the first epoch and of the second
+    assert training.get_ydata().tolist() == [25.0, 50.0]
     second = run_of(tmp_path / "b", {**columns, "lr": [0.1, 0.05, 0.0]}, {"seed": 1}, **NETWORK)
     axes = plot.loss_curves([first, second]).axes
-    assert [ax.get_ylabel() for ax in axes] == ["training loss", "validation\naccuracy, %", "learning rate"]
+    assert [ax.get_ylabel() for ax in axes] == ["loss", "accuracy, %", "learning rate"]
     assert axes[2].lines[1].get_ydata().tolist() == [0.1, 0.05, 0.0]
+
+
+def learnt(tmp_path: Path) -> Run:
+    """Three epochs of four batches; the second is the best on the validation data."""
+    losses = [8.0, 6.0, 4.0, 2.0, 3.0, 1.0, 3.0, 1.0, 1.0, 1.0, 0.5, 0.5, None]
+    evaluated = {0: (3.0, 0.1), 4: (2.0, 0.4), 8: (1.5, 0.7), 12: (2.5, 0.6)}
+    columns = {"step": list(range(13)), "epoch": [i / 4 for i in range(13)], "loss": losses, "lr": [0.1] * 13,
+               "val_loss": [evaluated.get(i, (None, None))[0] for i in range(13)],
+               "val_accuracy": [evaluated.get(i, (None, None))[1] for i in range(13)]}  # fmt: skip
+    return run_of(tmp_path, columns, **NETWORK)
+
+
+def test_the_training_line_of_a_network_is_the_mean_over_an_epoch(tmp_path: Path) -> None:
+    run = learnt(tmp_path / "a")
+    for recorded in (8, None):
+        figure = plot.loss_curves([Run({**run.summary, "best_val_step": recorded}, run.path)])
+        loss, accuracy = figure.axes
+        pale, line, validation, best = loss.lines
+        assert pale.get_alpha() < 0.5
+        assert line.get_xdata().tolist() == [1.5, 5.5, 9.5]  # the middle of the steps of each
+        assert line.get_ydata().tolist() == [5.0, 2.0, 0.75]
+        assert validation.get_xdata().tolist() == [0, 4, 8, 12]
+        assert (best.get_xdata().tolist(), best.get_ydata().tolist()) == ([8], [1.5])
+        assert accuracy.lines[1].get_ydata().tolist() == [70.0]
+        assert legend(figure)[:-1] == [
+            "training: mean over an epoch", "training: each batch", "validation", "best epoch on validation"
+        ]  # fmt: skip
+    two = plot.loss_curves([run, run])
+    assert "training: each batch" not in legend(two)
+    assert len(two.axes[0].lines) == 6
+
+
+def test_within_the_first_epoch_the_line_is_that_of_the_batches(tmp_path: Path) -> None:
+    figure = plot.loss_curves([run_of(tmp_path, {"epoch": [0.0, 0.25, 0.5], "loss": [3.0, 2.0, 1.0]}, **NETWORK)])
+    (line,) = figure.axes[0].lines
+    assert line.get_ydata().tolist() == [3.0, 2.0, 1.0]
+    assert legend(figure)[0] == "training: each batch"
 
 
 def test_runs_with_one_label_share_a_colour_and_different_ones_do_not(tmp_path: Path) -> None:
@@ -107,21 +147,6 @@ def test_runs_with_one_label_share_a_colour_and_different_ones_do_not(tmp_path: 
     many = plot.loss_curves(runs * 10, labels=[f"configuration {i}" for i in range(30)])
     assert len({(line.get_color(), line.get_linestyle()) for line in many.axes[0].lines}) == 28
     assert many.legends[0].get_title().get_text() == "first 24 of 30"
-
-
-def test_long_curves_of_batches_are_pale_under_their_rolling_mean(tmp_path: Path) -> None:
-    losses = [1.0 + (i % 2) for i in range(400)]
-    run = run_of(tmp_path, {"epoch": [i / 100 for i in range(400)], "loss": losses}, **NETWORK)
-    pale, smooth = plot.loss_curves([run]).axes[0].lines
-    assert pale.get_alpha() < 0.5
-    assert pale.get_ydata().tolist() == losses
-    assert np.abs(smooth.get_ydata() - 1.5).max() < 0.07
-
-
-def test_rolling_mean_is_the_mean_of_the_neighbours() -> None:
-    values = np.array([1.0, 2.0, np.nan, 8.0, 16.0, np.nan, np.nan, np.nan])
-    expected = [np.nanmean(values[max(0, i - 1) : i + 2]) if i < 6 else np.nan for i in range(8)]
-    assert _rolling_mean(values, 1) == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_run_without_a_curve_is_an_empty_place(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from optbench.comparison import label_runs
 from optbench.plot.style import drawable, legend_outside, new_figure, styles
@@ -17,17 +18,34 @@ from optbench.records import Run, read_curves
 if TYPE_CHECKING:
     import pandas as pd
 
-_SMOOTHED_FROM = 200  # recorded steps; below, a curve of mini-batch losses is readable as it is
 _FAR = 100.0  # how many times the largest starting loss is still shown
 _FLAT = 1e-4  # of its size: the least that the axes of a loss span
+_MARKED = 40  # epochs; of fewer each has a dot on the line
+_VALIDATION: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linestyle": "--", "linewidth": 1.0}
+_BEST: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 11,
+    "linestyle": "",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.6,
+}
+_MEANINGS: dict[str, dict[str, Any]] = {
+    "training: mean over an epoch": {"linestyle": "-", "linewidth": 1.6},
+    "training: each batch": {"linestyle": "-", "linewidth": 0.6, "alpha": 0.4},
+    "validation": _VALIDATION,
+    "best epoch on validation": _BEST,
+}
+"""What the lines and marks of networks mean, by name, in grey."""
 
 
 def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Figure:
-    """Loss over steps; below it the validation accuracy of networks, and the learning rate where it changes.
+    """Loss over steps; below it the accuracies of networks, and the learning rate where it changes.
 
     The loss axis is logarithmic where no loss is negative and the losses differ by more than a factor of 3; a diverged
-    run leaves through the edge. Networks record the loss of single batches: long curves are drawn pale, with their
-    rolling mean on top, and the validation loss in dots.
+    run leaves through the edge. Of networks the line is the mean of the batch losses of an epoch, in the middle of the
+    epoch, where it belongs: it is measured on weights that move meanwhile. The losses of single batches are pale behind
+    it where one run is drawn, and all there is within the first epoch. Beside it the validation loss, with a star at
+    the best epoch: that of best.pt.
 
     Args:
         runs: the runs, at least one.
@@ -44,53 +62,85 @@ def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Fig
     ]
     style = styles(labels)
     handles: dict[str, Artist] = {}
-    for label, curve in zip(labels, curves, strict=True):
+    for run, label, curve in zip(runs, labels, curves, strict=True):
         if "loss" in curve:
-            handles.setdefault(label, _draw_loss(axes[0], curve, style[label], alone=len(runs) <= len(style)))
+            look, few = style[label], len(runs) <= len(style)
+            handles.setdefault(label, _draw_loss(axes[0], curve, look, few, len(runs) == 1))
+            _draw_validation(axes[0], curve, "val_loss", look, _best_step(run, curve))
     _scale_loss(axes[0], curves)
     for ax, name in zip(axes[1:], panels[1:], strict=True):
-        for label, curve in zip(labels, curves, strict=True):
-            _draw_extra(ax, curve, name, style[label])
+        for run, label, curve in zip(runs, labels, curves, strict=True):
+            _draw_extra(ax, curve, name, style[label], _best_step(run, curve))
     axes[-1].set_xlabel("step")
     for ax in axes:
         ax.grid(True, alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-    legend_outside(figure, handles)
+    legend_outside(figure, {**_meanings(axes), **handles})
     return figure
 
 
-def _draw_loss(ax: Axes, curve: pd.DataFrame, style: dict[str, Any], alone: bool) -> Artist:
-    step, loss = curve["step"].to_numpy(), drawable(curve["loss"])
-    by_batch = "epoch" in curve and len(curve) >= _SMOOTHED_FROM
-    if by_batch:
-        ax.plot(step, loss, linewidth=0.6, alpha=0.25, **style)
-        loss = _rolling_mean(loss, len(loss) // 50)
-    (line,) = ax.plot(step, loss, linewidth=1.6 if alone else 1.1, alpha=1.0 if alone else 0.75, **style)
-    if "val_loss" in curve:
-        at = curve["val_loss"].notna().to_numpy()
-        ax.plot(step[at], curve["val_loss"].to_numpy(dtype=float)[at], "o", markersize=3.5, color=style["color"])
+def _meanings(axes: Iterable[Axes]) -> dict[str, Artist]:
+    """What the lines and marks that networks have stand for."""
+    drawn = {line.get_gid() for ax in axes for line in ax.lines}
+    return {name: Line2D([], [], color="0.45", **look) for name, look in _MEANINGS.items() if name in drawn}
+
+
+def _draw_loss(ax: Axes, curve: pd.DataFrame, style: dict[str, Any], few: bool, alone: bool) -> Artist:
+    step, loss = curve["step"].to_numpy(dtype=float), drawable(curve["loss"])
+    look: dict[str, Any] = {"linewidth": 1.6 if few else 1.1, "alpha": 1.0 if few else 0.75}
+    if "epoch" in curve:
+        mean, batch, *_ = _MEANINGS
+        middles, means = _over_epochs(curve["epoch"].to_numpy(dtype=float), step, loss)
+        if len(means) < 2:
+            look["gid"] = batch
+        else:
+            if alone:
+                ax.plot(step, loss, linewidth=0.6, alpha=0.25, gid=batch, **style)
+            step, loss = middles, means
+            look |= {"gid": mean, "marker": "." if len(means) <= _MARKED else ""}
+    (line,) = ax.plot(step, loss, **look, **style)
     handle: Artist = line
     return handle
 
 
-def _rolling_mean(values: np.ndarray, half: int) -> np.ndarray:
-    # over the steps within `half` of each; at the ends over those that there are, gaps left out
-    known = np.isfinite(values)
-    sums = np.cumsum(np.concatenate([[0.0], np.where(known, values, 0.0)]))
-    counts = np.cumsum(np.concatenate([[0], known]))
-    i = np.arange(len(values))
-    low, high = np.maximum(i - half, 0), np.minimum(i + half + 1, len(values))
-    n = counts[high] - counts[low]
-    return np.where(n > 0, (sums[high] - sums[low]) / np.maximum(n, 1), np.nan)
+def _over_epochs(epoch: np.ndarray, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each epoch with a loss, the mean of its steps and of its losses; of one that is not over, so far."""
+    known = np.isfinite(loss) & np.isfinite(epoch)
+    number = np.floor(epoch[known] + 1e-9).astype(int)
+    which, place = np.unique(number, return_inverse=True)
+    count = np.bincount(place, minlength=len(which))
+    return (np.bincount(place, step[known]) / count, np.bincount(place, loss[known]) / count)
+
+
+def _best_step(run: Run, curve: pd.DataFrame) -> float | None:
+    """The step of a network's best evaluation: as recorded, else by the curve; None where there was none."""
+    recorded = run.summary.get("best_val_step")
+    if recorded is not None or "val_loss" not in curve:
+        return recorded
+    columns = [name for name in ("val_accuracy", "val_loss") if name in curve]
+    known = curve.dropna(subset=columns).sort_values(columns, ascending=[name == "val_loss" for name in columns])
+    return float(known["step"].iloc[0]) if len(known) else None
+
+
+def _draw_validation(ax: Axes, curve: pd.DataFrame, name: str, style: dict[str, Any], best: float | None) -> None:
+    """A column of evaluations as a dashed line with dots, and a star at the best one."""
+    if name not in curve:
+        return
+    step, values = curve["step"].to_numpy(dtype=float), drawable(curve[name])
+    values = 100.0 * values if name == "val_accuracy" else values
+    at = np.isfinite(values)
+    ax.plot(step[at], values[at], gid="validation", color=style["color"], **_VALIDATION)
+    if best is not None and (here := at & (step == best)).any():
+        ax.plot(
+            step[here][:1], values[here][:1], gid="best epoch on validation", color=style["color"], zorder=5, **_BEST
+        )
 
 
 def _scale_loss(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
     losses = [drawable(curve["loss"]) for curve in curves if "loss" in curve]
     values = np.concatenate(losses) if losses else np.array([])
     values = values[np.isfinite(values)]
-    ax.set_ylabel("training loss" if any("epoch" in c for c in curves) else "loss")
-    if any("val_loss" in c for c in curves):
-        ax.set_ylabel("loss: training (line), validation (dots)")
+    ax.set_ylabel("loss")
     if not values.size:
         return
     starts = [loss[np.isfinite(loss)][0] for loss in losses if np.isfinite(loss).any()]
@@ -110,16 +160,15 @@ def _scale_loss(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
         ax.set_ylim(low - 0.03 * (high - low), high)
 
 
-def _draw_extra(ax: Axes, curve: pd.DataFrame, name: str, style: dict[str, Any]) -> None:
-    ax.set_ylabel({"val_accuracy": "validation\naccuracy, %", "lr": "learning rate"}[name])
-    if name not in curve:
-        return
-    at = curve[name].notna().to_numpy()
-    scale, marker = (100.0, ".") if name == "val_accuracy" else (1.0, "")
-    ax.plot(
-        curve["step"].to_numpy()[at],
-        scale * curve[name].to_numpy(dtype=float)[at],
-        marker=marker,
-        linewidth=1.3,
-        **style,
-    )
+def _draw_extra(ax: Axes, curve: pd.DataFrame, name: str, style: dict[str, Any], best: float | None) -> None:
+    ax.set_ylabel({"val_accuracy": "accuracy, %", "lr": "learning rate"}[name])
+    if name == "val_accuracy":
+        _draw_validation(ax, curve, name, style, best)
+        if "train_accuracy" in curve:  # stands in the row that ends its epoch; it belongs in the middle, as the loss
+            at = curve["train_accuracy"].notna().to_numpy()
+            end = curve["step"].to_numpy(dtype=float)[at]
+            middle = end - np.diff(end, prepend=0.0) / 2
+            ax.plot(middle, 100.0 * curve["train_accuracy"].to_numpy(dtype=float)[at], linewidth=1.3, **style)
+    elif name in curve:
+        at = curve[name].notna().to_numpy()
+        ax.plot(curve["step"].to_numpy()[at], curve[name].to_numpy(dtype=float)[at], linewidth=1.3, **style)
