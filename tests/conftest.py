@@ -24,6 +24,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["OPTBENCH_LANG"] = "en"  # whatever the machine's locale is
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or Ray keeps a token in HOME, and asks for it from then on
 
+os.fsync = lambda handle: None  # some thousands of runs are recorded, and no test takes the power away
+
 settings.register_profile("repeat", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import inspect
@@ -25,6 +26,11 @@ def names(group: str) -> list[str]:
 
 def read(group: str, name: str) -> dict[str, Any]:
     """The YAML of one member, as it stands."""
+    return copy.deepcopy(_read(group, name))
+
+
+@functools.cache
+def _read(group: str, name: str) -> dict[str, Any]:
     found = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"), resolve=False)
     assert isinstance(found, dict)
     return found

@@ -1,7 +1,7 @@
 """The real command in a process of its own: exit codes, what stands where, what is imported.
 
-A process without torch costs a third of a second, with torch some seconds; so checks that can share one, do, and what
-needs more than one process with torch is slow.
+A process without torch costs a third of a second, with torch some seconds; so checks that can share one, do (commands
+that are refused run in a row in one), and what needs more than one process with torch is slow.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import members
 import pytest
 import yaml
+from command_tools import Answer, in_a_row, invoke
 
 from optbench.cli import every_command
 from optbench.config import Composer
@@ -190,16 +191,26 @@ BAD = [
 ]
 
 
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], tuple[Answer, Path]]:
+    """What every command of BAD answers, and the folder where it was."""
+    places = [tmp_path_factory.mktemp("bad") for _ in BAD]
+    answers = in_a_row([words for words, _ in BAD], places)
+    return {words: found for (words, _), *found in zip(BAD, answers, places, strict=True)}
+
+
 @pytest.mark.parametrize(("words", "expected"), BAD, ids=[" ".join(words)[:60] for words, _ in BAD])
-def test_bad_input_costs_a_line_or_two(words: tuple[str, ...], expected: str, tmp_path: Path) -> None:
-    done = optbench(*words, cwd=tmp_path)
+def test_bad_input_costs_a_line_or_two(
+    words: tuple[str, ...], expected: str, refusals: dict[tuple[str, ...], tuple[Answer, Path]]
+) -> None:
+    done, place = refusals[words]
     assert done.code == 2
     assert done.out == ""
     assert 1 <= len(done.err.splitlines()) <= 3
     assert done.err.startswith("error: ")
     assert expected in done.err
-    assert "torch" not in (done.imported or ())
-    assert not list(tmp_path.iterdir()), "a refused request leaves nothing behind"
+    assert not done.imported
+    assert not list(place.iterdir()), "a refused request leaves nothing behind"
 
 
 @pytest.mark.parametrize("where", ["file", pytest.param("file/below", marks=pytest.mark.slow)])
@@ -222,9 +233,15 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert optbench(cwd=tmp_path).out == done.out
 
 
+@pytest.fixture(scope="module")
+def helps(place: Path) -> dict[str, Answer]:
+    answers = in_a_row([(name, "--help") for name in NAMES], [place] * len(NAMES), heavy=HEAVY)
+    return dict(zip(NAMES, answers, strict=True))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_help_of_a_command(name: str, tmp_path: Path) -> None:
-    done = optbench(name, "--help", cwd=tmp_path)
+def test_help_of_a_command(name: str, helps: dict[str, Answer]) -> None:
+    done = helps[name]
     assert (done.code, done.err, done.imported) == (0, "", set())
     if name != "doctor":
         assert "Examples:" in done.out
@@ -236,8 +253,14 @@ def test_help_of_a_command(name: str, tmp_path: Path) -> None:
     assert not bare, "every option says what it does"
 
 
+@pytest.fixture(scope="module")
+def composer() -> Iterator[Composer]:
+    with Composer() as made:
+        yield made
+
+
 @pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[e for _, e in EXAMPLES])
-def test_an_example_of_the_help_is_valid(name: str, example: str) -> None:
+def test_an_example_of_the_help_is_valid(name: str, example: str, composer: Composer) -> None:
     import shlex
 
     import typer
@@ -250,11 +273,10 @@ def test_an_example_of_the_help_is_valid(name: str, example: str) -> None:
     parser = typer.main.get_command(build_app()).commands[command]
     parameters = parser.make_context(command, words).params
     overrides = parameters.get("overrides") or []
-    with Composer() as composer:
-        if command in ("sweep", "basins", "sensitivity"):
-            assert list(composer.grid([re.sub(r"^seeds=(\d+)$", r"seed=range(\1)", o) for o in overrides]))
-        else:
-            composer.compose(overrides)
+    if command in ("sweep", "basins", "sensitivity"):
+        assert list(composer.grid([re.sub(r"^seeds=(\d+)$", r"seed=range(\1)", o) for o in overrides]))
+    else:
+        composer.compose(overrides)
 
 
 def test_version(tmp_path: Path) -> None:
@@ -291,10 +313,13 @@ def test_config_prints_yaml(tmp_path: Path) -> None:
     assert re.search(r"^# run_id [0-9a-f]{12}$", done.out, re.MULTILINE)
 
 
-def test_the_plan_of_a_sweep(tmp_path: Path) -> None:
-    done = optbench("sweep", "optimizer=adam,sgd", "seeds=2", "--dry-run", "--json", cwd=tmp_path)
-    assert (done.code, done.err) == (0, "")
-    found = done.json()
+def test_the_plan_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = invoke(capsys, "sweep", "optimizer=adam,sgd", "seeds=2", "--dry-run", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
     assert {(r["optimizer"], r["seed"]) for r in found} == {(o, s) for o in ("adam", "sgd") for s in (0, 1)}
     assert len({r["run_id"] for r in found}) == 4
     assert {r["status"] for r in found} == {"to do"}
@@ -316,24 +341,25 @@ def test_doctor(tmp_path: Path) -> None:
 # ---- completion
 
 
-def completions(words: str, position: int, cwd: Path) -> list[str]:
-    """What typer's bash protocol answers."""
-    env = {"_OPTBENCH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
-    done = optbench(cwd=cwd, env=env)
-    assert done.code == 0
-    assert done.err == ""
-    assert "torch" not in (done.imported or ())
-    return done.out.split()
+COMPLETIONS: list[tuple[str, int, list[str]]] = [
+    ("optbench run optimizer=r", 2, [f"optimizer={n}" for n in members.names("optimizer") if n.startswith("r")]),
+    ("optbench run optimizer = r", 4, [n for n in members.names("optimizer") if n.startswith("r")]),
+    ("optbench run optimizer.l", 2, ["optimizer.lr="]),
+    ("optbench list opt", 2, ["optimizer"]),
+    ("optbench cl", 1, ["classify-critical"]),
+    ("optbench run 'optimizer={", 2, []),
+]
 
 
 def test_completion(tmp_path: Path) -> None:
-    found = [n for n in members.names("optimizer") if n.startswith("r")]
-    assert completions("optbench run optimizer=r", 2, tmp_path) == [f"optimizer={n}" for n in found]
-    assert completions("optbench run optimizer = r", 4, tmp_path) == found
-    assert completions("optbench run optimizer.l", 2, tmp_path) == ["optimizer.lr="]
-    assert completions("optbench list opt", 2, tmp_path) == ["optimizer"]
-    assert completions("optbench cl", 1, tmp_path) == ["classify-critical"]
-    assert completions("optbench run 'optimizer={", 2, tmp_path) == []
+    """What typer's bash protocol answers."""
+    variables = [
+        {"_OPTBENCH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+        for words, position, _ in COMPLETIONS
+    ]
+    answers = in_a_row([()] * len(variables), [tmp_path] * len(variables), variables)
+    assert [answer.out.split() for answer in answers] == [expected for *_, expected in COMPLETIONS]
+    assert {(answer.code, answer.err, answer.imported) for answer in answers} == {(0, "", frozenset())}
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

@@ -6,18 +6,14 @@ written, and tried here. One process runs them all, and is seen to be without to
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import signal
-import subprocess
-import sys
 import typing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command_tools import invoke
+from command_tools import in_a_row, invoke
 
 from optbench.cli import every_command
 from optbench.errors import UserError
@@ -64,30 +60,6 @@ def test_every_option_that_writes_is_found() -> None:
     assert {("reproduce", "--out"), ("reproduce", "--html"), ("reproduce", "--docs")} <= set(WRITTEN)
 
 
-ALL_AT_ONCE = """
-import json, sys
-from optbench.cli import main
-for line in json.loads(sys.argv[1]):
-    sys.argv = ["optbench", *line]
-    print("#", *line, file=sys.stderr)
-    try:
-        main()
-    except SystemExit as end:
-        print("CODE", end.code, "torch" in sys.modules, file=sys.stderr)
-"""
-
-
-def all_at_once(lines: list[list[str]], cwd: Path, **kwargs: Any) -> list[str]:
-    """What each command wrote to standard error, its exit code last."""
-    import json
-
-    env = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, "-c", ALL_AT_ONCE, json.dumps(lines)], cwd=cwd, env=env,
-                          capture_output=True, text=True, timeout=300, **kwargs)  # fmt: skip
-    assert done.stdout == ""
-    return done.stderr.split("# ")[1:]
-
-
 def commands(place: str) -> list[list[str]]:
     return [[name, *MORE.get(name, []), option, place] for name, option in WRITTEN]
 
@@ -96,13 +68,14 @@ def test_a_file_in_the_way_is_found_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
     odd = [line for line in commands("x.bmp") if line[-2] == "--plot" or line[0] == "plot"]
     lines = [*commands("file/below/x.png"), *commands("/proc/nowhere/x.png"), *odd]
-    answers = all_at_once(lines, tmp_path)
-    assert (len(answers), len(odd)) == (len(lines), 6)
+    answers = in_a_row(lines, [tmp_path] * len(lines))
+    assert len(odd) == 6
+    assert {(answer.code, answer.out, answer.imported) for answer in answers} == {(2, "", frozenset())}
     for answer in answers[: -len(odd)]:
-        error = r"error: cannot write (file/below|/proc/nowhere)/.*: .*\nchoose another place .*\nCODE 2 False\n"
-        assert re.search(error, answer), answer
+        error = r"error: cannot write (file/below|/proc/nowhere)/.*: .*\nchoose another place .*\n"
+        assert re.search(error, answer.err), answer
     for answer in answers[-len(odd) :]:
-        assert "error: x.bmp: expected a figure ending in .png, .svg, .pdf" in answer, answer
+        assert "error: x.bmp: expected a figure ending in .png, .svg, .pdf" in answer.err, answer
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "here"
 
@@ -115,9 +88,11 @@ def test_a_full_disk_is_found_before_the_work(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
-    for answer in all_at_once(commands("new/x.png"), tmp_path, preexec_fn=small_files):
-        assert re.search(r"error: cannot write .*: File too large\n", answer), answer
-        assert answer.endswith("CODE 2 False\n")
+    (tmp_path / "here").mkdir()
+    lines = commands("new/x.png")
+    for answer in in_a_row(lines, [tmp_path / "here"] * len(lines), preexec_fn=small_files):
+        assert re.search(r"error: cannot write .*: File too large\n", answer.err), answer
+        assert (answer.code, answer.out, answer.imported) == (2, "", frozenset())
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 

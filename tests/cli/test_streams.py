@@ -123,7 +123,7 @@ def test_a_stream_that_takes_nothing(name: str, out: str, err: str, runs: Path, 
 
 def test_an_error_that_cannot_be_told_keeps_its_code(tmp_path: Path) -> None:
     for fate in FATES:
-        assert optbench(["run", "optimizr=adam"], tmp_path, stderr=fate).returncode == 2
+        assert optbench(["list", "optimiser"], tmp_path, stderr=fate).returncode == 2
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:

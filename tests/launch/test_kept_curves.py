@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -40,9 +39,7 @@ def sweep(out: Path, words: Sequence[str] = WORDS, stop: Stop | None = None, **o
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        sweep(out, recorded=6)
+    sweep(out, recorded=6)
     return out
 
 

@@ -70,9 +70,7 @@ class Grid:
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
     folder = tmp_path_factory.mktemp("grid")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)  # 64 folders are slow to write through
-        plan, single = swept(folder / "loop", GRID, engine="loop")
+    plan, single = swept(folder / "loop", GRID, engine="loop")
     notes = Notes()
     _, rows = swept(folder / "rows", GRID, watcher=notes, recorded=5)
     assert single.by_status == rows.by_status

@@ -55,10 +55,8 @@ MAKERS: dict[str, Callable[[Path], object]] = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        for make in MAKERS.values():
-            make(out)
+    for make in MAKERS.values():
+        make(out)
     return out
 
 
@@ -133,10 +131,7 @@ def test_no_accident_gives_another_number_without_a_word(share: int, made: Path,
 
 
 @pytest.mark.slow
-def test_the_same_command_repairs_or_names_an_accident(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+def test_the_same_command_repairs_or_names_an_accident(made: Path, tmp_path: Path) -> None:
     logging.disable()
     rng, truth = random.Random(7), numbers(made)[0]
     for i, (path, kind, twin) in enumerate(rng.sample(list(accidents(made)), 25)):

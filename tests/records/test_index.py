@@ -132,14 +132,12 @@ def test_whatever_happens_between_scans_they_find_what_is_there(
 ) -> None:
     top = tmp_path_factory.mktemp("tree")
     meddler = Meddler(top)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        for name in ("a", "d/e"):
-            meddler.add(name, len(name))
-        for step in [[], *drawn]:
-            for deed, name, number in step:
-                getattr(meddler, deed)(name, number)
-            same_as_plain([top])
+    for name in ("a", "d/e"):
+        meddler.add(name, len(name))
+    for step in [[], *drawn]:
+        for deed, name, number in step:
+            getattr(meddler, deed)(name, number)
+        same_as_plain([top])
     shutil.rmtree(top)
 
 
@@ -361,19 +359,17 @@ def exact(value: Any) -> Any:
 @given(configs, st.integers(0, 5))
 def test_settings_read_fast_are_those_that_are_written(tmp_path: Path, config: dict[str, Any], other: int) -> None:
     reader, path = SettingsReader(), tmp_path / "config.yaml"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        for value in (config, {**config, "seed": other}, {**config, "g": {"n": other, "x": other / 3}}, config):
-            records.write_yaml(path, value)
-            try:
-                expected = {k: v for k, v in flatten(records.read_config(path)).items() if "." in k}
-            except RecordError as error:
-                with pytest.raises(RecordError, match=re.escape(error.message)):
-                    reader.read(str(path))
-            else:
-                found, text = reader.read(str(path))
-                assert exact(found) == exact(expected)
-                assert text is None or exact(json.loads(text)) == exact(expected)
+    for value in (config, {**config, "seed": other}, {**config, "g": {"n": other, "x": other / 3}}, config):
+        records.write_yaml(path, value)
+        try:
+            expected = {k: v for k, v in flatten(records.read_config(path)).items() if "." in k}
+        except RecordError as error:
+            with pytest.raises(RecordError, match=re.escape(error.message)):
+                reader.read(str(path))
+        else:
+            found, text = reader.read(str(path))
+            assert exact(found) == exact(expected)
+            assert text is None or exact(json.loads(text)) == exact(expected)
 
 
 @pytest.mark.parametrize(
@@ -475,12 +471,8 @@ QUESTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
-def test_a_comparison_is_what_plain_python_makes_of_the_files(
-    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        paths = crowd(tmp_path / "top", random.Random(seed))
+def test_a_comparison_is_what_plain_python_makes_of_the_files(tmp_path: Path, seed: int) -> None:
+    paths = crowd(tmp_path / "top", random.Random(seed))
     read = {len(chosen): plain_rows(chosen) for chosen in (paths[:1], paths)}
     assert not (tmp_path / "top" / index.NAME).exists()
     for chosen, question in [(paths[:1], q) for q in QUESTIONS] + [(paths, q) for q in QUESTIONS[:2]]:
