@@ -165,6 +165,9 @@ RANGES: Mapping[str, Check] = {
     "data.train_per_class": _count,
     "data.validation_per_class": _count,
     "data.n_test": _from_zero,
+    "augment.parts": _count,
+    "augment.mixup": _not_negative,
+    "augment.cutmix": _not_negative,
     "n_outputs": _from_zero,  # after what it refers to, as the next ones are: who set it is to be named
     "model.n_outputs": _count,
     "model.num_classes": _count,
@@ -299,7 +302,7 @@ _NULL_IS_A_VALUE = frozenset(
 ) | {f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")}
 """Keys of parts where null has a meaning: for a schedule, the length of the run."""
 
-_PARTS = ("model", "data", "loss", "optimizer", "scheduler")
+_PARTS = ("model", "data", "augment", "loss", "optimizer", "scheduler")
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def trusted_targets(config_dirs: Sequence[Path] = ()) -> frozenset[str]:
     """Every `_target_` that the packaged conf/ and the user's folders name; the code in those can then be imported."""
     importable(config_dirs)
-    pattern = re.compile(r"^\s*_target_:\s*['\"]?([\w.]+)['\"]?\s*(?:#.*)?$", re.MULTILINE)
+    pattern = re.compile(r"^\s*(?:-\s+)*_target_:\s*['\"]?([\w.]+)['\"]?\s*(?:#.*)?$", re.MULTILINE)
     files = (f for folder in (conf_folder(), *config_dirs) for f in folder.rglob("*.yaml"))
     return frozenset(name for f in files for name in pattern.findall(f.read_text(encoding="utf-8")))
 

@@ -18,6 +18,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -216,7 +217,12 @@ class AbstractAugmentation(ABC):
 
     Subclasses are final and draw from the given generator alone, so that the batch of update k is a function of
     (seed, k). For code that draws from torch's global generator, that is seeded before each call.
+
+    Attributes:
+        on_device: whether it takes images that are where the model is; else they are on the CPU.
     """
+
+    on_device: bool = False
 
     @abstractmethod
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -224,19 +230,51 @@ class AbstractAugmentation(ABC):
 
         Args:
             images: (b, c, h, w), a copy: uint8, or floating point where the data set's are.
-            generator: of this update, a stream of its own.
+            generator: of this update, a stream of its own, on the CPU.
 
         Returns:
             b images that the model takes, of the same dtype.
         """
 
+    def mixed(self, inputs: Tensor, generator: torch.Generator) -> Mixture | None:
+        """The batch with images mixed with one another; None: they are not.
+
+        Args:
+            inputs: float (b, c, h, w) where the model is, as __call__ and scaling left them.
+            generator: of this update, a stream of its own, on the CPU.
+        """
+        return None
+
+
+class Mixture(NamedTuple):
+    """Images that are each made of two of a batch.
+
+    Attributes:
+        inputs: float (b, c, h, w).
+        order: int64 (b,) on the CPU: which image the i-th one was mixed with.
+        share: how much of each image is its own, in [0, 1].
+    """
+
+    inputs: Tensor
+    order: Tensor
+    share: float
+
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch as the objective takes it: float inputs, int64 targets (of a regression float32); on a surface empty."""
+    """A batch as the objective takes it: float inputs, int64 targets (of a regression float32); on a surface empty.
+
+    Attributes:
+        inputs, targets: b of each.
+        others: where images are mixed, (b,) the targets of those that each was mixed with: what each image shows is
+            `targets` with the weight `share` and `others` with the rest, a soft label of two classes.
+        share: that weight.
+    """
 
     inputs: Tensor
     targets: Tensor
+    others: Tensor | None = None
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -1,8 +1,8 @@
 """A network as a problem: images decoded once, batches gathered by index, evaluation on the validation split.
 
 The batch of update k is a function of (seed, k): the order of an epoch comes from (seed, "order", epoch), augmentation
-from (seed, "augment", k), and what the model itself draws (dropout) from (seed, "model", k). So a run that resumes at k
-sees what the uninterrupted one saw.
+from (seed, "augment", k), mixing from (seed, "mix", k), and what the model itself draws (dropout) from (seed, "model",
+k). So a run that resumes at k sees what the uninterrupted one saw.
 """
 
 from __future__ import annotations
@@ -232,7 +232,14 @@ class NetworkProblem(AbstractProblem):
         seed_torch(stream_seed(self._seed, "model", step), self._device)
         assert self.train.labels is not None
         labels = self.train.labels.index_select(0, index)
-        return Batch(to_inputs(images, self._device, self._channels_last), _moved(labels, self._device))
+        inputs = to_inputs(images, self._device, self._channels_last)
+        mixture = None
+        if self._augmentation is not None:
+            mixture = self._augmentation.mixed(inputs, stream(self._seed, "mix", step))
+        if mixture is None:
+            return Batch(inputs, _moved(labels, self._device))
+        others = labels.index_select(0, mixture.order)
+        return Batch(mixture.inputs, _moved(labels, self._device), _moved(others, self._device), mixture.share)
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""
@@ -240,6 +247,8 @@ class NetworkProblem(AbstractProblem):
             return images
         seed_torch(stream_seed(self._seed, "augment, global", step), self._device)
         before = len(images), images.dtype
+        if self._augmentation.on_device:
+            images = _moved(images, self._device)
         made = self._augmentation(images, stream(self._seed, "augment", step))
         if not isinstance(made, Tensor) or (len(made), made.dtype) != before:
             is_tensor = isinstance(made, Tensor)
@@ -252,10 +261,13 @@ class NetworkProblem(AbstractProblem):
         outputs = self._watched(batch.inputs) if self.exact_gradient else self._model(batch.inputs)
         if self._has_classes:
             with torch.no_grad():
-                self._answers.append((self._labels(outputs), batch.targets))
+                shown = batch.targets if batch.others is None or batch.share >= 0.5 else batch.others
+                self._answers.append((self._labels(outputs), shown))
             if len(self._answers) >= _COUNTED_TOGETHER:
                 self._count()
         losses: Tensor = self.loss(outputs, batch.targets)
+        if batch.others is not None:  # of a soft label cross-entropy is this mean; of other losses it is the meaning
+            losses = batch.share * losses + (1.0 - batch.share) * self.loss(outputs, batch.others)
         return losses.mean()
 
     def _watched(self, inputs: Tensor) -> Tensor:
