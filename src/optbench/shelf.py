@@ -87,6 +87,11 @@ def take(kind: str, key: str) -> Any:
     return None
 
 
+def has(kind: str, key: str) -> bool:
+    """Whether something that can be believed is kept under a key."""
+    return take(kind, key) is not None
+
+
 def put(kind: str, key: str, value: Any) -> None:
     """Keeps plain data under a key. What JSON would not give back as it is, or is too large, is not kept.
 

@@ -73,6 +73,21 @@ SLOW: dict[str, set[str]] = {
 }
 
 
+COMPILED = {"numpy", "yaml", "numba"}
+KEPT: dict[str, set[str]] = {
+    "run model=matyas optimizer=adam trainer.steps=20 --force": {"numpy", "yaml"},
+    "sweep model=matyas optimizer=gd,adam trainer.steps=20 --name one --force": {"numpy", "yaml", "pyarrow"},
+    "sweep model=matyas optimizer=adam seeds=20 trainer.start=random trainer.steps=9 --name few --force": {
+        "numpy", "yaml", "pyarrow",
+    },
+    "sweep model=matyas optimizer=adam seeds=20 trainer.start=random trainer.steps=9 --name all --engine fused --force":
+        {*COMPILED, "pyarrow"},
+    "basins model=matyas --grid 30 --engine fused": COMPILED,
+    "sensitivity model=matyas --points 20 --seeds 4 --engine fused": COMPILED,
+}  # fmt: skip
+"""Commands whose second call finds the programs of the first on the shelf."""
+
+
 def imported(lines: list[str], cwd: Path) -> dict[str, tuple[int, set[str]]]:
     """Exit code of each command, and which heavy packages it had imported at its end."""
     env = {**os.environ, "HEAVY": json.dumps(HEAVY), "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
@@ -111,3 +126,11 @@ def test_a_command_imports_what_it_uses(place: Path) -> None:
 @pytest.mark.slow
 def test_a_command_that_computes_imports_what_it_uses(place: Path) -> None:
     check(SLOW, place)
+
+
+@pytest.mark.slow
+def test_a_command_that_finds_its_programs_needs_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "cache"))
+    first = imported(list(KEPT), tmp_path)
+    assert "torch" in first[next(iter(KEPT))][1]
+    check(KEPT, tmp_path)

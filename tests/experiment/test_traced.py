@@ -31,7 +31,7 @@ from optbench.experiment import Stop, execute
 from optbench.experiment.plan import plan_run
 from optbench.experiment.traced import traced
 from optbench.problem import stream
-from optbench.problem.streams import stream_seed, uniform
+from optbench.problem.streams import stream_seed, uniform, uniforms
 from optbench.records import Run
 from optbench.settings import check_range
 
@@ -203,6 +203,12 @@ def test_traced_derivatives_are_autograds_on_each_surface(name: str) -> None:
 def test_starts_are_torchs_draws(seed: int, count: int) -> None:
     drawn = torch.rand(count, generator=stream(seed, "start"), dtype=torch.float64)
     assert uniform(stream_seed(seed, "start"), count).tolist() == drawn.tolist()
+
+
+@given(seeds=st.lists(st.integers(0, 2**63 - 1), max_size=20), count=st.integers(1, 120))
+def test_many_starts_are_those_of_each(seeds: list[int], count: int) -> None:
+    found = uniforms(np.array(seeds, dtype=np.uint64), "start", count)
+    assert found.tolist() == [uniform(stream_seed(seed, "start"), count).tolist() for seed in seeds]
 
 
 def test_a_start_that_does_not_fit_is_named_without_torch(tmp_path: Path) -> None:

@@ -370,7 +370,7 @@ def test_second_ctrl_c_kills(drive: Callable[[float], Driver]) -> None:
 
 
 def _surface(steps: int) -> Planned:
-    return Planned({"trainer": {"steps": steps, "device": "cpu"}}, Path("x"), "x")
+    return Planned({"trainer": {"steps": steps, "device": "cpu"}}, Path("x"), "x", engine="loop")
 
 
 def _network(device: str = "cpu") -> Planned:

@@ -559,13 +559,15 @@ def cost_of(*changes: str) -> Any:
 
 
 def test_an_estimate_grows_with_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a clock that ticks a millisecond a look, an update of a single run takes one tick."""
+    """On a clock that ticks a millisecond a look, an update of a single run takes one tick by torch."""
     monkeypatch.setattr(probe, "_ROWS", 100)
     ticks = iter(range(10**6))
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) * 1e-3)
-    few, many = cost_of("trainer.steps=10"), cost_of("trainer.steps=1000")
+    loop = "scheduler=plateau"  # which is no program
+    few, many = cost_of("trainer.steps=10", loop), cost_of("trainer.steps=1000", loop)
     assert many.seconds - few.seconds == pytest.approx(990 * (1e-3 + probe._LOOP_SECONDS))
-    assert cost_of("trainer.steps=10", "seeds=3").seconds == pytest.approx(3 * few.seconds)
+    assert cost_of("trainer.steps=10", "seeds=3", loop).seconds == pytest.approx(3 * few.seconds)
+    assert cost_of("trainer.steps=1000").seconds < 0.2 * many.seconds
     assert many.disk > few.disk > 0
     rows = [cost_of(f"trainer.steps={steps}", f"seeds={n}") for steps, n in ((20, 20), (200, 20), (20, 400))]
     assert rows[1].seconds == pytest.approx(10 * rows[0].seconds)
@@ -596,10 +598,30 @@ def test_a_dry_run_counts_names_and_writes_nothing(tmp_path: Path, capsys: pytes
     assert Counter(r["status"] for r in rows) == {"completed": 16, "to do": 64, "incompatible": 80}
     assert {r["loss"] for r in rows if r["status"] == "incompatible"} == {"focal"}
     assert all(bool(r["reason"]) == (r["status"] == "incompatible") for r in rows)
+    todo = Counter((r["scheduler"], r["engine"]) for r in rows if r["status"] == "to do")
+    assert todo == {("constant", "rows"): 24, ("plateau", "loop"): 40}
     assert len({r["run_id"] for r in rows}) == 160
     assert all({"label", "path", "seed", "scheduler"} <= set(r) for r in rows)
     assert command(*words[:-5], "--out", tmp_path / "new", "--dry-run") == 0
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_plan_names_the_engine_that_a_run_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "sweep",
+        *SMALL,
+        "scheduler=constant,plateau",
+        "trainer.grad_noise=0,0.1",
+        "--out",
+        tmp_path,
+        "--name",
+        "a",
+    ]
+    assert command(*words, "--dry-run", "--json") == 0
+    planned = {r["run_id"]: r["engine"] for r in json.loads(capsys.readouterr().out)}
+    assert command(*words, "--jobs", "0") == 0
+    assert planned == {run_id: run.summary["engine"] for run_id, run in by_id(tmp_path).items()}
+    assert Counter(planned.values()) == {"scalar": 1, "loop": 3}
 
 
 @pytest.mark.slow

@@ -91,11 +91,12 @@ def sweep(
 
 
 def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Options, as_json: bool) -> None:
-    from optbench.launch.probe import Cost, estimate
+    from optbench.launch.probe import Cost, engine_of, estimate
 
     cost = estimate(division, options.recorded) if division.todo else Cost()
     planned = dict.fromkeys(cost.incompatible, "incompatible") | dict(division.done)
-    engines = {p.run_id: "rows" for r in division.rows for p in r.planned} | {p.run_id: "loop" for p in division.single}
+    engines = {p.run_id: "rows" for r in division.rows for p in r.planned}
+    engines |= {p.run_id: engine_of(p) for p in division.single if p.run_id not in planned}
     rows = [
         {
             "run_id": p.run_id,

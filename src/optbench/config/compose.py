@@ -416,13 +416,15 @@ class Grid:
 
     def __iter__(self) -> Iterator[Job]:
         """The runs, the last axis fastest. Raises ConfigError for a value that does not fit."""
+        # what has one value is set first, so that all runs share what comes of it
+        order = sorted(range(len(self.axes)), key=lambda i: len(self.axes[i]) > 1)
         for point in itertools.product(*self.axes):
             settings = [setting for part in point for setting in part]
             lines = tuple(s.line for s in settings if s.shape)
             with explained(self._composer.choices):
                 if lines not in self._shapes:
                     self._shapes[lines] = _Shape(self._composer, lines)
-                composed = self._shapes[lines].compose([s for s in settings if not s.shape])
+                composed = self._shapes[lines].compose([s for i in order for s in point[i] if not s.shape])
             yield Job(composed, {s.key: s.value for s in settings})
         if self._whole is not None:
             axes = [[[list(vars(s).values()) for s in settings] for settings in axis] for axis in self.axes]
@@ -513,6 +515,9 @@ class _Shape:
         self._known: dict[tuple[str, Any], Any] = {(key, value): found for key, value, found in known["known"]}
         self._known |= {(key, _NUMBERS[given]): _NUMBERS[found] for key, given, found in known["types"]}
         self._targets: dict[str, str] = dict(known["targets"])
+        self._asked: dict[str, bool] = {}
+        self._base: dict[str, Any] | None = None
+        self._trail: list[tuple[Setting, dict[str, Any]]] = []
 
     def to_plain(self) -> dict[str, Any]:
         """What is known of it, as JSON takes it."""
@@ -536,21 +541,37 @@ class _Shape:
 
     def compose(self, settings: Sequence[Setting]) -> Composed:
         """The resolved configuration with these values."""
-        slow = tuple((s.key, repr(s.value)) for s in settings if self._is_referenced(s.key))
+        referenced = [s for s in settings if self._is_referenced(s.key)]
+        slow = tuple((s.key, repr(s.value)) for s in referenced)
         if slow not in self._resolved:
-            self._resolved[slow] = self._resolve([s for s in settings if self._is_referenced(s.key)])
+            self._resolved[slow] = self._resolve(referenced)
         base = self._resolved[slow]
-        config = base.config
-        for setting in settings:
-            if not self._is_referenced(setting.key):
-                config = _with(config, setting.key.split("."), self._value(setting))
+        config = self._set(base.config, [s for s in settings if not self._is_referenced(s.key)])
         if config is not base.config:
             check_together(config)
             _check_batch(config)
         return replace(base, config=config)
 
+    def _set(self, config: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
+        """The configuration with some values, from where the one before it parted: runs share what they have alike."""
+        if self._base is not config:
+            self._base, self._trail = config, []
+        same = 0
+        for (before, made), setting in zip(self._trail, settings, strict=False):
+            if before is not setting:
+                break
+            same, config = same + 1, made
+        del self._trail[same:]
+        for setting in settings[same:]:
+            config = _with(config, setting.key.split("."), self._value(setting))
+            self._trail.append((setting, config))
+        return config
+
     def _is_referenced(self, key: str) -> bool:
-        return any(r == key or r.startswith(key + ".") or key.startswith(r + ".") for r in self._referenced)
+        if key not in self._asked:
+            parts = (r == key or r.startswith(key + ".") or key.startswith(r + ".") for r in self._referenced)
+            self._asked[key] = any(parts)
+        return self._asked[key]
 
     def _resolve(self, settings: Sequence[Setting]) -> Composed:
         config = copy.deepcopy(self._template)

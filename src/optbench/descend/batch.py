@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from optbench.errors import UserError
 from optbench.loop.progress import Progress
 from optbench.loop.rules import verdict
-from optbench.problem import Objective
 from optbench.records import Status
 from optbench.settings import SurfaceTrainer
+
+if TYPE_CHECKING:
+    from optbench.descend.program import Step
+    from optbench.descend.rule import Rule
+    from optbench.problem import Objective
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,6 +43,19 @@ STATUSES = (
 
 DTYPES = ("float64", "float32")
 BACKENDS = ("auto", "eager", "fused")
+
+
+class KnownStep(Protocol):
+    """A step that was kept, as the engines look at it; see `known.Known`."""
+
+    @property
+    def program(self) -> Mapping[str, Any]: ...
+    @property
+    def rule(self) -> Rule: ...
+    @property
+    def step(self) -> Step: ...
+    def numbers(self, node: Mapping[str, Any]) -> dict[str, Any]: ...
+    def factor_table(self, settings: Sequence[Mapping[str, Any]]) -> Floats: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +82,7 @@ class Batch:
         on_rows: told how many rows have ended since it was told last.
         on_stage: told a few times a second what is being done, and which share of the work lies behind (0 to 1).
         paths: whether curves hold coordinates.
+        known: the step as a program that was kept; then `objective` is only asked where an engine needs torch.
     """
 
     objective: Objective
@@ -83,6 +101,7 @@ class Batch:
     on_rows: Callable[[int], None] = lambda rows: None
     on_stage: Callable[[str, float], None] = lambda words, share: None
     paths: bool = True
+    known: KnownStep | None = None
 
     def __post_init__(self) -> None:
         if self.starts.ndim != 2 or not self.starts.shape[1]:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from optbench.descend.forms import FORMS, TRUTHS
 from optbench.descend.layout import LANES, Layout, at, variable
 from optbench.descend.order import pieces, schedule
-from optbench.descend.program import Program, Value
-from optbench.descend.trace import Step
+from optbench.descend.program import Program, Step, Value
 
 
 class Body:

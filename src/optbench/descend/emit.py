@@ -18,7 +18,7 @@ from optbench.descend import vector_math, vector_math_single
 from optbench.descend.batch import COMPLETED, DIVERGED, PLATEAU, REST, TARGET
 from optbench.descend.body import Body
 from optbench.descend.layout import ENDINGS, FAR, LANES, STATISTICS, Layout, at, variable
-from optbench.descend.trace import Step
+from optbench.descend.program import Step
 
 
 def emit(step: Step, layout: Layout, dtype: str) -> str:

@@ -44,6 +44,20 @@ TRUTHS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
 QUICK = FORMS | {"pow": "math.pow({0}, {1})"}
 """The same for Python, whose ** of a negative number is complex. It may raise what RAISED names."""
 
+_NUMPY = {"sqrt": "sqrt", "abs": "fabs", "tan": "tan", "tanh": "tanh", "atan": "arctan", "expm1": "expm1", "log": "log",
+          "log1p": "log1p", "sin": "sin", "cos": "cos", "exp": "exp"}  # fmt: skip
+ARRAYS = FORMS | {
+    **{op: f"np.{name}({{0}})" for op, name in _NUMPY.items()},
+    "div": "np.divide({0}, {1})",
+    "pow": "np.power({0}, {1})",
+    "sign": "np.where({0} > ZERO, ONE, np.where({0} < ZERO, -ONE, ZERO))",
+    "maximum": "np.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
+    "minimum": "np.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
+    "where": "np.where({0}, {1}, {2})",
+    "not": "np.logical_not({0})",
+}
+"""The same for many rows at once, to rounding: NumPy has functions of its own. Nothing raises."""
+
 RAISED = (ZeroDivisionError, ValueError, OverflowError)
 
 
@@ -118,11 +132,7 @@ SAFE = QUICK | {
 """The same as QUICK where what may raise is a call of what `whole` gives, and nothing raises."""
 
 
-def whole(as_kernel: bool) -> Mapping[str, Callable[..., float]]:
-    """Of the operations that may raise in Python, the functions that give what a processor gives.
-
-    Args:
-        as_kernel: whether sin, cos and exp are those of `vector_math` or the C library's.
-    """
-    found = vector_math.scalar() if as_kernel else {op: getattr(math, op) for op in vector_math.FUNCTIONS}
+def whole() -> Mapping[str, Callable[..., float]]:
+    """Of the operations that may raise in Python, the functions that give what a processor gives."""
+    found = vector_math.scalar()
     return {**_WHOLE, "sin": _turned(found["sin"]), "cos": _turned(found["cos"]), "exp": _risen(found["exp"])}

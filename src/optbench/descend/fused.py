@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optbench.descend.batch import RUNNING, Batch, Ints
-from optbench.descend.eager import run_eager
 from optbench.descend.emit import emit
 from optbench.descend.kernel import Kernel
+from optbench.descend.known import plain_step, step_of
 from optbench.descend.layout import ENDINGS, FAR, LANES, STATISTICS, Layout, layout_of
-from optbench.descend.plan import Plan
+from optbench.descend.plan import Plan, make_plan
+from optbench.descend.program import Step
 from optbench.descend.store import Store
-from optbench.descend.trace import trace_step
 
 _PIECE_STEPS = 50_000_000
 """Run-steps between two looks at the outside world: below a second."""
@@ -45,14 +45,21 @@ def fuse(batch: Batch, plan: Plan) -> Fused:
         raise NotImplementedError("a wall-clock limit is looked at step by step")
     if batch.dtype == "float32" and batch.steps >= (1 << 24) // ENDINGS - 1:
         raise NotImplementedError("float32 cannot count that many steps")
+    step = _traced(batch, plan) if batch.known is None else batch.known.step
+    layout = layout_of(plan, batch.dim, len(batch.targets), batch.trainer.plateau_steps is not None)
+    return Fused(emit(step, layout, batch.dtype), layout)
+
+
+def _traced(batch: Batch, plan: Plan) -> Step:
+    """The step of a batch, in the form that a kept one has: so that both are the same kernel."""
+    from optbench.descend.trace import trace_step
+
     try:
-        step = trace_step(batch.objective, batch.starts[0].tolist(), plan)
+        return step_of(plain_step(trace_step(batch.objective, batch.starts[0].tolist(), plan), plan, batch.dim))
     except NotImplementedError:
         raise
     except Exception as error:  # a surface is anyone's code
         raise NotImplementedError(f"tracing raised {type(error).__name__}: {error}") from error
-    layout = layout_of(plan, batch.dim, len(batch.targets), batch.trainer.plateau_steps is not None)
-    return Fused(emit(step, layout, batch.dtype), layout)
 
 
 def run_fused(batch: Batch, plan: Plan, store: Store, fused: Fused, kernel: Kernel) -> None:
@@ -63,14 +70,24 @@ def run_fused(batch: Batch, plan: Plan, store: Store, fused: Fused, kernel: Kern
         if len(rows):
             far[rows] = _Run(batch, plan, store, fused.layout, kernel, rows, every).run()
     if far.any():
-        run_eager(batch, plan, store, np.flatnonzero(far))
+        by_torch(batch, plan, store, np.flatnonzero(far))
 
 
 def run_some(batch: Batch, plan: Plan, store: Store, rows: Ints, fused: Fused, kernel: Kernel) -> None:
     """Runs some recorded rows, all that the store has, and no others."""
     far = _Run(batch, plan, store, fused.layout, kernel, rows, batch.trainer.record_every).run()
     if far.any():
-        run_eager(batch, plan, store, rows[far])
+        by_torch(batch, plan, store, rows[far])
+
+
+def by_torch(batch: Batch, plan: Plan, store: Store, rows: Ints) -> None:
+    """Runs rows that went where the kernel has no sine."""
+    from optbench.descend.eager import run_eager
+
+    if batch.known is not None:
+        batch = replace(batch, known=None)
+        plan = make_plan(batch)
+    run_eager(batch, plan, store, rows)
 
 
 class _Run:

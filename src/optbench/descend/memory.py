@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from optbench.descend.batch import Batch
 from optbench.errors import UserError
 
@@ -64,6 +62,8 @@ def flight_bytes(batch: Batch, memories: int) -> int:
 
 def _kept_for_the_gradient(batch: Batch) -> int:
     """Bytes a row that autograd keeps of the surface."""
+    import torch
+
     x = torch.from_numpy(batch.starts[:2].copy()).requires_grad_(True)
     sizes: dict[int, int] = {}
 

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from optbench.descend.batch import Batch, Floats, Ints
-from optbench.descend.rule import Rule, UnsupportedError
-from optbench.descend.rules import rule_for
-from optbench.descend.schedules import factor_table, floor_key
+from optbench.descend.rule import Rule, UnsupportedError, floor_key
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,13 @@ class Plan:
 
 def make_plan(batch: Batch) -> Plan:
     """Raises UnsupportedError when the optimizer or the schedule has no form for rows."""
-    rule = rule_for(batch.optimizer)
-    hyper = flat_numbers(rule)
+    if batch.known is not None:
+        rule, hyper = batch.known.rule, evened(batch.known.numbers(batch.optimizer))
+    else:
+        from optbench.descend.rules import rule_for
+
+        rule = rule_for(batch.optimizer)
+        hyper = flat_numbers(rule)
     if "lr" not in hyper:
         raise UnsupportedError("the optimizer has no learning rate")
     factor, floor = _schedule(batch, hyper)
@@ -68,14 +71,20 @@ def make_plan(batch: Batch) -> Plan:
 
 def flat_numbers(rule: Rule) -> dict[str, float | Floats]:
     """The numbers of a rule as the engines pass them: pairs taken apart, equal rows as one number."""
-    flat: dict[str, float | Floats] = {}
+    parts: dict[str, Any] = {}
     for name, value in rule.hyper.items():
-        parts = {f"{name}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {name: value}
-        for key, part in parts.items():
-            if isinstance(part, np.ndarray):
-                flat[key] = part if np.any(part != part[0]) else float(part[0])
-            elif isinstance(part, int | float) and not isinstance(part, bool):
-                flat[key] = float(part)
+        parts |= {f"{name}.{i}": v for i, v in enumerate(value)} if isinstance(value, tuple) else {name: value}
+    return evened(parts)
+
+
+def evened(numbers: Mapping[str, Any]) -> dict[str, float | Floats]:
+    """Numbers by name, equal rows as one number; what is none is left out."""
+    flat: dict[str, float | Floats] = {}
+    for key, part in numbers.items():
+        if isinstance(part, np.ndarray):
+            flat[key] = part if np.any(part != part[0]) else float(part[0])
+        elif isinstance(part, int | float) and not isinstance(part, bool):
+            flat[key] = float(part)
     return flat
 
 
@@ -109,8 +118,13 @@ def _schedule(batch: Batch, hyper: Mapping[str, float | Floats]) -> tuple[Table,
         _, first, index = np.unique(columns, axis=0, return_index=True, return_inverse=True)
         index = index.reshape(-1).astype(np.int64)
         settings = [keywords | {k: keywords[k][row].tolist() for k in per_row} for row in first]
-    rates = _extremes(np.broadcast_to(hyper["lr"], batch.rows), index, len(settings))
-    table = factor_table(target, settings, rates, batch.steps + 1)
+    if batch.known is not None:
+        table = batch.known.factor_table(settings)
+    else:
+        from optbench.descend.schedules import factor_table
+
+        rates = _extremes(np.broadcast_to(hyper["lr"], batch.rows), index, len(settings))
+        table = factor_table(target, settings, rates, batch.steps + 1)
     floor = np.asarray(keywords.get(floor_key(target) or "", 0.0), dtype=np.float64)
     lowest = (floor if floor.ndim else float(floor)) if np.any(floor != 0.0) else None
     return Table(("factor",), table[None], index if len(settings) > 1 else None), lowest

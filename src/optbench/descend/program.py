@@ -8,13 +8,15 @@ floats, which are constants (`optbench.tracing`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from optbench.tracing import Symbols, each, fold
+if TYPE_CHECKING:
+    from optbench.tracing import Symbols
 
 Value = int
 
@@ -45,6 +47,10 @@ class Program:
             self._known[key] = len(self.code)
             self.code.append(instruction)
         return self._known[key]
+
+    def enter(self, instruction: Instruction) -> Value:
+        """An instruction of another program, as it stands there."""
+        return self._put(instruction.op, *instruction.args, payload=instruction.payload)
 
     def const(self, number: float | bool) -> Value:
         """A constant; truth values are 1 and 0."""
@@ -122,10 +128,14 @@ class Program:
 
     def all(self, op: str, *operands: Any) -> Symbols:
         """An operation on the elements of arrays, or numbers, that broadcast against each other."""
+        from optbench.tracing import each  # which needs torch: a program that was kept does without
+
         return each(partial(self.apply, op), *map(as_array, operands))
 
     def fold(self, op: str, array: Symbols, dim: Any, keepdim: bool = False) -> Symbols:
         """An associative operation along some axes, from the first element to the last."""
+        from optbench.tracing import fold
+
         return fold(partial(self.apply, op), array, dim, keepdim)
 
     def needed(self, results: Sequence[Value]) -> list[Value]:
@@ -135,6 +145,25 @@ class Program:
             if value in wanted:
                 wanted.update(self.code[value].args)
         return sorted(wanted)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one row: the values that come out of it, by what they are.
+
+    Attributes:
+        program: all instructions.
+        loss: the objective at x.
+        gradient: (dim,) its gradient.
+        x: (dim,) the next iterate.
+        memory: name to (dim,) the next memories.
+    """
+
+    program: Program
+    loss: Value
+    gradient: Sequence[Value]
+    x: Sequence[Value]
+    memory: Mapping[str, Sequence[Value]]
 
 
 def as_array(operand: Any) -> Symbols:

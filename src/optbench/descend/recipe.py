@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 Recipe = Mapping[str, Any]
 
 
@@ -40,8 +42,9 @@ def recipe_of(node: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def numbers_of(recipe: Recipe, node: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of the rule for a node with the same options in use, by name."""
+def numbers_of(recipe: Recipe, node: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of the rule for a node with the same options in use, by name: a float, or (rows,) where the node has
+    an array."""
     return {name: _value(form, node) for name, form in recipe.items()}
 
 
@@ -54,11 +57,14 @@ def _forms(node: Mapping[str, Any]) -> Iterator[list[Any]]:
                 yield from ([kind, key, i] for i, v in enumerate(value) if isinstance(v, float))
 
 
-def _value(form: list[Any], node: Mapping[str, Any]) -> float:
+def _value(form: list[Any], node: Mapping[str, Any]) -> Any:
     kind, key, *place = form
     if kind == "const":
         return float(key)
-    value = float(node[key] if place[0] is None else node[key][place[0]])
+    given = node[key]
+    if place[0] is not None:
+        given = given[:, place[0]] if isinstance(given, np.ndarray) else given[place[0]]
+    value = given if isinstance(given, np.ndarray) else float(given)
     return value if kind == "of" else 1.0 - value
 
 

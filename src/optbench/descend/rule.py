@@ -21,23 +21,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
+from optbench.descend.coefficients import Coefficients, Values, none
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Number = Any  # float | Tensor: arithmetic between the two is what both engines live on
-Values = Mapping[str, Any]
-Update = Callable[[Tensor, Tensor, Mapping[str, Tensor], Values, Number], tuple[Tensor, dict[str, Tensor]]]
+Update = Callable[["Tensor", "Tensor", Mapping[str, "Tensor"], Values, Number], tuple["Tensor", dict[str, "Tensor"]]]
 
 
 class UnsupportedError(Exception):
     """Why something cannot run as rows; the reference loop can run it."""
-
-
-def _none(t: NDArray[np.float64], hyper: Values) -> dict[str, Any]:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -48,14 +44,14 @@ class Rule:
         memories: names of the tensors that it carries from step to step.
         update: see the module.
         hyper: its hyperparameters and what derives from them: a float, or float64 (rows,); strings stay strings.
-        coefficients: (t, hyper) -> name to array; t is 0, 1, 2 ... and broadcasts against columns of hyperparameters.
-        inputs: the hyperparameters that `coefficients` looks at.
+        coefficients: see the module of that name.
+        inputs: the hyperparameters that they look at; without any there are none.
     """
 
     memories: tuple[str, ...]
     update: Update
     hyper: Values
-    coefficients: Callable[[NDArray[np.float64], Values], dict[str, Any]] = _none
+    coefficients: Coefficients = none
     inputs: tuple[str, ...] = ()
 
 
@@ -66,3 +62,8 @@ def find(target: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UnsupportedError(f"{target} cannot be imported") from error
+
+
+def floor_key(target: str) -> str | None:
+    """The keyword that is the schedule's lowest learning rate, where it has one."""
+    return "eta_min" if target.startswith("torch.optim.lr_scheduler.CosineAnnealing") else None

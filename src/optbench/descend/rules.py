@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optbench.descend.rule import Rule, UnsupportedError, Values, find
+from optbench.descend.coefficients import Values
+from optbench.descend.rule import Rule, UnsupportedError, find
 from optbench.descend.torch_rules import TORCH_RULES
 from optbench.descend.uncompiled import uncompiled
 

@@ -17,16 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.descend import vector_math
-from optbench.descend.forms import QUICK, RAISED, SAFE, whole
+from optbench.descend.forms import ARRAYS, QUICK, RAISED, SAFE, whole
 from optbench.loop.progress import Progress, Row
 from optbench.loop.rules import Verdict, verdict
 from optbench.records import MAX_COORDINATES, Status
 from optbench.settings import SurfaceTrainer
 
 if TYPE_CHECKING:
-    from optbench.descend.batch import Batch
     from optbench.descend.program import Program, Value
-    from optbench.descend.store import Store
 
 Floats = NDArray[np.float64]
 Plain = Mapping[str, Any]
@@ -45,20 +43,17 @@ def plain_program(program: Program, inputs: Sequence[str], results: Sequence[Val
     return {"code": code, "inputs": list(inputs), "results": [number[value] for value in results]}
 
 
-def function_of(plain: Plain, as_kernel: bool = True) -> Function:
+_NAMES: Mapping[str, Any] = {"math": math, "np": np, "ZERO": 0.0, "ONE": 1.0, "inf": math.inf, "nan": math.nan}
+
+
+def function_of(plain: Plain) -> Function:
     """The function of floats that a plain program is: its inputs in order, a tuple of its results.
 
     It never raises for numbers: what is none in Python (1/0) is computed again by functions that have an answer.
-
-    Args:
-        plain: the program.
-        as_kernel: whether sin, cos and exp are those of the kernel and not the C library's, whose reach is unlimited.
     """
-    names: dict[str, Any] = {"math": math, "ZERO": 0.0, "ONE": 1.0, "inf": math.inf, "nan": math.nan}
-    names |= {f"whole_{op}": function for op, function in whole(as_kernel).items()}
+    names = {**_NAMES, **{f"whole_{op}": function for op, function in whole().items()}}
     if any(op in vector_math.FUNCTIONS for op, _, _ in plain["code"]):
-        found = vector_math.scalar() if as_kernel else {op: getattr(math, op) for op in vector_math.FUNCTIONS}
-        names |= {f"_vector_{op}": function for op, function in found.items()}
+        names |= {f"_vector_{op}": function for op, function in vector_math.scalar().items()}
     for name, texts in (("quick", QUICK), ("whole", SAFE)):
         exec(compile(_text(name, plain, texts), f"<traced {name}>", "exec"), names)
     quick, safe = names["quick"], names["whole"]
@@ -96,13 +91,17 @@ class Jets:
     """
 
     def __init__(self, plain: Plain, dim: int) -> None:
-        self._function, self._dim = function_of(plain, as_kernel=False), dim
+        names = dict(_NAMES)
+        exec(compile(_text("jets", plain, ARRAYS), "<traced jets>", "exec"), names)
+        self._function, self._dim = names["jets"], dim
 
     def derivatives(self, x: Floats, order: int) -> tuple[Floats, Floats, Floats]:
         """Value (n,), gradient (n, d) and Hessian (n, d, d) at x (n, d), all of them whatever the order."""
         d = self._dim
-        found = np.array([self._function(*point) for point in x.tolist()], dtype=np.float64)
-        found = found.reshape(len(x), 1 + d + d * d)
+        found = np.empty((len(x), 1 + d + d * d))
+        with np.errstate(all="ignore"):
+            for i, values in enumerate(self._function(*np.asarray(x, dtype=np.float64).T)):
+                found[:, i] = values
         return found[:, 0], found[:, 1 : d + 1], found[:, d + 1 :].reshape(-1, d, d)
 
 
@@ -207,11 +206,3 @@ class Walk:
             return fixed
 
         return given
-
-
-def enter(batch: Batch, step: ScalarStep, numbers: Numbers, store: Store) -> None:
-    """Runs the first row of a batch, whose every iterate is recorded, into its store. Raises TooFarError."""
-    walk = Walk(step, numbers, batch.trainer, batch.starts[0].tolist())
-    for k, row in enumerate(walk.rows()):
-        store.loss[0, k], store.grad_norm[0, k] = row["loss"], row["grad_norm"]
-        store.path[0, k] = walk.x[: store.path.shape[2]]

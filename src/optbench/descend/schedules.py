@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LRScheduler
 
-from optbench.descend.rule import UnsupportedError, find
+from optbench.descend.rule import UnsupportedError, find, floor_key
 from optbench.descend.uncompiled import uncompiled
 
 Table = NDArray[np.float64]
@@ -60,11 +60,6 @@ def factor_table(target: str, settings: Settings, rates: Rates, points: int) -> 
         if not np.allclose(found[i], _factors(target, settings[i], rates[i], points), rtol=1e-9, atol=1e-14):
             raise UnsupportedError(f"{target} is not what its {pure.__name__} says")
     return found
-
-
-def floor_key(target: str) -> str | None:
-    """The keyword that is the schedule's lowest learning rate, where it has one."""
-    return "eta_min" if target.startswith("torch.optim.lr_scheduler.CosineAnnealing") else None
 
 
 def _factor_of(target: str) -> Any:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.descend.rule import Number, Rule, UnsupportedError, Values
+from optbench.descend import coefficients
+from optbench.descend.coefficients import Values
+from optbench.descend.rule import Number, Rule, UnsupportedError
 
-Times = NDArray[np.float64]
 Memory = Mapping[str, Tensor]
 Stepped = tuple[Tensor, dict[str, Tensor]]
 
@@ -98,10 +98,6 @@ def _sgd(given: _Given) -> Rule:
     nesterov = given.flag("nesterov")
     hyper = {k: given.number(k) for k in ("lr", "momentum", "dampening", "weight_decay")}
 
-    def coefficients(t: Times, h: Values) -> dict[str, Any]:
-        plain = (t == 0) | (h["momentum"] == 0)
-        return {"gain": np.where(plain, 1.0, 1.0 - h["dampening"])} if damped else {}
-
     def update(x: Tensor, g: Tensor, s: Memory, h: Values, t: Number) -> Stepped:
         x, g = _decayed(x, g, h, decay, False)
         if not heavy:
@@ -110,18 +106,12 @@ def _sgd(given: _Given) -> Rule:
         return x - h["lr"] * (g + h["momentum"] * m if nesterov else m), {"m": m}
 
     inputs = ("momentum", "dampening") if damped else ()
-    return Rule(("m",) if heavy else (), update, hyper, coefficients, inputs)
+    return Rule(("m",) if heavy else (), update, hyper, coefficients.sgd, inputs)
 
 
 def _adam(given: _Given) -> Rule:
     decoupled = bool(given.values.get("decoupled_weight_decay", True))  # AdamW has no such switch
     decay, amsgrad = given.used("weight_decay"), given.flag("amsgrad")
-
-    def coefficients(t: Times, h: Values) -> dict[str, Any]:
-        return {
-            "scale": 1.0 / (1.0 - h["beta1"] ** (t + 1)),
-            "root_scale": 1.0 / np.sqrt(1.0 - h["beta2"] ** (t + 1)),
-        }
 
     def update(x: Tensor, g: Tensor, s: Memory, h: Values, t: Number) -> Stepped:
         x, g = _decayed(x, g, h, decay, decoupled)
@@ -131,15 +121,12 @@ def _adam(given: _Given) -> Rule:
         return x, {"m": m, "v": v, **({"largest": largest} if amsgrad else {})}
 
     memories = ("m", "v", "largest") if amsgrad else ("m", "v")
-    return Rule(memories, update, _moments(given), coefficients, ("beta1", "beta2"))
+    return Rule(memories, update, _moments(given), coefficients.adam, ("beta1", "beta2"))
 
 
 def _adagrad(given: _Given) -> Rule:
     decay, slows, begun = given.used("weight_decay"), given.used("lr_decay"), given.used("initial_accumulator_value")
     hyper = {k: given.number(k) for k in ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")}
-
-    def coefficients(t: Times, h: Values) -> dict[str, Any]:
-        return {"slowed": 1.0 / (1.0 + t * h["lr_decay"])} if slows else {}
 
     def update(x: Tensor, g: Tensor, s: Memory, h: Values, t: Number) -> Stepped:
         x, g = _decayed(x, g, h, decay, False)
@@ -150,7 +137,7 @@ def _adagrad(given: _Given) -> Rule:
         lr = h["lr"] * h["slowed"] if slows else h["lr"]
         return x - lr * g / (total.sqrt() + h["eps"]), {"sum": total}
 
-    return Rule(("sum",), update, hyper, coefficients, ("lr_decay",) if slows else ())
+    return Rule(("sum",), update, hyper, coefficients.adagrad, ("lr_decay",) if slows else ())
 
 
 def _rmsprop(given: _Given) -> Rule:
@@ -190,31 +177,17 @@ def _adadelta(given: _Given) -> Rule:
 def _adamax(given: _Given) -> Rule:
     decay = given.used("weight_decay")
 
-    def coefficients(t: Times, h: Values) -> dict[str, Any]:
-        return {"scale": 1.0 / (1.0 - h["beta1"] ** (t + 1))}
-
     def update(x: Tensor, g: Tensor, s: Memory, h: Values, t: Number) -> Stepped:
         x, g = _decayed(x, g, h, decay, False)
         m = _first(g, s, h)
         u = torch.maximum(h["beta2"] * s["u"], g.abs() + h["eps"])
         return x - h["lr"] * h["scale"] * m / u, {"m": m, "u": u}
 
-    return Rule(("m", "u"), update, _moments(given), coefficients, ("beta1",))
+    return Rule(("m", "u"), update, _moments(given), coefficients.adamax, ("beta1",))
 
 
 def _nadam(given: _Given) -> Rule:
     decay, decoupled = given.used("weight_decay"), given.flag("decoupled_weight_decay")
-
-    def coefficients(t: Times, h: Values) -> dict[str, Any]:
-        n = t + 1
-        mu, following = (h["beta1"] * (1.0 - 0.5 * 0.96 ** (i * h["momentum_decay"])) for i in (n, n + 1))
-        # torch keeps this product in single precision, whatever the parameters are
-        product = np.cumprod(mu, axis=-1, dtype=np.float32).astype(np.float64)
-        return {
-            "g_scale": (1.0 - mu) / (1.0 - product),
-            "m_scale": following / (1.0 - product * following),
-            "correction": 1.0 / (1.0 - h["beta2"] ** n),
-        }
 
     def update(x: Tensor, g: Tensor, s: Memory, h: Values, t: Number) -> Stepped:
         x, g = _decayed(x, g, h, decay, decoupled)
@@ -224,25 +197,11 @@ def _nadam(given: _Given) -> Rule:
         return x, {"m": m, "v": v}
 
     hyper = {**_moments(given), "momentum_decay": given.number("momentum_decay")}
-    return Rule(("m", "v"), update, hyper, coefficients, ("beta1", "beta2", "momentum_decay"))
+    return Rule(("m", "v"), update, hyper, coefficients.nadam, ("beta1", "beta2", "momentum_decay"))
 
 
 def _radam(given: _Given) -> Rule:
     decay, decoupled = given.used("weight_decay"), given.flag("decoupled_weight_decay")
-
-    def coefficients(t: Times, h: Values) -> dict[str, Any]:
-        n = t + 1
-        correction = 1.0 - h["beta2"] ** n
-        longest = 2.0 / (1.0 - h["beta2"]) - 1.0
-        length = longest - 2.0 * n * h["beta2"] ** n / correction
-        trusted = length > 5.0
-        safe = np.where(trusted, length, 6.0)
-        rect = np.sqrt((safe - 4) * (safe - 2) * longest / ((longest - 4) * (longest - 2) * safe))
-        return {
-            "scale": 1.0 / (1.0 - h["beta1"] ** n),
-            "trusted": trusted.astype(np.float64),
-            "rectified": np.where(trusted, np.sqrt(correction) * rect, 0.0),
-        }
 
     def update(x: Tensor, g: Tensor, s: Memory, h: Values, t: Number) -> Stepped:
         x, g = _decayed(x, g, h, decay, decoupled)
@@ -251,7 +210,7 @@ def _radam(given: _Given) -> Rule:
         scale = torch.where(h["trusted"] > 0.5, adapted, 1.0)
         return x - h["lr"] * h["scale"] * m * scale, {"m": m, "v": v}
 
-    return Rule(("m", "v"), update, _moments(given), coefficients, ("beta1", "beta2"))
+    return Rule(("m", "v"), update, _moments(given), coefficients.radam, ("beta1", "beta2"))
 
 
 def _rprop(given: _Given) -> Rule:

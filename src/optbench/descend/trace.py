@@ -8,8 +8,7 @@ and ends the trace: the engine then runs the batch without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,31 +18,12 @@ from torch import Tensor
 import optbench.descend.aten_losses  # noqa: F401  registers its operations
 from optbench.descend.aten import LOWERINGS
 from optbench.descend.plan import Plan
-from optbench.descend.program import Program, Value
+from optbench.descend.program import Program, Step, Value
 from optbench.problem import Objective
 from optbench.tracing import SymbolTracer
 
 MAX_DIM = 16
 """Largest dimension that is worth unrolling."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step: the values that come out of it, by what they are.
-
-    Attributes:
-        program: all instructions.
-        loss: the objective at x.
-        gradient: (dim,) its gradient.
-        x: (dim,) the next iterate.
-        memory: name to (dim,) the next memories.
-    """
-
-    program: Program
-    loss: Value
-    gradient: Sequence[Value]
-    x: Sequence[Value]
-    memory: Mapping[str, Sequence[Value]]
 
 
 class Tracer(SymbolTracer):

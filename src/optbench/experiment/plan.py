@@ -5,6 +5,7 @@ Nothing here imports torch: a wrong override is named, and a sweep is planned, b
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import re
@@ -17,10 +18,12 @@ from typing import Any, overload
 from optbench.config import Composed, Composer, Job
 from optbench.config.hydra_keys import RUN, SWEEP, check_hydra_keys
 from optbench.errors import ConfigError, DataError, UserError
-from optbench.experiment.sources import KEY, is_own, names, sources
+from optbench.experiment.sources import KEY, PARTS, is_own, names_in, sources
 from optbench.folders import Progress, fingerprint, place_of
 from optbench.pictures import Splits
-from optbench.records import Run, look, run_id
+from optbench.records import Run, look
+from optbench.records.shared import PerObject
+from optbench.records.vocabulary import Identities
 from optbench.settings import SAMPLES
 
 _LONGEST_NAME = 100
@@ -164,8 +167,9 @@ def plan_sweep(
         keys = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
         runs: dict[str, Planned] = {}
         identify = _Identifier(progress)
+        folder_of = PerObject(lambda parent: parent / name)
         for job in grid:
-            folder = (out or job.composed.sweep_dir) / name
+            folder = folder_of(out or job.composed.sweep_dir)
             planned = identify(job.composed, folder, name, {k: _set_to(job, k) for k in keys})
             runs.setdefault(planned.run_id, planned)
     return Sweep(
@@ -211,13 +215,23 @@ def _sweep_name(overrides: Sequence[str]) -> str:
     return f"{named[0].replace('/', '-')[:60] if named else 'sweep'}-{digest}"
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _slug(choices: Mapping[str, Any]) -> str:
+    return "-".join(re.sub(r"\W+", "_", str(choices[group])) for group in ("model", "optimizer", "scheduler"))
+
+
 class _Identifier:
     """Composed configurations to planned runs; a data folder is looked at once, and so is what its names stand for."""
 
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
         self._fingerprints: dict[str, str] = {}
-        self._sources: dict[tuple[str, ...], dict[str, str]] = {}
+        self._sources: dict[tuple[tuple[str, ...], ...], dict[str, str]] = {}
+        self._names = {part: PerObject(functools.partial(names_in, part=part)) for part in PARTS}
+        self._identity = Identities()
+        self._slug = PerObject(_slug)
         importlib.invalidate_caches()  # a module may have been written a moment ago
 
     def __call__(
@@ -227,13 +241,12 @@ class _Identifier:
         if behind := self._behind(config):
             config = {**config, KEY: behind}
         seen = self._fingerprint(config)
-        identity = run_id(config, seen)
-        names = [str(config["choices"][g]) for g in ("model", "optimizer", "scheduler")]
-        slug = "-".join([*(re.sub(r"\W+", "_", n) for n in names), f"s{config['seed']}", identity])
+        identity = self._identity(config, seen)
+        slug = f"{self._slug(config['choices'])}-s{config['seed']}-{identity}"
         return Planned(config, parent / slug, identity, sweep, swept or {}, seen)
 
     def _behind(self, config: Mapping[str, Any]) -> dict[str, str]:
-        known = names(config)
+        known = tuple(names(config.get(part) or _NOTHING) for part, names in self._names.items())
         if known not in self._sources:
             self._sources[known] = sources(config)
         return self._sources[known]

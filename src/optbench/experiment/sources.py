@@ -64,7 +64,12 @@ def with_sources(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def names(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Every text that `sources` may look behind: equal for configurations that differ in numbers only."""
-    return tuple(f"{part}.{key}={value}" for part in PARTS for key, value in _texts(config.get(part) or {}))
+    return tuple(text for part in PARTS for text in names_in(config.get(part) or {}, part))
+
+
+def names_in(node: Mapping[str, Any], part: str) -> tuple[str, ...]:
+    """`names` of one part."""
+    return tuple(f"{part}.{key}={value}" for key, value in _texts(node))
 
 
 def targets(config: Mapping[str, Any]) -> list[str]:

@@ -11,11 +11,27 @@ from optbench.catalogue import surface_names
 from optbench.config import Composer, build, check_targets, trusted_targets
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.errors import ConfigError, UserError
+from optbench.experiment.programs import Later, shelved
 from optbench.records import Run
 from optbench.settings import did_you_mean
 
 if TYPE_CHECKING:
-    from optbench.problem import AbstractSurface, Objective
+    from optbench.problem import AbstractSurface, Box, Objective
+
+
+@dataclass(frozen=True)
+class SurfaceFacts:
+    """What is known of a surface without building it; attributes as of AbstractSurface, and the `name` of its class."""
+
+    name: str
+    domain: Box
+    start: tuple[float, ...]
+    minimum: float | None
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.domain)
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,15 @@ class Field:
 
     name: str
     surface: AbstractSurface
+    objective: Objective
+
+
+@dataclass(frozen=True)
+class ShelvedField:
+    """The same of a surface that is not built before its objective is evaluated."""
+
+    name: str
+    surface: SurfaceFacts
     objective: Objective
 
 
@@ -52,9 +77,24 @@ def build_field(config: Mapping[str, Any]) -> Field:
     name = config["choices"]["model"]
     if not isinstance(surface, AbstractSurface):
         raise UserError(f"{name} is a network, not a surface")
-    loss = config["choices"]["loss"]
-    title = name if loss == "surface" else f"{name} under {loss}"
-    return Field(title, surface, surface_objective(surface, build(config["loss"], "loss")))
+    return Field(_title(config), surface, surface_objective(surface, build(config["loss"], "loss")))
+
+
+def shelved_field(config: Mapping[str, Any]) -> ShelvedField | None:
+    """The same of a run whose program is on the shelf, or can be put there: what is known of it, its objective built
+    when it is first evaluated. None for any other."""
+    found = shelved(config)
+    if found is None:
+        return None
+    facts = found.program
+    domain = tuple((low, high) for low, high in facts["domain"])
+    surface = SurfaceFacts(facts["name"], domain, tuple(facts["start"]), facts["minimum"])
+    return ShelvedField(_title(config), surface, Later(config))
+
+
+def _title(config: Mapping[str, Any]) -> str:
+    name, loss = config["choices"]["model"], config["choices"]["loss"]
+    return str(name) if loss == "surface" else f"{name} under {loss}"
 
 
 def recorded_field(run: Run, config_dirs: Sequence[Path] = ()) -> Field:

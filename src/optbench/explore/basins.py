@@ -21,7 +21,7 @@ from optbench.explore.cases import Case, Run, descended, field_of
 if TYPE_CHECKING:
     from optbench.critical import CriticalSet
     from optbench.descend import BatchResult
-    from optbench.experiment.surface import Field
+    from optbench.experiment.surface import Field, ShelvedField
     from optbench.landmarks.disks import Disks
     from optbench.problem import Box
 
@@ -70,7 +70,7 @@ class Basins:
         budget: updates of each case.
     """
 
-    field: Field
+    field: Field | ShelvedField
     found: CriticalSet
     box: Box
     disks: Disks
@@ -157,9 +157,7 @@ def find_basins(
         UserError: not two coordinates, a case without a form for rows, or more starts than memory holds.
         KeyboardInterrupt: run.stop said so.
     """
-    from optbench.critical import critical_points
     from optbench.descend.memory import check_fits
-    from optbench.landmarks.disks import disks_round
 
     field, run = field_of(cases), run or Run()
     if field.surface.dim != 2:
@@ -168,12 +166,29 @@ def find_basins(
     hint = f"a smaller --grid, or fewer optimizers{', or no --plot' * drawn}"
     check_fits(grid * grid * each, f"{grid} x {grid} starts{' and their figure' * drawn}", hint)
     box = box or field.surface.domain
-    found = critical_points(field.objective, box, name=field.name, seconds=budget)
-    disks = disks_round(field.objective, found.points, box, _radius(found, box, radius))
+    found, disks = _points(field, cases[0], box, radius, budget)
     basins = Basins(field, found, box, disks, (), tuple(c.trainer.steps for c in cases))
     starts = _centres(box, grid)
     maps = [_follow(basins, case, starts, i * len(starts), len(cases), run) for i, case in enumerate(cases)]
     return replace(basins, maps=tuple(maps))
+
+
+def _points(
+    field: Field | ShelvedField, case: Case, box: Box, radius: float | None, budget: float
+) -> tuple[CriticalSet, Disks]:
+    """The critical points in the box and their disks; of a surface that is known, a proved list is kept."""
+    from optbench.experiment.programs import kept_points
+    from optbench.experiment.surface import ShelvedField
+
+    def find() -> tuple[CriticalSet, Disks]:
+        from optbench.critical import critical_points
+        from optbench.landmarks.disks import disks_round
+
+        found = critical_points(field.objective, box, name=field.name, seconds=budget)
+        return found, disks_round(field.objective, found.points, box, _radius(found, box, radius))
+
+    known = isinstance(field, ShelvedField)
+    return kept_points(case.config, (box, radius, field.name), find) if known else find()
 
 
 def _dim_hint(case: Case) -> str:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from optbench.config import GROUPS, Composer, Job
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.errors import UserError
+from optbench.experiment.programs import known_batch
 from optbench.settings import SurfaceTrainer, shown, trainer_from
 
 if TYPE_CHECKING:
     from optbench.descend import Batch, BatchResult
-    from optbench.experiment.surface import Field
+    from optbench.experiment.surface import Field, ShelvedField
 
 MOST = 12
 """Most cases that one table and one figure can show."""
@@ -33,6 +34,11 @@ class Case:
     label: str
     config: Mapping[str, Any]
     trainer: SurfaceTrainer
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The configuration with the settings of the trainer as they are used."""
+        return {**self.config, "trainer": vars(self.trainer)}
 
 
 @dataclass(frozen=True)
@@ -106,15 +112,19 @@ def _same_surface(cases: list[Case]) -> list[Case]:
     return cases
 
 
-def field_of(cases: Sequence[Case]) -> Field:
+def field_of(cases: Sequence[Case]) -> Field | ShelvedField:
     """The surface under its loss, once every case is known to have a form for rows.
 
     Raises:
         UserError: an optimizer or a schedule that the engine cannot run as rows, with the reason.
         IncompatibleError: a loss that does not fit the surface.
     """
+    from optbench.experiment.surface import build_field, shelved_field
+
+    fields = [shelved_field(case.whole) for case in cases]
+    if fields[0] is not None and all(fields):
+        return fields[0]
     from optbench.descend import unsupported
-    from optbench.experiment.surface import build_field
 
     for case in cases:
         why = unsupported(case.config["optimizer"], case.config["scheduler"])
@@ -124,12 +134,18 @@ def field_of(cases: Sequence[Case]) -> Field:
 
 
 def descended(case: Case, batch: Batch) -> BatchResult:
-    """A case's batch, run once its forms were held to what the loop does.
+    """A case's batch, run once its forms were held to what the loop does; a program that is kept was, when it was made.
 
     Raises:
         UserError: they differ, or the optimizer or the schedule refuses the numbers of a row.
     """
-    from optbench.descend import UnsupportedError, descend, disagreement, refused
+    from optbench.descend import descend
+
+    if not batch.noisy and batch.backend != "eager":
+        found = known_batch(case.whole, batch.optimizer, batch.scheduler)
+        if found is not None:
+            return descend(replace(batch, known=found[0]))
+    from optbench.descend import UnsupportedError, disagreement, refused
 
     for row, words in refused(batch).items():
         raise UserError(f"{case.label} cannot be built with the numbers of row {row}: {words}")

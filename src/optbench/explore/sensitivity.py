@@ -21,7 +21,7 @@ from optbench.explore.cases import Case, Run, descended, field_of
 
 if TYPE_CHECKING:
     from optbench.descend import BatchResult
-    from optbench.experiment.surface import Field
+    from optbench.experiment.surface import Field, ShelvedField
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ class Sensitivity:
         budget: updates of each case.
     """
 
-    field: Field
+    field: Field | ShelvedField
     first: Axis
     second: Axis | None
     starts: int
@@ -200,7 +200,7 @@ def find_sensitivity(
 
 
 def _respond(
-    field: Field,
+    field: Field | ShelvedField,
     case: Case,
     axes: Sequence[Axis],
     shape: tuple[int, ...],
@@ -209,9 +209,8 @@ def _respond(
     run: Run,
 ) -> Response:
     from optbench.descend import Batch
-    from optbench.problem.surface import starting_point
 
-    starts = np.array([starting_point(field.surface, case.trainer, seed) for seed in range(seeds)])
+    starts = _starts(field, case, seeds)
     cells = math.prod(shape)
     mesh = np.meshgrid(*(axis.values for axis in axes), indexing="ij")
     given = [(axis.key, np.repeat(values.ravel(), seeds)) for axis, values in zip(axes, mesh, strict=True)]
@@ -242,7 +241,17 @@ def _respond(
     return _summarised(field, case, result, (*shape, seeds))
 
 
-def _summarised(field: Field, case: Case, result: BatchResult, shape: tuple[int, ...]) -> Response:
+def _starts(field: Field | ShelvedField, case: Case, seeds: int) -> Floats:
+    """(seeds, dim) where the runs of each value start."""
+    from optbench.experiment.surface import ShelvedField
+    from optbench.problem.streams import start_table
+
+    surface = field.surface
+    name = field.surface.name if isinstance(field, ShelvedField) else type(surface).__name__
+    return start_table(name, surface.domain, surface.start, case.trainer, np.arange(seeds, dtype=np.uint64))
+
+
+def _summarised(field: Field | ShelvedField, case: Case, result: BatchResult, shape: tuple[int, ...]) -> Response:
     from optbench.descend.batch import DIVERGED
 
     diverged = result.code == DIVERGED

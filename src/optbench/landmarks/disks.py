@@ -63,20 +63,23 @@ class Disks:
         return np.where((distance <= self.radius) & (beside | (value <= level)), nearest, -1).astype(np.int64)
 
 
-_BY_HAND = 4096
+_BY_HAND = 4_000_000
 """Distances up to here are compared one by one: what SciPy's tree needs to be loaded is more than that."""
+_PIECE = 1 << 16
+"""Of them at a time."""
 
 
 def _nearest(places: Array, x: Array) -> tuple[Array, npt.NDArray[np.intp]]:
     """(rows,) the distance of each x (rows, d) to the nearest place, and its index."""
     if len(places) * len(x) <= _BY_HAND:
-        distance = np.linalg.norm(x[:, None] - places, axis=2)
-        nearest = distance.argmin(axis=1)
-        return distance[np.arange(len(x)), nearest], nearest
+        size = max(1, _PIECE // len(places))
+        pieces = [np.linalg.norm(x[i : i + size, None] - places, axis=2) for i in range(0, len(x), size)]
+        index = np.concatenate([piece.argmin(axis=1) for piece in pieces])
+        return np.concatenate([piece.min(axis=1) for piece in pieces]), index
     from scipy.spatial import cKDTree
 
-    found, index = cKDTree(places).query(x)
-    return np.asarray(found), np.asarray(index, dtype=np.intp)
+    distance, nearest = cKDTree(places).query(x)
+    return np.asarray(distance), np.asarray(nearest, dtype=np.intp)
 
 
 def disks_round(objective: Objective | Jets, points: Sequence[CriticalPoint], box: Box, radius: float) -> Disks:

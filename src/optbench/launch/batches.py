@@ -9,6 +9,7 @@ A handful of runs is not worth a table: they keep a folder each.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +22,18 @@ from numpy.typing import NDArray
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
 from optbench.experiment.assemble import build_problem
+from optbench.experiment.programs import Later, is_shelved, known_batch
 from optbench.experiment.sources import check_loaded
+from optbench.problem.streams import start_table
 from optbench.records import flatten
+from optbench.records.shared import PerObject
 from optbench.records.tables import setting
 from optbench.records.vocabulary import MAX_COORDINATES
 from optbench.settings import SurfaceTrainer, trainer_from
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from optbench.descend import Batch
+    from optbench.descend.known import Known
     from optbench.problem import SurfaceProblem
 
 LEAST_ROWS = 16
@@ -67,12 +70,21 @@ class Rows:
         varying: dotted keys of the numbers that differ from row to row.
         starts: where each begins, if that is known already: (rows, dim) float64.
         shared: the problem that they share, if it was built already.
+        known: their step as a program, where they have one; then nothing is built.
+        surface: beside it, the facts of their surface: `name`, `domain`, `start` (see experiment.programs.Shelved).
     """
 
     planned: Sequence[Planned]
     varying: tuple[str, ...]
     starts: NDArray[np.float64] | None = None
     shared: SurfaceProblem | None = field(default=None, repr=False, compare=False)
+    known: Known | None = field(default=None, repr=False, compare=False)
+    surface: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.surface["domain"]) if self.known is not None else problem_of(self).surface.dim
 
     def some(self, which: Sequence[int]) -> Rows:
         """Some rows of it."""
@@ -94,34 +106,36 @@ class Batches(NamedTuple):
     why: dict[str, str]
 
 
-def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> Batches:
+def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool = True) -> Batches:
     """The runs that execute as rows, batch by batch, and the others.
 
     Args:
         planned: the runs to do.
         least: smallest batch.
+        programs: whether they may be executed as programs that are kept, and not by torch.
     """
-    groups: dict[str, list[Planned]] = defaultdict(list)
-    flats = {}
+    groups: dict[Any, list[Planned]] = defaultdict(list)
+    shape = _Shapes()
     why: dict[str, str] = {}
     for item in planned:
-        flats[item.run_id] = flat = flatten(item.config)
-        apart = next((words for key, words in _APART.items() if flat.get(key) is not None), None)
-        if apart is None and flat["trainer.device"] not in ("auto", "cpu"):
-            apart = _DEVICE
+        apart = apart_from_rows(item.config)
         if apart is None:
-            groups[_shape(flat)].append(item)
+            groups[shape(item.config)].append(item)
         else:
             why[item.run_id] = apart
     chosen: list[Rows] = []
     known: dict[str, str | None] = {}
     problems: dict[str, SurfaceProblem] = {}
     for members in groups.values():
-        rows = Rows(members, _varying([flats[m.run_id] for m in members]))
-        reason = _without_form(rows)
-        if len(members) < least:
-            few = _FEW.format(least) + (f", but not these: {reason}" if reason else "")
-            why |= dict.fromkeys((m.run_id for m in members), few)
+        rows = Rows(members, varying_keys([m.config for m in members]))
+        if programs and len(members) >= least and (by_program := _known(rows)) is not None:
+            chosen.append(by_program)
+            continue
+        few = len(members) < least
+        reason = None if few and programs and is_shelved(members[0].config) else _without_form(rows)
+        if few:
+            words = _FEW.format(least) + (f", but not these: {reason}" if reason else "")
+            why |= dict.fromkeys((m.run_id for m in members), words)
             continue
         if reason is None:
             rows = _with_problem(rows, problems)
@@ -134,8 +148,35 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS) -> Batches:
     return Batches(chosen, [item for item in planned if item.run_id not in taken], why)
 
 
-def _shape(flat: Mapping[str, Any]) -> str:
-    """Everything that rows of one batch share."""
+def apart_from_rows(config: Mapping[str, Any]) -> str | None:
+    """Why a run can only be one by itself, by its settings alone; None where it may be a row."""
+    trainer = config["trainer"]
+    for key, words in _APART.items():
+        part, _, name = key.partition(".")
+        if config[part].get(name) is not None:
+            return words
+    return None if trainer["device"] in ("auto", "cpu") else _DEVICE
+
+
+class _Shapes:
+    """Everything that rows of one batch share, as something to compare."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, PerObject[str]] = {}
+
+    def __call__(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(self._text(part, config[part]) for part in sorted(config) if part not in _FREE)
+
+    def _text(self, part: str, node: Any) -> str:
+        if not isinstance(node, Mapping):
+            return json.dumps([part, node])
+        if part not in self._parts:
+            self._parts[part] = PerObject(functools.partial(_shape, part))
+        return self._parts[part](node)
+
+
+def _shape(part: str, node: Mapping[str, Any]) -> str:
+    flat = flatten({part: node})
     kept = {k: v for k, v in flat.items() if k not in _FREE and not _is_row_number(k, v)}
     numbers = {k: [len(v) if isinstance(v, list) else 0] for k, v in flat.items() if _is_row_number(k, v)}
     return json.dumps([kept, numbers], sort_keys=True)
@@ -147,6 +188,14 @@ def _is_row_number(key: str, value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(v, float) for v in value)
     return isinstance(value, float)
+
+
+def _known(rows: Rows) -> Rows | None:
+    """The rows with the program of their step; None where they have none, and are to be looked at by torch."""
+    if "trainer.grad_noise" in rows.varying:  # then some have noise
+        return None
+    found = known_batch(rows.planned[0].config, _node(rows, "optimizer"), _node(rows, "scheduler"))
+    return None if found is None else replace(rows, known=found[0], surface=found[1].program)
 
 
 def _without_form(rows: Rows) -> str | None:
@@ -221,9 +270,16 @@ def _surface_against(rows: Rows) -> str | None:
     return surface_disagreement(problem.field, starts)
 
 
-def _varying(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    first = flats[0]
-    return tuple(k for k in first if any(flat[k] != first[k] for flat in flats[1:]))
+def varying_keys(configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Dotted keys of the settings in which configurations of one shape differ."""
+    first = configs[0]
+    found: list[str] = []
+    for part in first:
+        others = {id(config[part]): config[part] for config in configs}
+        flats = [flatten({part: node}) for node in others.values()] if len(others) > 1 else []
+        own = flatten({part: first[part]})
+        found += [key for key in own if any(flat[key] != own[key] for flat in flats)]
+    return tuple(found)
 
 
 def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
@@ -234,21 +290,17 @@ def startable(rows: Rows) -> tuple[Rows, list[Planned]]:
     Raises:
         IncompatibleError: the parts that all rows share do not fit together.
     """
+    if rows.known is None:
+        rows = replace(rows, shared=problem_of(rows))
+    check_loaded(rows.planned[0].config)
+    starts, fits = _starts(rows)
+    able = np.flatnonzero(fits).tolist()
+    unable = [rows.planned[i] for i in np.flatnonzero(~fits).tolist()]
+    found = replace(rows if fits.all() else rows.some(able), starts=starts[fits])
+    if not able or rows.known is not None:  # what is known was held to the ranges of its numbers
+        return found, unable
     from optbench.descend import refused
 
-    problem = problem_of(rows)
-    check_loaded(rows.planned[0].config)
-    able: list[int] = []
-    starts = np.empty((len(rows.planned), problem.surface.dim))
-    for i, item in enumerate(rows.planned):
-        with contextlib.suppress(UserError, IncompatibleError):
-            starts[i] = _start(problem, item.config).numpy()
-            able.append(i)
-    unable = [rows.planned[i] for i in sorted(set(range(len(rows.planned))) - set(able))]
-    whole = len(able) == len(rows.planned)
-    found = replace(rows if whole else rows.some(able), starts=starts if whole else starts[able], shared=problem)
-    if not able:
-        return found, unable
     no = refused(batch_of(found, Stop()))
     if not no:
         return found, unable
@@ -271,12 +323,25 @@ def problem_of(rows: Rows) -> SurfaceProblem:
     return problem
 
 
-def _start(problem: SurfaceProblem, config: Mapping[str, Any]) -> Tensor:
-    from optbench.problem.surface import start_of
-
-    trainer = trainer_from(config)
-    assert isinstance(trainer, SurfaceTrainer)
-    return start_of(problem.surface, trainer, config["seed"])
+def _starts(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Where the rows start, (rows, dim), and which of them can: a given start may not fit the surface."""
+    facts = rows.surface
+    if rows.known is None:
+        surface = problem_of(rows).surface
+        facts = {"name": type(surface).__name__, "domain": surface.domain, "start": surface.start}
+    domain = tuple((low, high) for low, high in facts["domain"])
+    seeds = np.array([item.config["seed"] for item in rows.planned], dtype=np.uint64)
+    alike: dict[int, list[int]] = defaultdict(list)
+    for i, item in enumerate(rows.planned):
+        alike[id(item.config["trainer"])].append(i)
+    starts, fits = np.empty((len(seeds), len(domain))), np.zeros(len(seeds), dtype=bool)
+    for which in alike.values():
+        trainer = trainer_from(rows.planned[which[0]].config)
+        assert isinstance(trainer, SurfaceTrainer)
+        with contextlib.suppress(UserError, IncompatibleError):
+            starts[which] = start_table(facts["name"], domain, facts["start"], trainer, seeds[which])
+            fits[which] = True
+    return starts, fits
 
 
 def batch_of(
@@ -292,11 +357,11 @@ def batch_of(
     from optbench.descend import Batch
 
     configs = [item.config for item in rows.planned]
-    problem, trainer = problem_of(rows), trainer_from(configs[0])
+    trainer = trainer_from(configs[0])
     assert isinstance(trainer, SurfaceTrainer)
-    starts = rows.starts if rows.starts is not None else np.array([_start(problem, c).numpy() for c in configs])
+    starts = rows.starts if rows.starts is not None else _starts(rows)[0]
     return Batch(
-        objective=problem.field,
+        objective=problem_of(rows).field if rows.known is None else Later(configs[0]),
         starts=starts,
         optimizer=_node(rows, "optimizer"),
         scheduler=_node(rows, "scheduler"),
@@ -309,7 +374,8 @@ def batch_of(
         stop_requested=lambda: stop.requested,
         on_rows=on_rows,
         on_stage=on_stage,
-        paths=problem.surface.dim <= MAX_COORDINATES,
+        paths=rows.dim <= MAX_COORDINATES,
+        known=rows.known,
     )
 
 

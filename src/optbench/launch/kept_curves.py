@@ -110,7 +110,7 @@ def fill(planned: Sequence[Planned], folder: Path, count: int, stop: Stop, threa
     ends = {run_id: End(*end) for run_id, end in recorded_ends(folder).items()}
     known = set(curve_ids(folder / CURVES))
     new = 0
-    for rows in batches([item for item in planned if item.run_id in ends], 1).rows:
+    for rows in batches([item for item in planned if item.run_id in ends], 1, backend != "eager").rows:
         own = [ends[item.run_id] for item in rows.planned]
         which = [i for i in chosen(rows, own, count) if rows.planned[i].run_id not in known]
         if which and not stop.requested:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optbench.experiment import Planned, Stop, run_and_record
+from optbench.experiment.programs import has_program
 from optbench.launch.base import Attempts, Launcher, Relay, Watcher, Work, attempt, available_cores, tell
 from optbench.launch.crew import Crew
 from optbench.launch.nursery import start_server
@@ -18,13 +19,16 @@ from optbench.records import Run
 START_SECONDS = 4.0
 """The cost of the first worker until its first run begins: Python, torch. benchmarks/launch.py measures it."""
 
-STEP_SECONDS = 6e-4
-"""What one update on a surface costs. benchmarks/launch.py measures it."""
+STEP_SECONDS, PROGRAM_SECONDS = 6e-4, 3e-5
+"""What one update on a surface costs: by torch, and of a program. benchmarks/launch.py measures the first."""
 
 
 def estimated_seconds(planned: Planned) -> float:
-    """A surface's steps at STEP_SECONDS each; a network is taken to be worth at least a worker of its own."""
-    return START_SECONDS if is_network(planned) else (planned.config["trainer"]["steps"] or 0) * STEP_SECONDS
+    """A surface's steps at what each costs; a network is taken to be worth at least a worker of its own."""
+    if is_network(planned):
+        return START_SECONDS
+    by_program = planned.engine == "auto" and has_program(planned.config)
+    return (planned.config["trainer"]["steps"] or 0) * (PROGRAM_SECONDS if by_program else STEP_SECONDS)
 
 
 def jobs_that_pay(planned: Sequence[Planned], cores: int) -> int:

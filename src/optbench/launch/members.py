@@ -30,6 +30,8 @@ def check_members(planned: Sequence[Planned], built: Collection[str] = ()) -> No
         planned: the runs to do.
         built: run_ids of those whose problem was built already.
     """
+    if not planned:
+        return
     from optbench.descend.uncompiled import uncompiled
 
     with uncompiled():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from optbench.errors import UserError
 from optbench.experiment import Stop
-from optbench.launch.batches import Rows, batch_of, problem_of, startable
+from optbench.launch.batches import Rows, batch_of, startable
 
 if TYPE_CHECKING:
     from optbench.descend import Batch
@@ -80,11 +80,12 @@ def chunk_rows(rows: Rows) -> int:
         TooLargeError: not even 64 rows fit into the memory that is free.
     """
     from optbench.descend.memory import LANES, available_memory, flight_bytes, held_bytes
-    from optbench.descend.rules import rule_for
 
-    dim, count = problem_of(rows).surface.dim, len(rows.planned)
+    dim, count = rows.dim, len(rows.planned)
     if held_bytes(count, dim) <= _ROOMY and held_bytes(LANES, dim) <= _ROOMY // 8:
         return count
+    from optbench.descend.rules import rule_for
+
     some = batch_of(startable(rows.some([0]))[0], Stop())
     flight = flight_bytes(some, len(rule_for(some.optimizer).memories))
     free = available_memory()
@@ -107,13 +108,14 @@ def outlook(rows: Rows) -> Outlook | None:
         TooLargeError: not even 64 rows fit into memory.
     """
     from optbench.descend.memory import available_memory, flight_bytes, held_bytes, rows_in_flight
-    from optbench.descend.rules import rule_for
 
-    count, dim = len(rows.planned), problem_of(rows).surface.dim
+    count, dim = len(rows.planned), rows.dim
     steps = int(rows.planned[0].config["trainer"]["steps"])
     chunk = chunk_rows(rows)
     if chunk == count and count * dim * steps < _LARGE:
         return None
+    from optbench.descend.rules import rule_for
+
     able, _ = startable(rows.some(range(min(_PROBED, count))))
     if not able.planned:
         return None

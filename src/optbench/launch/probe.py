@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import time
 from collections import defaultdict
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment import Planned
 from optbench.experiment.assemble import build_problem
-from optbench.launch.batches import Rows, batch_of, problem_of, startable
+from optbench.experiment.programs import shelved
+from optbench.launch.batches import Rows, batch_of, startable
 from optbench.launch.sweep import Division
 from optbench.records import flatten
 from optbench.settings import trainer_from
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _STEPS, _PROBE_SECONDS = 20, 0.3  # updates of one run, fewer when they are long
 _LOOP_SECONDS = 3e-4  # what the loop adds to an update: norms, stop rules, recording; benchmarks/launch.py
+_PROGRAM_STEPS, _ROW_SECONDS = 200, 1e-5  # updates of a program, and what recording adds to one
 _RUN_SECONDS = 0.03  # assembling a run, and its files on a disk
 _ROW_STEPS = 20
 _ROWS, _COORDINATES = 2000, 4_000_000
@@ -97,7 +100,7 @@ def _rows_cost(rows: Rows, recorded: int) -> Cost:
 
 def _probed(rows: Rows) -> int:
     """How many rows of a batch are timed: fewer where they are long."""
-    return max(1, min(_ROWS, len(rows.planned), _COORDINATES // problem_of(rows).surface.dim))
+    return max(1, min(_ROWS, len(rows.planned), _COORDINATES // rows.dim))
 
 
 def _shape(item: Planned) -> str:
@@ -113,6 +116,11 @@ def _is_free(key: str, value: Any) -> bool:
 _RATES = ("optimizer.", "scheduler.")
 
 
+def engine_of(item: Planned) -> str:
+    """What will execute a run that goes by itself."""
+    return "scalar" if item.engine == "auto" and shelved(item.config) is not None else "loop"
+
+
 def _kind_cost(members: Sequence[Planned]) -> Cost:
     """Of runs with the same choices of parts: each shape is built, the first that can start is timed."""
     shapes: dict[str, list[Planned]] = defaultdict(list)
@@ -122,7 +130,8 @@ def _kind_cost(members: Sequence[Planned]) -> Cost:
     for alike in shapes.values():
         try:
             problem, optimizer = _parts(alike[0])
-            a_step = _step_seconds(problem, optimizer) if a_step is None else a_step
+            if a_step is None:
+                a_step = _program_seconds(alike[0]) or _step_seconds(problem, optimizer) + _LOOP_SECONDS
         except Exception as error:  # parts are anyone's code
             total += _unable(alike, error)
         else:
@@ -149,9 +158,26 @@ def _single_cost(members: Sequence[Planned], problem: AbstractProblem, a_step: f
     seconds = disk = 0.0
     for item in members:
         steps = total_steps(problem, trainer_from(item.config))
-        seconds += _RUN_SECONDS + steps * (a_step + _LOOP_SECONDS)
+        seconds += _RUN_SECONDS + steps * a_step
         disk += _BYTES_A_RUN + steps * _BYTES_A_ROW + 2 * weights
     return Cost(seconds, disk)
+
+
+def _program_seconds(item: Planned) -> float | None:
+    """Seconds of an update of a run that is a program; None where it is none."""
+    from optbench.descend.scalar import TooFarError, Walk
+    from optbench.experiment.traced import traced
+
+    this = traced(item.config) if item.engine == "auto" else None
+    if this is None:
+        return None
+    rows = Walk(this.step, this.numbers, this.trainer, this.start).rows()
+    began = time.perf_counter()
+    try:
+        made = sum(1 for _ in itertools.islice(rows, _PROGRAM_STEPS))
+    except TooFarError:  # the loop runs it then
+        return None
+    return (time.perf_counter() - began) / made + _ROW_SECONDS
 
 
 def _step_seconds(problem: AbstractProblem, optimizer: torch.optim.Optimizer) -> float:

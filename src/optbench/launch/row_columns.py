@@ -14,7 +14,7 @@ from optbench.experiment.provenance import provenance
 from optbench.landmarks.columns import COLUMNS
 from optbench.records import NUMERICS, RUN_COLUMNS, Status, flatten, to_json, vocabulary
 from optbench.records.columns import canonical
-from optbench.records.tables import config_column, repeated, setting
+from optbench.records.tables import config_column, setting
 
 if TYPE_CHECKING:
     from optbench.descend import BatchResult
@@ -68,6 +68,8 @@ def skipped_columns(rows: Rows, reason: str) -> dict[str, Any]:
 def _columns(
     planned: Sequence[Planned], varying: Sequence[str], facts: Mapping[str, Any], of_all: str
 ) -> dict[str, Any]:
+    from optbench.records.arrays import dictionary_of
+
     n, first = len(planned), planned[0]
     columns: dict[str, Any] = {
         "run_id": [p.run_id for p in planned],
@@ -77,7 +79,7 @@ def _columns(
         **facts,
         **_against_the_book(first, n),
         "numerics": [NUMERICS] * n,
-        "provenance": repeated([of_all], [0] * n),
+        "provenance": dictionary_of([of_all], [0] * n),
         "config": config_column([p.config for p in planned], varying),
     }
     columns = {name: columns.pop(name, [None] * n) for name in RUN_COLUMNS} | columns
@@ -90,7 +92,9 @@ def _columns(
 def _against_the_book(first: Planned, n: int) -> dict[str, Any]:
     """As in run.json; all rows of a batch have one optimizer."""
     differs = against_the_book(first.choices["optimizer"], str(first.config["optimizer"]["_target_"]))
-    return {"book": repeated([differs], [0] * n)} if differs else {}
+    from optbench.records.arrays import dictionary_of
+
+    return {"book": dictionary_of([differs], [0] * n)} if differs else {}
 
 
 def curve_columns(rows: Rows, result: BatchResult, ended: set[int]) -> dict[str, Any]:
@@ -111,7 +115,8 @@ def curve_columns(rows: Rows, result: BatchResult, ended: set[int]) -> dict[str,
 
 
 def _finite(values: Any) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in values]
+    finite = np.isfinite(values).tolist()
+    return [v if there else None for v, there in zip(values.tolist(), finite, strict=True)]
 
 
 def _cell(value: Any) -> Any:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from optbench.experiment import Stop
-from optbench.landmarks.columns import arrivals_of
+from optbench.experiment.programs import landmarks_of
+from optbench.landmarks.columns import arrivals_by, arrivals_of
 from optbench.launch.batches import Rows, batch_of, problem_of
 from optbench.launch.kept_curves import chosen, curves_of, end_of
 from optbench.launch.row_columns import curve_columns, run_columns, skipped_columns
 from optbench.records import Status
 from optbench.records.tables import add_rows, remove_folders
+
+if TYPE_CHECKING:
+    from optbench.landmarks.arrivals import Arrival
 
 RECORDED = 20
 """How many runs of a batch keep their whole curve unless asked otherwise: a million curves are 2 GB."""
@@ -51,7 +59,7 @@ def run_rows(
     ended = [i for i in range(len(rows.planned)) if result.status(i) is not Status.INTERRUPTED]
     if ended:
         statuses = [result.status(i) for i in ended]
-        arrivals = arrivals_of(rows.planned[0].config, problem_of(rows), statuses, result.x[ended])
+        arrivals = _arrivals(rows, statuses, result.x[ended])
         runs = run_columns(rows, result, ended, arrivals, threads)
         if all_at_once or not recorded:
             curves = curve_columns(rows, result, set(ended))
@@ -65,6 +73,14 @@ def run_rows(
     for i in ended:
         counts[result.status(i).value] += 1
     return dict(counts)
+
+
+def _arrivals(rows: Rows, statuses: Sequence[Status], x: NDArray[np.float64]) -> list[Arrival]:
+    """Where the rows stopped, (rows, dim): what is kept of the surface says it without torch."""
+    config = rows.planned[0].config
+    if rows.known is None:
+        return arrivals_of(config, problem_of(rows), statuses, x)
+    return arrivals_by(lambda: landmarks_of(config), rows.surface["name"], rows.dim, statuses, x)
 
 
 def skip_rows(rows: Rows, reason: str) -> None:

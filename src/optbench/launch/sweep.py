@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
+from optbench.experiment.programs import is_shelved
 from optbench.experiment.schedule_note import note_of
 from optbench.launch.base import Launcher, Watcher, available_cores
 from optbench.launch.batches import LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
@@ -183,7 +184,7 @@ def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
     if options.engine == "loop":
         todo = [replace(item, engine="loop") for item in todo]
         return Division(done, [], todo, dict.fromkeys((item.run_id for item in todo), LOOP), flaws)
-    return Division(done, *batches(todo, options.least), flaws)
+    return Division(done, *batches(todo, options.least, options.engine != "eager"), flaws)
 
 
 def _check_places(sweep: Sweep, todo: Sequence[Planned]) -> None:
@@ -220,9 +221,7 @@ def run_sweep(
     if division.single:
         launcher.expect(division.single)
     if division.todo:
-        in_rows = [(item, rows.shared is not None) for rows in division.rows for item in rows.planned]
-        built = {item.run_id for item, done in in_rows if done}
-        check_members([*division.single, *(item for item, _ in in_rows)], built)
+        check_members(*_to_check(division))
     parts = _parts(division.rows, watcher)
     kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), options=sweep.options)
     _say_flaws(sweep, division.flaws)
@@ -247,6 +246,21 @@ def run_sweep(
         _keep_curves(sweep, division, kept, stop, options, cut=len(parts) > len(division.rows))
         outcome.gone = _gone(sweep)
     return outcome
+
+
+def _to_check(division: Division) -> tuple[list[Planned], set[str]]:
+    """The runs whose members are to be built before the first starts, and which of them had their problem built: not
+    those that are known, which were built when their program was made."""
+    unknown = [rows for rows in division.rows if rows.known is None]
+    single: Sequence[Planned] = division.single
+    if len(single) <= _LOOKED_UP:
+        single = [item for item in single if item.engine != "auto" or not is_shelved(item.config)]
+    built = {item.run_id for rows in unknown if rows.shared is not None for item in rows.planned}
+    return [*single, *(item for rows in unknown for item in rows.planned)], built
+
+
+_LOOKED_UP = 1000
+"""Runs that go one by one up to which each is looked up on the shelf."""
 
 
 def _parts(batches_: Sequence[Rows], watcher: SweepWatcher) -> list[Rows]:

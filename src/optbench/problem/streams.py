@@ -34,8 +34,91 @@ def uniform(generator_seed: int, count: int) -> NDArray[np.float64]:
     """(count,) what torch.rand draws in float64 from a CPU generator that has just been given this seed."""
     engine = np.random.RandomState(generator_seed & 0xFFFFFFFF)._bit_generator
     words = engine.random_raw(2 * count).reshape(count, 2).astype(np.uint64)
-    whole = (words[:, 0] << np.uint64(32)) | words[:, 1]
+    return _double(words[:, 0], words[:, 1])
+
+
+def uniforms(seeds: NDArray[np.uint64], purpose: str, count: int) -> NDArray[np.float64]:
+    """(seeds, count) the draws of `uniform` for the streams of one purpose of many runs, all of them at once."""
+    if 2 * count > _FIRST_WORDS:
+        return np.array([uniform(stream_seed(int(seed), purpose), count) for seed in seeds]).reshape(-1, count)
+    pieces = [seeds[first : first + _AT_ONCE] for first in range(0, len(seeds), _AT_ONCE)]
+    drawn = [_drawn(_stream_words(piece, zlib.crc32(purpose.encode())), count) for piece in pieces]
+    return np.concatenate([np.empty((0, count)), *drawn])
+
+
+_AT_ONCE = 1 << 14
+_FIRST_WORDS = 624 - 397
+"""Words of the twister that its first state alone decides."""
+
+
+def _stream_words(seeds: NDArray[np.uint64], key: int) -> NDArray[np.uint32]:
+    """(seeds,) the lower half of each `stream_seed`: what NumPy's SeedSequence makes of a seed below 2^64 and one key.
+
+    Source: M. E. O'Neill, "Developing a seed_seq alternative" (2015); numpy/random/bit_generator.pyx.
+    """
+    halves = seeds & np.uint64(0xFFFFFFFF), seeds >> np.uint64(32)
+    entropy = [half.astype(np.uint32) for half in halves]
+    entropy += [np.full(len(seeds), word, dtype=np.uint32) for word in (0, 0, key)]
+    constant = 0x43B0D7E5
+
+    def hashed(value: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        nonlocal constant
+        value = value ^ np.uint32(constant)
+        constant = constant * 0x931E8875 & 0xFFFFFFFF
+        value = value * np.uint32(constant)
+        return value ^ (value >> np.uint32(16))
+
+    def mixed(x: NDArray[np.uint32], y: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        result: NDArray[np.uint32] = np.uint32(0xCA01F9DD) * x - np.uint32(0x4973F715) * y
+        return result ^ (result >> np.uint32(16))
+
+    pool = [hashed(word) for word in entropy[:4]]
+    for source in range(4):
+        for target in range(4):
+            if source != target:
+                pool[target] = mixed(pool[target], hashed(pool[source]))
+    for target in range(4):
+        pool[target] = mixed(pool[target], hashed(entropy[4]))
+    word: NDArray[np.uint32] = (pool[0] ^ np.uint32(0x8B51F9DD)) * np.uint32(0x8B51F9DD * 0x58F38DED & 0xFFFFFFFF)
+    return word ^ (word >> np.uint32(16))
+
+
+def _drawn(words: NDArray[np.uint32], count: int) -> NDArray[np.float64]:
+    """(words, count) the first doubles of the Mersenne Twister under each seed; of its state no more is made than they
+    need."""
+    state, kept = words, [words]
+    for i in range(1, 397 + 2 * count):
+        state = np.uint32(1812433253) * (state ^ (state >> np.uint32(30))) + np.uint32(i)
+        kept.append(state)
+    twisted = []
+    for i in range(2 * count):
+        y = (kept[i] & np.uint32(0x80000000)) | (kept[i + 1] & np.uint32(0x7FFFFFFF))
+        y = kept[i + 397] ^ (y >> np.uint32(1)) ^ (np.uint32(0x9908B0DF) * (y & np.uint32(1)))
+        y = y ^ (y >> np.uint32(11))
+        y = y ^ ((y << np.uint32(7)) & np.uint32(0x9D2C5680))
+        y = y ^ ((y << np.uint32(15)) & np.uint32(0xEFC60000))
+        twisted.append((y ^ (y >> np.uint32(18))).astype(np.uint64))
+    found = np.empty((len(words), count))
+    for i in range(count):
+        found[:, i] = _double(twisted[2 * i], twisted[2 * i + 1])
+    return found
+
+
+def _double(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Doubles from pairs of words."""
+    whole = (first << np.uint64(32)) | second
     return (whole & np.uint64(2**53 - 1)).astype(np.float64) * 2.0**-53
+
+
+def start_table(
+    name: str, domain: Box, usual: Sequence[float], trainer: SurfaceTrainer, seeds: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """(seeds, dim) the starts of runs that differ in their seeds alone; arguments and errors as of `start_values`."""
+    if trainer.start != "random":
+        one = start_values(name, domain, usual, trainer, 0)
+        return np.broadcast_to(one, (len(seeds), len(one)))
+    low, high = np.array(domain, dtype=np.float64).T
+    return np.asarray(low + (high - low) * uniforms(seeds, "start", len(domain)))
 
 
 def start_values(

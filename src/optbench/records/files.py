@@ -180,5 +180,5 @@ def curve_ids(path: Path) -> list[str]:
     if not path.exists():
         return []
     with reading_table(path, "move it away to draw other runs"):
-        found: list[str] = parquet.read_table(path, columns=["run_id"])["run_id"].unique().to_pylist()
+        found: list[str] = parquet.ParquetFile(path).read(columns=["run_id"])["run_id"].unique().to_pylist()
     return found

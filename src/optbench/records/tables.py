@@ -55,9 +55,9 @@ def add_curves(folder: Path, curves: Mapping[str, Sequence[Any]]) -> None:
 
 
 def _table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    import pyarrow as pa
+    from optbench.records.arrays import table_of, texts_of
 
-    return pa.table({**columns, "run_id": pa.array(columns["run_id"], pa.string())})  # a string without rows too
+    return table_of({**columns, "run_id": texts_of(columns["run_id"])})  # a string without rows too
 
 
 def _replace(path: Path, new: pa.Table, run_ids: Sequence[str]) -> None:
@@ -65,10 +65,12 @@ def _replace(path: Path, new: pa.Table, run_ids: Sequence[str]) -> None:
     import pyarrow.compute as pc
     from pyarrow import parquet
 
+    from optbench.records.arrays import texts_of
+
     if path.exists():
         with reading_table(path, _HINT):
-            old = parquet.read_table(path)
-            old = old.filter(pc.invert(pc.is_in(old["run_id"], pa.array(run_ids, pa.string()))))
+            old = parquet.ParquetFile(path).read()
+            old = old.filter(pc.invert(pc.is_in(old["run_id"], texts_of(run_ids))))
             new = pa.concat_tables(_alike(old, new), promote_options="permissive")
     buffer = io.BytesIO()
     parquet.write_table(new, buffer, compression="zstd")
@@ -100,13 +102,6 @@ def _kind(type_: pa.DataType) -> str:
 _HINT = "nothing was changed; move the table away, or bring it back from a copy, and run again"
 
 
-def repeated(texts: Sequence[str], indices: Sequence[int]) -> pa.DictionaryArray:
-    """A column of few different texts: row i has texts[indices[i]], and each text is stored once."""
-    import pyarrow as pa
-
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(texts, pa.string()))
-
-
 def config_column(configs: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> pa.DictionaryArray:
     """The `config` column: each row's configuration as JSON, the same text for rows that differ in scalars only.
 
@@ -114,6 +109,8 @@ def config_column(configs: Sequence[Mapping[str, Any]], varying: Sequence[str]) 
         configs: of each row.
         varying: dotted keys in which they differ.
     """
+    from optbench.records.arrays import dictionary_of
+
     texts: list[str] = []
     indices: dict[str, int] = {}
     which = []
@@ -124,7 +121,7 @@ def config_column(configs: Sequence[Mapping[str, Any]], varying: Sequence[str]) 
             indices[apart] = len(texts)
             texts.append(json.dumps(plain(config, finite=False)))
         which.append(indices[apart])
-    return repeated(texts, which)
+    return dictionary_of(texts, which)
 
 
 def setting(config: Mapping[str, Any], key: str) -> Any:
@@ -159,7 +156,7 @@ def recorded_ids(folder: Path) -> dict[str, str]:
     if not runs.exists():
         return {}
     with reading_table(runs, _HINT):
-        table = parquet.read_table(runs, columns=["run_id", "status"])
+        table = parquet.ParquetFile(runs).read(columns=["run_id", "status"])
         table["run_id"], table["status"]  # columns that a table lacks are left out silently
     return dict(zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True))
 
@@ -176,6 +173,6 @@ def recorded_ends(folder: Path) -> dict[str, tuple[int, float | None]]:
     from pyarrow import parquet
 
     with reading_table(runs, _HINT):
-        table = parquet.read_table(runs, columns=["run_id", "steps", "final_loss"]).to_pydict()
+        table = parquet.ParquetFile(runs).read(columns=["run_id", "steps", "final_loss"]).to_pydict()
     rows = zip(table["run_id"], table["steps"], table["final_loss"], strict=True)
     return {run_id: (int(steps), loss) for run_id, steps, loss in rows if steps is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from optbench.records.shared import PerObject
 
 NUMERICS = 1
 """Part of every run's identity: raised when the same configuration starts to give other numbers."""
@@ -148,11 +151,64 @@ def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None, numer
         data_fingerprint: of the data folder, where the data is one.
         numerics: the NUMERICS that the run was made under.
     """
-    matters = {k: v for k, v in flatten(config).items() if k not in NOT_IDENTITY and not k.startswith("choices.")}
-    matters = {k: v for k, v in matters.items() if not (v is None and k in _OFF_WHERE_NULL)}
-    matters = _as_before(matters)
-    text = json.dumps([numerics, data_fingerprint, matters], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Identities()(config, data_fingerprint, numerics)
+
+
+class Identities:
+    """`run_id` of many configurations: a part that they have in common, as the same object, is written down once.
+
+    What is hashed is a JSON object of dotted keys in order, and the keys of a part stand together in it.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, PerObject[_Lines]] = {}
+        self._of_data: dict[tuple[int, int], tuple[Any, _Lines]] = {}
+
+    def __call__(self, config: Mapping[str, Any], data_fingerprint: str | None = None, numerics: int = NUMERICS) -> str:
+        """Arguments as of run_id."""
+        lines = list(self._data(config))
+        for part, node in config.items():
+            if part in ("choices", "data", "augment"):
+                continue
+            if not isinstance(node, Mapping):
+                lines += _lines({part: node})
+                continue
+            if part not in self._parts:
+                self._parts[part] = PerObject(functools.partial(_part_lines, part))
+            lines += self._parts[part](node)
+        head = json.dumps([numerics, data_fingerprint], ensure_ascii=False)[:-1]
+        text = f"{head}, {{{', '.join(line for _, line in sorted(lines))}}}]"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _data(self, config: Mapping[str, Any]) -> _Lines:
+        """Of data and augmentation, which are one where they were one."""
+        pair = {part: config[part] for part in ("data", "augment") if part in config}
+        key = id(pair.get("data")), id(pair.get("augment"))
+        if key not in self._of_data:
+            flat = _as_before(_matters(flatten(pair)))
+            self._of_data[key] = pair, [line for part in pair for line in _lines(_below(flat, part))]
+        return self._of_data[key][1]
+
+
+_Lines = list[tuple[str, str]]
+"""The first key of some that stand together, and their text."""
+
+
+def _part_lines(part: str, node: Mapping[str, Any]) -> _Lines:
+    return _lines(flatten({part: node}))
+
+
+def _lines(flat: Mapping[str, Any]) -> _Lines:
+    kept = _matters(flat)
+    return [(min(kept), json.dumps(kept, sort_keys=True, ensure_ascii=False)[1:-1])] if kept else []
+
+
+def _below(flat: Mapping[str, Any], part: str) -> dict[str, Any]:
+    return {key: value for key, value in flat.items() if key == part or key.startswith(f"{part}.")}
+
+
+def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in flat.items() if k not in NOT_IDENTITY and not (v is None and k in _OFF_WHERE_NULL)}
 
 
 _OFF_WHERE_NULL = ("trainer.clip_norm", "trainer.patience")
