@@ -21,7 +21,7 @@ from made_runs import CONFIG, CURVE, configure, make_run, make_table
 
 from optbench import records
 from optbench.errors import OutputError, RecordError
-from optbench.records.files import numeric
+from optbench.records.files import numeric, read_bytes
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import add_curves, add_rows, remove_folders
 from optbench.records.vocabulary import curve_columns, kept_checkpoint, kept_checkpoints
@@ -374,6 +374,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             write(tmp_path / "file" / "run.json", {})
     with pytest.raises(OutputError, match="cannot write"):
         records.CurveWriter(tmp_path / "file" / "metrics.csv", ["step"])
+
+
+@pytest.mark.parametrize("length", [0, 9, 10, 200_000])
+def test_a_file_is_read_up_to_its_limit_and_not_beyond(length: int, tmp_path: Path) -> None:
+    data = bytes(i % 251 for i in range(length))
+    (tmp_path / "file").write_bytes(data)
+    assert read_bytes(tmp_path / "file", most=length) == data
+    assert read_bytes(tmp_path / "file", most=length + 1) == data
+    for most in {max(0, length - 1), 0} - {length}:
+        with pytest.raises(ValueError, match=f"larger than {most} bytes"):
+            read_bytes(tmp_path / "file", most=most)
 
 
 WRITERS = {
