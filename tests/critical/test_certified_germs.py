@@ -303,6 +303,25 @@ def test_half_branches_of_a_curve_that_needs_a_second_polygon() -> None:
         assert (len(found), every) == (expected, True), formula
 
 
+@pytest.mark.parametrize(
+    ("formula", "values"),
+    [
+        ("-(x + y)**2 + (x - y)**4", (-4.0, 0.0)),
+        ("(x + y)**2 - (x - y)**4", (0.0, 4.0)),
+        ("(x + y)**2 - 3*(x - y)**2", (-12.0, 4.0)),
+        ("x**4 + y**4", (0.0, 0.0)),
+        ("-x**2 - 2*y**2 + z**4", (-4.0, -2.0, 0.0)),
+        ("x**2 - 2*y**2 + z**4", (-4.0, 0.0, 2.0)),
+        ("-x**2 - y**4 + z**4", (-2.0, 0.0, 0.0)),
+    ],
+)
+def test_eigenvalues_that_are_exactly_0_are_0_and_no_others(formula: str, values: tuple[float, ...]) -> None:
+    d = len(values)
+    germ = germ_of(formula, -1e-7 * np.ones(d), 1e-7 * np.ones(d), d)
+    assert germ is not None
+    assert germ.eigenvalues == pytest.approx(values, rel=1e-14, abs=0.0)
+
+
 def test_signature_against_eigenvalues() -> None:
     rng = np.random.default_rng(5)
     for n in range(1, 7):

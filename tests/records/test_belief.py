@@ -295,6 +295,11 @@ def test_a_sealed_table_is_a_parquet_file_for_everyone(tmp_path: Path) -> None:
             pass
 
 
+def test_a_table_that_is_not_there_has_no_seal(tmp_path: Path) -> None:
+    assert check_table(tmp_path / "runs.parquet") is False
+    assert check_table(tmp_path / "no folder" / "runs.parquet") is False
+
+
 def test_a_table_without_a_seal_is_held_to_what_can_be(copied: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
