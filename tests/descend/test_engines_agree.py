@@ -292,7 +292,10 @@ def test_many_settings_of_our_own_schedules_are_what_they_step(name: str, monkey
         many = [{**k, "total_steps": 25} for k in many]
     if name == "one_cycle":  # also where the rise is shorter than an update
         many += [{"total_steps": 30, "pct_start": p} for p in (0.0, 0.01, 0.03, 0.04, 1.0)]
+    asked: list[Any] = []
+    monkeypatch.setattr(schedules, "stepped", lambda *words: asked.append(words) or stepped(*words))
     found = factor_table(target, many, [[0.1]] * len(many), 31)
+    assert len(asked) == 2, "the first and the last of them"
     for line, keywords in zip(found, many, strict=True):
         np.testing.assert_allclose(line, stepped(target, keywords, [1.0], 31)[:, 0], rtol=1e-12, atol=1e-15)
 
