@@ -157,3 +157,30 @@ def test_data_of_one_kind_are_read_once_and_only_where_they_are_kept(monkeypatch
     with keeping_data(replace(one, data_fingerprint="another folder's")):
         assert images(one) is not again
     assert len(kept_data._kept) == 1
+
+
+FIRST_RUN = """
+import sys, tempfile
+from pathlib import Path
+import optbench.launch.preloaded
+from optbench.experiment import Stop, plan_run, run_and_record
+out = Path(tempfile.mkdtemp())
+planned = plan_run(["model=logistic", "data.image_size=8", "trainer.steps=1"], (), out)  # as the driver does
+before = set(sys.modules)
+run_and_record(planned, Stop())
+print(*sorted(set(sys.modules) - before))
+"""
+LEAVES = ("models", "losses", "data", "augment", "optimizers", "schedulers")
+
+
+@pytest.mark.slow
+def test_the_first_run_of_a_forked_worker_imports_its_own_parts_alone(tmp_path: Path) -> None:
+    """What every run needs, the server has imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_RUN], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
+    )
+    names = done.stdout.split()
+    assert "optbench.models.logistic" in names
+    ours = [name.split(".") for name in names if name.startswith("optbench.")]
+    assert [name for name in ours if name[1] not in LEAVES] == []
+    assert not [name for name in names if name.startswith("numpy.")]

@@ -35,6 +35,7 @@ def place() -> dict[str, str]:
     return {"host": platform.node(), **(_ELSEWHERE.get() or {})}
 
 
+@functools.cache
 def package_version(name: str) -> str | None:
     """Installed version of a distribution; None when it is not installed."""
     try:

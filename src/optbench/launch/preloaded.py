@@ -12,10 +12,13 @@ for _name in (
     "torch",
     "torch.profiler",  # by the first step of an optimizer
     "torch.utils.data",
+    "numpy.random",
     "optbench.launch.worker",
     "optbench.experiment",
-    "optbench.loop",
-    "optbench.problem",
+    "optbench.loop.train",  # the modules themselves: what a room names is imported when it is first used
+    "optbench.problem.network",
+    "optbench.problem.surface",
+    "optbench.images",
     "optbench.device",
     "optbench.descend.uncompiled",
     "optbench.landmarks.columns",
