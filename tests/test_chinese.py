@@ -85,6 +85,12 @@ def test_no_paragraph_is_wrapped(page: str) -> None:
         assert not (whole and STRAY.search(f"{above} {below}")), f"{above}\n{below}"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_chinese_page_shows_chinese_figures(page: str) -> None:
+    shown = re.findall(r"\]\(([^)]*\.(?:png|svg))\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [name for name in shown if not name.endswith((".zh.png", ".zh.svg"))] == []
+
+
 def test_what_the_tests_look_for_is_found() -> None:
     assert ENGLISH.search("图中 the median loss 是")
     assert not ENGLISH.search("用 book_adam 和 momentum 比较")

@@ -55,6 +55,7 @@ def test_both_readmes_have_the_same_sections_commands_and_figures() -> None:
     for what, pattern in kinds.items():
         found = [re.findall(pattern, text, re.MULTILINE) for text in (english, chinese)]
         swapped = [link.replace("README.zh-CN.md", "README.md").replace(".zh-CN.md", ".md") for link in found[1]]
+        swapped = [link.replace(".zh.png", ".png") for link in swapped]
         other = [link.replace("README.zh-CN.md", "README.md") for link in found[0]]
         assert sorted(swapped) == sorted(other), what
         assert what == "links" or swapped == other, what
