@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib
 import re
@@ -19,8 +20,13 @@ from optbench.catalogue import GROUPS, catalogue
 
 SRC = ROOT / "src"
 FILES = sorted(SRC.rglob("*.py"))
-IDS = [f.relative_to(SRC).as_posix() for f in FILES]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """Every file of the package, parsed."""
+    return {path.relative_to(SRC): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
@@ -45,14 +51,14 @@ def test_there_is_something_to_look_at() -> None:
     assert len(FILES) > 50
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_functions_are_short_and_documented(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
-    assert ast.get_docstring(tree), "the module opens with its idea"
-    long = {f.name: lines_without_docstring(f) for f in functions(tree) if lines_without_docstring(f) > 50}
+def test_functions_are_short_and_documented() -> None:
+    unopened, long, bare = [], [], []
+    for path, tree in trees().items():
+        unopened += [] if ast.get_docstring(tree) else [path]
+        long += [(path, f.name) for f in functions(tree) if lines_without_docstring(f) > 50]
+        bare += [(path, node.name) for node in public(tree) if not documented(node)]
+    assert not unopened, "the module opens with its idea"
     assert not long, "split the functions"
-    bare = [node.name for node in public(tree) if not documented(node)]
     assert not bare, "give them docstrings"
 
 
@@ -61,17 +67,15 @@ def documented(node: Function | ast.ClassDef) -> bool:
     return bool(ast.get_docstring(node)) or "overload" in {ast.unparse(d) for d in node.decorator_list}
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if "cli" not in f.parts], ids=lambda f: f.stem)
-def test_only_the_command_line_prints(path: Path) -> None:
-    calls = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)]
-    printed = [n.lineno for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
+def test_only_the_command_line_prints() -> None:
+    calls = [(p, n) for p, tree in trees().items() for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    prints = [(p, n.lineno) for p, n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
+    printed = [(path, line) for path, line in prints if "cli" not in path.parts]
     assert not printed, "results are returned; only cli/ and an explicit console write to the terminal"
 
 
 def declares_all(path: Path) -> bool:
-    tree = ast.parse(path.read_text("utf-8"))
-    targets = (t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets)
-    return any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets)
+    return re.search(r"^__all__\b", path.read_text("utf-8"), re.MULTILINE) is not None
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if declares_all(f)], ids=lambda f: f.parent.name)

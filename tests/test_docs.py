@@ -30,9 +30,8 @@ def commands(page: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("optbench ")]
 
 
-@pytest.mark.parametrize("page", READMES)
-def test_every_command_exists_and_its_overrides_compose(page: str) -> None:
-    found = commands(page)
+def test_every_command_exists_and_its_overrides_compose() -> None:
+    found = commands(READMES[0])  # the other has the same, see below
     assert len(found) > 10
     known = {command.name for command in every_command()}
     with Composer() as composer:

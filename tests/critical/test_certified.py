@@ -274,7 +274,7 @@ def test_scales_offsets_and_close_pairs(expression: str, expected: tuple[int, in
     assert found.index_sum == found.winding_number
 
 
-@pytest.mark.parametrize("stiffness", ["1e2", "1e4", "1e6"])
+@pytest.mark.parametrize("stiffness", ["1e2", "1e4", pytest.param("1e6", marks=pytest.mark.slow)])
 def test_a_steep_valley_is_no_continuum(stiffness: str) -> None:
     found = run(f"{stiffness}*(y - x**2)**2 + (1 - x)**2", (-2.0, 2.1), depth=1e-10)
     assert (found.complete, counts(found)) == (True, (1, 0, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,8 +36,21 @@ def source(batch: Batch) -> str:
     return fuse(batch, make_plan(batch)).source
 
 
+@pytest.fixture(scope="module")
+def compiled(source: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the kernel, compiled once for all tests."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPTBENCH_CACHE", str(folder))
+        patch.setattr(kernel, "_loaded", {})
+        kernel.load(source)
+    return folder
+
+
 @pytest.fixture
-def files(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> kernel._Files:
+def files(source: str, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> kernel._Files:
+    """Those of the kernel in a cache of the test's own."""
+    shutil.copytree(compiled, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(kernel, "_loaded", {})
     kernel.load(source)
