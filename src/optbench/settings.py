@@ -80,6 +80,8 @@ class NetworkTrainer(Trainer):
             gradient norm is that before.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
+        normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
+            later ones are measured by the same rule. None, as false: inputs are between 0 and 1.
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
         eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
         curvature_share: part of the training images that curvature is measured on; always the same ones.
@@ -94,6 +96,7 @@ class NetworkTrainer(Trainer):
     batch_size: Any = 32
     clip_norm: float | None = None
     patience: int | None = None
+    normalize: bool | None = None
     target_accuracy: float | None = None
     eval_every: int = 1
     curvature_share: float = 1.0
@@ -244,6 +247,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.target": _finite,
     "trainer.target_accuracy": _share,
     "trainer.clip_norm": _positive,
+    "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,
     "trainer.plateau_steps": _count,

@@ -388,6 +388,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.target": ([-1e9, 0], [math.inf, math.nan]),
     "trainer.target_accuracy": ([0, 1], [-0.1, 1.1]),
     "trainer.clip_norm": ([1e-9, 10, None], [0, -1, math.inf]),
+    "trainer.normalize": ([True, False, None], [1, "yes"]),
     "trainer.patience": ([0, 5, None], [-1, 0.5]),
     "trainer.grad_tol": ([0], [-1e-9]),
     "trainer.plateau_steps": ([1], [0]),

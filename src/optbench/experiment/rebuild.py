@@ -139,12 +139,15 @@ def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Pat
     import torch
 
     from optbench.device import pick_device
+    from optbench.problem.normal import normalise
 
     device = pick_device("auto")
     model = build(config["model"], "model").to(device).to(memory_format=torch.channels_last)
     try:
         expected = sums(run.summary).get(weights.relative_to(run.path or weights.parent).as_posix())
         state = load_checkpoint(weights, device, expected)["model"]
+        if config["trainer"].get("normalize"):
+            normalise(model, state["input_mean"], state["input_deviation"])
         model.load_state_dict(state)
     except FileNotFoundError:
         hint = "the run ended before its first evaluation" if not run.status.final else "try the other --checkpoint"

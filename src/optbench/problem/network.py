@@ -25,6 +25,7 @@ from optbench.problem.base import (
     seed_torch,
     stream,
 )
+from optbench.problem.normal import channels, normalise
 from optbench.problem.splits import read_split, scaled
 from optbench.problem.streams import stream_seed
 
@@ -125,6 +126,7 @@ class NetworkProblem(AbstractProblem):
         seed: root seed of the run.
         device: where to compute.
         augmentation: of the training batches; None: they are trained on as they are.
+        normal: whether the model's inputs have mean 0 and deviation 1 on the training images, channel by channel.
 
     Raises:
         UserError: a batch larger than the training split.
@@ -140,6 +142,7 @@ class NetworkProblem(AbstractProblem):
         seed: int,
         device: torch.device,
         augmentation: AbstractAugmentation | None = None,
+        normal: bool = False,
     ) -> None:
         if callable(getattr(type(data), "augment", None)):
             raise DataError(
@@ -150,6 +153,8 @@ class NetworkProblem(AbstractProblem):
         self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
         n = len(self.train)
+        if normal:
+            normalise(self._model, *(part.to(device) for part in channels(self.train.images)))
         if isinstance(batch_size, int) and batch_size > n:
             raise UserError(
                 f"trainer.batch_size={batch_size} is larger than the {n} training images",

@@ -208,11 +208,13 @@ def _below(flat: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in flat.items() if k not in NOT_IDENTITY and not (v is None and k in _OFF_WHERE_NULL)}
+    off = (key for key in _OFF_WHERE_NULL if flat.get(key) in (None, False))
+    left_out = NOT_IDENTITY.union(off)
+    return {key: value for key, value in flat.items() if key not in left_out}
 
 
-_OFF_WHERE_NULL = ("trainer.clip_norm", "trainer.patience")
-"""Settings that came later and do nothing where they are null: the runs of before are those of now."""
+_OFF_WHERE_NULL = ("trainer.clip_norm", "trainer.patience", "trainer.normalize")
+"""Settings that came later and do nothing where they are null or false: the runs of before are those of now."""
 
 
 def _as_before(matters: Mapping[str, Any]) -> dict[str, Any]:
