@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import optbench
-from optbench.errors import UserError
+from optbench.errors import DataError, UserError
 from optbench.experiment.rebuild import rebuild
 from optbench.plot import worst_pictures
 from optbench.prediction import Ensemble, Views, ensemble, natural, numbered, submission
@@ -206,3 +206,68 @@ def test_the_worst_images_are_drawn(digits: list[Path], tmp_path: Path) -> None:
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert [title[0] for title in titles] == ["w", "x", "y"]  # by how little was left for the truth
     assert titles[0].splitlines()[1:] == ["label bee (0.100)", "said ape (0.900)"]
+
+
+def test_a_broken_picture_does_not_cost_the_submission(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "images"
+    for split, counts in (("train", (2, 6, 3)), ("validation", (1, 1, 1))):
+        for k, n in enumerate(counts):
+            for i in range(n):
+                picture(root / split / f"kind {k}" / f"{i}.png", 10 * k + i)
+    for i in (10, 2, 1, 3):
+        picture(root / "test" / f"{i}.png", i)
+    (root / "train" / "kind 2" / "broken.png").write_bytes(b"no picture")
+    words = ["data=image_folder", f"data.root={root}", "data.n_classes=3", "model=mlp", "model.hidden=[4]",
+             "trainer.epochs=1", "trainer.threads=1", "data.image_size=8", "trainer.batch_size=4"]  # fmt: skip
+    run = optbench.run(*words, "data.on_bad=skip", out=tmp_path / "runs")
+    account = run.summary["provenance"]["pictures"]["train"]
+    assert account == {"used": 11, "left_out": {"not an image": 1}, "converted": {}, "classes": [2, 6, 3]}
+    assert run.path is not None
+    assert command("predict", run.path, "-o", tmp_path / "whole.csv") == 0
+    whole = (tmp_path / "whole.csv").read_text().splitlines()
+    (root / "test" / "2.png").write_bytes((root / "test" / "2.png").read_bytes()[:60])
+    (root / "test" / "7.jpg").write_bytes(b"")
+    capsys.readouterr()
+    caplog.clear()
+    expected = [*whole[:2], "0002,1", whole[3], "0007,1", whole[4]]
+    for words in ([], ["--data", root / "test"], ["--data", root]):
+        out, table = tmp_path / "s.csv", tmp_path / "p.csv"
+        assert command("predict", run.path, *words, "-o", out, "--proba", table, "--overwrite") == 0
+        assert out.read_text().splitlines() == expected
+        broken = [row for row in csv.DictReader(table.read_text().splitlines()) if row["file"] in ("2.png", "7.jpg")]
+        assert [float(row["kind 1"]) for row in broken] == pytest.approx([6 / 11] * 2, abs=1e-5)
+        assert "2 files are no readable pictures and get category 1 (kind 1), the most frequent one in training" in (
+            capsys.readouterr().err
+        )
+        assert "2 of 5 files no pictures: 2.png (truncated), 7.jpg (empty)" in caplog.text
+        caplog.clear()
+
+
+def test_broken_pictures_are_not_scored(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    run, moved = folders
+    root = shutil.copytree(moved / "validation", tmp_path / "labelled")
+    (root / "ape" / "0.png").write_bytes(b"")
+    (found,) = ensemble([run]).pictures(root)
+    assert (len(found), list(found.bad), len(found.readable())) == (12, ["ape/0.png"], 11)
+    assert command("evaluate", run, "--data", root) == 0
+    for file in root.rglob("*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 12 images in"):
+        ensemble([run]).pictures(root)[0].readable()
+
+
+def test_without_a_record_the_other_answers_say_which_class_is_frequent(
+    digits: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(6):
+        picture(tmp_path / "p" / f"{i}.png", i)
+    (tmp_path / "p" / "9.png").write_bytes(b"")
+    assert command("predict", digits[0], "--data", tmp_path / "p", "-o", tmp_path / "s.csv") == 0
+    answers = [int(row["Category"]) for row in csv.DictReader((tmp_path / "s.csv").read_text().splitlines())]
+    counts = np.bincount(answers[:-1], minlength=10)
+    assert answers[-1] == counts.argmax()
+    assert f"1 file is no readable picture and gets category {answers[-1]}, the most frequent one among the other" in (
+        capsys.readouterr().err
+    )

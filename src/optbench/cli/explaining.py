@@ -87,7 +87,8 @@ def _draw(member: Rebuilt, asked: _Asked, saliency_file: Path, features_file: Pa
 
     check_classes(member)
     network = Ensemble((member,))
-    (found,) = network.pictures(asked.data, asked.split if asked.data is not None else asked.split or "validation")
+    (given,) = network.pictures(asked.data, asked.split if asked.data is not None else asked.split or "validation")
+    found = given.readable()
     inside, what = features(member, found.images, asked.layer)
     points, how = plane(inside, asked.method)
     probabilities, predicted = (part.numpy() for part in network.combined(network.each([found])))

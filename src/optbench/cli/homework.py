@@ -77,7 +77,8 @@ def evaluate(
     check_figure(plot)
     check_figure(errors)
     asked = _asked(run, checkpoint, config_dir, vote, tta, tta_views, tta_weight)
-    found = asked.pictures(data, split if data is not None else split or "validation")
+    given = asked.pictures(data, split if data is not None else split or "validation")
+    found = [one.readable() for one in given]
     if found[0].labels is None:
         where = f"the {split} split has" if data is None else f"the {found[0].what} have"
         raise UserError(f"{where} no labels to compare with", "use optbench predict")
@@ -203,7 +204,7 @@ def predict(
     """
     from optbench.cli.progress import counter
     from optbench.errors import OutputError
-    from optbench.prediction import numbered, probability_table, submission
+    from optbench.prediction import filled, numbered, probability_table, submission
     from optbench.records import check_place, write_bytes
 
     for file in (output, *([proba] if proba is not None else [])):
@@ -216,12 +217,14 @@ def predict(
     names = found[0].names
     ids, notes = numbered(names)
     print_lines([f"note: {note}" for note in notes], err=True)
-    probabilities, predicted = asked.combined(asked.each(found))
+    probabilities, predicted, said = filled(asked, found[0], *asked.combined(asked.each(found)))
+    print_lines([f"note: {said}"] if said else [], err=True)
     write_bytes(output, submission(list(zip(names, predicted.tolist(), strict=True))).encode())
     typer.echo(f"{len(names)} predictions in {output} ({_by_whom(asked)})")
     if proba is not None:
         write_bytes(proba, probability_table(names, ids, probabilities, asked.class_names).encode())
         typer.echo(f"probabilities in {proba}")
     if found[0].labels is not None:
-        scored = _scored(asked, found[0].what, predicted, found[0].labels, None)
+        known = found[0].is_readable
+        scored = _scored(asked, found[0].what, predicted[known], found[0].labels[known], None)
         print_lines(["", *_evaluation_lines(scored, _by_whom(asked))])

@@ -2,6 +2,7 @@
 
     pictures     the images of a folder or a split in natural order, labelled where their names or folders say so
     ensemble     one network or several on them: probabilities, votes, test-time augmentation
+    broken       what is answered about files that are no pictures
     scores       predictions held against labels
     explain      what a network looks at, and how a layer sees its images
     files        predictions as the homework's submission, and probabilities as a table
@@ -9,6 +10,7 @@
 What is asked of them are recorded runs, built again by `experiment.rebuild`.
 """
 
+from optbench.prediction.broken import filled
 from optbench.prediction.ensemble import Ensemble, Views, ensemble
 from optbench.prediction.files import numbered, predict, probability_table, submission
 from optbench.prediction.pictures import Pictures, natural
@@ -22,6 +24,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "evaluation",
+    "filled",
     "natural",
     "numbered",
     "predict",

@@ -15,6 +15,7 @@ from typing import Any
 
 from optbench.errors import UserError
 from optbench.experiment.rebuild import Rebuilt, check_classes
+from optbench.prediction.broken import filled
 from optbench.prediction.ensemble import Ensemble
 from optbench.prediction.pictures import natural
 
@@ -99,5 +100,5 @@ def predict(
     check_classes(rebuilt)
     asked = Ensemble((rebuilt,))
     (found,) = asked.pictures(folder, progress=progress)
-    _, labels = asked.combined(asked.each([found]))
+    _, labels, _ = filled(asked, found, *asked.combined(asked.each([found])))
     return list(zip(found.names, labels.tolist(), strict=True))

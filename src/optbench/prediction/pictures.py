@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from optbench.errors import DataError, UserError
 from optbench.experiment.rebuild import SPLITS, Rebuilt
 from optbench.folders import image_files
-from optbench.images import read_folder
+from optbench.images import read
+from optbench.pictures import files_at
 from optbench.problem import Split, read_split
 
 Progress = Callable[[int, int], None]
@@ -32,15 +33,32 @@ class Pictures:
         names: of the n files, in natural order: 2 before 10.
         labels: int64 (n,); None where nothing says them.
         what: what they are, for a sentence: "validation images", "images in food/test".
+        bad: what is wrong with files that are no readable picture, by name; their images are black.
     """
 
     images: Tensor
     names: tuple[str, ...]
     labels: Tensor | None
     what: str
+    bad: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def is_readable(self) -> Tensor:
+        """Which of them are readable pictures, bool (n,)."""
+        return torch.tensor([name not in self.bad for name in self.names], dtype=torch.bool)
+
+    def readable(self) -> Pictures:
+        """Those that are readable pictures. Raises DataError where none is."""
+        if not self.bad:
+            return self
+        kept = self.is_readable
+        if not kept.any():
+            raise DataError(f"none of the {len(self)} {self.what} is a readable picture", next(iter(self.bad.values())))
+        names = tuple(name for name in self.names if name not in self.bad)
+        return Pictures(self.images[kept], names, None if self.labels is None else self.labels[kept], self.what)
 
 
 def natural(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
@@ -74,25 +92,27 @@ def pictures(
         if split is not None:
             raise UserError(f"--split {split}: {place} is a folder of images, not a data set", "leave out --split")
         size, channels = member.setting("image_size"), member.setting("channels")
-        images, names = read_folder(place, size, channels, recursive=by_folder, progress=progress)
-        labels = _labels(names, member, by_folder)
-        return _in_order(Split(images, labels, names), f"images in {place}")
+        found = read(files_at(place, by_folder), size, channels, on_bad="keep", progress=progress)
+        labels = _labels(found.names, member, by_folder)
+        return _in_order(Split(found.images, labels, found.names), f"images in {place}", found.bad)
     return _of_split(member.at(place), split or "test", progress)
 
 
 def _of_split(data: object, split: str, progress: Progress | None) -> Pictures:
     if progress is not None and hasattr(data, "progress"):
         data.progress = progress
-    return _in_order(read_split(data, split), f"{split} images")  # type: ignore[arg-type]
+    found = read_split(data, split)  # type: ignore[arg-type]
+    return _in_order(found, f"{split} images", getattr(data, "bad", {}).get(split, {}))
 
 
-def _in_order(split: Split, what: str) -> Pictures:
+def _in_order(split: Split, what: str, of_files: Mapping[str, str]) -> Pictures:
+    bad = {name: of_files[name] for name in split.names if name in of_files}  # without those that were left out
     order = sorted(range(len(split.names)), key=lambda i: natural(split.names[i]))
     if order == list(range(len(order))):
-        return Pictures(split.images, split.names, split.labels, what)
+        return Pictures(split.images, split.names, split.labels, what, bad)
     index = torch.tensor(order)
     labels = None if split.labels is None else split.labels[index]
-    return Pictures(split.images[index], tuple(split.names[i] for i in order), labels, what)
+    return Pictures(split.images[index], tuple(split.names[i] for i in order), labels, what, bad)
 
 
 def _subfolders(place: Path) -> set[str]:
