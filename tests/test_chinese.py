@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -89,6 +90,13 @@ def test_no_paragraph_is_wrapped(page: str) -> None:
 def test_a_chinese_page_shows_chinese_figures(page: str) -> None:
     shown = re.findall(r"\]\(([^)]*\.(?:png|svg))\)", (ROOT / page).read_text(encoding="utf-8"))
     assert [name for name in shown if not name.endswith((".zh.png", ".zh.svg"))] == []
+
+
+@pytest.mark.parametrize("path", [PHRASES, FIGURES], ids=lambda path: path.parent.name)
+def test_no_chinese_stands_beside_a_formula_in_one_text_of_a_figure(path: Path) -> None:
+    """matplotlib sets such a text in the formula's font alone, which shows boxes for Chinese."""
+    known = yaml.safe_load(path.read_text(encoding="utf-8")).values()
+    assert [text for text in known if "$" in text and re.search(r"[\u4e00-\u9fff]", text)] == []
 
 
 def test_what_the_tests_look_for_is_found() -> None:
