@@ -300,6 +300,8 @@ def test_balls_know_nothing_where_there_is_no_derivative(name: str) -> None:
             least, most = ends_of(found.grad[0])  # Clarke: every slope between those on both sides
             assert (-1.000001 if name == "abs" else -0.000001) <= least <= (-1 if name == "abs" else 0)
             assert 1 <= most <= 1.000001
+            if name == "relu":
+                assert ends_of(found.value) == (pytest.approx(0.0, abs=1e-8), pytest.approx(float(high), abs=1e-8))
         else:
             assert not found.grad[0].is_finite()
     if mpmath.isfinite(form.least):

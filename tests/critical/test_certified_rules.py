@@ -17,6 +17,7 @@ from optbench.critical.arithmetic.jet import Jet, coordinates_of_boxes
 from optbench.critical.certified import certify
 from optbench.critical.programs.program import Program, record
 from optbench.critical.programs.scalar import MissingRule
+from optbench.critical.proofs.field import Field
 
 Unary = Callable[[Tensor], Tensor]
 DOUBLE = {"dtype": torch.float64}
@@ -398,6 +399,53 @@ def test_a_piece_that_is_not_looked_at_may_be_undefined() -> None:
     found = certify(f, ((-3.0, 0.9), (-1.0, 1.0)))
     assert found.complete
     assert [p.x for p in found.points] == [pytest.approx((0.5, 0.0), abs=1e-12)]
+
+
+GREATER: dict[str, tuple[Unary, Unary]] = {  # written as a choice, and as what it is
+    "of two": (lambda x: torch.where(x[..., 0] > x[..., 1], x[..., 0], x[..., 1]), lambda x: x.amax(-1)),
+    "of two, turned": (lambda x: torch.where(x[..., 0] < x[..., 1], x[..., 1], x[..., 0]), lambda x: x.amax(-1)),
+    "the smaller": (lambda x: torch.where(x[..., 0] > x[..., 1], x[..., 1], x[..., 0]), lambda x: x.amin(-1)),
+    "than a number": (lambda x: torch.where(x[..., 0] > 0.25, x[..., 0], 0.25), lambda x: x[..., 0].clamp(min=0.25)),
+    "a number": (lambda x: torch.where(x[..., 0] < 0.25, 0.25, x[..., 0]), lambda x: x[..., 0].clamp(min=0.25)),
+    "than a number, smaller": (
+        lambda x: torch.where(x[..., 0] > 0.25, 0.25, x[..., 0]), lambda x: x[..., 0].clamp(max=0.25)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GREATER)
+def test_a_choice_of_the_greater_is_a_maximum(name: str) -> None:
+    """It is as narrow over a box as the maximum is: a choice that is not seen through has the hull of both pieces."""
+    low, high = np.array([[-1.0, -0.5], [0.0, 0.5], [0.3, -1.0]]), np.array([[1.0, 2.0], [0.5, 1.0], [0.5, 0.0]])
+    choice, plain = (Field(f, ((-1.0, 2.0),) * 2).enclose(low, high, 1) for f in GREATER[name])
+    np.testing.assert_allclose(choice.value, plain.value, rtol=1e-14)
+    np.testing.assert_allclose(choice.grad, plain.grad, rtol=1e-14)
+
+
+SOMEWHERE: dict[str, Unary] = {  # over -1 <= x <= 1: defined everywhere, in a half, nowhere
+    "everywhere": lambda x: x**2 + 1,
+    "in a half": torch.sqrt,
+    "in the other half": lambda x: torch.log(-x),
+    "nowhere": lambda x: torch.sqrt(-1 - x**2),
+}
+
+
+@pytest.mark.parametrize("one", SOMEWHERE)
+@pytest.mark.parametrize("other", SOMEWHERE)
+def test_a_choice_is_undefined_where_every_piece_that_it_may_take_is(one: str, other: str) -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.where(x[..., 1] > 0, SOMEWHERE[one](x[..., 0]), SOMEWHERE[other](x[..., 0]))
+
+    low, high = np.array([[-1.0, 0.5], [-1.0, -1.0], [-1.0, -1.0]]), np.array([[1.0, 1.0], [1.0, -0.5], [1.0, 1.0]])
+    found = Field(f, ((-1.0, 1.0),) * 2).enclose(low, high, 1).undefined
+    wanted = [one == "nowhere", other == "nowhere", one == other == "nowhere"]
+    assert (np.zeros(3, dtype=bool) if found is None else found).tolist() == wanted
+
+
+def test_the_share_in_which_f_is_undefined_is_told_to_a_hundredth() -> None:
+    """The edge of what is defined lies where people put it: on a number with few digits, where f itself is defined."""
+    half = Field(lambda x: x[..., 0].sqrt() + x[..., 1], ((-1.0, 1.0),) * 2)
+    assert 0.49 < half.undefined_share() <= 0.5
+    assert Field(lambda x: x[..., 0].sqrt() + x[..., 1], ((0.0, 1.0),) * 2).undefined_share() == 0.0
 
 
 @pytest.mark.parametrize("f", [

@@ -22,6 +22,7 @@ from made_runs import CONFIG, CURVE, configure, make_run, make_table
 from optbench import records
 from optbench.errors import OutputError, RecordError
 from optbench.records.files import numeric, read_bytes
+from optbench.records.seal import sum_of_bytes
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import add_curves, add_rows, remove_folders
 from optbench.records.vocabulary import curve_columns, kept_checkpoint, kept_checkpoints
@@ -94,6 +95,24 @@ def test_resuming_after_a_torn_line_continues_before_the_step(tmp_path: Path) ->
     restarted = records.CurveWriter(path, columns)
     restarted.close()
     assert records.read_rows(path) == []
+
+
+def test_every_row_of_a_long_curve_is_written_once_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    def lines(rows: int) -> bytes:
+        return ("step,loss\n" + "".join(f"{step},{0.5 * step}\n" for step in range(rows))).encode()
+
+    path = tmp_path / "metrics.csv"
+    writer = records.CurveWriter(path, ["step", "loss"])
+    for step in range(200):
+        writer.write({"step": step, "loss": 0.5 * step})
+        if step % 30 == 7:
+            writer.flush()
+            assert [int(row["step"]) for row in records.read_rows(path)] == list(range(step + 1))
+        if step % 50 == 3:
+            assert writer.sum == sum_of_bytes(lines(step + 1))
+    writer.close()
+    assert path.read_bytes() == lines(200)
+    assert writer.sum == sum_of_bytes(lines(200))
 
 
 def test_a_curve_that_is_no_table_is_refused_and_a_missing_one_is_empty(tmp_path: Path) -> None:

@@ -87,7 +87,6 @@ class _Files:
 
     def module(self, source: str) -> Any:
         """The module, loaded or compiled. Raises OSError or OutputError where the cache cannot be written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder, wait=_PATIENCE), _numba_folder():
             if not self.sound(source):
                 self._begin_again(source, "it is not as it was written")

@@ -120,8 +120,6 @@ def execute(
 
 def _walked(planned: Planned, this: Traced, recorder: Recorder, force: bool, wait: float) -> Run:
     """The run as a program; arguments as in execute."""
-    with writing(planned.folder):
-        planned.folder.mkdir(parents=True, exist_ok=True)
     with locked(planned.folder, wait):
         if (found := _done(planned, force)) is not None:  # another process was first
             return found
@@ -169,8 +167,6 @@ def _looped(
     device = set_up(trainer, threads)
     recorder = Recorder(planned.folder, display, stop)
     loop = _build_loop(planned.config, trainer, device, recorder, display)
-    with writing(planned.folder):
-        planned.folder.mkdir(parents=True, exist_ok=True)
     with locked(planned.folder, wait):
         if (found := _done(planned, force)) is not None:  # another process was first
             return found

@@ -90,8 +90,6 @@ class Carried:
         Raises:
             OutputError: it cannot be written, or another process is writing there.
         """
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             unpack(self.files, folder)
         return replace(self.run, path=folder)

@@ -98,8 +98,6 @@ def write_plan(
     """
     new = SweepPlan(tuple(overrides), " ".join(run_ids), curves, dict(options))
     path = folder / NAME
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=60.0):
         with writing(folder):
             for left_over in stale(folder):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.errors import OutputError
 from optbench.records.files import reading_table
 from optbench.records.seal import sealed_table
-from optbench.records.write import locked, plain, write_pieces, writing
+from optbench.records.write import locked, plain, write_pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,8 +39,6 @@ def add_rows(folder: Path, runs: Mapping[str, Sequence[Any]], curves: Mapping[st
         RecordError: there is a table that cannot be read.
     """
 
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=60.0):
         for left_over in folder.glob(".*.parquet.*.tmp"):  # by a process that was killed while it wrote
             left_over.unlink()

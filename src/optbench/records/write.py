@@ -98,8 +98,8 @@ def check_place(path: Path, folder: bool = False) -> None:
 
 
 def _opened(folder: Path) -> int:
-    """A handle of the folder's lock file. A folder that was there a moment ago, and that another process has removed
-    since (its run is a row now), is made again."""
+    """A handle of the folder's lock file. The folder is made where it is not there, also when another process removes
+    it meanwhile (its run is a row now)."""
     with writing(folder):
         for _ in range(3):
             with contextlib.suppress(FileNotFoundError):
@@ -113,11 +113,11 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
     """Holds a folder for writing; the lock dies with its owner.
 
     Args:
-        folder: the folder.
+        folder: the folder; it is made, with all that it lies in, where it is not there.
         wait: seconds to wait for another process that holds it.
 
     Raises:
-        OutputError: another process holds it still.
+        OutputError: another process holds it still, or it cannot be made.
     """
     handle = _opened(folder)
     try:

@@ -221,7 +221,7 @@ def _abs(x: Any) -> Slopes:
 
 def _relu(x: Any) -> Slopes:
     if x.contains(0):
-        return ball(0.0, 0.0).union(x), ball(0.0, 1.0), UNKNOWN
+        return ball(0.0, 0.0).union(x.upper()), ball(0.0, 1.0), UNKNOWN
     return (x, flint.arb(1), flint.arb(0)) if x > 0 else (flint.arb(0),) * 3
 
 
