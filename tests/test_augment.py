@@ -12,6 +12,7 @@ import torch
 from loop_tools import Dots, linear, on_dots
 from torch import Tensor
 
+from optbench.augment.flip_crop import gathered, sliced
 from optbench.augment.whole_batch import WholeBatch, cut_and_mixed, mixed_up
 from optbench.augment.wide_crop import WideCrop
 from optbench.config import build
@@ -36,6 +37,12 @@ def test_every_part_of_a_batch_has_draws_of_its_own(n: int, parts: int, draws: i
     made = WholeBatch([Shade(), Shade()], parts)(torch.zeros(n, 1, 2, 2, dtype=torch.int64), stream(0, "augment"))
     assert len(made.flatten(1)[:, 0].unique()) == draws
     assert all(len(image.unique()) == 1 for image in made)
+
+
+def test_crops_are_the_same_however_they_are_cut_out() -> None:
+    padded = random_images(7, 16)
+    corners = torch.randint(0, 5, (7, 2), generator=torch.Generator().manual_seed(0)).tolist()
+    assert torch.equal(sliced(padded, corners, (12, 11)), gathered(padded, corners, (12, 11)))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

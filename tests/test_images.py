@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -431,3 +432,39 @@ def test_a_cache_that_was_checked_is_not_summed_again(
     expected = read_folder(folder, 8)[0].clone()
     monkeypatch.setattr("optbench.images._checksum", None)
     assert torch.equal(read_folder(folder, 8)[0], expected)
+
+
+_BUILD = """
+import sys
+from optbench.images import read_folder
+print(read_folder(sys.argv[1], 64)[0].long().sum().item(), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_builders_that_are_killed_leave_a_right_cache_to_the_others(tmp_path: Path, cache: Path) -> None:
+    root = tmp_path / "many"
+    root.mkdir()
+    for i in range(300):
+        picture(i, 300, 200).save(root / f"{i}.jpg")
+    environment = {**os.environ, "OPTBENCH_CACHE": str(cache)}
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        shutil.rmtree(cache, ignore_errors=True)
+        killed, *others = (
+            subprocess.Popen([sys.executable, "-c", _BUILD, str(root)], env=environment, stdout=subprocess.PIPE)
+            for _ in range(3)
+        )
+        deadline = time.monotonic() + 60
+        while not any(cache.glob("pictures/*/.lock")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(float(rng.random()) * 0.5)
+        killed.kill()
+        killed.communicate()
+        sums = [int(other.communicate(timeout=120)[0]) for other in others]
+        expected = int(read_folder(root, 64)[0].long().sum())
+        assert sums == [expected, expected]
+        assert expected == sum(
+            int(decode(f.read_bytes(), f.name, 64, 3)[0].sum(dtype=np.int64)) for f in root.iterdir()
+        )
+        assert [path.name for path in cached(cache)] == ["pixels.npy"]

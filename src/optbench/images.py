@@ -238,7 +238,7 @@ def decode(data: bytes, name: str, image_size: int, channels: int) -> tuple[Pixe
         raise UnreadableError("too many pixels") from None
     except Exception as error:  # Pillow's readers let struct's, zlib's and any other error of a broken file through
         text = " ".join(str(error).split())
-        cut = "truncated" in text or isinstance(error, EOFError)
+        cut = "truncated" in text.lower() or isinstance(error, EOFError)
         raise UnreadableError("truncated" if cut else f"broken: {text[:80] or type(error).__name__}") from None
 
 

@@ -30,6 +30,8 @@ from optbench.problem.splits import read_split, scaled
 from optbench.problem.streams import stream_seed
 
 _EVALUATION_BATCH = 256
+_SHARE_OF_GPU = 0.25
+"""Part of a GPU's free memory that training images may take there."""
 _COUNTED_TOGETHER = 64
 """Batches whose right answers are counted in one go."""
 _KEPT_BYTES = 64 << 20
@@ -233,7 +235,8 @@ class NetworkProblem(AbstractProblem):
         last = position == self.steps_per_epoch - 1
         end = None if last else (position + 1) * self.batch_size
         index = self._order[1][position * self.batch_size : end]
-        images = self._augmented(self.train.images.index_select(0, index), step)
+        source = self._source
+        images = self._augmented(source.index_select(0, index.to(source.device)), step)
         seed_torch(stream_seed(self._seed, "model", step), self._device)
         assert self.train.labels is not None
         labels = self.train.labels.index_select(0, index)
@@ -245,6 +248,16 @@ class NetworkProblem(AbstractProblem):
             return Batch(inputs, _moved(labels, self._device))
         others = labels.index_select(0, mixture.order)
         return Batch(mixture.inputs, _moved(labels, self._device), _moved(others, self._device), mixture.share)
+
+    @cached_property
+    def _source(self) -> Tensor:
+        """The training images, where batches are put together: on a GPU that has room for them, else on the CPU."""
+        images = self.train.images
+        takes_them_there = self._augmentation is None or self._augmentation.on_device
+        if self._device.type != "cuda" or not takes_them_there:
+            return images
+        free, _ = torch.cuda.mem_get_info(self._device)
+        return images.to(self._device) if images.numel() * images.element_size() < free * _SHARE_OF_GPU else images
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""
