@@ -165,6 +165,8 @@ RANGES: Mapping[str, Check] = {
     "data.test_share": _fraction,
     "data.split_seed": _from_zero,
     "data.picture_seed": _from_zero,
+    "data.folds": (lambda v: _whole(v) and 2 <= v <= 1000, "a whole number from 2 to 1000"),
+    "data.fold": _from_zero,
     "data.train_per_class": _count,
     "data.validation_per_class": _count,
     "data.n_test": _from_zero,
@@ -364,6 +366,7 @@ def _may_be_null(key: str) -> bool:
 def check_together(config: Mapping[str, Any]) -> None:
     """Checks values that are right by themselves and wrong beside each other. Raises ConfigError."""
     check_schedule(config["scheduler"], config["trainer"].get("steps"))
+    check_folds(config["data"])
     optimizer, weight = config["optimizer"], config["loss"].get("weight")
     if optimizer.get("_target_") == "torch.optim.SGD" and optimizer.get("nesterov"):
         if not optimizer.get("momentum"):
@@ -378,6 +381,22 @@ def check_together(config: Mapping[str, Any]) -> None:
     outputs = config.get("n_outputs")
     if isinstance(weight, list) and config["data"].get("_target_") and len(weight) != outputs:
         raise ConfigError(f"loss.weight={shown(weight)}: expected {outputs} numbers, one per class, not {len(weight)}")
+
+
+def check_folds(data: Mapping[str, Any]) -> None:
+    """Checks that settings of data name one fold of some, or none. Raises ConfigError."""
+    folds, fold = data.get("folds"), data.get("fold")
+    if folds is None and fold is None:
+        return
+    if data.get("_target_") is None:
+        raise ConfigError("data.folds divides data, and a surface has none", "choose a network, such as model=hw3_cnn")
+    if folds is None:
+        raise ConfigError(f"data.fold={fold}: of how many folds?", f"data.folds=5 data.fold={fold}")
+    if fold is None:
+        raise ConfigError(f"data.folds={folds}: on which fold?",
+                          f"optbench sweep runs all {folds}; one is data.folds={folds} data.fold=0")  # fmt: skip
+    if fold >= folds:
+        raise ConfigError(f"data.fold={fold}: expected 0 to {folds - 1}, one of data.folds={folds}")
 
 
 def check_schedule(scheduler: Mapping[str, Any], steps: int | None) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from optbench.cli.common import ConfigDir, Json, Lang, Quiet, check_figure, paths, print_json, print_lines
 
 if TYPE_CHECKING:
-    from optbench.prediction import Ensemble, Evaluation, Views
+    from optbench.prediction import Ensemble, Evaluation, Pictures
 
 Runs = Annotated[
     list[Path],
@@ -28,6 +28,9 @@ Checkpoint = Annotated[
     ),
 ]
 Vote = Annotated[bool, typer.Option("--vote", help="Of several runs: the class with most votes, not the mean.")]
+Greedy = Annotated[
+    bool, typer.Option("--greedy", help="Of several runs only those that improve the ensemble on held-out images.")
+]
 Tta = Annotated[bool, typer.Option("--tta", help="Test-time augmentation: also look at views as in training.")]
 TtaViews = Annotated[int, typer.Option("--tta-views", help="Augmented views of each image.", min=1)]
 TtaWeight = Annotated[
@@ -47,6 +50,7 @@ def evaluate(
     ] = None,
     checkpoint: Checkpoint = None,
     vote: Vote = False,
+    greedy: Greedy = False,
     tta: Tta = False,
     tta_views: TtaViews = 5,
     tta_weight: TtaWeight = 0.5,
@@ -62,7 +66,8 @@ def evaluate(
 ) -> None:
     """Compute accuracy, accuracy by class and confusion matrix of a trained network, or of several together.
 
-    Labelled images are a folder a class, or files such as 3_100.jpg with the label first.
+    Labelled images are a folder a class, or files such as 3_100.jpg with the label first. Of a sweep over folds
+    (data.folds=5) it is how right each network is on the images that it did not train on.
 
     Examples:
 
@@ -71,48 +76,108 @@ def evaluate(
       optbench evaluate RUN --split test --plot confusion.png --errors worst.png
 
       optbench evaluate RUN --data where/the/data/lie/now
-    """
-    from optbench.errors import UserError
 
+      optbench evaluate outputs/sweeps/folds --greedy
+    """
     check_figure(plot)
     check_figure(errors)
-    asked = _asked(run, checkpoint, config_dir, vote, tta, tta_views, tta_weight)
+    question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
+    if question.is_out_of_fold(data, split):
+        _evaluate_out_of_fold(question, plot, errors, as_json)
+        return
+    asked = question.ensemble()
     given = asked.pictures(data, split if data is not None else split or "validation")
     found = [one.readable() for one in given]
-    if found[0].labels is None:
-        where = f"the {split} split has" if data is None else f"the {found[0].what} have"
-        raise UserError(f"{where} no labels to compare with", "use optbench predict")
+    labels = _labels_of(found[0])
     probabilities, predicted = asked.combined(asked.each(found))
-    scored = _scored(asked, found[0].what, predicted, found[0].labels, found[0].images if not tta else None)
-    if as_json:
-        print_json(_evaluation_json(scored, run, asked.members[0].checkpoint))
-    else:
-        print_lines(_evaluation_lines(scored, _by_whom(asked)))
-    from optbench.plot import confusion, save, worst_pictures
-
-    if plot is not None:
-        save(confusion(scored.confusion, scored.class_names), plot)
-        typer.echo(f"figure    {plot}", err=as_json)
+    scored = _scored(asked, found[0].what, predicted, labels, found[0].images if not tta else None)
+    _report(scored, run, asked.members[0].checkpoint, _by_whom(asked), plot, as_json)
     if errors is not None:
-        images, true, shares = found[0].images.numpy(), found[0].labels.numpy(), probabilities.numpy()
+        from optbench.plot import save, worst_pictures
+
+        images, true, shares = found[0].images.numpy(), labels.numpy(), probabilities.numpy()
         names = scored.class_names, found[0].names
         save(worst_pictures(images, true, predicted.numpy(), shares, *names), errors)
         typer.echo(f"figure    {errors}", err=as_json)
 
 
-def _asked(
-    runs: list[Path],
-    checkpoint: str | None,
-    config_dir: list[Path] | None,
-    vote: bool,
-    tta: bool,
-    views: int,
-    weight: float,
-) -> Ensemble:
-    from optbench.prediction import Views, ensemble
+def _labels_of(found: Pictures) -> Any:
+    from optbench.errors import UserError
 
-    chosen: Views | None = Views(views, weight) if tta else None
-    return ensemble(runs, checkpoint, paths(config_dir), vote, chosen)
+    if found.labels is None:
+        raise UserError(f"the {found.what} have no labels to compare with", "use optbench predict")
+    return found.labels
+
+
+def _report(
+    scored: Evaluation, runs: list[Path], checkpoint: str, by_whom: str, plot: Path | None, as_json: bool
+) -> None:
+    if as_json:
+        print_json(_evaluation_json(scored, runs, checkpoint))
+    else:
+        print_lines(_evaluation_lines(scored, by_whom))
+    if plot is not None:
+        from optbench.plot import confusion, save
+
+        save(confusion(scored.confusion, scored.class_names), plot)
+        typer.echo(f"figure    {plot}", err=as_json)
+
+
+class _Question(NamedTuple):
+    """Which networks are asked, and how; attributes as the options have them, `views` count and weight."""
+
+    runs: list[Path]
+    checkpoint: str | None
+    config_dirs: list[Path]
+    vote: bool
+    greedy: bool
+    views: tuple[int, float] | None
+
+    def is_out_of_fold(self, data: Path | None, split: str | None) -> bool:
+        """Whether nothing else was said of runs on folds than to evaluate them."""
+        from optbench.prediction.cross import are_folds, run_folders
+
+        return data is None and split is None and are_folds(run_folders(self.runs))
+
+    def ensemble(self) -> Ensemble:
+        """The networks; with --greedy those that were chosen, which is said on standard error."""
+        from optbench.prediction import Views, ensemble
+        from optbench.prediction.cross import run_folders, selected
+
+        folders, weights = run_folders(self.runs), None
+        if self.greedy:
+            chosen = selected(folders, self.checkpoint, self.config_dirs)
+            print_lines(chosen.lines, err=True)
+            folders, weights = list(chosen.weights), list(chosen.weights.values())
+        views = None if self.views is None else Views(*self.views)
+        return ensemble(folders, self.checkpoint, self.config_dirs, self.vote, views, weights)
+
+
+def _evaluate_out_of_fold(question: _Question, plot: Path | None, errors: Path | None, as_json: bool) -> None:
+    """Of runs on all folds: how right the networks are on the images that they did not train on."""
+    import torch
+
+    from optbench.errors import UserError
+    from optbench.prediction import evaluation
+    from optbench.prediction.cross import average, cross_validated, run_folders, selected
+    from optbench.records.chosen import chosen
+
+    if chosen(question.checkpoint, others=True) != "best" or question.views or question.vote or errors:
+        raise UserError("predictions out of fold are kept of the best checkpoint, as they are",
+                        "--checkpoint last, --vote, --tta and --errors want --split or --data")  # fmt: skip
+    folders = run_folders(question.runs)
+    found = cross_validated(folders)
+    weights = None
+    if question.greedy:
+        chosen_runs = selected(folders, question.checkpoint, question.config_dirs)
+        print_lines(chosen_runs.lines, err=True)
+        every = {i: sum(chosen_runs.weights.get(run, 0.0) for run in one.runs) for i, one in enumerate(found)}
+        weights = {i: weight for i, weight in every.items() if weight}
+    predicted = torch.from_numpy(average(found, weights).argmax(axis=-1))
+    labels = torch.from_numpy(found[0].labels)
+    scored = evaluation("images out of fold", predicted, labels, found[0].class_names)
+    several = f"; mean of {len(weights or found)} configurations" if len(found) > 1 else ""
+    _report(scored, question.runs, "best", f"checkpoint best; {len(found[0].runs)} folds{several}", plot, as_json)
 
 
 def _scored(asked: Ensemble, what: str, predicted: Any, labels: Any, images: Any) -> Evaluation:
@@ -183,6 +248,7 @@ def predict(
     ] = None,
     checkpoint: Checkpoint = None,
     vote: Vote = False,
+    greedy: Greedy = False,
     tta: Tta = False,
     tta_views: TtaViews = 5,
     tta_weight: TtaWeight = 0.5,
@@ -211,7 +277,8 @@ def predict(
         if file.exists() and not overwrite:
             raise OutputError(f"{file} already exists", "choose another name with -o or --proba, or add --overwrite")
         check_place(file)
-    asked = _asked(run, checkpoint, config_dir, vote, tta, tta_views, tta_weight)
+    question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
+    asked = question.ensemble()
     with counter("reading images", quiet) as progress:
         found = asked.pictures(data, progress=progress)
     names = found[0].names

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
 _OF_PROBLEM = ("model.", "data.", "loss.", "sources.model", "sources.data", "sources.loss")
 PARTS = ("optimizer", "scheduler")
+FOLD = "data.fold"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Facts:
 
     @functools.cached_property
     def settings(self) -> Mapping[str, Any]:
-        """The dotted configuration keys that affect the numbers."""
-        return {k: v for k, v in self.values.items() if "." in k and k not in NOT_IDENTITY and v is not None}
+        """The dotted configuration keys that affect the numbers, without the fold: folds repeat a run, as seeds do."""
+        left_out = NOT_IDENTITY | {FOLD}
+        return {k: v for k, v in self.values.items() if "." in k and k not in left_out and v is not None}
 
     @functools.cached_property
     def problem_settings(self) -> Mapping[str, Any]:

@@ -311,8 +311,8 @@ def _check_batch(config: Mapping[str, Any]) -> None:
         )
 
 
-_UNWRITTEN = ("loss.weight",)
-"""Keywords of torch's that our YAML files leave out, since each key is part of a run's identity."""
+_UNWRITTEN = ("loss.weight", "data.folds", "data.fold")
+"""Settings that our YAML files leave out, since each key is part of a run's identity."""
 
 
 def _as_hydra_takes_it(override: str) -> str:

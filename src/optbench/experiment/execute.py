@@ -19,6 +19,7 @@ from optbench.descend.scalar import TooFarError
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
 from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
 from optbench.experiment.checkpoints import load_checkpoint
+from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import place, provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop
@@ -39,7 +40,7 @@ from optbench.records import (
     write_yaml,
     writing,
 )
-from optbench.records.seal import KEY
+from optbench.records.seal import KEY, sum_of_bytes
 from optbench.records.vocabulary import curve_columns, kept_checkpoints
 from optbench.records.whole import CURVE, begins_with
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
@@ -226,8 +227,14 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         recorder.open(names, loop.progress.step, resumed.get("best"))
         recorder.resumed(_from_where(loop))
     summary, sums = make(loop, recorder, folder)
-    run = _end(planned, summary, facts, arrival_of(planned.config, problem, summary.status), _LOOP, sums)
+    arrival = arrival_of(planned.config, problem, summary.status)
+    held = out_of_fold(planned.config, problem, recorder.best) if sums else None
+    if held is not None:
+        sums = {**sums, OUT_OF_FOLD: sum_of_bytes(held)}
+    run = _end(planned, summary, facts, arrival, _LOOP, sums)
     recorder.let_go()
+    if held is not None:
+        write_bytes(folder / OUT_OF_FOLD, held)
     return run
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build
+from optbench.problem.folds import KEYS, divided
 
 if TYPE_CHECKING:
     from optbench.experiment.plan import Planned
@@ -36,6 +37,12 @@ def keeping_data(planned: Planned) -> Iterator[None]:
 def built_data(config: Mapping[str, Any]) -> Any:
     """The data set of a configuration, None where it has none; see keeping_data. Raises what building it raises."""
     node = config["data"]
+    if node.get("folds") is not None:
+        return divided(_built(config, {k: v for k, v in node.items() if k not in KEYS}), node)
+    return _built(config, node)
+
+
+def _built(config: Mapping[str, Any], node: Mapping[str, Any]) -> Any:
     if not _fingerprints or not str(node.get("_target_")).startswith(_OURS):
         return build(node, "data")
     key = json.dumps([node, _fingerprints[-1]], sort_keys=True, default=str)

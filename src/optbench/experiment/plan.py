@@ -138,7 +138,8 @@ def plan_sweep(
     """Every run of a sweep. Raises UserError, ConfigError, DataError.
 
     Args:
-        overrides: with Hydra's sweep grammar (choices, ranges, globs, intervals) and `seeds=n` for seed=0 ... n-1.
+        overrides: with Hydra's sweep grammar (choices, ranges, globs, intervals) and `seeds=n` for seed=0 ... n-1;
+            data.folds=k alone stands for all k folds.
         config_dirs: folders laid over conf/.
         out: folder that holds sweeps.
         name: the sweep's folder in it; by default made from the experiment and a hash of the overrides, so that the
@@ -157,6 +158,7 @@ def plan_sweep(
         "--name": () if name is None else (name,),
     }
     overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
+    overrides = _all_folds(overrides)
     name = name or _sweep_name(overrides)
     if not re.fullmatch(r"[\w][\w.,=+-]*", name):
         raise UserError(f"--name {name}: expected letters, digits and . , = + -")
@@ -207,6 +209,16 @@ def _seeds(override: str) -> str:
     if not re.fullmatch(r"[1-9]\d{0,5}", match[1]):
         raise ConfigError(f"{override}: expected how many seeds, a whole number of at least 1")
     return f"seed=range({match[1]})"
+
+
+def _all_folds(overrides: Sequence[str]) -> list[str]:
+    """data.folds=5 alone stands for all five folds."""
+    given = [o for o in overrides if re.match(r"\+{0,2}data\.folds=", o)]
+    if not given or any(re.match(r"\+{0,2}data\.fold=", o) for o in overrides):
+        return list(overrides)
+    if not re.fullmatch(r"[1-9]\d{0,3}", count := given[-1].partition("=")[2]):
+        raise ConfigError(f"{given[-1]}: expected how many folds, a whole number", "data.folds=5 runs all five")
+    return [*overrides, f"data.fold=range({count})"]
 
 
 def _sweep_name(overrides: Sequence[str]) -> str:

@@ -53,8 +53,7 @@ class Rebuilt:
     @cached_property
     def data(self) -> AbstractData:
         """The data set it was trained on, where its configuration says that it lies. Raises DataError if not there."""
-        built: AbstractData = build(self.config["data"], "data")
-        return built
+        return self._data(self.config["data"])
 
     @property
     def has_root(self) -> bool:
@@ -63,8 +62,13 @@ class Rebuilt:
 
     def at(self, root: Path) -> AbstractData:
         """Its data set where it lies now: the folder that data.root was. Raises DataError if it is not there."""
-        built: AbstractData = build({**self.config["data"], "root": str(root)}, "data")
-        return built
+        return self._data({**self.config["data"], "root": str(root)})
+
+    def _data(self, node: Mapping[str, Any]) -> AbstractData:
+        from optbench.problem.folds import KEYS, divided
+
+        built: AbstractData = build({key: value for key, value in node.items() if key not in KEYS}, "data")
+        return divided(built, node)
 
     def setting(self, name: str) -> Any:
         """A setting of its data, such as image_size."""
@@ -88,6 +92,12 @@ class Rebuilt:
         from optbench.problem import network_outputs
 
         return network_outputs(self.model, images, self.device)
+
+    def probabilities(self, images: Any) -> Any:
+        """Probabilities (n, classes) float64 of images, see `problem.probabilities`."""
+        from optbench.problem import probabilities
+
+        return probabilities(self.loss, self.outputs(images), len(self.class_names))
 
     def labels(self, outputs: Any) -> Any:
         """Predicted classes (n,)."""

@@ -133,6 +133,11 @@ class Recorder:
         self._due = now + max(LEAST_SECONDS, (now - began) / LARGEST_SHARE)
 
     @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The best state so far, on the CPU; None before the first evaluation."""
+        return self._best
+
+    @property
     def checkpoint_due(self) -> bool:
         return time.monotonic() >= self._due
 

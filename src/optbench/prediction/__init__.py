@@ -3,6 +3,7 @@
     pictures     the images of a folder or a split in natural order, labelled where their names or folders say so
     ensemble     one network or several on them: probabilities, votes, test-time augmentation
     broken       what is answered about files that are no pictures
+    cross        cross-validated runs: predictions of images that a network did not train on, greedy selection
     scores       predictions held against labels
     explain      what a network looks at, and how a layer sees its images
     files        predictions as the homework's submission, and probabilities as a table

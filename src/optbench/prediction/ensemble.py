@@ -47,11 +47,13 @@ class Ensemble:
         vote: whether the class with most votes counts, a tie going to the larger mean probability; else that with the
             largest mean probability.
         views: test-time augmentation; None: none.
+        weights: of the members, which sum to 1; None: all alike.
     """
 
     members: tuple[Rebuilt, ...]
     vote: bool = False
     views: Views | None = None
+    weights: tuple[float, ...] | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -81,11 +83,13 @@ class Ensemble:
 
     def combined(self, each: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (n, classes), shares of votes where they vote, and classes (n,), from (members, n, classes)."""
-        mean = each.mean(dim=0)
+        weights = torch.tensor(self.weights or [1.0 / len(each)] * len(each), dtype=torch.float64)
+        mean = (weights[:, None, None] * each).sum(dim=0)
         if not self.vote:
             return mean, mean.argmax(dim=-1)
-        votes = one_hot(each.argmax(dim=-1), each.shape[-1]).sum(dim=0)
-        return votes.double() / len(each), (votes + 0.5 * mean).argmax(dim=-1)  # half a vote is all that a tie can turn
+        votes = (weights[:, None, None] * one_hot(each.argmax(dim=-1), each.shape[-1])).sum(dim=0)
+        tied = votes > votes.amax(dim=-1, keepdim=True) - 1e-9
+        return votes, torch.where(tied, mean, -1.0).argmax(dim=-1)
 
 
 def ensemble(
@@ -94,13 +98,14 @@ def ensemble(
     config_dirs: Sequence[Path] = (),
     vote: bool = False,
     views: Views | None = None,
+    weights: Sequence[float] | None = None,
 ) -> Ensemble:
     """The networks of run folders, to be asked together.
 
     Args:
         folders: of runs.
         checkpoint, config_dirs: as `rebuild` has them.
-        vote, views: see Ensemble.
+        vote, views, weights: see Ensemble.
 
     Raises:
         RecordError, UserError: as `rebuild`; a regression; other classes; views without an augmentation.
@@ -114,11 +119,11 @@ def ensemble(
         if views is not None and member.augmentation is None:
             raise UserError(f"--tta: {member.run.path} was trained without augmentation, so there are no views to make",
                             "train with one, such as augment=flip_crop")  # fmt: skip
-    return Ensemble(members, vote, views)
+    return Ensemble(members, vote, views, None if weights is None else tuple(weights))
 
 
 def _answers(member: Rebuilt, images: Tensor, views: Views | None) -> Tensor:
-    plain = _probabilities(member, images)
+    plain: Tensor = member.probabilities(images)
     if views is None or not views.count:
         return plain
     augmentation = member.augmentation
@@ -129,14 +134,9 @@ def _answers(member: Rebuilt, images: Tensor, views: Views | None) -> Tensor:
         parts = []
         for i, part in enumerate(images.split(_TOGETHER)):
             with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-                made = augmentation(part.clone(), stream(seed, "test-time augmentation", view, i))
-            parts.append(_probabilities(member, made))
+                here = part.to(member.device) if augmentation.on_device else part.clone()
+                made = augmentation(here, stream(seed, "test-time augmentation", view, i))
+            parts.append(member.probabilities(made))
         total += torch.cat(parts)
-    return views.weight * plain + (1.0 - views.weight) * total / views.count
-
-
-def _probabilities(member: Rebuilt, images: Tensor) -> Tensor:
-    outputs = member.outputs(images)
-    if getattr(member.loss, "predict", None) is None:
-        return torch.softmax(outputs.double(), dim=-1)
-    return one_hot(member.labels(outputs), len(member.class_names)).double()
+    mean: Tensor = views.weight * plain + (1.0 - views.weight) * total / views.count
+    return mean

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         stream,
         surface_objective,
     )
-    from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels
+    from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels, probabilities
     from optbench.problem.splits import read_split, scaled
     from optbench.problem.surface import SurfaceProblem
 
@@ -38,6 +38,7 @@ _HOME = {
     "NetworkProblem": "network",
     "network_outputs": "network",
     "predicted_labels": "network",
+    "probabilities": "network",
     "read_split": "splits",
     "scaled": "splits",
     "SurfaceProblem": "surface",
@@ -58,6 +59,7 @@ __all__ = [
     "check_takes_a_point",
     "network_outputs",
     "predicted_labels",
+    "probabilities",
     "read_split",
     "scaled",
     "stream",

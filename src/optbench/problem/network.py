@@ -12,6 +12,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torch.nn.parameter import is_lazy
 
 from optbench.errors import DataError, IncompatibleError, UserError
@@ -67,6 +68,14 @@ def label_rule(loss: nn.Module) -> Callable[[Tensor], Tensor]:
 def predicted_labels(loss: nn.Module, outputs: Tensor) -> Tensor:
     """Labels (n,) from outputs (n, n_outputs), by the loss's `label_rule`."""
     return label_rule(loss)(outputs)
+
+
+def probabilities(loss: nn.Module, outputs: Tensor, n_classes: int) -> Tensor:
+    """Probabilities of classes, (n, n_classes) float64, from outputs (n, n_outputs): their softmax, or all on one class
+    where the loss reads classes from outputs in its own way."""
+    if getattr(loss, "predict", None) is None:
+        return torch.softmax(outputs.double(), dim=-1)
+    return one_hot(predicted_labels(loss, outputs), n_classes).double()
 
 
 def network_outputs(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:

@@ -1,0 +1,103 @@
+"""Training and validation data merged and divided anew: each image is held out in one fold and trains in the others.
+
+The division is stratified: of each class every fold has as many images as the others, give or take one. It depends on
+the labels and their order alone, and not on the seed of a run, so that runs of the same data agree on it, whatever else
+differs between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optbench.errors import DataError
+from optbench.problem.base import AbstractData, Split, stream
+
+Progress = Callable[[int, int], None]
+
+KEYS = ("folds", "fold")
+"""Settings of data that are not those of a data set."""
+
+
+def divided(data: AbstractData, settings: Mapping[str, Any]) -> AbstractData:
+    """The data set, on a fold where the settings of data name one."""
+    return data if settings.get("folds") is None else Folds(data, settings["folds"], settings["fold"])
+
+
+def folds_of(labels: Tensor, folds: int) -> Tensor:
+    """The fold of each example, int64 (n,): stratified by label.
+
+    Args:
+        labels: (n,), of classes; of a regression, whose numbers are no strata, floating point.
+        folds: how many, at least 2.
+
+    Raises:
+        DataError: fewer examples than folds.
+    """
+    n = len(labels)
+    if n < folds:
+        raise DataError(f"{n} images cannot be divided into {folds} folds")
+    shuffled = torch.randperm(n, generator=stream(0, "folds", folds))
+    if not labels.is_floating_point():
+        shuffled = shuffled[torch.argsort(labels[shuffled], stable=True)]
+    found = torch.empty(n, dtype=torch.long)
+    found[shuffled] = torch.arange(n) % folds  # dealt out class after class, so that the folds are equally large too
+    return found
+
+
+class Folds(AbstractData):
+    """A data set whose validation data are one fold of its training and validation data, and whose training data are
+    the other folds; its test data stay as they are.
+
+    Args:
+        data: the data set.
+        folds: how many.
+        fold: which one is validation data, from 0.
+    """
+
+    def __init__(self, data: AbstractData, folds: int, fold: int) -> None:
+        self._data, self._folds, self._fold = data, folds, fold
+        self.n_classes, self.channels, self.image_size = data.n_classes, data.channels, data.image_size
+        self.class_names = data.class_names
+
+    def load(self, split: str) -> Split:
+        """The "train", "validation" or "test" split; names say of which part an image is: train/3_100.jpg."""
+        if split not in ("train", "validation"):
+            return self._data.load(split)
+        parts = {name: self._data.load(name) for name in ("train", "validation")}
+        whole = torch.cat([_labels(part, name) for name, part in parts.items()])
+        held = folds_of(whole, self._folds) == self._fold
+        wanted = held if split == "validation" else ~held
+        images, labels, names, start = [], [], [], 0
+        for name, part in parts.items():  # part by part, so that the whole is never copied
+            index = torch.nonzero(wanted[start : start + len(part)]).flatten()
+            start += len(part)
+            images.append(part.images.index_select(0, index))
+            labels.append(_labels(part, name)[index])
+            names += [f"{name}/{part.names[i]}" for i in index.tolist()]
+        return Split(torch.cat(images), torch.cat(labels), tuple(names))
+
+    @property
+    def progress(self) -> Progress | None:
+        """Told how many images are decoded, where the data set tells that."""
+        return getattr(self._data, "progress", None)
+
+    @progress.setter
+    def progress(self, progress: Progress | None) -> None:
+        if hasattr(self._data, "progress"):
+            self._data.progress = progress
+
+    def __getattr__(self, name: str) -> object:
+        """What else the data set tells, such as its accounts."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._data, name)
+
+
+def _labels(part: Split, name: str) -> Tensor:
+    if part.labels is None:
+        raise DataError(f"the {name} images have no labels, so they cannot be divided into folds")
+    return part.labels
