@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -64,6 +65,16 @@ def test_chinese_keeps_to_the_glossary(where: str) -> None:
     for english, words, ruled_out in glossary():
         for word in ruled_out:
             assert word not in TEXTS[where], f"{word}: {english} is {'，'.join(words)}"
+
+
+def test_the_notebook_keeps_to_the_glossary() -> None:
+    """Its cells are in both languages: what is Chinese in them."""
+    cells = json.loads((ROOT / "examples" / "book.ipynb").read_text(encoding="utf-8"))["cells"]
+    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"]]
+    chinese = [part for line in lines for part in line.split(" · ") if re.search("[\u4e00-\u9fff]", part)]
+    assert len(chinese) > 10
+    assert [part for part in chinese for _, _, ruled_out in glossary() for word in ruled_out if word in part] == []
+    assert [part for part in chinese if STRAY.search(part.strip())] == []
 
 
 @pytest.mark.parametrize("where", TEXTS)

@@ -15,6 +15,7 @@ from made_runs import make_run
 from matplotlib.figure import Figure
 from PIL import Image
 
+import optbench
 from optbench import language, plot
 from optbench.errors import UserError
 from optbench.plot import translate
@@ -201,6 +202,20 @@ def test_no_figure_is_half_english(name: str, tmp_path: Path, monkeypatch: pytes
     assert [text.get_text() for text in translate.worded(figure)] == before, "the figure is itself again"
     with translate.translated(figure, "en"):
         assert [text.get_text() for text in translate.worded(figure)] == before
+
+
+def test_a_figure_of_the_python_api_is_in_the_language_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook shows it and does not save it; saved, it stays what it is."""
+    monkeypatch.setattr(translate, "chinese_font", lambda: "DejaVu Sans")
+    run = away(tmp_path)
+    for tongue, label in (("zh", "步数"), ("en", "step")):
+        monkeypatch.setenv("OPTBENCH_LANG", tongue)
+        figure = optbench.loss_curves([run])
+        assert figure.axes[0].get_xlabel() == label
+        with translate.translated(figure, tongue):
+            assert figure.axes[0].get_xlabel() == label
 
 
 def test_a_name_that_is_also_a_word_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from optbench.launch.sweep import SweepWatcher, sweep
     from optbench.optimizer_base import AbstractOptimizer, AbstractPureOptimizer
     from optbench.paths import conf_folder
-    from optbench.plot import loss_curves
+    from optbench.plot.shown import loss_curves
     from optbench.prediction import evaluate, predict, submission
     from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Split, stream
     from optbench.records import Run, Status, check_place, read_curves, to_json, write_bytes
@@ -73,7 +73,7 @@ _NAMES = {
     "launch.sweep": ("SweepWatcher", "sweep"),
     "optimizer_base": ("AbstractOptimizer", "AbstractPureOptimizer"),
     "paths": ("conf_folder",),
-    "plot": ("loss_curves",),
+    "plot.shown": ("loss_curves",),
     "problem": ("AbstractAugmentation", "AbstractData", "AbstractSurface", "Split", "stream"),
     "records": ("Run", "Status", "check_place", "read_curves", "to_json", "write_bytes"),
     "settings": ("SurfaceTrainer", "did_you_mean"),

@@ -13,6 +13,7 @@ from optbench.critical import critical_points
 from optbench.errors import UserError
 from optbench.experiment.surface import Field, recorded_field
 from optbench.plot import Landscape, Mark, loss_curves, path_on_contours, save
+from optbench.plot.shown import in_language
 from optbench.records import Run
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def _field_landscape(field: Field) -> Landscape:
 
 def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: Sequence[str] | None = None) -> Figure:
     """The paths of runs on one surface over its contours, with its critical points; labels as `path_on_contours`.
+    In the language that is meant, as `optbench.loss_curves`.
 
     Raises:
         UserError: runs on several problems, on a network, or on more than two coordinates.
@@ -78,7 +80,7 @@ def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: 
         raise UserError(
             f"paths of several problems do not fit in one figure ({', '.join(names)})", "draw one at a time"
         )
-    return path_on_contours(_field_landscape(recorded_field(runs[0], config_dirs)), runs, labels)
+    return in_language(path_on_contours(_field_landscape(recorded_field(runs[0], config_dirs)), runs, labels))
 
 
 def draw_run(run: Run, config_dirs: Sequence[Path] = ()) -> list[Path]:

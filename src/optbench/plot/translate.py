@@ -58,21 +58,26 @@ def translated(figure: Figure, language: str, more: Iterable[Phrases] = ()) -> I
         language: en or zh.
         more: phrases beside those of optbench's own figures; they come first.
     """
-    font = chinese_font() if language == "zh" else None
-    if font is None:
-        yield figure
-        return
-    lists = [*more, phrases(PHRASES)]
-    before = [(text, text.get_text(), text.get_fontfamily()) for text in worded(figure)]
-    for text, words, families in before:
-        text.set_text(in_chinese(words, lists))
-        text.set_fontfamily([*families, font])  # a character that the first does not have comes from the next
+    before = translate(figure, language, more)
     try:
         yield figure
     finally:
         for text, words, families in before:
             text.set_text(words)
             text.set_fontfamily(families)
+
+
+def translate(figure: Figure, language: str, more: Iterable[Phrases] = ()) -> list[tuple[Text, str, list[str]]]:
+    """Puts a figure's texts into a language; returns each with its words and font families before. See `translated`."""
+    font = chinese_font() if language == "zh" else None
+    if font is None:
+        return []
+    lists = [*more, phrases(PHRASES)]
+    before = [(text, text.get_text(), text.get_fontfamily()) for text in worded(figure)]
+    for text, words, families in before:
+        text.set_text(in_chinese(words, lists))
+        text.set_fontfamily([*families, font])  # a character that the first does not have comes from the next
+    return before
 
 
 def worded(figure: Figure) -> list[Text]:
