@@ -6,6 +6,7 @@ Hypothesis draws the same examples in every run of a commit, so that a red test 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["OPTBENCH_LANG"] = "en"  # whatever the machine's locale is
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or Ray keeps a token in HOME, and asks for it from then on
 
+gc.set_threshold(100_000, 20, 20)  # what 8,000 tests keep is alive, and looked through in vain
 os.fsync = lambda handle: None  # some thousands of runs are recorded, and no test takes the power away
 
 settings.register_profile("repeat", derandomize=True, deadline=None)
@@ -38,6 +40,10 @@ def _module_path() -> Iterator[None]:
     before = list(sys.path)
     yield
     sys.path[:] = before
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
