@@ -21,7 +21,7 @@ from optbench.comparison import Drawn, label_runs
 from optbench.comparison import drawn as shown
 from optbench.errors import OutputError, UserError
 from optbench.records import Run, read_run
-from optbench.records import run as records_run
+from optbench.records import curves as records_curves
 from optbench.records.arrow import Table
 
 NETWORK = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
@@ -367,10 +367,10 @@ def test_of_many_curves_each_configuration_has_its_share_and_no_more_are_read(
     assert labelled(found) == ["adam lr=0.1"] * 4 + ["adam lr=0.2"] * 3 + ["adam lr=0.3"] * 4
     assert [run.run_id for run in found.runs] == [rows[i]["run_id"] for i in (*range(4), *range(20, 27))]
     read: list[Any] = []
-    original = records_run.read_parquet
-    monkeypatch.setattr(records_run, "read_parquet", lambda path, **how: read.append(how) or original(path, **how))
+    original = records_curves.columns_in
+    monkeypatch.setattr(records_curves, "columns_in", lambda path, ids: read.append(ids) or original(path, ids))
     figure = plot.loss_curves(found.runs, found.labels)
-    assert read == [{"filters": [("run_id", "in", [run.run_id for run in found.runs])]}]
+    assert read == [[run.run_id for run in found.runs]]
     assert len(figure.axes[0].lines) == 11
     assert legend(figure) == ["adam lr=0.1", "adam lr=0.2", "adam lr=0.3"]
 

@@ -153,6 +153,10 @@ def test_unreadable_folders_have_their_own_lines(comparison: Comparison) -> None
     assert "torn" not in report.export(comparison, "text")
 
 
+def test_csv_is_what_pandas_writes_of_the_table(comparison: Comparison) -> None:
+    assert report.export(comparison, "csv") == comparison.table.to_csv(index=False)
+
+
 def test_csv_has_all_digits_and_a_row_a_group(comparison: Comparison) -> None:
     rows = list(csv.DictReader(io.StringIO(report.export(comparison, "csv"))))
     assert [row["configuration"] for row in rows] == ["adam", "adam lr=0.01", "adam lr=5"]

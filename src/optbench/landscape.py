@@ -88,7 +88,7 @@ def draw_run(run: Run, config_dirs: Sequence[Path] = ()) -> list[Path]:
     if run.path is None:
         raise UserError("a row of a table has no folder to draw into", "use optbench plot")
     made = [save(loss_curves([run]), run.path / "loss.png")]
-    curve = run.curve()
+    curve = run.columns()
     if "x0" in curve and "x2" not in curve:
         made.append(save(paths_figure([run], config_dirs), run.path / "path.png"))
     return made

@@ -28,7 +28,7 @@ from optbench import records
 from optbench.comparison import compare
 from optbench.errors import RecordError
 from optbench.records import index, walk
-from optbench.records.arrow import floats_of_arrow, of_arrow
+from optbench.records.arrow_values import floats_of_arrow, of_arrow
 from optbench.records.templates import SettingsReader
 from optbench.records.vocabulary import flatten
 

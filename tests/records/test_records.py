@@ -21,7 +21,8 @@ from made_runs import CONFIG, CURVE, configure, make_run, make_table
 
 from optbench import records
 from optbench.errors import OutputError, RecordError
-from optbench.records.files import numeric, read_bytes
+from optbench.records.curves import columns_of
+from optbench.records.files import read_bytes
 from optbench.records.seal import sum_of_bytes
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import add_curves, add_rows, remove_folders
@@ -441,12 +442,12 @@ def test_a_second_writer_waits_for_the_first(write: Callable[[Path], Any], tmp_p
 def test_numbers_of_a_curve_are_whole_where_all_of_them_are() -> None:
     """The index `step` and the count `evals` are integers; a loss never is, and a gap or a half keeps floats."""
     rows = [{"step": "0", "evals": "1", "loss": "3", "lr": ""}, {"step": "2", "evals": "4", "loss": "1", "lr": ""}]
-    found = numeric(rows)
-    assert {name: kind.kind for name, kind in found.dtypes.items()} == {"step": "i", "evals": "i", "loss": "f"}
+    found = columns_of(rows)
+    assert {name: values.dtype.kind for name, values in found.items()} == {"step": "i", "evals": "i", "loss": "f"}
     assert found["step"].tolist() == [0, 2]
     for odd in ("1.5", "", "x"):
-        assert numeric([*rows, {**rows[0], "step": odd}]).dtypes["step"].kind == "f"
-    assert numeric([]).empty
+        assert columns_of([*rows, {**rows[0], "step": odd}])["step"].dtype.kind == "f"
+    assert columns_of([]) == {}
 
 
 def test_kept_weights_are_found_by_epoch(tmp_path: Path) -> None:

@@ -57,7 +57,11 @@ class Comparison:
         the number of runs that it is of, and `stopped_at`, the counts by critical point as JSON text."""
         import pandas as pd
 
-        return pd.DataFrame([self._table_row(group) for group in self.groups])
+        return pd.DataFrame(self.table_rows())
+
+    def table_rows(self) -> list[dict[str, Any]]:
+        """The rows of `table` as plain data; a row need not have every column."""
+        return [self._table_row(group) for group in self.groups]
 
     def _table_row(self, group: Group) -> dict[str, Any]:
         row: dict[str, Any] = {"problem": group.problem, "configuration": group.label}

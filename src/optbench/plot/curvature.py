@@ -10,9 +10,9 @@ measured points; `optbench curvature` says how sure that is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -24,10 +24,8 @@ from numpy.typing import NDArray
 from optbench.comparison import label_runs
 from optbench.errors import UserError
 from optbench.plot.style import drawable, legend_outside, new_figure, styles
-from optbench.records import CURVATURE_COLUMNS, Run, read_curves
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optbench.records import CURVATURE_COLUMNS, Run
+from optbench.records.run import read_columns
 
 Array = NDArray[np.float64]
 State = Literal["large gradient", "saddle", "minimum"]
@@ -68,7 +66,7 @@ def curvature_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -
         UserError: no run has any measurements.
     """
     labels = label_runs(runs) if labels is None else labels
-    measured = [(label, curve) for label, curve in zip(labels, read_curves(runs), strict=True) if _is_measured(curve)]
+    measured = [(label, curve) for label, curve in zip(labels, read_columns(runs), strict=True) if _is_measured(curve)]
     if not measured:
         raise UserError(
             f"no curvature was measured along {'this run' if len(runs) == 1 else 'these runs'}",
@@ -92,16 +90,16 @@ def curvature_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -
     return figure
 
 
-def spans(curve: pd.DataFrame) -> list[Span]:
+def spans(curve: Mapping[str, Any]) -> list[Span]:
     """What each measurement says, by the rule of this module.
 
     Args:
         curve: columns step, loss, lambda_min, lambda_max, full_grad_norm; rows without measurements hold NaN.
     """
-    step, loss = curve["step"].to_numpy(dtype=float), drawable(curve["loss"])
+    step, loss = np.asarray(curve["step"], dtype=float), drawable(curve["loss"])
     fall = float(np.nanmax(loss) - np.nanmin(loss)) if np.isfinite(loss).any() else 0.0
-    rows = curve[curve[list(CURVATURE_COLUMNS)].notna().all(axis=1)]
-    at, low, high, norm = (rows[name].to_numpy(dtype=float) for name in ("step", *CURVATURE_COLUMNS))
+    rows = _measured(curve)
+    at, low, high, norm = (np.asarray(curve[name], dtype=float)[rows] for name in ("step", *CURVATURE_COLUMNS))
     size = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(all="ignore"):
         promised = np.where(norm > 0, norm**2 / (2 * size), 0.0)
@@ -118,13 +116,18 @@ def spans(curve: pd.DataFrame) -> list[Span]:
     return found
 
 
-def _is_measured(curve: pd.DataFrame) -> bool:
-    names = list(CURVATURE_COLUMNS)
-    return set(names) <= set(curve.columns) and bool(curve[names].notna().all(axis=1).any())
+def _measured(curve: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """(steps,) which rows of a curve have a measurement."""
+    known: NDArray[np.bool_] = ~np.isnan([np.asarray(curve[name], dtype=float) for name in CURVATURE_COLUMNS])
+    return np.asarray(known.all(axis=0))
 
 
-def _draw(axes: Sequence[Axes], curve: pd.DataFrame, style: dict[str, Any]) -> Artist:
-    step = curve["step"].to_numpy()
+def _is_measured(curve: Mapping[str, Any]) -> bool:
+    return set(CURVATURE_COLUMNS) <= set(curve) and bool(_measured(curve).any())
+
+
+def _draw(axes: Sequence[Axes], curve: Mapping[str, Any], style: dict[str, Any]) -> Artist:
+    step = np.asarray(curve["step"])
     (line,) = axes[0].plot(step, drawable(curve["loss"]), linewidth=1.0, **style)
     for ax, name, marker in zip(
         [axes[1], axes[2], axes[2]], ("full_grad_norm", "lambda_max", "lambda_min"), ".^v", strict=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -13,10 +13,9 @@ from matplotlib.lines import Line2D
 
 from optbench.comparison import label_runs
 from optbench.plot.style import drawable, legend_outside, new_figure, styles
-from optbench.records import Run, read_curves
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optbench.records import Run
+from optbench.records.curves import Columns
+from optbench.records.run import read_columns
 
 _FAR = 100.0  # how many times the largest starting loss is still shown
 _FLAT = 1e-4  # of its size: the least that the axes of a loss span
@@ -52,10 +51,10 @@ def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Fig
         labels: one a run; runs with the same label share a colour and a place in the legend. None: what differs.
     """
     labels = label_runs(runs) if labels is None else labels
-    curves = read_curves(runs)
+    curves = read_columns(runs)
     panels = ["loss"]
     panels += ["val_accuracy"] if any("val_accuracy" in curve for curve in curves) else []
-    panels += ["lr"] if any("lr" in curve and curve["lr"].nunique() > 1 for curve in curves) else []
+    panels += ["lr"] if any("lr" in curve and _changes(curve["lr"]) for curve in curves) else []
     figure = new_figure(8.0, 2.6 + 1.7 * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[2.2] + [1.0] * (len(panels) - 1))[
         :, 0
@@ -85,12 +84,17 @@ def _meanings(axes: Iterable[Axes]) -> dict[str, Artist]:
     return {name: Line2D([], [], color="0.45", **look) for name, look in _MEANINGS.items() if name in drawn}
 
 
-def _draw_loss(ax: Axes, curve: pd.DataFrame, style: dict[str, Any], few: bool, alone: bool) -> Artist:
-    step, loss = curve["step"].to_numpy(dtype=float), drawable(curve["loss"])
+def _changes(values: Any) -> bool:
+    """Whether a column has two values."""
+    return len(np.unique(values[~np.isnan(values)])) > 1
+
+
+def _draw_loss(ax: Axes, curve: Columns, style: dict[str, Any], few: bool, alone: bool) -> Artist:
+    step, loss = curve["step"].astype(float), drawable(curve["loss"])
     look: dict[str, Any] = {"linewidth": 1.6 if few else 1.1, "alpha": 1.0 if few else 0.75}
     if "epoch" in curve:
         mean, batch, *_ = _MEANINGS
-        middles, means = _over_epochs(curve["epoch"].to_numpy(dtype=float), step, loss)
+        middles, means = _over_epochs(curve["epoch"], step, loss)
         if len(means) < 2:
             look["gid"] = batch
         else:
@@ -112,21 +116,22 @@ def _over_epochs(epoch: np.ndarray, step: np.ndarray, loss: np.ndarray) -> tuple
     return (np.bincount(place, step[known]) / count, np.bincount(place, loss[known]) / count)
 
 
-def _best_step(run: Run, curve: pd.DataFrame) -> float | None:
+def _best_step(run: Run, curve: Columns) -> float | None:
     """The step of a network's best evaluation: as recorded, else by the curve; None where there was none."""
     recorded = run.summary.get("best_val_step")
     if recorded is not None or "val_loss" not in curve:
         return recorded
     columns = [name for name in ("val_accuracy", "val_loss") if name in curve]
-    known = curve.dropna(subset=columns).sort_values(columns, ascending=[name == "val_loss" for name in columns])
-    return float(known["step"].iloc[0]) if len(known) else None
+    known = ~np.isnan([curve[name] for name in columns]).any(axis=0)
+    worse = [(1.0 if name == "val_loss" else -1.0) * curve[name][known] for name in columns]
+    return float(curve["step"][known][np.lexsort(worse[::-1])[0]]) if known.any() else None
 
 
-def _draw_validation(ax: Axes, curve: pd.DataFrame, name: str, style: dict[str, Any], best: float | None) -> None:
+def _draw_validation(ax: Axes, curve: Columns, name: str, style: dict[str, Any], best: float | None) -> None:
     """A column of evaluations as a dashed line with dots, and a star at the best one."""
     if name not in curve:
         return
-    step, values = curve["step"].to_numpy(dtype=float), drawable(curve[name])
+    step, values = curve["step"].astype(float), drawable(curve[name])
     values = 100.0 * values if name == "val_accuracy" else values
     at = np.isfinite(values)
     ax.plot(step[at], values[at], gid="validation", color=style["color"], **_VALIDATION)
@@ -136,7 +141,7 @@ def _draw_validation(ax: Axes, curve: pd.DataFrame, name: str, style: dict[str, 
         )
 
 
-def _scale_loss(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
+def _scale_loss(ax: Axes, curves: Sequence[Columns]) -> None:
     losses = [drawable(curve["loss"]) for curve in curves if "loss" in curve]
     values = np.concatenate(losses) if losses else np.array([])
     values = values[np.isfinite(values)]
@@ -160,15 +165,15 @@ def _scale_loss(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
         ax.set_ylim(low - 0.03 * (high - low), high)
 
 
-def _draw_extra(ax: Axes, curve: pd.DataFrame, name: str, style: dict[str, Any], best: float | None) -> None:
+def _draw_extra(ax: Axes, curve: Columns, name: str, style: dict[str, Any], best: float | None) -> None:
     ax.set_ylabel({"val_accuracy": "accuracy, %", "lr": "learning rate"}[name])
     if name == "val_accuracy":
         _draw_validation(ax, curve, name, style, best)
         if "train_accuracy" in curve:  # stands in the row that ends its epoch; it belongs in the middle, as the loss
-            at = curve["train_accuracy"].notna().to_numpy()
-            end = curve["step"].to_numpy(dtype=float)[at]
+            at = ~np.isnan(curve["train_accuracy"])
+            end = curve["step"].astype(float)[at]
             middle = end - np.diff(end, prepend=0.0) / 2
-            ax.plot(middle, 100.0 * curve["train_accuracy"].to_numpy(dtype=float)[at], linewidth=1.3, **style)
+            ax.plot(middle, 100.0 * curve["train_accuracy"][at], linewidth=1.3, **style)
     elif name in curve:
-        at = curve[name].notna().to_numpy()
-        ax.plot(curve["step"].to_numpy()[at], curve[name].to_numpy(dtype=float)[at], linewidth=1.3, **style)
+        at = ~np.isnan(curve[name])
+        ax.plot(curve["step"][at], curve[name][at], linewidth=1.3, **style)

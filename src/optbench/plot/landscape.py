@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,9 @@ from optbench.comparison import label_runs
 from optbench.plot.cells import Cells, draw_cells
 from optbench.plot.style import PALETTE, footnote, legend_outside, new_figure, styles
 from optbench.plot.translate import as_typed
-from optbench.records import Run, read_curves
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optbench.records import Run
+from optbench.records.curves import Columns
+from optbench.records.run import read_columns
 
 Floats = npt.NDArray[np.float64]
 
@@ -110,7 +109,7 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
     figure, ax = _ground(landscape)
     style = styles(labels)
     handles: dict[str, Artist] = {}
-    named = zip(labels, (_path(curve, landscape) for curve in read_curves(runs)), strict=True)
+    named = zip(labels, (_path(curve, landscape) for curve in read_columns(runs)), strict=True)
     shown = [(label, path) for label, path in named if len(path)]
     drawable = [_drawable(path, landscape) for _, path in shown]
     depths, above = _stripes(drawable, landscape)
@@ -216,12 +215,13 @@ def _paper() -> Colormap:
     return LinearSegmentedColormap.from_list("paper", colormaps["bone_r"](np.linspace(0.04, 0.62, 64)))
 
 
-def _path(curve: pd.DataFrame, landscape: Landscape) -> Floats:
+def _path(curve: Columns, landscape: Landscape) -> Floats:
     # (n, 2) points up to the step that leaves the box for good; on one coordinate the second is the loss
     columns = ["x0", "loss"] if landscape.y is None else ["x0", "x1"]
     if any(column not in curve for column in columns):
         return np.empty((0, 2))
-    path: Floats = np.clip(curve[columns].to_numpy(dtype=float), -1e150, 1e150)  # so that no product overflows
+    places = np.stack([curve[name] for name in columns], axis=1)
+    path: Floats = np.clip(places, -1e150, 1e150)  # so that no product overflows
     path = path[~np.isnan(path).any(axis=1)]
     within = [i for i, point in enumerate(path) if landscape.inside(point[: len(landscape.box)].tolist())]
     return path[: within[-1] + 2 if within else 1]

@@ -12,18 +12,15 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from optbench.errors import RecordError
 from optbench.records.seal import check_table
-from optbench.records.vocabulary import WHOLE_COLUMNS, flatten
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optbench.records.vocabulary import flatten
 
 _MAX_TEXT = 4 << 20
 _MAX_CURVE = 1 << 30
@@ -137,17 +134,6 @@ def as_number(text: str) -> float:
         return math.nan
 
 
-def numeric(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Rows of text as numbers; columns without any are left out."""
-    # float() and not pandas.to_numeric, whose parser is off by one unit in the last place for some numbers.
-    import pandas as pd
-
-    columns = rows[0].keys() if rows else ()
-    frame = pd.DataFrame({c: [as_number(row[c]) for row in rows] for c in columns}, dtype=float)
-    frame = frame.dropna(axis="columns", how="all")
-    return frame.astype({c: int for c in WHOLE_COLUMNS if c in frame and (frame[c] % 1 == 0).all()})
-
-
 @contextlib.contextmanager
 def reading_table(path: Path, hint: str = "") -> Iterator[bool]:
     """Checks a Parquet file's seal, gives whether it has one, and turns what goes wrong in reading into a RecordError.
@@ -163,14 +149,6 @@ def reading_table(path: Path, hint: str = "") -> Iterator[bool]:
         raise
     except Exception as error:  # pyarrow raises its own and the system's errors alike; all mean: not a table
         raise RecordError(f"{path}: {' '.join(str(error).split())[:200]}", hint) from error
-
-
-def read_parquet(path: Path, **options: Any) -> pd.DataFrame:
-    """A Parquet file, options as pandas has them. Raises RecordError where it is none, or not what was written."""
-    import pandas as pd
-
-    with reading_table(path):
-        return pd.read_parquet(path, **options)
 
 
 def curve_ids(path: Path) -> list[str]:

@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import RecordError
 from optbench.records.belief import impossible, sums
-from optbench.records.files import (
-    as_number,
-    numeric,
-    parse_json,
-    read_bytes,
-    read_config,
-    read_parquet,
-    read_text,
-    rows_of,
-)
+from optbench.records.files import as_number, parse_json, read_bytes, read_config, read_text, rows_of
 from optbench.records.seal import AGAIN, broken, sum_of
 from optbench.records.vocabulary import NUMERICS, Status, kept_checkpoints, run_id
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from optbench.records.curves import Columns
 
 
 NUMBERS = ("steps", "evals", "seconds", "final_loss", "best_loss", "best_step", "final_grad_norm", "val_accuracy")
@@ -91,11 +84,17 @@ class Run:
         """
         import pandas as pd
 
+        return pd.DataFrame(self.columns())
+
+    def columns(self) -> Columns:
+        """The same as arrays by name, without the weight of a DataFrame."""
+        from optbench.records.curves import columns_in, columns_of
+
         if self.path is not None:
-            return numeric(_own_rows(self.path / "metrics.csv", sums(self.summary).get("metrics.csv")))
+            return columns_of(_own_rows(self.path / "metrics.csv", sums(self.summary).get("metrics.csv")))
         if self.table is None or not self.table.exists():
-            return pd.DataFrame()
-        return _curve_of(read_parquet(self.table, filters=[("run_id", "==", self.run_id)]))
+            return {}
+        return columns_in(self.table, [self.run_id]).get(self.run_id, {})
 
     def losses(self) -> list[float]:
         """The column `loss` of its curve, NaN where nothing stands; of a folder without the weight of a DataFrame.
@@ -123,25 +122,29 @@ def _own_rows(path: Path, expected: str | None) -> list[dict[str, str]]:
     return rows_of(data, path)
 
 
-def _curve_of(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.drop(columns="run_id").dropna(axis="columns", how="all").reset_index(drop=True)
+def read_columns(runs: Sequence[Run]) -> list[Columns]:
+    """The curve of each run; a sweep's table is read once and not once a run. Raises RecordError."""
+    from optbench.records import curves
+
+    wanted: dict[Path, list[str]] = {}
+    for run in runs:
+        if run.path is None and run.table is not None and run.table.exists():
+            wanted.setdefault(run.table, []).append(run.run_id)
+    found = {table: curves.columns_in(table, ids) for table, ids in wanted.items()}
+
+    def of(run: Run) -> Columns:  # most rows of a large sweep have none
+        if run.path is not None or run.table is None:
+            return run.columns()
+        return found.get(run.table, {}).get(run.run_id, {})
+
+    return [of(run) for run in runs]
 
 
 def read_curves(runs: Sequence[Run]) -> list[pd.DataFrame]:
     """The curve of each run, as `Run.curve` gives it; a sweep's table is read once and not once a run."""
     import pandas as pd
 
-    wanted: dict[Path, list[str]] = {}
-    for run in runs:
-        if run.path is None and run.table is not None and run.table.exists():
-            wanted.setdefault(run.table, []).append(run.run_id)
-    found: dict[tuple[Path | None, Any], pd.DataFrame] = {
-        (table, run_id): _curve_of(rows)
-        for table, ids in wanted.items()
-        for run_id, rows in read_parquet(table, filters=[("run_id", "in", ids)]).groupby("run_id", sort=False)
-    }
-    nothing = pd.DataFrame()  # of a row without a curve: most of a large sweep
-    return [run.curve() if run.path is not None else found.get((run.table, run.run_id), nothing) for run in runs]
+    return [pd.DataFrame(columns) for columns in read_columns(runs)]
 
 
 def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
