@@ -7,7 +7,8 @@
 Each measurement stands beside one of its rival (the import of torch, where nothing else is named) made just before it,
 and the ratio is the median of those pairs, so that other work on the machine disturbs it least. Beside the ratio of
 wall times is that of CPU times, processes that the command starts included. Everything happens in a folder of its own
-with a cache of its own: `warm` commands have run once before, `cold` ones find the cache empty.
+with a cache of its own: `warm` commands have run once before, `cold` ones find the cache empty. Python keeps the
+bytecode of this package as that of any other, which installing it does, whatever PYTHONDONTWRITEBYTECODE says here.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Cost:
 def timed(command: Sequence[str], folder: Path, cache: Path, code: int = 0) -> Cost:
     """Runs a command to its end. Raises RuntimeError for another exit code."""
     env = {**os.environ, "OPTBENCH_CACHE": str(cache)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=said, stderr=said, stdin=subprocess.DEVNULL)
@@ -116,8 +118,7 @@ class Row:
 
 def measure(case: Case, folder: Path, cache: Path, times: int) -> Row:
     """Runs a case and its rival in turn."""
-    if not case.cold:
-        timed(case.command, folder, cache, case.code)
+    timed(case.command, folder, cache, case.code)  # for the cache, and for bytecode
     pairs = []
     for _ in range(times):
         rival = timed(case.rival, folder, cache)
