@@ -10,12 +10,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from omegaconf import OmegaConf
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 CONF = ROOT / "conf"
+_LARGE = 15.0  # million parameters
 
 
 def names(group: str) -> list[str]:
@@ -97,3 +99,15 @@ def surfaces() -> list[str]:
 def networks() -> list[str]:
     """Names in conf/model that are networks."""
     return [n for n in names("model") if "_network" in str(read("model", n).get("defaults", ""))]
+
+
+def millions(network: str) -> float | None:
+    """Its parameters in millions, as its catalogue entry says; None where it does not."""
+    said = re.search(r"([\d.]+) M parameters", (CONF / "model" / f"{network}.yaml").read_text(encoding="utf-8"))
+    return float(said[1]) if said else None
+
+
+def network_cases() -> list[Any]:
+    """The networks as cases of a test; the large ones are slow."""
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=slow if (millions(n) or 0.0) > _LARGE else ()) for n in networks()]

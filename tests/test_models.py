@@ -46,7 +46,7 @@ def test_networks_are_discovered() -> None:
     assert {"hw3_cnn", "hw3_residual", "mlp", "logistic", "resnet18"} <= set(NETWORKS)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", members.network_cases())
 @pytest.mark.parametrize("n_outputs", [1, 10])
 def test_forward_and_backward(name: str, n_outputs: int) -> None:
     for channels in (1, 3) if "in_channels" in members.keywords("model", name) else (3,):
@@ -58,7 +58,7 @@ def test_forward_and_backward(name: str, n_outputs: int) -> None:
         assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", members.network_cases())
 def test_gradient_reaches_every_parameter(name: str) -> None:
     # In evaluation mode: batch normalisation over the batch cancels the bias before it, whose gradient is then zero.
     network = build(name).double().eval()
@@ -66,12 +66,24 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", members.network_cases())
 def test_examples_do_not_mix_in_evaluation(name: str) -> None:
     network = build(name).double().eval()
     batch = images(4).double()
     alone = torch.cat([network(image[None]) for image in batch])
     torch.testing.assert_close(network(batch), alone, rtol=1e-9, atol=1e-12)
+
+
+WIDE = [name for name in NETWORKS if members.millions(name) and "width" not in members.read("model", name)]
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_a_network_has_as_many_parameters_as_it_says(name: str) -> None:
+    with torch.device("meta"):
+        found = count(build(name)) / 1e6
+    said = members.millions(name)
+    assert said is not None
+    assert found == pytest.approx(said, abs=0.051 if said >= 1 else 0.0051)
 
 
 def conv(before: int, after: int) -> int:

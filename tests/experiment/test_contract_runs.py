@@ -168,7 +168,7 @@ def test_every_loss_runs_or_says_why_not(model: str, loss: str) -> None:
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("model", members.networks())
+@pytest.mark.parametrize("model", members.network_cases())
 def test_every_network_takes_a_step_on_digits(model: str) -> None:
     narrow = ["model.width=4"] if "width" in members.read("model", model) else []
     config = compose(f"model={model}", *narrow, "trainer.steps=1", "trainer.batch_size=8")
