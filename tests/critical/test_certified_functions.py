@@ -18,7 +18,7 @@ from mpmath import mpf
 
 from optbench.critical.arithmetic import ends
 from optbench.critical.arithmetic.ends import Array
-from optbench.critical.arithmetic.functions import RULES, Rule, power_rule, real_power_rule
+from optbench.critical.arithmetic.functions import GAPS, RULES, Rule, power_gaps, power_rule, real_power_rule
 from optbench.critical.arithmetic.interval import Interval
 
 STEP = 2.0**-52
@@ -185,3 +185,17 @@ def test_ranges_end_where_the_function_does() -> None:
         assert most is None or (found.high <= most).all(), name
     for n in (2, 4):
         assert (Interval.between(low, high).power(n).low >= 0).all()
+
+
+@pytest.mark.parametrize("name", [*GAPS, -2.0, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0])
+def test_gaps_are_where_the_function_is_no_number(name: str | float) -> None:
+    """Between special points each function is of one kind: what NumPy says there and at them is all that there is."""
+    gaps_of = GAPS[name] if isinstance(name, str) else power_gaps(name)
+    points = np.array([-3.0, -1.5, -1.0, -0.5, 0.0, 0.25, 1.0, 2.0])
+    values = np.power(points, name) if isinstance(name, float) else getattr(np, name)(points)
+    for i in range(len(points)):
+        for k in range(i, len(points)):
+            there = values[i : k + 1]
+            wanted = (not np.isfinite(there).all(), bool(np.isnan(there).all()))
+            found = (False, False) if gaps_of is None else gaps_of(np.array([[-points[i]], [points[k]]]))
+            assert tuple(bool(np.all(part)) for part in found) == wanted, (points[i], points[k])

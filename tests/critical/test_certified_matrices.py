@@ -19,6 +19,7 @@ from optbench.critical.proofs.inertia import eigenvalue_ranges
 from optbench.critical.proofs.krawczyk import (
     Contraction,
     contract,
+    contract_for_all,
     inflate,
     inverse,
     krawczyk,
@@ -166,6 +167,18 @@ def test_singular_matrices_have_no_inverse_and_spoil_none_beside_them() -> None:
     np.testing.assert_allclose(inverse(h), wanted, rtol=1e-14)
     turned = np.array([[[0.0, 1.0], [1.0, 0.0]]])  # its determinant is -1
     np.testing.assert_array_equal(inverse(turned), turned)
+
+
+def test_a_contraction_for_all_values_of_a_parameter_is_as_narrow_as_the_mean_value_form() -> None:
+    """f = x^2/2 + x t, t written so that its interval is wide: the zeros of df/dx are x = -t, for all |t| <= 0.1."""
+    field = Field(
+        lambda p: p[..., 0] ** 2 / 2 + p[..., 0] * ((p[..., 1] + 1) ** 2 - 1 - p[..., 1] ** 2 - p[..., 1]),
+        ((-2.0, 2.0),) * 2,
+    )
+    low, high = np.array([[-1.0, -0.1]]), np.array([[1.0, 0.1]])
+    k = contract_for_all(field, low, high, [0], [1], field.enclose(low, high, 2).hess)
+    assert -0.15 < k.low[0, 0] <= -0.1
+    assert 0.1 <= k.high[0, 0] < 0.15
 
 
 def test_the_norm_is_that_of_the_contraction() -> None:

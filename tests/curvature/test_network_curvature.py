@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from optbench.curvature import FlatObjective, inspect_network, network_objective, prepare
 from optbench.curvature.along import measure_curvature
-from optbench.curvature.descent import search_lower
+from optbench.curvature.descent import escape, search_lower
 from optbench.curvature.describe import describe_network, describe_plan
 from optbench.curvature.hvp import HessianOperator, random_unit
 from optbench.curvature.lanczos import ends, lanczos, missed
@@ -443,6 +443,23 @@ def test_the_two_weight_network_is_at_a_saddle_and_the_way_out_is_the_diagonal()
         assert move.measured == pytest.approx((1 - move.step**2 / 2) ** 2 - 1, abs=1e-12)
     assert picture.escape.best is not None
     assert picture.escape.best.step == 1.0
+
+
+@pytest.mark.parametrize("tilt", [1.0, -1.0])
+@pytest.mark.parametrize("turned", [1.0, -1.0])
+@pytest.mark.parametrize("slope", [0.0, 0.05, -0.05])
+def test_a_way_out_leads_down_by_what_is_told(tilt: float, turned: float, slope: float) -> None:
+    """A saddle with a cubic term: one side falls further; the vector may be on any, and the slope against it."""
+    objective = plain(lambda x: 1.0 + slope * x[0] - x[0] ** 2 - tilt * x[0] ** 3 + x[1] ** 2, 0.0, 0.0)
+    loss, gradient = objective.gradient()
+    way = escape(objective, loss, gradient, torch.tensor([turned, 0.0], dtype=DOUBLE), -2.0)
+    assert way.best is not None
+    assert way.direction[0] == tilt
+    assert (way.best.step, way.best.measured) == (3.0, pytest.approx(3.0 * tilt * slope - 36.0))
+    for move in way.moves:
+        there = objective.value(objective.weights + move.step * way.direction)
+        assert move.measured == pytest.approx(there - loss, abs=1e-12)
+        assert move.predicted == pytest.approx(move.step * tilt * slope - move.step**2, abs=1e-12)
 
 
 def test_the_all_zero_network_is_degenerate_and_a_third_order_witness_shows_that_it_is_no_minimum() -> None:
