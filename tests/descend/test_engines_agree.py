@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from optbench import run, sweep
-from optbench.descend import Batch, UnsupportedError, agreement, body, descend, disagreement, engine, kept, refused
+from optbench.descend import Batch, UnsupportedError, agreement, body, descend, disagreement, kept, refused
 from optbench.descend.fused import fuse, run_fused, run_some
 from optbench.descend.kept import has_agreed
 from optbench.descend.kernel import agreement_of
@@ -495,7 +495,7 @@ def test_agreement_is_kept_with_the_kernel(monkeypatch: pytest.MonkeyPatch) -> N
     def asked(*args: Any) -> str:
         return "asked again"
 
-    monkeypatch.setattr(engine, "compiled_disagreement", asked)
+    monkeypatch.setattr(agreement, "compiled_disagreement", asked)
     assert descend(batch).engine == "fused"
     monkeypatch.setattr(kept, "_known", set())  # as in another process
     assert descend(batch).engine == "fused"

@@ -51,7 +51,7 @@ def _nll_loss(
     p: Program, a: Symbols, target: Any, weight: Any, reduction: int, ignored: int
 ) -> tuple[Symbols, Symbols]:
     _plain_nll(weight, reduction)
-    picked = np.take_along_axis(a, np.asarray(target)[:, None], axis=1)[:, 0]
+    picked = np.take_along_axis(a, np.asarray(target, dtype=np.int64)[:, None], axis=1)[:, 0]
     return p.all("neg", picked), np.asarray(0.0, dtype=object)
 
 
@@ -62,7 +62,7 @@ def _nll_loss_backward(
     _plain_nll(weight, reduction)
     out = np.full(a.shape, 0.0, dtype=object)
     values = p.all("neg", grad)
-    np.put_along_axis(out, np.asarray(target)[:, None], values[:, None], axis=1)
+    np.put_along_axis(out, np.asarray(target, dtype=np.int64)[:, None], values[:, None], axis=1)
     return out
 
 

@@ -67,6 +67,14 @@ def function_of(plain: Plain) -> Function:
     return function
 
 
+def array_function_of(plain: Plain) -> Callable[..., tuple[Any, ...]]:
+    """The same program as a function of arrays (rows,), to rounding; a result that is the same for all is a number."""
+    names = dict(_NAMES)
+    exec(compile(_text("rows", plain, ARRAYS), "<traced rows>", "exec"), names)
+    function: Callable[..., tuple[Any, ...]] = np.errstate(all="ignore")(names["rows"])
+    return function
+
+
 def _text(name: str, plain: Plain, texts: Mapping[str, str]) -> str:
     place = {quantity: f"a{i}" for i, quantity in enumerate(plain["inputs"])}
     lines, words = [], list[str]()
@@ -91,17 +99,14 @@ class Jets:
     """
 
     def __init__(self, plain: Plain, dim: int) -> None:
-        names = dict(_NAMES)
-        exec(compile(_text("jets", plain, ARRAYS), "<traced jets>", "exec"), names)
-        self._function, self._dim = names["jets"], dim
+        self._function, self._dim = array_function_of(plain), dim
 
     def derivatives(self, x: Floats, order: int) -> tuple[Floats, Floats, Floats]:
         """Value (n,), gradient (n, d) and Hessian (n, d, d) at x (n, d), all of them whatever the order."""
         d = self._dim
         found = np.empty((len(x), 1 + d + d * d))
-        with np.errstate(all="ignore"):
-            for i, values in enumerate(self._function(*np.asarray(x, dtype=np.float64).T)):
-                found[:, i] = values
+        for i, values in enumerate(self._function(*np.asarray(x, dtype=np.float64).T)):
+            found[:, i] = values
         return found[:, 0], found[:, 1 : d + 1], found[:, d + 1 :].reshape(-1, d, d)
 
 
