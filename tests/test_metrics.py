@@ -14,28 +14,6 @@ from hypothesis import strategies as st
 from optbench import metrics
 
 
-def test_best_so_far_never_rises_and_reads_nan_as_infinite() -> None:
-    assert metrics.best_so_far([3.0, 5.0, math.nan, 2.0, math.inf, 2.5]).tolist() == [3, 3, 3, 2, 2, 2]
-    assert metrics.best_so_far([math.nan, 1.0]).tolist() == [math.inf, 1.0]
-    assert metrics.best_so_far([None, 1, 2]).tolist() == [math.inf, 1.0, 1.0], "a loss that was not recorded"
-
-
-def test_steps_to_target_is_the_first_step_at_most_the_target() -> None:
-    steps, loss = [0, 10, 20, 30], [4.0, math.nan, 1.0, 0.5]
-    assert metrics.steps_to_target(steps, loss, 1.0) == 20
-    assert metrics.steps_to_target(steps, loss, 4.0) == 0
-    assert metrics.steps_to_target(steps, loss, 0.49) is None
-
-
-def test_mean_log10_loss_of_a_linear_rate_is_the_middle_of_its_exponent() -> None:
-    steps = np.array([0, 1, 5, 7, 100])
-    assert metrics.mean_log10_loss(steps, 10.0 ** (-steps / 10)) == pytest.approx(-5.0, rel=1e-12)
-    assert metrics.mean_log10_loss([0, 2], [0.0, 0.0], floor=1e-8) == pytest.approx(-8.0)
-    assert metrics.mean_log10_loss([0, 1], [1.0, math.nan]) == math.inf
-    with pytest.raises(ValueError, match="two different steps"):
-        metrics.mean_log10_loss([3], [1.0])
-
-
 @pytest.mark.parametrize("n", range(2, 41))
 def test_median_interval_has_the_ranks_that_the_binomial_gives(n: int) -> None:
     found = metrics.median_interval(np.arange(1, n + 1)[::-1])
@@ -137,9 +115,6 @@ def test_an_estimate_says_of_how_many_runs_it_is_and_how_sure() -> None:
     tied = metrics.wilson(0.375, 4)
     assert (tied.value, tied.n, tied.coverage) == (0.375, 4, 0.95)
     assert metrics.median_interval(range(1, 21), level=0.5).low == 8
-    with pytest.raises(ValueError, match="two different steps"):
-        metrics.mean_log10_loss([3, 3], [1.0, 1.0])
-    assert metrics.mean_log10_loss([0, 1], [1.0, 1e-30]) == pytest.approx(-8.0)
     assert metrics.expected_running_time([], []) == math.inf
     assert metrics.expected_running_times(np.array([[3.0, np.nan], [np.nan] * 2]), np.full((2, 2), 9.0)) == [
         12,
@@ -155,10 +130,3 @@ def test_a_level_that_is_just_reached_is_reached(n: int) -> None:
     assert found.low is not None
     assert metrics.median_interval(values, found.coverage) == found
     assert metrics.median_interval(values, math.nextafter(found.coverage, 1.0)).low == found.low - 1
-
-
-def test_a_loss_that_was_not_recorded_is_no_number() -> None:
-    assert metrics.steps_to_target([0, 1], [None, 1.0], 1.0) == 1
-    assert metrics.mean_log10_loss([0, 1], [None, 1.0]) == math.inf
-    with pytest.raises(ValueError, match="two different steps"):
-        metrics.mean_log10_loss([], [])

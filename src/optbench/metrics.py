@@ -43,44 +43,6 @@ class Estimate:
     n: int | None = field(default=None, compare=False)
 
 
-def best_so_far(loss: npt.ArrayLike) -> Floats:
-    """Running minimum of a loss curve, (n,) -> (n,); NaN counts as +inf."""
-    values = np.asarray(loss, dtype=float)
-    return np.minimum.accumulate(np.where(np.isnan(values), np.inf, values))
-
-
-def steps_to_target(steps: npt.ArrayLike, loss: npt.ArrayLike, target: float) -> int | None:
-    """The first step whose loss is at most the target; None if there is none.
-
-    Args:
-        steps: (n,) step numbers, ascending.
-        loss: (n,) loss at these steps.
-        target: the loss to reach.
-    """
-    hits = np.flatnonzero(np.asarray(loss, dtype=float) <= target)
-    return int(np.asarray(steps)[hits[0]]) if hits.size else None
-
-
-def mean_log10_loss(steps: npt.ArrayLike, loss: npt.ArrayLike, floor: float = 1e-16) -> float:
-    """Area under log10(loss) over the steps, by trapezoids, divided by the number of steps: an anytime score.
-
-    A drop of 1 is a loss that was ten times smaller throughout. Losses below the floor count as the floor (the
-    logarithm has no other end); a loss that is not finite makes the area infinite.
-
-    Args:
-        steps: (n,) step numbers, ascending, n >= 2.
-        loss: (n,) loss at these steps.
-        floor: the smallest loss that is told apart from 0.
-    """
-    at, values = np.asarray(steps, dtype=float), np.asarray(loss, dtype=float)
-    if at.size < 2 or at[-1] <= at[0]:
-        raise ValueError("an area needs at least two different steps")
-    if not np.isfinite(values).all():
-        return math.inf
-    heights = np.log10(np.maximum(values, floor))
-    return float(np.sum(np.diff(at) * (heights[1:] + heights[:-1]) / 2) / (at[-1] - at[0]))
-
-
 def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Estimate:
     """The median and its distribution-free confidence interval, from the order statistics.
 

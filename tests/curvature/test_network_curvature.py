@@ -15,7 +15,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
-from optbench.curvature import FlatObjective, inspect_network, network_objective, prepare
+from optbench.curvature import FlatObjective, network_objective, prepare
 from optbench.curvature.along import measure_curvature
 from optbench.curvature.descent import escape, search_lower
 from optbench.curvature.describe import describe_network, describe_plan
@@ -428,7 +428,7 @@ ONE = Split(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), torch.zeros(1, dty
 
 
 def test_the_two_weight_network_is_at_a_saddle_and_the_way_out_is_the_diagonal() -> None:
-    picture = inspect_network(TwoWeights(), SquaredError(), ONE)
+    picture = prepare(network_objective(TwoWeights(), SquaredError(), ONE)).look()
     assert (picture.lambda_min, picture.lambda_max) == pytest.approx((-2.0, 2.0))
     assert picture.verdict.criticality == "critical"
     assert (picture.verdict.kind, picture.verdict.basis) == ("saddle", "proved")
@@ -471,7 +471,7 @@ def test_the_all_zero_network_is_degenerate_and_a_third_order_witness_shows_that
     for p in model.parameters():
         p.data.zero_()
     model[-1].bias.data = (torch.bincount(split.labels, minlength=4).double() / 48).log()
-    picture = inspect_network(model, LOSS, split)
+    picture = prepare(network_objective(model, LOSS, split)).look()
     assert picture.verdict.criticality == "critical"
     assert abs(picture.lambda_min) < 1e-15
     assert (picture.verdict.kind, picture.verdict.basis) == ("not a minimum", "shown")
@@ -576,8 +576,8 @@ def test_the_rules(changes: dict[str, float], criticality: str, kind: str, words
 
 
 def test_exact_and_lanczos_pictures_of_a_network_agree() -> None:
-    exact = inspect_network(tanh_net(), LOSS, images())
-    by_lanczos = inspect_network(tanh_net(), LOSS, images(), products=90)
+    exact = prepare(network_objective(tanh_net(), LOSS, images())).look()
+    by_lanczos = prepare(network_objective(tanh_net(), LOSS, images()), products=90).look()
     assert exact.plan.exact
     assert (by_lanczos.plan.exact, by_lanczos.plan.starts, by_lanczos.plan.steps) == (False, 3, 30)
     assert by_lanczos.lambda_min == pytest.approx(exact.lambda_min, abs=1e-3 * exact.lambda_max)
@@ -622,7 +622,7 @@ def test_a_picture_in_words_and_as_json() -> None:
 def test_the_figure_of_a_spectrum(tmp_path: Path) -> None:
     from optbench.plot import save, spectral_density
 
-    picture = inspect_network(tanh_net(), LOSS, images())
+    picture = prepare(network_objective(tanh_net(), LOSS, images())).look()
     ends_ = (picture.lambda_min, picture.lambda_max)
     figure = spectral_density(picture.density.grid, picture.density.density, ends_, picture.shares.tau, "spectrum")
     axes = figure.axes[0]
@@ -649,7 +649,7 @@ def test_measuring_leaves_model_gradients_and_random_numbers_alone() -> None:
         for p, g in zip(problem.module.parameters(), gradients, strict=True)
         if p.grad is not None
     )
-    exact = inspect_network(problem.module, LOSS, problem.train)
+    exact = prepare(network_objective(problem.module, LOSS, problem.train)).look()
     assert found["full_grad_norm"] == pytest.approx(exact.grad_norm, rel=1e-12)
     assert found["lambda_max"] == pytest.approx(exact.lambda_max, rel=1e-6)
     assert exact.lambda_min - 1e-12 <= found["lambda_min"] <= 0.5 * exact.lambda_min

@@ -15,7 +15,7 @@ from hard_numbers import FINITE, TINY, beyond
 from torch import Tensor, nn
 
 from optbench.critical.arithmetic import ends
-from optbench.curvature import inspect_network, network_objective, series, windows
+from optbench.curvature import network_objective, prepare, series, windows
 from optbench.curvature.describe import describe_network
 from optbench.curvature.enclosure import enclose_part
 from optbench.curvature.objective import FlatObjective
@@ -208,7 +208,7 @@ def test_the_linear_network_at_0_is_proved_to_be_a_saddle() -> None:
 
 
 def test_an_inspection_proves_what_it_can_and_says_so() -> None:
-    picture = inspect_network(Linear2(0.0, 0.0), ClassNumber(), one(2))
+    picture = prepare(network_objective(Linear2(0.0, 0.0), ClassNumber(), one(2))).look()
     assert (picture.verdict.kind, picture.verdict.basis) == ("saddle", "proved")
     assert "negative curvature proved: v'Hv in [-4" in picture.verdict.wording
     text = "\n".join(describe_network(picture))
@@ -218,7 +218,7 @@ def test_an_inspection_proves_what_it_can_and_says_so() -> None:
     assert told["basis"] == "proved"
     assert (told["proof"]["not_a_minimum"], told["proof"]["indefinite"], told["proof"]["lower_point"]) == (True,) * 3
     assert told["proof"]["curvature"][1] < 0 < told["proof"]["upward"][0]
-    well = inspect_network(Linear2(1.0, 2.0), ClassNumber(), one(2))
+    well = prepare(network_objective(Linear2(1.0, 2.0), ClassNumber(), one(2))).look()
     assert (well.proof, well.to_json()["proof"]) == (None, None)
     assert well.verdict.basis != "proved"
 

@@ -9,9 +9,8 @@ eigenvector of a negative eigenvalue is a direction in which the loss goes down,
 thing is even proved: with the loss along that direction enclosed by interval arithmetic over all the data, a v'Hv below
 0 excludes a local minimum.
 
-    inspect_network(...)        all of it at one point: NetworkPicture
-    prepare(...).look()         the same in two steps, the cost told before it is spent
-    optbench curvature RUN      from the command line; `classify-critical --run RUN` is the same
+    prepare(network_objective(...)).look()    all of it at one point, the cost told before it is spent: NetworkPicture
+    optbench curvature RUN                    from the command line; `classify-critical --run RUN` is the same
 
 In reading order:
 
@@ -45,8 +44,8 @@ J. Matrix Anal. Appl. 13 (1992) 1094; G. Szego, Orthogonal Polynomials, section 
 2022, lecture 3.
 """
 
-from optbench.curvature.inspect import Inspection, inspect_network, prepare
+from optbench.curvature.inspect import Inspection, prepare
 from optbench.curvature.objective import FlatObjective, network_objective
 from optbench.curvature.picture import NetworkPicture, Plan
 
-__all__ = ["FlatObjective", "Inspection", "NetworkPicture", "Plan", "inspect_network", "network_objective", "prepare"]
+__all__ = ["FlatObjective", "Inspection", "NetworkPicture", "Plan", "network_objective", "prepare"]

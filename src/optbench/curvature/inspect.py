@@ -1,9 +1,7 @@
 """One point of a network's loss, looked at from all sides: gradient, ends of the spectrum, shares, ways down, verdict.
 
-    inspection = prepare(objective, ...)      what it will cost: inspection.plan
-    picture = inspection.look(progress)       what is there
-
-`inspect_network` does both for a model on labelled images.
+inspection = prepare(objective, ...)      what it will cost: inspection.plan
+picture = inspection.look(progress)       what is there
 """
 
 from __future__ import annotations
@@ -14,19 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from optbench.curvature.descent import Escape, Witness, escape, search_lower
 from optbench.curvature.hvp import HessianOperator, random_unit
 from optbench.curvature.measure import Measured, measure_by_lanczos, measure_exactly
 from optbench.curvature.newton import STEPS, NewtonGain, newton_gain
-from optbench.curvature.objective import FlatObjective, network_objective
+from optbench.curvature.objective import FlatObjective
 from optbench.curvature.picture import NetworkPicture, Plan
 from optbench.curvature.proof import SECONDS, Proof, prove
 from optbench.curvature.spectrum import EXACT_UP_TO, ZERO
 from optbench.curvature.verdict import NOISES, Figures, criticality_of, decide, undecided_at_second_order
 from optbench.errors import UserError
-from optbench.problem import Split
 
 Progress = Callable[[int, int], None]
 
@@ -269,32 +266,3 @@ def _budget(n: int, products: int | None, memory: float, dtype: torch.dtype) -> 
     room = _BASIS * memory / n  # bytes that a weight may take in the basis
     basis = torch.float64 if dtype == torch.float64 or 8 * steps <= room else torch.float32
     return False, starts, max(2, min(steps, int(room / basis.itemsize))), basis
-
-
-def inspect_network(
-    model: nn.Module,
-    loss: nn.Module,
-    split: Split,
-    *,
-    name: str = "network",
-    share: float = 1.0,
-    products: int | None = None,
-    memory: float = MEMORY,
-    dtype: torch.dtype | None = None,
-    seed: int = 0,
-    proof_seconds: float = SECONDS,
-    progress: Progress | None = None,
-) -> NetworkPicture:
-    """Classifies the point where a model's weights are, on the loss of a labelled split.
-
-    Args:
-        model, loss, split, share, dtype: see network_objective; the model is not changed.
-        name, products, memory, seed, proof_seconds: see prepare.
-        progress: told how many of all products are made.
-
-    Raises:
-        UserError: no labels, a bad share, or a loss that is not finite.
-    """
-    objective = network_objective(model, loss, split, share=share, seed=seed, dtype=dtype, chunk_bytes=_CHUNK * memory)
-    inspection = prepare(objective, name=name, products=products, memory=memory, seed=seed, proof_seconds=proof_seconds)
-    return inspection.look(progress)
