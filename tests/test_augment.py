@@ -13,8 +13,7 @@ from loop_tools import Dots, linear, on_dots
 from torch import Tensor
 
 from optbench.augment.flip_crop import gathered, sliced
-from optbench.augment.whole_batch import WholeBatch, cut_and_mixed, mixed_up
-from optbench.augment.wide_crop import WideCrop
+from optbench.augment.whole_batch import WholeBatch, WideCrop, cut_and_mixed, mixed_up
 from optbench.config import build
 from optbench.problem import stream
 

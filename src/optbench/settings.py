@@ -173,6 +173,12 @@ RANGES: Mapping[str, Check] = {
     "augment.parts": _count,
     "augment.mixup": _not_negative,
     "augment.cutmix": _not_negative,
+    "augment.scale": (
+        lambda v: isinstance(v, list) and len(v) == 2 and all(map(_number, v)) and 0 < v[0] <= v[1] <= 1,
+        "a list of two shares above 0, the smaller one first",
+    ),
+    "augment.colour": _share,
+    "augment.erasing": _share,
     "n_outputs": _from_zero,  # after what it refers to, as the next ones are: who set it is to be named
     "model.n_outputs": _count,
     "model.num_classes": _count,

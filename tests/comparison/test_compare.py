@@ -224,6 +224,14 @@ def test_values_in_labels_are_as_one_types_them(tmp_path: Path) -> None:
     assert words == ["true", "false", "null", "3", "0.5", "1e-09", "2", "word"]
 
 
+def test_what_is_built_is_called_by_its_class_and_keywords(tmp_path: Path) -> None:
+    crop, flip = {"_target_": "lib.Crop", "scale": [0.5, 1.0], "fill": None}, {"_target_": "lib.v2.Flip"}
+    for place, value in enumerate(([crop, flip], [flip], '{"_target_": 1', "[_target_]")):
+        make_run(tmp_path / str(place), {"optimizer.option": value}, final_loss=float(place))
+    words = [g.label.removeprefix("adam option=") for g in compare([tmp_path]).groups]
+    assert words == ["[Crop(fill=null, scale=[0.5, 1]), Flip]", "[Flip]", '{"_target_": 1', "[_target_]"]
+
+
 def test_optimizers_with_the_same_settings_are_still_two(tmp_path: Path) -> None:
     for name in ("adam", "adamw"):
         make_run(tmp_path / name, optimizer=name)

@@ -62,6 +62,73 @@ class WholeBatch(AbstractAugmentation):
         return Mixture(mixture, torch.arange(len(inputs)).roll(1), share)
 
 
+def homework(parts: int = 16, mixup: float = 0.0, cutmix: float = 0.0) -> WholeBatch:
+    """AutoAugment's policy for ImageNet (Cubuk et al. 2019, arXiv:1805.09501)."""
+    from torchvision.transforms import v2
+
+    return WholeBatch([v2.AutoAugment()], parts, mixup, cutmix)
+
+
+def trivial(parts: int = 16, mixup: float = 0.0, cutmix: float = 0.0) -> WholeBatch:
+    """One random change of random strength (Mueller & Hutter 2021, arXiv:2103.10158)."""
+    from torchvision.transforms import v2
+
+    return WholeBatch([v2.TrivialAugmentWide()], parts, mixup, cutmix)
+
+
+def rand(parts: int = 16, mixup: float = 0.0, cutmix: float = 0.0) -> WholeBatch:
+    """Mirrored half of the time, then two random changes of medium strength (Cubuk et al. 2020, arXiv:1909.13719)."""
+    from torchvision.transforms import v2
+
+    return WholeBatch([v2.RandomHorizontalFlip(), v2.RandAugment()], parts, mixup, cutmix)
+
+
+def strong(
+    parts: int = 16,
+    mixup: float = 0.1,
+    cutmix: float = 1.0,
+    scale: tuple[float, float] = (0.08, 1.0),
+    colour: float = 0.4,
+    erasing: float = 0.25,
+) -> WholeBatch:
+    """Wide crops, mirrored, brightness, contrast and saturation, a random rectangle erased, and mixed.
+
+    Args:
+        parts, mixup, cutmix: as of WholeBatch.
+        scale: smallest and largest share of the picture in a crop.
+        colour: how far brightness, contrast and saturation go up or down, as a share.
+        erasing: how often a rectangle is erased (Zhong et al. 2017, arXiv:1708.04896).
+
+    Source: the ingredients of Wightman et al. 2021, arXiv:2110.00476.
+    """
+    from torchvision.transforms import v2
+
+    jitter = v2.ColorJitter(brightness=colour, contrast=colour, saturation=colour)
+    transforms = [WideCrop((scale[0], scale[1])), v2.RandomHorizontalFlip(), jitter, v2.RandomErasing(p=erasing)]
+    return WholeBatch(transforms, parts, mixup, cutmix)
+
+
+class WideCrop:
+    """torchvision's RandomResizedCrop to the size that the images have, which it wants to be told.
+
+    Args:
+        scale: smallest and largest share of the area.
+        ratio: smallest and largest width by height.
+
+    Source: Szegedy et al. 2015, arXiv:1409.4842, section 6.
+    """
+
+    def __init__(self, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> None:
+        self._scale, self._ratio = scale, ratio
+
+    def __call__(self, images: Tensor) -> Tensor:
+        from torchvision.transforms.v2 import RandomResizedCrop
+
+        crop = RandomResizedCrop(tuple(images.shape[-2:]), self._scale, self._ratio, antialias=True)
+        cropped: Tensor = crop(images)
+        return cropped
+
+
 def mixed_up(inputs: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:
     """The weighted mean of each image, with the weight `share`, and the one before it; and that weight."""
     return inputs.mul(share).add_(inputs.roll(1, 0), alpha=1.0 - share), share

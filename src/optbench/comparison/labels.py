@@ -7,6 +7,7 @@ schedule, budget. Names say only what differs: "adam lr=0.01" where two learning
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -45,7 +46,22 @@ def text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
-    return str(value)
+    return _made(value) if isinstance(value, str) and "_target_" in value else str(value)
+
+
+def _made(value: str) -> str:
+    """What is built of a setting, which is JSON: a class with keywords, or several: `[Crop(scale=[0.5, 1]), Flip]`."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return value
+    if isinstance(found, list):
+        return f"[{', '.join(map(text, found))}]"
+    if not isinstance(found, dict) or "_target_" not in found:
+        return value
+    keywords = ", ".join(f"{key}={text(one)}" for key, one in found.items() if key != "_target_")
+    name = str(found["_target_"]).rpartition(".")[2]
+    return f"{name}({keywords})" if keywords else name
 
 
 def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
