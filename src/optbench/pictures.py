@@ -202,6 +202,11 @@ class Splits:
         self._place = place_at(root)
         self._top, self._found = self._split_folders()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The splits that are there."""
+        return tuple(self._found)
+
     def files(self, split: str) -> Files:
         """The pictures in the folder of a split and below. Raises DataError: no such folder, or no picture in it."""
         return _pictures(self._place, f"{self._top}{self._folder(split)}/", recursive=True)

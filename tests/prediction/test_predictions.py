@@ -271,3 +271,28 @@ def test_without_a_record_the_other_answers_say_which_class_is_frequent(
     assert f"1 file is no readable picture and gets category {answers[-1]}, the most frequent one among the other" in (
         capsys.readouterr().err
     )
+
+
+def test_a_zip_is_taken_as_the_folder_in_it(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, moved = folders
+    shutil.make_archive(str(tmp_path / "root"), "zip", moved)
+    shutil.make_archive(str(tmp_path / "pictures"), "zip", moved / "test")
+    shutil.copytree(moved / "test", tmp_path / "inner" / "my pictures")
+    shutil.make_archive(str(tmp_path / "folder"), "zip", tmp_path / "inner")
+    shutil.make_archive(str(tmp_path / "classes"), "zip", moved / "validation")
+    answers = []
+    for place in (moved / "test", *(tmp_path / f"{name}.zip" for name in ("root", "pictures", "folder"))):
+        assert command("predict", run, "--data", place, "-o", tmp_path / "s.csv", "--overwrite") == 0
+        answers.append((tmp_path / "s.csv").read_text())
+    assert answers == answers[:1] * 4
+    capsys.readouterr()
+    scores = []
+    for place in (moved / "validation", tmp_path / "classes.zip"):
+        assert command("evaluate", run, "--data", place, "--json") == 0
+        scores.append(json.loads(capsys.readouterr().out)["confusion"])
+    assert scores[0] == scores[1]
+    (tmp_path / "no.zip").write_text("no zip")
+    assert command("predict", run, "--data", tmp_path / "no.zip", "-o", tmp_path / "t.csv") == 2
+    assert "expected a folder or a zip" in capsys.readouterr().err

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from optbench.errors import DataError, UserError
 from optbench.experiment.rebuild import SPLITS, Rebuilt
-from optbench.folders import image_files
+from optbench.folders import EXTENSIONS
 from optbench.images import read
-from optbench.pictures import files_at
+from optbench.pictures import Splits, files_at, place_at
 from optbench.problem import Split, read_split
 
 Progress = Callable[[int, int], None]
@@ -116,14 +116,16 @@ def _in_order(split: Split, what: str, of_files: Mapping[str, str]) -> Pictures:
 
 
 def _subfolders(place: Path) -> set[str]:
-    if not place.is_dir():
+    """Folders right in a folder or a zip; none where it is neither."""
+    try:
+        return set(place_at(place).folders(""))
+    except DataError:
         return set()
-    return {entry.name for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))}
 
 
 def _has_images(place: Path) -> bool:
     try:
-        return bool(image_files(place))
+        return any(name.lower().endswith(EXTENSIONS) for name in place_at(place).files("", recursive=False))
     except DataError:
         return False
 
@@ -135,7 +137,9 @@ def _is_class_folders(place: Path, member: Rebuilt) -> bool:
 
 
 def _is_root(place: Path) -> bool:
-    """Whether a folder has parts and no images of its own."""
+    """Whether a folder has parts and no images of its own; a zip may also be that of one folder of images."""
+    if place.is_file() and not Splits(place).names:
+        return False
     return bool(_subfolders(place)) and not _has_images(place)
 
 
