@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _REFRESH_SECONDS = 0.1
+_LEAST_STEPS, _LEAST_SECONDS = 10, 2.0
+_LONG = 60.0
+"""Seconds from which on a run is long enough to be told of."""
 
 
 def watched() -> bool:
@@ -21,11 +24,49 @@ def watched() -> bool:
     return sys.stderr.isatty()
 
 
+class Forecast:
+    """Says once how long a run will take, if that is long: from its own first updates, at least ten and two seconds.
+
+    The first update is not counted: it pays for what is set up lazily. Evaluations are, as far as they fell into the
+    time that was measured.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        self._said = False
+
+    def words(self, step: int, total: int) -> str:
+        """What to say now that the run is at `step` of `total`; mostly nothing."""
+        if self._said:
+            return ""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = step, now
+        first, began = self._first
+        made, spent = step - first, now - began
+        if made < _LEAST_STEPS or spent < _LEAST_SECONDS:
+            return ""
+        self._said = True
+        left = spent / made * (total - step)
+        if left < _LONG:
+            return ""
+        from optbench.launch.outlook import duration
+
+        return f"about {duration(left)} for the {total - step} updates that are left ({spent / made:.3g} s each)"
+
+
 class PlainDisplay:
-    """When nobody watches: only what went wrong, one line each, on standard error."""
+    """When nobody watches: what went wrong, and once how long it takes, a line each, on standard error.
+
+    Args:
+        quiet: only what went wrong.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet, self._forecast = quiet, Forecast()
 
     def start(self, label: str, index: int, count: int) -> None:
-        pass
+        self._forecast = Forecast()
 
     def loading(self, done: int, total: int) -> None:
         pass
@@ -34,7 +75,8 @@ class PlainDisplay:
         print(f"note: {words}", file=sys.stderr)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
-        pass
+        if not self._quiet and (words := self._forecast.words(step, total)):
+            print(f"note: {words}", file=sys.stderr)
 
     def end(self, run: Any) -> None:
         if run.status in ("failed", "skipped"):
@@ -49,6 +91,7 @@ class LiveDisplay:
         self._steps: TaskID | None = None
         self._shown = 0.0
         self._accuracy: float | None = None
+        self._forecast = Forecast()
 
     def start(self, label: str, index: int, count: int) -> None:
         self._steps = self._progress.add_task(label, total=None, pieces=[Piece("loading torch")])
@@ -64,6 +107,8 @@ class LiveDisplay:
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         if row.get("val_accuracy") is not None:  # in the rows of evaluations alone
             self._accuracy = row["val_accuracy"]
+        if words := self._forecast.words(step, total):
+            self._progress.console.print(f"note: {words}", markup=False, soft_wrap=True)
         now = time.monotonic()
         if self._steps is None or (now - self._shown < _REFRESH_SECONDS and step < total):
             return
@@ -81,7 +126,7 @@ class LiveDisplay:
 def display(quiet: bool) -> Iterator[LiveDisplay | PlainDisplay]:
     """A live display when a person watches and did not ask for quiet."""
     if quiet or not watched():
-        yield PlainDisplay()
+        yield PlainDisplay(quiet)
         return
     from rich.console import Console
 

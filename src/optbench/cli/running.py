@@ -9,7 +9,7 @@ import typer
 from optbench.cli.common import ConfigDir, Force, Json, Lang, Out, Overrides, Quiet, paths, print_json, print_lines
 
 if TYPE_CHECKING:
-    from optbench.experiment import Stop
+    from optbench.experiment import Planned, Stop
     from optbench.records import Run
 
 
@@ -19,6 +19,9 @@ def run(
     out: Out = None,
     force: Force = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the run's figures into its folder.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how long it will take, from ten updates; run nothing.")
+    ] = False,
     lang: Lang = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -38,6 +41,8 @@ def run(
       optbench run model=hw3_cnn model.width=16 trainer.epochs=5
 
       optbench run model=mlp optimizer=sgd trainer.batch_size=1
+
+      optbench run experiment=hw3/boss data=food11 data.root=path/to/food11 --dry-run
     """
     from optbench import experiment
     from optbench.cli.progress import counter_of_many, display
@@ -46,6 +51,9 @@ def run(
 
     with counter_of_many("reading pictures", quiet or as_json) as progress:
         planned = experiment.plan_run(overrides or [], paths(config_dir), out, progress)
+    if dry_run:
+        _say_how_long(planned, as_json)
+        return
     before, flaw = planned.look()
     known = before is not None and before.status.final and not force
     if flaw is not None:
@@ -77,6 +85,22 @@ def run(
         if known:
             typer.echo("this run was done already; --force runs it again", err=True)
     exit_for([done], stop)
+
+
+def _say_how_long(planned: Planned, as_json: bool) -> None:
+    """What a run will take; nothing is written."""
+    from dataclasses import asdict
+
+    from optbench.launch.probe import outlook_lines, outlook_of
+
+    before = planned.recorded()
+    status = before.status if before is not None else "to do"
+    found = outlook_of(planned)
+    if as_json:
+        facts = {"run_id": planned.run_id, "path": planned.folder, "status": status}
+        print_json({**facts, **asdict(found), "seconds": found.seconds})
+        return
+    print_lines([f"{planned.label}: {status}", *outlook_lines(found), str(planned.folder)])
 
 
 def exit_for(runs: list[Run], stop: Stop) -> None:

@@ -1,10 +1,12 @@
-"""What a sweep will cost, from a measured probe: a few updates of one run of each kind, extrapolated."""
+"""What runs will cost, from a measured probe: a few updates of one run of each kind, extrapolated."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import json
+import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -180,17 +182,118 @@ def _program_seconds(item: Planned) -> float | None:
     return (time.perf_counter() - began) / made + _ROW_SECONDS
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """How long a run will take, from a probe.
+
+    Attributes:
+        steps: updates.
+        step_seconds: of one.
+        images: in one; None on a surface.
+        epochs: passes over the data; None on a surface.
+        evaluations: on the validation data.
+        evaluation_seconds: of one.
+        where: the device.
+        probed: updates that were timed.
+    """
+
+    steps: int
+    step_seconds: float
+    images: int | None
+    epochs: float | None
+    evaluations: int
+    evaluation_seconds: float
+    where: str
+    probed: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all updates and evaluations together."""
+        return self.steps * self.step_seconds + self.evaluations * self.evaluation_seconds
+
+
+_PROBED, _LONGEST_PROBE = 10, 20.0  # updates, and seconds after which no further one is begun
+_MOST_IMAGES = 64
+
+
+def outlook_of(item: Planned) -> Outlook:
+    """Builds a run, makes ten updates (fewer where they are long), evaluates some images, and writes nothing.
+
+    Raises:
+        OptbenchError: it cannot start as configured.
+    """
+    import torch
+
+    from optbench.config import build_optimizer
+    from optbench.experiment.assemble import set_up
+    from optbench.loop import total_steps
+    from optbench.problem import NetworkProblem, network_outputs
+
+    trainer = trainer_from(item.config)
+    device = set_up(trainer, None)
+    problem = build_problem(item.config, device)
+    optimizer = build_optimizer(item.config, problem.module)
+    steps = total_steps(problem, trainer)
+    a_step, made = _timed(problem, optimizer, _PROBED, _LONGEST_PROBE)
+    if not isinstance(problem, NetworkProblem):
+        return Outlook(steps, a_step, None, None, 0, 0.0, str(device), made)
+    part = problem.validation.images[:_MOST_IMAGES]
+    network_outputs(problem.module, part[:1], device)
+    began = time.perf_counter()
+    network_outputs(problem.module, part, device)
+    once = (time.perf_counter() - began) * len(problem.validation) / len(part)
+    epochs = steps / problem.steps_per_epoch
+    evaluations = 1 + math.ceil(epochs / getattr(trainer, "eval_every", 1))  # the first is before any update
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return Outlook(steps, a_step, problem.batch_size, epochs, evaluations, once, f"{device}{threads}", made)
+
+
+def outlook_lines(found: Outlook) -> list[str]:
+    """The outlook in words."""
+    from optbench.launch.outlook import duration
+
+    few = f"{found.probed} update{'s' * (found.probed != 1)}"
+    total = f"about {duration(found.seconds)} in all, from {few} on {found.where}"
+    if found.images is None:
+        return [f"at most {total}"]  # by the loop; most surfaces run as programs, which are quicker
+    if (load := _load()) > 1.0:
+        total += f"; other work shares the cores now (load {load:.1f} a core), which makes it look longer"
+    rate = found.images / found.step_seconds
+    return [
+        f"{found.steps} updates of {found.images} images ({found.epochs:.4g} epochs): {found.step_seconds:.3g} s each, "
+        f"{rate:.3g} images a second",
+        f"{found.evaluations} evaluations: {found.evaluation_seconds:.3g} s each",
+        total,
+    ]
+
+
+def _load() -> float:
+    """Processes that want a core, a core, in the last minute; 0 where the system does not say."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
+
+
 def _step_seconds(problem: AbstractProblem, optimizer: torch.optim.Optimizer) -> float:
+    return _timed(problem, optimizer, _STEPS, _PROBE_SECONDS)[0]
+
+
+def _timed(
+    problem: AbstractProblem, optimizer: torch.optim.Optimizer, most: int, most_seconds: float
+) -> tuple[float, int]:
+    """Seconds of an update, the mean over `most` of them or over fewer that take `most_seconds`; and over how many."""
+    waits = any(p.device.type == "cuda" for p in problem.module.parameters())
+
     def closure() -> Any:
         optimizer.zero_grad()
         loss = problem.objective(problem.batch(0))
         loss.backward()
+        if waits:
+            float(loss.detach())  # what is asked of a GPU is done later: the time is that of the work
         return loss
 
     optimizer.step(closure)  # the first one pays for what is set up lazily
     began = time.perf_counter()
     made, spent = 0, 0.0
-    while made < _STEPS and spent < _PROBE_SECONDS:
+    while made < most and spent < most_seconds:
         optimizer.step(closure)
         made, spent = made + 1, time.perf_counter() - began
-    return spent / made
+    return spent / made, made
