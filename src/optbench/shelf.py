@@ -135,8 +135,9 @@ KINDS = {
     "contents": "what is in data files, as hashes",
     "composed": "composed commands",
     "programs": "surfaces as programs",
-    "tables": "schedules as tables",
+    "schedules": "schedules as tables",
     "landmarks": "critical points of surfaces",
+    "points": "critical points in the boxes of basins",
     "kernels": "compiled steps",
     "rules": "optimizers that agree in rows",
 }
