@@ -77,8 +77,9 @@ def test_what_is_a_path_and_what_is_not() -> None:
     for key in ("optimizer.lr", "data.rooted", "model.hidden", "data.image_size"):
         assert not is_path(key)
     for override in ("data.root=null", "data.root='a b'", "optimizer=adam", "model.hidden=[1,2]", "~data.root=a,b",
-                     "data.files=[a,b]", "data.root="):  # fmt: skip
+                     "data.files=[a,b]", "data.root=", "model.root=0.5", "optimizer.path=true"):  # fmt: skip
         assert with_paths_quoted(override) == override
+    assert with_paths_quoted("data.root=2022") == "data.root='2022'"
 
 
 @pytest.mark.parametrize("value", ["é", "it's", 'say "so"', "a b)", "$x`y`", "x=y", "back\\"])

@@ -18,6 +18,7 @@ _PATHS = frozenset(("root", "path", "dir", "file", "folder", "paths", "files", "
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _FUNCTION = re.compile(r"(?:choice|shuffle|sort|tag)\(.*\)", re.DOTALL)
 _KEY = re.compile(r"[+]*[A-Za-z_][\w./@:-]*")
+_NUMBER = re.compile(r"[\d.,eE+-]+|true|false")
 _HARMLESS = re.compile(r"[^'\"\\$`!]*")
 
 
@@ -42,6 +43,8 @@ def with_paths_quoted(override: str, sweep: bool = False) -> str:
     key, equals, value = override.partition("=")
     if not equals or not value or key.startswith("~") or not is_path(key):
         return override
+    if _NUMBER.fullmatch(value) and not key.lstrip("+").startswith(("data.", "hydra.")):
+        return override  # a square root, perhaps
     if value == "null" or _QUOTED.fullmatch(value) or (key.endswith("s") and value.startswith("[")):
         return override
     if not sweep:
