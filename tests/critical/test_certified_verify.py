@@ -13,6 +13,7 @@ from certified_tools import objective_of
 from optbench.critical.arithmetic.functions import RULES
 from optbench.critical.certified import certify
 from optbench.critical.second_proof.verify import verify_arb
+from optbench.critical.typed.expression import parse_expression
 from optbench.errors import UserError
 
 FAST = [
@@ -80,6 +81,20 @@ def test_degenerate_regions_must_be_known() -> None:
     found = certify(objective, box)
     assert verify_arb(objective, found).agrees
     assert "could not be decided" in verify_arb(objective, replace(found, points=())).why
+
+
+@pytest.mark.parametrize(
+    ("expression", "boxes"),
+    [("(x + y)**2", 1), ("abs(x)**1.5 + x + y**2", None)],  # all of the box is a valley; a piece round a kink
+)
+def test_what_the_first_proof_left_open_is_not_asked_of_the_second(expression: str, boxes: int | None) -> None:
+    pytest.importorskip("flint")
+    objective = parse_expression(expression, 2)
+    found = certify(objective, ((-1.0, 1.0),) * 2)
+    assert found.clusters
+    proof = verify_arb(objective, found)
+    assert proof.agrees
+    assert boxes in (None, proof.boxes)
 
 
 CONSTANT = {("abs", 1), ("abs", 2), ("relu", 1), ("relu", 2), ("square", 2)}  # derivatives that are one exact number

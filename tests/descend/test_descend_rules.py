@@ -148,3 +148,13 @@ def test_keyword_of_own_optimizer_finds_its_group_entry() -> None:
 def test_what_cannot_be_imported_is_no_rule(target: str) -> None:
     with pytest.raises(UnsupportedError, match="cannot be imported"):
         find(target)
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.5], [0.5, 0.5, 0.2], [0.1]])
+def test_a_keyword_has_its_value_in_each_row_however_few_there_are(values: list[float]) -> None:
+    momentum = rule_for(node("optimizer", "book_adam", beta1=np.array(values))).hyper["momentum"]
+    np.testing.assert_array_equal(np.broadcast_to(momentum, len(values)), values)
+    pairs = np.array([[value, 0.99] for value in values])
+    first, second = rule_for(node("optimizer", "lion", betas=pairs)).hyper["betas"]
+    np.testing.assert_array_equal(np.broadcast_to(first, len(values)), values)
+    np.testing.assert_array_equal(np.broadcast_to(second, len(values)), 0.99)

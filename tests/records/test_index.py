@@ -240,6 +240,10 @@ def test_a_few_new_runs_are_read_and_the_index_left(tmp_path: Path, monkeypatch:
     meddler.remove("r00", 0)
     same_as_plain([top])
     assert set(index.load(top)) == {f"r{i:02d}" for i in range(1, 8)} | {"one", "two"}
+    for name in ("r01", "r02", "r03"):
+        meddler.remove(name, 0)
+    same_as_plain([top])
+    assert set(index.load(top)) == {f"r{i:02d}" for i in range(4, 8)} | {"one", "two"}, "nothing new, and much is gone"
 
 
 @pytest.mark.usefixtures("eager")
