@@ -103,6 +103,16 @@ def test_a_run_is_what_the_loop_computes(name: str, tmp_path: Path) -> None:
     assert run.summary["stopped_at"] == loop.summary["stopped_at"]
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal", "label_smoothing", "mse_softmax"])
+def test_a_run_under_a_classification_loss_is_what_the_loop_computes(loss: str, tmp_path: Path) -> None:
+    """Traced anew, whatever program an earlier run has kept: the book's figure 3.36 from an empty cache."""
+    words = ["model=softmax_logits", f"loss={loss}", "optimizer=book_gd", "optimizer.lr=0.1", "trainer.steps=20"]
+    run, loop = optbench.run(*words, out=tmp_path / "program"), by_loop(words, tmp_path / "loop")
+    assert (run.summary["engine"], loop.summary["engine"]) == ("scalar", "loop")
+    for column in ("x0", "x1", "loss"):
+        np.testing.assert_allclose(run.curve()[column], loop.curve()[column], rtol=1e-9, atol=1e-12)
+
+
 def test_gradient_descent_on_a_bowl_is_its_closed_form(tmp_path: Path) -> None:
     run = optbench.run("model=sphere", "optimizer=gd", "optimizer.lr=0.25", "trainer.steps=30", out=tmp_path)
     start = run.curve().x0[0]
