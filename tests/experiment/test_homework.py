@@ -161,7 +161,7 @@ def test_ids_are_the_numbers_in_the_names() -> None:
     (["evaluate", "NOWHERE"], "no such folder"),
     (["predict", "RUN", "--data", "NOWHERE"], "no such folder"),
     (["predict", "RUN", "--data", "EMPTY"], "no images"),
-    (["predict", "RUN", "--data", "BROKEN"], "cannot be read as an image"),
+    (["predict", "RUN", "--data", "BROKEN"], "is a readable picture"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said(
     words: list[str], said: str, food: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

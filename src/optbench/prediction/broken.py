@@ -21,9 +21,13 @@ def filled(asked: Ensemble, found: Pictures, shares: Tensor, labels: Tensor) -> 
         found: the n images.
         shares: probabilities (n, classes), or shares of votes.
         labels: classes (n,).
+
+    Raises:
+        DataError: none of them is a readable picture.
     """
     if not found.bad:
         return shares, labels, ""
+    found.readable()
     counts, whence = _training_counts(asked), "in training"
     if counts is None:
         whole = labels[found.is_readable]

@@ -56,7 +56,8 @@ class Pictures:
             return self
         kept = self.is_readable
         if not kept.any():
-            raise DataError(f"none of the {len(self)} {self.what} is a readable picture", next(iter(self.bad.values())))
+            name, why = next(iter(self.bad.items()))
+            raise DataError(f"none of the {len(self)} {self.what} is a readable picture", f"the first, {name}: {why}")
         names = tuple(name for name in self.names if name not in self.bad)
         return Pictures(self.images[kept], names, None if self.labels is None else self.labels[kept], self.what)
 
