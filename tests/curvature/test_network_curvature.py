@@ -15,7 +15,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
-from optbench.curvature import FlatObjective, network_objective, prepare
+from optbench.curvature import FlatObjective, measure, network_objective, prepare
 from optbench.curvature.along import measure_curvature
 from optbench.curvature.descent import escape, search_lower
 from optbench.curvature.describe import describe_network, describe_plan
@@ -389,6 +389,18 @@ def gain_of(function: Callable[[Tensor], Tensor]) -> Any:
     """Newton's gain at 0."""
     objective = plain(function, 0.0)
     return newton_gain(HessianOperator(objective), *objective.gradient(), 1.0, DOUBLE)
+
+
+@pytest.mark.parametrize("block", [7, 10_000])
+def test_directions_that_surely_curve_up_are_eigenvectors(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worked out in place, in pieces of the coordinates, for want of memory."""
+    monkeypatch.setattr(measure, "_BLOCK", block)
+    values = np.concatenate([np.full(20, -0.01), np.full(17, 0.02), [1.0, 2.0, 3.0]])
+    matrix = rotated(values)
+    found = measure._positive(HessianOperator(quadratic(matrix, np.zeros(40))), 12, 0, DOUBLE, 0.5).numpy()
+    assert np.abs(found @ found.T - np.eye(3)).max() < 1e-10
+    assert found @ matrix @ found.T == pytest.approx(np.diag(np.diag(found @ matrix @ found.T)), abs=1e-8)
+    assert np.sort(np.diag(found @ matrix @ found.T)) == pytest.approx([1.0, 2.0, 3.0], rel=1e-8)
 
 
 def test_a_step_to_where_the_loss_is_not_finite_is_no_gain() -> None:

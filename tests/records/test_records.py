@@ -407,6 +407,11 @@ def test_a_file_is_read_up_to_its_limit_and_not_beyond(length: int, tmp_path: Pa
             read_bytes(tmp_path / "file", most=most)
 
 
+def test_settings_are_written_in_the_order_in_which_they_are_given(tmp_path: Path) -> None:
+    records.write_yaml(tmp_path / "config.yaml", {"model": {"z": 1, "a": None}, "augment": [2, 1]})
+    assert (tmp_path / "config.yaml").read_text() == "model:\n  z: 1\n  a: null\naugment:\n- 2\n- 1\n"
+
+
 WRITERS = {
     "rows": lambda folder: add_rows(folder, {"run_id": ["b"], "status": ["completed"]}, {"run_id": []}),
     "curves": lambda folder: add_curves(folder, {"run_id": ["b"], "step": [0]}),
