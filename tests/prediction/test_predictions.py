@@ -120,6 +120,21 @@ def test_networks_together(digits: list[Path], tmp_path: Path, capsys: pytest.Ca
             assert np.allclose(shares, mean.numpy(), atol=1e-5)
 
 
+def test_checkpoints_of_one_run_are_asked_together(digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    two = ensemble(digits[:1], "best,last")
+    images = two.pictures(split="validation")
+    alone = [ensemble(digits[:1], name).each(images[:1])[0] for name in ("best", "last")]
+    mean, predicted = two.combined(two.each(images))
+    assert torch.allclose(mean, (alone[0] + alone[1]) / 2)
+    assert predicted.tolist() == mean.argmax(-1).tolist()
+    assert command("evaluate", digits[0], "--checkpoint", "best,last") == 0
+    assert "(checkpoints best, last; 2 networks, mean of probabilities)" in capsys.readouterr().out
+    assert command("evaluate", digits[0], digits[1], "--greedy", "--checkpoint", "best,last") == 2
+    assert "--greedy chooses among runs" in capsys.readouterr().err
+    assert command("evaluate", digits[0], "--checkpoint", "best,first") == 2
+    assert "--checkpoint first: expected best, last or an epoch" in capsys.readouterr().err
+
+
 def test_views_count_with_their_weight(digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     whole, none, part = (ensemble(digits[:1], views=Views(3, weight)) for weight in (1.0, 0.0, 0.25))
     images = whole.pictures()

@@ -27,6 +27,15 @@ Checkpoint = Annotated[
         show_default="OPTBENCH_CHECKPOINT, or best",
     ),
 ]
+Checkpoints = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="best (on validation), last, or an epoch that trainer.keep_every kept; of several all are asked.",
+        metavar="best|last|N,...",
+        show_default="OPTBENCH_CHECKPOINT, or best",
+    ),
+]
 Vote = Annotated[bool, typer.Option("--vote", help="Of several runs: the class with most votes, not the mean.")]
 Greedy = Annotated[
     bool, typer.Option("--greedy", help="Of several runs only those that improve the ensemble on held-out images.")
@@ -48,7 +57,7 @@ def evaluate(
         str | None,
         typer.Option("--split", help="train, validation or test.", show_default="validation"),
     ] = None,
-    checkpoint: Checkpoint = None,
+    checkpoint: Checkpoints = None,
     vote: Vote = False,
     greedy: Greedy = False,
     tta: Tta = False,
@@ -91,7 +100,7 @@ def evaluate(
     labels = _labels_of(found[0])
     probabilities, predicted = asked.combined(asked.each(found))
     scored = _scored(asked, found[0].what, predicted, labels, found[0].images if not tta else None)
-    _report(scored, run, asked.members[0].checkpoint, _by_whom(asked), plot, as_json)
+    _report(scored, run, ",".join(dict.fromkeys(m.checkpoint for m in asked.members)), _by_whom(asked), plot, as_json)
     if errors is not None:
         from optbench.plot import save, worst_pictures
 
@@ -141,11 +150,14 @@ class _Question(NamedTuple):
 
     def ensemble(self) -> Ensemble:
         """The networks; with --greedy those that were chosen, which is said on standard error."""
+        from optbench.errors import UserError
         from optbench.prediction import Views, ensemble
         from optbench.prediction.cross import run_folders, selected
 
         folders, weights = run_folders(self.runs), None
         if self.greedy:
+            if self.checkpoint and "," in self.checkpoint:
+                raise UserError("--greedy chooses among runs, of one checkpoint each", "give one --checkpoint")
             chosen = selected(folders, self.checkpoint, self.config_dirs)
             print_lines(chosen.lines, err=True)
             folders, weights = list(chosen.weights), list(chosen.weights.values())
@@ -193,7 +205,8 @@ def _scored(asked: Ensemble, what: str, predicted: Any, labels: Any, images: Any
 
 def _by_whom(asked: Ensemble) -> str:
     """Whose answers they are: which checkpoint, how many networks, how they are put together."""
-    words = [f"checkpoint {asked.members[0].checkpoint}"]
+    which = dict.fromkeys(member.checkpoint for member in asked.members)
+    words = [f"checkpoint{'s' * (len(which) > 1)} {', '.join(which)}"]
     if len(asked.members) > 1:
         words.append(f"{len(asked.members)} networks, {'votes' if asked.vote else 'mean of probabilities'}")
     if asked.views is not None:
@@ -246,7 +259,7 @@ def predict(
         Path | None,
         typer.Option("--proba", help="Also write file, Id and the probability of each class.", show_default=False),
     ] = None,
-    checkpoint: Checkpoint = None,
+    checkpoint: Checkpoints = None,
     vote: Vote = False,
     greedy: Greedy = False,
     tta: Tta = False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,20 +73,25 @@ def run(
         note = note_of(planned.config, done.summary["steps"])
         if note is not None:
             typer.echo(f"note: {note}", err=True)
+    _show(done, known, plot, as_json, paths(config_dir))
+    exit_for([done], stop)
+
+
+def _show(done: Run, known: bool, plot: bool, as_json: bool, config_dirs: Sequence[Path]) -> None:
+    """Prints a run, and draws it where that was asked for; `known`: it was done before."""
     figures = []
     if plot:
         from optbench.landscape import draw_run
 
-        figures = draw_run(done, paths(config_dir))
+        figures = draw_run(done, config_dirs)
     if as_json:
         print_json({**done.summary, "path": done.path})
-    else:
-        from optbench.report import run_lines
+        return
+    from optbench.report import run_lines
 
-        print_lines([*run_lines(done), *(f"figure    {f}" for f in figures)])
-        if known:
-            typer.echo("this run was done already; --force runs it again", err=True)
-    exit_for([done], stop)
+    print_lines([*run_lines(done), *(f"figure    {f}" for f in figures)])
+    if known:
+        typer.echo("this run was done already; --force runs it again", err=True)
 
 
 def _say_how_long(planned: Planned, as_json: bool) -> None:

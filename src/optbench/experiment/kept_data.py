@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build
-from optbench.problem.folds import KEYS, divided
 
 if TYPE_CHECKING:
     from optbench.experiment.plan import Planned
@@ -38,6 +37,8 @@ def built_data(config: Mapping[str, Any]) -> Any:
     """The data set of a configuration, None where it has none; see keeping_data. Raises what building it raises."""
     node = config["data"]
     if node.get("folds") is not None:
+        from optbench.problem.folds import KEYS, divided  # imports torch
+
         return divided(_built(config, {k: v for k, v in node.items() if k not in KEYS}), node)
     return _built(config, node)
 

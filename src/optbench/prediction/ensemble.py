@@ -104,13 +104,15 @@ def ensemble(
 
     Args:
         folders: of runs.
-        checkpoint, config_dirs: as `rebuild` has them.
+        checkpoint: as `rebuild` has it; several, separated by commas, are members of their own.
+        config_dirs: as `rebuild` has them.
         vote, views, weights: see Ensemble.
 
     Raises:
         RecordError, UserError: as `rebuild`; a regression; other classes; views without an augmentation.
     """
-    members = tuple(rebuild(folder, checkpoint, config_dirs) for folder in folders)
+    which = checkpoint.split(",") if checkpoint else [None]
+    members = tuple(rebuild(folder, one, config_dirs) for folder in folders for one in which)
     for member in members:
         check_classes(member)
         if member.class_names != members[0].class_names:
