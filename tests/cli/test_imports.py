@@ -75,7 +75,7 @@ SLOW: dict[str, set[str]] = {
 }
 
 
-COMPILED = {"numpy", "yaml", "numba"}
+COMPILED = {"numpy", "yaml", "numba", "scipy"}  # numba asks which scipy there is, and takes no more of it
 KEPT: dict[str, set[str]] = {
     "run model=matyas optimizer=adam trainer.steps=20 --force": {"numpy", "yaml"},
     "sweep model=matyas optimizer=gd,adam trainer.steps=20 --name one --force": {"numpy", "yaml", "pyarrow"},
