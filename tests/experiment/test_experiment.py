@@ -143,8 +143,9 @@ def test_data_is_identified_by_what_is_in_it(tmp_path: Path) -> None:
     from PIL import Image
 
     for place in "ab":
-        (tmp_path / place / "training").mkdir(parents=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / place / "training" / "0_0.png")
+        for split in ("training", "validation"):
+            (tmp_path / place / split).mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(tmp_path / place / split / "0_0.png")
     planned = [plan_run(["model=mlp", "data=food11", f"data.root={tmp_path / place}"]) for place in "ab"]
     assert planned[0].run_id == planned[1].run_id
     (tmp_path / "b" / "training" / "0_0.png").rename(tmp_path / "b" / "training" / "1_0.png")
