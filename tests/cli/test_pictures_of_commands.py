@@ -110,7 +110,10 @@ def test_no_command_makes_a_picture_that_is_half_english(
         ended, _, err = invoke(capsys, *given, *(("--lang", "zh") if words[0] in WORDS else ()))
         assert ended == 0, (words, err)
         assert len(drawn) > before or not {"plot", "--plot", "--html"} & set(words), (words, "no figure")
-    assert [said for said in drawn if said] == []
+    if name == "reproduce":  # which draws each figure in both languages
+        assert 2 * sum(not said for said in drawn) >= len(drawn)
+    else:
+        assert [said for said in drawn if said] == []
     for page in [*Path().rglob("*.html"), *Path().rglob("*.zh-CN.md")]:
         code = r"```.*?```|`[^`]*`|<(style|script|code|pre)\b.*?</\1>|<[^>]*>"
         text = re.sub(code, " ", page.read_text("utf-8"), flags=re.DOTALL)
