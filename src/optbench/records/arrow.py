@@ -16,6 +16,7 @@ import pyarrow.types as kind
 from pyarrow import parquet
 
 from optbench.errors import RecordError
+from optbench.records.arrays import array_of
 from optbench.records.arrow_values import floats_of_arrow, is_number, is_text, of_arrow
 from optbench.records.belief import BOUNDS
 from optbench.records.columns import Bools, Column, Floats, Ints, is_shown
@@ -135,7 +136,7 @@ class Table(Source):
     # rows
 
     def runs(self, indices: Ints) -> list[Run]:
-        at = pa.array(indices)
+        at = array_of(np.asarray(indices, dtype=np.int64))
         if self._asked and self._kept is None:  # the second call keeps the whole table
             self._kept = {name: self._raw(name) for name in self._names}
         self._asked = True

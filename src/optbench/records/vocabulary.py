@@ -151,7 +151,9 @@ def run_id(config: Mapping[str, Any], data_fingerprint: str | None = None, numer
         data_fingerprint: of the data folder, where the data is one.
         numerics: the NUMERICS that the run was made under.
     """
-    return Identities()(config, data_fingerprint, numerics)
+    matters = {k: v for k, v in flatten(config).items() if k.partition(".")[0] != "choices"}
+    text = json.dumps([numerics, data_fingerprint, _as_before(_matters(matters))], sort_keys=True, ensure_ascii=False)
+    return _hashed(text)
 
 
 class Identities:
@@ -178,7 +180,7 @@ class Identities:
             lines += self._parts[part](node)
         head = json.dumps([numerics, data_fingerprint], ensure_ascii=False)[:-1]
         text = f"{head}, {{{', '.join(line for _, line in sorted(lines))}}}]"
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _hashed(text)
 
     def _data(self, config: Mapping[str, Any]) -> _Lines:
         """Of data and augmentation, which are one where they were one."""
@@ -188,6 +190,10 @@ class Identities:
             flat = _as_before(_matters(flatten(pair)))
             self._of_data[key] = pair, [line for part in pair for line in _lines(_below(flat, part))]
         return self._of_data[key][1]
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 _Lines = list[tuple[str, str]]
@@ -208,7 +214,7 @@ def _below(flat: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
-    off = (key for key in _OFF_WHERE_NULL if flat.get(key) in (None, False))
+    off = (key for key in _OFF_WHERE_NULL if flat.get(key) is None or flat.get(key) is False)
     left_out = NOT_IDENTITY.union(off)
     return {key: value for key, value in flat.items() if key not in left_out}
 
