@@ -28,6 +28,7 @@ MORE = {
     "plot": ["nowhere"],
     "evaluate": ["nowhere"],
     "predict": ["nowhere"],
+    "explain": ["nowhere"],
     "curvature": ["nowhere"],
 }
 """What else a command needs before it can begin."""

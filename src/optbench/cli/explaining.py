@@ -53,13 +53,14 @@ def explain(
       optbench explain RUN --layer cnn.7 --method tsne --features middle.png
     """
     from optbench.errors import UserError
+
+    check_figure(saliency_file)
+    check_figure(features_file)
     from optbench.experiment.rebuild import rebuild
-    from optbench.prediction.explain import METHODS, layers
+    from optbench.prediction.explain import METHODS, layers  # imports torch
 
     if method not in METHODS:
         raise UserError(f"--method {method}: expected {' or '.join(METHODS)}")
-    check_figure(saliency_file)
-    check_figure(features_file)
     member = rebuild(run, checkpoint, paths(config_dir))
     if list_layers:
         print_lines(layers(member))

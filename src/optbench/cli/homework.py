@@ -283,13 +283,14 @@ def predict(
     """
     from optbench.cli.progress import counter
     from optbench.errors import OutputError
-    from optbench.prediction import filled, numbered, probability_table, submission
     from optbench.records import check_place, write_bytes
 
     for file in (output, *([proba] if proba is not None else [])):
         if file.exists() and not overwrite:
             raise OutputError(f"{file} already exists", "choose another name with -o or --proba, or add --overwrite")
         check_place(file)
+    from optbench.prediction import filled, numbered, probability_table, submission  # imports torch
+
     question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
     asked = question.ensemble()
     with counter("reading images", quiet) as progress:
