@@ -91,7 +91,8 @@ def test_what_the_first_proof_left_open_is_not_asked_of_the_second(expression: s
     pytest.importorskip("flint")
     objective = parse_expression(expression, 2)
     found = certify(objective, ((-1.0, 1.0),) * 2)
-    assert found.clusters
+    (cluster,) = found.clusters
+    assert ("--depth" in found.why) == (cluster.kind == "undecided"), "no depth resolves a valley"
     proof = verify_arb(objective, found)
     assert proof.agrees
     assert boxes in (None, proof.boxes)

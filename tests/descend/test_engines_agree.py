@@ -279,6 +279,15 @@ def test_schedules_that_are_no_table_are_left_to_the_loop(name: str, words: str)
     assert words in str(found)
 
 
+def test_many_settings_of_torchs_schedules_are_all_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no function that says what they are."""
+    monkeypatch.setattr("optbench.descend.schedules._STEPPED", 10)
+    target, many = "torch.optim.lr_scheduler.StepLR", [{"step_size": n} for n in (1, 2, 5, 7)]
+    found = factor_table(target, many, [[0.1]] * len(many), 12)
+    for line, keywords in zip(found, many, strict=True):
+        np.testing.assert_allclose(line, 0.1 ** (np.arange(12) // keywords["step_size"]), rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["warmup_constant", "warmup_cosine", "warmup_inverse_sqrt", "one_cycle"])
 def test_many_settings_of_our_own_schedules_are_what_they_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they are too many to step, each line is what its scheduler would have stepped to."""

@@ -397,6 +397,16 @@ def test_modules_behind_a_name_are_ones_own_packages_first(own: Path) -> None:
         assert list(sources._modules_of(nothing)) == []
 
 
+@pytest.mark.usefixtures("own")
+def test_a_configuration_has_what_is_behind_it_and_nothing_where_all_is_known() -> None:
+    known = {"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}}
+    assert sources.with_sources(known) == known
+    mine = {"optimizer": {"_target_": "mine_pack.optimizer.Mine", "lr": 0.1}}
+    found = sources.with_sources(mine)
+    assert set(found[sources.KEY]) == {"optimizer"}
+    assert {key: value for key, value in found.items() if key != sources.KEY} == mine
+
+
 def test_which_settings_name_files_that_count(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(b"1")
     (tmp_path / "folder").mkdir()

@@ -200,7 +200,7 @@ class Walk:
         """What stands behind iterate and memories in the program's inputs, at a step and a learning rate."""
         numbers, skipped = self._numbers, self._step.dim + self._step.memories
         names = list(self._step.plain["inputs"])[skipped:]
-        fixed = [numbers.hyper.get(name, 0.0) for name in names]
+        fixed = [numbers.hyper.get(name, math.nan) for name in names]  # what is none of them comes with the step
         tables = [(i, numbers.coefficients[name]) for i, name in enumerate(names) if name in numbers.coefficients]
         place = {name: i for i, name in enumerate(names)}
 
