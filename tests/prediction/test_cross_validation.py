@@ -20,7 +20,8 @@ from optbench.comparison import compare
 from optbench.errors import ConfigError, DataError, UserError
 from optbench.experiment import plan_run, plan_sweep
 from optbench.experiment.rebuild import rebuild
-from optbench.prediction.cross import cross_validated, greedy, run_folders, shares
+from optbench.prediction import run_folders
+from optbench.prediction.cross import cross_validated, greedy, shares
 from optbench.problem.folds import folds_of
 from optbench.records import read_run
 

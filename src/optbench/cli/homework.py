@@ -144,18 +144,34 @@ class _Question(NamedTuple):
 
     def is_out_of_fold(self, data: Path | None, split: str | None) -> bool:
         """Whether nothing else was said of runs on folds than to evaluate them."""
-        from optbench.prediction.cross import are_folds, run_folders
+        from optbench.prediction import are_folds
 
-        return data is None and split is None and are_folds(run_folders(self.runs))
+        folders = self.folders()
+        return data is None and split is None and are_folds(folders)
+
+    def folders(self) -> list[Path]:
+        """The runs, after what can be seen of mistakes without torch."""
+        from optbench.prediction import run_folders
+        from optbench.records import read_run
+        from optbench.records.chosen import chosen
+
+        for one in self.checkpoint.split(",") if self.checkpoint else [None]:
+            chosen(one, others=True)
+        folders = run_folders(self.runs)
+        for folder in folders:
+            read_run(folder)
+        return folders
 
     def ensemble(self) -> Ensemble:
         """The networks; with --greedy those that were chosen, which is said on standard error."""
         from optbench.errors import UserError
-        from optbench.prediction import Views, ensemble
-        from optbench.prediction.cross import run_folders, selected
 
-        folders, weights = run_folders(self.runs), None
+        folders, weights = self.folders(), None
+        from optbench.prediction import Views, ensemble
+
         if self.greedy:
+            from optbench.prediction.cross import selected
+
             if self.checkpoint and "," in self.checkpoint:
                 raise UserError("--greedy chooses among runs, of one checkpoint each", "give one --checkpoint")
             chosen = selected(folders, self.checkpoint, self.config_dirs)
@@ -171,13 +187,13 @@ def _evaluate_out_of_fold(question: _Question, plot: Path | None, errors: Path |
 
     from optbench.errors import UserError
     from optbench.prediction import evaluation
-    from optbench.prediction.cross import average, cross_validated, run_folders, selected
+    from optbench.prediction.cross import average, cross_validated, selected
     from optbench.records.chosen import chosen
 
     if chosen(question.checkpoint, others=True) != "best" or question.views or question.vote or errors:
         raise UserError("predictions out of fold are kept of the best checkpoint, as they are",
                         "--checkpoint last, --vote, --tta and --errors want --split or --data")  # fmt: skip
-    folders = run_folders(question.runs)
+    folders = question.folders()
     found = cross_validated(folders)
     weights = None
     if question.greedy:
@@ -289,10 +305,10 @@ def predict(
         if file.exists() and not overwrite:
             raise OutputError(f"{file} already exists", "choose another name with -o or --proba, or add --overwrite")
         check_place(file)
-    from optbench.prediction import filled, numbered, probability_table, submission  # imports torch
-
     question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
     asked = question.ensemble()
+    from optbench.prediction import filled, numbered, probability_table, submission
+
     with counter("reading images", quiet) as progress:
         found = asked.pictures(data, progress=progress)
     names = found[0].names

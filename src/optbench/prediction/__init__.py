@@ -1,7 +1,8 @@
 """Trained networks put to use: images to classes, a submission file, accuracy where labels are known.
 
+    runs         which runs are meant, and the order of names
     pictures     the images of a folder or a split in natural order, labelled where their names or folders say so
-    ensemble     one network or several on them: probabilities, votes, test-time augmentation
+    together     one network or several on them: probabilities, votes, test-time augmentation
     broken       what is answered about files that are no pictures
     cross        cross-validated runs: predictions of images that a network did not train on, greedy selection
     scores       predictions held against labels
@@ -11,17 +12,41 @@
 What is asked of them are recorded runs, built again by `experiment.rebuild`.
 """
 
-from optbench.prediction.broken import filled
-from optbench.prediction.ensemble import Ensemble, Views, ensemble
-from optbench.prediction.files import numbered, predict, probability_table, submission
-from optbench.prediction.pictures import Pictures, natural
-from optbench.prediction.scores import Evaluation, evaluate, evaluation
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optbench.prediction.broken import filled
+    from optbench.prediction.files import numbered, predict, probability_table, submission
+    from optbench.prediction.pictures import Pictures
+    from optbench.prediction.runs import are_folds, natural, run_folders
+    from optbench.prediction.scores import Evaluation, evaluate, evaluation
+    from optbench.prediction.together import Ensemble, Views, ensemble
+
+_HOME = {
+    "Ensemble": "together",
+    "Evaluation": "scores",
+    "Pictures": "pictures",
+    "Views": "together",
+    "are_folds": "runs",
+    "ensemble": "together",
+    "evaluate": "scores",
+    "evaluation": "scores",
+    "filled": "broken",
+    "natural": "runs",
+    "numbered": "files",
+    "predict": "files",
+    "probability_table": "files",
+    "run_folders": "runs",
+    "submission": "files",
+}
 
 __all__ = [
     "Ensemble",
     "Evaluation",
     "Pictures",
     "Views",
+    "are_folds",
     "ensemble",
     "evaluate",
     "evaluation",
@@ -30,5 +55,12 @@ __all__ = [
     "numbered",
     "predict",
     "probability_table",
+    "run_folders",
     "submission",
 ]
+
+
+def __getattr__(name: str) -> Any:  # all but `runs` needs torch
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from optbench.prediction.ensemble import Ensemble
 from optbench.prediction.pictures import Pictures
+from optbench.prediction.together import Ensemble
 
 
 def filled(asked: Ensemble, found: Pictures, shares: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, str]:

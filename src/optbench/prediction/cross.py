@@ -20,8 +20,8 @@ import numpy as np
 
 from optbench.errors import RecordError, UserError
 from optbench.experiment.out_of_fold import OUT_OF_FOLD
-from optbench.prediction.ensemble import ensemble
-from optbench.prediction.pictures import natural
+from optbench.prediction.runs import are_folds, natural
+from optbench.prediction.together import ensemble
 from optbench.records import Run, read_run, run_id
 from optbench.records.belief import sums
 from optbench.records.files import read_bytes
@@ -50,29 +50,6 @@ class OutOfFold:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     class_names: tuple[str, ...]
-
-
-def run_folders(places: Sequence[Path]) -> list[Path]:
-    """Run folders: those given, and in a folder that is none, such as a sweep's, all below it, in natural order.
-
-    Raises:
-        RecordError: a folder without any.
-    """
-    found: dict[Path, None] = {}
-    for place in places:
-        if (place / "run.json").exists() or not place.is_dir():
-            found[place] = None
-            continue
-        below = sorted((file.parent for file in place.rglob("run.json")), key=lambda path: natural(str(path)))
-        if not below:
-            raise RecordError(f"{place} is not a run folder, and there is none in it: no run.json")
-        found.update(dict.fromkeys(below))
-    return list(found)
-
-
-def are_folds(folders: Sequence[Path]) -> bool:
-    """Whether all of these runs are on folds of their data. Raises RecordError where one is no run."""
-    return all(read_run(folder).config.get("data", {}).get("folds") is not None for folder in folders)
 
 
 def cross_validated(folders: Sequence[Path]) -> list[OutOfFold]:

@@ -16,8 +16,8 @@ from typing import Any
 from optbench.errors import UserError
 from optbench.experiment.rebuild import Rebuilt, check_classes
 from optbench.prediction.broken import filled
-from optbench.prediction.ensemble import Ensemble
-from optbench.prediction.pictures import natural
+from optbench.prediction.runs import natural
+from optbench.prediction.together import Ensemble
 
 
 def numbered(names: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -15,12 +15,11 @@ from optbench.experiment.rebuild import SPLITS, Rebuilt
 from optbench.folders import EXTENSIONS
 from optbench.images import read
 from optbench.pictures import Splits, files_at, place_at
+from optbench.prediction.runs import natural
 from optbench.problem import Split, read_split
 
 Progress = Callable[[int, int], None]
 
-_NUMBER = re.compile(r"\d+", re.ASCII)
-_PARTS = re.compile(r"(\d+)", re.ASCII)
 _LABELLED = re.compile(r"(\d+)_\d+\.\w+", re.ASCII)
 
 
@@ -60,12 +59,6 @@ class Pictures:
             raise DataError(f"none of the {len(self)} {self.what} is a readable picture", f"the first, {name}: {why}")
         names = tuple(name for name in self.names if name not in self.bad)
         return Pictures(self.images[kept], names, None if self.labels is None else self.labels[kept], self.what)
-
-
-def natural(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Sorts names as people do: runs of digits by their value, the rest as text; equal ones (1.jpg, 01.jpg) as text."""
-    parts = (part for part in _PARTS.split(name) if part)
-    return tuple((0, int(part), "") if _NUMBER.fullmatch(part) else (1, 0, part) for part in parts), name
 
 
 def pictures(
