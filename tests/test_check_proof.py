@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -34,7 +35,7 @@ from optbench import check_proof as checker
 from optbench.critical.arithmetic.functions import RULES
 from optbench.critical.certified import certify
 from optbench.critical.proofs.field import Field
-from optbench.critical.second_proof.certificate import checkable, write_certificate
+from optbench.critical.second_proof.certificate import _contradiction, checkable, write_certificate
 from optbench.critical.typed.expression import parse_expression
 from optbench.errors import UserError
 
@@ -325,6 +326,22 @@ def test_certificates_prove_the_table(name: str) -> None:
     for point in truth:
         near = [p for p in verdict.points if all(abs(a / ONE - b) < 1e-8 for a, b in zip(p.x, point["x"], strict=True))]
         assert [p.morse_index for p in near] == [point["morse_index"]]
+
+
+def test_what_a_certificate_contradicts_of_the_search_is_said() -> None:
+    found = certify(parse_expression(QUARTIC[0], 2), QUARTIC[1])
+    verdict = checker.check(checker.load(quartic_text().encode()))
+    assert _contradiction(found, verdict) == ""
+    more = verdict.claim | {"minimum": verdict.claim["minimum"] + 1}
+    assert "its number of minimum points is not" in _contradiction(found, verdict._replace(claim=more))
+    assert _contradiction(found, verdict._replace(claim=more | {"complete": False})) == ""
+    fewer = dataclasses.replace(found, points=found.points[1:], complete=False)
+    assert _contradiction(fewer, verdict) == "", "the search had not ended"
+    assert "it has nothing at" in _contradiction(
+        found, verdict._replace(points=verdict.points[1:], claim=verdict.claim)
+    )
+    other = verdict.points[0]._replace(kind="maximum")
+    assert "it has ['maximum'] at" in _contradiction(found, verdict._replace(points=(other, *verdict.points[1:])))
 
 
 MANY = {

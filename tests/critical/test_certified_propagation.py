@@ -288,3 +288,19 @@ def test_factors_of_both_signs_side_by_side_keep_the_zeros() -> None:
     assert (zeros <= high).all()
     assert (high - low < 1e-12).all()
     assert not propagator((zeros + 0.1)[None], (zeros + 0.5)[None])[2].any()
+
+
+def test_powers_of_several_exponents_side_by_side_keep_the_zeros() -> None:
+    """x^n / n - 2 x in several coordinates: the gradient is 0 where x^(n-1) = 2."""
+    exponents = (4, 6, 8, 5, 3, 10)
+    zeros = np.array([2.0 ** (1.0 / (n - 1)) for n in exponents])
+
+    def surface(x: Any) -> Any:
+        return sum(part**n / n - 2.0 * part for n, part in zip(exponents, x.unbind(-1), strict=True))
+
+    propagator = Propagator(gradient(record(surface, len(exponents))))
+    low, high, alive = propagator((zeros - 0.5)[None], (zeros + 0.7)[None])
+    assert alive.all()
+    assert (low[0] <= zeros).all()
+    assert (zeros <= high[0]).all()
+    assert (high[0] - low[0] < 0.1).all(), "and it is cut to it"

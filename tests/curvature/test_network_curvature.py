@@ -594,6 +594,9 @@ def test_exact_and_lanczos_pictures_of_a_network_agree() -> None:
     assert (by_lanczos.plan.exact, by_lanczos.plan.starts, by_lanczos.plan.steps) == (False, 3, 30)
     assert by_lanczos.lambda_min == pytest.approx(exact.lambda_min, abs=1e-3 * exact.lambda_max)
     assert by_lanczos.lambda_max == pytest.approx(exact.lambda_max, rel=1e-8)
+    assert abs(by_lanczos.lambda_max - exact.lambda_max) <= by_lanczos.residual_max + 1e-12
+    assert by_lanczos.residual_max < 1e-3 * exact.lambda_max
+    assert 0.0 <= by_lanczos.residual_min < 0.1 * exact.lambda_max
     assert by_lanczos.lower_bound <= exact.lambda_min <= by_lanczos.lambda_min + 1e-15
     assert by_lanczos.newton.predicted == pytest.approx(exact.newton.predicted, rel=1e-6)
     assert by_lanczos.verdict.kind == exact.verdict.kind == "saddle"
