@@ -242,18 +242,8 @@ def test_derivatives_of_the_reduced_equation() -> None:
     assert all(wide.b[key][0] <= low and high <= wide.b[key][1] for key, (low, high) in found.b.items())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 40))])
 def test_random_families_against_exact_root_counts(seed: int) -> None:
-    check_random_family(seed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 40))
-def test_more_random_families(seed: int) -> None:
-    check_random_family(seed)
-
-
-def check_random_family(seed: int) -> None:
     """Quartics and quintics with coefficients linear in a: the number of critical points by Sturm's theorem (sympy)."""
     rng = np.random.default_rng(seed)
     degree = int(rng.integers(3, 6))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from certified_tools import TABLE, objective_of
-from command_tools import invoke
+from command_tools import in_a_row, invoke
 from matplotlib.collections import PolyCollection
 
 from optbench import plot
@@ -149,24 +147,10 @@ REFUSED = [
 
 
 def test_a_mistake_is_answered_before_torch_is_imported(tmp_path: Path) -> None:
-    """All in one process: whichever of them imported torch would be seen at the end."""
-    script = f"""
-import contextlib, io, json, sys
-from optbench.cli import main
-answers = []
-for words, _ in {REFUSED!r}:
-    sys.argv, error = ["optbench", "classify-critical", *words], io.StringIO()
-    with contextlib.redirect_stderr(error):
-        try:
-            main()
-        except SystemExit as end:
-            answers.append((end.code, error.getvalue(), "torch" in sys.modules))
-print(json.dumps(answers))
-"""
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    answers = json.loads(done.stdout)
-    for (words, expected), (code, error, torch) in zip(REFUSED, answers, strict=True):
-        assert (code, torch) == (2, False), (words, error)
-        assert expected in error
-        assert 1 <= len(error.splitlines()) <= 3
+    lines = [("classify-critical", *words) for words, _ in REFUSED]
+    answers = in_a_row(lines, [tmp_path] * len(lines))
+    for (words, expected), answer in zip(REFUSED, answers, strict=True):
+        assert (answer.code, answer.out, answer.imported) == (2, "", frozenset()), (words, answer.err)
+        assert expected in answer.err
+        assert 1 <= len(answer.err.splitlines()) <= 3
     assert not list(tmp_path.iterdir())
