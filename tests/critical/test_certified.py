@@ -289,6 +289,7 @@ def test_a_pair_closer_than_the_depth_stays_undecided_or_is_told_apart() -> None
     assert (cluster.kind, cluster.index) == ("undecided", 0)
     assert "0, 1 or more" in cluster.wording
     assert "not a maximum: at least 1 positive eigenvalue proved" in cluster.wording
+    assert "nothing in the box is lower" not in cluster.wording
     assert "--depth" in found.why
     finer = run("x**3/3 - 1e-14*x + y**2", (-1.0, 1.0), depth=1e-10)
     assert (finer.complete, counts(finer)) == (True, (1, 1, 0))
