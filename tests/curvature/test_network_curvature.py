@@ -604,6 +604,13 @@ def test_exact_and_lanczos_pictures_of_a_network_agree() -> None:
     assert exact.products <= exact.plan.products
 
 
+def test_what_lanczos_finds_is_probable_and_not_shown() -> None:
+    picture = prepare(quadratic(rotated(np.linspace(1.0, 3.0, 60)), np.zeros(60)), products=45).look()
+    assert not picture.plan.exact
+    assert (picture.verdict.kind, picture.verdict.basis) == ("minimum", "probable")
+    assert "local minimum (confidence 99.9 %" in picture.verdict.wording
+
+
 def test_the_basis_fits_the_memory() -> None:
     objective = FlatObjective([lambda x: (x**4).sum()], torch.zeros(200_000))
     tight = prepare(objective, memory=20e6).plan

@@ -14,7 +14,7 @@ from descend_tools import SUPPORTED_OPTIMIZERS, SUPPORTED_SCHEDULERS, Rows, node
 from optbench.descend import UnsupportedError, unsupported
 from optbench.descend.plan import learning_rates, make_plan
 from optbench.descend.rule import find
-from optbench.descend.rules import rule_for
+from optbench.descend.rules import check_untouched, rule_for
 
 STEPS, DIM = 40, 3
 GRADIENTS = torch.randn(STEPS, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -158,3 +158,16 @@ def test_a_keyword_has_its_value_in_each_row_however_few_there_are(values: list[
     first, second = rule_for(node("optimizer", "lion", betas=pairs)).hyper["betas"]
     np.testing.assert_array_equal(np.broadcast_to(first, len(values)), values)
     np.testing.assert_array_equal(np.broadcast_to(second, len(values)), 0.99)
+
+
+def test_what_a_class_gets_after_its_first_optimizer_is_noticed_too() -> None:
+    """torch wraps the `step` of a class when the first of it is made: what is set later stands behind it."""
+
+    class Late(torch.optim.SGD):
+        pass
+
+    Late([torch.zeros(1, requires_grad=True)], lr=0.1)
+    check_untouched(Late, torch.optim.SGD)
+    Late._init_group = lambda *_: False  # type: ignore[method-assign]
+    with pytest.raises(UnsupportedError, match="its own _init_group"):
+        check_untouched(Late, torch.optim.SGD)
