@@ -15,7 +15,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
-from optbench.curvature import FlatObjective, measure, network_objective, prepare
+from optbench.curvature import FlatObjective, descent, measure, network_objective, prepare
 from optbench.curvature.along import measure_curvature
 from optbench.curvature.descent import escape, search_lower
 from optbench.curvature.describe import describe_network, describe_plan
@@ -530,6 +530,12 @@ def test_curvature_that_the_last_bit_of_gradient_explains_is_not_called_a_saddle
     assert level.lambda_min == pytest.approx(1.2e-7)
     assert level.verdict.kind == "degenerate"
     assert "no lower point" in level.verdict.wording
+
+
+def test_one_fall_has_no_order() -> None:
+    assert descent._power([]) is None
+    assert descent._power([(0.1, 1e-3)]) is None
+    assert descent._power([(0.1, 1e-3), (0.01, 1e-6)]) == pytest.approx(3.0)
 
 
 # verdicts ------------------------------------------------------------------------------------------------------------

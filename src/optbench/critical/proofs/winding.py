@@ -58,18 +58,18 @@ def certified_winding(field: Field, low: Array, high: Array) -> Winding:
 
 def _half_planes(field: Field, low: Array, high: Array, start: Array, end: Array) -> npt.NDArray[np.int_]:
     """0: g1 > 0, 1: g2 > 0, 2: g1 < 0, 3: g2 < 0 all along the piece; -1: none of them."""
-    a, b = _edge(low, high, start), _edge(low, high, end, last=True)
+    a, b = _edge(low, high, start), _edge(low, high, end)
     grad = field.enclose(np.minimum(a, b), np.maximum(a, b), 1).grad
     signs = np.stack([grad[0, :, 0] > 0, grad[0, :, 1] > 0, grad[1, :, 0] < 0, grad[1, :, 1] < 0])
     return np.where(signs.any(axis=0), signs.argmax(axis=0), -1)
 
 
-def _edge(low: Array, high: Array, t: Array, last: bool = False) -> Array:
+def _edge(low: Array, high: Array, t: Array) -> Array:
     """Points of the edge, counter-clockwise from the lower corner, at t in [0, 4]; corners are exact.
 
-    A whole number is the end of a side where `last`, else the beginning of the next one: both are the same corner.
+    A whole number is the end of a side and the beginning of the next one: both are the same corner.
     """
-    side = np.clip(np.ceil(t) - 1 if last else np.floor(t), 0, 3).astype(int)
+    side = np.clip(np.floor(t), 0, 3).astype(int)
     along = t - side
     u = np.choose(side, [along, 1.0, 1.0 - along, 0.0])
     v = np.choose(side, [0.0, along, 1.0, 1.0 - along])
