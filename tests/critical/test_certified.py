@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -280,6 +281,14 @@ def test_a_steep_valley_is_no_continuum(stiffness: str) -> None:
     assert (found.complete, counts(found)) == (True, (1, 0, 0))
     found = run(f"{stiffness}*(sqrt(x**2 + y**2 + 0.01) - 1)**2 + 0.1*x", (-2.0, 2.1))
     assert (found.complete, counts(found)) == (True, (1, 1, 1))
+
+
+def test_points_of_a_type_are_listed_from_left_to_right() -> None:
+    found = run("(x**2 - 1)**2 + (y**2 - 1)**2 + 0.3*x*y + 0.1*y", (-2.0, 2.0))
+    assert len(found.points) == 9
+    for _, points in itertools.groupby(found.points, key=lambda p: p.type):
+        places = [p.x for p in points]
+        assert places == sorted(places)
 
 
 def test_a_pair_closer_than_the_depth_stays_undecided_or_is_told_apart() -> None:

@@ -83,6 +83,17 @@ def test_degenerate_regions_must_be_known() -> None:
     assert "could not be decided" in verify_arb(objective, replace(found, points=())).why
 
 
+def test_every_factor_is_proved_again_also_after_equal_ones() -> None:
+    pytest.importorskip("flint")
+    objective = parse_expression("+".join(f"(x{i}**2 - 1)**2" for i in range(1, 7)) + " + (x7 - 0.2)**2", 7)
+    found = certify(objective, ((-2.0, 2.0),) * 7)
+    assert (len(found.points), len(found.factors)) == (3**6, 7)
+    proof = verify_arb(objective, found)
+    assert proof.agrees
+    assert "3 points proved again" in proof.why
+    assert "1 point proved again" in proof.why
+
+
 @pytest.mark.parametrize(
     ("expression", "boxes"),
     [("(x + y)**2", 1), ("abs(x)**1.5 + x + y**2", None)],  # all of the box is a valley; a piece round a kink
