@@ -184,6 +184,8 @@ RANGES: Mapping[str, Check] = {
     "model.num_classes": _count,
     "model.in_channels": _count,
     "model.image_size": _count,
+    "model.dropout": _share,
+    "model.stochastic_depth_prob": _share,
     "loss.n_classes": (lambda v: _whole(v) and (v == 0 or v >= 2), "a whole number of at least 2, or 0 for unknown"),
     "loss.weight": _weights,
     "loss.alpha": (

@@ -34,7 +34,7 @@ def options(name: str) -> Options:
     function = command.function()
     hints = get_type_hints(function, include_extras=True)
     found = [
-        (extra.param_decls or (f"--{parameter}",), extra.help or "")
+        ([str(extra.default), *(extra.param_decls or ())], extra.help or "")  # in Annotated its name comes first
         for parameter in inspect.signature(function).parameters
         for extra in get_args(hints[parameter])[1:]
         if isinstance(extra, OptionInfo)
@@ -67,12 +67,15 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
          "--plot", "f.png"),
     ],
     "evaluate": [
-        (*NETWORK, "--plot"), ("evaluate", "net/*", "--plot", "g.png"), ("plot", "net"), ("plot", "net", "--curvature"),
+        (*NETWORK, "--plot"), ("evaluate", "net/*", "--plot", "g.png", "--errors", "j.png"),
+        ("plot", "net"), ("plot", "net", "--curvature"),
     ],
+    "explain": [NETWORK, ("explain", "net/*", "--saliency", "h.png", "--features", "i.png"),
+                ("explain", "net/*", "--method", "tsne")],
     "reproduce": [("reproduce", "hessian_signs", "--quick", "--html", "page.html", "--docs", "docs")],
 }  # fmt: skip
 """Of each command that makes pages or figures, a way to each kind of them, after what it needs."""
-SLOW = {"reproduce", "curvature", "evaluate"}
+SLOW = {"reproduce", "curvature", "evaluate", "explain"}
 
 
 def test_every_command_that_makes_a_picture_has_the_option_and_is_asked() -> None:
