@@ -79,7 +79,8 @@ def test_degenerate_regions_must_be_known() -> None:
     pytest.importorskip("flint")
     objective, box = objective_of("quartic_bowl")
     found = certify(objective, box)
-    assert verify_arb(objective, found).agrees
+    proof = verify_arb(objective, found)
+    assert (proof.agrees, proof.why.partition("no other")[2]) == (True, " outside of boxes round degenerate points")
     assert "could not be decided" in verify_arb(objective, replace(found, points=())).why
 
 
@@ -107,6 +108,35 @@ def test_what_the_first_proof_left_open_is_not_asked_of_the_second(expression: s
     proof = verify_arb(objective, found)
     assert proof.agrees
     assert boxes in (None, proof.boxes)
+
+
+@pytest.mark.parametrize(
+    ("expression", "morse_index"),
+    [("(x**2 + y**2 - 1)**2", 2), ("-(x**2 + y**2 - 1)**2", 0)],
+)
+def test_a_point_in_the_middle_of_an_open_ring_is_proved_again(expression: str, morse_index: int) -> None:
+    pytest.importorskip("flint")
+    objective = parse_expression(expression, 2)
+    found = certify(objective, ((-2.0, 2.0),) * 2)
+    (point,) = (p for p in found.points if p.type != "degenerate")
+    assert point.morse_index == morse_index
+    proof = verify_arb(objective, found)
+    assert (proof.agrees, proof.points) == (True, 1), proof.why
+    assert proof.why.endswith("and no other outside of boxes round open regions")
+    wrong = replace(found, points=(replace(point, morse_index=1),))
+    assert "Morse index" in verify_arb(objective, wrong).why
+    moved = replace(found, points=(replace(point, x=(0.5, 0.25)),))
+    assert "(0.5, 0.25) is not found" in verify_arb(objective, moved).why
+
+
+@pytest.mark.parametrize("side", [(-1.0, 1.0), (1.0, 3.0)])
+def test_a_point_that_is_exactly_at_an_end_of_the_box_is_inside(side: tuple[float, float]) -> None:
+    """All is exact in binary, and x = 1 comes out without a radius; along the face x = 1 the slope 2 y is not 0."""
+    pytest.importorskip("flint")
+    objective = parse_expression("(x - 1)**2 + 2*(x - 1)*y + 2*y**2", 2)
+    found = certify(objective, (side, (-1.0, 1.0)))
+    proof = verify_arb(objective, found)
+    assert ([p.inside for p in found.points], proof.agrees) == ([True], True), proof.why
 
 
 CONSTANT = {("abs", 1), ("abs", 2), ("relu", 1), ("relu", 2), ("square", 2)}  # derivatives that are one exact number

@@ -52,11 +52,14 @@ def difference(found: CriticalSet, points: list[Found]) -> str:
 def agreement(found: CriticalSet, points: list[Found]) -> str:
     """What was proved again, in words."""
     n = sum(p.inside and p.type != "degenerate" for p in found.points)
+    unsearched = ["degenerate points"] * any(p.type == "degenerate" for p in found.points)
+    unsearched += ["open regions"] * bool(found.clusters)
     text = f"{n} point{'s' * (n != 1)} proved again in Arb ball arithmetic, with the same types, and no other"
+    text += " away from the edge" * bool(found.at_edge)
+    text += f" outside of boxes round {' and '.join(unsearched)}" if unsearched else ""
     if not found.at_edge:
         return text
     inside = sum(q.inside for q in points) - n
     near = len(points) - n - inside
     outside = len(found.at_edge) - inside - near
-    word = f"; of those at the edge of the box {inside} lie inside, {outside} outside, {near} stay open"
-    return text.replace("and no other", "and no other away from the edge") + word
+    return f"{text}; of those at the edge of the box {inside} lie inside, {outside} outside, {near} stay open"

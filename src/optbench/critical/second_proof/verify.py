@@ -13,7 +13,7 @@ import numpy as np
 
 from optbench.critical.arithmetic.ends import Array
 from optbench.critical.budget import Budget
-from optbench.critical.points.found import CriticalSet
+from optbench.critical.points.found import CriticalPoint, CriticalSet
 from optbench.critical.programs.program import Program, record
 from optbench.critical.programs.separable import factors
 from optbench.critical.second_proof.agreement import Found, agreement, difference
@@ -34,7 +34,8 @@ class Verification:
 
     Attributes:
         agrees: every certified point of the list was proved again with the same Morse index, no other was found, and
-            what is open here was open there.
+            what is open here was open there. Of a region that was open there only the listed points in its hull are
+            looked at.
         why: what was compared, or what differs.
         points: certified here.
         boxes: examined here.
@@ -114,7 +115,8 @@ class _Search:
         self.low, self.high = (np.array([float(side[k]) for side in found.box]) for k in (0, 1))
         self.width = self.high - self.low
         self.open = [np.array(c.box).T for c in found.clusters]
-        self.open += [np.array(p.x) + np.array([[-1.0], [1.0]]) * (p.radius or 0.0) for p in _undecided(found)]
+        self.open += [_round(p) for p in found.points if p.type == "degenerate"]
+        self.claimed = [_round(p) for p in found.points if p.type != "degenerate"]
         self.points: list[Found] = []
         self.unique_low, self.unique_high = (np.empty((0, len(self.low))) for _ in range(2))
         self.boxes = 0
@@ -148,6 +150,12 @@ class _Search:
         return bool(((low >= self.unique_low) & (high <= self.unique_high)).all(axis=1).any())
 
     def _was_open(self, low: Array, high: Array) -> bool:
+        """Whether the box lies in the hull of an open region, and no point of the list in the box.
+
+        The hull of a ring of minima holds the maximum in its middle, which is no open question.
+        """
+        if any(((x[0] <= high) & (x[1] >= low)).all() for x in self.claimed):
+            return False
         slack = NEAR * self.width
         return any(((low >= box[0] - slack) & (high <= box[1] + slack)).all() for box in self.open)
 
@@ -275,8 +283,9 @@ class _Search:
         return False
 
 
-def _undecided(found: CriticalSet) -> list[Any]:
-    return [p for p in found.points if p.type == "degenerate"]
+def _round(point: CriticalPoint) -> Array:
+    """Ends (2, d) of the box round a point that is `radius` wide to each side."""
+    return np.array(point.x) + np.array([[-1.0], [1.0]]) * (point.radius or 0.0)
 
 
 def _morse_index(hess: list[list[Any]]) -> int | None:
