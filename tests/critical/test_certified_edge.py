@@ -92,6 +92,11 @@ def test_the_centre_of_an_enclosure_is_not_moved_into_the_box() -> None:
     assert NEAR + 1e-12 - point.x[0] <= point.reach
 
 
+def test_the_value_at_a_point_is_that_of_the_surface_within_a_wide_enclosure() -> None:
+    (point,) = run("x**2 + y**2 + 1e6*(exp(x) - exp(x)) + 3", (-1.0, 2.0), (-1.0, 2.0)).points
+    assert abs(point.value - (3.0 + point.x[0] ** 2 + point.x[1] ** 2)) <= 4e-16
+
+
 def test_some_inside_and_some_at_the_edge() -> None:
     found = run("sin(x) + 1e4*(exp(x) - exp(x)) + y**2", (-2.0, 1.5707963267948966), (-1.0, 1.0))
     assert [p.inside for p in found.points] == [True, False]
@@ -154,6 +159,15 @@ def test_exact_gradients_are_those_of_autograd(seed: int) -> None:
     found = exact_gradient(record(surface, 2), (Fraction(a), Fraction(b)))
     assert [float(g or 0) for g in found] == pytest.approx(expected[0].tolist(), rel=1e-13, abs=1e-13)
     assert exact_gradient(record(surface, 2), (Fraction(1, 7), Fraction(b)))[0] is None
+
+
+@pytest.mark.parametrize("divisor", [-3.0, -0.75, 3.0])
+def test_a_quotient_by_a_number_of_either_sign_is_exact(divisor: float) -> None:
+    found = exact_gradient(record(lambda x: (x[..., 0] ** 2) / divisor, 1), (Fraction(1, 3),))
+    assert found == (Fraction(2, 3) / Fraction(divisor),)
+    surface = parse_expression(f"(x + 0.5)**4/({divisor}) + y**2", 2)
+    point = certify(surface, ((-1.0, 1.0),) * 2).points[0]
+    assert (point.x, point.resolved, point.multiplicity) == ((-0.5, 0.0), True, 3)
 
 
 def test_what_is_not_known_stays_unknown() -> None:

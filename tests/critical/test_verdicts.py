@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
 from certified_tools import objective_of
@@ -12,6 +13,8 @@ from certified_tools import objective_of
 from optbench import plot
 from optbench.critical import critical_points
 from optbench.critical.certified import certify
+from optbench.critical.certified.clusters import Region
+from optbench.critical.certified.wording import point_of
 from optbench.critical.points.describe import conclusion, describe
 from optbench.critical.points.found import CriticalSet
 from optbench.critical.points.verdicts import SHOWN, legend, word_of
@@ -44,6 +47,26 @@ def test_what_was_called_degenerate_isolated_or_flat_is_resolved(
     found = run(expression, *box)
     assert (found.complete, types(found)) == (True, expected), conclusion(found)
     assert found.index_sum == found.winding_number
+
+
+@pytest.mark.parametrize(
+    ("index", "positive", "negative", "expected"),
+    [
+        (1, 0, 0, ("undecided", "undecided")),  # an extremum has this index, and so has a saddle of three coordinates
+        (0, 0, 0, ("saddle", "numerical")),
+        (-1, 0, 0, ("saddle", "numerical")),
+        (1, 1, 1, ("saddle", "proved")),
+    ],
+)
+def test_what_an_index_says_of_a_region(index: int, positive: int, negative: int, expected: tuple[str, str]) -> None:
+    low, high, around = np.full(3, -1e-6), np.full(3, 1e-6), np.array([[-1e-3, 1e-3]] * 3)
+    region = Region(
+        low, high, 9, False, (-1e-9, 1e-9), 1e-3, around, positive, negative, False, "", index, 0.1, False, True
+    )
+    point = point_of(region, np.ones(3), 0.0, 0.0, np.zeros(3))
+    assert (point.verdict, point.basis) == expected
+    assert (f"Poincare index {index:+d}" in point.wording) or index == 0
+    assert ("if this is a single point it is none" in point.wording) == (expected == ("saddle", "numerical"))
 
 
 def test_a_smooth_square_of_a_norm_is_not_said_to_have_a_kink() -> None:

@@ -617,6 +617,21 @@ def test_what_lanczos_finds_is_probable_and_not_shown() -> None:
     assert "local minimum (confidence 99.9 %" in picture.verdict.wording
 
 
+def test_lanczos_runs_where_the_weights_are() -> None:
+    """On the device without numbers, which every torch has; the first product shows where its vector lies."""
+
+    class Weights:
+        n, device = 40, torch.device("meta")
+
+        def __call__(self, vector: Tensor) -> Tensor:
+            raise NotImplementedError(vector.device)
+
+    with pytest.raises(NotImplementedError, match="meta"):
+        measure.measure_by_lanczos(Weights(), 1, 5, 0, DOUBLE, 0.999)  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match="meta"):
+        measure._positive(Weights(), 5, 0, DOUBLE, 0.5)  # type: ignore[arg-type]
+
+
 def test_the_basis_fits_the_memory() -> None:
     objective = FlatObjective([lambda x: (x**4).sum()], torch.zeros(200_000))
     tight = prepare(objective, memory=20e6).plan
