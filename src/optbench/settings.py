@@ -76,6 +76,11 @@ class NetworkTrainer(Trainer):
     Attributes:
         epochs: passes over the training data.
         batch_size: 1 (SGD), n (mini-batch) or "full" (full-batch gradient descent).
+        accumulate: mini-batches whose gradients, their mean over all images, make one update; a step is then that
+            update of accumulate * batch_size images (with "full": of all images, in at most so many parts), an
+            evaluation (`evals`) its whole gradient, an epoch all images once. A network without batch norm
+            gets the numbers of one batch of that size, to rounding, in the memory of one mini-batch; its gradient
+            counts as exact, for grad_tol, only where there is one mini-batch.
         clip_norm: norm to which a longer gradient is cut before the optimizer sees it; None: none is. The recorded
             gradient norm is that before.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
@@ -94,6 +99,7 @@ class NetworkTrainer(Trainer):
     steps: int | None = None
     epochs: int = 10
     batch_size: Any = 32
+    accumulate: int = 1
     clip_norm: float | None = None
     patience: int | None = None
     normalize: bool | None = None
@@ -256,6 +262,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.seconds": _positive,
     "trainer.target": _finite,
     "trainer.target_accuracy": _share,
+    "trainer.accumulate": _count,
     "trainer.clip_norm": _positive,
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,

@@ -55,8 +55,8 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
         raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
-    normal = bool(trainer.normalize)
-    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device, augmentation, normal)
+    normal, accumulate = bool(trainer.normalize), trainer.accumulate
+    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate)
 
 
 def check_learns(data: AbstractData | None, loss: nn.Module, choices: Mapping[str, Any]) -> None:

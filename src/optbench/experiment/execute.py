@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     import torch
 
     from optbench.loop import Loop, Summary
+    from optbench.problem import AbstractProblem
 
 log = logging.getLogger(__name__)
 
@@ -172,11 +173,26 @@ def _looped(
         if (found := _done(planned, force)) is not None:  # another process was first
             return found
         facts = provenance(str(device), torch.get_num_threads(), dtype_of(loop.problem), deterministic())
-        if accounts := getattr(getattr(loop.problem, "data", None), "accounts", None):
-            facts = {**facts, "pictures": accounts}
-        if names := loop.problem.class_names:
-            facts = {**facts, "class_names": list(names)}  # so that predictions have names where the data have moved
+        facts = {**facts, **_facts_of(loop.problem, trainer)}
         return _recorded(planned, loop, recorder, facts, force)
+
+
+def _facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer) -> dict[str, Any]:
+    """What the record says of a problem beside its results."""
+    facts: dict[str, Any] = {}
+    if accounts := getattr(getattr(problem, "data", None), "accounts", None):
+        facts["pictures"] = accounts
+    if names := problem.class_names:
+        facts["class_names"] = list(names)  # so that predictions have names where the data have moved
+    if isinstance(trainer, NetworkTrainer) and trainer.accumulate > 1:
+        facts["accumulation"] = {
+            "images_per_mini_batch": getattr(problem, "mini_batch", None),
+            "images_per_step": getattr(problem, "batch_size", None),
+            "step": f"one update by the mean gradient of up to {trainer.accumulate} mini-batches",
+            "evaluation": "the gradient of all of them",
+            "epoch": "all training images once",
+        }
+    return facts
 
 
 def _done(planned: Planned, force: bool) -> Run | None:

@@ -284,8 +284,7 @@ def _timed(
 
     def closure() -> Any:
         optimizer.zero_grad()
-        loss = problem.objective(problem.batch(0))
-        loss.backward()
+        loss = problem.differentiate(problem.batch(0))
         if waits:
             float(loss.detach())  # what is asked of a GPU is done later: the time is that of the work
         return loss

@@ -166,8 +166,7 @@ class Loop:
         def closure() -> Tensor:
             nonlocal first
             self._forget_gradients()
-            loss = self.problem.objective(batch)
-            loss.backward()
+            loss = self.problem.differentiate(batch)
             norm = None
             if first:
                 first = False

@@ -16,8 +16,9 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -279,6 +280,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def pieces(self, size: int) -> Iterator[Batch]:
+        """Consecutive parts of `size` rows and a shorter last one; a row by itself joins the part before it, as batch
+        norm has no variance on one."""
+        ends = [*range(size, len(self), size)]
+        if ends and size > 1 and len(self) - ends[-1] == 1:
+            ends.pop()
+        for start, end in pairwise([0, *ends, len(self)]):
+            part = slice(start, end)
+            others = None if self.others is None else self.others[part]
+            yield Batch(self.inputs[part], self.targets[part], others, self.share)
+
 
 class AbstractProblem(ABC):
     """What the training loop sees of a surface or a network."""
@@ -305,6 +317,12 @@ class AbstractProblem(ABC):
     @abstractmethod
     def objective(self, batch: Batch) -> Tensor:
         """Scalar objective on the batch, differentiable in the parameters."""
+
+    def differentiate(self, batch: Batch) -> Tensor:
+        """The objective on the batch; its gradients are added to those of the parameters."""
+        loss = self.objective(batch)
+        loss.backward()
+        return loss
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:

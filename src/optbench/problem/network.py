@@ -138,6 +138,7 @@ class NetworkProblem(AbstractProblem):
         device: where to compute.
         augmentation: of the training batches; None: they are trained on as they are.
         normal: whether the model's inputs have mean 0 and deviation 1 on the training images, channel by channel.
+        accumulate: mini-batches of batch_size images that an update sees, one after another; of "full", parts.
 
     Raises:
         UserError: a batch larger than the training split.
@@ -154,6 +155,7 @@ class NetworkProblem(AbstractProblem):
         device: torch.device,
         augmentation: AbstractAugmentation | None = None,
         normal: bool = False,
+        accumulate: int = 1,
     ) -> None:
         if callable(getattr(type(data), "augment", None)):
             raise DataError(
@@ -166,12 +168,16 @@ class NetworkProblem(AbstractProblem):
         n = len(self.train)
         if normal:
             normalise(self._model, *(part.to(device) for part in channels(self.train.images)))
-        if isinstance(batch_size, int) and batch_size > n:
+        wanted = n if isinstance(batch_size, str) else batch_size * accumulate
+        if wanted > n:
+            together = f" times trainer.accumulate={accumulate}" if accumulate > 1 else ""
             raise UserError(
-                f"trainer.batch_size={batch_size} is larger than the {n} training images",
+                f"trainer.batch_size={batch_size}{together} is larger than the {n} training images",
                 "use trainer.batch_size=full for full-batch gradient descent",
             )
-        self.batch_size = n if isinstance(batch_size, str) else batch_size
+        if accumulate > n:
+            raise UserError(f"trainer.accumulate={accumulate} is larger than the {n} training images")
+        self.batch_size, self.mini_batch = wanted, -(-wanted // accumulate)
         whole, rest = divmod(n, self.batch_size)
         # a last batch of one image joins the batch before it: batch norm has no variance on one
         self._steps_per_epoch = whole + (rest > (1 if self.batch_size > 1 and whole else 0))
@@ -234,7 +240,8 @@ class NetworkProblem(AbstractProblem):
 
     @property
     def exact_gradient(self) -> bool:
-        return self.steps_per_epoch == 1 and self._augmentation is None and not self._draws
+        in_one = self.mini_batch == self.batch_size  # what batch norm makes of parts hangs on which images are in them
+        return self.steps_per_epoch == 1 and in_one and self._augmentation is None and not self._draws
 
     def batch(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
@@ -283,6 +290,16 @@ class NetworkProblem(AbstractProblem):
             raise DataError(f"{type(self._augmentation).__name__} made {what} of {before[0]} images ({before[1]})",
                             "an augmentation gives as many images of the same dtype")  # fmt: skip
         return made
+
+    def differentiate(self, batch: Batch) -> Tensor:
+        if self.mini_batch == self.batch_size:
+            return super().differentiate(batch)
+        whole = torch.zeros((), device=self._device)
+        for piece in batch.pieces(self.mini_batch):
+            loss = self.objective(piece) * (len(piece) / len(batch))
+            loss.backward()
+            whole += loss.detach()
+        return whole
 
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._watched(batch.inputs) if self.exact_gradient else self._model(batch.inputs)

@@ -214,13 +214,18 @@ def _below(flat: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
-    off = (key for key in _OFF_WHERE_NULL if flat.get(key) is None or flat.get(key) is False)
+    off = (key for key, values in _OFF.items() if flat.get(key) in values)
     left_out = NOT_IDENTITY.union(off)
     return {key: value for key, value in flat.items() if key not in left_out}
 
 
-_OFF_WHERE_NULL = ("trainer.clip_norm", "trainer.patience", "trainer.normalize")
-"""Settings that came later and do nothing where they are null or false: the runs of before are those of now."""
+_OFF: Mapping[str, tuple[Any, ...]] = {
+    "trainer.clip_norm": (None,),
+    "trainer.patience": (None,),
+    "trainer.normalize": (None, False),
+    "trainer.accumulate": (None, 1),
+}
+"""Settings that came later, with the values that do nothing: the runs of before are those of now."""
 
 
 def _as_before(matters: Mapping[str, Any]) -> dict[str, Any]:
