@@ -83,6 +83,10 @@ class NetworkTrainer(Trainer):
             counts as exact, for grad_tol, only where there is one mini-batch.
         clip_norm: norm to which a longer gradient is cut before the optimizer sees it; None: none is. The recorded
             gradient norm is that before.
+        ema: factor by which the weights of an update count less after each later one, in an exponential moving average
+            that every evaluation, and so the best checkpoint, patience and target_accuracy, is of. Checkpoints have it
+            as `model` and the weights that are trained on as `trained`; the curve's loss, gradient and curvature are
+            of the latter. None: no average.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
@@ -101,6 +105,7 @@ class NetworkTrainer(Trainer):
     batch_size: Any = 32
     accumulate: int = 1
     clip_norm: float | None = None
+    ema: float | None = None
     patience: int | None = None
     normalize: bool | None = None
     target_accuracy: float | None = None
@@ -128,6 +133,7 @@ def _one_of(*words: str) -> Check:
 _positive: Check = (lambda v: _number(v) and v > 0, "a positive number")
 _not_negative: Check = (lambda v: _number(v) and v >= 0, "a number that is not negative")
 _fraction: Check = (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
+_within: Check = (lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1")
 _share: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
 _count: Check = (lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
 MOST_THREADS = 1024
@@ -167,7 +173,7 @@ RANGES: Mapping[str, Check] = {
     "data.on_bad": _one_of("error", "skip"),
     "data.n_classes": _from_zero,
     "data.channels": (lambda v: _whole(v) and v in (1, 3), "1 or 3"),
-    "data.validation_share": (lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1"),
+    "data.validation_share": _within,
     "data.test_share": _fraction,
     "data.split_seed": _from_zero,
     "data.picture_seed": _from_zero,
@@ -264,6 +270,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.target_accuracy": _share,
     "trainer.accumulate": _count,
     "trainer.clip_norm": _positive,
+    "trainer.ema": _within,
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,

@@ -223,6 +223,8 @@ def _by_whom(asked: Ensemble) -> str:
     """Whose answers they are: which checkpoint, how many networks, how they are put together."""
     which = dict.fromkeys(member.checkpoint for member in asked.members)
     words = [f"checkpoint{'s' * (len(which) > 1)} {', '.join(which)}"]
+    if decays := dict.fromkeys(f"{member.decay:g}" for member in asked.members if member.decay is not None):
+        words.append(f"weights averaged (trainer.ema={', '.join(decays)})")
     if len(asked.members) > 1:
         words.append(f"{len(asked.members)} networks, {'votes' if asked.vote else 'mean of probabilities'}")
     if asked.views is not None:

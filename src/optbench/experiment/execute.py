@@ -192,6 +192,8 @@ def _facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer
             "evaluation": "the gradient of all of them",
             "epoch": "all training images once",
         }
+    if isinstance(trainer, NetworkTrainer) and trainer.ema is not None:
+        facts["evaluated"] = "the moving average of the weights, `model` in the checkpoints; `trained` is without it"
     return facts
 
 
@@ -280,7 +282,7 @@ def make(loop: Loop, recorder: Recorder, folder: Path) -> tuple[Summary, Mapping
         summary = _run(loop, folder)
         if summary.status is not Status.INTERRUPTED and problem.steps_per_epoch is not None:
             # the run will not go on: its weights are worth keeping, the optimizer's state is not
-            sums = recorder.end({"model": problem.module.state_dict(), "step": summary.steps})
+            sums = recorder.end({**loop.weights(), "step": summary.steps})
     finally:
         recorder.close()
     return summary, sums

@@ -70,6 +70,12 @@ class Rebuilt:
         built: AbstractData = build({key: value for key, value in node.items() if key not in KEYS}, "data")
         return divided(built, node)
 
+    @property
+    def decay(self) -> float | None:
+        """Of the moving average that its weights are (trainer.ema); None: they are those that were trained on."""
+        found: float | None = self.config["trainer"].get("ema")
+        return found
+
     def setting(self, name: str) -> Any:
         """A setting of its data, such as image_size."""
         return self.config["data"][name]

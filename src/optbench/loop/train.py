@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from optbench.loop.average import Average
 from optbench.loop.drive import driver, forgetter
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
@@ -112,6 +113,8 @@ class Loop:
         self._unsent: list[Row] = []
         self._known = 0  # rows before this one were sent before the loop went back
         self._kept: dict[str, Any] = {}
+        ema = trainer.ema if isinstance(trainer, NetworkTrainer) else None
+        self._average = None if ema is None else Average(problem.module, ema)
         self._by_time = isinstance(trainer, NetworkTrainer) and trainer.checkpoint_every is None
         self._started = 0.0
 
@@ -119,16 +122,26 @@ class Loop:
         """Everything needed to go on, as tensors and plain values (loads with weights_only=True)."""
         self._look()
         return {
-            "model": self.problem.module.state_dict(),
+            **self.weights(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if not callable(v)},
             "problem": self.problem.counters(),
             "progress": asdict(self.progress),
         }
 
+    def weights(self) -> dict[str, Any]:
+        """The weights as every checkpoint has them: as `model` those that are evaluated; where they are an average, as
+        `trained` those that are trained on, and as `averaged` over how many updates."""
+        trained = self.problem.module.state_dict()
+        if self._average is None:
+            return {"model": trained}
+        return {"model": self._average.state_dict(), "trained": trained, "averaged": self._average.count}
+
     def restore(self, state: Mapping[str, Any]) -> None:
         """Resumes from a state()."""
-        self.problem.module.load_state_dict(state["model"])
+        self.problem.module.load_state_dict(state.get("trained", state["model"]))
+        if self._average is not None:
+            self._average.restore(state["model"], state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.problem.restore_counters(state["problem"])
@@ -186,6 +199,8 @@ class Loop:
             with contextlib.suppress(RuntimeError):  # of a device that broke
                 self._look()  # what broke may follow from a row that ends the run
             raise
+        if self._average is not None:
+            self._average.update()
         self._step_scheduler(row)
         if self._closes_epoch(p.step + 1):
             self._look()  # what the device still has to do is time of training
@@ -295,7 +310,8 @@ class Loop:
 
     def _evaluate(self, row: Row) -> None:
         p = self.progress
-        figures = self.problem.evaluate()
+        with contextlib.nullcontext() if self._average is None else self._average.in_use():
+            figures = self.problem.evaluate()
         row.update(figures)
         p.val_loss, p.val_accuracy = figures["val_loss"], figures.get("val_accuracy")
         # by accuracy, then by loss; a regression has the loss alone
@@ -310,7 +326,7 @@ class Loop:
             row["lr"] = self.optimizer.param_groups[0]["lr"]
 
     def _weights(self) -> dict[str, Any]:
-        return {"model": self.problem.module.state_dict(), "step": self.progress.step}
+        return {**self.weights(), "step": self.progress.step}
 
     def _save_last(self) -> None:
         if self.problem.steps_per_epoch is None:
