@@ -87,6 +87,10 @@ class NetworkTrainer(Trainer):
             that every evaluation, and so the best checkpoint, patience and target_accuracy, is of. Checkpoints have it
             as `model` and the weights that are trained on as `trained`; the curve's loss, gradient and curvature are
             of the latter. None: no average.
+        nan: what a loss or gradient that is not finite does. stop: the run ends as `diverged`. skip: that update is
+            left out (weights, optimizer, average and batch norm's statistics stay; the step counts, the schedule goes
+            on), and counted; losses that are not finite are not part of an epoch's mean. As many in a row as an epoch
+            has, and 10 at least, end the run as `diverged` all the same. On a GPU, skip looks at every loss.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
@@ -106,6 +110,7 @@ class NetworkTrainer(Trainer):
     accumulate: int = 1
     clip_norm: float | None = None
     ema: float | None = None
+    nan: str = "stop"
     patience: int | None = None
     normalize: bool | None = None
     target_accuracy: float | None = None
@@ -271,6 +276,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.accumulate": _count,
     "trainer.clip_norm": _positive,
     "trainer.ema": _within,
+    "trainer.nan": _one_of("stop", "skip"),
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,

@@ -245,6 +245,8 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         recorder.open(names, loop.progress.step, resumed.get("best"))
         recorder.resumed(_from_where(loop))
     summary, sums = make(loop, recorder, folder)
+    if getattr(loop.trainer, "nan", "stop") == "skip":
+        facts = {**facts, "updates_left_out": loop.progress.left_out}
     arrival = arrival_of(planned.config, problem, summary.status)
     held = out_of_fold(planned.config, problem, recorder.best) if sums else None
     if held is not None:

@@ -59,6 +59,8 @@ class Progress:
     best_val_accuracy: float | None = None
     best_val_step: int | None = None
     stale: int = 0
+    left_out: int = 0
+    left_out_in_a_row: int = 0
 
     def judge(self, measure: float, plateau_delta: float) -> None:
         """Takes the measure of the current iterate into account: the best one so far, and since when nothing falls."""

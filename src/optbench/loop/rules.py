@@ -40,9 +40,15 @@ def by_measurement(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool
     return bool(_diverged(row, p, trainer) or _at_rest(row, p, trainer, exact_gradient))
 
 
+def is_left_out(row: Row, trainer: Trainer) -> bool:
+    """Whether the update of a row that was measured is not to be made: it is not finite, and the run goes on."""
+    skips = isinstance(trainer, NetworkTrainer) and trainer.nan == "skip"
+    return skips and not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"]))
+
+
 def _diverged(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:
     loss = row.get("loss")
-    if loss is None:
+    if loss is None or is_left_out(row, trainer):
         return None
     if not math.isfinite(loss):
         return Status.DIVERGED, f"the loss became {loss} at step {p.step}"
@@ -67,7 +73,7 @@ def _at_target(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:
 
 def _at_rest(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool) -> Verdict | None:
     norm = row.get("grad_norm")
-    if norm is None or norm > trainer.grad_tol or not exact_gradient:
+    if norm is None or not norm <= trainer.grad_tol or not exact_gradient:
         return None
     return Status.CONVERGED, f"gradient norm {norm:.3g} <= {trainer.grad_tol:g} at step {p.step}"
 

@@ -17,7 +17,7 @@ from optbench.loop.average import Average
 from optbench.loop.drive import driver, forgetter
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
-from optbench.loop.rules import Verdict, by_measurement, verdict
+from optbench.loop.rules import Verdict, by_measurement, is_left_out, verdict
 from optbench.problem import AbstractProblem
 from optbench.records import MAX_COORDINATES, Status
 from optbench.records.vocabulary import kept_checkpoint
@@ -56,6 +56,14 @@ class _Ended(Exception):
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+class _LeftOut(Exception):
+    """Raised inside the closure, before the optimizer has changed anything, when the update is not to be made."""
+
+
+_LEAST_IN_A_ROW = 10
+"""Updates left out in a row that a run survives however short its epochs are."""
 
 
 class _Missed(Exception):
@@ -109,7 +117,8 @@ class Loop:
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
         waits = problem.steps_per_epoch is not None and any(p.device.type != "cpu" for p in self._parameters)
-        self._readings = Readings(look_every or (EVERY if waits else 1))
+        self._skips = isinstance(trainer, NetworkTrainer) and trainer.nan == "skip"
+        self._readings = Readings(1 if self._skips else look_every or (EVERY if waits else 1))
         self._unsent: list[Row] = []
         self._known = 0  # rows before this one were sent before the loop went back
         self._kept: dict[str, Any] = {}
@@ -174,6 +183,7 @@ class Loop:
             self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
         self._resume_clock()
         batch = self.problem.batch(p.step)
+        buffers = [b.clone() for b in self.problem.module.buffers()] if self._skips else []
         first = True
 
         def closure() -> Tensor:
@@ -193,14 +203,15 @@ class Loop:
 
         try:
             self._update(closure)
+            self._took_place()
+        except _LeftOut:
+            self._leave_out(row, buffers)
         except (_Ended, _Missed):
             raise
         except Exception:
             with contextlib.suppress(RuntimeError):  # of a device that broke
                 self._look()  # what broke may follow from a row that ends the run
             raise
-        if self._average is not None:
-            self._average.update()
         self._step_scheduler(row)
         if self._closes_epoch(p.step + 1):
             self._look()  # what the device still has to do is time of training
@@ -211,6 +222,23 @@ class Loop:
             self._send()
         if row["step"] >= self._known:
             self.observer.step(p.step, self.total, row)
+
+    def _took_place(self) -> None:
+        self.progress.left_out_in_a_row = 0
+        if self._average is not None:
+            self._average.update()
+
+    @torch.no_grad()
+    def _leave_out(self, row: Row, buffers: list[Tensor]) -> None:
+        """Leaves out the update of a row, whose forward pass may have changed the buffers."""
+        for buffer, before in zip(self.problem.module.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        p = self.progress
+        p.left_out, p.left_out_in_a_row = p.left_out + 1, p.left_out_in_a_row + 1
+        if p.left_out_in_a_row >= max(self.problem.steps_per_epoch or 0, _LEAST_IN_A_ROW):
+            found = f"loss {row['loss']:.6g}, gradient {row['grad_norm']:.6g}"
+            reason = f"{p.left_out_in_a_row} updates in a row were not finite, up to step {p.step} ({found})"
+            self._finish(row, Status.DIVERGED, reason)
 
     def _open_row(self) -> Row:
         """The row of the current iterate as far as it is known before its objective is."""
@@ -249,6 +277,8 @@ class Loop:
         if self._readings.full or at_end or self._verdict(row) is not None:
             self._look(row)
             self._end_if_over(row)
+            if is_left_out(row, self.trainer):
+                raise _LeftOut
         return norm
 
     def _look(self, current: Row | None = None) -> None:
@@ -257,6 +287,8 @@ class Loop:
         for row, loss, norm in self._readings.fetch():
             row["loss"], row["grad_norm"] = loss, norm
             p.grad_norm = norm
+            if is_left_out(row, self.trainer):
+                continue
             p.start_loss = loss if p.start_loss is None else p.start_loss
             if self.problem.steps_per_epoch is None:
                 p.judge(loss, self.trainer.plateau_delta)
@@ -366,6 +398,9 @@ class Loop:
 
     def summary(self, status: Status, reason: str) -> Summary:
         """The summary of the run so far, under this status."""
+        if count := self.progress.left_out:
+            which = "1 update was left out, whose" if count == 1 else f"{count} updates were left out, whose"
+            reason = f"{reason}; {which} loss or gradient was not finite"
         return self.progress.summary(status, reason, self.trainer.target, self.problem.steps_per_epoch)
 
     # the clock -------------------------------------------------------------------------------------------------------

@@ -222,6 +222,7 @@ def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.clip_norm": (None,),
     "trainer.ema": (None,),
+    "trainer.nan": (None, "stop"),
     "trainer.patience": (None,),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),
