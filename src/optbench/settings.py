@@ -91,6 +91,10 @@ class NetworkTrainer(Trainer):
             left out (weights, optimizer, average and batch norm's statistics stay; the step counts, the schedule goes
             on), and counted; losses that are not finite are not part of an epoch's mean. As many in a row as an epoch
             has, and 10 at least, end the run as `diverged` all the same. On a GPU, skip looks at every loss.
+        precision: what the forward and backward passes of the training are computed in; weights, loss and evaluations
+            are float32. fp32: torch's own choice, which on a GPU lets cuDNN's convolutions use TF32; tf32: matrix
+            products too, on NVIDIA GPUs; bf16, fp16: under torch.autocast, refused on a CPU where a short probe finds
+            an update slower so. fp16 scales the loss; an update whose gradient overflows is left out as by nan=skip.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
@@ -111,6 +115,7 @@ class NetworkTrainer(Trainer):
     clip_norm: float | None = None
     ema: float | None = None
     nan: str = "stop"
+    precision: str = "fp32"
     patience: int | None = None
     normalize: bool | None = None
     target_accuracy: float | None = None
@@ -277,6 +282,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.clip_norm": _positive,
     "trainer.ema": _within,
     "trainer.nan": _one_of("stop", "skip"),
+    "trainer.precision": _one_of("fp32", "tf32", "bf16", "fp16"),
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,

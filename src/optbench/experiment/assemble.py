@@ -56,7 +56,14 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
     normal, accumulate = bool(trainer.normalize), trainer.accumulate
-    return NetworkProblem(model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate)
+    made = NetworkProblem(
+        model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate, trainer.precision
+    )
+    if trainer.precision != "fp32":
+        from optbench.problem.precision import check_precision
+
+        check_precision(trainer.precision, made.module, made.batch(0).inputs[: made.mini_batch], device)
+    return made
 
 
 def check_learns(data: AbstractData | None, loss: nn.Module, choices: Mapping[str, Any]) -> None:
@@ -83,6 +90,7 @@ def set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> tor
     if network and device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = isinstance(trainer, NetworkTrainer) and trainer.precision == "tf32"
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     return device
 

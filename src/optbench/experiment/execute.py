@@ -192,6 +192,8 @@ def _facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer
             "evaluation": "the gradient of all of them",
             "epoch": "all training images once",
         }
+    if isinstance(trainer, NetworkTrainer) and trainer.precision != "fp32":
+        facts["precision"] = f"{trainer.precision} in the passes of the training; weights, loss, evaluations in fp32"
     if isinstance(trainer, NetworkTrainer) and trainer.ema is not None:
         facts["evaluated"] = "the moving average of the weights, `model` in the checkpoints; `trained` is without it"
     return facts
@@ -244,8 +246,10 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     else:
         recorder.open(names, loop.progress.step, resumed.get("best"))
         recorder.resumed(_from_where(loop))
+    from optbench.loop.rules import leaves_out
+
     summary, sums = make(loop, recorder, folder)
-    if getattr(loop.trainer, "nan", "stop") == "skip":
+    if leaves_out(loop.trainer):
         facts = {**facts, "updates_left_out": loop.progress.left_out}
     arrival = arrival_of(planned.config, problem, summary.status)
     held = out_of_fold(planned.config, problem, recorder.best) if sums else None

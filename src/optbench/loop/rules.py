@@ -42,8 +42,18 @@ def by_measurement(row: Row, p: Progress, trainer: Trainer, exact_gradient: bool
 
 def is_left_out(row: Row, trainer: Trainer) -> bool:
     """Whether the update of a row that was measured is not to be made: it is not finite, and the run goes on."""
-    skips = isinstance(trainer, NetworkTrainer) and trainer.nan == "skip"
-    return skips and not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"]))
+    if not leaves_out(trainer):
+        return False
+    assert isinstance(trainer, NetworkTrainer)
+    finite = math.isfinite(row["loss"])
+    if finite and math.isfinite(row["grad_norm"]):
+        return False
+    return trainer.nan == "skip" or finite  # of fp16 a gradient that overflowed is no sign of divergence
+
+
+def leaves_out(trainer: Trainer) -> bool:
+    """Whether a run may leave out updates."""
+    return isinstance(trainer, NetworkTrainer) and (trainer.nan == "skip" or trainer.precision == "fp16")
 
 
 def _diverged(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:

@@ -17,7 +17,7 @@ from optbench.loop.average import Average
 from optbench.loop.drive import driver, forgetter
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
-from optbench.loop.rules import Verdict, by_measurement, is_left_out, verdict
+from optbench.loop.rules import Verdict, by_measurement, is_left_out, leaves_out, verdict
 from optbench.problem import AbstractProblem
 from optbench.records import MAX_COORDINATES, Status
 from optbench.records.vocabulary import kept_checkpoint
@@ -117,7 +117,7 @@ class Loop:
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
         waits = problem.steps_per_epoch is not None and any(p.device.type != "cpu" for p in self._parameters)
-        self._skips = isinstance(trainer, NetworkTrainer) and trainer.nan == "skip"
+        self._skips = leaves_out(trainer)
         self._readings = Readings(1 if self._skips else look_every or (EVERY if waits else 1))
         self._unsent: list[Row] = []
         self._known = 0  # rows before this one were sent before the loop went back

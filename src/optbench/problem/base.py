@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -341,11 +341,11 @@ class AbstractProblem(ABC):
         """Figures of the training batches since the last call (`train_accuracy`), as they were trained on."""
         return {}
 
-    def counters(self) -> dict[str, int]:
-        """What epoch_figures has counted so far, for a checkpoint within an epoch."""
+    def counters(self) -> dict[str, Any]:
+        """What epoch_figures has counted so far, and a scale of the loss, for a checkpoint within an epoch."""
         return {}
 
-    def restore_counters(self, counters: dict[str, int]) -> None:
+    def restore_counters(self, counters: dict[str, Any]) -> None:
         """Goes on counting from counters()."""
         return
 

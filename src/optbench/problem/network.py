@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from optbench.problem.base import (
     stream,
 )
 from optbench.problem.normal import channels, normalise
+from optbench.problem.precision import Scaler, forward
 from optbench.problem.splits import read_split, scaled
 from optbench.problem.streams import stream_seed
 
@@ -139,6 +141,7 @@ class NetworkProblem(AbstractProblem):
         augmentation: of the training batches; None: they are trained on as they are.
         normal: whether the model's inputs have mean 0 and deviation 1 on the training images, channel by channel.
         accumulate: mini-batches of batch_size images that an update sees, one after another; of "full", parts.
+        precision: of the passes of the training, see `problem.precision`.
 
     Raises:
         UserError: a batch larger than the training split.
@@ -156,6 +159,7 @@ class NetworkProblem(AbstractProblem):
         augmentation: AbstractAugmentation | None = None,
         normal: bool = False,
         accumulate: int = 1,
+        precision: str = "fp32",
     ) -> None:
         if callable(getattr(type(data), "augment", None)):
             raise DataError(
@@ -182,6 +186,8 @@ class NetworkProblem(AbstractProblem):
         # a last batch of one image joins the batch before it: batch norm has no variance on one
         self._steps_per_epoch = whole + (rest > (1 if self.batch_size > 1 and whole else 0))
         self._check_shapes()
+        self._precision = precision
+        self._scaler = Scaler(self._model, device) if precision == "fp16" else None
         self._channels_last = convolves(self._model)
         self._augmentation = augmentation
         self._draws = False
@@ -292,17 +298,19 @@ class NetworkProblem(AbstractProblem):
         return made
 
     def differentiate(self, batch: Batch) -> Tensor:
-        if self.mini_batch == self.batch_size:
+        if self.mini_batch == self.batch_size and self._scaler is None:
             return super().differentiate(batch)
         whole = torch.zeros((), device=self._device)
         for piece in batch.pieces(self.mini_batch):
             loss = self.objective(piece) * (len(piece) / len(batch))
-            loss.backward()
+            (loss if self._scaler is None else self._scaler.scaled(loss)).backward()
             whole += loss.detach()
+        if self._scaler is not None:
+            self._scaler.unscale()
         return whole
 
     def objective(self, batch: Batch) -> Tensor:
-        outputs = self._watched(batch.inputs) if self.exact_gradient else self._model(batch.inputs)
+        outputs = self._watched(batch.inputs) if self.exact_gradient else self._forward(batch.inputs)
         if self._has_classes:
             with torch.no_grad():
                 shown = batch.targets if batch.others is None or batch.share >= 0.5 else batch.others
@@ -317,9 +325,12 @@ class NetworkProblem(AbstractProblem):
     def _watched(self, inputs: Tensor) -> Tensor:
         """The model's outputs; and from the first draw on (dropout) it is known that a whole batch is random too."""
         before = self._generator.get_state()
-        outputs: Tensor = self._model(inputs)
+        outputs = self._forward(inputs)
         self._draws = not self._generator.get_state().equal(before)
         return outputs
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        return forward(self._precision, self._model, inputs)
 
     @property
     def _generator(self) -> torch.Generator:
@@ -342,11 +353,14 @@ class NetworkProblem(AbstractProblem):
         self.restore_counters({"seen": 0, "correct": 0})
         return {"train_accuracy": counted["correct"] / counted["seen"]} if counted["seen"] else {}
 
-    def counters(self) -> dict[str, int]:
+    def counters(self) -> dict[str, Any]:
         self._count()
-        return {"seen": self._seen, "correct": int(self._correct)}
+        scale = {} if self._scaler is None else {"scale": self._scaler.state_dict()}
+        return {"seen": self._seen, "correct": int(self._correct), **scale}
 
-    def restore_counters(self, counters: dict[str, int]) -> None:
+    def restore_counters(self, counters: dict[str, Any]) -> None:
+        if self._scaler is not None and "scale" in counters:
+            self._scaler.load_state_dict(counters["scale"])
         self._answers.clear()
         self._seen = counters["seen"]
         self._correct.fill_(counters["correct"])

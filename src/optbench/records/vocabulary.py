@@ -223,6 +223,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.clip_norm": (None,),
     "trainer.ema": (None,),
     "trainer.nan": (None, "stop"),
+    "trainer.precision": (None, "fp32"),
     "trainer.patience": (None,),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),

@@ -1,0 +1,124 @@
+"""The numbers that a network is trained in: what of it is computed in 16 bits, and whether that is worth while here.
+
+Weights, optimizer, loss and evaluations are float32 always. With bf16 and fp16 the forward pass, and with it the
+backward pass, runs under torch.autocast, which says operator by operator what may be done in 16 bits. fp16 has few
+exponents: its loss is multiplied by a scale before the backward pass and the gradients are divided by it afterwards, by
+torch's GradScaler, which finds the scale as it goes; a gradient that overflowed is not finite, and no update is made.
+
+Micikevicius et al., Mixed precision training (2018).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from optbench.errors import IncompatibleError
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precisions of 16 bits, and what torch calls them."""
+
+_ROUNDS, _LONGEST, _MOST_IMAGES = 5, 3.0, 8  # pairs of passes, seconds after which no further one begins
+_TOO_SLOW = 1.1
+"""Times as long as in fp32: less is within what a probe may be wrong by, and not worth a refusal."""
+
+
+def forward(precision: str, model: nn.Module, inputs: Tensor) -> Tensor:
+    """The model's outputs in this precision; whatever it is, as float32 where they would be of 16 bits."""
+    if precision not in HALF:
+        outputs: Tensor = model(inputs)
+        return outputs
+    with torch.autocast(inputs.device.type, HALF[precision]):
+        outputs = model(inputs)
+    return outputs.float()
+
+
+class Scaler:
+    """The scale of the loss in fp16, as an update uses it: `scaled` before the backward pass, `unscale` after it.
+
+    Args:
+        module: whose gradients are scaled.
+        device: where it is.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device) -> None:
+        self._scaler = torch.amp.GradScaler(device.type)
+        # GradScaler finds the gradients through an optimizer; the run's own need not have all parameters
+        self._holder = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.0)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss times the scale."""
+        found: Tensor = self._scaler.scale(loss)
+        return found
+
+    def unscale(self) -> None:
+        """Divides the gradients by the scale and judges it: halved after an overflow, doubled after 2000 without."""
+        self._scaler.unscale_(self._holder)
+        self._scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a state_dict()."""
+        self._scaler.load_state_dict(state)
+
+
+def check_precision(precision: str, model: nn.Module, images: Tensor, device: torch.device) -> None:
+    """Checks that a precision can be had on a device, and on a CPU that it is not slower than fp32.
+
+    Args:
+        precision: fp32, tf32, bf16 or fp16.
+        model: of the run; a copy of it is tried.
+        images: float (n, c, h, w) on the device; a few of them are tried.
+        device: of the run.
+
+    Raises:
+        IncompatibleError: saying how much slower it was.
+    """
+    if device.type != "cuda" and precision == "tf32":
+        raise IncompatibleError(f"trainer.precision=tf32 is of NVIDIA GPUs; this run is on {device.type}",
+                                "use trainer.precision=fp32")  # fmt: skip
+    if device.type != "cpu" or precision not in HALF:
+        return
+    factor = slowdown(precision, model, images[:_MOST_IMAGES])
+    if factor > _TOO_SLOW:
+        raise IncompatibleError(
+            f"trainer.precision={precision} makes an update take {factor:.1f} times as long as fp32 on this CPU",
+            f"use trainer.precision=fp32; measured with {torch.get_num_threads()} threads",
+        )
+
+
+def slowdown(precision: str, model: nn.Module, images: Tensor) -> float:
+    """Times as long as in fp32 that a forward and backward pass takes: the median of up to five pairs, after one."""
+    model = copy.deepcopy(model).train()
+    passes = [functools.partial(_pass, name, model, images) for name in ("fp32", precision)]
+    with torch.random.fork_rng(devices=[]):
+        for each in passes:
+            each()
+        pairs: list[list[float]] = []
+        began = time.perf_counter()
+        while not pairs or (len(pairs) < _ROUNDS and time.perf_counter() - began < _LONGEST):
+            pairs.append([_seconds(each) for each in passes])
+    return statistics.median(half / single for single, half in pairs)
+
+
+def _pass(precision: str, model: nn.Module, images: Tensor) -> None:
+    outputs = forward(precision, model, images)
+    with contextlib.suppress(RuntimeError):  # of a model without weights there is no backward pass
+        outputs.square().mean().backward()
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
