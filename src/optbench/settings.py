@@ -93,7 +93,7 @@ class NetworkTrainer(Trainer):
             has, and 10 at least, end the run as `diverged` all the same. On a GPU, skip looks at every loss.
         precision: what the forward and backward passes of the training are computed in; weights, loss and evaluations
             are float32. fp32: torch's own choice, which on a GPU lets cuDNN's convolutions use TF32; tf32: matrix
-            products too, on NVIDIA GPUs; bf16, fp16: under torch.autocast, refused on a CPU where a short probe finds
+            products too, on NVIDIA GPUs; bf16, fp16: under torch.autocast, refused on a CPU where short probes find
             an update slower so. fp16 scales the loss; an update whose gradient overflows is left out as by nan=skip.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.

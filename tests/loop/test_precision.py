@@ -133,7 +133,8 @@ class Waits(nn.Module):
         return self.layer(images.flatten(1))
 
 
-def test_a_precision_that_is_slower_on_a_cpu_is_refused_with_the_factor() -> None:
+def test_a_precision_that_is_slower_on_a_cpu_is_refused_with_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_QUICK", 0.02)
     images = torch.zeros(4, 1, 4, 4)
     with pytest.raises(IncompatibleError, match=r"trainer.precision=bf16 makes an update take \d+\.\d times as long"):
         precision.check_precision("bf16", Waits(True), images, CPU)
@@ -142,6 +143,15 @@ def test_a_precision_that_is_slower_on_a_cpu_is_refused_with_the_factor() -> Non
     assert model.layer.weight.grad is None
     with pytest.raises(IncompatibleError, match="tf32 is of NVIDIA GPUs; this run is on cpu"):
         precision.check_precision("tf32", model, images, CPU)
+
+
+def test_one_probe_that_finds_it_quick_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe beside other work may be wrong by any factor; of three that found it slow the least factor is said."""
+    found = iter([80.0, 0.5, 9.0, 3.2, 4.0])
+    monkeypatch.setattr(precision, "slowdown", lambda *_: next(found))
+    precision.check_precision("bf16", nn.Identity(), torch.zeros(1), CPU)
+    with pytest.raises(IncompatibleError, match=r"3\.2 times"):
+        precision.check_precision("bf16", nn.Identity(), torch.zeros(1), CPU)
 
 
 def test_the_probe_draws_nothing_and_changes_nothing() -> None:
