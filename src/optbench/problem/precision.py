@@ -27,8 +27,8 @@ _FEW = 8  # images
 _ROUNDS, _QUICK, _LONGEST = 5, 0.5, 3.0  # pairs of passes at least, and for how many seconds they are made
 _TRIES = 3
 """Probes that must all find it slow: where other work shares the cores, one by itself may be wrong by any factor."""
-_TOO_SLOW = 1.1
-"""Times as long as in fp32: less is within what a probe may be wrong by, and not worth a refusal."""
+_TOO_SLOW = 1.25
+"""Times as long as in fp32: of a small network on two shared cores bf16 was measured from 0.5 to 1.2, by turns."""
 
 
 def forward(precision: str, model: nn.Module, inputs: Tensor) -> Tensor:
