@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import optbench
+from optbench.errors import IncompatibleError
 from optbench.experiment import Stop, recorder
 from optbench.experiment.recorder import LARGEST_SHARE, LEAST_SECONDS, Recorder
 from optbench.records import Run, read_rows, read_run
@@ -120,6 +121,27 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(
     if (folder / "run.json").exists():
         check_order(folder, whole)
     same(optbench.run(*NETWORK, out=tmp_path), whole)
+
+
+@pytest.mark.usefixtures("always_due")
+def test_what_has_begun_goes_on_where_its_precision_has_become_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """How quick 16 bits are is measured beside other work, and asked only of runs that begin."""
+    words = (*NETWORK, "trainer.precision=bf16")
+    monkeypatch.setattr("optbench.problem.precision.slowdown", lambda *_: 1.0)
+    whole = optbench.run(*words, out=tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        dies_at("replace", 8, patch)
+        with pytest.raises(Killed):
+            optbench.run(*words, out=tmp_path / "parts")
+    (folder,) = (tmp_path / "parts").iterdir()
+    assert (folder / "last.pt").exists()
+    monkeypatch.setattr("optbench.problem.precision.slowdown", lambda *_: 3.0)
+    same(optbench.run(*words, out=tmp_path / "parts"), whole)
+    with pytest.raises(IncompatibleError, match=r"3\.0 times as long"):
+        optbench.run(*words, out=tmp_path / "parts", force=True)
+    assert read_run(folder).status == "completed", "what is refused removes nothing"
 
 
 @pytest.mark.usefixtures("always_due")

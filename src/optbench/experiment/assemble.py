@@ -56,14 +56,24 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
     normal, accumulate = bool(trainer.normalize), trainer.accumulate
-    made = NetworkProblem(
+    return NetworkProblem(
         model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate, trainer.precision
     )
-    if trainer.precision != "fp32":
+
+
+def check_serves(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer, device: torch.device) -> None:
+    """Checks that the precision of a run that begins is one for its device; takes a few passes where it is of 16 bits.
+
+    Raises:
+        IncompatibleError: it is not, or is slower than fp32 there.
+    """
+    if isinstance(trainer, NetworkTrainer) and trainer.precision != "fp32":
+        from optbench.problem import NetworkProblem
         from optbench.problem.precision import check_precision
 
-        check_precision(trainer.precision, made.module, made.batch(0).inputs[: made.mini_batch], device)
-    return made
+        assert isinstance(problem, NetworkProblem)
+        images = problem.batch(0).inputs[: problem.mini_batch]
+        check_precision(trainer.precision, problem.module, images, device)
 
 
 def check_learns(data: AbstractData | None, loss: nn.Module, choices: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from optbench.catalogue import against_the_book
 from optbench.config import build_optimizer, build_scheduler
 from optbench.descend.scalar import TooFarError
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
-from optbench.experiment.assemble import build_problem, deterministic, dtype_of, set_up
+from optbench.experiment.assemble import build_problem, check_serves, deterministic, dtype_of, set_up
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
 from optbench.experiment.plan import Planned
@@ -169,6 +169,8 @@ def _looped(
     device = set_up(trainer, threads)
     recorder = Recorder(planned.folder, display, stop)
     loop = _build_loop(planned.config, trainer, device, recorder, display)
+    if force or not (planned.folder / _LAST).exists():  # what has begun goes on, however busy the machine is now
+        check_serves(loop.problem, trainer, device)
     with locked(planned.folder, wait):
         if (found := _done(planned, force)) is not None:  # another process was first
             return found

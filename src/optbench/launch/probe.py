@@ -225,13 +225,14 @@ def outlook_of(item: Planned) -> Outlook:
     import torch
 
     from optbench.config import build_optimizer
-    from optbench.experiment.assemble import set_up
+    from optbench.experiment.assemble import check_serves, set_up
     from optbench.loop import total_steps
     from optbench.problem import NetworkProblem, network_outputs
 
     trainer = trainer_from(item.config)
     device = set_up(trainer, None)
     problem = build_problem(item.config, device)
+    check_serves(problem, trainer, device)
     optimizer = build_optimizer(item.config, problem.module)
     steps = total_steps(problem, trainer)
     a_step, made = _timed(problem, optimizer, _PROBED, _LONGEST_PROBE)
