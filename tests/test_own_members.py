@@ -192,7 +192,7 @@ def test_they_serve_every_command(tmp_path: Path) -> None:
     lines = (optbench_.folder / "submission.csv").read_text().splitlines()
     assert lines == ["Id,Category", *(f"{i:04d},{i % 2}" for i in range(8))]
     assert "--config-dir" in optbench_("predict", run["path"], "-o", "no.csv", code=2)
-    assert "accuracy  1.0000 on 8" in optbench_("evaluate", run["path"], *mine)
+    assert "accuracy  1.0000 [0.6756, 1.0000] on 8 validation" in optbench_("evaluate", run["path"], *mine)
     found = json.loads(optbench_("classify-critical", "--fn", "tilted", *mine, "--json"))
     assert ([p["type"] for p in found["points"]], found["complete"]) == (["minimum"], True)
 

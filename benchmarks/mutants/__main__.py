@@ -144,7 +144,8 @@ def main() -> None:
             until = began + MEASURED * (deadline - began)
             covering = _measured(pool, keep, given.tests, until)
             for kernels in Path(folder).glob("*/kernels"):
-                shutil.copytree(kernels, keep / "kernels", dirs_exist_ok=True)
+                if kernels.parent != keep:  # which lies in the same folder unless it was given
+                    shutil.copytree(kernels, keep / "kernels", dirs_exist_ok=True)
             _control(pool, covering, mutants, given.budget)
             few = partial(_tests_of, covering, covering.chosen, budget=given.budget)
             save = partial(_saved, given.out, given.seed, places)
