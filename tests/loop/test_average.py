@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ def test_evaluation_says_that_it_is_of_the_average(tmp_path: Path, capsys: pytes
     assert code == 0
     assert "weights averaged (trainer.ema=0.5)" in said
     assert f"{run.summary['val_accuracy']:.4f}" in said
+    _, said, _ = invoke(capsys, "evaluate", run.path, "--checkpoint", "last", "--json")
+    assert json.loads(said)["by"] == "checkpoint last; weights averaged (trainer.ema=0.5)"
     last = torch.load(run.path / "last.pt", weights_only=True)
     assert last["averaged"] == 3
     assert last["trained"].keys() == last["model"].keys()

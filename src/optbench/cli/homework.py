@@ -122,7 +122,7 @@ def _report(
     scored: Evaluation, runs: list[Path], checkpoint: str, by_whom: str, plot: Path | None, as_json: bool
 ) -> None:
     if as_json:
-        print_json(_evaluation_json(scored, runs, checkpoint))
+        print_json(_evaluation_json(scored, runs, checkpoint, by_whom))
     else:
         print_lines(_evaluation_lines(scored, by_whom))
     if plot is not None:
@@ -233,10 +233,11 @@ def _by_whom(asked: Ensemble) -> str:
     return "; ".join(words)
 
 
-def _evaluation_json(found: Evaluation, runs: list[Path], checkpoint: str) -> dict[str, Any]:
+def _evaluation_json(found: Evaluation, runs: list[Path], checkpoint: str, by_whom: str) -> dict[str, Any]:
     return {
         "run": runs[0] if len(runs) == 1 else runs,
         "checkpoint": checkpoint,
+        "by": by_whom,
         "split": found.split.removesuffix(" images"),
         "n": found.n,
         "loss": found.loss,
