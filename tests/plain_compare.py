@@ -198,7 +198,7 @@ def median(values: Sequence[float]) -> Estimate | None:
     if not values:
         return None
     ordered, n = sorted(map(float, values)), len(values)
-    k, coverage = metrics._median_rank(n, 0.95)
+    k, coverage = metrics.estimates._median_rank(n, 0.95)
     left, right = ordered[(n - 1) // 2], ordered[n // 2]
     finite = math.isfinite(left) and math.isfinite(right)
     middle = float((Fraction(left) + Fraction(right)) / 2) if finite else left / 2 + right / 2

@@ -65,7 +65,7 @@ def median_alone(values: np.ndarray) -> Estimate:
     n = len(values)
     if n == 1:
         return Estimate(values[0])
-    rank, coverage = metrics._median_rank(n, 0.95)
+    rank, coverage = metrics.estimates._median_rank(n, 0.95)
     places = [rank - 1, n - rank, n // 2 - 1 + n % 2, n // 2]
     low, high, left, right = np.partition(values, places)[places].tolist()
     return Estimate(left if n % 2 else left / 2 + right / 2, low, high, coverage)

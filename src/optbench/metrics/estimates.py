@@ -1,11 +1,6 @@
-"""Scores of runs: pure functions of arrays, each computed exactly as its written rule says.
+"""A statistic with its interval, and the few that need nothing but numpy.
 
-A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
-loss or a failure, and every denominator counts it. The wording that
-reports print beside the numbers is in `statistics`.
-
-Imported by everything that reads results, hence light: numpy and the standard library; the binomial distribution at
-probability 1/2 is summed here, in whole numbers or by ratios of its terms.
+The binomial distribution at probability 1/2 is summed here, in whole numbers or by ratios of its terms.
 """
 
 from __future__ import annotations

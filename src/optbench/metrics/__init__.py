@@ -1,0 +1,32 @@
+"""Scores of runs: pure functions of arrays, each computed exactly as its written rule says.
+
+    estimates    a statistic with its interval: medians by order statistics, shares by Wilson, expected running time
+
+A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
+loss or a failure, and every denominator counts it. The wording that reports print beside the numbers is `statistics`'.
+
+What stands in this list is light, numpy and the standard library alone, since everything that reads results imports it;
+modules that need scipy are imported by name where they are used.
+"""
+
+from optbench.metrics.estimates import (
+    Estimate,
+    Floats,
+    expected_running_time,
+    expected_running_times,
+    median_interval,
+    median_intervals,
+    success_rate,
+    wilson,
+)
+
+__all__ = [
+    "Estimate",
+    "Floats",
+    "expected_running_time",
+    "expected_running_times",
+    "median_interval",
+    "median_intervals",
+    "success_rate",
+    "wilson",
+]
