@@ -157,7 +157,8 @@ def groups(rows: Sequence[Row], by: Sequence[str] | None) -> tuple[list[PlainGro
         for row in members:
             configurations[key_of(row)].append(row)
         made = [group(names[problem], label_of(m[0]), keys, m) for m in configurations.values()]
-        criterion = 0 if any(g.statistics["best_val_accuracy"] for g in made) else 1
+        measured = [any(g.statistics[name] for g in made) for name in ("best_val_accuracy", "best_val_loss")]
+        criterion = [*measured, True].index(True)
         top = min(rank(g)[criterion] for g in made)
         found += [replace(g, best=rank(g)[criterion] == top < math.inf) for g in made]
     return found, [key for key in differing if key not in IDENTITY]
@@ -188,9 +189,14 @@ def group(problem: str, label: str, keys: Sequence[str], rows: Sequence[Row]) ->
     return PlainGroup(problem, label, shared, rows, {str(s): counts[s] for s in Status}, statistics(rows), stops(rows))
 
 
-def rank(one: PlainGroup) -> tuple[float, float]:
-    accuracy, loss = one.statistics["best_val_accuracy"], one.statistics["final_loss"]
-    return (-accuracy.value if accuracy else math.inf, loss.value if loss else math.inf)
+def rank(one: PlainGroup) -> tuple[float, float, float]:
+    accuracy = one.statistics["best_val_accuracy"]
+    held_out, loss = (one.statistics[name] for name in ("best_val_loss", "final_loss"))
+    return (
+        -accuracy.value if accuracy else math.inf,
+        held_out.value if held_out else math.inf,
+        loss.value if loss else math.inf,
+    )
 
 
 def median(values: Sequence[float]) -> Estimate | None:
@@ -223,6 +229,7 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
             name: median(results(name, -math.inf)) if given(name) else None
             for name in ("best_val_accuracy", "val_accuracy")
         },
+        **{name: median(results(name, math.inf)) if given(name) else None for name in ("best_val_loss", "val_loss")},
         **{name: median(given(name)) for name in ("steps", "evals")},
         "seconds": median([row.values["seconds"] for row in rows if clocked(row.values)]),
         **dict.fromkeys(("steps_to_target", "success_rate", "ert")),

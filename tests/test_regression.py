@@ -73,6 +73,7 @@ def test_a_linear_network_ends_at_least_squares(tmp_path: Path) -> None:
     assert run.summary["final_loss"] == pytest.approx(float(np.mean((x @ weights - y) ** 2)), rel=1e-4)
     curve = run.curve()
     assert curve["val_loss"].dropna().iloc[-1] == pytest.approx(float(np.mean((v @ weights - target) ** 2)), rel=1e-3)
+    assert run.summary["best_val_loss"] == curve["val_loss"].min()
     assert run.summary["val_accuracy"] is None
     assert "val_accuracy" not in curve or curve["val_accuracy"].isna().all()
     assert run.path is not None

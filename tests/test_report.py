@@ -200,6 +200,10 @@ def test_one_run_in_words(tmp_path: Path) -> None:
     assert "validation accuracy 75.0 % (best epoch 2), 50.0 % (last epoch)" in report.run_lines(
         read_run(make_run(tmp_path / "c", curve=[], **both, **NETWORK))
     )
+    numbers = {"best_val_loss": 0.125, "best_val_step": 20, "val_loss": 0.5, "epochs": 5.0, "steps": 50}
+    assert "validation loss 0.125 (best epoch 2), 0.5 (last epoch)" in report.run_lines(
+        read_run(make_run(tmp_path / "d", curve=[], **numbers, **NETWORK))
+    )
     network = report.run_lines(read_run(make_run(tmp_path / "b", val_accuracy=0.5, target=0.1, curve=[], **NETWORK)))
     assert "mlp on digits, adam, constant, seed 0" in network
     assert "validation accuracy 50.0 % (last epoch)" in network

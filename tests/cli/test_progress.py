@@ -124,6 +124,18 @@ def test_the_best_so_far_is_by_the_rule_of_the_comparison(monkeypatch: pytest.Mo
         assert [line.split()[:2] for line in best][2:] == [["gd", "0.001"]]
 
 
+def test_the_best_so_far_of_regressions_is_by_their_validation_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = screen(100)
+    monkeypatch.setattr("rich.console.Console", lambda **options: console)
+    sweep = LiveSweep(300)
+    for optimizer, final, held_out in (("adam", 0.01, 0.9), ("sgd", 0.5, 0.6)):
+        summary = {"final_loss": final, "val_loss": 0.0, "best_val_loss": held_out}
+        sweep.finished(Run({"run_id": optimizer, "status": "completed", "optimizer": optimizer, **summary}))
+    header, *best = seen(console, sweep._render())[1:]
+    assert "best validation loss" in header
+    assert [line.split()[:2] for line in best] == [["sgd", "0.6"], ["adam", "0.9"]]
+
+
 PIECES = st.lists(st.tuples(st.text("abc 界", max_size=12), st.integers(0, 6)), max_size=7)
 
 

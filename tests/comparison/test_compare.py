@@ -96,6 +96,8 @@ def test_statistics_that_do_not_apply_are_none(tmp_path: Path) -> None:
     assert [name for name in STATISTICS if row[name] is None] == [
         "best_val_accuracy",
         "val_accuracy",
+        "best_val_loss",
+        "val_loss",
         "steps_to_target",
         "success_rate",
         "ert",
@@ -113,6 +115,35 @@ def test_networks_are_ranked_by_accuracy(tmp_path: Path) -> None:
     assert found.groups[0].best
     assert found.groups[2].statistics["val_accuracy"].value == -math.inf
     assert found.groups[0].statistics["best_val_accuracy"].value == 0.95
+
+
+def test_networks_without_classes_are_ranked_by_the_validation_loss(tmp_path: Path) -> None:
+    network = {"model": "mlp", "data": "diabetes", "loss_name": "squared_error"}
+    seeds(tmp_path / "learnt by heart", [0.01], best_val_loss=0.5, val_loss=0.9, **network)
+    seeds(tmp_path / "steady", [0.3], {"optimizer.lr": 0.1}, best_val_loss=0.6, val_loss=0.6, **network)
+    seeds(tmp_path / "older", [0.001], {"optimizer.lr": 0.2}, **network)
+    seeds(tmp_path / "lost", [None], {"optimizer.lr": 9.0}, best_val_loss=0.1, val_loss=0.1, **network)
+    order = ["adam lr=0.01", "adam lr=0.1"]
+    for which, first in (("best", order), ("last", order[::-1])):
+        found = compare([tmp_path], checkpoint=which)
+        assert [g.label for g in found.groups] == [*first, "adam lr=0.2", "adam lr=9"]
+        assert [g.label for g in found.groups if g.best] == [first[0]]
+        assert [row["checkpoint"] for row in found.to_json()] == [which, which, None, which]
+        text = export(found, "text")
+        (header,) = [line for line in text.splitlines() if line.startswith("  configuration")]
+        assert [name for name in ("best", "last") if f"{name} validation loss" in header] == [which]
+        assert f"{which} validation loss: median of the " in text
+
+
+def test_a_table_of_accuracies_has_no_validation_losses(tmp_path: Path) -> None:
+    network = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+    for name, loss in (("a", 0.2), ("b", 0.1)):  # of equal accuracies the surer one is the better one
+        both = {"best_val_accuracy": 0.9, "val_accuracy": 0.9, "best_val_loss": loss, "val_loss": loss}
+        seeds(tmp_path / name, [loss], {"optimizer.lr": loss}, **both, **network)
+    found = compare([tmp_path])
+    assert [g.label for g in found.groups] == ["adam lr=0.1", "adam lr=0.2"]
+    assert "validation loss" not in export(found, "text")
+    assert [row["best_val_loss"]["value"] for row in found.to_json()] == [0.1, 0.2]
 
 
 def test_one_choice_says_whose_accuracy_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

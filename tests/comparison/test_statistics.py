@@ -36,7 +36,7 @@ RUNS = st.fixed_dictionaries(
     {"status": st.sampled_from([str(status) for status in Status])},
     optional={
         "final_loss": LOSSES, "best_loss": LOSSES, "val_accuracy": st.none() | st.floats(0, 1),
-        "best_val_accuracy": st.none() | st.floats(0, 1), "steps": COUNTS,
+        "best_val_accuracy": st.none() | st.floats(0, 1), "best_val_loss": LOSSES, "val_loss": LOSSES, "steps": COUNTS,
         "evals": COUNTS, "seconds": st.none() | st.floats(0, 1e4), "target": st.none() | st.just(0.5),
         "trainer.target": st.none() | st.just(0.25), "data": st.sampled_from([None, "none", "none", "digits"]),
         "steps_to_target": COUNTS, "stopped_at": st.sampled_from([None, "minimum (0, 0)", "saddle (1, 1)"]),
@@ -131,7 +131,7 @@ def test_every_statistic_has_a_title_and_a_rule() -> None:
 def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
     full = {
         "status": "target_reached", "final_loss": 0.25, "best_loss": 0.25, "val_accuracy": 0.5,
-        "best_val_accuracy": 0.75, "steps": 7, "evals": 9,
+        "best_val_accuracy": 0.75, "best_val_loss": 0.25, "val_loss": 0.5, "steps": 7, "evals": 9,
         "seconds": 0.5, "seconds_of": "run", "engine": "loop", "target": 1, "trainer.target": 1, "steps_to_target": 7,
         "trainer.target_accuracy": 1,
     }  # fmt: skip

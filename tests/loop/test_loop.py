@@ -469,6 +469,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation() -> None:
     evaluated = [r for r in watcher.rows if "val_accuracy" in r]
     best = max(evaluated, key=lambda r: (r["val_accuracy"], -r["val_loss"]))
     assert (summary.best_val_step, summary.best_val_accuracy) == (best["step"], best["val_accuracy"])
+    assert summary.best_val_loss == best["val_loss"]
     state = watcher.state("best")
     assert state["step"] == best["step"]
     problem.module.load_state_dict(state["model"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from optbench.cli.pieces import Piece, facts
 from optbench.launch.sweep import SweepWatcher
-from optbench.records.chosen import ACCURACY
+from optbench.records.chosen import ACCURACY, criteria
 from optbench.statistics import STATISTICS, has_result
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class LiveSweep(SweepWatcher):
         self._progress = lines_on(console)
         self._all = self._progress.add_task(label, total=count, pieces=[Piece("starting")], done=0)
         self._running: dict[str, Any] = {}
-        self._best: dict[str, tuple[tuple[float, float], str, str]] = {}
-        self._accuracy = ACCURACY[checkpoint]
+        self._best: dict[str, tuple[tuple[float, ...], str, str]] = {}
+        self._criteria = criteria(checkpoint)
         self._heading = "final loss"
         self._failed, self._done, self._began = 0, 0, time.monotonic()
         self._waiting, self._batch_began = "", time.monotonic()
@@ -152,16 +152,19 @@ class LiveSweep(SweepWatcher):
 
     def _rank(self, run: Run) -> None:
         """Takes a run into the table of the best where it is better than its optimizer's best, by `compare`'s rule."""
-        accuracy, loss = run.summary.get(self._accuracy), run.summary.get("final_loss")
-        if not has_result(run.status) or (accuracy is None and loss is None):
+        known = {name: value for name in self._criteria if (value := run.summary.get(name)) is not None}
+        if not has_result(run.status) or not known:
             return
-        rank = (math.inf if accuracy is None else -accuracy, math.inf if loss is None else loss)
+        rank = tuple(
+            -STATISTICS[name].direction * known[name] if name in known else math.inf for name in self._criteria
+        )
         optimizer = str(run.summary.get("optimizer"))
         if optimizer in self._best and rank >= self._best[optimizer][0]:
             return
-        if accuracy is not None:
-            self._heading = STATISTICS[self._accuracy].title.partition(",")[0]
-        value = f"{loss:.4g}" if accuracy is None else f"{accuracy:.1%}"
+        name, first = next(iter(known.items()))
+        if name != self._criteria[-1]:
+            self._heading = STATISTICS[name].title.partition(",")[0]
+        value = f"{first:.1%}" if name in ACCURACY.values() else f"{first:.4g}"
         self._best[optimizer] = (rank, value, run.path.name if run.path else run.run_id)
 
     def already(self, done: int) -> None:

@@ -16,7 +16,7 @@ from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
-from optbench.records.chosen import ACCURACY, CHECKPOINTS, chosen
+from optbench.records.chosen import CHECKPOINTS, chosen, criteria
 from optbench.statistics import STATISTICS
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Comparison:
         differing: the settings that differ between groups, as columns of `table`.
         unreadable: folders and tables that looked like results and could not be read; no number includes them.
         notes: what a reader of the numbers must know, one sentence each.
-        checkpoint: whose accuracy networks are ranked by and tables show: best, of each run's best evaluation, or last.
+        checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
+            each run's best evaluation, or last.
     """
 
     groups: tuple[Group, ...]
@@ -77,8 +78,8 @@ class Comparison:
         return row
 
     def _checkpoint_of(self, group: Group) -> str | None:
-        """The checkpoint that a group is ranked by; None without an accuracy."""
-        return self.checkpoint if group.statistics[ACCURACY[self.checkpoint]] else None
+        """The checkpoint that a group is ranked by; None of a surface."""
+        return self.checkpoint if any(group.statistics[name] for name in criteria(self.checkpoint)[:-1]) else None
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -148,8 +149,8 @@ def compare(
         filters: which runs take part, see `select`.
         group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed.
         sort: column of `table` to sort the groups of a problem by; "-column" from large to small. None: the best first,
-            by accuracy where there is one, else by final loss.
-        checkpoint: whose accuracy: best or last; None: as `chosen` says.
+            by accuracy where there is one, else by validation loss, else by final loss.
+        checkpoint: whose accuracy and validation loss: best or last; None: as `chosen` says.
 
     Raises:
         UserError: no run found or left, an unknown key, or something that is not a place to look at.
@@ -162,7 +163,7 @@ def compare(
         raise nothing(places, found.unreadable)
     found = select(found, filters)
     groups, differing = form_groups(found, _keys(group_by, found), which)
-    groups = list(_sorted(groups, sort, differing, ACCURACY[which]))
+    groups = list(_sorted(groups, sort, differing, which))
     return Comparison(tuple(groups), tuple(differing), found.unreadable, found.notes, which)
 
 
@@ -190,9 +191,9 @@ def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | 
     return [resolve_key(name, known) for name in names]
 
 
-def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str], accuracy: str) -> tuple[Group, ...]:
+def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str], which: str) -> tuple[Group, ...]:
     if sort is None:
-        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, accuracy), group.label)))
+        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, which), group.label)))
     name = sort.removeprefix("-")
     columns = ["configuration", *IDENTITY, *differing, "n", *Status, *STATISTICS]
     key = resolve_key(name, list(map(str, columns)), "column to sort by")

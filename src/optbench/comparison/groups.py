@@ -15,7 +15,7 @@ from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
-from optbench.records.chosen import ACCURACY, CHECKPOINTS
+from optbench.records.chosen import CHECKPOINTS, criteria
 from optbench.records.columns import Ints
 from optbench.statistics import STATISTICS, Groups, statistics_of
 
@@ -33,7 +33,8 @@ class Group:
         rows: the runs.
         n_by_status: number of runs of each Status, zeros included.
         statistics: STATISTICS by name; None where one does not apply.
-        best: whether no group of the problem has a better accuracy (networks) or final loss (surfaces).
+        best: whether no group of the problem has a better accuracy (networks with classes), validation loss (other
+            networks) or final loss (surfaces).
         stopped_at: number of runs at each critical point, see `arrivals.stops`; None where nothing is known of it.
     """
 
@@ -65,7 +66,7 @@ def form_groups(
     Args:
         rows: the runs.
         by: keys that define a configuration; None: every setting but the seed.
-        checkpoint: whose accuracy decides which group is the best, one of CHECKPOINTS.
+        checkpoint: whose accuracy or validation loss decides which group is the best, one of CHECKPOINTS.
     """
     codes, facts, by_last = alike(rows, by or ())
     facts = labels.without_common(facts, (*IDENTITY, *(by or ())))
@@ -88,9 +89,7 @@ def form_groups(
             configurations[key_of(facts[kind])].append(kind)
         found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
-    return _measured(rows, codes, facts, formed, ACCURACY[checkpoint]), [
-        key for key in differing if key not in IDENTITY
-    ]
+    return _measured(rows, codes, facts, formed, checkpoint), [key for key in differing if key not in IDENTITY]
 
 
 class _Formed(NamedTuple):
@@ -124,7 +123,7 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
 
 
 def _measured(
-    rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], accuracy: str
+    rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], checkpoint: str
 ) -> list[Group]:
     n = len(formed)
     number = np.zeros(len(facts), dtype=np.min_scalar_type(n))
@@ -137,7 +136,7 @@ def _measured(
     for (status, group), runs in rows.tally("status", by=codes).items():
         counts[group][str(status)] = runs
     computed = statistics_of(Groups(rows, codes, n))
-    best = _best([one.number for one in formed], computed, accuracy)
+    best = _best([one.number for one in formed], computed, checkpoint)
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), strict=False)
     return [
         Group(one.problem, one.label, _shared(facts, one), rows.take(slice(start, end)), by_status, own, top, places)
@@ -155,26 +154,28 @@ def _shared(facts: Sequence[Facts], formed: _Formed) -> dict[str, Any]:
     return {key: different.pop() if len(different) == 1 else None for key, different in found.items()}
 
 
-def rank(statistics: Mapping[str, Estimate | None], accuracy: str) -> tuple[float, float]:
-    """What the groups of a problem are ranked by, small first: accuracy where there is one, then final loss.
+def rank(statistics: Mapping[str, Estimate | None], checkpoint: str) -> tuple[float, ...]:
+    """What the groups of a problem are ranked by, small first: each of the criteria, infinite where there is none.
 
     Args:
         statistics: of a group.
-        accuracy: which one, a value of ACCURACY.
+        checkpoint: one of CHECKPOINTS.
     """
-    return _score(accuracy, statistics[accuracy]), _score("final_loss", statistics["final_loss"])
+    return tuple(_score(name, statistics[name]) for name in criteria(checkpoint))
 
 
 def _score(name: str, found: Estimate | None) -> float:
     return math.inf if found is None else -STATISTICS[name].direction * found.value
 
 
-def _best(problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]], accuracy: str) -> list[bool]:
-    # by the first criterion that applies; groups without any result are never the best
-    on_accuracy = {problem for problem, own in zip(problems, computed, strict=True) if own[accuracy]}
-    scores = [
-        rank(own, accuracy)[0 if problem in on_accuracy else 1] for problem, own in zip(problems, computed, strict=True)
-    ]
+def _best(problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]], checkpoint: str) -> list[bool]:
+    # by the first criterion that applies to a problem; groups without any result are never the best
+    names = criteria(checkpoint)
+    first: dict[int, int] = {}
+    for problem, own in zip(problems, computed, strict=True):
+        applies = next(place for place, name in enumerate(names) if own[name] or name == names[-1])
+        first[problem] = min(applies, first.get(problem, applies))
+    scores = [rank(own, checkpoint)[first[problem]] for problem, own in zip(problems, computed, strict=True)]
     top: dict[int, float] = {}
     for problem, score in zip(problems, scores, strict=True):
         top[problem] = min(score, top.get(problem, math.inf))

@@ -17,7 +17,7 @@ class Summary:
 
     final_loss and best_loss are of the measure: on a surface the objective at the last iterate and at the best one; on
     a network the mean batch loss of the last epoch and of the best one. val_* are at the last iterate, best_val_* at
-    the evaluation with the highest accuracy (ties: the lower loss).
+    the evaluation with the highest accuracy (ties, and without classes: the lower loss).
     """
 
     status: Status = Status.COMPLETED
@@ -33,6 +33,7 @@ class Summary:
     val_loss: float | None = None
     val_accuracy: float | None = None
     best_val_accuracy: float | None = None
+    best_val_loss: float | None = None
     best_val_step: int | None = None
     target: float | None = None
     steps_to_target: int | None = None
@@ -94,6 +95,7 @@ class Progress:
             val_loss=self.val_loss,
             val_accuracy=self.val_accuracy,
             best_val_accuracy=self.best_val_accuracy,
+            best_val_loss=self.best_val_loss if math.isfinite(self.best_val_loss) else None,
             best_val_step=self.best_val_step,
             target=target,
             steps_to_target=self.step if status is Status.TARGET_REACHED else None,

@@ -17,6 +17,8 @@ CHECKPOINTS = ("best", "last")
 VARIABLE = "OPTBENCH_CHECKPOINT"
 ACCURACY: Mapping[str, str] = MappingProxyType({"best": "best_val_accuracy", "last": "val_accuracy"})
 """The column of a summary that holds the validation accuracy of each."""
+VALIDATION_LOSS: Mapping[str, str] = MappingProxyType({"best": "best_val_loss", "last": "val_loss"})
+"""The column that holds the validation loss of each, by which networks without classes are ranked."""
 
 
 def chosen(asked: str | None = None, others: bool = False) -> str:
@@ -34,3 +36,9 @@ def chosen(asked: str | None = None, others: bool = False) -> str:
         return value
     where = "--checkpoint " if asked else f"{VARIABLE}="
     raise UserError(f"{where}{value}: expected {', '.join(CHECKPOINTS)}{' or an epoch' if others else ''}")
+
+
+def criteria(checkpoint: str) -> tuple[str, str, str]:
+    """What runs are ranked by, the first one first, as columns of a summary: the accuracy of a checkpoint, its
+    validation loss (the first that a regression has), and the final loss (all that a surface has)."""
+    return ACCURACY[checkpoint], VALIDATION_LOSS[checkpoint], "final_loss"

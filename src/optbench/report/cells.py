@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
-from optbench.records.chosen import ACCURACY
+from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
 from optbench.statistics import STATISTICS, Statistic
 
 
@@ -115,8 +115,12 @@ def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:
 
 
 def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
-    """The statistics that the table of a problem has, in order; of the accuracies the one of that checkpoint."""
-    others = {name for which, name in ACCURACY.items() if which != checkpoint}
+    """The statistics that the table of a problem has, in order: of the accuracies the one of that checkpoint, and only
+    where there is none of the validation losses."""
+    losses = set(VALIDATION_LOSS.values())
+    if not any(group.statistics[name] for group in groups for name in ACCURACY.values()):
+        losses.remove(VALIDATION_LOSS[checkpoint])
+    others = losses | {name for which, name in ACCURACY.items() if which != checkpoint}
     columns = [one for one in _COLUMNS if one.name not in others]
     return [one for one in columns if any(group.statistics[one.name] is not None for group in groups)]
 

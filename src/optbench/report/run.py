@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.records import Run
+from optbench.records.chosen import ACCURACY, CHECKPOINTS, VALIDATION_LOSS
 from optbench.report.cells import printable
 from optbench.statistics.numbers import number, percent
 
@@ -32,7 +33,7 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
         f"{run.status.replace('_', ' ')}" + (f": {run.reason}" if run.reason else ""),
         _losses(run),
     ]
-    lines += _accuracy(facts)
+    lines += _validation(facts)
     if facts.get("target") is not None:
         hit = facts.get("steps_to_target")
         when = "not reached" if hit is None else f"reached at step {number(hit)}"
@@ -45,16 +46,20 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
     return [*map(printable, lines), *([f"loss {picture}"] if picture else []), *([str(run.path)] if run.path else [])]
 
 
-def _accuracy(facts: Mapping[str, Any]) -> list[str]:
-    """The validation accuracy of the best epoch and of the last one: of best.pt and of last.pt."""
-    last, best = facts.get("val_accuracy"), facts.get("best_val_accuracy")
+def _validation(facts: Mapping[str, Any]) -> list[str]:
+    """The validation accuracy, of a regression the validation loss, of the best epoch and of the last one: of best.pt
+    and of last.pt."""
+    what, kept, text = "accuracy", ACCURACY, lambda value: f"{percent(value)} %"
+    if facts.get(ACCURACY["last"]) is None:
+        what, kept, text = "loss", VALIDATION_LOSS, number
+    best, last = (facts.get(kept[which]) for which in CHECKPOINTS)
     if last is None:
         return []
     if best is None:
-        return [f"validation accuracy {percent(last)} % (last epoch)"]
+        return [f"validation {what} {text(last)} (last epoch)"]
     steps, at, epochs = facts.get("steps"), facts.get("best_val_step"), facts.get("epochs")
     epoch = f" {number(at / steps * epochs)}" if steps and epochs and at is not None else ""
-    return [f"validation accuracy {percent(best)} % (best epoch{epoch}), {percent(last)} % (last epoch)"]
+    return [f"validation {what} {text(best)} (best epoch{epoch}), {text(last)} (last epoch)"]
 
 
 def _place(run: Run) -> list[str]:

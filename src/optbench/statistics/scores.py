@@ -31,10 +31,12 @@ def _known(name: str) -> Callable[[Groups], Found]:
     return lambda groups: groups.medians(groups.runs.numbers(name))
 
 
-def _accuracy(name: str) -> Callable[[Groups], Found]:
+def _validation(name: str, worst: float) -> Callable[[Groups], Found]:
+    """Of groups in which it was measured at all."""
+
     def found(groups: Groups) -> Found:
         known = np.bincount(groups.codes[~np.isnan(groups.runs.numbers(name))], minlength=groups.count) > 0
-        return groups.medians(np.where(known[groups.codes], groups.results(name, -math.inf), math.nan))
+        return groups.medians(np.where(known[groups.codes], groups.results(name, worst), math.nan))
 
     return found
 
@@ -71,26 +73,37 @@ _OF_TARGET = ("steps_to_target", "target", "trainer.target", "trainer.target_acc
 _LIST = (
     Statistic(
         "final_loss", "final loss", f"median of the loss at the last iterate; {_NO_RESULT} +inf",
-        ("final_loss", "status"), _result("final_loss", math.inf), -1, interval, place=2,
+        ("final_loss", "status"), _result("final_loss", math.inf), -1, interval, place=4,
     ),
     Statistic(
         "best_loss", "best loss", f"median of the least loss of each run; {_NO_RESULT} +inf",
-        ("best_loss", "status"), _result("best_loss", math.inf), -1, interval, place=3, spare=3,
+        ("best_loss", "status"), _result("best_loss", math.inf), -1, interval, place=5, spare=3,
     ),
     Statistic(
         "best_val_accuracy", "best accuracy, %", "median of the highest accuracy of each run on the validation data, "
         f"which is that of best.pt; a little high, since these data chose it; {_NO_RESULT} -inf",
-        ("best_val_accuracy", "status"), _accuracy("best_val_accuracy"), 1, partial(interval, share=True), place=0,
-        noted=True,
+        ("best_val_accuracy", "status"), _validation("best_val_accuracy", -math.inf), 1, partial(interval, share=True),
+        place=0, noted=True,
     ),
     Statistic(
         "val_accuracy", "last accuracy, %", "median of the last accuracy of each run on the validation data, which "
         f"is that of last.pt; {_NO_RESULT} -inf",
-        ("val_accuracy", "status"), _accuracy("val_accuracy"), 1, partial(interval, share=True), place=1, noted=True,
+        ("val_accuracy", "status"), _validation("val_accuracy", -math.inf), 1, partial(interval, share=True),
+        place=1, noted=True,
+    ),
+    Statistic(
+        "best_val_loss", "best validation loss", "median of the loss of each run on the validation data at its best "
+        f"evaluation, which is that of best.pt; a little low, since these data chose it; {_NO_RESULT} +inf",
+        ("best_val_loss", "status"), _validation("best_val_loss", math.inf), -1, interval, place=2, noted=True,
+    ),
+    Statistic(
+        "val_loss", "last validation loss", "median of the last loss of each run on the validation data, which is that "
+        f"of last.pt; {_NO_RESULT} +inf",
+        ("val_loss", "status"), _validation("val_loss", math.inf), -1, interval, place=3, noted=True,
     ),
     Statistic(
         "steps", "steps", "median number of updates, over the started runs",
-        ("steps",), _known("steps"), -1, alone, place=7, spare=5,
+        ("steps",), _known("steps"), -1, alone, place=9, spare=5,
     ),
     Statistic(
         "evals", "evaluations", "median number of evaluations of objective and gradient, over the started runs",
@@ -99,21 +112,21 @@ _LIST = (
     Statistic(
         "seconds", "seconds", "median time of training, evaluation not counted, over the runs that were timed by "
         "themselves (k of n: so many of the group); rows of a batch share one clock and have no time of their own",
-        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=8, spare=4,
+        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=10, spare=4,
     ),
     Statistic(
         "steps_to_target", "steps to target", "first recorded step that meets the target (loss at most, accuracy at "
         "least); a run that misses counts as +inf",
-        _OF_TARGET, _steps_to_target, -1, interval, place=5, spare=2, noted=True,
+        _OF_TARGET, _steps_to_target, -1, interval, place=7, spare=2, noted=True,
     ),
     Statistic(
         "success_rate", "reached target, %", "runs that reached the target / all runs, with Wilson's 95 % interval",
-        _OF_TARGET, _success_rate, 1, partial(interval, share=True), place=4, spare=6, noted=True,
+        _OF_TARGET, _success_rate, 1, partial(interval, share=True), place=6, spare=6, noted=True,
     ),
     Statistic(
         "ert", "ERT, steps", "expected running time: steps until the target or the end, summed over all runs / number "
         "of successes",
-        (*_OF_TARGET, "steps"), _expected_running_time, -1, alone, place=6, spare=1, noted=True,
+        (*_OF_TARGET, "steps"), _expected_running_time, -1, alone, place=8, spare=1, noted=True,
     ),
 )  # fmt: skip
 STATISTICS = {one.name: one for one in _LIST}
