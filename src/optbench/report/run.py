@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.records import Run
-from optbench.records.chosen import ACCURACY, CHECKPOINTS, VALIDATION_LOSS
+from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
 from optbench.report.cells import printable
 from optbench.statistics.numbers import number, percent
 
@@ -49,17 +49,22 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
 def _validation(facts: Mapping[str, Any]) -> list[str]:
     """The validation accuracy, of a regression the validation loss, of the best epoch and of the last one: of best.pt
     and of last.pt."""
-    what, kept, text = "accuracy", ACCURACY, lambda value: f"{percent(value)} %"
-    if facts.get(ACCURACY["last"]) is None:
-        what, kept, text = "loss", VALIDATION_LOSS, number
-    best, last = (facts.get(kept[which]) for which in CHECKPOINTS)
-    if last is None:
+    if facts.get(ACCURACY["last"]) is not None:
+        what, kept = "validation accuracy", ACCURACY
+    else:
+        what, kept = "validation loss", VALIDATION_LOSS
+
+    def text(which: str) -> str:
+        value = facts.get(kept[which])
+        return f"{percent(value)} %" if kept is ACCURACY else number(value)
+
+    if facts.get(kept["last"]) is None:
         return []
-    if best is None:
-        return [f"validation {what} {text(last)} (last epoch)"]
+    if facts.get(kept["best"]) is None:
+        return [f"{what} {text('last')} (last epoch)"]
     steps, at, epochs = facts.get("steps"), facts.get("best_val_step"), facts.get("epochs")
     epoch = f" {number(at / steps * epochs)}" if steps and epochs and at is not None else ""
-    return [f"validation {what} {text(best)} (best epoch{epoch}), {text(last)} (last epoch)"]
+    return [f"{what} {text('best')} (best epoch{epoch}), {text('last')} (last epoch)"]
 
 
 def _place(run: Run) -> list[str]:
