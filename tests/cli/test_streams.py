@@ -39,6 +39,7 @@ HEAVY = {
     "evaluate": ["evaluate", "TRAINED", "--json"],
     "predict": ["predict", "TRAINED", "-o", "answers.csv"],
     "explain": ["explain", "TRAINED", "--features", "layer.png"],
+    "verify": ["verify", "TRAINED", "--json"],
     "doctor": ["doctor", "--json"],
 }
 PROVED = ["classify-critical", "--fn", "sphere", "--quiet", "--certificate"]

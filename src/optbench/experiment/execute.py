@@ -417,7 +417,7 @@ def skipped(planned: Planned, status: Status, error: OptbenchError, here: bool =
 def explained(run: Run, reason: str) -> Run:
     """Records why a run was interrupted, where its own process could not know."""
     assert run.path is not None
-    facts = {key: value for key, value in (run.summary.get("provenance") or {}).items() if key != KEY}
+    facts = {key: value for key, value in run.provenance.items() if key != KEY}
     row = {**run.summary, "reason": reason, "provenance": facts}
     facts[KEY] = write_sealed(run.path / "run.json", row)
     return Run(row, run.path)

@@ -83,7 +83,7 @@ class Rebuilt:
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """In label order: as the run recorded them, or as its data set has them; none of a regression."""
-        recorded = (self.run.summary.get("provenance") or {}).get("class_names")
+        recorded = self.run.provenance.get("class_names")
         return tuple(map(str, recorded)) if recorded else tuple(self.data.class_names)
 
     @cached_property

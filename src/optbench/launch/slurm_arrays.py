@@ -75,7 +75,7 @@ class Ending:
         """The ending of a task that gave this outcome."""
         if isinstance(outcome, OptbenchError):
             return cls(error=outcome)
-        return cls(str(outcome.status), str((outcome.summary.get("provenance") or {}).get(KEY, "")), signal)
+        return cls(str(outcome.status), str(outcome.provenance.get(KEY, "")), signal)
 
     def reported(self, run_id: str) -> Run:
         """What the task says to have recorded: as much of the record as tells it from another."""

@@ -46,7 +46,7 @@ def filled(asked: Ensemble, found: Pictures, shares: Tensor, labels: Tensor) -> 
 def _training_counts(asked: Ensemble) -> Tensor | None:
     """How many training images each class had, float64 (classes,); None where no record of a member says so."""
     for member in asked.members:
-        accounts = (member.run.summary.get("provenance") or {}).get("pictures") or {}
+        accounts = member.run.provenance.get("pictures") or {}
         counts = (accounts.get("train") or {}).get("classes")
         if isinstance(counts, list) and len(counts) == len(asked.class_names):
             return torch.tensor(counts, dtype=torch.float64)

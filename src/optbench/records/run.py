@@ -53,6 +53,14 @@ class Run:
         return str(self.summary.get("reason", ""))
 
     @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where its numbers come from; of a row of a table too, where it is JSON text. Empty where nothing is known."""
+        found = self.summary.get("provenance")
+        if isinstance(found, str):
+            found = json.loads(found)
+        return found if isinstance(found, Mapping) else {}
+
+    @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration: of the folder's config.yaml, or of a table row's `config` and dotted columns."""
         if self.path is not None:

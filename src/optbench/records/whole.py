@@ -94,8 +94,7 @@ def unheld(run: Run, folder: Path) -> str | None:
 
 
 def _seal_of(run: Run) -> Any:
-    provenance = run.summary.get("provenance")
-    return provenance.get(KEY) if isinstance(provenance, Mapping) else None
+    return run.provenance.get(KEY)
 
 
 def _unsound(folder: Path, expected: Mapping[str, str]) -> str | None:
