@@ -1,6 +1,10 @@
 """Scores of runs: pure functions of arrays, each computed exactly as its written rule says.
 
     estimates    a statistic with its interval: medians by order statistics, shares by Wilson, expected running time
+    resampling   the bootstrap, the same whatever the order of the runs
+    runtimes     first hits of many targets, ERT (also of balanced instances) with interval, penalised runtimes, SP1
+    ecdf         distributions of runtimes over runs, targets and problems; simulated restarts and budget marks
+    censored     Kaplan-Meier: the share solved by a cost where budgets differ; restricted mean
 
 A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
 loss or a failure, and every denominator counts it. The wording that reports print beside the numbers is `statistics`'.
