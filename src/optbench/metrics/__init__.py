@@ -5,6 +5,9 @@
     runtimes     first hits of many targets, ERT (also of balanced instances) with interval, penalised runtimes, SP1
     ecdf         distributions of runtimes over runs, targets and problems; simulated restarts and budget marks
     censored     Kaplan-Meier: the share solved by a cost where budgets differ; restricted mean
+    profiles     performance profiles, AlgoPerf's score by its rule and as its program computes it, speed-ups
+    ranks        average ranks over problems, Friedman's test, critical difference and cliques
+    aggregate    interquartile mean, probability of improvement, optimality gap, by stratified bootstrap
 
 A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
 loss or a failure, and every denominator counts it. The wording that reports print beside the numbers is `statistics`'.

@@ -1,0 +1,129 @@
+"""One number over many problems, with the uncertainty that few seeds leave.
+
+Every problem counts alike, however many seeds it has. Seeds are resampled within each problem (a stratified bootstrap),
+for the problems are the question and the seeds the chance. Scores are put on one scale by whoever calls (0 the start,
+1 the best known, say); a run without a result has the worst score of that scale, not none.
+
+Source: R. Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, NeurIPS 2021,
+arXiv:2108.13264.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.metrics.estimates import Estimate, Floats
+from optbench.metrics.resampling import DRAWS, counted, drawn, in_order, percentiles, stream
+
+_AT_ONCE = 2_000_000
+"""Numbers of resamples held at a time."""
+
+
+def interquartile_mean(problems: Sequence[npt.ArrayLike]) -> float:
+    """Mean of the middle half of all runs.
+
+    Runs are weighted so that problems count alike, and sorted; those between the quarters of the total weight count,
+    one that lies across a quarter in part. With equally many seeds and a number of runs that 4 divides, it is the
+    trimmed mean of rliable, which rounds the cut down otherwise, so that two copies of a problem change it.
+
+    Args:
+        problems: the scores of each problem's runs.
+    """
+    values, weights = _pooled(in_order(problems))
+    return float(_middle(values[None], weights[None])[0])
+
+
+def iqm(problems: Sequence[npt.ArrayLike], level: float = 0.95, draws: int = DRAWS) -> Estimate:
+    """`interquartile_mean` with its stratified bootstrap interval; n is the number of runs."""
+    return _estimate(problems, _middle, level, draws)
+
+
+def optimality_gap(
+    problems: Sequence[npt.ArrayLike], gamma: float = 1.0, level: float = 0.95, draws: int = DRAWS
+) -> Estimate:
+    """Mean amount by which a run stays below gamma, more being better: mean of max(0, gamma - score), with interval."""
+    return _estimate(problems, lambda values, weights: _mean(np.maximum(gamma - values, 0.0), weights), level, draws)
+
+
+def mean_score(problems: Sequence[npt.ArrayLike], level: float = 0.95, draws: int = DRAWS) -> Estimate:
+    """Mean over problems of the mean over runs, with the same interval: one outlier moves it at will."""
+    return _estimate(problems, _mean, level, draws)
+
+
+def improvement(
+    ours: Sequence[npt.ArrayLike],
+    theirs: Sequence[npt.ArrayLike],
+    level: float = 0.95,
+    draws: int = DRAWS,
+    *,
+    direction: int = -1,
+) -> Estimate:
+    """Probability that a run of ours is better than one of theirs, the mean over problems; equal ones count a half.
+
+    Of each problem it is Mann and Whitney's U / (n m). It says how often, not by how much. Where every run of ours wins
+    every resample does, and the interval is [1, 1], which says too much.
+
+    Args:
+        ours, theirs: values of the runs of each problem, the problems in the same order; infinite ones take part.
+        direction: what is better: -1 small values, 1 large ones.
+    """
+    if len(ours) != len(theirs) or not len(ours):
+        raise ValueError(f"values of the same problems, at least one, not {len(ours)} and {len(theirs)}")
+    pairs = [in_order([a]) + in_order([b]) for a, b in zip(ours, theirs, strict=True)]
+    pairs.sort(key=lambda pair: [values.tolist() for values in pair])
+    random = stream()
+    value, samples = 0.0, np.zeros(draws)
+    for a, b in pairs:
+        wins = np.where(a[:, None] == b, 0.5, (a[:, None] > b) == (direction > 0)) / (len(a) * len(b))
+        weight_a = random.permutation(counted(len(a), draws)) @ wins
+        samples += (weight_a * random.permutation(counted(len(b), draws))).sum(axis=1)
+        value += float(wins.sum())
+    n = sum(min(len(a), len(b)) for a, b in pairs)
+    return percentiles(value / len(pairs), samples[:, None] / len(pairs), level, n)[0]
+
+
+Score = Callable[[Floats, Floats], Floats]
+"""From values and weights of runs, (b, n) each, to one number a row."""
+
+
+def _estimate(problems: Sequence[npt.ArrayLike], score: Score, level: float, draws: int) -> Estimate:
+    given = in_order(problems)
+    values, weights = _pooled(given)
+    random = stream()
+    at_once = max(1, _AT_ONCE // len(values))
+    samples = [
+        score(_resampled(given, random, size), np.broadcast_to(weights, (size, len(weights))))
+        for size in np.diff([*range(0, draws, at_once), draws]).tolist()
+    ]
+    value = score(values[None], weights[None])
+    return percentiles(value, np.concatenate(samples)[:, None], level, len(values))[0]
+
+
+def _pooled(problems: list[Floats]) -> tuple[Floats, Floats]:
+    sizes = [len(values) for values in problems]
+    return np.concatenate(problems), np.repeat([1 / (n * len(problems)) for n in sizes], sizes)
+
+
+def _resampled(problems: list[Floats], random: np.random.Generator, draws: int) -> Floats:
+    """The runs of each problem, drawn with replacement, side by side, (draws, n)."""
+    return np.concatenate([values[drawn(random, len(values), draws)] for values in problems], axis=1)
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    return np.asarray((values * weights).sum(axis=1))
+
+
+def _middle(values: Floats, weights: Floats) -> Floats:
+    """Mean of what lies between the quarters of the weight, of each row."""
+    if (weights == weights[0, 0]).all():
+        ordered, own = np.sort(values, axis=1), weights
+    else:
+        order = np.argsort(values, axis=1, kind="stable")
+        ordered, own = np.take_along_axis(values, order, axis=1), np.take_along_axis(weights, order, axis=1)
+    above = np.cumsum(own, axis=1)
+    inside = np.clip(np.minimum(above, 0.75) - np.maximum(above - own, 0.25), 0.0, None)
+    taken = np.where(inside > 1e-12, inside, 0.0)  # what rounding leaves of a run beside a quarter
+    return np.asarray((np.where(taken > 0, ordered, 0.0) * taken).sum(axis=1) / taken.sum(axis=1))

@@ -1,0 +1,121 @@
+"""Configurations ranked on each problem, and which differences of average ranks are more than chance.
+
+Ranks know no scale: a problem with large losses counts like any other, and so does a narrow win. 1 is the best, the
+least value; equal values share the mean of their ranks, among them those that never arrived (inf).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.metrics.estimates import Floats
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Whether any configurations differ in rank.
+
+    Attributes:
+        statistic: chi squared with k - 1 degrees of freedom, corrected for ties.
+        p: its probability if there is no difference.
+        f: Iman and Davenport's F with k - 1 and (k - 1)(N - 1) degrees of freedom, which is less conservative.
+        p_f: its probability.
+    """
+
+    statistic: float
+    p: float
+    f: float
+    p_f: float
+
+
+def ranks(values: npt.ArrayLike) -> Floats:
+    """Rank of each configuration on each problem, (p, k) -> (p, k).
+
+    Args:
+        values: less is better, inf for a run without result.
+
+    Raises:
+        ValueError: a value is no number, or there are none.
+    """
+    from scipy.stats import rankdata
+
+    given = np.asarray(values, dtype=float)
+    if given.ndim != 2 or not given.size or np.isnan(given).any():
+        raise ValueError(f"values of problems by configurations, numbers only, not {given.shape}")
+    return np.asarray(rankdata(given, axis=1), dtype=float)
+
+
+def average_ranks(values: npt.ArrayLike) -> Floats:
+    """Mean rank over problems of each configuration, (p, k) -> (k,); `values` as in `ranks`."""
+    return np.asarray(ranks(values).mean(axis=0))
+
+
+def friedman(values: npt.ArrayLike) -> Friedman:
+    """Friedman's test of no difference between k configurations on N problems, N >= 2, k >= 2.
+
+    With R_j the sum of ranks, chi^2 = (k - 1) sum_j (R_j - N (k + 1) / 2)^2 / (sum of squares of all ranks -
+    N k (k + 1)^2 / 4), which without ties is 12 / (N k (k + 1)) sum R_j^2 - 3 N (k + 1). F = (N - 1) chi^2 /
+    (N (k - 1) - chi^2).
+
+    Args:
+        values: (p, k) as in `ranks`.
+
+    Source: M. Friedman, J. Am. Stat. Assoc. 32 (1937) 675; W. J. Conover, Practical Nonparametric Statistics, 3rd ed.
+    (1999), section 5.8; R. L. Iman and J. M. Davenport, Commun. Stat. A 9 (1980) 571.
+    """
+    from scipy.stats import chi2, f
+
+    own = ranks(values)
+    n, k = own.shape
+    if n < 2 or k < 2:
+        raise ValueError(f"at least 2 problems and 2 configurations, not {n} and {k}")
+    spread = float((own**2).sum()) - n * k * (k + 1) ** 2 / 4
+    if spread == 0:  # all tied everywhere
+        return Friedman(0.0, 1.0, 0.0, 1.0)
+    statistic = (k - 1) * float(((own.sum(axis=0) - n * (k + 1) / 2) ** 2).sum()) / spread
+    rest = n * (k - 1) - statistic
+    ratio = (n - 1) * statistic / rest if rest > 1e-12 * statistic else math.inf
+    return Friedman(statistic, float(chi2.sf(statistic, k - 1)), ratio, float(f.sf(ratio, k - 1, (k - 1) * (n - 1))))
+
+
+def critical_difference(problems: int, configurations: int, alpha: float = 0.05) -> float:
+    """Nemenyi's critical difference of average ranks, for all pairs at once: q sqrt(k (k + 1) / (6 N)).
+
+    q is the upper alpha quantile of the studentized range of k at infinitely many degrees of freedom, / sqrt(2).
+
+    Source: J. Demsar, J. Mach. Learn. Res. 7 (2006) 1, section 3.2.2.
+    """
+    from scipy.stats import studentized_range
+
+    if problems < 1 or configurations < 2:
+        raise ValueError(f"at least 1 problem and 2 configurations, not {problems} and {configurations}")
+    q = float(studentized_range.ppf(1 - alpha, configurations, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(configurations * (configurations + 1) / (6 * problems))
+
+
+def cliques(averages: npt.ArrayLike, difference: float) -> list[list[int]]:
+    """Groups that cannot be told apart: the bars of a diagram of critical differences, the best first.
+
+    Each is as large as it can be: all its average ranks lie within `difference` (which is not yet one), and no other
+    one could be added. A configuration that differs from all others is in none.
+
+    Args:
+        averages: (k,) average ranks.
+        difference: the critical difference.
+
+    Returns:
+        Of each group, its configurations by number, the best first.
+    """
+    given = np.asarray(averages, dtype=float)
+    order = np.argsort(given, kind="stable")
+    ends = np.searchsorted(given[order], given[order] + difference, side="right")
+    found, reached = [], 0
+    for start, end in enumerate(ends.tolist()):
+        if end > reached and end - start > 1:
+            found.append(order[start:end].tolist())
+        reached = max(reached, end)
+    return found
