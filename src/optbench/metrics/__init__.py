@@ -8,6 +8,8 @@
     profiles     performance profiles, AlgoPerf's score by its rule and as its program computes it, speed-ups
     ranks        average ranks over problems, Friedman's test, critical difference and cliques
     aggregate    interquartile mean, probability of improvement, optimality gap, by stratified bootstrap
+    tuned        best of k trials, what choosing flatters, sensitivity to the learning rate, edges of ranges
+    steps_to     certified steps to a target: evidence and pairwise rules
 
 A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
 loss or a failure, and every denominator counts it. The wording that reports print beside the numbers is `statistics`'.

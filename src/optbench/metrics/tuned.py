@@ -1,0 +1,334 @@
+"""What tuning gained, what it cost, and by how much its own number flatters.
+
+The best of k trials is better than it will be again: the winner was lucky too. So a tuned value is shown by the number
+of trials that it took (`best_of`), and measured on seeds that did not choose it (`choose`, or `nested` where none were
+put aside). How much the choice of a learning rate matters at all is `sensitivity` and `share_within`; `edge` says when
+the best one may lie outside of what was tried.
+
+`direction` is what is better: -1 small values, 1 large ones. A trial without result has the worst value, infinite; none
+is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.metrics.estimates import Floats
+from optbench.metrics.resampling import DRAWS, drawn, percentiles, stream
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """The best value of k trials, by k.
+
+    Attributes:
+        trials: (m,) numbers of trials k.
+        expected: (m,) mean of the best of k; infinite as long as all k may be without result.
+        low, high: (m,) its bootstrap band over trials.
+        median: (m,) median of the best of k, which the trials without result leave finite sooner.
+    """
+
+    trials: npt.NDArray[np.int64]
+    expected: Floats
+    low: Floats
+    high: Floats
+    median: Floats
+
+
+def best_of(
+    values: npt.ArrayLike,
+    trials: npt.ArrayLike | None = None,
+    *,
+    direction: int = -1,
+    start: float | None = None,
+    level: float = 0.95,
+    draws: int = DRAWS,
+) -> BestOf:
+    """What the best of k of N random trials is, drawn without replacement, in closed form.
+
+    With the values ascending, the best of k is the i-th with probability C(N - i, k - 1) / C(N, k), so that
+    E_k = sum_i y_(i) C(N - i, k - 1) / C(N, k). For m trials without result, E_k is infinite for k <= m; the median is
+    y_(i) for the first i with 1 - C(N - i, k) / C(N, k) >= 1/2. The trials must be an order that knows nothing of the
+    values: random or quasi-random search, not one that learns.
+
+    Args:
+        values: (N,) of the trials.
+        trials: numbers of trials k, from 1 to N; all of them where none are given.
+        start: the value before training: worse ones, infinite ones among them, count as it, and all are finite.
+        level, draws: of the band.
+
+    Raises:
+        ValueError: no trials, a value that is no number or infinitely good, or k beyond N.
+
+    Source: J. Dodge et al., Show Your Work, EMNLP 2019, with replacement there; P. T. Sivaprasad et al., Optimizer
+    Benchmarking Needs to Account for Hyperparameter Tuning, ICML 2020, arXiv:1910.11758.
+    """
+    given = -direction * np.asarray(values, dtype=float).ravel()
+    if start is not None:
+        given = np.minimum(given, -direction * start)
+    n = len(given)
+    ks = np.arange(1, n + 1) if trials is None else np.atleast_1d(np.asarray(trials, dtype=np.int64))
+    if not n or np.isnan(given).any() or np.isneginf(given).any():
+        raise ValueError("the best of trials needs at least one value, numbers only, and none infinitely good")
+    if len(ks) and not 1 <= ks.min() <= ks.max() <= n:
+        raise ValueError(f"numbers of trials from 1 to {n}, not {ks.min()} to {ks.max()}")
+    given = np.sort(given)
+    chances = _chances(n, ks)
+    expected = _expected(given[None], chances, ks)
+    samples = _expected(np.sort(given[drawn(stream(), n, draws)], axis=1), chances, ks)
+    band = percentiles(expected[0], samples, level, n)
+    low, high = (
+        np.array([math.nan if end is None else end for end in ends])
+        for ends in ([one.low for one in band], [one.high for one in band])
+    )
+    median = given[np.argmax(np.cumsum(chances, axis=1) >= 0.5 - 1e-12, axis=1)]
+    if direction > 0:
+        low, high = high, low
+    turned = (-direction * part + 0.0 for part in (expected[0], low, high, median))
+    return BestOf(ks, *turned)
+
+
+def _chances(n: int, ks: npt.NDArray[np.int64]) -> Floats:
+    """Probability that the best of k is the i-th of n, (m, n), by the ratio of neighbours (n - i - k + 1) / (n - i)."""
+    i = np.arange(1, n)
+    ratios = np.maximum(n - i - ks[:, None] + 1, 0) / (n - i)
+    return np.asarray(np.cumprod(np.column_stack([ks / n, ratios]), axis=1))
+
+
+def _expected(ordered: Floats, chances: Floats, ks: npt.NDArray[np.int64]) -> Floats:
+    """E_k of rows of values, (b, n) -> (b, m)."""
+    infinite = np.isinf(ordered)
+    finite = np.where(infinite, 0.0, ordered) @ chances.T
+    return np.where(infinite.sum(axis=1)[:, None] >= ks, np.inf, finite)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How much a wrong learning rate costs.
+
+    Attributes:
+        value: mean over the learning rates of the loss that each ends with, less the least of these.
+        low, high: the smallest and the largest learning rate that took part.
+        n: how many learning rates did.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def sensitivity(rates: npt.ArrayLike, losses: npt.ArrayLike, initial: float, decades: float = 3.0) -> Sensitivity:
+    """Wortsman's clipped sensitivity to the learning rate: E min(final loss, loss at the start) - best loss.
+
+    The mean is over the learning rates that were tried within `decades` around the best one, half on either side, which
+    are to be evenly spaced on a logarithmic axis or drawn so. Runs of the same rate are averaged first. Clipping at
+    the start keeps diverged runs finite: they have learned nothing, no less.
+
+    Args:
+        rates: (n,) positive.
+        losses: (n,) final losses; infinite or no number where a run diverged.
+        initial: loss at the start.
+        decades: width of the range.
+
+    Source: M. Wortsman et al., Small-scale proxies for large-scale Transformer training instabilities, ICLR 2024,
+    arXiv:2309.14322, section 2.
+    """
+    at, ended = _by_rate(rates, losses)
+    if not math.isfinite(initial):
+        raise ValueError("the loss at the start is a number")
+    tried, where, runs = np.unique(at, return_inverse=True, return_counts=True)
+    clipped = np.bincount(where, np.minimum(np.where(np.isnan(ended), np.inf, ended), initial)) / runs
+    best = tried[np.argmin(clipped)]
+    inside = np.abs(np.log10(tried / best)) <= decades / 2 + 1e-9
+    value = float(clipped[inside].mean() - clipped[inside].min())
+    return Sensitivity(value, float(tried[inside][0]), float(tried[inside][-1]), int(inside.sum()))
+
+
+def share_within(
+    rates: npt.ArrayLike, losses: npt.ArrayLike, fraction: float = 0.05, scale: float | None = None
+) -> float:
+    """Share of the tried range, on a logarithmic axis, where the loss is within 5 % of the best.
+
+    That is loss <= best + fraction * scale, with the loss linear in log(rate) between rates that were tried. Beside a
+    diverged run nothing counts. Of several runs at a rate, the median.
+
+    Args:
+        rates: (n,) positive, at least two different ones.
+        losses: (n,) final losses; infinite or no number where a run diverged.
+        fraction: 5 %.
+        scale: what it is of: |best| where not given; loss at the start - best where losses come close to 0.
+    """
+    at, ended = _by_rate(rates, losses)
+    ended = np.where(np.isnan(ended), np.inf, ended)
+    tried = np.unique(at)
+    if len(tried) < 2:
+        raise ValueError("a range of at least two different rates")
+    x, y = np.log(tried), np.array([np.median(ended[at == rate]) for rate in tried])
+    least = float(y.min())
+    if math.isinf(least):
+        return 0.0
+    limit = least + fraction * (abs(least) if scale is None else scale)
+    left, right = y[:-1], y[1:]
+    lower, upper = np.minimum(left, right), np.maximum(left, right)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(upper <= limit, 1.0, np.clip((limit - lower) / (upper - lower), 0.0, 1.0))
+    return float((np.where(np.isinf(lower), 0.0, part) * np.diff(x)).sum() / (x[-1] - x[0]))
+
+
+def _by_rate(rates: npt.ArrayLike, losses: npt.ArrayLike) -> tuple[Floats, Floats]:
+    at, ended = np.asarray(rates, dtype=float).ravel(), np.asarray(losses, dtype=float).ravel()
+    if not len(at) or at.shape != ended.shape or not (np.isfinite(at) & (at > 0)).all():
+        raise ValueError(f"positive rates, at least one, and a loss of each, not {at.shape} and {ended.shape}")
+    return at, ended
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen, and how it did where it was not chosen.
+
+    Attributes:
+        settings: numbers of those with the best value on the tuning seeds; more than one where they are equal.
+        tuned: that value.
+        reported: value on the other seeds, the mean over equal ones.
+        optimism: by how much `tuned` is better than `reported`, positive where it flatters.
+    """
+
+    settings: tuple[int, ...]
+    tuned: float
+    reported: float
+    optimism: float
+
+
+Centre = Literal["median", "mean"]
+
+
+def choose(tune: npt.ArrayLike, report: npt.ArrayLike, *, direction: int = -1, centre: Centre = "median") -> Chosen:
+    """The setting with the best median on tuning seeds, and its median on the report seeds.
+
+    Args:
+        tune: (settings, seeds).
+        report: (settings, other seeds); of settings that were not run again, infinite or NaN, which is never read.
+    """
+    first, second = _settings(tune, direction), -direction * np.asarray(report, dtype=float)
+    if second.ndim != 2 or len(second) != len(first) or not second.shape[1]:
+        raise ValueError(f"values of {len(first)} settings on at least one report seed, not {second.shape}")
+    centres = _centres(first, centre)
+    best = np.flatnonzero(centres == centres.min())
+    reported = float(np.sort(_centres(second[best], centre)).mean())
+    if math.isnan(reported):
+        raise ValueError(f"setting {best[0]} was chosen and has no value on some report seed")
+    return _chosen(best, float(centres.min()), reported, direction)
+
+
+def nested(values: npt.ArrayLike, *, direction: int = -1, centre: Centre = "median") -> Chosen:
+    """What choosing is worth where no seeds were put aside: each seed in turn judges what the others chose.
+
+    The reported value is the median (or mean) over seeds of the value, on that seed, of the setting that is best by the
+    median on all the other seeds. With the mean it is unbiased for choosing by one seed fewer. `settings` and `tuned`
+    are the choice by all seeds and its value there, which flatters by `optimism`.
+
+    Args:
+        values: (settings, seeds), at least 2 seeds; the seeds of all settings are the same, or independent.
+
+    Source: M. Stone, J. R. Stat. Soc. B 36 (1974) 111; G. C. Cawley and N. L. C. Talbot, J. Mach. Learn. Res. 11 (2010)
+    2079.
+    """
+    given = _settings(values, direction)
+    n = given.shape[1]
+    if n < 2:
+        raise ValueError("seeds that judge and seeds that choose: at least 2")
+    held = np.empty(n)
+    for seed in range(n):
+        centres = _centres(np.delete(given, seed, axis=1), centre)
+        held[seed] = np.sort(given[centres == centres.min(), seed]).mean()
+    centres = _centres(given, centre)
+    best = np.flatnonzero(centres == centres.min())
+    return _chosen(best, float(centres.min()), float(_centres(held[None], centre)[0]), direction)
+
+
+def _centres(values: Floats, centre: Centre) -> Floats:
+    """Of each row; sorted first, so that a sum is the same whatever the order of the seeds."""
+    ordered = np.sort(values, axis=1)
+    return np.asarray(np.median(ordered, axis=1) if centre == "median" else ordered.mean(axis=1))
+
+
+def _settings(values: npt.ArrayLike, direction: int) -> Floats:
+    given = -direction * np.asarray(values, dtype=float)
+    if given.ndim != 2 or not given.size or np.isnan(given).any():
+        raise ValueError(f"values of settings by seeds, numbers only, not {given.shape}")
+    return given
+
+
+def _chosen(best: npt.NDArray[np.int64], tuned: float, reported: float, direction: int) -> Chosen:
+    optimism = 0.0 if tuned == reported else reported - tuned
+    return Chosen(tuple(best.tolist()), -direction * tuned, -direction * reported, optimism)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The best value of a setting lies at the end of its range: a better one may lie beyond.
+
+    Attributes:
+        best: it.
+        side: which end.
+        wider: where a wider range could end.
+    """
+
+    best: float
+    side: Literal["low", "high"]
+    wider: float
+
+
+def edge(
+    tried: npt.ArrayLike,
+    results: npt.ArrayLike,
+    bounds: Sequence[float] | None = None,
+    *,
+    direction: int = -1,
+    log: bool = True,
+    margin: float = 0.05,
+) -> Edge | None:
+    """Whether the best value of a setting lies at the end of its range; None where it does not, or none has a result.
+
+    Without bounds (a grid): the best is the first or the last value, and no value inside does as well; `wider` is one
+    step further. With bounds (a random search): the best is within `margin` of the range's length of an end;
+    `wider` is a third of the range further.
+
+    Args:
+        tried: (n,) values of the setting, one a trial.
+        results: (n,) results; of several trials with the same value, the best counts.
+        bounds: ends of the range that was drawn from.
+        direction: what is better: -1 small results, 1 large ones.
+        log: whether the axis is logarithmic; all values are positive then.
+        margin: see above.
+    """
+    given, found = np.asarray(tried, dtype=float).ravel(), -direction * np.asarray(results, dtype=float).ravel()
+    if not len(given) or given.shape != found.shape or not np.isfinite(given).all() or (log and (given <= 0).any()):
+        raise ValueError("finite values, positive on a logarithmic axis, and a result of each")
+    found = np.where(np.isnan(found), np.inf, found)
+    if math.isinf(found.min()):
+        return None
+    scale = np.log if log else np.asarray
+    best, values = np.unique(given[found == found.min()]), np.unique(given)
+    ends = np.array([values[0], values[-1]] if bounds is None else bounds, dtype=float)
+    length = float(np.diff(scale(ends))[0])
+    if length <= 0:
+        return None
+    reach = 0.0 if bounds is None else margin * length
+    sides: tuple[tuple[Literal["low", "high"], int, int], ...] = (("low", 0, 1), ("high", -1, -2))
+    for side, end, before in sides:
+        if (np.abs(scale(best) - scale(ends[end])) <= reach).all():
+            if bounds is None:
+                wider = values[end] ** 2 / values[before] if log else 2 * values[end] - values[before]
+            else:
+                last, first = ends[end], ends[before]
+                wider = last * (last / first) ** (1 / 3) if log else last + (last - first) / 3
+            return Edge(float(best[end]), side, float(wider))
+    return None
