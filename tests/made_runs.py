@@ -15,7 +15,7 @@ CONFIG: dict[str, Any] = {
     "loss": {"_target_": "optbench.losses.surface.SurfaceLoss"},
     "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8},
     "scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "_partial_": True, "factor": 1.0},
-    "trainer": {"steps": 100, "target": None, "start": "usual", "grad_noise": 0.0, "device": "cpu", "threads": 1},
+    "trainer": {"steps": 100, "target": None, "start": "random", "grad_noise": 0.0, "device": "cpu", "threads": 1},
     "seed": 0,
     "n_outputs": 0,
     "choices": {"model": "rosenbrock", "optimizer": "adam"},

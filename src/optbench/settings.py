@@ -125,6 +125,16 @@ class NetworkTrainer(Trainer):
     keep_every: int | None = None
 
 
+def seed_is_idle(start: Any, grad_noise: float | None) -> bool:
+    """Whether a run has no use for its seed: on a surface, from the usual start or a given one, without noise.
+
+    Args:
+        start: `trainer.start`; None of a network, which draws its weights and batches.
+        grad_noise: `trainer.grad_noise`.
+    """
+    return start is not None and start != "random" and not grad_noise
+
+
 Check = tuple[Callable[[Any], bool], str]
 
 

@@ -318,7 +318,7 @@ def test_the_plan_of_a_sweep(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = invoke(capsys, "sweep", "optimizer=adam,sgd", "seeds=2", "--dry-run", "--json")
-    assert (code, err) == (0, "")
+    assert (code, err.count("seed changes nothing"), err.count("\n")) == (0, 1, 1)
     found = json.loads(out)
     assert {(r["optimizer"], r["seed"]) for r in found} == {(o, s) for o in ("adam", "sgd") for s in (0, 1)}
     assert len({r["run_id"] for r in found}) == 4

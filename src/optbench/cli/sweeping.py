@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Force, Json, Out, Overrides, Quiet, Which, paths, print_json, watch_sweep
+from optbench.cli.common import (
+    ConfigDir,
+    Force,
+    Json,
+    Out,
+    Overrides,
+    Quiet,
+    Which,
+    paths,
+    print_json,
+    print_lines,
+    watch_sweep,
+)
 from optbench.settings import SAMPLES
 
 if TYPE_CHECKING:
@@ -62,24 +74,19 @@ def sweep(
     """
     from optbench import experiment
     from optbench.cli.progress import counter_of_many
-    from optbench.errors import UserError
+    from optbench.experiment.seed_note import seed_note
     from optbench.launch import launcher
-    from optbench.launch.sweep import ENGINES, Options, divide, run_sweep
+    from optbench.launch.sweep import Options, divide, run_sweep
     from optbench.records.chosen import chosen
 
-    for option, value, known in (
-        ("--retry", retry, ("", "failed")),
-        ("--on-error", on_error, ("keep", "stop")),
-        ("--engine", engine, ENGINES),
-    ):
-        if value not in known:
-            raise UserError(f"{option} {value}: expected {' or '.join(filter(None, known))}")
+    _check(retry, on_error, engine)
     which = chosen(checkpoint)
     with counter_of_many("reading pictures", quiet or as_json) as progress:
         plan = experiment.plan_sweep(overrides or [DEFAULT], paths(config_dir), out, name, samples, progress)
     given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
     place = launcher({**plan.launcher, **given})
     options = Options(force, retry == "failed", on_error == "stop", engine, curves)
+    print_lines(seed_note(plan), err=True)
     if dry_run:
         _print_plan(plan, divide(plan, options), place, options, as_json)
         return
@@ -88,6 +95,20 @@ def sweep(
         outcome = run_sweep(plan, place, stop, watcher, options)
     _report(plan, outcome, as_json, which)
     _end(plan, outcome, stop, stop.requested and not (on_error == "stop" and outcome.failed))
+
+
+def _check(retry: str, on_error: str, engine: str) -> None:
+    """Raises UserError for a word that is none of an option's."""
+    from optbench.errors import UserError
+    from optbench.launch.sweep import ENGINES
+
+    for option, value, known in (
+        ("--retry", retry, ("", "failed")),
+        ("--on-error", on_error, ("keep", "stop")),
+        ("--engine", engine, ENGINES),
+    ):
+        if value not in known:
+            raise UserError(f"{option} {value}: expected {' or '.join(filter(None, known))}")
 
 
 def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Options, as_json: bool) -> None:

@@ -3,6 +3,7 @@
     filters      which rows of the table of runs (`records.RunTable`) take part
     facts        what each run was: its configuration
     labels       problems, configurations and their names, which say only what differs
+    observations which runs are copies of each other, and so one observation
     groups       which runs make a group, and what it is called
     shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON

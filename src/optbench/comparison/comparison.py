@@ -67,7 +67,7 @@ class Comparison:
     def _table_row(self, group: Group) -> dict[str, Any]:
         row: dict[str, Any] = {"problem": group.problem, "configuration": group.label}
         row |= {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
-        row |= {"n": group.n, **group.n_by_status, "checkpoint": self._checkpoint_of(group)}
+        row |= {"n": group.n, "distinct": group.distinct, **group.n_by_status, "checkpoint": self._checkpoint_of(group)}
         for name in STATISTICS:
             found = group.statistics[name] or Estimate(math.nan, n=0)
             row[name] = found.value
@@ -118,7 +118,8 @@ class Comparison:
         return [
             {"problem": group.problem, "configuration": group.label, "best": group.best}
             | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
-            | {"n": group.n, "n_by_status": dict(group.n_by_status), "checkpoint": self._checkpoint_of(group)}
+            | {"n": group.n, "distinct": group.distinct, "n_by_status": dict(group.n_by_status)}
+            | {"checkpoint": self._checkpoint_of(group)}
             | {name: _estimate_json(group.statistics[name]) for name in STATISTICS}
             | {f"{name}_n": found.n if found else 0 for name, found in group.statistics.items()}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
@@ -195,7 +196,7 @@ def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str],
     if sort is None:
         return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, which), group.label)))
     name = sort.removeprefix("-")
-    columns = ["configuration", *IDENTITY, *differing, "n", *Status, *STATISTICS]
+    columns = ["configuration", *IDENTITY, *differing, "n", "distinct", *Status, *STATISTICS]
     key = resolve_key(name, list(map(str, columns)), "column to sort by")
 
     def place(group: Group) -> tuple[bool, Any]:
@@ -216,4 +217,5 @@ def _value(group: Group, key: str) -> Any:
     if key in STATISTICS:
         found = group.statistics[key]
         return None if found is None else found.value
-    return group.n_by_status.get(key, group.n if key == "n" else group.keys.get(key))
+    counts = {"n": group.n, "distinct": group.distinct, **group.n_by_status}
+    return counts.get(key, group.keys.get(key))

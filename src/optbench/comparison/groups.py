@@ -13,11 +13,12 @@ import numpy as np
 from optbench.comparison import labels
 from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
+from optbench.comparison.observations import distinct
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
 from optbench.records.chosen import CHECKPOINTS, criteria
-from optbench.records.columns import Ints
-from optbench.statistics import STATISTICS, Groups, statistics_of
+from optbench.records.columns import Ints, factorized
+from optbench.statistics import STATISTICS, Groups, Statistic, statistics_of
 
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
 
@@ -36,6 +37,7 @@ class Group:
         best: whether no group of the problem has a better accuracy (networks with classes), validation loss (other
             networks) or final loss (surfaces).
         stopped_at: number of runs at each critical point, see `arrivals.stops`; None where nothing is known of it.
+        distinct: number of observations, see `observations`: n less the copies.
     """
 
     problem: str
@@ -46,11 +48,16 @@ class Group:
     statistics: Mapping[str, Estimate | None]
     best: bool
     stopped_at: Mapping[str, int] | None
+    distinct: int
 
     @property
     def n(self) -> int:
         """Number of runs, whatever their status: every denominator."""
         return len(self.rows)
+
+    def of(self, one: Statistic) -> int:
+        """Number of runs that a statistic should be of: the observations, or every run that has a time."""
+        return self.n if one.timed else self.distinct
 
     @property
     def runs(self) -> list[Run]:
@@ -135,13 +142,20 @@ def _measured(
     counts = [dict.fromkeys(map(str, Status), 0) for _ in formed]
     for (status, group), runs in rows.tally("status", by=codes).items():
         counts[group][str(status)] = runs
-    computed = statistics_of(Groups(rows, codes, n))
+    first = distinct(rows, _configurations(facts)[kinds[order]])
+    computed = statistics_of(Groups(rows, codes, n, first))
+    observed = np.bincount(codes[first], minlength=n).tolist()
     best = _best([one.number for one in formed], computed, checkpoint)
-    found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), strict=False)
+    found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), observed, strict=False)
     return [
-        Group(one.problem, one.label, _shared(facts, one), rows.take(slice(start, end)), by_status, own, top, places)
-        for one, start, end, by_status, own, top, places in found
+        Group(one.problem, one.label, _shared(facts, one), rows.take(slice(start, end)), by_status, own, top, places, k)
+        for one, start, end, by_status, own, top, places, k in found
     ]
+
+
+def _configurations(facts: Sequence[Facts]) -> Ints:
+    """The number of each kind's problem and configuration, up to the seed."""
+    return factorized((one.problem_key, one.configuration_key) for one in facts).codes
 
 
 def _shared(facts: Sequence[Facts], formed: _Formed) -> dict[str, Any]:

@@ -125,11 +125,15 @@ def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
     return [one for one in columns if any(group.statistics[one.name] is not None for group in groups)]
 
 
+def _runs(group: Group) -> str:
+    return str(group.n) if group.distinct == group.n else f"{group.n} ({group.distinct} distinct)"
+
+
 def _sheet(problem: str, groups: Sequence[Group], checkpoint: str) -> Sheet:
     columns = shown(groups, checkpoint)
     header = ("configuration", "n", "status", *(one.title for one in columns))
     rows = tuple(
-        (printable(g.label), str(g.n), statuses(g), *(one.format(g.statistics[one.name], g.n) for one in columns))
+        (printable(g.label), _runs(g), statuses(g), *(one.format(g.statistics[one.name], g.of(one)) for one in columns))
         for g in groups
     )
     n = sum(group.n for group in groups)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from optbench.catalogue import against_the_book
 from optbench.comparison import Comparison, Drawn, Group
 from optbench.comparison.arrivals import RULE, at_points
+from optbench.comparison.observations import RULE as DISTINCT
 from optbench.report.cells import GAP, WORDS, Sheet, column_widths, gap_within, narrowed, printable, sheets, shown
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 
@@ -24,8 +25,10 @@ _FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE"}
 def footnotes(comparison: Comparison) -> list[str]:
     """The rules behind the numbers shown, and what a reader must know of these runs."""
     rules = [MEDIAN[0].upper() + MEDIAN[1:]]
-    if any(group.n > 1 for group in comparison.groups):
+    if any(group.distinct > 1 for group in comparison.groups):
         rules.append(INTERVAL)
+    if any(group.distinct < group.n for group in comparison.groups):
+        rules.append(DISTINCT)
     found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
     rules += dict.fromkeys(one.sentence for one, groups in found if one.noted or _of_some(one, groups))
     if not any(group.statistics["seconds"] for group in comparison.groups) and _of_batches(comparison):
@@ -46,7 +49,7 @@ def _against_the_book(comparison: Comparison) -> list[str]:
 
 def _of_some(one: Statistic, groups: Sequence[Group]) -> bool:
     """Whether a statistic leaves out some runs."""
-    found = [(group.statistics[one.name], group.n) for group in groups]
+    found = [(group.statistics[one.name], group.of(one)) for group in groups]
     return any(estimate is None or estimate.n not in (None, n) for estimate, n in found)
 
 

@@ -112,7 +112,7 @@ _LIST = (
     Statistic(
         "seconds", "seconds", "median time of training, evaluation not counted, over the runs that were timed by "
         "themselves (k of n: so many of the group); rows of a batch share one clock and have no time of their own",
-        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=10, spare=4,
+        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=10, spare=4, timed=True,
     ),
     Statistic(
         "steps_to_target", "steps to target", "first recorded step that meets the target (loss at most, accuracy at "
@@ -134,8 +134,8 @@ STATISTICS = {one.name: one for one in _LIST}
 
 
 def statistics_of(groups: Groups) -> list[dict[str, Estimate | None]]:
-    """STATISTICS of each group, by name."""
-    found = [one.compute(groups) for one in _LIST]
+    """STATISTICS of each group, by name: of its observations; of a clock, of its runs."""
+    found = [one.compute(groups if one.timed else groups.observed) for one in _LIST]
     return [dict(zip(STATISTICS, own, strict=True)) for own in zip(*found, strict=True)]
 
 

@@ -36,10 +36,11 @@ class Groups:
         runs: the runs, those of a group next to each other.
         codes: number of each one's group, (n,), ascending.
         count: number of groups; one may be empty.
+        first: which runs are the first of their observation, (n,); None: every run is an observation.
     """
 
-    def __init__(self, runs: RunTable, codes: Ints, count: int) -> None:
-        self.runs, self.codes, self.count = runs, codes, count
+    def __init__(self, runs: RunTable, codes: Ints, count: int, first: Bools | None = None) -> None:
+        self.runs, self.codes, self.count, self.first = runs, codes, count, first
 
     @classmethod
     def of(cls, runs: RunTable) -> Groups:
@@ -49,6 +50,11 @@ class Groups:
     def part(self, where: Bools) -> Groups:
         """The same groups of some of the runs; `where` is (n,)."""
         return Groups(self.runs.take(where), self.codes[where], self.count)
+
+    @cached_property
+    def observed(self) -> Groups:
+        """The same groups without copies: of each observation its first run."""
+        return self if self.first is None or self.first.all() else self.part(self.first)
 
     @cached_property
     def without_result(self) -> Bools:
@@ -116,6 +122,7 @@ class Statistic:
         place: where its column stands in a table; None: in JSON and CSV alone.
         spare: when a narrow terminal goes without it: 1 first; 0 never.
         noted: whether the rule stands below every table that has the column, and not only where it is of some runs.
+        timed: whether it is of a clock, for which copies of a run are observations too.
     """
 
     name: str
@@ -128,6 +135,7 @@ class Statistic:
     place: int | None = None
     spare: int = 0
     noted: bool = False
+    timed: bool = False
 
     @property
     def sentence(self) -> str:
