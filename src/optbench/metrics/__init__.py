@@ -10,6 +10,11 @@
     aggregate    interquartile mean, probability of improvement, optimality gap, by stratified bootstrap
     tuned        best of k trials, what choosing flatters, sensitivity to the learning rate, edges of ranges
     steps_to     certified steps to a target: evidence and pairwise rules
+    pairs        which of two configurations is better: verdicts, corrected for their number, effects, seeds to add
+    rank_tests   the permutation distributions of the tests that they rest on
+    intervals    the effects and intervals that belong to these tests
+    anytime      tests and intervals that hold while seeds are added and looked at
+    power        how many seeds a difference needs
 
 A run that never reached its target, or that diverged, is never dropped: it takes part as an infinite time, an infinite
 loss or a failure, and every denominator counts it. The wording that reports print beside the numbers is `statistics`'.

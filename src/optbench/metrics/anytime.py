@@ -1,0 +1,145 @@
+"""Tests and intervals that may be looked at after every seed: a bet on the sign of each next difference.
+
+Where exchanging two configurations changes nothing, the sign of a difference is a fair coin, whatever its size and
+all that came before. So a bet that multiplies the stake by 2 / (1 + exp(-2 l z)) on a signed score z is fair, and a
+gambler who has 1 at the start has, with probability at least 1 - alpha, never 1 / alpha or more: not after any seed,
+wherever one stops (Ville's inequality). p = 1 / (the most the gambler ever had) holds under every way of looking and
+of adding seeds, and the shifts against which no gambler got rich are an interval that holds at all times together, a
+confidence sequence.
+
+The score of the t-th difference is the normal score of the rank of its size among the first t, with its sign; were the
+differences normal with mean m and deviation s, the bet with l = m / s would be the likelihood ratio of their signs. The
+gambler spreads the stake evenly over both signs of l and over BETS, sizes of effect from a tenth to all on one sign.
+
+Source: the likelihood ratio of signs, H. Robbins, Ann. Math. Statist. 41 (1970) 1397, and A. Ramdas, P. Gruenwald, V.
+Vovk and G. Shafer, Game-theoretic statistics and safe anytime-valid inference, Statist. Sci. 38 (2023) 576, sections
+2 and 5.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from optbench.metrics.estimates import Estimate, Floats
+from optbench.metrics.intervals import parts, root
+
+BETS = np.array([0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.3, 2.0, 8.0])
+"""Sizes of effect, in deviations of the differences, that the stake is spread over."""
+
+
+def scores(d: Floats) -> Floats:
+    """The signed normal score of each difference among those up to it, (rows, n); 0 where d is 0 or NaN."""
+    from scipy.special import ndtri
+
+    known = ~((d == 0) | np.isnan(d))
+    size, rank = np.where(known, np.abs(d), np.nan), np.zeros(d.shape)
+    for t in range(d.shape[1]):
+        now, so_far = size[:, t : t + 1], size[:, : t + 1]
+        rank[:, t] = ((so_far < now).sum(axis=1) + (so_far <= now).sum(axis=1) + 1) / 2  # midranks, from 1
+    among = np.cumsum(known, axis=1)
+    found: Floats = np.where(known, np.sign(d), 0.0) * ndtri((1 + rank / (among + 1)) / 2)
+    return found
+
+
+def factors(z: Floats) -> Floats:
+    """What each bet on positive differences multiplies its stake by, (rows, n) -> (rows, bets, n)."""
+    found: Floats = 2 / (1 + np.exp(-2 * z[:, None, :] * BETS[:, None]))
+    return found
+
+
+def most_wealth(z: Floats) -> Floats:
+    """The most that the bets on positive differences had made of 1 by then, (rows, n) -> (rows, n)."""
+    wealth = np.cumprod(factors(z), axis=2).mean(axis=1)  # a bet that is lost may well come to 0
+    found: Floats = np.maximum.accumulate(np.maximum(wealth, 1.0), axis=1)
+    return found
+
+
+def tails(d: Floats) -> tuple[Floats, Floats]:
+    """The one-sided p-values after each difference: each holds at all times together; twice the smaller is two-sided.
+
+    Args:
+        d: differences in the order in which they were looked at, (rows, n); zeros and NaN change nothing.
+
+    Returns:
+        lower, upper: of the differences being small, and large, (rows, n) each.
+    """
+    lower, upper = np.ones(d.shape), np.ones(d.shape)
+    for part in parts(len(d), d.shape[1] * len(BETS)):
+        z = scores(d[part])
+        lower[part], upper[part] = 1 / most_wealth(-z), 1 / most_wealth(z)
+    return lower, upper
+
+
+def limits(d: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """The shifts that the bets did not get rich against, low and high for each row: they hold after every seed at once.
+
+    The scores of d - shift fall as the shift grows and change where it passes a Walsh average: the limits are found by
+    halving the sorted list of these. They are infinite where n is too small.
+
+    Args:
+        d: differences, (rows, n), without NaN, n >= 1, in the order in which they were looked at.
+        level: with this probability the centre is never outside.
+    """
+    low, high = np.empty(len(d)), np.empty(len(d))
+    for part in parts(len(d), d.shape[1] ** 2):
+        high[part], low[part] = _upper_limits(d[part], level), -_upper_limits(-d[part], level)
+    return low, high
+
+
+def _upper_limits(d: Floats, level: float) -> Floats:
+    finite = np.isfinite(d)
+    reach = np.abs(np.where(finite, d, 0.0)).max(axis=1, keepdims=True)
+    d = np.where(finite, d, np.sign(d) * (16 * np.minimum(reach, 1e300) + 1))  # far beyond every finite one
+    left, right = np.triu_indices(d.shape[1])
+    averages = np.sort(d[:, left] / 2 + d[:, right] / 2, axis=1)
+    between = np.concatenate([averages[:, :-1] / 2 + averages[:, 1:] / 2, averages[:, -1:] + 2 * reach + 1], axis=1)
+    rows, enough = np.arange(len(d)), 2 / (1 - level)
+    least, most = np.zeros(len(d), dtype=int), np.full(len(d), averages.shape[1])  # the first that is ruled out
+    while (least < most).any():
+        middle = np.minimum((least + most) // 2, averages.shape[1] - 1)
+        out = most_wealth(-scores(d - between[rows, middle][:, None]))[:, -1] >= enough
+        least, most = np.where(out | (least == most), least, middle + 1), np.where(out & (least < most), middle, most)
+    found = averages[rows, np.minimum(most, averages.shape[1] - 1)]
+    found = np.where(np.abs(found) > reach[:, 0], np.copysign(np.inf, found), found)
+    return np.where(most == averages.shape[1], np.inf, found)
+
+
+@functools.lru_cache(maxsize=4096)
+def share(wins: float, n: int, level: float = 0.95) -> Estimate:
+    """A share of n, ties as halves, with limits that hold after every further one at once.
+
+    They are the shares against which a beta mixture (1/2, 1/2) of bets did not get rich: H. Robbins, as above.
+    """
+    k, goal = wins * n, -math.log(1 - level)
+    mixture = math.lgamma(k + 0.5) + math.lgamma(n - k + 0.5) - math.lgamma(n + 1) - math.log(math.pi)
+
+    def beyond(p: float) -> float:
+        own = (k * math.log(p) if k else 0.0) + ((n - k) * math.log1p(-p) if k < n else 0.0)
+        return mixture - own - goal
+
+    least, most = 1e-15, 1 - 1e-15
+    low = 0.0 if beyond(least) <= 0 else root(beyond, least, min(max(wins, least), most))
+    high = 1.0 if beyond(most) <= 0 else root(beyond, most, min(max(wins, least), most))
+    return Estimate(wins, min(low, wins), max(high, wins), level, n)
+
+
+def further(z: Floats, level: float, power: float) -> float:
+    """The number of differences with which the best bet makes 1 / level of its share with the given probability.
+
+    Args:
+        z: the scores of one row in the direction that is hoped for, (1, n).
+        level: of the one-sided test.
+
+    Returns:
+        A total, which may be infinite: where no bet grows.
+    """
+    steps = np.log(factors(z)[0])
+    growth, spread = steps.mean(axis=1), steps.std(axis=1) * NormalDist().inv_cdf(power)
+    goal = -np.log(level / len(BETS))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = (spread + np.sqrt(spread**2 + 4 * growth * goal)) / (2 * growth)
+    return float(np.where(growth > 0, root**2, np.inf).min())

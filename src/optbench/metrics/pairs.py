@@ -1,0 +1,306 @@
+"""Which of two configurations is better, and how sure that is: a verdict on each pair, from the same seeds where they
+share them.
+
+    better, worse   the first is, by the signed-rank test of the seeds that both have, or by the rank-sum test
+                    where they share fewer than half; p is exact for as many seeds as people have (`rank_tests`)
+    equivalent      they differ by less than a difference that the user named: two one-sided tests (Schuirmann 1987)
+    undecided       not enough evidence; `more_seeds` says how many more would decide, were the effect what it now seems
+
+A run that diverged is infinitely bad and takes part: as the worst rank, not as a number. Both diverged is a tie.
+
+The family: Holm's procedure over all pairs that are judged together, whatever their problems and metrics. So at most
+a share alpha of whole comparisons says anything false. Where equivalence is asked for too, there are two hypotheses a
+pair, of which one at most is true; as many as there are pairs can be true at once (Shaffer 1986), and so both are
+judged at once.
+
+With `anytime`, p and intervals hold while seeds are added and looked at (`anytime`); they are wider.
+
+Runs that are copies of each other, since the seed changes nothing, are one observation: whoever calls this leaves one.
+
+Source: S. Holm, Scand. J. Statist. 6 (1979) 65; J. P. Shaffer, J. Am. Stat. Assoc. 81 (1986) 826; D. J. Schuirmann,
+J. Pharmacokin. Biopharm. 15 (1987) 657.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from optbench.metrics import anytime as at_all_times
+from optbench.metrics.estimates import Estimate, Floats, wilson
+from optbench.metrics.intervals import paired_shifts, superiority, unpaired_shifts
+from optbench.metrics.power import MOST, pair_chances, pairs_needed, runs_needed, sample_chances
+from optbench.metrics.rank_tests import Ints, differences, rank_sum_tails, rank_sums, signed_rank_tails, two_sided
+
+VERDICTS = ("better", "worse", "equivalent", "undecided")
+POWER = 0.9
+"""With which probability `more_seeds` would decide."""
+_NONE = np.empty(0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two configurations compared on one problem by one metric.
+
+    Attributes:
+        a, b: their numbers, rows of the values.
+        paired: whether they are compared seed by seed.
+        test: what p is of: signed-rank, rank-sum, or bets (valid under every way of looking).
+        n: seeds that both have; of unpaired ones, runs of the one that has fewer.
+        p: two-sided, of there being no difference.
+        p_equivalent: of the difference being `within` or more; None where nothing was named.
+        effect: a - b in units of the metric, Hodges and Lehmann's, with the interval that belongs to the test.
+        beats: the probability that a run of a is better than one of b (on the same seed), ties as halves, and interval.
+        ahead: whether a is the better one in ranks, +1, or b, -1; 0 neither.
+        within: what counts as no difference; None: nothing does.
+        p_adjusted, p_equivalent_adjusted: p-values among all that were judged together.
+        verdict: of a against b, one of VERDICTS.
+        more_seeds: how many further seeds of both would decide with probability POWER if the effect is as observed;
+            None where it is decided, or where there is no effect to find.
+        values: of a and b in the direction of losses, (2, n), or (n_a,) and (n_b,); what more_seeds is counted in.
+    """
+
+    a: int
+    b: int
+    paired: bool
+    test: str
+    n: int
+    p: float
+    p_equivalent: float | None
+    effect: Estimate
+    beats: Estimate
+    ahead: int
+    within: float | None = None
+    p_adjusted: float = 1.0
+    p_equivalent_adjusted: float | None = None
+    verdict: str = "undecided"
+    more_seeds: int | None = None
+    values: tuple[Floats, Floats] = field(default=(_NONE, _NONE), repr=False, compare=False)
+
+
+def verdicts(
+    values: npt.ArrayLike,
+    direction: int = -1,
+    *,
+    alpha: float = 0.05,
+    equivalent_within: float | None = None,
+    anytime: bool = False,
+    against: int | None = None,
+    paired: bool | None = None,
+) -> list[Pair]:
+    """The verdict on each pair of configurations of one problem; `measure` and `judge` are its halves.
+
+    Args:
+        values: (configurations, seeds), a column a seed in the order in which they were run; NaN where a configuration
+            lacks a seed, infinite where a run has no result.
+        direction: what is better: -1 small values, 1 large ones.
+        alpha: probability of any false verdict; intervals have the level 1 - alpha.
+        equivalent_within: the difference below which two are called equivalent; None: none ever is.
+        anytime: whether p and intervals shall hold though seeds are added and looked at until the result pleases.
+        against: the one configuration that all others are compared with; None: all pairs.
+        paired: whether seeds are shared; None: where at least half of each one's are.
+    """
+    given = (equivalent_within, anytime, against, paired)
+    return judge(measure(values, direction, alpha, *given), alpha)
+
+
+def measure(
+    values: npt.ArrayLike,
+    direction: int = -1,
+    alpha: float = 0.05,
+    equivalent_within: float | None = None,
+    anytime: bool = False,
+    against: int | None = None,
+    paired: bool | None = None,
+) -> list[Pair]:
+    """All pairs with their p-values and effects, not yet judged; arguments as `verdicts` has them.
+
+    Pairs of several problems and metrics may be measured apart and judged together.
+    """
+    losses = np.asarray(values, dtype=float) * -direction
+    if losses.ndim != 2 or direction not in (-1, 1) or not 0 < alpha < 1:
+        raise ValueError("verdicts need values (configurations, seeds), a direction of -1 or 1, and 0 < alpha < 1")
+    if equivalent_within is not None and not 0 < equivalent_within < math.inf:
+        raise ValueError(f"no two are equivalent within {equivalent_within}: a difference above 0 is needed")
+    known = ~np.isnan(losses)
+    counts, shared = known.sum(axis=1), known.astype(int) @ known.T.astype(int)
+    first, second = _chosen(len(losses), against)
+    enough = 2 * shared[first, second] >= np.maximum(counts[first], counts[second])
+    by_seed = enough if paired is None else np.full(len(first), paired)
+    sizes = np.where(by_seed, [shared[first, second]] * 2, [counts[first], counts[second]]).T
+    rule = _Rule(direction, 1 - alpha, equivalent_within, anytime)
+    found: dict[int, Pair] = {}
+    kinds, which = np.unique(np.column_stack([by_seed, sizes]), axis=0, return_inverse=True)
+    for kind, (seedwise, n_a, n_b) in enumerate(kinds.tolist()):
+        places = np.flatnonzero(which.reshape(-1) == kind)
+        i, j = first[places], second[places]
+        both = known[i] & known[j]
+        x = _packed(losses[i], both if seedwise else known[i], n_a)
+        y = _packed(losses[j], both if seedwise else known[j], n_b)
+        for place, one in zip(places.tolist(), _compared(x, y, rule, bool(seedwise)), strict=True):
+            found[place] = replace(one, a=int(first[place]), b=int(second[place]))
+    return [found[place] for place in range(len(first))]
+
+
+class _Rule(NamedTuple):
+    direction: int
+    level: float
+    within: float | None
+    anytime: bool
+
+
+_Tails = Callable[[Floats, Floats], tuple[Floats, Floats]]
+
+
+def _chosen(count: int, against: int | None) -> tuple[Ints, Ints]:
+    """The pairs: all of them, a before b, or each against one."""
+    if against is None:
+        first, second = np.triu_indices(count, 1)
+        return first, second
+    if not 0 <= against < count:
+        raise ValueError(f"no configuration {against} among {count}")
+    others = np.delete(np.arange(count), against)
+    return others, np.full(count - 1, against)
+
+
+def _packed(values: Floats, where: npt.NDArray[np.bool_], n: int) -> Floats:
+    """The n values of each row where that is said, in their order."""
+    return values[where].reshape(len(values), n)
+
+
+def _compared(x: Floats, y: Floats, rule: _Rule, seedwise: bool) -> list[Pair]:
+    """A pair for each row of losses of a, (rows, n_a), and of b."""
+    n = min(x.shape[1], y.shape[1])
+    if n == 0:
+        none = Estimate(math.nan, n=0)
+        one = Pair(0, 0, seedwise, "none", 0, 1.0, None if rule.within is None else 1.0, none, none, 0, rule.within)
+        return [replace(one, values=own) for own in zip(x, y, strict=True)]
+    if rule.anytime:
+        x, y = x[:, :n], y[:, :n]  # samples: the runs in turn, which are as exchangeable as those of one seed
+        test, effects = "bets", _sequence(x, y, rule.level)
+    elif seedwise:
+        test, effects = "signed-rank", paired_shifts(differences(x, y), rule.level)
+    else:
+        test, effects = "rank-sum", unpaired_shifts(x, y, rule.level)
+    tails = _TAILS[test]
+    lower, upper = tails(x, y)
+    same: Sequence[float | None] = [None] * len(x)
+    if rule.within is not None:
+        same = np.maximum(tails(x - rule.within, y)[0], tails(x + rule.within, y)[1]).tolist()
+    chances = _beats(x, y, rule, seedwise)
+    ahead = np.sign(upper - lower).astype(int).tolist()
+    rows = zip(two_sided(lower, upper).tolist(), same, effects, chances, ahead, x, y, strict=True)
+    return [
+        Pair(
+            0, 0, seedwise, test, n, p, p_same, _oriented(effect, rule), chance, sign, rule.within, values=(own, other)
+        )
+        for p, p_same, effect, chance, sign, own, other in rows
+    ]
+
+
+def _signed(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    return signed_rank_tails(differences(x, y))
+
+
+def _bets(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    lower, upper = at_all_times.tails(differences(x, y))
+    return lower[:, -1], upper[:, -1]
+
+
+_TAILS: dict[str, _Tails] = {"signed-rank": _signed, "rank-sum": rank_sum_tails, "bets": _bets}
+
+
+def _sequence(x: Floats, y: Floats, level: float) -> list[Estimate]:
+    """Hodges and Lehmann's estimates with limits that hold at all times, widened to hold the estimate itself."""
+    d = differences(x, y)
+    found = zip(paired_shifts(d, level), *map(np.ndarray.tolist, at_all_times.limits(d, level)), strict=True)
+    return [
+        Estimate(one.value, min(low, one.value), max(high, one.value), level, d.shape[1]) for one, low, high in found
+    ]
+
+
+def _beats(x: Floats, y: Floats, rule: _Rule, seedwise: bool) -> list[Estimate]:
+    if seedwise or rule.anytime:
+        wins = ((x < y) + (x == y) / 2).mean(axis=1).tolist()
+        share = at_all_times.share if rule.anytime else wilson
+        return [share(one, x.shape[1], rule.level) for one in wins]
+    n_a, n_b = x.shape[1], y.shape[1]
+    wins = 1 - (rank_sums(x, y) - n_a * (n_a + 1) / 2) / (n_a * n_b)
+    return [superiority(one, n_a, n_b, rule.level) for one in wins.tolist()]
+
+
+def _oriented(effect: Estimate, rule: _Rule) -> Estimate:
+    """From losses to the units of the metric."""
+    if rule.direction < 0 or effect.low is None or effect.high is None:
+        return effect if rule.direction < 0 else replace(effect, value=-effect.value)
+    return Estimate(-effect.value, -effect.high, -effect.low, effect.coverage, effect.n)
+
+
+def holm(p: npt.ArrayLike, at_once: int | None = None) -> Floats:
+    """Holm's adjusted p-values of a family, (..., m) -> (..., m).
+
+    Args:
+        p: the p-values of one family a row.
+        at_once: how many of the hypotheses can be true together (Shaffer); None: all of them.
+    """
+    given = np.asarray(p, dtype=float)
+    m = given.shape[-1]
+    order = np.argsort(given, axis=-1, kind="stable")
+    weights = np.minimum(np.arange(m, 0, -1), at_once or m)
+    raised = np.maximum.accumulate(np.take_along_axis(given, order, axis=-1) * weights, axis=-1)
+    found = np.empty(given.shape)
+    np.put_along_axis(found, order, np.minimum(raised, 1.0), axis=-1)
+    return found
+
+
+def judge(pairs: Sequence[Pair], alpha: float = 0.05) -> list[Pair]:
+    """The pairs with their adjusted p-values, verdicts and seeds to add: one family, in the order in which they came.
+
+    Args:
+        pairs: of `measure`, of one or several problems and metrics: all that are shown together.
+        alpha: the probability of any false verdict among them.
+    """
+    asked = [place for place, one in enumerate(pairs) if one.p_equivalent is not None]
+    every = [one.p for one in pairs] + [one.p_equivalent for one in pairs if one.p_equivalent is not None]
+    adjusted = holm(every, len(pairs)).tolist()
+    alike: dict[int, float] = dict(zip(asked, adjusted[len(pairs) :], strict=True))
+    left = min(len(pairs), sum(one > alpha for one in adjusted))
+    found: list[Pair] = []
+    for place, one in enumerate(pairs):
+        p, p_alike = adjusted[place], alike.get(place)
+        verdict = "undecided"
+        if p_alike is not None and p_alike <= alpha:
+            verdict = "equivalent"
+        elif p <= alpha and one.ahead:
+            verdict = "better" if one.ahead > 0 else "worse"
+        more = _more_seeds(one, alpha / left) if verdict == "undecided" else None
+        found.append(replace(one, p_adjusted=p, p_equivalent_adjusted=p_alike, verdict=verdict, more_seeds=more))
+    return found
+
+
+def _more_seeds(pair: Pair, level: float) -> int | None:
+    """Seeds to add to both, at the two-sided level that the next undecided pair must pass."""
+    if pair.n == 0:
+        return None
+    a, b = pair.values
+    ways = [_further(pair, a, b, level / 2), _further(pair, b, a, level / 2)]  # of one direction it is infinite
+    if pair.within is not None:
+        # both one-sided tests must pass, and either outcome decides
+        ways.append(max(_further(pair, a + pair.within, b, level), _further(pair, b + pair.within, a, level)))
+    more = min(ways)
+    return None if more > MOST else max(1, math.ceil(more))
+
+
+def _further(pair: Pair, a: Floats, b: Floats, level: float) -> float:
+    """Seeds to add until the one-sided test finds that a is larger; infinity where it does not seem to be."""
+    if pair.test == "bets":
+        return at_all_times.further(at_all_times.scores(differences(a, b)[None]), level, POWER) - pair.n
+    if pair.paired:
+        return pairs_needed(pair_chances(differences(a, b)), level, POWER) - pair.n
+    gaps = differences(*np.broadcast_arrays(a[:, None], b[None, :]))
+    return runs_needed(sample_chances(gaps), level, POWER, (len(a), len(b)))

@@ -1,0 +1,110 @@
+"""Numbers of seeds: against the noncentral t distribution, simulated tests, and enumeration of the probabilities."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from optbench.metrics import power, rank_tests
+
+
+def by_t(effect: float, alpha: float, wanted: float) -> int:
+    """Pairs with which the two-sided t test finds normal differences of that mean, in deviations."""
+    for n in range(2, 10_000):
+        critical = scipy.stats.t.ppf(1 - alpha / 2, n - 1)
+        if 1 - scipy.stats.nct.cdf(critical, n - 1, effect * math.sqrt(n)) >= wanted:
+            return n
+    raise AssertionError
+
+
+@pytest.mark.parametrize("effect", [0.2, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("comparisons", [1, 15])
+def test_normal_differences_need_pi_thirds_of_what_t_needs(effect: float, comparisons: int) -> None:
+    # the asymptotic relative efficiency of the signed-rank test at the normal distribution is 3 / pi
+    found = power.seeds_needed(effect * 7, 7.0, comparisons=comparisons)
+    assert found == pytest.approx(by_t(effect, 0.05 / comparisons, 0.9) * math.pi / 3, rel=0.04, abs=1.5)
+
+
+@pytest.mark.parametrize(("effect", "paired"), [(0.5, True), (1.0, True), (0.8, False), (1.5, False)])
+def test_so_many_seeds_find_it_in_nine_of_ten_simulations(effect: float, paired: bool) -> None:
+    n = power.seeds_needed(effect, 1.0, paired=paired)
+    assert n is not None
+    draw = np.random.default_rng(n).normal
+    if paired:
+        tails = rank_tests.signed_rank_tails(draw(effect, 1, (4000, n)))
+    else:
+        tails = rank_tests.rank_sum_tails(draw(effect, 1, (4000, n)), draw(0, 1, (4000, n)))
+    assert (rank_tests.two_sided(*tails) <= 0.05).mean() == pytest.approx(0.9, abs=0.04)
+
+
+def test_a_table_of_seeds() -> None:
+    # Machin et al., Sample Size Tables, 4th ed., and any power calculator: t needs 44 pairs for 0.5 at 90 %
+    assert by_t(0.5, 0.05, 0.9) == 44
+    assert power.seeds_needed(0.5, 1.0) in (45, 46, 47)
+    assert power.seeds_needed(100.0, 1.0) == 6  # 2^(1-6) <= 0.05
+    assert power.seeds_needed(100.0, 1.0, comparisons=15) == 10
+    assert power.seeds_needed(100.0, 1.0, paired=False) == 4  # 2 / C(8, 4) <= 0.05
+    assert power.seeds_needed(1.0, 0.0) == 6
+    assert power.seeds_needed(0.0, 1.0) is None
+    assert power.seeds_needed(-0.5, 1.0) == power.seeds_needed(0.5, 1.0)
+    assert power.seeds_needed(1e-6, 1.0) is None
+
+
+def test_less_alpha_more_power_and_more_comparisons_need_more() -> None:
+    usual = power.seeds_needed(0.5, 1.0)
+    assert usual is not None
+    for more in ({"alpha": 0.01}, {"power": 0.99}, {"comparisons": 3}):
+        found = power.seeds_needed(0.5, 1.0, **more)  # type: ignore[arg-type]
+        assert found is not None
+        assert found > usual
+    for wrong in ({"alpha": 0.0}, {"power": 1.0}, {"comparisons": 0}):
+        with pytest.raises(ValueError, match="no power of"):
+            power.seeds_needed(0.5, 1.0, **wrong)  # type: ignore[arg-type]
+
+
+def test_chances_of_pairs_are_counts() -> None:
+    d = [1.0, -0.5, 0.0, 2.0, -1.0, math.inf, -math.inf]
+
+    def above(x: float) -> float:
+        return 0.5 if math.isnan(x) or x == 0 else float(x > 0)
+
+    found = power.pair_chances(np.array(d))
+    assert found.one == pytest.approx(np.mean([above(x) for x in d]))
+    assert found.two == pytest.approx(np.mean([above(x + y) for x, y in itertools.permutations(d, 2)]))
+    assert found.three == pytest.approx(
+        np.mean([above(x + y) * above(x + z) for x, y, z in itertools.permutations(d, 3)])
+    )
+
+
+def test_chances_of_samples_are_counts() -> None:
+    a, b = np.array([1.0, 2.0, 0.5, 3.0]), np.array([0.5, 2.5, 1.0])
+    found = power.sample_chances(a[:, None] - b[None, :])
+
+    def above(x: float, y: float) -> float:
+        return 0.5 if x == y else float(x > y)
+
+    assert found.one == pytest.approx(np.mean([above(x, y) for x in a for y in b]))
+    assert found.two == pytest.approx(
+        np.mean([above(x, y) * above(x, z) for x in a for y, z in itertools.permutations(b, 2)])
+    )
+    assert found.three == pytest.approx(
+        np.mean([above(x, y) * above(z, y) for y in b for x, z in itertools.permutations(a, 2)])
+    )
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.4, 1.3])
+def test_chances_of_normal_differences_are_those_of_many(effect: float) -> None:
+    d = np.random.default_rng(2).normal(effect, 1, 1500)
+    for name in ("one", "two", "three"):
+        assert getattr(power.normal_pair_chances(effect), name) == pytest.approx(
+            getattr(power.pair_chances(d), name), abs=0.02
+        )
+    gaps = np.random.default_rng(3).normal(effect, 1, (1000, 1)) - np.random.default_rng(4).normal(0, 1, (1, 1000))
+    for name in ("one", "two", "three"):
+        assert getattr(power.normal_sample_chances(effect), name) == pytest.approx(
+            getattr(power.sample_chances(gaps), name), abs=0.03
+        )
