@@ -325,7 +325,7 @@ def test_a_comparison_says_where_runs_stopped(tmp_path: Path) -> None:
         make_run(tmp_path / f"sgd{k}", {"seed": k}, optimizer="sgd", **place)
     found = compare([tmp_path])
     expected = {"minimum (1, 1)": 3, "saddle (0, 0)": 1, ELSEWHERE: 1, "diverged": 1, UNKNOWN: 1}
-    as_json = {g["configuration"]: g["stopped_at"] for g in found.to_json()}
+    as_json = {g["configuration"]: g["stopped_at"] for g in found.to_json()["groups"]}
     assert as_json["adam"] == expected
     assert sum(as_json["sgd"].values()) == 8
     assert [json.loads(v) for v in found.table.set_index("configuration").loc[["adam"]].stopped_at] == [expected]
@@ -343,5 +343,5 @@ def test_records_without_the_columns_compare_as_before(tmp_path: Path) -> None:
     for seed in range(3):
         make_run(tmp_path / str(seed), {"seed": seed})
     found = compare([tmp_path])
-    assert found.to_json()[0]["stopped_at"] is None
+    assert found.to_json()["groups"][0]["stopped_at"] is None
     assert not any("topped" in line for line in text_lines(found))

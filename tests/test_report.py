@@ -170,8 +170,12 @@ def test_json_is_strict_and_markdown_is_a_table(comparison: Comparison) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
-    rows = json.loads(report.export(comparison, "json"), parse_constant=refuse)
-    assert rows[2]["final_loss"] == {"value": 7.0, "low": 7.0, "high": None, "coverage": 0.75}
+    whole = json.loads(report.export(comparison, "json"), parse_constant=refuse)
+    assert list(whole) == ["header", "groups", "pairs", "scores", "warnings"]
+    assert whole["header"] == {"checkpoint": "best", "runs": 8, "groups": 3, "differs": []}
+    assert [line for line in whole["warnings"] if "run.json" in line] == whole["warnings"] != []
+    rows = whole["groups"]
+    assert rows[2]["final_loss"] == {"value": 7.0, "low": 7.0, "high": None, "coverage": 0.75, "n": 3}
     lines = report.export(comparison, "md").splitlines()
     assert lines[0] == "### mlp on digits, cross\\_entropy: 2 runs in 1 configuration"
     assert lines[3].count("---") == lines[2].count("|") - 1

@@ -125,7 +125,7 @@ def test_compare_reads_it_without_torch(first_run: Done, place: Path) -> None:
     done = optbench("compare", "outputs", "--json", cwd=place)
     assert done.code == 0
     assert not {"torch", "torchvision", "hydra", "omegaconf"} & (done.imported or set())
-    (group,) = done.json()
+    (group,) = done.json()["groups"]
     assert group["n"] == 1
     assert group["n_by_status"]["completed"] == 1
     assert done.err == ""

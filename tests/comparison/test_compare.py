@@ -67,7 +67,9 @@ def test_a_group_that_only_diverged_is_infinite_last_and_never_best(tmp_path: Pa
     seeds(tmp_path / "b", [3.0])
     found = compare([tmp_path])
     assert [g.label for g in found.groups] == ["adam lr=0.01", "adam lr=50"]
-    assert found.to_json()[1]["final_loss"] == {"value": None, "low": None, "high": None, "coverage": 0.5}
+    assert found.to_json()["groups"][1]["final_loss"] == {
+        "value": None, "low": None, "high": None, "coverage": 0.5, "n": 2,
+    }  # fmt: skip
 
 
 def test_time_to_target_success_rate_and_ert(tmp_path: Path) -> None:
@@ -79,8 +81,8 @@ def test_time_to_target_success_rate_and_ert(tmp_path: Path) -> None:
     assert only.statistics["success_rate"].value == 0.5
     assert only.statistics["steps_to_target"].value == math.inf
     assert only.statistics["steps"].value == 275
-    (row,) = compare([tmp_path]).to_json()
-    assert row["ert"] == {"value": 525.0, "low": None, "high": None, "coverage": None}
+    (row,) = compare([tmp_path]).to_json()["groups"]
+    assert row["ert"] == {"value": 525.0, "low": None, "high": None, "coverage": None, "n": 4}
 
 
 def test_a_target_accuracy_is_a_target(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_a_target_accuracy_is_a_target(tmp_path: Path) -> None:
 
 def test_statistics_that_do_not_apply_are_none(tmp_path: Path) -> None:
     seeds(tmp_path, [1.0])
-    (row,) = compare([tmp_path]).to_json()
+    (row,) = compare([tmp_path]).to_json()["groups"]
     assert [name for name in STATISTICS if row[name] is None] == [
         "best_val_accuracy",
         "val_accuracy",
@@ -128,7 +130,7 @@ def test_networks_without_classes_are_ranked_by_the_validation_loss(tmp_path: Pa
         found = compare([tmp_path], checkpoint=which)
         assert [g.label for g in found.groups] == [*first, "adam lr=0.2", "adam lr=9"]
         assert [g.label for g in found.groups if g.best] == [first[0]]
-        assert [row["checkpoint"] for row in found.to_json()] == [which, which, None, which]
+        assert [row["checkpoint"] for row in found.to_json()["groups"]] == [which, which, None, which]
         text = export(found, "text")
         (header,) = [line for line in text.splitlines() if line.startswith("  configuration")]
         assert [name for name in ("best", "last") if f"{name} validation loss" in header] == [which]
@@ -143,7 +145,7 @@ def test_a_table_of_accuracies_has_no_validation_losses(tmp_path: Path) -> None:
     found = compare([tmp_path])
     assert [g.label for g in found.groups] == ["adam lr=0.1", "adam lr=0.2"]
     assert "validation loss" not in export(found, "text")
-    assert [row["best_val_loss"]["value"] for row in found.to_json()] == [0.1, 0.2]
+    assert [row["best_val_loss"]["value"] for row in found.to_json()["groups"]] == [0.1, 0.2]
 
 
 def test_one_choice_says_whose_accuracy_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +168,11 @@ def test_one_choice_says_whose_accuracy_counts(tmp_path: Path, monkeypatch: pyte
         assert (("best" if title[0] == "l" else "last") + " accuracy") not in header
         assert any(line.startswith(f"* {first} ") and shown in line for line in text)
         assert any(line.startswith(title.partition(",")[0] + ": median of the ") for line in text)
-        rows = found.to_json()
+        rows = found.to_json()["groups"]
         assert {row["checkpoint"] for row in rows} == {None, asked or "best"}  # a surface has none
         assert {row["best_val_accuracy"]["value"] for row in rows if row["checkpoint"]} == {0.95, 0.9}
         monkeypatch.setenv("OPTBENCH_CHECKPOINT", asked or "best")
-        assert compare([tmp_path]).to_json() == rows
+        assert compare([tmp_path]).to_json()["groups"] == rows
         assert list(found.table["checkpoint"].dropna().unique()) == [asked or "best"]
     monkeypatch.setenv("OPTBENCH_CHECKPOINT", "first")
     with pytest.raises(UserError, match="OPTBENCH_CHECKPOINT=first: expected best, last"):
@@ -460,7 +462,7 @@ def test_the_table_says_what_the_json_says(three: Path) -> None:
         make_run(three / f"d{seed}", {"seed": seed}, stopped_at="minimum (1, 1)", lambda_min=0.5, target=1e-3,
                  steps_to_target=None if seed == 3 else 9)  # fmt: skip
     found = compare([three])
-    rows, said = found.table.to_dict("records"), found.to_json()
+    rows, said = found.table.to_dict("records"), found.to_json()["groups"]
     assert len(rows) == len(said) == 4
 
     def plain(value: Any) -> Any:
@@ -476,7 +478,7 @@ def test_the_table_says_what_the_json_says(three: Path) -> None:
             estimate = one[name] or {}
             for key, part in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
                 assert plain(row[key]) == estimate.get(part), key
-            assert row[f"{name}_n"] == one[f"{name}_n"]
+            assert row[f"{name}_n"] == estimate.get("n", 0)
     (aimed,) = [row for row in rows if row["success_rate_n"]]
     assert (aimed["success_rate"], aimed["success_rate_n"], aimed["ert"], aimed["n"]) == (0.5, 2, 109.0, 2)
     assert json.loads(aimed["stopped_at"]) == {"minimum (1, 1)": 2}
@@ -562,7 +564,7 @@ def test_what_the_runs_of_a_group_disagree_in_is_said_of_none(tmp_path: Path) ->
 
 
 def test_json_has_each_statistic_as_value_low_high(three: Path) -> None:
-    rows = compare([three]).to_json()
+    rows = compare([three]).to_json()["groups"]
     assert to_json(rows).count('"final_loss"') == 3
     for row in rows:
         assert {"value", "low", "high"} <= row["final_loss"].keys()
@@ -581,8 +583,12 @@ def test_rows_of_a_batch_have_no_seconds_of_their_own(tmp_path: Path) -> None:
     make_run(tmp_path / "slow", {"seed": 0, "optimizer.lr": 0.5}, seconds=3.0)
     found = compare([tmp_path], sort="seconds")
     assert [(g.label, g.n) for g in found.groups] == [("adam lr=0.01", 3), ("adam lr=0.5", 1), ("adam lr=5", 2)]
-    assert [row["seconds"] and row["seconds"]["value"] for row in found.to_json()] == [1.5, 3.0, None]
-    assert [row["seconds_n"] for row in found.to_json()] == found.table["seconds_n"].tolist() == [2, 1, 0]
+    assert [row["seconds"] and row["seconds"]["value"] for row in found.to_json()["groups"]] == [1.5, 3.0, None]
+    assert (
+        [(row["seconds"] or {"n": 0})["n"] for row in found.to_json()["groups"]]
+        == found.table["seconds_n"].tolist()
+        == [2, 1, 0]
+    )
     assert [compare([tmp_path], sort=f"{sign}seconds").groups[-1].label for sign in ("", "-")] == ["adam lr=5"] * 2
     header, *lines = export(found, "text").splitlines()[1:5]
     assert header.split()[-1] == "seconds"

@@ -62,7 +62,7 @@ def compare(
     found = compare_runs(where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint)
     if forms:
         typer.echo(export(found, forms[0]), nl=False)
-        print_lines([] if as_md else list(found.notes), err=True)
+        print_lines([] if as_md else [*found.notes, *found.warnings], err=True)
     else:
         print_comparison(found)
     print_lines(unreadable_lines(found), err=True)

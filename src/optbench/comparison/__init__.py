@@ -5,6 +5,7 @@
     labels       problems, configurations and their names, which say only what differs
     observations which runs are copies of each other, and so one observation
     groups       which runs make a group, and what it is called
+    header       what differs between groups, and what must be said of it
     shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON
 

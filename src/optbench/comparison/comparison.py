@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
+from optbench.comparison.header import Difference, warnings
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
@@ -34,6 +35,8 @@ class Comparison:
         differing: the settings that differ between groups, as columns of `table`.
         unreadable: folders and tables that looked like results and could not be read; no number includes them.
         notes: what a reader of the numbers must know, one sentence each.
+        differences: the facts in which groups of a problem differ, see `header`.
+        warnings: what makes a ranking unfair or a number optimistic, one sentence each.
         checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
             each run's best evaluation, or last.
     """
@@ -43,6 +46,8 @@ class Comparison:
     unreadable: tuple[Unreadable, ...]
     notes: tuple[str, ...]
     checkpoint: str = CHECKPOINTS[0]
+    differences: tuple[Difference, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def problems(self) -> dict[str, list[Group]]:
@@ -108,30 +113,48 @@ class Comparison:
         front = [c for c in ("problem", "configuration", "run_id", "seed") if c in frame]
         return frame[[*front, *(c for c in frame if c not in front)]]
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """The groups as plain data: keys, `n`, `n_by_status`, each statistic as `{value, low, high, coverage}` or null,
-        its name with `_n`, the number of runs that it is of (of seconds those that were timed by themselves), and
-        `stopped_at`, critical points with the number of runs that stopped there, or null.
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as plain data: `{header, groups, pairs, scores, warnings}`.
+
+        header: `checkpoint`, the numbers of `runs` and of `groups`, and what `differs`: a list of
+            `{problem, what, values}`, the values of each configuration by its name.
+        groups: in order, each with its keys, `n`, `distinct`, `n_by_status`, each statistic as
+            `{value, low, high, coverage, n}` or null, n being the number of runs that it is of, and `stopped_at`,
+            critical points with the number of runs that stopped there, or null.
+        warnings: notes, warnings, and what could not be read, a sentence each.
 
         Numbers that are not finite become null: strict JSON has no word for them.
         """
-        return [
+        differs = [
+            {"problem": one.problem, "what": one.what, "values": {k: list(v) for k, v in one.values.items()}}
+            for one in self.differences
+        ]
+        runs = sum(group.n for group in self.groups)
+        return {
+            "header": {"checkpoint": self.checkpoint, "runs": runs, "groups": len(self.groups), "differs": differs},
+            "groups": [self._group_json(group) for group in self.groups],
+            "pairs": [],
+            "scores": [],
+            "warnings": [*self.notes, *self.warnings, *(bad.why for bad in self.unreadable)],
+        }
+
+    def _group_json(self, group: Group) -> dict[str, Any]:
+        return (
             {"problem": group.problem, "configuration": group.label, "best": group.best}
             | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
             | {"n": group.n, "distinct": group.distinct, "n_by_status": dict(group.n_by_status)}
             | {"checkpoint": self._checkpoint_of(group)}
-            | {name: _estimate_json(group.statistics[name]) for name in STATISTICS}
-            | {f"{name}_n": found.n if found else 0 for name, found in group.statistics.items()}
+            | {name: estimate_json(group.statistics[name]) for name in STATISTICS}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
             | {"run_ids": list(map(str, group.rows.values("run_id")))}
-            for group in self.groups
-        ]
+        )
 
 
-def _estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
+def estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
+    """An estimate as `{value, low, high, coverage, n}`, null for what is not finite; None where there is none."""
     if found is None:
         return None
-    numbers = {name: getattr(found, name) for name in ("value", "low", "high", "coverage")}
+    numbers = {name: getattr(found, name) for name in ("value", "low", "high", "coverage", "n")}
     return {name: value if value is not None and math.isfinite(value) else None for name, value in numbers.items()}
 
 
@@ -163,9 +186,11 @@ def compare(
     if not len(found):
         raise nothing(places, found.unreadable)
     found = select(found, filters)
-    groups, differing = form_groups(found, _keys(group_by, found), which)
+    groups, differing, whole = form_groups(found, _keys(group_by, found), which)
     groups = list(_sorted(groups, sort, differing, which))
-    return Comparison(tuple(groups), tuple(differing), found.unreadable, found.notes, which)
+    differences = tuple(whole.differences())
+    said = tuple(warnings(differences, whole.clocks(), whole.cut_short()))
+    return Comparison(tuple(groups), tuple(differing), found.unreadable, found.notes, which, differences, said)
 
 
 def _places(given: Any) -> list[Path]:

@@ -13,6 +13,7 @@ import numpy as np
 from optbench.comparison import labels
 from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
+from optbench.comparison.header import Grouped
 from optbench.comparison.observations import distinct
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
@@ -67,8 +68,8 @@ class Group:
 
 def form_groups(
     rows: RunTable, by: Sequence[str] | None, checkpoint: str = CHECKPOINTS[0]
-) -> tuple[list[Group], list[str]]:
-    """The groups of each problem, and the settings that differ between groups.
+) -> tuple[list[Group], list[str], Grouped]:
+    """The groups of each problem, the settings that differ between groups, and all runs in groups.
 
     Args:
         rows: the runs.
@@ -96,7 +97,8 @@ def form_groups(
             configurations[key_of(facts[kind])].append(kind)
         found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
-    return _measured(rows, codes, facts, formed, checkpoint), [key for key in differing if key not in IDENTITY]
+    groups, whole = _measured(rows, codes, facts, formed, checkpoint)
+    return groups, [key for key in differing if key not in IDENTITY], whole
 
 
 class _Formed(NamedTuple):
@@ -131,7 +133,7 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
 
 def _measured(
     rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], checkpoint: str
-) -> list[Group]:
+) -> tuple[list[Group], Grouped]:
     n = len(formed)
     number = np.zeros(len(facts), dtype=np.min_scalar_type(n))
     number[[kind for one in formed for kind in one.kinds]] = np.repeat(np.arange(n), [len(one.kinds) for one in formed])
@@ -147,10 +149,12 @@ def _measured(
     observed = np.bincount(codes[first], minlength=n).tolist()
     best = _best([one.number for one in formed], computed, checkpoint)
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), observed, strict=False)
-    return [
+    groups = [
         Group(one.problem, one.label, _shared(facts, one), rows.take(slice(start, end)), by_status, own, top, places, k)
         for one, start, end, by_status, own, top, places, k in found
     ]
+    problems = [(one.number, one.problem) for one in formed]
+    return groups, Grouped(rows, codes, problems, [one.label for one in formed])
 
 
 def _configurations(facts: Sequence[Facts]) -> Ints:

@@ -21,6 +21,7 @@ from optbench.records.arrow_values import floats_of_arrow, is_number, is_text, o
 from optbench.records.belief import BOUNDS
 from optbench.records.columns import Bools, Column, Floats, Ints, is_shown
 from optbench.records.files import curve_ids, reading_table
+from optbench.records.origins import origin_of
 from optbench.records.run import NUMBERS, Run, check_summary
 from optbench.records.sources import Source, keys_of
 from optbench.records.vocabulary import Status
@@ -116,6 +117,10 @@ class Table(Source):
     @functools.cached_property
     def _ids(self) -> pa.ChunkedArray:
         return self._read(["run_id"])["run_id"].cast("large_string")
+
+    def origins(self) -> Column:
+        codes, values = self.column("provenance")
+        return Column(codes, list(map(origin_of, values)))
 
     def keys(self) -> npt.NDArray[np.uint64]:
         return keys_of(self._ids)

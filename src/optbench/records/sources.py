@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from optbench.records.belief import sums
 from optbench.records.columns import Bools, Column, Floats, Ints, canonical, factorized, is_shown
+from optbench.records.origins import origin_of
 from optbench.records.run import Run
 from optbench.records.templates import Settings
 from optbench.records.vocabulary import summary_as_now
@@ -59,6 +60,10 @@ class Source(ABC):
     def present(self, name: str) -> Bools:
         """Which runs have a value in a column, (size,)."""
         return self.column(name).present()
+
+    @abstractmethod
+    def origins(self) -> Column:
+        """Where each run was made, see `origins.origin_of`."""
 
     @abstractmethod
     def keys(self) -> npt.NDArray[np.uint64]:
@@ -158,6 +163,12 @@ class Folders(Source):
             with contextlib.suppress(TypeError, ValueError):
                 return np.array([summary.get(name) for summary in self.summaries], dtype=float)
         return super().numbers(name)
+
+    def origins(self) -> Column:
+        told = zip(self.summaries, self.more, strict=True)
+        return factorized(
+            origin_of((json.loads(more) if more else summary).get("provenance")) for summary, more in told
+        )
 
     def keys(self) -> npt.NDArray[np.uint64]:
         return keys_of([summary["run_id"] for summary in self.summaries])

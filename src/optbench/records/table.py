@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from optbench.records.columns import Bools, Column, Floats, Ints, combined, first_of, joined
 from optbench.records.once import each_once, notes_of
+from optbench.records.origins import FACTS
 from optbench.records.run import Run
 from optbench.records.sources import Folders, Source
 from optbench.records.vocabulary import ROW_ENGINES, RUN_COLUMNS
@@ -44,6 +45,10 @@ def read(paths: Sequence[Path]) -> RunTable:
     table = RunTable(sources, at, (*finder.unreadable, *bad), (*copies, *notes_of(sources, finder.plans)))
     table.notes += table.notes_on_clocks()
     return table
+
+
+_ORIGINS = "provenance."
+"""A name that no column has, see `columns.is_shown`: where the origins of runs are kept among the columns."""
 
 
 class RunTable:
@@ -109,6 +114,11 @@ class RunTable:
     def column(self, name: str) -> Column:
         """A column; all None where there is none of that name."""
         return self._part(name, lambda source: source.column(name))
+
+    def origins(self) -> dict[str, Column]:
+        """Where each run was made, a column for each of `origins.FACTS`."""
+        codes, values = self._part(_ORIGINS, lambda source: source.origins())
+        return {fact: Column(codes, [origin[place] for origin in values]) for place, fact in enumerate(FACTS)}
 
     def _part(self, name: str | None, ask: Callable[[Source], Column]) -> Column:
         if name not in self._columns:

@@ -35,7 +35,11 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(STATISTICS["seconds"].sentence)  # why there is no such column
     if any(at_points(group.stopped_at) for group in comparison.groups):
         rules.append(RULE[0].upper() + RULE[1:])
-    return [f"{rule}." for rule in (*rules, *_against_the_book(comparison), *comparison.notes)]
+    return [f"{rule}." for rule in (*rules, *_against_the_book(comparison), *comparison.notes, *_warned(comparison))]
+
+
+def _warned(comparison: Comparison) -> list[str]:
+    return [f"warning: {printable(said)}" for said in comparison.warnings]
 
 
 def _against_the_book(comparison: Comparison) -> list[str]:
