@@ -371,8 +371,8 @@ def test_what_else_could_be_meant_is_offered(tmp_path: Path) -> None:
         assert caught.value.hint == hint
 
 
-def test_group_by_pools_everything_else(three: Path) -> None:
-    found = compare([three], group_by="optimizer")
+def test_group_by_pools_everything_else_where_that_is_meant(three: Path) -> None:
+    found = compare([three], group_by="optimizer", pool=True)
     assert [(g.label, g.n) for g in found.groups] == [("adam", 3), ("adamw", 1)]
     assert found.groups[0].statistics["final_loss"].value == 0.2
     assert [g.label for g in compare([three], group_by=["optimizer", "lr"]).groups] == [
@@ -382,7 +382,7 @@ def test_group_by_pools_everything_else(three: Path) -> None:
         [(g.label, g.n) for g in compare([three], group_by=by).groups] for by in (["optimizer", "lr"], "optimizer, lr,")
     ]
     assert twice[0] == twice[1]
-    assert compare([three], group_by="seed").groups[0].label in ("seed=0", "seed=1")
+    assert compare([three], group_by="seed", pool=True).groups[0].label in ("seed=0", "seed=1")
 
 
 def test_sorting(three: Path) -> None:
@@ -554,7 +554,7 @@ def test_another_source_is_another_problem_or_another_configuration(tmp_path: Pa
 def test_what_the_runs_of_a_group_disagree_in_is_said_of_none(tmp_path: Path) -> None:
     make_run(tmp_path / "a", scheduler="cosine")
     make_run(tmp_path / "b", {"seed": 1})
-    (only,) = compare([tmp_path], group_by="optimizer").groups
+    (only,) = compare([tmp_path], group_by="optimizer", pool=True).groups
     assert (only.n, only.keys["optimizer"], only.keys["scheduler"], only.keys["model"]) == (
         2,
         "adam",

@@ -663,7 +663,7 @@ def test_a_batch_that_does_not_fit_is_rows_too(tmp_path: Path) -> None:
         assert (row.status, row.reason) == (loop[run_id_].status, loop[run_id_].reason)
         assert row.config == loop[run_id_].config
         assert run_id(row.config) == run_id_
-    (one,) = compare([tmp_path / "rows"], group_by="loss_name").groups
+    (one,) = compare([tmp_path / "rows"], group_by="loss_name", pool=True).groups
     assert one.n_by_status["skipped"] == one.n == 32
     assert compare([tmp_path]).to_json() == compare([tmp_path / "loop"]).to_json()
     _, again = swept(tmp_path / "rows", overrides, watcher=(notes := Notes()))

@@ -481,7 +481,7 @@ def test_a_comparison_is_what_plain_python_makes_of_the_files(tmp_path: Path, se
     assert not (tmp_path / "top" / index.NAME).exists()
     for chosen, question in [(paths[:1], q) for q in QUESTIONS] + [(paths, q) for q in QUESTIONS[:2]]:
         slow, differing, bad, notes, runs = plain_compare(read[len(chosen)], **question)
-        fast = compare(chosen, **question)
+        fast = compare(chosen, **question, pool="group_by" in question)
         assert len(fast.groups) == len(slow) > 0
         for ours, plain in zip(fast.groups, slow, strict=True):
             for name in ("problem", "label", "keys", "n_by_status", "statistics", "stopped_at", "best"):
@@ -499,7 +499,7 @@ def test_a_comparison_is_what_plain_python_makes_of_the_files(tmp_path: Path, se
         ]
         assert fast.notes == notes
         pd.testing.assert_frame_equal(fast.runs, runs)
-        assert [r for g in fast.to_json() for r in g["run_ids"]] == runs["run_id"].tolist()
+        assert [r for g in fast.to_json()["groups"] for r in g["run_ids"]] == runs["run_id"].tolist()
     assert (tmp_path / "top" / index.NAME).exists()
 
 

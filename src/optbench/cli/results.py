@@ -27,6 +27,10 @@ def compare(
     sort: Annotated[
         str | None, typer.Option("--sort", "-s", help="Column to sort by; -column for descending.", metavar="COLUMN")
     ] = None,
+    tune_seeds: Annotated[
+        str, typer.Option("--tune-seeds", help="Choose settings on these, report the others: 0..2", metavar="SEEDS")
+    ] = "",
+    pool: Annotated[bool, typer.Option("--pool", help="Pool the settings of a group; do not take the best.")] = False,
     checkpoint: Which = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
@@ -36,6 +40,9 @@ def compare(
     ] = False,
 ) -> None:
     """Compare recorded runs: one table per problem, medians and intervals over seeds, every run in the denominator.
+
+    --group-by optimizer reports each optimizer at its best setting, by the median of the measure that the table is
+    ranked by: chosen on --tune-seeds and reported on the others, or without them for each seed on all others.
 
     Examples:
 
@@ -59,7 +66,10 @@ def compare(
     forms = [form for form, wanted in (("csv", as_csv), ("json", as_json), ("md", as_md)) if wanted]
     if len(forms) > 1:
         raise UserError(f"--{forms[0]} and --{forms[1]}: choose one form")
-    found = compare_runs(where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint)
+    found = compare_runs(
+        where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
+        pool=pool,
+    )  # fmt: skip
     if forms:
         typer.echo(export(found, forms[0]), nl=False)
         print_lines([] if as_md else [*found.notes, *found.warnings], err=True)

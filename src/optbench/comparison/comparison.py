@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
+from optbench.comparison.tuned import Tuned, Tuning, parse_seeds, unequal
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
@@ -72,6 +73,7 @@ class Comparison:
     def _table_row(self, group: Group) -> dict[str, Any]:
         row: dict[str, Any] = {"problem": group.problem, "configuration": group.label}
         row |= {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
+        row |= {"settings": group.tuned.settings, "optimism": group.tuned.optimism} if group.tuned else {}
         row |= {"n": group.n, "distinct": group.distinct, **group.n_by_status, "checkpoint": self._checkpoint_of(group)}
         for name in STATISTICS:
             found = group.statistics[name] or Estimate(math.nan, n=0)
@@ -120,7 +122,7 @@ class Comparison:
             `{problem, what, values}`, the values of each configuration by its name.
         groups: in order, each with its keys, `n`, `distinct`, `n_by_status`, each statistic as
             `{value, low, high, coverage, n}` or null, n being the number of runs that it is of, and `stopped_at`,
-            critical points with the number of runs that stopped there, or null.
+            critical points with the number of runs that stopped there, or null; `tuned`, see `tuned.Tuned`, or null.
         warnings: notes, warnings, and what could not be read, a sentence each.
 
         Numbers that are not finite become null: strict JSON has no word for them.
@@ -143,7 +145,7 @@ class Comparison:
             {"problem": group.problem, "configuration": group.label, "best": group.best}
             | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
             | {"n": group.n, "distinct": group.distinct, "n_by_status": dict(group.n_by_status)}
-            | {"checkpoint": self._checkpoint_of(group)}
+            | {"checkpoint": self._checkpoint_of(group), "tuned": group.tuned and group.tuned.to_json()}
             | {name: estimate_json(group.statistics[name]) for name in STATISTICS}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
             | {"run_ids": list(map(str, group.rows.values("run_id")))}
@@ -165,19 +167,26 @@ def compare(
     group_by: Sequence[str] | str | None = None,
     sort: str | None = None,
     checkpoint: str | None = None,
+    tune_seeds: str | Iterable[int] = (),
+    pool: bool = False,
 ) -> Comparison:
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
     Args:
         paths: where to look; a run stands for its folder, and a row of a sweep's table for all runs of the sweep.
         filters: which runs take part, see `select`.
-        group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed.
+        group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed. A
+            group of several settings is reported at its best one, see `tuned`.
         sort: column of `table` to sort the groups of a problem by; "-column" from large to small. None: the best first,
             by accuracy where there is one, else by validation loss, else by final loss.
         checkpoint: whose accuracy and validation loss: best or last; None: as `chosen` says.
+        tune_seeds: the seeds that settings are chosen on, "0..2" or numbers, reported on the others; none: each seed's
+            setting is chosen on all other seeds.
+        pool: whether the runs of all settings of a group are pooled instead.
 
     Raises:
-        UserError: no run found or left, an unknown key, or something that is not a place to look at.
+        UserError: no run found or left, an unknown key, something that is not a place to look at, or a group of several
+            settings among which the seeds allow no choice.
         RecordError: a path that does not exist.
     """
     which = chosen(checkpoint)
@@ -186,11 +195,26 @@ def compare(
     if not len(found):
         raise nothing(places, found.unreadable)
     found = select(found, filters)
-    groups, differing, whole = form_groups(found, _keys(group_by, found), which)
+    asked_for = parse_seeds(tune_seeds) if isinstance(tune_seeds, str) and tune_seeds else tune_seeds
+    seeds = frozenset(map(int, asked_for))
+    if group_by is None and (seeds or pool):
+        asked = "--tune-seeds" if seeds else "--pool"
+        raise UserError(f"{asked}: every setting is a group of its own", "--group-by optimizer makes groups of several")
+    groups, differing, whole = form_groups(found, _keys(group_by, found), which, Tuning(seeds, pool))
     groups = list(_sorted(groups, sort, differing, which))
     differences = tuple(whole.differences())
-    said = tuple(warnings(differences, whole.clocks(), whole.cut_short()))
+    said = (*_of_tuning(groups), *warnings(differences, whole.clocks(), whole.cut_short()))
     return Comparison(tuple(groups), tuple(differing), found.unreadable, found.notes, which, differences, said)
+
+
+def _of_tuning(groups: Sequence[Group]) -> list[str]:
+    """What to say of groups that were reported at the best of several settings."""
+    tuned: dict[str, dict[str, Tuned | None]] = defaultdict(dict)
+    for group in groups:
+        tuned[group.problem][group.label] = group.tuned
+    said = [f"{problem}: {line}" for problem, own in tuned.items() if any(own.values()) for line in unequal(own)]
+    edges = [(group, edge) for group in groups if group.tuned for edge in group.tuned.edges]
+    return [*said, *(f"{group.problem}: {group.label}: {edge}" for group, edge in edges)]
 
 
 def _places(given: Any) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -15,10 +16,11 @@ from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
 from optbench.comparison.header import Grouped
 from optbench.comparison.observations import distinct
+from optbench.comparison.tuned import EACH_ON_OTHERS, Chooser, Tuned, Tuning
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
 from optbench.records.chosen import CHECKPOINTS, criteria
-from optbench.records.columns import Ints, factorized
+from optbench.records.columns import Floats, Ints, factorized
 from optbench.statistics import STATISTICS, Groups, Statistic, statistics_of
 
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
@@ -39,6 +41,7 @@ class Group:
             networks) or final loss (surfaces).
         stopped_at: number of runs at each critical point, see `arrivals.stops`; None where nothing is known of it.
         distinct: number of observations, see `observations`: n less the copies.
+        tuned: what was chosen where there were several settings; the runs are then those of the chosen one.
     """
 
     problem: str
@@ -50,6 +53,7 @@ class Group:
     best: bool
     stopped_at: Mapping[str, int] | None
     distinct: int
+    tuned: Tuned | None = None
 
     @property
     def n(self) -> int:
@@ -67,7 +71,7 @@ class Group:
 
 
 def form_groups(
-    rows: RunTable, by: Sequence[str] | None, checkpoint: str = CHECKPOINTS[0]
+    rows: RunTable, by: Sequence[str] | None, checkpoint: str = CHECKPOINTS[0], tuning: Tuning = EACH_ON_OTHERS
 ) -> tuple[list[Group], list[str], Grouped]:
     """The groups of each problem, the settings that differ between groups, and all runs in groups.
 
@@ -75,6 +79,10 @@ def form_groups(
         rows: the runs.
         by: keys that define a configuration; None: every setting but the seed.
         checkpoint: whose accuracy or validation loss decides which group is the best, one of CHECKPOINTS.
+        tuning: how a group of several settings is brought to one.
+
+    Raises:
+        UserError: a group has several settings and the seeds do not allow a choice.
     """
     codes, facts, by_last = alike(rows, by or ())
     facts = labels.without_common(facts, (*IDENTITY, *(by or ())))
@@ -97,6 +105,8 @@ def form_groups(
             configurations[key_of(facts[kind])].append(kind)
         found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
+    if by is not None and not tuning.pool:
+        rows, codes, formed = _tuned(Chooser(rows, codes, facts, tuning, by, _losses(rows)), formed, checkpoint)
     groups, whole = _measured(rows, codes, facts, formed, checkpoint)
     return groups, [key for key in differing if key not in IDENTITY], whole
 
@@ -109,6 +119,39 @@ class _Formed(NamedTuple):
     label: str
     keys: Sequence[str]
     kinds: Sequence[int]
+    tuned: Tuned | None = None
+
+
+def _losses(rows: RunTable) -> Callable[[str], tuple[Floats, float]]:
+    whole = Groups.of(rows)
+
+    @functools.cache
+    def of(name: str) -> tuple[Floats, float]:
+        sign = -float(STATISTICS[name].direction)
+        return sign * whole.results(name, sign * math.inf), sign
+
+    return of
+
+
+def _tuned(chooser: Chooser, formed: Sequence[_Formed], checkpoint: str) -> tuple[RunTable, Ints, list[_Formed]]:
+    """The runs that are reported, the kind of each, and the groups that they form."""
+    rows, kinds, facts = chooser.rows, chooser.kinds, chooser.facts
+    several = {place for place, one in enumerate(formed) if len({facts[k].configuration_key for k in one.kinds}) > 1}
+    if not several and not chooser.tuning.seeds:
+        return rows, kinds, list(formed)
+    problem_of = np.zeros(len(facts), dtype=np.int64)
+    for one in formed:
+        problem_of[list(one.kinds)] = one.number
+    metric: dict[int, str] = {}
+    for name in reversed(criteria(checkpoint)):  # the first that applies to a problem
+        metric.update(dict.fromkeys(np.unique(problem_of[kinds[rows.present(name)]]).tolist(), name))
+    kept, found = [], []
+    for one in formed:
+        at, tuned = chooser.choose(one.label, one.kinds, metric.get(one.number, "final_loss"))
+        kept.append(at)
+        found.append(one._replace(kinds=list(dict.fromkeys(kinds[at].tolist())), tuned=tuned))
+    where = np.sort(np.concatenate(kept))
+    return rows.take(where), kinds[where], found
 
 
 _KeyOf = Callable[[Facts], Hashable]
@@ -150,7 +193,18 @@ def _measured(
     best = _best([one.number for one in formed], computed, checkpoint)
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), observed, strict=False)
     groups = [
-        Group(one.problem, one.label, _shared(facts, one), rows.take(slice(start, end)), by_status, own, top, places, k)
+        Group(
+            one.problem,
+            one.label,
+            _shared(facts, one),
+            rows.take(slice(start, end)),
+            by_status,
+            own,
+            top,
+            places,
+            k,
+            one.tuned,
+        )
         for one, start, end, by_status, own, top, places, k in found
     ]
     problems = [(one.number, one.problem) for one in formed]

@@ -11,6 +11,7 @@ from optbench.catalogue import against_the_book
 from optbench.comparison import Comparison, Drawn, Group
 from optbench.comparison.arrivals import RULE, at_points
 from optbench.comparison.observations import RULE as DISTINCT
+from optbench.comparison.tuned import RULE as TUNED
 from optbench.report.cells import GAP, WORDS, Sheet, column_widths, gap_within, narrowed, printable, sheets, shown
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 
@@ -35,7 +36,15 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(STATISTICS["seconds"].sentence)  # why there is no such column
     if any(at_points(group.stopped_at) for group in comparison.groups):
         rules.append(RULE[0].upper() + RULE[1:])
-    return [f"{rule}." for rule in (*rules, *_against_the_book(comparison), *comparison.notes, *_warned(comparison))]
+    rules += [*_tuned(comparison), *_against_the_book(comparison), *comparison.notes, *_warned(comparison)]
+    return [f"{rule}." for rule in rules]
+
+
+def _tuned(comparison: Comparison) -> list[str]:
+    found = [group for group in comparison.groups if group.tuned]
+    several = len(comparison.problems) > 1
+    lines = [f"{g.problem}: " * several + f"{g.label}: {g.tuned.in_words()}" for g in found if g.tuned]
+    return [TUNED, *map(printable, lines)] if found else []
 
 
 def _warned(comparison: Comparison) -> list[str]:
