@@ -5,7 +5,8 @@ nothing, and the best of k settings on the seeds that chose it flatters. So the 
 reported on the others; or, where no seeds were set aside, every seed's run is that of the setting which is best on the
 other seeds (leave one seed out). What the best of k looks like and what it is, is shown: the optimism.
 
-A setting's value on some seeds is the median of the runs, as everywhere; runs without a result are infinitely bad.
+A setting's value on some seeds is the median of the runs, as everywhere; runs without a result are infinitely bad. On
+a whole table of numbers `metrics.tuned` has the same choice; here it is of runs, not all of which need be there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from optbench.comparison.facts import FOLD, Facts
 from optbench.comparison.labels import short_names, text, varying
 from optbench.comparison.observations import idle
 from optbench.errors import UserError
+from optbench.metrics.tuned import edge
 from optbench.records import RunTable
 from optbench.records.columns import Floats, Ints, factorized
 from optbench.settings import RANGES
@@ -174,7 +176,7 @@ def best(found: Candidates, seeds: frozenset[int]) -> tuple[Ints, Tuned]:
     counts = (found.at >= 0).sum(axis=1)
     tuned = Tuned(
         len(found.settings), {key: own.get(key) for key in keys}, times / len(winners), len(winners), found.metric,
-        found.sign * apparent, found.sign * honest, gap, tuple(edges(found.settings, own, keys)),
+        found.sign * apparent, found.sign * honest, gap, tuple(edges(found.settings, loss_median(found.losses), keys)),
         (int(counts.min()), int(counts.max())),
     )  # fmt: skip
     return found.at[winners, columns], tuned
@@ -209,34 +211,28 @@ def _middle(ordered: Floats, left: Any, without: Ints) -> Floats:
     return np.where(left > 0, middle, np.nan)
 
 
-def edges(settings: Sequence[Facts], own: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """Of the numbers that were tried, which chosen one is the least or the largest, and the override that goes on.
+def edges(settings: Sequence[Facts], medians: Floats, keys: Sequence[str]) -> list[str]:
+    """Of the numbers that were tried, which best one is the least or the largest, and the override that goes on.
 
     Args:
         settings: all that were tried.
-        own: the chosen one.
+        medians: of their losses, (s,).
         keys: in which they differ.
     """
     found = []
     for key in keys:
-        tried = sorted({v for one in settings if _is_number(v := one.configuration.get(key))})
-        if len(tried) < 2 or not _is_number(own.get(key)) or own[key] not in (tried[0], tried[-1]):
+        values = [one.configuration.get(key) for one in settings]
+        known = [i for i, value in enumerate(values) if _is_number(value)]
+        tried = [values[i] for i in known]
+        if not tried or (at := edge(tried, medians[known], log=min(tried) > 0)) is None:
             continue
-        beyond = _beyond(key, tried if own[key] == tried[-1] else tried[::-1])
-        widen = f"; {key}={','.join(map(text, beyond))} in the sweep would widen it" if beyond else ""
-        found.append(f"best {key}={text(own[key])} lies on the edge of {text(tried[0])} to {text(tried[-1])}{widen}")
+        span = f"{text(min(tried))} to {text(max(tried))}"
+        whole = all(isinstance(value, int) for value in tried)
+        wider = round(at.wider) if whole else float(f"{at.wider:.3g}")
+        allowed = key not in RANGES or RANGES[key][0](wider)
+        widen = f"; {key}={text(wider)} in the sweep would widen it" if allowed and wider not in tried else ""
+        found.append(f"best {key}={text(type(tried[0])(at.best))} lies on the edge of {span}{widen}")
     return found
-
-
-def _beyond(key: str, tried: Sequence[float]) -> list[float]:
-    """Two values beyond the last one in its own steps, as far as the setting allows them."""
-    before, last = tried[-2:]
-    geometric = min(tried) > 0
-    steps = (last * (last / before) ** k if geometric else last + k * (last - before) for k in (1, 2))
-    whole = all(isinstance(value, int) for value in tried)
-    values = [max(1, round(value)) if whole and geometric else float(f"{value:.3g}") for value in steps]
-    allowed = RANGES.get(key)
-    return [value for value in dict.fromkeys(values) if value != last and (allowed is None or allowed[0](value))]
 
 
 def _is_number(value: Any) -> bool:
