@@ -23,7 +23,6 @@ from optbench.comparison.facts import FOLD, Facts
 from optbench.comparison.labels import short_names, text, varying
 from optbench.comparison.observations import idle
 from optbench.errors import UserError
-from optbench.metrics.tuned import edge
 from optbench.records import RunTable
 from optbench.records.columns import Floats, Ints, factorized
 from optbench.settings import RANGES
@@ -219,9 +218,11 @@ def edges(settings: Sequence[Facts], medians: Floats, keys: Sequence[str]) -> li
         medians: of their losses, (s,).
         keys: in which they differ.
     """
+    from optbench.metrics.tuned import edge
+
     found = []
     for key in keys:
-        values = [one.configuration.get(key) for one in settings]
+        values: list[Any] = [one.configuration.get(key) for one in settings]
         known = [i for i, value in enumerate(values) if _is_number(value)]
         tried = [values[i] for i in known]
         if not tried or (at := edge(tried, medians[known], log=min(tried) > 0)) is None:
