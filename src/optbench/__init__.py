@@ -25,6 +25,7 @@ functions of theirs (entry points `optbench.functions`), as applebook does `optb
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name not in _HOMES and importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        raise AttributeError(f"module 'optbench' has no attribute {name!r} yet")  # a room, before it is imported
     value = getattr(importlib.import_module(_HOMES[name]), name) if name in _HOMES else _registered(name)
     globals()[name] = value
     return value

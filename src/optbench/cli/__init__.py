@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from optbench.cli.collecting import spare
 from optbench.cli.common import FREE, report_error
 from optbench.cli.streams import guarded_streams
 from optbench.errors import OptbenchError, UserError
@@ -192,6 +193,7 @@ def _said(code: int) -> int:
 
 def main() -> None:
     """Runs the command line; optbench's own errors end it in one to three lines and their exit code."""
+    spare()
     with guarded_streams():
         sys.exit(_run_command())
 

@@ -24,7 +24,9 @@ class Store:
         self.start_loss, self.final_loss, self.final_grad_norm = (np.full(rows, np.nan) for _ in range(3))
         self.best_loss: Floats = np.full(rows, np.inf)
         self.x: Floats = np.array(batch.starts, dtype=np.float64)
-        self.recorded: Ints = np.unique(np.asarray(batch.record, dtype=np.int64))
+        chosen = np.zeros(rows, dtype=bool)
+        chosen[np.asarray(batch.record, dtype=np.int64)] = True
+        self.recorded: Ints = np.flatnonzero(chosen)  # np.unique imports numpy.ma
         self.grid: Ints = np.arange(0, batch.steps + 1 if len(self.recorded) else 0, every, dtype=np.int64)
         self.place: Ints = np.full(rows, -1, dtype=np.int64)
         self.place[self.recorded] = np.arange(len(self.recorded))
