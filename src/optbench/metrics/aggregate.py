@@ -10,13 +10,16 @@ arXiv:2108.13264.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.resampling import DRAWS, counted, drawn, in_order, percentiles, stream
+from optbench.metrics.resampling import DRAWS, drawn, in_order, percentiles, stream
 
 _AT_ONCE = 2_000_000
 """Numbers of resamples held at a time."""
@@ -54,35 +57,48 @@ def mean_score(problems: Sequence[npt.ArrayLike], level: float = 0.95, draws: in
 
 
 def improvement(
-    ours: Sequence[npt.ArrayLike],
-    theirs: Sequence[npt.ArrayLike],
-    level: float = 0.95,
-    draws: int = DRAWS,
-    *,
-    direction: int = -1,
+    ours: Sequence[npt.ArrayLike], theirs: Sequence[npt.ArrayLike], level: float = 0.95, *, direction: int = -1
 ) -> Estimate:
     """Probability that a run of ours is better than one of theirs, the mean over problems; equal ones count a half.
 
-    Of each problem it is Mann and Whitney's U / (n m). It says how often, not by how much. Where every run of ours wins
-    every resample does, and the interval is [1, 1], which says too much.
+    Of each problem it is Mann and Whitney's U / (n m). It says how often, not by how much. The interval holds all theta
+    that are within z standard errors, by their own variance, of what was found:
+    V(theta) = theta (1 - theta) (1 + N (1 - theta) / (2 - theta) + N theta / (1 + theta)) / (n m), N = (n + m) / 2 - 1,
+    summed over problems / P^2. So it has a width also where every run of ours wins, where all resamples of a bootstrap
+    are the same.
 
     Args:
         ours, theirs: values of the runs of each problem, the problems in the same order; infinite ones take part.
         direction: what is better: -1 small values, 1 large ones.
+
+    Source: R. G. Newcombe, Stat. Med. 25 (2006) 559, method 5.
     """
     if len(ours) != len(theirs) or not len(ours):
         raise ValueError(f"values of the same problems, at least one, not {len(ours)} and {len(theirs)}")
     pairs = [in_order([a]) + in_order([b]) for a, b in zip(ours, theirs, strict=True)]
-    pairs.sort(key=lambda pair: [values.tolist() for values in pair])
-    random = stream()
-    value, samples = 0.0, np.zeros(draws)
-    for a, b in pairs:
-        wins = np.where(a[:, None] == b, 0.5, (a[:, None] > b) == (direction > 0)) / (len(a) * len(b))
-        weight_a = random.permutation(counted(len(a), draws)) @ wins
-        samples += (weight_a * random.permutation(counted(len(b), draws))).sum(axis=1)
-        value += float(wins.sum())
-    n = sum(min(len(a), len(b)) for a, b in pairs)
-    return percentiles(value / len(pairs), samples[:, None] / len(pairs), level, n)[0]
+    shares = [np.where(a[:, None] == b, 0.5, (a[:, None] > b) == (direction > 0)).mean() for a, b in pairs]
+    value = min(math.fsum(shares) / len(shares), 1.0)
+    sizes = sorted(Counter((len(a), len(b)) for a, b in pairs).items())
+    width = NormalDist().inv_cdf((1 + level) / 2)
+    low, high = _score_limit(value, sizes, width), 1 - _score_limit(1 - value, sizes, width)
+    n = sum(count * min(size) for size, count in sizes)
+    return Estimate(value, min(low, value), max(high, value), level, n)
+
+
+def _score_limit(value: float, sizes: list[tuple[tuple[int, int], int]], width: float) -> float:
+    """The least theta with value - theta <= width sqrt(V(theta)), by halving; `sizes`: problems by n and m."""
+    problems = sum(count for _, count in sizes)
+
+    def beyond(theta: float) -> bool:
+        slope = (1 - theta) / (2 - theta) + theta / (1 + theta)
+        parts = sum(count * (1 + ((n + m) / 2 - 1) * slope) / (n * m) for (n, m), count in sizes)
+        return value - theta > width * math.sqrt(theta * (1 - theta) * parts) / problems
+
+    low, high = 0.0, value
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if beyond(middle) else (low, middle)
+    return low
 
 
 Score = Callable[[Floats, Floats], Floats]
@@ -99,7 +115,7 @@ def _estimate(problems: Sequence[npt.ArrayLike], score: Score, level: float, dra
         for size in np.diff([*range(0, draws, at_once), draws]).tolist()
     ]
     value = score(values[None], weights[None])
-    return percentiles(value, np.concatenate(samples)[:, None], level, len(values))[0]
+    return percentiles(value, np.concatenate(samples)[:, None], level, len(values), strata=len(given))[0]
 
 
 def _pooled(problems: list[Floats]) -> tuple[Floats, Floats]:

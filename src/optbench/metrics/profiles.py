@@ -91,8 +91,12 @@ def algoperf_intervals(
             seeds = cells[i][j]
             samples[:, i, k] = np.median(seeds[drawn(random, len(seeds), draws)], axis=1)
             values[i, k] = np.median(seeds)
-    n = sum(len(seeds) for own in cells for seeds in own) // s
-    return percentiles(algoperf(values, r_max), algoperf(samples, r_max), level, n)
+    scores, resampled = algoperf(values, r_max), algoperf(samples, r_max)
+    found: list[Estimate] = []
+    for i, own in enumerate(cells):
+        n = sum(len(seeds) for seeds in own)
+        found += percentiles(scores[i], resampled[:, [i]], level, n, strata=p)
+    return found
 
 
 def algoperf_trial(rows: npt.ArrayLike, times: npt.ArrayLike) -> float:
