@@ -23,6 +23,7 @@ LIGHT = {  # without torch: a third of a second each
     "list": ["list", "--json"],
     "config": ["config", "model=sphere"],
     "compare": ["compare", "RUNS", "--json"],
+    "power": ["power", "RUNS", "--difference", "1", "--json"],
     "cache": ["cache", "--json"],
 }
 STEPS = ["model=sphere", "trainer.steps=3", "optimizer=sgd"]

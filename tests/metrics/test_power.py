@@ -96,6 +96,22 @@ def test_chances_of_samples_are_counts() -> None:
     )
 
 
+def test_chances_with_diverged_runs_are_those_of_many() -> None:
+    quantiles = scipy.stats.norm.ppf((np.arange(400) + 0.5) / 400)
+    d = np.concatenate([quantiles + 0.7, np.full(50, math.inf), np.full(50, -math.inf)])  # one pair in five
+    a, b = (np.concatenate([quantiles + shift, np.full(100, math.inf)]) for shift in (0.7, 0.0))
+    with np.errstate(invalid="ignore"):
+        gaps = np.nan_to_num(a[:, None] - b[None, :], nan=0.0, posinf=math.inf, neginf=-math.inf)
+    for name in ("one", "two", "three"):
+        counted = getattr(power.pair_chances(d), name), getattr(power.sample_chances(gaps), name)
+        assert getattr(power.normal_pair_chances(0.7, 0.2), name) == pytest.approx(counted[0], abs=4e-3)
+        assert getattr(power.normal_sample_chances(0.7, 0.2), name) == pytest.approx(counted[1], abs=4e-3)
+    few, many = (power.seeds_needed(1.0, 1.0, diverged=share) for share in (0.0, 0.3))
+    assert few is not None
+    assert many is not None
+    assert few < many
+
+
 @pytest.mark.parametrize("effect", [0.0, 0.4, 1.3])
 def test_chances_of_normal_differences_are_those_of_many(effect: float) -> None:
     quantiles = scipy.stats.norm.ppf((np.arange(600) + 0.5) / 600)

@@ -8,6 +8,8 @@
     header       what differs between groups, and what must be said of it
     shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON
+    by_seed      the numbers of single runs, configurations by seeds
+    seeds        how many seeds a difference needs, from the spread of these runs
 
 pandas (0.5 s to import) is imported where a table is asked for and not before; so reading, grouping and JSON start at
 once, and the command line stays quick.

@@ -39,11 +39,6 @@ class Chances:
     two: float
     three: float
 
-    @property
-    def mirrored(self) -> Chances:
-        """Those of the other direction; for pairs."""
-        return Chances(1 - self.one, 1 - self.two, 1 - 2 * self.two + self.three)
-
 
 def pair_chances(d: Floats) -> Chances:
     """The probabilities counted in differences of pairs, (n,) without NaN, n >= 1; a sum of 0 is half of each."""
@@ -77,21 +72,42 @@ def _above(d: Floats) -> Floats:
     return found
 
 
-def normal_pair_chances(effect: float) -> Chances:
-    """Those of normal differences whose mean is `effect` standard deviations."""
+def normal_pair_chances(effect: float, diverged: float = 0.0) -> Chances:
+    """Those of normal differences whose mean is `effect` standard deviations.
+
+    Args:
+        effect: in standard deviations.
+        diverged: share of pairs of which one run has no result, the first as often as the second.
+    """
+    from scipy.special import ndtr
+
+    two, both = _normal(math.sqrt(2) * effect)
+    q, r = diverged / 2, 1 - diverged
+    one = r * float(ndtr(effect)) + q
+    # with +inf in the first place the sum is positive unless the other is -inf, which is a tie; and so on
+    three = q * (r + 1.5 * q) ** 2 + q * (q / 2) ** 2 + r * (q * q + 2 * q * r * two + r * r * both)
+    return Chances(one, r * r * two + 2 * r * q + 2 * q * q, three)
+
+
+def normal_sample_chances(effect: float, diverged: float = 0.0) -> Chances:
+    """Those of two normal samples of one standard deviation, `effect` of them apart.
+
+    Args:
+        effect: in standard deviations.
+        diverged: share of the runs of either that have no result.
+    """
+    beats, both = _normal(effect / math.sqrt(2))
+    q, r = diverged, 1 - diverged
+    one = r * r * beats + q * r + q * q / 2
+    two = q * (r + q / 2) ** 2 + r**3 * both
+    return Chances(one, two, q * (q / 2) ** 2 + r * (q * q + 2 * q * r * beats + r * r * both))
+
+
+def _normal(effect: float) -> tuple[float, float]:
+    """P(Z < effect), and that two such Z of correlation 1/2 are."""
     from scipy.special import ndtr, owens_t
 
-    two = math.sqrt(2) * effect
-    return Chances(float(ndtr(effect)), float(ndtr(two)), float(ndtr(two) - 2 * owens_t(two, 1 / math.sqrt(3))))
-
-
-def normal_sample_chances(effect: float) -> Chances:
-    """Those of two normal samples of one standard deviation, `effect` of them apart."""
-    from scipy.special import ndtr, owens_t
-
-    gap = effect / math.sqrt(2)
-    both = float(ndtr(gap) - 2 * owens_t(gap, 1 / math.sqrt(3)))
-    return Chances(float(ndtr(gap)), both, both)
+    return float(ndtr(effect)), float(ndtr(effect) - 2 * owens_t(effect, 1 / math.sqrt(3)))
 
 
 def pairs_needed(chances: Chances, level: float, power: float = 0.9) -> float:
@@ -168,6 +184,7 @@ def seeds_needed(
     comparisons: int = 1,
     *,
     paired: bool = True,
+    diverged: float = 0.0,
 ) -> int | None:
     """How many seeds of each configuration find a difference.
 
@@ -180,6 +197,7 @@ def seeds_needed(
         power: with which probability the difference is found.
         comparisons: pairs of configurations that are compared.
         paired: whether the two run on the same seeds.
+        diverged: share of the seeds (`paired`), else of the runs, without a result; both configurations alike.
 
     Returns:
         None where more than MOST seeds would not do, or the difference is 0.
@@ -189,7 +207,7 @@ def seeds_needed(
     effect = abs(difference) / spread if spread > 0 else (math.inf if difference else 0.0)
     level = alpha / (2 * comparisons)
     if paired:
-        found = pairs_needed(normal_pair_chances(min(effect, 40.0)), level, power)
+        found = pairs_needed(normal_pair_chances(min(effect, 40.0), diverged), level, power)
     else:
-        found = runs_needed(normal_sample_chances(min(effect, 40.0)), level, power)
+        found = runs_needed(normal_sample_chances(min(effect, 40.0), diverged), level, power)
     return None if math.isinf(found) else int(found)

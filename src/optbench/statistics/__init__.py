@@ -2,6 +2,7 @@
 
     statistic    Statistic, and Groups: the runs of several groups as arrays, from which it is computed
     scores       STATISTICS, the list: a further one is a further entry in it
+    each         the number of each single run that a score is of
     numbers      numbers as people read them
 
 Headings of tables, columns of CSV, keys of JSON, what can be sorted by, footnotes, `optbench compare --explain NAME`

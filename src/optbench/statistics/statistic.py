@@ -64,8 +64,13 @@ class Groups:
     @cached_property
     def aimed(self) -> Groups:
         """The same groups of the runs that had a target."""
-        wanted = [self.runs.present(name) for name in _TARGETS]
-        return self.part(np.logical_or.reduce(wanted))
+        return self.part(self.with_target)
+
+    @cached_property
+    def with_target(self) -> Bools:
+        """Which runs had a target, (n,)."""
+        found: Bools = np.logical_or.reduce([self.runs.present(name) for name in _TARGETS])
+        return found
 
     @cached_property
     def timed(self) -> Groups:
