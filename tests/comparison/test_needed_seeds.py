@@ -47,7 +47,7 @@ def test_runs_stand_by_seed_and_the_missing_and_diverged_are_known(tmp_path: Pat
 
 def test_of_runs_that_share_seeds_many_times_none_belong_together(tmp_path: Path) -> None:
     folder = made(tmp_path / "sweep", {0.01: [1.0, 2.0], 0.1: [5.0, 6.0]})
-    found = by_seed(compare(folder, group_by="optimizer").groups, "final_loss")
+    found = by_seed(compare(folder, group_by="optimizer", pool=True).groups, "final_loss")
     assert sorted(found[0].tolist()) == [1, 2, 5, 6]
 
 
@@ -120,6 +120,8 @@ def test_diverged_runs_make_it_harder_and_nothing_is_known_of_one_seed(tmp_path:
     assert less.seeds is not None
     assert fine.seeds is not None
     assert less.seeds > fine.seeds
+    (both,) = seeds_of(compare(made(tmp_path / "both", {0.01: [math.inf, *a[1:]], 0.1: [math.inf, *b[1:]]})), 0.3)
+    assert (both.diverged, both.spread) == (0.1, pytest.approx(np.std(np.subtract(a, b)[1:], ddof=1)))
     (one,) = seeds_of(compare(made(tmp_path / "one", {0.01: [1.0], 0.1: [2.0]})), 0.3)
     assert (one.n, one.spread, one.seeds, one.at_most, one.finds, one.more) == (1, None, None, None, None, None)
 

@@ -21,7 +21,6 @@ from optbench.comparison.groups import Group
 from optbench.errors import UserError
 from optbench.metrics.pairs import Pair, measure
 from optbench.metrics.power import seeds_needed
-from optbench.metrics.rank_tests import differences
 from optbench.records.chosen import criteria
 from optbench.statistics import STATISTICS
 from optbench.statistics.each import OF_EACH
@@ -169,7 +168,8 @@ def _place(problem: str, groups: Sequence[Group], against: str | None) -> int:
 def _need(names: tuple[str, str, str, str], pair: Pair, comparisons: int, rule: _Rule) -> Need:
     a, b = pair.values
     if pair.paired:
-        d = differences(a, b)
+        both_end = np.isfinite(a) & np.isfinite(b)  # where both diverge nothing is learnt, not that they are alike
+        d = np.where(both_end, a, np.inf) - np.where(both_end, b, 0.0)
         spread, degrees, diverged = _deviation(d), len(d) - 1, _share_infinite(d)
     else:
         both = [one for one in (_deviation(a), _deviation(b)) if one is not None]
