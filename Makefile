@@ -53,6 +53,7 @@ bench: setup ## measure speed ratios on this machine
 	$(BIN)/python benchmarks/curvature.py --quick
 	$(BIN)/python benchmarks/critical.py --quick
 	$(BIN)/python benchmarks/start.py --times 3
+	$(BIN)/python benchmarks/homework.py --times 1
 
 docs: setup ## build the documentation into site/ (open site/index.html)
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
