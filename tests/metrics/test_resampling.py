@@ -69,6 +69,13 @@ def test_few_runs_say_that_they_cover_less() -> None:
     assert resampling.percentiles(0.5, spread, 0.95, 3, strata=3)[0] == metrics.Estimate(0.5)  # one run of each
 
 
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95, 0.99, 0.999])
+def test_quantiles_of_students_distribution_are_those_of_scipy(level: float) -> None:
+    freedoms = [*range(1, 40), 100, 101, 199, 200, 201, 202, 1000, 10**6]
+    found = [resampling.student_quantile(level, freedom) for freedom in freedoms]
+    assert found == pytest.approx(scipy.stats.t.ppf((1 + level) / 2, freedoms), rel=2e-9)
+
+
 def cases() -> Iterator[tuple[str, str, int, float]]:
     """Statistic, runs, their number, and the least share of intervals that is to cover."""
     for n, normal, skewed in ((5, 0.88, 0.76), (10, 0.91, 0.81), (30, 0.92, 0.86)):

@@ -33,14 +33,21 @@ from optbench.metrics.estimates import (
     success_rate,
     wilson,
 )
+from optbench.metrics.runtimes import PRECISIONS, ert, ert_intervals, first_hits, penalised, sp1
 
 __all__ = [
+    "PRECISIONS",
     "Estimate",
     "Floats",
+    "ert",
+    "ert_intervals",
     "expected_running_time",
     "expected_running_times",
+    "first_hits",
     "median_interval",
     "median_intervals",
+    "penalised",
+    "sp1",
     "success_rate",
     "wilson",
 ]
