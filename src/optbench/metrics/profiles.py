@@ -170,7 +170,7 @@ def speed_up(times: npt.ArrayLike, reference: npt.ArrayLike, budgets: npt.ArrayL
 
 
 def share_of_cost(ours: Curves, baseline: Curves, level: float = 0.95, draws: int = DRAWS) -> Estimate:
-    """ "Reaches the baseline's final value at x of its cost": x, below 1 where ours is faster, inf where it never does.
+    """The x of "reaches the baseline's final value at x of its cost": below 1 where ours is faster, inf for never.
 
     x = (median over our runs of the cost at which a run first is at the median final value of the baseline)
     / (median cost of the baseline's runs). Runs of both are resampled, the target with them.
