@@ -129,6 +129,22 @@ def test_scores_are_normal_scores_of_ranks_so_far() -> None:
     assert found == pytest.approx(expected)
 
 
+def test_scores_of_many_seeds_are_those_that_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    d = np.random.default_rng(4).normal(size=(3, 40))
+    looked_up = anytime.scores(d)
+    monkeypatch.setattr(anytime, "_TABLED", 10)
+    assert anytime.scores(d) == pytest.approx(looked_up, abs=1e-9)
+
+
+def test_as_many_differences_as_the_bets_are_said_to_need_make_them_rich() -> None:
+    rng = np.random.default_rng(9)
+    seen = rng.normal(0.7, 1, 60)
+    n = int(np.ceil(anytime.further(seen, 0.025, 0.9)))
+    p = anytime.tails(rng.choice(seen, (2000, n)) + rng.normal(0, 1e-6, (2000, n)))[1][:, -1]
+    assert 0.85 <= (p <= 0.025).mean() <= 0.99
+    assert anytime.further(-seen, 0.025, 0.9) == math.inf
+
+
 def test_the_limits_at_all_times_are_the_shifts_that_the_bets_do_not_rule_out() -> None:
     d = np.random.default_rng(5).normal(0.8, 1, (30, 25))
     low, high = anytime.limits(d)

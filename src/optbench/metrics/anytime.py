@@ -26,22 +26,43 @@ import numpy as np
 
 from optbench.metrics.estimates import Estimate, Floats
 from optbench.metrics.intervals import parts, root
+from optbench.metrics.rank_tests import Ints, signed_ranks
 
 BETS = np.array([0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.3, 2.0, 8.0])
 """Sizes of effect, in deviations of the differences, that the stake is spread over."""
+_TABLED = 200
+"""Seeds up to which normal scores are looked up: scipy, which takes longer to import, is not needed."""
+_NORMAL = NormalDist()
 
 
 def scores(d: Floats) -> Floats:
     """The signed normal score of each difference among those up to it, (rows, n); 0 where d is 0 or NaN."""
-    from scipy.special import ndtri
-
     known = ~((d == 0) | np.isnan(d))
-    size, rank = np.where(known, np.abs(d), np.nan), np.zeros(d.shape)
+    size, rank = np.where(known, np.abs(d), np.nan), np.zeros(d.shape, dtype=np.int64)
     for t in range(d.shape[1]):
         now, so_far = size[:, t : t + 1], size[:, : t + 1]
-        rank[:, t] = ((so_far < now).sum(axis=1) + (so_far <= now).sum(axis=1) + 1) / 2  # midranks, from 1
-    among = np.cumsum(known, axis=1)
-    found: Floats = np.where(known, np.sign(d), 0.0) * ndtri((1 + rank / (among + 1)) / 2)
+        rank[:, t] = (so_far < now).sum(axis=1) + (so_far <= now).sum(axis=1) + 1  # twice the midrank
+    found: Floats = np.where(known, np.sign(d), 0.0) * _normal_scores(rank, np.cumsum(known, axis=1))
+    return found
+
+
+def _normal_scores(rank: Ints, among: Ints) -> Floats:
+    """The normal quantile of (1 + r / (n + 1)) / 2 for ranks r, given doubled, among n; anything where n is 0."""
+    n = among.shape[-1]
+    if n <= _TABLED:
+        return _table(n)[among, np.minimum(rank, 2 * among)]
+    from scipy.special import ndtri
+
+    found: Floats = ndtri((1 + np.minimum(rank, 2 * among) / (2 * among + 2)) / 2)
+    return found
+
+
+@functools.lru_cache(maxsize=128)
+def _table(n: int) -> Floats:
+    """The scores of doubled ranks 0 ... 2 k among each k = 0 ... n, (n + 1, 2 n + 1)."""
+    found = np.zeros((n + 1, 2 * n + 1))
+    for k in range(1, n + 1):
+        found[k, : 2 * k + 1] = [_NORMAL.inv_cdf((1 + r / (2 * k + 2)) / 2) for r in range(2 * k + 1)]
     return found
 
 
@@ -127,18 +148,20 @@ def share(wins: float, n: int, level: float = 0.95) -> Estimate:
     return Estimate(wins, min(low, wins), max(high, wins), level, n)
 
 
-def further(z: Floats, level: float, power: float) -> float:
+def further(d: Floats, level: float, power: float) -> float:
     """The number of differences with which the best bet makes 1 / level of its share with the given probability.
 
     Args:
-        z: the scores of one row in the direction that is hoped for, (1, n).
+        d: differences, positive in the direction that is hoped for, (n,); what follows is expected to be like them.
         level: of the one-sided test.
 
     Returns:
         A total, which may be infinite: where no bet grows.
     """
+    ranks = signed_ranks(d[None])
+    z = np.sign(ranks) * _normal_scores(np.abs(ranks), np.full(ranks.shape, (ranks != 0).sum()))
     steps = np.log(factors(z)[0])
-    growth, spread = steps.mean(axis=1), steps.std(axis=1) * NormalDist().inv_cdf(power)
+    growth, spread = steps.mean(axis=1), steps.std(axis=1) * _NORMAL.inv_cdf(power)
     goal = -np.log(level / len(BETS))
     with np.errstate(divide="ignore", invalid="ignore"):
         root = (spread + np.sqrt(spread**2 + 4 * growth * goal)) / (2 * growth)

@@ -299,7 +299,7 @@ def _more_seeds(pair: Pair, level: float) -> int | None:
 def _further(pair: Pair, a: Floats, b: Floats, level: float) -> float:
     """Seeds to add until the one-sided test finds that a is larger; infinity where it does not seem to be."""
     if pair.test == "bets":
-        return at_all_times.further(at_all_times.scores(differences(a, b)[None]), level, POWER) - pair.n
+        return at_all_times.further(differences(a, b), level, POWER) - pair.n
     if pair.paired:
         return pairs_needed(pair_chances(differences(a, b)), level, POWER) - pair.n
     gaps = differences(*np.broadcast_arrays(a[:, None], b[None, :]))

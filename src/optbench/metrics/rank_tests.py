@@ -192,20 +192,18 @@ def _counted(ranks: Ints, found: Ints, size: int | None) -> tuple[Floats, Floats
 
 def _log_binomial(m: int) -> Floats:
     """The logarithms of the binomial coefficients of m."""
-    from scipy.special import gammaln
-
-    i = np.arange(m + 1)
-    found: Floats = gammaln(m + 1) - gammaln(i + 1) - gammaln(m - i + 1)
+    factorials = np.append(0.0, np.cumsum(np.log(np.arange(1, m + 1))))
+    found: Floats = factorials[-1] - factorials - factorials[::-1]
     return found
 
 
 def _edgeworth(found: Ints, mean: float, spread: float, excess: float, step: int) -> tuple[Floats, Floats]:
     """Both tails of a symmetric lattice variable from its mean, standard deviation and excess kurtosis."""
-    from scipy.special import ndtr
 
     def above(x: Floats) -> Floats:
         density = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-        tail: Floats = ndtr(-x) + density * excess / 24 * (x**3 - 3 * x)
+        normal = np.array([math.erfc(one / math.sqrt(2)) / 2 for one in x.tolist()])
+        tail: Floats = normal + density * excess / 24 * (x**3 - 3 * x)
         return np.minimum(np.maximum(tail, 0.0), 1.0)
 
     at = found.astype(float)
