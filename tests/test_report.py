@@ -76,7 +76,7 @@ def test_a_pipe_gets_whole_aligned_text_without_signs_for_terminals(comparison: 
     header, best, other = lines[lines.index("rosenbrock: 6 runs in 2 configurations") + 1 :][:3]
     assert best.startswith("* adam lr=0.01")
     assert "0.5 [1.25e-07, 3]" in best
-    assert other.startswith("  adam lr=5 ")
+    assert other.startswith("~ adam lr=5 ")  # of three seeds
     assert "1 completed, 1 diverged, 1 timed out" in other
     assert "7 [7, inf]" in other
     assert header.index("status") == best.index("3 completed")

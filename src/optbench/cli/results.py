@@ -31,6 +31,20 @@ def compare(
         str, typer.Option("--tune-seeds", help="Choose settings on these, report the others: 0..2", metavar="SEEDS")
     ] = "",
     pool: Annotated[bool, typer.Option("--pool", help="Pool the settings of a group; do not take the best.")] = False,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Judge all others against this one.", metavar="NAME")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Rank and judge by this score of runs.", metavar="NAME")
+    ] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Chance of any false verdict.")] = 0.05,
+    equivalent_within: Annotated[
+        float | None, typer.Option("--equivalent-within", help="A difference below this is none.", metavar="D")
+    ] = None,
+    anytime: Annotated[
+        bool, typer.Option("--anytime", help="Verdicts that hold though you add seeds and look again.")
+    ] = False,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")] = False,
     checkpoint: Which = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
@@ -44,11 +58,16 @@ def compare(
     --group-by optimizer reports each optimizer at its best setting, by the median of the measure that the table is
     ranked by: chosen on --tune-seeds and reported on the others, or without them for each seed on all others.
 
+    Of every two configurations of a problem it is said whether one is better, and if not, how many seeds would decide:
+    by paired tests over shared seeds, Holm-corrected over all pairs.
+
     Examples:
 
       optbench compare outputs/
 
       optbench compare outputs/ --filter model=rosenbrock --group-by optimizer --sort steps
+
+      optbench compare outputs/ --baseline adam --equivalent-within 0.01
 
       optbench compare outputs/ --csv > results.csv
 
@@ -68,7 +87,8 @@ def compare(
         raise UserError(f"--{forms[0]} and --{forms[1]}: choose one form")
     found = compare_runs(
         where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
-        pool=pool,
+        pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
+        pairs=pairs,
     )  # fmt: skip
     if forms:
         typer.echo(export(found, forms[0]), nl=False)

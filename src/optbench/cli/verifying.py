@@ -73,7 +73,7 @@ def verify(
 
 
 def _line(one: Verified) -> str:
-    from optbench.report.cells import printable
+    from optbench.statistics.numbers import printable
 
     name = one.run.path.name if one.run.path is not None else f"{one.run.run_id} in {one.run.table and one.run.table}"
     return f"{one.verdict}: {printable(str(name))}: {printable(one.reason)}"
@@ -91,7 +91,7 @@ def _document(chosen: Chosen, done: Sequence[Verified]) -> dict[str, object]:
 def _summary(chosen: Chosen, done: Sequence[Verified]) -> list[str]:
     from collections import Counter
 
-    from optbench.report.cells import printable
+    from optbench.statistics.numbers import printable
 
     counts = Counter(one.verdict.value for one in done)
     words = ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) or "none"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
+from optbench.comparison.judged import Question, Verdict, judged
 from optbench.comparison.tuned import Tuned, Tuning, parse_seeds, unequal
 from optbench.errors import UserError
 from optbench.metrics import Estimate
@@ -38,6 +40,8 @@ class Comparison:
         notes: what a reader of the numbers must know, one sentence each.
         differences: the facts in which groups of a problem differ, see `header`.
         warnings: what makes a ranking unfair or a number optimistic, one sentence each.
+        pairs: the verdicts on pairs of configurations of each problem.
+        question: what was asked of pairs.
         checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
             each run's best evaluation, or last.
     """
@@ -49,14 +53,24 @@ class Comparison:
     checkpoint: str = CHECKPOINTS[0]
     differences: tuple[Difference, ...] = ()
     warnings: tuple[str, ...] = ()
+    pairs: tuple[Verdict, ...] = ()
+    question: Question = field(default_factory=Question)
 
-    @property
+    @functools.cached_property
     def problems(self) -> dict[str, list[Group]]:
         """The groups by the name of their problem."""
-        found: dict[str, list[Group]] = defaultdict(list)
-        for group in self.groups:
-            found[group.problem].append(group)
-        return dict(found)
+        return _by_problem(self.groups)
+
+    def leader(self, problem: str) -> Group | None:
+        """The best group of a problem, the first of equals; None where none is."""
+        return next((group for group in self.problems[problem] if group.best), None)
+
+    def untold(self, problem: str) -> set[str]:
+        """The names of the configurations of a problem that cannot be told from its best one."""
+        leader = self.leader(problem)
+        mine = [one for one in self.pairs if one.problem == problem and leader and leader.label in (one.a, one.b)]
+        close = [one for one in mine if one.verdict in ("undecided", "equivalent")]
+        return {one.a if leader and one.b == leader.label else one.b for one in close}
 
     @property
     def table(self) -> pd.DataFrame:
@@ -123,6 +137,8 @@ class Comparison:
         groups: in order, each with its keys, `n`, `distinct`, `n_by_status`, each statistic as
             `{value, low, high, coverage, n}` or null, n being the number of runs that it is of, and `stopped_at`,
             critical points with the number of runs that stopped there, or null; `tuned`, see `tuned.Tuned`, or null.
+        pairs: a list of `{problem, metric, a, b, verdict, p, p_adjusted, effect, low, high, n, more_seeds}`, the
+            verdict on a being one of better, worse, equivalent, undecided.
         warnings: notes, warnings, and what could not be read, a sentence each.
 
         Numbers that are not finite become null: strict JSON has no word for them.
@@ -135,7 +151,7 @@ class Comparison:
         return {
             "header": {"checkpoint": self.checkpoint, "runs": runs, "groups": len(self.groups), "differs": differs},
             "groups": [self._group_json(group) for group in self.groups],
-            "pairs": [],
+            "pairs": [one.to_json() for one in self.pairs],
             "scores": [],
             "warnings": [*self.notes, *self.warnings, *(bad.why for bad in self.unreadable)],
         }
@@ -169,6 +185,12 @@ def compare(
     checkpoint: str | None = None,
     tune_seeds: str | Iterable[int] = (),
     pool: bool = False,
+    baseline: str | None = None,
+    metric: str | None = None,
+    alpha: float = 0.05,
+    equivalent_within: float | None = None,
+    anytime: bool = False,
+    pairs: bool = False,
 ) -> Comparison:
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
@@ -183,6 +205,12 @@ def compare(
         tune_seeds: the seeds that settings are chosen on, "0..2" or numbers, reported on the others; none: each seed's
             setting is chosen on all other seeds.
         pool: whether the runs of all settings of a group are pooled instead.
+        baseline: the configuration that all others are judged against, by its name or its optimizer's; None: all pairs.
+        metric: what groups are ranked and pairs judged by, one of `judged.METRICS`; None: as `sort` has it.
+        alpha: the probability of any false verdict on a pair.
+        equivalent_within: the difference below which two configurations are equivalent; None: none are.
+        anytime: whether verdicts shall hold though seeds are added until the result pleases; they then need more seeds.
+        pairs: whether verdicts are wanted however many runs and pairs there are.
 
     Raises:
         UserError: no run found or left, an unknown key, something that is not a place to look at, or a group of several
@@ -190,6 +218,10 @@ def compare(
         RecordError: a path that does not exist.
     """
     which = chosen(checkpoint)
+    wanted = pairs or anytime or any(one is not None for one in (baseline, metric, equivalent_within)) or alpha != 0.05
+    question = Question(baseline, metric, alpha, equivalent_within, anytime, wanted)
+    question.check()
+    ranked = criteria(which) if metric is None else (metric,)
     places = _places(paths)
     found = read(places)
     if not len(found):
@@ -200,11 +232,32 @@ def compare(
     if group_by is None and (seeds or pool):
         asked = "--tune-seeds" if seeds else "--pool"
         raise UserError(f"{asked}: every setting is a group of its own", "--group-by optimizer makes groups of several")
-    groups, differing, whole = form_groups(found, _keys(group_by, found), which, Tuning(seeds, pool))
-    groups = list(_sorted(groups, sort, differing, which))
+    groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, Tuning(seeds, pool))
+    groups = list(_sorted(groups, sort, differing, ranked))
     differences = tuple(whole.differences())
-    said = (*_of_tuning(groups), *warnings(differences, whole.clocks(), whole.cut_short()))
-    return Comparison(tuple(groups), tuple(differing), found.unreadable, found.notes, which, differences, said)
+    said = [*_of_tuning(groups), *warnings(differences, whole.clocks(), whole.cut_short()), *_of_stars(groups)]
+    verdicts, unsought = judged(_by_problem(groups), question, ranked)
+    return Comparison(
+        tuple(groups), tuple(differing), found.unreadable, (*found.notes, *unsought), which, differences, tuple(said),
+        tuple(verdicts), question,
+    )  # fmt: skip
+
+
+def _by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:
+    found: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        found[group.problem].append(group)
+    return dict(found)
+
+
+def _of_stars(groups: Sequence[Group]) -> list[str]:
+    """What to say where one observation makes a configuration the best."""
+    found = []
+    for problem, own in _by_problem(groups).items():
+        alone = [group.label for group in own if group.best and group.distinct == 1]
+        if alone and len(own) > 1:
+            found.append(f"{problem}: the best ({', '.join(alone)}) is of one observation, which is no evidence")
+    return found
 
 
 def _of_tuning(groups: Sequence[Group]) -> list[str]:
@@ -241,9 +294,11 @@ def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | 
     return [resolve_key(name, known) for name in names]
 
 
-def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str], which: str) -> tuple[Group, ...]:
+def _sorted(
+    groups: Sequence[Group], sort: str | None, differing: Sequence[str], ranked: Sequence[str]
+) -> tuple[Group, ...]:
     if sort is None:
-        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, which), group.label)))
+        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, ranked), group.label)))
     name = sort.removeprefix("-")
     columns = ["configuration", *IDENTITY, *differing, "n", "distinct", *Status, *STATISTICS]
     key = resolve_key(name, list(map(str, columns)), "column to sort by")

@@ -19,7 +19,6 @@ from optbench.comparison.observations import distinct
 from optbench.comparison.tuned import EACH_ON_OTHERS, Chooser, Tuned, Tuning
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
-from optbench.records.chosen import CHECKPOINTS, criteria
 from optbench.records.columns import Floats, Ints, factorized
 from optbench.statistics import STATISTICS, Groups, Statistic, statistics_of
 
@@ -71,14 +70,14 @@ class Group:
 
 
 def form_groups(
-    rows: RunTable, by: Sequence[str] | None, checkpoint: str = CHECKPOINTS[0], tuning: Tuning = EACH_ON_OTHERS
+    rows: RunTable, by: Sequence[str] | None, ranked: Sequence[str], tuning: Tuning = EACH_ON_OTHERS
 ) -> tuple[list[Group], list[str], Grouped]:
     """The groups of each problem, the settings that differ between groups, and all runs in groups.
 
     Args:
         rows: the runs.
         by: keys that define a configuration; None: every setting but the seed.
-        checkpoint: whose accuracy or validation loss decides which group is the best, one of CHECKPOINTS.
+        ranked: what groups are ranked by, the first statistic that applies to a problem, such as `chosen.criteria`.
         tuning: how a group of several settings is brought to one.
 
     Raises:
@@ -106,8 +105,8 @@ def form_groups(
         found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
     if by is not None and not tuning.pool:
-        rows, codes, formed = _tuned(Chooser(rows, codes, facts, tuning, by, _losses(rows)), formed, checkpoint)
-    groups, whole = _measured(rows, codes, facts, formed, checkpoint)
+        rows, codes, formed = _tuned(Chooser(rows, codes, facts, tuning, by, _losses(rows)), formed, ranked)
+    groups, whole = _measured(rows, codes, facts, formed, ranked)
     return groups, [key for key in differing if key not in IDENTITY], whole
 
 
@@ -133,7 +132,7 @@ def _losses(rows: RunTable) -> Callable[[str], tuple[Floats, float]]:
     return of
 
 
-def _tuned(chooser: Chooser, formed: Sequence[_Formed], checkpoint: str) -> tuple[RunTable, Ints, list[_Formed]]:
+def _tuned(chooser: Chooser, formed: Sequence[_Formed], ranked: Sequence[str]) -> tuple[RunTable, Ints, list[_Formed]]:
     """The runs that are reported, the kind of each, and the groups that they form."""
     rows, kinds, facts = chooser.rows, chooser.kinds, chooser.facts
     several = {place for place, one in enumerate(formed) if len({facts[k].configuration_key for k in one.kinds}) > 1}
@@ -143,11 +142,11 @@ def _tuned(chooser: Chooser, formed: Sequence[_Formed], checkpoint: str) -> tupl
     for one in formed:
         problem_of[list(one.kinds)] = one.number
     metric: dict[int, str] = {}
-    for name in reversed(criteria(checkpoint)):  # the first that applies to a problem
+    for name in reversed(ranked):  # the first that applies to a problem
         metric.update(dict.fromkeys(np.unique(problem_of[kinds[rows.present(name)]]).tolist(), name))
     kept, found = [], []
     for one in formed:
-        at, tuned = chooser.choose(one.label, one.kinds, metric.get(one.number, "final_loss"))
+        at, tuned = chooser.choose(one.label, one.kinds, metric.get(one.number, ranked[-1]))
         kept.append(at)
         found.append(one._replace(kinds=list(dict.fromkeys(kinds[at].tolist())), tuned=tuned))
     where = np.sort(np.concatenate(kept))
@@ -175,7 +174,7 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
 
 
 def _measured(
-    rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], checkpoint: str
+    rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], ranked: Sequence[str]
 ) -> tuple[list[Group], Grouped]:
     n = len(formed)
     number = np.zeros(len(facts), dtype=np.min_scalar_type(n))
@@ -190,7 +189,7 @@ def _measured(
     first = distinct(rows, _configurations(facts)[kinds[order]])
     computed = statistics_of(Groups(rows, codes, n, first))
     observed = np.bincount(codes[first], minlength=n).tolist()
-    best = _best([one.number for one in formed], computed, checkpoint)
+    best = _best([one.number for one in formed], computed, ranked)
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), observed, strict=False)
     groups = [
         Group(
@@ -226,28 +225,29 @@ def _shared(facts: Sequence[Facts], formed: _Formed) -> dict[str, Any]:
     return {key: different.pop() if len(different) == 1 else None for key, different in found.items()}
 
 
-def rank(statistics: Mapping[str, Estimate | None], checkpoint: str) -> tuple[float, ...]:
+def rank(statistics: Mapping[str, Estimate | None], ranked: Sequence[str]) -> tuple[float, ...]:
     """What the groups of a problem are ranked by, small first: each of the criteria, infinite where there is none.
 
     Args:
         statistics: of a group.
-        checkpoint: one of CHECKPOINTS.
+        ranked: names of statistics.
     """
-    return tuple(_score(name, statistics[name]) for name in criteria(checkpoint))
+    return tuple(_score(name, statistics[name]) for name in ranked)
 
 
 def _score(name: str, found: Estimate | None) -> float:
     return math.inf if found is None else -STATISTICS[name].direction * found.value
 
 
-def _best(problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]], checkpoint: str) -> list[bool]:
+def _best(
+    problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]], ranked: Sequence[str]
+) -> list[bool]:
     # by the first criterion that applies to a problem; groups without any result are never the best
-    names = criteria(checkpoint)
     first: dict[int, int] = {}
     for problem, own in zip(problems, computed, strict=True):
-        applies = next(place for place, name in enumerate(names) if own[name] or name == names[-1])
+        applies = next(place for place, name in enumerate(ranked) if own[name] or name == ranked[-1])
         first[problem] = min(applies, first.get(problem, applies))
-    scores = [rank(own, checkpoint)[first[problem]] for problem, own in zip(problems, computed, strict=True)]
+    scores = [rank(own, ranked)[first[problem]] for problem, own in zip(problems, computed, strict=True)]
     top: dict[int, float] = {}
     for problem, score in zip(problems, scores, strict=True):
         top[problem] = min(score, top.get(problem, math.inf))

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
+from optbench.report.verdicts import verdict_lines
 from optbench.statistics import STATISTICS, Statistic
+from optbench.statistics.numbers import printable
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,22 @@ class Sheet:
         header: names of the columns.
         rows: one row per group, or per group and place, as long as the header.
         best: for each row, whether it is the best.
+        close: for each row, whether it cannot be told from the best; empty: none is said to be.
+        lines: what stands below the table.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     best: tuple[bool, ...]
+    close: tuple[bool, ...] = ()
+    lines: tuple[str, ...] = ()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """For each row * if it is the best, ~ if it cannot be told from it, else nothing."""
+        close = self.close or (False,) * len(self.best)
+        return tuple("*" if best else "~" if near else "" for best, near in zip(self.best, close, strict=True))
 
 
 def statuses(group: Group) -> str:
@@ -84,16 +96,14 @@ def _folded(cell: str) -> str:
     return cell.replace(" [", "\n[", 1)
 
 
-def printable(text: str) -> str:
-    """The text with "?" for what a terminal would obey: names come from files that anyone may have written."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
 def sheets(comparison: Comparison) -> list[Sheet]:
     """One sheet a problem, in order; after it the one of where its runs stopped, if any did at a critical point."""
     found = []
     for problem, groups in comparison.problems.items():
-        found.append(_sheet(problem, groups, comparison.checkpoint))
+        sheet = _sheet(problem, groups, comparison.checkpoint)
+        untold = comparison.untold(problem)
+        close = tuple(group.label in untold for group in groups)
+        found.append(replace(sheet, close=close, lines=tuple(verdict_lines(comparison, problem))))
         if any(at_points(group.stopped_at) for group in groups):
             found.append(_arrivals(problem, groups))
     return found

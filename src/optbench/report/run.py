@@ -8,8 +8,7 @@ from typing import Any
 
 from optbench.records import Run
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
-from optbench.report.cells import printable
-from optbench.statistics.numbers import number, percent
+from optbench.statistics.numbers import number, percent, printable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _FLAT = 0.01

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from optbench.catalogue import against_the_book
 from optbench.comparison import Comparison, Drawn, Group
 from optbench.comparison.arrivals import RULE, at_points
+from optbench.comparison.judged import RULE as JUDGED
 from optbench.comparison.observations import RULE as DISTINCT
 from optbench.comparison.tuned import RULE as TUNED
-from optbench.report.cells import GAP, WORDS, Sheet, column_widths, gap_within, narrowed, printable, sheets, shown
+from optbench.report.cells import GAP, WORDS, Sheet, column_widths, gap_within, narrowed, sheets, shown
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
+from optbench.statistics.numbers import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +30,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     rules = [MEDIAN[0].upper() + MEDIAN[1:]]
     if any(group.distinct > 1 for group in comparison.groups):
         rules.append(INTERVAL)
+    if comparison.pairs:
+        rules.append(JUDGED)
     if any(group.distinct < group.n for group in comparison.groups):
         rules.append(DISTINCT)
     found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
@@ -82,18 +86,18 @@ def text_lines(comparison: Comparison) -> list[str]:
     """Aligned columns without colours or boxes, of any width; the best row of a problem starts with a star."""
     lines: list[str] = []
     for sheet in sheets(comparison):
-        lines += [sheet.title, *aligned(sheet), ""]
+        lines += [sheet.title, *aligned(sheet), *sheet.lines, ""]
     return [*lines, *footnotes(comparison)]
 
 
 def aligned(sheet: Sheet) -> list[str]:
-    """A sheet as aligned text: first and third column are words, the others numbers; a star before the best."""
+    """A sheet as aligned text: first and third column are words, the others numbers; marks before the rows."""
     table = [sheet.header, *sheet.rows]
     widths = column_widths(sheet)
     lines = []
-    for row, best in zip(table, (False, *sheet.best), strict=True):
+    for row, mark in zip(table, ("", *sheet.marks), strict=True):
         cells = [_place(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        lines.append((("* " if best else "  ") + (" " * GAP).join(cells)).rstrip())
+        lines.append(f"{mark:2}{(' ' * GAP).join(cells)}".rstrip())
     return lines
 
 
@@ -131,9 +135,11 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         )  # fmt: skip
         for i, name in enumerate(sheet.header):
             table.add_column(Text(name), justify="left" if _is_words(i) else "right", overflow="fold")
-        for row, best in zip(sheet.rows, sheet.best, strict=True):
-            table.add_row(*map(Text, row), style="bold" if best else None)
+        for (name, *cells), mark in zip(sheet.rows, sheet.marks, strict=True):
+            table.add_row(Text(name + _close(mark)), *map(Text, cells), style="bold" if mark == "*" else None)
         console.print(table)
+        for line in sheet.lines:
+            console.print(Text(line))
         if dropped:
             console.print(
                 Text(f"too narrow for {', '.join(dropped)}; pipe the output or use --csv to see them", style="dim")
@@ -143,16 +149,20 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console.print(Text(line, style="dim"))
 
 
+def _close(mark: str) -> str:
+    return " ~" if mark == "~" else ""
+
+
 def markdown_lines(found: Sequence[Sheet]) -> list[str]:
     """The sheets as Markdown tables; the best row of a problem is bold."""
     lines: list[str] = []
     for sheet in found:
         rule = ["---" if _is_words(i) else "---:" for i in range(len(sheet.header))]
         lines += [f"### {_escape(sheet.title)}", "", _row(sheet.header), _row(rule)]
-        for row, best in zip(sheet.rows, sheet.best, strict=True):
-            cells = [_escape(cell) for cell in row]
-            lines.append(_row([f"**{cell}**" for cell in cells] if best else cells))
-        lines.append("")
+        for (name, *others), mark in zip(sheet.rows, sheet.marks, strict=True):
+            cells = [_escape(name) + _close(mark), *map(_escape, others)]
+            lines.append(_row([f"**{cell}**" for cell in cells] if mark == "*" else cells))
+        lines += ["", *(f"- {_escape(line)}" for line in sheet.lines)] + [""] * bool(sheet.lines)
     return lines
 
 

@@ -45,3 +45,8 @@ def interval(found: Estimate | None, n: int, *, share: bool = False) -> str:
     if n < 2 or found.low is None or found.high is None or found.low == found.high:
         return value
     return f"{value} [{form(found.low)}, {form(found.high)}]"
+
+
+def printable(text: str) -> str:
+    """The text with "?" for what a terminal would obey: names come from files that anyone may have written."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)

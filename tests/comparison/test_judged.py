@@ -1,0 +1,222 @@
+"""Verdicts of a comparison: of runs over the seeds they share, held to scipy and to Holm by hand, never of copies."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_tools import invoke
+from made_runs import make_run
+from scipy import stats
+
+from optbench.comparison import Comparison, compare
+from optbench.comparison.judged import METRICS, Verdict, table_of
+from optbench.errors import UserError
+from optbench.metrics import Estimate
+from optbench.report import export, footnotes
+from optbench.statistics import STATISTICS
+
+NORMAL = np.random.default_rng(3).normal(size=(3, 12))
+
+
+def made(folder: Path, name: str, losses: Sequence[float | None], first: int = 0, **changes: Any) -> None:
+    """A run a loss; None is one that diverged."""
+    for seed, loss in enumerate(losses, first):
+        target = {"seed": seed, "optimizer._target_": f"torch.optim.{name}", **changes}
+        ended = {"status": "diverged", "final_loss": None} if loss is None else {"final_loss": float(loss)}
+        make_run(folder / f"{name}{seed}", target, optimizer=name, **ended)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """a is far better than c; b is between."""
+    for name, shift, row in zip("abc", (0.0, 0.4, 4.0), NORMAL, strict=True):
+        made(tmp_path, name, (10 + shift + row).tolist())
+    return tmp_path
+
+
+def told(found: Comparison) -> dict[tuple[str, str], Verdict]:
+    return {(one.a, one.b): one for one in found.pairs}
+
+
+def test_pairs_are_judged_as_scipy_and_holm_would(three: Path) -> None:
+    found = compare([three])
+    verdicts = told(found)
+    labels = [group.label for group in found.groups]
+    assert labels == ["a", "b", "c"]
+    values = dict(zip("abc", 10 + np.array([[0.0], [0.4], [4.0]]) + NORMAL, strict=True))
+    p = {
+        (x, y): stats.wilcoxon(values[x], values[y], method="exact").pvalue
+        for x, y in (("a", "b"), ("a", "c"), ("b", "c"))
+    }
+    assert {pair: one.p for pair, one in verdicts.items()} == pytest.approx(p)
+    raised, worst = {}, 0.0
+    for rank, pair in enumerate(sorted(p, key=p.__getitem__)):
+        worst = max(worst, (3 - rank) * p[pair])
+        raised[pair] = min(1.0, worst)
+    assert {pair: one.p_adjusted for pair, one in verdicts.items()} == pytest.approx(raised)
+    assert verdicts["a", "c"].verdict == "better"
+    assert (verdicts["a", "c"].n, verdicts["a", "c"].paired, verdicts["a", "c"].metric) == (12, True, "final_loss")
+    assert verdicts["a", "c"].effect.value == pytest.approx(np.median(walsh(values["a"] - values["c"])))
+
+
+def walsh(d: np.ndarray) -> np.ndarray:
+    return np.array([(x + y) / 2 for i, x in enumerate(d) for y in d[: i + 1]])
+
+
+def test_json_has_the_pairs_as_they_were_promised(three: Path) -> None:
+    pairs = compare([three], alpha=0.1).to_json()["pairs"]
+    assert len(pairs) == 3
+    for one in pairs:
+        assert list(one) == [
+            "problem", "metric", "a", "b", "verdict", "p", "p_adjusted", "effect", "low", "high", "n", "more_seeds",
+        ]  # fmt: skip
+        assert one["verdict"] in ("better", "worse", "equivalent", "undecided")
+
+
+def test_a_table_marks_what_cannot_be_told_from_the_best(tmp_path: Path) -> None:
+    made(tmp_path, "a", list(range(12)))
+    made(tmp_path, "b", [k + (0.5 if k % 2 else -0.4) for k in range(12)])
+    made(tmp_path, "c", [k + 30 for k in range(12)])
+    found = compare([tmp_path])
+    assert found.untold("rosenbrock") == {"b"}
+    lines = export(found, "text").splitlines()
+    assert [line[:3] for line in lines[2:5]] == ["* a", "~ b", "  c"]
+    assert any(line.startswith("a is better than c: final loss -30 [-30, -30], n = 12 seeds, p = ") for line in lines)
+    assert any(line.startswith("a and b: not enough evidence (n = 12 seeds") for line in lines)
+    assert all(len(line) <= 80 for line in lines[5:8])
+    assert "| b ~ |" in export(found, "md")
+    assert "| **a** |" in export(found, "md")
+    assert any(line.startswith("*: best; ~: not told from it") for line in footnotes(found))
+
+
+def test_copies_are_never_evidence(tmp_path: Path) -> None:
+    made(tmp_path, "a", [1.0] * 30, **{"trainer.start": "usual"})
+    made(tmp_path, "b", [2.0] * 30, **{"trainer.start": "usual"})
+    found = compare([tmp_path])
+    (one,) = found.pairs
+    assert (one.verdict, one.n, one.p) == ("undecided", 1, 1.0)
+    assert any("the best (a) is of one observation, which is no evidence" in line for line in found.warnings)
+
+
+def test_all_against_a_baseline_are_a_smaller_family(three: Path) -> None:
+    found = compare([three], baseline="c")
+    assert list(told(found)) == [("a", "c"), ("b", "c")]
+    every = told(compare([three]))
+    assert [one.p_adjusted <= every[pair].p_adjusted for pair, one in told(found).items()] == [True, True]
+    lines = export(found, "text").splitlines()
+    assert [line.split()[:3] for line in lines if " than c:" in line] == [["a", "is", "better"], ["b", "is", "better"]]
+    with pytest.raises(UserError, match="--baseline d: no configuration of that name") as caught:
+        compare([three], baseline="d")
+    assert "a, b, c" in caught.value.hint
+
+
+def test_a_baseline_is_named_by_its_optimizer_where_that_is_clear(tmp_path: Path) -> None:
+    made(tmp_path / "1", "a", [1.0, 2.0, 3.0], **{"optimizer.lr": 0.1})
+    made(tmp_path / "2", "b", [2.0, 1.0, 3.0], **{"optimizer.lr": 0.1})
+    made(tmp_path / "3", "b", [2.0, 1.0, 3.0], **{"optimizer.lr": 0.2})
+    assert {one.b for one in compare([tmp_path], baseline="a").pairs} == {"a"}
+    with pytest.raises(UserError, match=r"may be any of b lr=0\.1, b lr=0\.2"):
+        compare([tmp_path], baseline="b")
+
+
+def test_two_that_differ_by_little_are_equivalent_where_that_is_asked(tmp_path: Path) -> None:
+    made(tmp_path, "a", [k / 10 for k in range(12)])
+    made(tmp_path, "b", [k / 10 + 0.01 * (-1) ** k for k in range(12)])
+    (one,) = compare([tmp_path], equivalent_within=0.5).pairs
+    assert one.verdict == "equivalent"
+    said, _ = one.in_words()
+    assert said == "a and b are equivalent within 0.5"
+    assert compare([tmp_path], equivalent_within=0.5).untold("rosenbrock") == {"b"}
+
+
+def test_diverged_runs_are_the_worst_ranks_and_take_part(tmp_path: Path) -> None:
+    made(tmp_path, "a", [float(k) for k in range(10)])
+    made(tmp_path, "b", [None] * 10)
+    (one,) = compare([tmp_path]).pairs
+    assert (one.verdict, one.n) == ("better", 10)
+    assert one.p == pytest.approx(2 / 2**10)
+
+
+def test_another_metric_ranks_stars_and_judges(tmp_path: Path) -> None:
+    for name, loss, steps in (("a", 1.0, 100), ("b", 2.0, 10)):
+        for seed in range(8):
+            target = {"seed": seed, "optimizer._target_": f"torch.optim.{name}"}
+            make_run(tmp_path / f"{name}{seed}", target, optimizer=name, final_loss=loss + seed, steps=steps + seed)
+    found = compare([tmp_path], metric="steps")
+    assert [(group.label, group.best) for group in found.groups] == [("b", True), ("a", False)]
+    (one,) = found.pairs
+    assert (one.a, one.verdict, one.metric, one.effect.value) == ("b", "better", "steps", -90.0)
+    for metric in ("seconds", "best_loss"):
+        assert {one.metric for one in compare([tmp_path], metric=metric).pairs} == {metric}
+    with pytest.raises(UserError, match="--metric steps_to_target: these runs have none"):
+        compare([tmp_path], metric="steps_to_target")
+    assert set(METRICS) <= set(STATISTICS)
+
+
+def test_the_table_has_a_column_a_seed_and_gaps_where_none_ran(tmp_path: Path) -> None:
+    made(tmp_path / "1", "a", [5.0, None, 7.0], first=2)
+    made(tmp_path / "2", "b", [1.0, 2.0], first=9)
+    table, direction = table_of(compare([tmp_path]).groups, "final_loss")
+    nan = math.nan
+    order = [group.label for group in compare([tmp_path]).groups]
+    expected = {"a": [5.0, math.inf, 7.0, nan, nan], "b": [nan, nan, nan, 1.0, 2.0]}
+    np.testing.assert_array_equal(table, [expected[label] for label in order])
+    assert direction == -1
+    (one,) = compare([tmp_path]).pairs
+    assert not one.paired
+    assert "n = 2 runs" in one.in_words()[1]
+
+
+def test_the_order_of_folders_changes_no_verdict(three: Path) -> None:
+    places = sorted(three.iterdir())
+    assert compare(places).to_json()["pairs"] == compare(places[::-1]).to_json()["pairs"]
+
+
+def test_a_verdict_seen_from_the_other_side() -> None:
+    one = Verdict(
+        "bowl", "final_loss", "a", "b", "better", 0.01, 0.02, Estimate(-1.0, -2.0, -0.5, 0.95, 9), 9, True, None
+    )
+    other = one.seen_from("b")
+    assert (other.a, other.b, other.verdict) == ("b", "a", "worse")
+    assert (other.effect.value, other.effect.low, other.effect.high) == (1.0, 0.5, 2.0)
+    assert other.seen_from("b") is other
+    assert other.seen_from("a") == one
+
+
+def test_many_runs_are_judged_where_that_is_asked(tmp_path: Path) -> None:
+    made(tmp_path, "a", [float(k) for k in range(51)])
+    made(tmp_path, "b", [k + 1.0 for k in range(51)])
+    found = compare([tmp_path])
+    assert found.pairs == ()
+    assert found.notes == ("no verdicts on 1 pairs of up to 51 runs unless asked for: --pairs",)
+    (one,) = compare([tmp_path], pairs=True).pairs
+    assert one.verdict == "better"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--alpha", "2"), "--alpha 2: expected a number between 0 and 1"),
+        (("--equivalent-within", "0"), "--equivalent-within 0: expected a number above 0"),
+        (("--metric", "ert"), "--metric ert: no score of single runs"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    words: tuple[str, ...], said: str, three: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = invoke(capsys, "compare", three, *words)
+    assert (code, err.startswith(f"error: {said}")) == (2, True)
+
+
+def test_anytime_verdicts_need_more(three: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = invoke(capsys, "compare", three, "--anytime", "--json")
+    assert code == 0
+    once = {(one.a, one.b): one for one in compare([three]).pairs}
+    for pair in json.loads(out)["pairs"]:
+        assert pair["p"] >= once[pair["a"], pair["b"]].p
