@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 import optbench
 from optbench.catalogue import GROUPS, catalogue
 from optbench.cli import build_app, every_command
-from optbench.comparison.observations import RULE as DISTINCT
+from optbench.comparison.rules import RULES
 from optbench.records.vocabulary import curve_columns
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS
 
@@ -88,8 +88,9 @@ def _rules() -> str:
     ]
     lines += ["and the columns of a run's curve.\n", "## Scores\n"]
     lines += [f"**{_cell(one.name)}** ({_cell(one.title)}): {_cell(one.rule)}.\n" for one in STATISTICS.values()]
-    lines += [f"One observation: {_cell(DISTINCT)}.\n"]
-    lines += [f"Median: {_cell(MEDIAN)}. {_cell(INTERVAL)}.\n", "## Columns of a curve\n", "| column | what it is |"]
+    lines += [f"Median: {_cell(MEDIAN)}. {_cell(INTERVAL)}.\n"]
+    lines += ["## Comparisons\n", *(f"**{name}**: {_cell(rule)}.\n" for name, rule in RULES.items())]
+    lines += ["## Columns of a curve\n", "| column | what it is |"]
     lines += ["|---|---|", *(f"| `{one.name}` | {_cell(one.rule)} |" for one in curve_columns(1, True, True))]
     return "\n".join(lines)
 

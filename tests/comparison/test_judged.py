@@ -220,3 +220,16 @@ def test_anytime_verdicts_need_more(three: Path, capsys: pytest.CaptureFixture[s
     once = {(one.a, one.b): one for one in compare([three]).pairs}
     for pair in json.loads(out)["pairs"]:
         assert pair["p"] >= once[pair["a"], pair["b"]].p
+
+
+def test_the_rules_are_explained_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, words in (
+        ("pairs", "Holm"),
+        ("tuned", "optimism"),
+        ("distinct", "one observation"),
+        ("header", "budgets"),
+    ):
+        code, out, _ = invoke(capsys, "compare", "--explain", name)
+        assert (code, words in out, out.startswith(f"{name}: ")) == (0, True, True)
+    code, _, err = invoke(capsys, "compare", "--explain", "pair")
+    assert (code, "did you mean pairs?" in err) == (2, True)

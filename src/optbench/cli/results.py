@@ -15,36 +15,43 @@ Filters = Annotated[
 ]
 
 
+_Places = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.", show_default=False),
+]
+_GroupBy = Annotated[
+    str | None, typer.Option("--group-by", "-g", help="Keys that make a group, comma-separated.", metavar="KEYS")
+]
+_Sort = Annotated[
+    str | None, typer.Option("--sort", "-s", help="Column to sort by; -column for descending.", metavar="COLUMN")
+]
+_TuneSeeds = Annotated[
+    str, typer.Option("--tune-seeds", help="Choose settings on these, report the others: 0..2", metavar="SEEDS")
+]
+_Pool = Annotated[bool, typer.Option("--pool", help="Pool the settings of a group; do not take the best.")]
+_Baseline = Annotated[str | None, typer.Option("--baseline", help="Judge all others against this one.", metavar="NAME")]
+_Metric = Annotated[str | None, typer.Option("--metric", help="Rank and judge by this score of runs.", metavar="NAME")]
+_Alpha = Annotated[float, typer.Option("--alpha", help="Chance of any false verdict.")]
+_Within = Annotated[
+    float | None, typer.Option("--equivalent-within", help="A difference below this is none.", metavar="D")
+]
+_Anytime = Annotated[bool, typer.Option("--anytime", help="Verdicts that hold though you add seeds and look again.")]
+_Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
+
+
 def compare(
-    where: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.", show_default=False),
-    ] = None,
+    where: _Places = None,
     filters: Filters = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", "-g", help="Keys that make a group, comma-separated.", metavar="KEYS")
-    ] = None,
-    sort: Annotated[
-        str | None, typer.Option("--sort", "-s", help="Column to sort by; -column for descending.", metavar="COLUMN")
-    ] = None,
-    tune_seeds: Annotated[
-        str, typer.Option("--tune-seeds", help="Choose settings on these, report the others: 0..2", metavar="SEEDS")
-    ] = "",
-    pool: Annotated[bool, typer.Option("--pool", help="Pool the settings of a group; do not take the best.")] = False,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", help="Judge all others against this one.", metavar="NAME")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="Rank and judge by this score of runs.", metavar="NAME")
-    ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Chance of any false verdict.")] = 0.05,
-    equivalent_within: Annotated[
-        float | None, typer.Option("--equivalent-within", help="A difference below this is none.", metavar="D")
-    ] = None,
-    anytime: Annotated[
-        bool, typer.Option("--anytime", help="Verdicts that hold though you add seeds and look again.")
-    ] = False,
-    pairs: Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")] = False,
+    group_by: _GroupBy = None,
+    sort: _Sort = None,
+    tune_seeds: _TuneSeeds = "",
+    pool: _Pool = False,
+    baseline: _Baseline = None,
+    metric: _Metric = None,
+    alpha: _Alpha = 0.05,
+    equivalent_within: _Within = None,
+    anytime: _Anytime = False,
+    pairs: _Pairs = False,
     checkpoint: Which = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
@@ -99,11 +106,12 @@ def compare(
 
 
 def _explain(names: list[str]) -> None:
+    from optbench.comparison.rules import RULES, explain
     from optbench.errors import UserError
-    from optbench.statistics import STATISTICS, explain
+    from optbench.statistics import STATISTICS
 
     if not names:
-        raise UserError("--explain needs the NAME of a score", f"scores: {', '.join(STATISTICS)}")
+        raise UserError("--explain needs the NAME of a score", f"scores: {', '.join([*STATISTICS, *RULES])}")
     print_lines([explain(name) for name in names])
 
 

@@ -6,6 +6,9 @@
     observations which runs are copies of each other, and so one observation
     groups       which runs make a group, and what it is called
     header       what differs between groups, and what must be said of it
+    tuned        groups of several settings: the best of each, chosen on other seeds than those reported
+    judged       verdicts on pairs of configurations over the seeds they share
+    rules        what of this is no score, in words
     shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON
     by_seed      the numbers of single runs, configurations by seeds

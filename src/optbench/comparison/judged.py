@@ -34,8 +34,15 @@ MOST_RUNS, MOST_PAIRS = 50, 1000
 """Runs of a configuration, and pairs in all, up to which verdicts are sought unasked: they cost 0.1 s."""
 RULE = (
     "*: best; ~: not told from it. Pairs are judged by the signed-rank test over shared seeds (by the rank-sum test "
-    "where fewer than half are shared), Holm-corrected over all pairs of all problems; a run without a result has the "
-    "worst rank"
+    "where fewer than half are shared), Holm-corrected over all pairs of all problems; a run without a result has "
+    "the worst rank"
+)
+DETAILS = (
+    "better, worse: p <= alpha after Holm's correction, so that at most a share alpha of whole comparisons says "
+    "anything false; equivalent: both one-sided tests against the difference named by --equivalent-within are "
+    "passed; undecided: not enough evidence, with the number of further seeds that would decide in 9 of 10 cases if "
+    "the effect is as it seems. The effect is the Hodges-Lehmann estimate of a - b with the interval of the same "
+    "test. With --anytime p and intervals hold although seeds are added and looked at"
 )
 
 
@@ -202,8 +209,8 @@ def _baselines(problems: Mapping[str, Sequence[Group]], baseline: str | None) ->
         exact = [i for i, group in enumerate(groups) if group.label == baseline]
         of_it = exact or [i for i, group in enumerate(groups) if group.keys.get("optimizer") == baseline]
         if len(of_it) > 1:
-            labels = ", ".join(groups[i].label for i in of_it)
-            raise UserError(f"--baseline {baseline} may be any of {labels}", "give the whole name as the table has it")
+            several = ", ".join(groups[i].label for i in of_it)
+            raise UserError(f"--baseline {baseline} may be any of {several}", "give the whole name as the table has it")
         if of_it:
             found[problem] = of_it[0]
     if not found:

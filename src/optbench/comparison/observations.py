@@ -16,8 +16,9 @@ from optbench.records.columns import Bools, Ints
 from optbench.settings import seed_is_idle
 
 RULE = (
-    "n (k distinct): runs of one configuration whose seed changes nothing (a given start, no noise) and whose recorded "
-    "numbers are the same bits are one observation; statistics are of the k distinct ones, times of all runs"
+    "n (k distinct): runs of one configuration whose seed changes nothing (a given start, no noise) and whose "
+    "recorded numbers are the same bits are one observation; statistics are of the k distinct ones, times of all "
+    "runs"
 )
 NUMBERS = (
     "steps", "evals", "final_loss", "best_loss", "best_step", "final_grad_norm", "steps_to_target", "lambda_min",
