@@ -15,11 +15,11 @@ from made_runs import make_run
 from scipy import stats
 
 from optbench.comparison import Comparison, compare
-from optbench.comparison.judged import METRICS, Verdict, table_of
+from optbench.comparison.by_seed import by_seed
+from optbench.comparison.judged import Verdict
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.report import export, footnotes
-from optbench.statistics import STATISTICS
 
 NORMAL = np.random.default_rng(3).normal(size=(3, 12))
 
@@ -156,21 +156,28 @@ def test_another_metric_ranks_stars_and_judges(tmp_path: Path) -> None:
         assert {one.metric for one in compare([tmp_path], metric=metric).pairs} == {metric}
     with pytest.raises(UserError, match="--metric steps_to_target: these runs have none"):
         compare([tmp_path], metric="steps_to_target")
-    assert set(METRICS) <= set(STATISTICS)
 
 
 def test_the_table_has_a_column_a_seed_and_gaps_where_none_ran(tmp_path: Path) -> None:
     made(tmp_path / "1", "a", [5.0, None, 7.0], first=2)
     made(tmp_path / "2", "b", [1.0, 2.0], first=9)
-    table, direction = table_of(compare([tmp_path]).groups, "final_loss")
+    table = by_seed(compare([tmp_path]).groups, "final_loss")
     nan = math.nan
     order = [group.label for group in compare([tmp_path]).groups]
     expected = {"a": [5.0, math.inf, 7.0, nan, nan], "b": [nan, nan, nan, 1.0, 2.0]}
     np.testing.assert_array_equal(table, [expected[label] for label in order])
-    assert direction == -1
     (one,) = compare([tmp_path]).pairs
     assert not one.paired
     assert "n = 2 runs" in one.in_words()[1]
+
+
+def test_folds_of_a_seed_are_paired_with_the_same_folds(tmp_path: Path) -> None:
+    for name, shift in (("a", 0.0), ("b", 0.5)):
+        for fold in range(5):
+            target = {"seed": 3, "optimizer._target_": f"torch.optim.{name}", "data.folds": 5, "data.fold": fold}
+            make_run(tmp_path / f"{name}{fold}", target, optimizer=name, final_loss=fold + shift)
+    (one,) = compare([tmp_path]).pairs
+    assert (one.paired, one.n, one.effect.value) == (True, 5, -0.5)
 
 
 def test_the_order_of_folders_changes_no_verdict(three: Path) -> None:
@@ -194,7 +201,8 @@ def test_many_runs_are_judged_where_that_is_asked(tmp_path: Path) -> None:
     made(tmp_path, "b", [k + 1.0 for k in range(51)])
     found = compare([tmp_path])
     assert found.pairs == ()
-    assert found.notes == ("no verdicts on 1 pairs of up to 51 runs unless asked for: --pairs",)
+    assert found.unsought == "no verdicts on 1 pairs of up to 51 runs unless asked for: --pairs"
+    assert f"{found.unsought}." in footnotes(found)
     (one,) = compare([tmp_path], pairs=True).pairs
     assert one.verdict == "better"
 

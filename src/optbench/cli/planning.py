@@ -75,7 +75,7 @@ def power(
 def _lines(needs: Sequence[Need]) -> list[str]:
     """The table of one problem."""
     from optbench.report import Sheet, aligned, number
-    from optbench.report.cells import printable
+    from optbench.statistics.numbers import printable
 
     def count(one: Need, seeds: int | None) -> str:
         return f"{seeds:,}" if seeds is not None else "-" if one.spread is None else "> 1,000,000"

@@ -42,6 +42,7 @@ class Comparison:
         warnings: what makes a ranking unfair or a number optimistic, one sentence each.
         pairs: the verdicts on pairs of configurations of each problem.
         question: what was asked of pairs.
+        unsought: why there are no verdicts, where that is for the time they would take; else empty.
         checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
             each run's best evaluation, or last.
     """
@@ -55,6 +56,7 @@ class Comparison:
     warnings: tuple[str, ...] = ()
     pairs: tuple[Verdict, ...] = ()
     question: Question = field(default_factory=Question)
+    unsought: str = ""
 
     @functools.cached_property
     def problems(self) -> dict[str, list[Group]]:
@@ -153,7 +155,12 @@ class Comparison:
             "groups": [self._group_json(group) for group in self.groups],
             "pairs": [one.to_json() for one in self.pairs],
             "scores": [],
-            "warnings": [*self.notes, *self.warnings, *(bad.why for bad in self.unreadable)],
+            "warnings": [
+                *self.notes,
+                *self.warnings,
+                *filter(None, [self.unsought]),
+                *(bad.why for bad in self.unreadable),
+            ],
         }
 
     def _group_json(self, group: Group) -> dict[str, Any]:
@@ -206,7 +213,7 @@ def compare(
             setting is chosen on all other seeds.
         pool: whether the runs of all settings of a group are pooled instead.
         baseline: the configuration that all others are judged against, by its name or its optimizer's; None: all pairs.
-        metric: what groups are ranked and pairs judged by, one of `judged.METRICS`; None: as `sort` has it.
+        metric: what groups are ranked and pairs judged by, one of `statistics.each.OF_EACH`; None: as `sort` has it.
         alpha: the probability of any false verdict on a pair.
         equivalent_within: the difference below which two configurations are equivalent; None: none are.
         anytime: whether verdicts shall hold though seeds are added until the result pleases; they then need more seeds.
@@ -238,8 +245,8 @@ def compare(
     said = [*_of_tuning(groups), *warnings(differences, whole.clocks(), whole.cut_short()), *_of_stars(groups)]
     verdicts, unsought = judged(_by_problem(groups), question, ranked)
     return Comparison(
-        tuple(groups), tuple(differing), found.unreadable, (*found.notes, *unsought), which, differences, tuple(said),
-        tuple(verdicts), question,
+        tuple(groups), tuple(differing), found.unreadable, found.notes, which, differences, tuple(said),
+        tuple(verdicts), question, unsought,
     )  # fmt: skip
 
 

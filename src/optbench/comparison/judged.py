@@ -1,7 +1,7 @@
 """Which configuration is better on a problem, and how sure that is: verdicts on pairs, over the seeds they share.
 
-The tests are those of `metrics.pairs`; here the runs of a problem become its table, a row a configuration and a column
-a seed (and fold), copies of a run counted once. All pairs shown, of all problems, are one family (Holm).
+The tests are those of `metrics.pairs`, of the table that `by_seed` makes of the runs of a problem. All pairs shown, of
+all problems, are one family (Holm).
 
 By themselves verdicts are sought where that costs next to nothing; beyond (`MOST_RUNS`, `MOST_PAIRS`), where asked for.
 """
@@ -13,23 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from optbench.comparison.facts import FOLD
+from optbench.comparison.by_seed import by_seed
 from optbench.comparison.groups import Group
-from optbench.comparison.observations import distinct
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.records import RunTable
-from optbench.records.columns import Floats, factorized
-from optbench.statistics import STATISTICS, Groups
+from optbench.statistics import STATISTICS
+from optbench.statistics.each import OF_EACH
 from optbench.statistics.numbers import number
 
-METRICS = (
-    "final_loss", "best_loss", "best_val_accuracy", "val_accuracy", "best_val_loss", "val_loss", "steps", "evals",
-    "seconds", "steps_to_target",
-)  # fmt: skip
-"""Scores that every run has a value of, by which pairs can be judged."""
 MOST_RUNS, MOST_PAIRS = 50, 1000
 """Runs of a configuration, and pairs in all, up to which verdicts are sought unasked: they cost 0.1 s."""
 RULE = (
@@ -52,7 +43,7 @@ class Question:
 
     Attributes:
         baseline: the configuration that all others are judged against; None: all pairs.
-        metric: one of METRICS; None: what the groups of a problem are ranked by.
+        metric: one of OF_EACH; None: what the groups of a problem are ranked by.
         alpha: the probability of any false verdict.
         within: the difference below which two are equivalent; None: none are.
         anytime: whether verdicts shall hold though seeds are added until the result pleases.
@@ -68,8 +59,8 @@ class Question:
 
     def check(self) -> None:
         """Raises UserError for what cannot be asked."""
-        if self.metric is not None and self.metric not in METRICS:
-            raise UserError(f"--metric {self.metric}: no score of single runs", f"one of {', '.join(METRICS)}")
+        if self.metric is not None and self.metric not in OF_EACH:
+            raise UserError(f"--metric {self.metric}: no score of single runs", f"one of {', '.join(OF_EACH)}")
         if not 0 < self.alpha < 1:
             raise UserError(f"--alpha {self.alpha:g}: expected a number between 0 and 1, such as 0.05")
         if self.within is not None and not 0 < self.within < math.inf:
@@ -146,8 +137,8 @@ def _p(value: float) -> str:
 
 def judged(
     problems: Mapping[str, Sequence[Group]], question: Question, criteria: Sequence[str]
-) -> tuple[list[Verdict], list[str]]:
-    """The verdicts on the pairs of every problem, and what must be said of them.
+) -> tuple[list[Verdict], str]:
+    """The verdicts on the pairs of every problem, and why there are none where they were not sought.
 
     Args:
         problems: the groups of each, the best first.
@@ -166,7 +157,7 @@ def judged(
         raise UserError(f"--metric {question.metric}: these runs have none", "see the columns of the table")
     against = _baselines({problem: groups for problem, (_, groups) in family.items()}, question.baseline)
     if not question.asked and (why := _too_many([groups for _, groups in family.values()])):
-        return [], [why]
+        return [], why
     from optbench.metrics.pairs import Pair, judge, measure
 
     measured: list[Pair] = []
@@ -174,7 +165,7 @@ def judged(
     for problem, (metric, groups) in family.items():
         if question.baseline is not None and problem not in against:
             continue
-        table, direction = table_of(groups, metric)
+        table, direction = by_seed(groups, metric), STATISTICS[metric].direction
         found = measure(table, direction, question.alpha, question.within, question.anytime, against.get(problem))
         measured += found
         whose += [(problem, metric, groups)] * len(found)
@@ -183,7 +174,7 @@ def judged(
                 one.effect, one.n, one.paired, one.more_seeds, question.within)
         for (problem, metric, groups), one in zip(whose, judge(measured, question.alpha), strict=True)
     ]  # fmt: skip
-    return verdicts, []
+    return verdicts, ""
 
 
 def _metric(groups: Sequence[Group], question: Question, criteria: Sequence[str]) -> str | None:
@@ -218,44 +209,3 @@ def _baselines(problems: Mapping[str, Sequence[Group]], baseline: str | None) ->
         shown = ", ".join(labels[:6]) + " ..." * (len(labels) > 6) if labels else "there are none to judge"
         raise UserError(f"--baseline {baseline}: no configuration of that name", f"configurations: {shown}")
     return found
-
-
-def table_of(groups: Sequence[Group], metric: str) -> tuple[Floats, int]:
-    """Configurations by seeds, ascending, and what is better: -1 small values, 1 large ones.
-
-    NaN where a configuration has no run of a seed, or the run no value (no target, no clock of its own); infinitely bad
-    where a run has no result. Of copies, and of several runs of a seed, the first.
-    """
-    direction = STATISTICS[metric].direction
-    rows, units, values = [], [], []
-    for place, group in enumerate(groups):
-        runs = group.rows
-        if group.distinct < group.n:
-            runs = runs.take(distinct(runs, np.zeros(len(runs), dtype=np.int64)))
-        rows += [place] * len(runs)
-        units += list(zip(runs.values("seed"), runs.values(FOLD), strict=True))
-        known = group.statistics[metric] is not None
-        values.append(_values(runs, metric, direction) if known else np.full(len(runs), np.nan))
-    codes, different = factorized(units)
-    order = sorted(range(len(different)), key=lambda i: [(v is None, v or 0) for v in different[i]])
-    place_of = np.empty(len(different), dtype=np.int64)
-    place_of[order] = np.arange(len(different))
-    table = np.full((len(groups), len(different)), np.nan)
-    table[rows[::-1], place_of[codes][::-1]] = np.concatenate(values)[::-1]
-    return table, direction
-
-
-def _values(runs: RunTable, metric: str, direction: int) -> Floats:
-    """The metric of each run, (n,)."""
-    whole = Groups.of(runs)
-    worst = -direction * math.inf
-    if metric == "steps_to_target":
-        hits: Floats = np.full(len(runs), np.nan)
-        aimed = whole.aimed.runs
-        found = aimed.numbers(metric)
-        hits[whole.with_target] = np.where(np.isnan(found), math.inf, found)
-        return hits
-    if metric in ("steps", "evals", "seconds"):  # a cost is what it was, whatever it bought
-        numbers: Floats = runs.numbers(metric)
-        return np.where(runs.own_clock(), numbers, np.nan) if metric == "seconds" else numbers
-    return whole.results(metric, worst)

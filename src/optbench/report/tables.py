@@ -30,8 +30,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     rules = [MEDIAN[0].upper() + MEDIAN[1:]]
     if any(group.distinct > 1 for group in comparison.groups):
         rules.append(INTERVAL)
-    if comparison.pairs:
-        rules.append(JUDGED)
+    if comparison.pairs or comparison.unsought:
+        rules.append(comparison.unsought or JUDGED)
     if any(group.distinct < group.n for group in comparison.groups):
         rules.append(DISTINCT)
     found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
