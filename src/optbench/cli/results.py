@@ -36,6 +36,9 @@ _Within = Annotated[
     float | None, typer.Option("--equivalent-within", help="A difference below this is none.", metavar="D")
 ]
 _Anytime = Annotated[bool, typer.Option("--anytime", help="Verdicts that hold though you add seeds and look again.")]
+_Score = Annotated[
+    str, typer.Option("--score", help="Scores over all problems, comma-separated, or all.", metavar="NAMES")
+]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
 
 
@@ -52,6 +55,7 @@ def compare(
     equivalent_within: _Within = None,
     anytime: _Anytime = False,
     pairs: _Pairs = False,
+    score: _Score = "",
     checkpoint: Which = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
@@ -76,6 +80,8 @@ def compare(
 
       optbench compare outputs/ --baseline adam --equivalent-within 0.01
 
+      optbench compare outputs/ --group-by optimizer --score rank,iqm,improvement
+
       optbench compare outputs/ --csv > results.csv
 
       optbench compare --explain ert
@@ -95,7 +101,7 @@ def compare(
     found = compare_runs(
         where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
-        pairs=pairs,
+        pairs=pairs, score=score,
     )  # fmt: skip
     if forms:
         typer.echo(export(found, forms[0]), nl=False)

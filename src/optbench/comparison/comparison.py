@@ -6,12 +6,13 @@ import functools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.comparison.across import Score, parse_scores, scores_over, shared
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
@@ -42,6 +43,8 @@ class Comparison:
         warnings: what makes a ranking unfair or a number optimistic, one sentence each.
         pairs: the verdicts on pairs of configurations of each problem.
         question: what was asked of pairs.
+        scores: over all problems, those that were asked for.
+        reference: the configuration that `improvement` is over; empty where it is not among the scores.
         unsought: why there are no verdicts, where that is for the time they would take; else empty.
         checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
             each run's best evaluation, or last.
@@ -57,6 +60,8 @@ class Comparison:
     pairs: tuple[Verdict, ...] = ()
     question: Question = field(default_factory=Question)
     unsought: str = ""
+    scores: tuple[Score, ...] = ()
+    reference: str = ""
 
     @functools.cached_property
     def problems(self) -> dict[str, list[Group]]:
@@ -141,6 +146,7 @@ class Comparison:
             critical points with the number of runs that stopped there, or null; `tuned`, see `tuned.Tuned`, or null.
         pairs: a list of `{problem, metric, a, b, verdict, p, p_adjusted, effect, low, high, n, more_seeds}`, the
             verdict on a being one of better, worse, equivalent, undecided.
+        scores: a list of `{score, configuration, value, low, high}`, those that were asked for, over all problems.
         warnings: notes, warnings, and what could not be read, a sentence each.
 
         Numbers that are not finite become null: strict JSON has no word for them.
@@ -154,7 +160,7 @@ class Comparison:
             "header": {"checkpoint": self.checkpoint, "runs": runs, "groups": len(self.groups), "differs": differs},
             "groups": [self._group_json(group) for group in self.groups],
             "pairs": [one.to_json() for one in self.pairs],
-            "scores": [],
+            "scores": [one.to_json() for one in self.scores],
             "warnings": [
                 *self.notes,
                 *self.warnings,
@@ -198,6 +204,7 @@ def compare(
     equivalent_within: float | None = None,
     anytime: bool = False,
     pairs: bool = False,
+    score: str | Sequence[str] = (),
 ) -> Comparison:
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
@@ -218,6 +225,7 @@ def compare(
         equivalent_within: the difference below which two configurations are equivalent; None: none are.
         anytime: whether verdicts shall hold though seeds are added until the result pleases; they then need more seeds.
         pairs: whether verdicts are wanted however many runs and pairs there are.
+        score: scores over all problems, of `across.RULES`, comma-separated or as a list; "all": every one.
 
     Raises:
         UserError: no run found or left, an unknown key, something that is not a place to look at, or a group of several
@@ -246,8 +254,21 @@ def compare(
     verdicts, unsought = judged(_by_problem(groups), question, ranked)
     return Comparison(
         tuple(groups), tuple(differing), found.unreadable, found.notes, which, differences, tuple(said),
-        tuple(verdicts), question, unsought,
+        tuple(verdicts), question, unsought, *_scored(_by_problem(groups), ranked, score, baseline),
     )  # fmt: skip
+
+
+def _scored(
+    problems: Mapping[str, Sequence[Group]], ranked: Sequence[str], score: str | Sequence[str], baseline: str | None
+) -> tuple[tuple[Score, ...], str]:
+    """The scores that were asked for, and the name of what `improvement` is over."""
+    if not score:
+        return (), ""
+    names = parse_scores(score)
+    across = shared(problems, ranked)
+    reference = across.reference(baseline) if "improvement" in names else None
+    scores = scores_over(across, names, reference)
+    return tuple(scores), "" if reference is None else across.configurations[reference]
 
 
 def _by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from optbench.comparison import Comparison, Group
+from optbench.comparison.across import LARGE
 from optbench.comparison.arrivals import NO_POINT, at_points
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
 from optbench.report.verdicts import verdict_lines
 from optbench.statistics import STATISTICS, Statistic
-from optbench.statistics.numbers import printable
+from optbench.statistics.numbers import interval, printable
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Sheet:
         best: for each row, whether it is the best.
         close: for each row, whether it cannot be told from the best; empty: none is said to be.
         lines: what stands below the table.
+        words: which columns are words; the others are numbers.
     """
 
     title: str
@@ -32,6 +34,7 @@ class Sheet:
     best: tuple[bool, ...]
     close: tuple[bool, ...] = ()
     lines: tuple[str, ...] = ()
+    words: tuple[int, ...] = (0, 2)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -106,7 +109,21 @@ def sheets(comparison: Comparison) -> list[Sheet]:
         found.append(replace(sheet, close=close, lines=tuple(verdict_lines(comparison, problem))))
         if any(at_points(group.stopped_at) for group in groups):
             found.append(_arrivals(problem, groups))
-    return found
+    return [*found, *([_scores(comparison)] if comparison.scores else [])]
+
+
+def _scores(comparison: Comparison) -> Sheet:
+    """A row a configuration, a column a score; the best by the first of them comes first."""
+    names = list(dict.fromkeys(one.score for one in comparison.scores))
+    by = {(one.configuration, one.score): one.estimate for one in comparison.scores}
+    sign = -1 if names[0] in LARGE else 1
+    labels = sorted(dict.fromkeys(c for c, _ in by), key=lambda label: (sign * by[label, names[0]].value, label))
+    rows = tuple((printable(label), *(interval(by[label, name], 2) for name in names)) for label in labels)
+    best = tuple(by[label, names[0]].value == by[labels[0], names[0]].value for label in labels)
+    problems = len(comparison.problems)
+    against = f"; improvement is over {comparison.reference}" if comparison.reference else ""
+    title = f"scores over {problems} problems, {len(labels)} configurations that are on all of them{against}"
+    return Sheet(printable(title), ("configuration", *names), rows, best, words=(0,))
 
 
 def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:

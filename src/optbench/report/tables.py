@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from optbench.catalogue import against_the_book
 from optbench.comparison import Comparison, Drawn, Group
+from optbench.comparison.across import RULES as ACROSS
 from optbench.comparison.arrivals import RULE, at_points
 from optbench.comparison.judged import RULE as JUDGED
 from optbench.comparison.observations import RULE as DISTINCT
 from optbench.comparison.tuned import RULE as TUNED
-from optbench.report.cells import GAP, WORDS, Sheet, column_widths, gap_within, narrowed, sheets, shown
+from optbench.report.cells import GAP, Sheet, column_widths, gap_within, narrowed, sheets, shown
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 from optbench.statistics.numbers import printable
 
@@ -32,6 +33,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(INTERVAL)
     if comparison.pairs or comparison.unsought:
         rules.append(comparison.unsought or JUDGED)
+    rules += [f"{name}: {ACROSS[name]}" for name in dict.fromkeys(one.score for one in comparison.scores)]
     if any(group.distinct < group.n for group in comparison.groups):
         rules.append(DISTINCT)
     found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
@@ -91,22 +93,18 @@ def text_lines(comparison: Comparison) -> list[str]:
 
 
 def aligned(sheet: Sheet) -> list[str]:
-    """A sheet as aligned text: first and third column are words, the others numbers; marks before the rows."""
+    """A sheet as aligned text: words to the left, numbers to the right; marks before the rows."""
     table = [sheet.header, *sheet.rows]
     widths = column_widths(sheet)
     lines = []
     for row, mark in zip(table, ("", *sheet.marks), strict=True):
-        cells = [_place(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [_place(cell, width, i in sheet.words) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
         lines.append(f"{mark:2}{(' ' * GAP).join(cells)}".rstrip())
     return lines
 
 
-def _place(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if _is_words(column) else cell.rjust(width)
-
-
-def _is_words(column: int) -> bool:
-    return column < WORDS and column != 1
+def _place(cell: str, width: int, words: bool) -> str:
+    return cell.ljust(width) if words else cell.rjust(width)
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -134,7 +132,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             pad_edge=False, padding=(0, gap_within(sheet, console.width) or 1, 0, 0),
         )  # fmt: skip
         for i, name in enumerate(sheet.header):
-            table.add_column(Text(name), justify="left" if _is_words(i) else "right", overflow="fold")
+            table.add_column(Text(name), justify="left" if i in sheet.words else "right", overflow="fold")
         for (name, *cells), mark in zip(sheet.rows, sheet.marks, strict=True):
             table.add_row(Text(name + _close(mark)), *map(Text, cells), style="bold" if mark == "*" else None)
         console.print(table)
@@ -157,7 +155,7 @@ def markdown_lines(found: Sequence[Sheet]) -> list[str]:
     """The sheets as Markdown tables; the best row of a problem is bold."""
     lines: list[str] = []
     for sheet in found:
-        rule = ["---" if _is_words(i) else "---:" for i in range(len(sheet.header))]
+        rule = ["---" if i in sheet.words else "---:" for i in range(len(sheet.header))]
         lines += [f"### {_escape(sheet.title)}", "", _row(sheet.header), _row(rule)]
         for (name, *others), mark in zip(sheet.rows, sheet.marks, strict=True):
             cells = [_escape(name) + _close(mark), *map(_escape, others)]
