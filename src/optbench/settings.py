@@ -95,6 +95,11 @@ class NetworkTrainer(Trainer):
             are float32. fp32: torch's own choice, which on a GPU lets cuDNN's convolutions use TF32; tf32: matrix
             products too, on NVIDIA GPUs; bf16, fp16: under torch.autocast, refused on a CPU where short probes find
             an update slower so. fp16 scales the loss; an update whose gradient overflows is left out as by nan=skip.
+        compile: true: the forward and backward passes of the training go through torch.compile before the first
+            update, which takes `compile_seconds`, not part of `seconds`. Losses differ from uncompiled ones by rounding
+            that grows, and dropout draws other numbers. A run that goes on is compiled again; it gets the uninterrupted
+            run's bits where that gives the same code: on a CPU with the same torch, compiler and threads. graphs: and
+            repeated as CUDA graphs, on an NVIDIA GPU.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
@@ -116,6 +121,7 @@ class NetworkTrainer(Trainer):
     ema: float | None = None
     nan: str = "stop"
     precision: str = "fp32"
+    compile: Any = False
     patience: int | None = None
     normalize: bool | None = None
     target_accuracy: float | None = None
@@ -293,6 +299,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.ema": _within,
     "trainer.nan": _one_of("stop", "skip"),
     "trainer.precision": _one_of("fp32", "tf32", "bf16", "fp16"),
+    "trainer.compile": (lambda v: v is True or v is False or v == "graphs", "true, false or graphs"),
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,

@@ -72,7 +72,7 @@ class Watch:
     def start(self, label: str, index: int, count: int) -> None: ...
 
     def loading(self, done: int, total: int) -> None: ...
-    def resumed(self, words: str) -> None: ...
+    def note(self, words: str) -> None: ...
 
     def step(self, step: int, total: int, row: Any) -> None:
         if step == self.at:
@@ -270,7 +270,7 @@ def test_a_run_that_goes_on_says_from_where(
     planned = plan_run([*NETWORK, "trainer.epochs=4"], out=tmp_path)
     relay = Relay(lambda message: tell(Hears(), planned, message))
     relay.loading(1, 2)
-    relay.resumed("goes on")  # however soon after another message
+    relay.note("goes on")  # however soon after another message
     assert heard == [f"{planned.label} goes on"]
 
 

@@ -412,7 +412,7 @@ class Meddling:
     def loading(self, done: int, total: int) -> None:
         pass
 
-    def resumed(self, words: str) -> None:
+    def note(self, words: str) -> None:
         pass
 
     def step(self, step: int, total: int, row: Any) -> None:

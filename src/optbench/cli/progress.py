@@ -71,7 +71,7 @@ class PlainDisplay:
     def loading(self, done: int, total: int) -> None:
         pass
 
-    def resumed(self, words: str) -> None:
+    def note(self, words: str) -> None:
         print(f"note: {words}", file=sys.stderr)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
@@ -101,7 +101,7 @@ class LiveDisplay:
             pieces = [Piece("decoding images", 1)]
             self._progress.update(self._steps, completed=done, total=total, pieces=pieces)
 
-    def resumed(self, words: str) -> None:
+    def note(self, words: str) -> None:
         self._progress.console.print(f"note: {words}", markup=False, soft_wrap=True)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:

@@ -57,16 +57,22 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
     normal, accumulate = bool(trainer.normalize), trainer.accumulate
     return NetworkProblem(
-        model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate, trainer.precision
-    )
+        model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate, trainer.precision,
+        trainer.compile,
+    )  # fmt: skip
 
 
 def check_serves(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer, device: torch.device) -> None:
-    """Checks that the precision of a run that begins is one for its device; takes a few passes where it is of 16 bits.
+    """Checks that a run that begins can be compiled where it is to be, and that its precision is one for its device;
+    takes a few passes where that is of 16 bits.
 
     Raises:
-        IncompatibleError: it is not, or is slower than fp32 there.
+        IncompatibleError: it cannot, or it is not, or is slower than fp32 there.
     """
+    if isinstance(trainer, NetworkTrainer) and trainer.compile:
+        from optbench.problem.compiled import check_compiles
+
+        check_compiles(trainer.compile, trainer.accumulate, device)
     if isinstance(trainer, NetworkTrainer) and trainer.precision != "fp32":
         from optbench.problem import NetworkProblem
         from optbench.problem.precision import check_precision

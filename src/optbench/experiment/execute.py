@@ -196,6 +196,9 @@ def _facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer
         }
     if isinstance(trainer, NetworkTrainer) and trainer.precision != "fp32":
         facts["precision"] = f"{trainer.precision} in the passes of the training; weights, loss, evaluations in fp32"
+    if isinstance(trainer, NetworkTrainer) and trainer.compile:
+        how = " and repeated as CUDA graphs" if trainer.compile == "graphs" else ""
+        facts["compiled"] = f"the passes of the training, by torch.compile{how}; evaluations are not"
     if isinstance(trainer, NetworkTrainer) and trainer.ema is not None:
         facts["evaluated"] = "the moving average of the weights, `model` in the checkpoints; `trained` is without it"
     return facts
@@ -238,6 +241,9 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     if force:
         _clear(folder)
     resumed = _restored(loop, folder)
+    if getattr(loop.trainer, "compile", False):
+        recorder.note("the passes of the network are compiled first; that is no part of the seconds of training")
+    loop.compile()
     _begin(planned, facts, _LOOP)
     x = problem.coordinates()
     curvature = loop.trainer.curvature_every is not None
@@ -247,7 +253,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         recorder.open(names)
     else:
         recorder.open(names, loop.progress.step, resumed.get("best"))
-        recorder.resumed(_from_where(loop))
+        recorder.note(_from_where(loop))
     from optbench.loop.rules import leaves_out
 
     summary, sums = make(loop, recorder, folder)

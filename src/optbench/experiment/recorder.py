@@ -32,8 +32,8 @@ class Display(Protocol):
     def loading(self, done: int, total: int) -> None:
         """`done` of `total` images of the data set are decoded."""
 
-    def resumed(self, words: str) -> None:
-        """The run goes on from a checkpoint; `words` say which."""
+    def note(self, words: str) -> None:
+        """What is to be known before the first update: from where the run goes on, that it is compiled first."""
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         """The run is at `step` of `total`; `row` is its current row."""
@@ -107,10 +107,10 @@ class Recorder:
             self._writer.flush()
             self._flushed = now
 
-    def resumed(self, words: str) -> None:
-        """Tells whoever watches from where the run goes on."""
+    def note(self, words: str) -> None:
+        """Tells whoever watches something of the run, in a sentence."""
         if self._display is not None:
-            self._display.resumed(words)
+            self._display.note(words)
 
     def step(self, step: int, total: int, row: Row) -> None:
         if self._display is not None:

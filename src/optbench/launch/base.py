@@ -127,9 +127,9 @@ class Relay:
     """A Display that passes on, a few times a second, where a run is.
 
     Args:
-        send: takes ("loading", done, total), ("resumed", words) and ("step", step, total, row); called in the thread
+        send: takes ("loading", done, total), ("note", words) and ("step", step, total, row); called in the thread
             of the run.
-        pause: least seconds between two of the others than "resumed".
+        pause: least seconds between two of the others than "note".
     """
 
     def __init__(self, send: Callable[[tuple[Any, ...]], None], pause: float = _REPORT_SECONDS) -> None:
@@ -142,8 +142,8 @@ class Relay:
     def loading(self, done: int, total: int) -> None:
         self._pass_on("loading", done, total)
 
-    def resumed(self, words: str) -> None:
-        self._send(("resumed", words))
+    def note(self, words: str) -> None:
+        self._send(("note", words))
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
         if row.get("val_accuracy") is not None:  # in the rows of evaluations alone, most of which are not passed on
@@ -165,7 +165,7 @@ class Relay:
 def tell(watcher: Watcher, planned: Planned, message: tuple[Any, ...]) -> None:
     """Passes a Relay's message on to a watcher."""
     kind, *rest = message
-    if kind == "resumed":
+    if kind == "note":
         watcher.note(f"{planned.label} {rest[0]}")
         return
     (watcher.loading if kind == "loading" else watcher.progress)(planned, *rest)

@@ -132,12 +132,13 @@ def _kind_cost(members: Sequence[Planned]) -> Cost:
     for alike in shapes.values():
         try:
             problem, optimizer = _parts(alike[0])
+            compiling = problem.compile() or 0.0
             if a_step is None:
                 a_step = _program_seconds(alike[0]) or _step_seconds(problem, optimizer) + _LOOP_SECONDS
         except Exception as error:  # parts are anyone's code
             total += _unable(alike, error)
         else:
-            total += _single_cost(alike, problem, a_step)
+            total += _single_cost(alike, problem, a_step, compiling)
     return total
 
 
@@ -153,14 +154,14 @@ def _parts(item: Planned) -> tuple[AbstractProblem, torch.optim.Optimizer]:
     return problem, optimizer
 
 
-def _single_cost(members: Sequence[Planned], problem: AbstractProblem, a_step: float) -> Cost:
+def _single_cost(members: Sequence[Planned], problem: AbstractProblem, a_step: float, compiling: float) -> Cost:
     from optbench.loop import total_steps
 
     weights = 0 if problem.steps_per_epoch is None else sum(p.numel() * 4 for p in problem.module.parameters())
     seconds = disk = 0.0
     for item in members:
         steps = total_steps(problem, trainer_from(item.config))
-        seconds += _RUN_SECONDS + steps * a_step
+        seconds += _RUN_SECONDS + compiling + steps * a_step
         disk += _BYTES_A_RUN + steps * _BYTES_A_ROW + 2 * weights
     return Cost(seconds, disk)
 
@@ -195,6 +196,7 @@ class Outlook:
         evaluation_seconds: of one.
         where: the device.
         probed: updates that were timed.
+        compile_seconds: before the first update; None where nothing is compiled.
     """
 
     steps: int
@@ -205,11 +207,13 @@ class Outlook:
     evaluation_seconds: float
     where: str
     probed: int
+    compile_seconds: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Of all updates and evaluations together."""
-        return self.steps * self.step_seconds + self.evaluations * self.evaluation_seconds
+        """Of compiling, all updates and evaluations together."""
+        rest = self.steps * self.step_seconds + self.evaluations * self.evaluation_seconds
+        return (self.compile_seconds or 0.0) + rest
 
 
 _PROBED, _LONGEST_PROBE = 10, 20.0  # updates, and seconds after which no further one is begun
@@ -235,6 +239,7 @@ def outlook_of(item: Planned) -> Outlook:
     check_serves(problem, trainer, device)
     optimizer = build_optimizer(item.config, problem.module)
     steps = total_steps(problem, trainer)
+    compiling = problem.compile()
     a_step, made = _timed(problem, optimizer, _PROBED, _LONGEST_PROBE)
     if not isinstance(problem, NetworkProblem):
         return Outlook(steps, a_step, None, None, 0, 0.0, str(device), made)
@@ -246,7 +251,8 @@ def outlook_of(item: Planned) -> Outlook:
     epochs = steps / problem.steps_per_epoch
     evaluations = 1 + math.ceil(epochs / getattr(trainer, "eval_every", 1))  # the first is before any update
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    return Outlook(steps, a_step, problem.batch_size, epochs, evaluations, once, f"{device}{threads}", made)
+    where = f"{device}{threads}"
+    return Outlook(steps, a_step, problem.batch_size, epochs, evaluations, once, where, made, compiling)
 
 
 def outlook_lines(found: Outlook) -> list[str]:
@@ -260,7 +266,9 @@ def outlook_lines(found: Outlook) -> list[str]:
     if (load := _load()) > 1.0:
         total += f"; other work shares the cores now (load {load:.1f} a core), which makes it look longer"
     rate = found.images / found.step_seconds
+    spent = found.compile_seconds
     return [
+        *([] if spent is None else [f"compiling: {spent:.3g} s; less once torch has kept what it made"]),
         f"{found.steps} updates of {found.images} images ({found.epochs:.4g} epochs): {found.step_seconds:.3g} s each, "
         f"{rate:.3g} images a second",
         f"{found.evaluations} evaluations: {found.evaluation_seconds:.3g} s each",

@@ -17,7 +17,8 @@ class Summary:
 
     final_loss and best_loss are of the measure: on a surface the objective at the last iterate and at the best one; on
     a network the mean batch loss of the last epoch and of the best one. val_* are at the last iterate, best_val_* at
-    the evaluation with the highest accuracy (ties, and without classes: the lower loss).
+    the evaluation with the highest accuracy (ties, and without classes: the lower loss). compile_seconds, None where
+    nothing is compiled, are no part of seconds; of a run that went on they are those of all its processes.
     """
 
     status: Status = Status.COMPLETED
@@ -26,6 +27,7 @@ class Summary:
     evals: int = 0
     epochs: float | None = None
     seconds: float = 0.0
+    compile_seconds: float | None = None
     final_loss: float | None = None
     best_loss: float | None = None
     best_step: int | None = None
@@ -46,6 +48,7 @@ class Progress:
     step: int = 0
     evals: int = 0
     seconds: float = 0.0
+    compile_seconds: float | None = None
     start_loss: float | None = None
     grad_norm: float | None = None
     measure: float | None = None
@@ -88,6 +91,7 @@ class Progress:
             evals=self.evals,
             epochs=None if per_epoch is None else self.step / per_epoch,
             seconds=self.seconds,
+            compile_seconds=self.compile_seconds,
             final_loss=sum(losses) / len(losses) if self.measure is None and losses else self.measure,
             best_loss=self.best_measure if math.isfinite(self.best_measure) else None,
             best_step=self.best_step,

@@ -126,6 +126,15 @@ class Loop:
         self._average = None if ema is None else Average(problem.module, ema)
         self._by_time = isinstance(trainer, NetworkTrainer) and trainer.checkpoint_every is None
         self._started = 0.0
+        self._is_compiled = False
+
+    def compile(self) -> None:
+        """Compiles what the problem compiles, once, off the clock; call it after `restore`. Raises IncompatibleError."""
+        if self._is_compiled:
+            return
+        self._is_compiled, spent, before = True, self.problem.compile(), self.progress.compile_seconds
+        if spent is not None:
+            self.progress.compile_seconds = spent + (before or 0.0)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on, as tensors and plain values (loads with weights_only=True)."""
@@ -158,6 +167,7 @@ class Loop:
 
     def run(self) -> Summary:
         """Runs to the end. Whatever a step raises passes through; the rows so far are with the observer."""
+        self.compile()
         self.problem.module.train()
         if self._readings.every > 1:
             self._kept = on_host(self.state())

@@ -324,6 +324,14 @@ class AbstractProblem(ABC):
         loss.backward()
         return loss
 
+    def compile(self) -> float | None:
+        """Compiles what is to be compiled before the first update, where something is, and gives the seconds of it.
+
+        Raises:
+            IncompatibleError: it cannot be compiled.
+        """
+        return None
+
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Held-out figures (`val_loss`; with classes `val_accuracy`); empty on a surface. Changes nothing."""

@@ -27,6 +27,7 @@ from optbench.problem.base import (
     seed_torch,
     stream,
 )
+from optbench.problem.compiled import GRAPHS, Compiled
 from optbench.problem.normal import channels, normalise
 from optbench.problem.precision import Scaler, forward
 from optbench.problem.splits import read_split, scaled
@@ -142,6 +143,7 @@ class NetworkProblem(AbstractProblem):
         normal: whether the model's inputs have mean 0 and deviation 1 on the training images, channel by channel.
         accumulate: mini-batches of batch_size images that an update sees, one after another; of "full", parts.
         precision: of the passes of the training, see `problem.precision`.
+        compiled: whether those passes are compiled, see `problem.compiled`; "graphs": and repeated as CUDA graphs.
 
     Raises:
         UserError: a batch larger than the training split.
@@ -160,6 +162,7 @@ class NetworkProblem(AbstractProblem):
         normal: bool = False,
         accumulate: int = 1,
         precision: str = "fp32",
+        compiled: bool | str = False,
     ) -> None:
         if callable(getattr(type(data), "augment", None)):
             raise DataError(
@@ -189,6 +192,7 @@ class NetworkProblem(AbstractProblem):
         self._precision = precision
         self._scaler = Scaler(self._model, device) if precision == "fp16" else None
         self._channels_last = convolves(self._model)
+        self._compiled = Compiled(self._model, compiled == GRAPHS) if compiled else None
         self._augmentation = augmentation
         self._draws = False
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
@@ -330,7 +334,24 @@ class NetworkProblem(AbstractProblem):
         return outputs
 
     def _forward(self, inputs: Tensor) -> Tensor:
-        return forward(self._precision, self._model, inputs)
+        return forward(self._precision, self._compiled or self._model, inputs)
+
+    def compile(self) -> float | None:
+        if self._compiled is None:
+            return None
+        self._model.train()
+        return self._compiled.warm_up(self._passes())
+
+    def _passes(self) -> Iterator[Callable[[], Tensor]]:
+        """A forward pass and loss for each shape of input that the training has, on its first and its last batch."""
+        shapes = set()
+        for step in dict.fromkeys((0, self.steps_per_epoch - 1)):
+            batch = self.batch(step)
+            whole = self.mini_batch == self.batch_size and self._scaler is None
+            for piece in [batch] if whole else batch.pieces(self.mini_batch):
+                if piece.inputs.shape not in shapes:
+                    shapes.add(piece.inputs.shape)
+                    yield lambda part=piece: self.loss(self._forward(part.inputs), part.targets).mean()
 
     @property
     def _generator(self) -> torch.Generator:

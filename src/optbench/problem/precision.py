@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ _TOO_SLOW = 1.25
 """Times as long as in fp32: of a small network on two shared cores bf16 was measured from 0.5 to 1.2, by turns."""
 
 
-def forward(precision: str, model: nn.Module, inputs: Tensor) -> Tensor:
+def forward(precision: str, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """The model's outputs in this precision; whatever it is, as float32 where they would be of 16 bits."""
     if precision not in HALF:
         outputs: Tensor = model(inputs)

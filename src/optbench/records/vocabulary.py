@@ -60,8 +60,8 @@ WHOLE_COLUMNS = tuple(column.name for column in _CURVE if column.whole)
 CURVATURE_COLUMNS = tuple(column.name for column in _CURVE if column.of == "curvature")
 """Further columns with trainer.curvature_every."""
 RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_name", "optimizer", "scheduler", "seed",
-               "engine", "steps", "evals", "epochs", "seconds", "seconds_of", "final_loss", "best_loss", "best_step",
-               "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at", "critical_type",
+               "engine", "steps", "evals", "epochs", "seconds", "seconds_of", "compile_seconds", "final_loss", "best_loss",
+               "best_step", "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at", "critical_type",
                "lambda_min")  # fmt: skip
 ROW_ENGINES = frozenset({"eager", "fused"})
 """Engines that execute runs as the rows of a batch. Rows share one clock: `seconds` is empty and `seconds_of` is
@@ -224,6 +224,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.ema": (None,),
     "trainer.nan": (None, "stop"),
     "trainer.precision": (None, "fp32"),
+    "trainer.compile": (None, False),
     "trainer.patience": (None,),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),

@@ -40,6 +40,8 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
     lines += _place(run)
     steps, evals, seconds = (number(facts.get(column)) for column in ("steps", "evals", "seconds"))
     clock = "timed with its batch alone" if facts.get("seconds_of") == "batch" else f"{seconds} s"
+    if facts.get("compile_seconds") is not None:
+        clock += f" (and {number(facts['compile_seconds'])} s of compiling)"
     lines.append(f"{steps} steps, {evals} evaluations, {clock}")
     picture = _picture(run, encoding)
     return [*map(printable, lines), *([f"loss {picture}"] if picture else []), *([str(run.path)] if run.path else [])]
