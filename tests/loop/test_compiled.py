@@ -136,7 +136,7 @@ def test_a_model_that_cannot_be_compiled_is_refused_in_a_line(monkeypatch: pytes
 
 def test_what_is_missing_is_said_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(IncompatibleError, match="there is no no-such-compiler here"):
+    with pytest.raises(IncompatibleError, match="no no-such-compiler is here"):
         compiled.check_compiles(True, 1, CPU)
     with pytest.raises(IncompatibleError, match="graphs is of NVIDIA GPUs; this run is on cpu"):
         compiled.check_compiles("graphs", 1, CPU)
@@ -152,7 +152,7 @@ def test_what_is_missing_is_said_before_anything_is_compiled(monkeypatch: pytest
 def test_no_compiler_no_run_and_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(
-        IncompatibleError, match="needs a C\\+\\+ compiler on a CPU; there is no no-such-compiler"
+        IncompatibleError, match="needs a C\\+\\+ compiler on a CPU; no no-such-compiler is here"
     ) as refused:
         optbench.run(*DIGITS, "trainer.compile=true", out=tmp_path / "out")
     assert refused.value.exit_code == 2

@@ -129,7 +129,7 @@ class Loop:
         self._is_compiled = False
 
     def compile(self) -> None:
-        """Compiles what the problem compiles, once, off the clock; call it after `restore`. Raises IncompatibleError."""
+        """Compiles what the problem compiles, once, off the clock, after `restore`. Raises IncompatibleError."""
         if self._is_compiled:
             return
         self._is_compiled, spent, before = True, self.problem.compile(), self.progress.compile_seconds

@@ -4,9 +4,9 @@ What is compiled is made for one shape of batch. So every shape that the trainin
 before its clock starts; what that took is the price, told apart from the time of training. Nothing of the run changes:
 gradients, batch norm's statistics and random numbers are put back. Evaluations use the model as it is.
 
-Numbers differ from uncompiled ones by rounding, since operations are fused and sums ordered otherwise, and dropout draws
-other numbers from the same seed. Compiled again by the same torch on the same machine they are the same to the bit; on a
-GPU the compiler chooses some kernels by timing them, which `trainer.deterministic` rules out.
+Numbers differ from uncompiled ones by rounding, since operations are fused and sums ordered otherwise, and dropout
+draws other numbers from the same seed. Compiled again by the same torch on the same machine they are the same to the
+bit; on a GPU the compiler chooses some kernels by timing them.
 
 Ansel et al., PyTorch 2 (2024), https://doi.org/10.1145/3620665.3640366.
 """
@@ -53,7 +53,7 @@ def check_compiles(compiled: bool | str, accumulate: int, device: torch.device) 
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise IncompatibleError("trainer.compile=true needs Triton on a GPU, which is not installed", _HINT)
     if device.type == "cpu" and shutil.which(cpp_compiler()) is None:
-        raise IncompatibleError(f"trainer.compile=true needs a C++ compiler on a CPU; there is no {cpp_compiler()} here",
+        raise IncompatibleError(f"trainer.compile=true needs a C++ compiler on a CPU; no {cpp_compiler()} is here",
                                 f"install one (or name it in CXX), or {_HINT}")  # fmt: skip
 
 

@@ -8,7 +8,7 @@ k). So a run that resumes at k sees what the uninterrupted one saw.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -351,7 +351,11 @@ class NetworkProblem(AbstractProblem):
             for piece in [batch] if whole else batch.pieces(self.mini_batch):
                 if piece.inputs.shape not in shapes:
                     shapes.add(piece.inputs.shape)
-                    yield lambda part=piece: self.loss(self._forward(part.inputs), part.targets).mean()
+                    yield partial(self._one_pass, piece)
+
+    def _one_pass(self, batch: Batch) -> Tensor:
+        mean: Tensor = self.loss(self._forward(batch.inputs), batch.targets).mean()
+        return mean
 
     @property
     def _generator(self) -> torch.Generator:

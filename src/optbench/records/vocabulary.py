@@ -60,9 +60,9 @@ WHOLE_COLUMNS = tuple(column.name for column in _CURVE if column.whole)
 CURVATURE_COLUMNS = tuple(column.name for column in _CURVE if column.of == "curvature")
 """Further columns with trainer.curvature_every."""
 RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_name", "optimizer", "scheduler", "seed",
-               "engine", "steps", "evals", "epochs", "seconds", "seconds_of", "compile_seconds", "final_loss", "best_loss",
-               "best_step", "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at", "critical_type",
-               "lambda_min")  # fmt: skip
+               "engine", "steps", "evals", "epochs", "seconds", "seconds_of", "compile_seconds", "final_loss",
+               "best_loss", "best_step", "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at",
+               "critical_type", "lambda_min")  # fmt: skip
 ROW_ENGINES = frozenset({"eager", "fused"})
 """Engines that execute runs as the rows of a batch. Rows share one clock: `seconds` is empty and `seconds_of` is
 "batch", elsewhere "run"; what a batch took is in `provenance.batch`."""
