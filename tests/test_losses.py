@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from optbench.errors import IncompatibleError
+from optbench.losses.binary_cross_entropy import BinaryCrossEntropy
 from optbench.losses.class_number import ClassNumber
 from optbench.losses.focal import Focal
 from optbench.losses.mse_softmax import MseSoftmax
@@ -196,3 +197,50 @@ def test_focal_takes_two_classes() -> None:
     found = Focal(gamma)(torch.stack([torch.zeros_like(z), z], dim=-1), torch.ones(9, dtype=torch.long))
     p = z.sigmoid()
     torch.testing.assert_close(found, -((1 - p) ** gamma) * p.log(), rtol=1e-12, atol=1e-15)
+
+
+def test_binary_cross_entropy_is_the_mean_of_each_class_by_itself() -> None:
+    outputs, target = rows(nn.Module())
+    s, wanted = 1.0 / (1.0 + np.exp(-outputs.detach().numpy())), np.eye(CLASSES)[target.numpy()]
+    expected = -(wanted * np.log(s) + (1 - wanted) * np.log(1 - s)).mean(axis=1)
+    np.testing.assert_allclose(BinaryCrossEntropy()(outputs, target).detach(), expected, rtol=1e-12)
+    with pytest.raises(IncompatibleError, match="one output"):
+        BinaryCrossEntropy()(torch.zeros(2, 1), torch.zeros(2, dtype=torch.long))
+
+
+def mixed(name: str, outputs: Tensor, one: Tensor, other: Tensor, share: float) -> Tensor:
+    """The loss of images that show two classes, as `NetworkProblem.objective` has it; (n,)."""
+    loss = build(name)
+    values: Tensor = share * loss(outputs, one) + (1 - share) * loss(outputs, other)
+    return values
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_a_soft_label_is_what_the_formulas_make_of_a_distribution_of_classes(share: float) -> None:
+    """Cross-entropies with a mixed distribution y, focal loss as its mean over y; each from its own formula."""
+    outputs, one = rows(nn.Module())
+    other = (one + 1) % CLASSES
+    logits, eye = outputs.detach(), torch.eye(CLASSES, dtype=torch.float64)
+    y = share * eye[one] + (1 - share) * eye[other]
+    p, s = torch.softmax(logits, -1), torch.sigmoid(logits)
+    smooth = 0.9 * y + 0.1 / CLASSES
+    expected = {
+        "cross_entropy": cross_entropy(logits, y, reduction="none"),
+        "label_smoothing": -(smooth * p.log()).sum(-1),
+        "focal": -(y * (1 - p) ** 2 * p.log()).sum(-1),
+        "binary_cross_entropy": -(y * s.log() + (1 - y) * (1 - s).log()).mean(-1),
+    }
+    for name, values in expected.items():
+        torch.testing.assert_close(mixed(name, logits, one, other, share), values, rtol=1e-12, atol=1e-14)
+
+
+def test_of_the_squared_error_a_soft_label_has_the_gradient_of_the_mixed_distribution() -> None:
+    """Its value is higher by the constant share (1 - share) |a - b|^2 = 2 share (1 - share)."""
+    outputs, one = rows(nn.Module())
+    other, share = (one + 1) % CLASSES, 0.3
+    eye = torch.eye(CLASSES, dtype=torch.float64)
+    apart = (torch.softmax(outputs, -1) - share * eye[one] - (1 - share) * eye[other]).square().sum(-1)
+    found = mixed("mse_softmax", outputs, one, other, share)
+    torch.testing.assert_close(found, apart + 2 * share * (1 - share), rtol=1e-12, atol=0.0)
+    ours, theirs = (torch.autograd.grad(values.sum(), outputs)[0] for values in (found, apart))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)

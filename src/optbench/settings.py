@@ -100,6 +100,9 @@ class NetworkTrainer(Trainer):
             that grows, and dropout draws other numbers. A run that goes on is compiled again; it gets the uninterrupted
             run's bits where that gives the same code: on a CPU with the same torch, compiler and threads. graphs: and
             repeated as CUDA graphs, on an NVIDIA GPU.
+        stochastic_depth: probability with which the last residual branch of the network is left out for an image of the
+            training, less for those before it, in proportion to their depth. Models have it that are known to have such
+            branches, or say so by `residual_branches()`. None, as 0: all stay.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
@@ -122,6 +125,7 @@ class NetworkTrainer(Trainer):
     nan: str = "stop"
     precision: str = "fp32"
     compile: Any = False
+    stochastic_depth: float | None = None
     patience: int | None = None
     normalize: bool | None = None
     target_accuracy: float | None = None
@@ -300,6 +304,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.nan": _one_of("stop", "skip"),
     "trainer.precision": _one_of("fp32", "tf32", "bf16", "fp16"),
     "trainer.compile": (lambda v: v is True or v is False or v == "graphs", "true, false or graphs"),
+    "trainer.stochastic_depth": _share,
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.config import build
 from optbench.errors import IncompatibleError
+from optbench.experiment.depth import leave_out_branches
 from optbench.experiment.kept_data import built_data
 from optbench.experiment.recorder import Display
 from optbench.records.vocabulary import as_now
@@ -55,6 +56,8 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
         raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
+    if trainer.stochastic_depth:
+        leave_out_branches(model, trainer.stochastic_depth, name)
     normal, accumulate = bool(trainer.normalize), trainer.accumulate
     return NetworkProblem(
         model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate, trainer.precision,

@@ -52,6 +52,10 @@ class HW3Residual(nn.Module):
             nn.Linear(4 * width * side * side, 4 * width), nn.ReLU(), nn.Linear(4 * width, n_outputs)
         )
 
+    def residual_branches(self) -> list[nn.Module]:
+        """What is added to a skip connection, in the order of depth: for trainer.stochastic_depth."""
+        return [self.cnn_layer2, self.cnn_layer4, self.cnn_layer6]
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits: (b, in_channels, image_size, image_size) -> (b, n_outputs)."""
         check_input(images, self.in_channels, self.image_size)

@@ -225,6 +225,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.nan": (None, "stop"),
     "trainer.precision": (None, "fp32"),
     "trainer.compile": (None, False),
+    "trainer.stochastic_depth": (None, 0),
     "trainer.patience": (None,),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),
