@@ -222,6 +222,9 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
 
     targets = ("target", "trainer.target", "trainer.target_accuracy")
     aimed = [row for row in rows if any(row.values.get(key) is not None for key in targets)]
+    timed = [row.values for row in rows if clocked(row.values)]
+    shared = [row.values for row in rows if not of_a_batch(row.values)]
+    places = {values.get("device") for values in shared} - {None}
     found = {
         "final_loss": median(results("final_loss", math.inf)),
         "best_loss": median(results("best_loss", math.inf)),
@@ -231,7 +234,7 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
         },
         **{name: median(results(name, math.inf)) if given(name) else None for name in ("best_val_loss", "val_loss")},
         **{name: median(given(name)) for name in ("steps", "evals")},
-        "seconds": median([row.values["seconds"] for row in rows if clocked(row.values)]),
+        "seconds": median([values["seconds"] for values in timed]) if len(places) < 2 else None,
         **dict.fromkeys(("steps_to_target", "success_rate", "ert")),
     }
     if aimed:

@@ -41,7 +41,7 @@ def test_every_part_of_a_batch_has_draws_of_its_own(n: int, parts: int, draws: i
 def test_crops_are_the_same_however_they_are_cut_out() -> None:
     padded = random_images(7, 16)
     corners = torch.randint(0, 5, (7, 2), generator=torch.Generator().manual_seed(0)).tolist()
-    assert torch.equal(sliced(padded, corners, (12, 11)), gathered(padded, corners, (12, 11)))
+    assert torch.equal(sliced(padded, corners, (12, 11)), gathered(padded, torch.tensor(corners), (12, 11)))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -32,6 +32,11 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def name_of(device: torch.device) -> str | None:
+    """What a GPU is called; None for a CPU, whose name is the processor's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
 def keep_freed_memory() -> bool:
     """Tells glibc's malloc to keep freed memory and take large blocks from its heap. True where it applied."""
     if platform.libc_ver()[0] != "glibc":

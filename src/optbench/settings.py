@@ -103,6 +103,10 @@ class NetworkTrainer(Trainer):
         stochastic_depth: probability with which the last residual branch of the network is left out for an image of the
             training, less for those before it, in proportion to their depth. Models have it that are known to have such
             branches, or say so by `residual_branches()`. None, as 0: all stay.
+        deterministic: true: only algorithms that give the same bits each time, on a GPU as on a CPU; an operation that
+            has none ends the run. false: on a GPU the quickest, found by timing, so that a run that goes on, or one
+            that is repeated, has the same batches and draws and other roundings. On a CPU runs repeat to the bit
+            either way.
         patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
@@ -126,6 +130,7 @@ class NetworkTrainer(Trainer):
     precision: str = "fp32"
     compile: Any = False
     stochastic_depth: float | None = None
+    deterministic: bool = False
     patience: int | None = None
     normalize: bool | None = None
     target_accuracy: float | None = None
@@ -305,6 +310,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.precision": _one_of("fp32", "tf32", "bf16", "fp16"),
     "trainer.compile": (lambda v: v is True or v is False or v == "graphs", "true, false or graphs"),
     "trainer.stochastic_depth": _share,
+    "trainer.deterministic": _switch,
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
     "trainer.grad_tol": _not_negative,

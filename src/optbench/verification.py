@@ -248,7 +248,10 @@ def _elsewhere(run: Run, again: Run) -> dict[str, tuple[Any, Any]]:
     then, now = run.provenance, again.provenance
     before, after = then.get("versions") or {}, now.get("versions") or {}
     pairs = {f"{name} version": (before.get(name), after.get(name)) for name in after if name != "optbench"}
-    pairs |= {key: (then.get(key), now.get(key)) for key in ("processor", "device", "dtype", "deterministic")}
+    places = ("processor", "device", "dtype", "deterministic", *(["device_name"] if "device_name" in then else []))
+    pairs |= {key: (then.get(key), now.get(key)) for key in places}
+    if then.get("deterministic") is False:
+        pairs["choice of algorithms"] = ("by timing them", "by timing them anew (trainer.deterministic=false)")
     if run.summary.get("data") not in (None, "none"):
         pairs["number of threads"] = (then.get("threads"), now.get("threads"))
     kinds = [str(one.summary.get("engine")) for one in (run, again)]

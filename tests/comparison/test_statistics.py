@@ -42,6 +42,7 @@ RUNS = st.fixed_dictionaries(
         "steps_to_target": COUNTS, "stopped_at": st.sampled_from([None, "minimum (0, 0)", "saddle (1, 1)"]),
         "lambda_min": st.none() | st.floats(-1, 1), "seconds_of": st.sampled_from([None, "run", "batch"]),
         "engine": st.sampled_from([None, "loop", "loop", "eager", "fused+eager"]),
+        "device": st.sampled_from([None, "cpu", "cpu", "a GPU"]),
     },
 ).map(row)  # fmt: skip
 
@@ -132,8 +133,8 @@ def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
     full = {
         "status": "target_reached", "final_loss": 0.25, "best_loss": 0.25, "val_accuracy": 0.5,
         "best_val_accuracy": 0.75, "best_val_loss": 0.25, "val_loss": 0.5, "steps": 7, "evals": 9,
-        "seconds": 0.5, "seconds_of": "run", "engine": "loop", "target": 1, "trainer.target": 1, "steps_to_target": 7,
-        "trainer.target_accuracy": 1,
+        "seconds": 0.5, "seconds_of": "run", "engine": "loop", "device": "cpu", "target": 1,
+        "trainer.target": 1, "steps_to_target": 7, "trainer.target_accuracy": 1,
     }  # fmt: skip
     one, other = (
         STATISTICS[name],
@@ -145,7 +146,7 @@ def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
     assert every == one.compute(Groups.of(RunTable.of(needed)))
     for blank in one.needs:  # and none of them is idle, of the names of a target at least together
         blanks = {key for key in one.needs if key == blank or ("target" in key and "target" in blank)}
-        judged = {"status": "failed", "engine": "fused", "seconds_of": "batch"}
+        judged = {"status": "failed", "engine": "fused", "seconds_of": "batch", "device": "a GPU"}
         if blank in judged:
             changed = [full | {blank: judged[blank]}, *runs[1:]]
         else:

@@ -392,6 +392,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.nan": (["stop", "skip"], ["", "go", 0]),
     "trainer.precision": (["fp32", "tf32", "bf16", "fp16"], ["", "float32", 16]),
     "trainer.compile": ([True, False, "graphs"], ["yes", 1, 0]),
+    "trainer.deterministic": ([True, False], [1, "yes"]),
     "trainer.stochastic_depth": ([0, 0.2, 1, None], [-0.1, 1.1]),
     "trainer.clip_norm": ([1e-9, 10, None], [0, -1, math.inf]),
     "trainer.normalize": ([True, False, None], [1, "yes"]),

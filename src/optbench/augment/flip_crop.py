@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from optbench.problem import AbstractAugmentation
+from optbench.problem.base import moved
 
 
 class FlipCrop(AbstractAugmentation):
@@ -24,10 +25,13 @@ class FlipCrop(AbstractAugmentation):
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n, _, height, _ = images.shape
         margin = max(1, height // 8)
-        corners = torch.randint(0, 2 * margin + 1, (n, 2), generator=generator).tolist()
-        mirrored = torch.randint(0, 2, (n,), generator=generator).bool().to(images.device)
+        corners = torch.randint(0, 2 * margin + 1, (n, 2), generator=generator)
+        mirrored = torch.randint(0, 2, (n,), generator=generator).bool()
         padded = pad(images, (margin, margin, margin, margin))
-        result = (gathered if images.device.type == "cuda" else sliced)(padded, corners, images.shape[-2:])
+        if images.device.type == "cuda":
+            shifted = gathered(padded, moved(corners, images.device), images.shape[-2:])
+            return flipped(shifted, moved(mirrored, images.device))
+        result = sliced(padded, corners.tolist(), images.shape[-2:])
         result[mirrored] = result[mirrored].flip(-1)
         return result
 
@@ -41,12 +45,16 @@ def sliced(padded: Tensor, corners: list[list[int]], size: Sequence[int]) -> Ten
     return torch.stack([padded[i, :, y : y + height, x : x + width] for i, (y, x) in enumerate(corners)])
 
 
-def gathered(padded: Tensor, corners: list[list[int]], size: Sequence[int]) -> Tensor:
-    """The same in one operation: on a GPU a slice an image would be a launch an image."""
-    places = torch.tensor(corners, device=padded.device)
+def gathered(padded: Tensor, corners: Tensor, size: Sequence[int]) -> Tensor:
+    """The same in one operation, corners (n, 2): on a GPU a slice an image would be a launch an image."""
     rows, columns = (
-        places[:, axis, None] + torch.arange(side, device=padded.device)
+        corners[:, axis, None] + torch.arange(side, device=padded.device)
         for axis, side in zip((0, 1), size, strict=True)
     )
     images = torch.arange(len(padded), device=padded.device)[:, None, None]
     return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def flipped(images: Tensor, which: Tensor) -> Tensor:
+    """Images (n, c, h, w) with those mirrored that `which`, (n,), says; a GPU need not tell how many they are."""
+    return torch.where(which[:, None, None, None], images.flip(-1), images)

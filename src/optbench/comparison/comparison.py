@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.comparison.across import Score, parse_scores, scores_over, shared
+from optbench.comparison.devices import by_device, on_several
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
@@ -213,8 +214,9 @@ def compare(
         filters: which runs take part, see `select`.
         group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed. A
             group of several settings is reported at its best one, see `tuned`.
-        sort: column of `table` to sort the groups of a problem by; "-column" from large to small. None: the best first,
-            by accuracy where there is one, else by validation loss, else by final loss.
+        sort: column of `table` to sort the groups of a problem by; "-column" from large to small; seconds
+            device by device. None: the best first, by accuracy where there is one, else by validation loss, else by
+            final loss.
         checkpoint: whose accuracy and validation loss: best or last; None: as `chosen` says.
         tune_seeds: the seeds that settings are chosen on, "0..2" or numbers, reported on the others; none: each seed's
             setting is chosen on all other seeds.
@@ -251,6 +253,7 @@ def compare(
     groups = list(_sorted(groups, sort, differing, ranked))
     differences = tuple(whole.differences())
     said = [*_of_tuning(groups), *warnings(differences, whole.clocks(), whole.cut_short()), *_of_stars(groups)]
+    said += on_several(found, groups)
     verdicts, unsought = judged(_by_problem(groups), question, ranked)
     return Comparison(
         tuple(groups), tuple(differing), found.unreadable, found.notes, which, differences, tuple(said),
@@ -339,6 +342,8 @@ def _sorted(
     ordered = sorted(groups, key=lambda group: group.label)
     present = [group for group in ordered if not place(group)[0]]
     present.sort(key=place, reverse=sort.startswith("-"))
+    if key == "seconds":
+        present = by_device(present)
     absent = [group for group in ordered if place(group)[0]]
     return tuple(sorted([*present, *absent], key=lambda group: group.problem))
 

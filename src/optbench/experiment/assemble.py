@@ -108,17 +108,32 @@ def set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> tor
     torch.set_num_threads(trainer.threads or ((threads or os.cpu_count() or 1) if network else 1))
     if network and device.type == "cpu":
         keep_freed_memory()
+    choose_algorithms(device, isinstance(trainer, NetworkTrainer) and trainer.deterministic)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = isinstance(trainer, NetworkTrainer) and trainer.precision == "tf32"
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        torch.backends.cudnn.allow_tf32 = True
     return device
 
 
-def deterministic() -> bool:
-    """Whether torch was asked for algorithms that repeat."""
+def choose_algorithms(device: torch.device, repeat: bool) -> None:
+    """Asks torch for algorithms that give the same bits each time, or on a GPU for the quickest, which it finds by
+    timing them."""
     import torch
 
-    return torch.are_deterministic_algorithms_enabled() or not torch.backends.cudnn.benchmark
+    if repeat and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats only so; read at its first use
+    if torch.are_deterministic_algorithms_enabled() != repeat:
+        torch.use_deterministic_algorithms(repeat)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = repeat, not repeat
+
+
+def deterministic(device: torch.device) -> bool:
+    """Whether a run made again on this device has the same bits."""
+    import torch
+
+    return device.type == "cpu" or torch.are_deterministic_algorithms_enabled()
 
 
 def dtype_of(problem: AbstractProblem) -> str:

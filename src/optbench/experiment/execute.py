@@ -21,7 +21,7 @@ from optbench.experiment.assemble import build_problem, check_serves, determinis
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
 from optbench.experiment.plan import Planned
-from optbench.experiment.provenance import place, provenance
+from optbench.experiment.provenance import device_column, place, provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop
 from optbench.experiment.sources import check_loaded
 from optbench.experiment.traced import ENGINE, Traced, TracedRun, traced
@@ -165,6 +165,8 @@ def _looped(
     """The run by the training loop; arguments as in execute."""
     import torch
 
+    from optbench.device import name_of
+
     trainer = trainer_from(planned.config)
     device = set_up(trainer, threads)
     recorder = Recorder(planned.folder, display, stop)
@@ -174,7 +176,8 @@ def _looped(
     with locked(planned.folder, wait):
         if (found := _done(planned, force)) is not None:  # another process was first
             return found
-        facts = provenance(str(device), torch.get_num_threads(), dtype_of(loop.problem), deterministic())
+        dtype, threads = dtype_of(loop.problem), torch.get_num_threads()
+        facts = provenance(str(device), threads, dtype, deterministic(device), name_of(device))
         facts = {**facts, **_facts_of(loop.problem, trainer)}
         return _recorded(planned, loop, recorder, facts, force)
 
@@ -196,6 +199,8 @@ def _facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer
         }
     if isinstance(trainer, NetworkTrainer) and trainer.precision != "fp32":
         facts["precision"] = f"{trainer.precision} in the passes of the training; weights, loss, evaluations in fp32"
+    if isinstance(trainer, NetworkTrainer) and next(problem.module.parameters()).device.type == "cuda":
+        facts["tf32"] = "in convolutions and products" if trainer.precision == "tf32" else "in convolutions alone"
     if isinstance(trainer, NetworkTrainer) and trainer.compile:
         how = " and repeated as CUDA graphs" if trainer.compile == "graphs" else ""
         facts["compiled"] = f"the passes of the training, by torch.compile{how}; evaluations are not"
@@ -361,6 +366,7 @@ def write_record(
         "scheduler": choices["scheduler"],
         "seed": planned.config["seed"],
         "engine": engine,
+        "device": device_column(facts),
         "data_fingerprint": planned.data_fingerprint,
         "numerics": NUMERICS,
         "seconds_of": "run",

@@ -72,8 +72,16 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def provenance(device: str, threads: int, dtype: str, deterministic: bool) -> dict[str, Any]:
-    """The `provenance` object of run.json."""
+def device_column(facts: Mapping[str, Any]) -> str | None:
+    """What the column `device` of runs has of a provenance: cpu, or a GPU's name; None where nothing was executed."""
+    device = facts.get("device")
+    return device if device in (None, "cpu") else str(facts["device_name"])
+
+
+def provenance(
+    device: str, threads: int, dtype: str, deterministic: bool, device_name: str | None = None
+) -> dict[str, Any]:
+    """The `provenance` object of run.json; `device_name`: of a GPU."""
     return {
         "versions": {name: package_version(name) for name in _PACKAGES} | {"python": platform.python_version()},
         **source_commit(),
@@ -81,6 +89,7 @@ def provenance(device: str, threads: int, dtype: str, deterministic: bool) -> di
         "platform": platform.platform(),
         "processor": processor(),
         "device": device,
+        "device_name": device_name or processor(),
         "threads": threads,
         "dtype": dtype,
         "deterministic": deterministic,

@@ -42,6 +42,7 @@ def run_columns(
         "status": [status.value for status in statuses],
         "reason": [result.reason(i) for i in ended],
         "engine": [result.engine] * n,
+        "device": ["cpu"] * n,
         "steps": result.steps[ended].tolist(),
         "evals": result.steps[ended].tolist(),
         "seconds": [None] * n,

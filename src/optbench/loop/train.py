@@ -96,7 +96,9 @@ class Loop:
         curvature: measures columns of its own every trainer.curvature_every updates, off the clock, changing nothing.
         look_every: steps whose loss and gradient norm are fetched together (`loop.readings`); None: 1 on a surface and
             on a CPU, else 16. It changes no record: where a row turns out to have ended the run some updates ago, the
-            loop goes back to the state that it kept last and makes the way to that row again, looking at each step.
+            loop goes back to the state that it kept last and makes the way to that row again, looking at each step. On
+            a GPU without trainer.deterministic the way back may differ by rounding; the run then ends where that way
+            does.
     """
 
     def __init__(

@@ -51,6 +51,13 @@ def seed_torch(seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device; a copy to a GPU is from pinned memory, so that nothing waits for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 _TRUTH = "a surface gives domain [(low, high), ...], start [...], minimizers [[...], ...] and minimum, a number or None"
 
 

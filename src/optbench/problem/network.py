@@ -24,6 +24,7 @@ from optbench.problem.base import (
     Batch,
     Split,
     check_class_weights,
+    moved,
     seed_torch,
     stream,
 )
@@ -47,16 +48,9 @@ def convolves(model: nn.Module) -> bool:
     return any(is_lazy(weights) or weights.ndim == 4 for weights in model.parameters())
 
 
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on the device; a copy to a GPU is from pinned memory, so that nothing waits for it."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
 def to_inputs(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:
     """Images (n, c, h, w) as `scaled` in float32 on the device, channels last where that is asked for."""
-    inputs = scaled(_moved(images, device), torch.float32)
+    inputs = scaled(moved(images, device), torch.float32)
     if channels_last and inputs.ndim == 4:
         return inputs.contiguous(memory_format=torch.channels_last)
     return inputs
@@ -255,35 +249,37 @@ class NetworkProblem(AbstractProblem):
 
     def batch(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
+        images, labels = self._source
         if self._order[0] != epoch:
             order = torch.randperm(len(self.train), generator=stream(self._seed, "order", epoch))
-            self._order = (epoch, order)
+            self._order = (epoch, moved(order, images.device))
         last = position == self.steps_per_epoch - 1
-        end = None if last else (position + 1) * self.batch_size
-        index = self._order[1][position * self.batch_size : end]
-        source = self._source
-        images = self._augmented(source.index_select(0, index.to(source.device)), step)
+        start = position * self.batch_size
+        index = self._order[1].narrow(0, start, len(self.train) - start if last else self.batch_size)
+        images, labels = self._augmented(images.index_select(0, index), step), labels.index_select(0, index)
         seed_torch(stream_seed(self._seed, "model", step), self._device)
-        assert self.train.labels is not None
-        labels = self.train.labels.index_select(0, index)
         inputs = to_inputs(images, self._device, self._channels_last)
         mixture = None
         if self._augmentation is not None:
             mixture = self._augmentation.mixed(inputs, stream(self._seed, "mix", step))
         if mixture is None:
-            return Batch(inputs, _moved(labels, self._device))
-        others = labels.index_select(0, mixture.order)
-        return Batch(mixture.inputs, _moved(labels, self._device), _moved(others, self._device), mixture.share)
+            return Batch(inputs, moved(labels, self._device))
+        others = labels.index_select(0, moved(mixture.order, labels.device))
+        return Batch(mixture.inputs, moved(labels, self._device), moved(others, self._device), mixture.share)
 
     @cached_property
-    def _source(self) -> Tensor:
-        """The training images, where batches are put together: on a GPU that has room for them, else on the CPU."""
-        images = self.train.images
+    def _source(self) -> tuple[Tensor, Tensor]:
+        """The training images and their labels, where batches are put together: on a GPU that has room for them, else
+        on the CPU. There, with the order of an epoch, nothing goes to the GPU at an update."""
+        images, labels = self.train.images, self.train.labels
+        assert labels is not None
         takes_them_there = self._augmentation is None or self._augmentation.on_device
         if self._device.type != "cuda" or not takes_them_there:
-            return images
+            return images, labels
         free, _ = torch.cuda.mem_get_info(self._device)
-        return images.to(self._device) if images.numel() * images.element_size() < free * _SHARE_OF_GPU else images
+        if images.numel() * images.element_size() >= free * _SHARE_OF_GPU:
+            return images, labels
+        return images.to(self._device), labels.to(self._device)
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""
@@ -292,7 +288,7 @@ class NetworkProblem(AbstractProblem):
         seed_torch(stream_seed(self._seed, "augment, global", step), self._device)
         before = len(images), images.dtype
         if self._augmentation.on_device:
-            images = _moved(images, self._device)
+            images = moved(images, self._device)
         made = self._augmentation(images, stream(self._seed, "augment", step))
         if not isinstance(made, Tensor) or (len(made), made.dtype) != before:
             is_tensor = isinstance(made, Tensor)

@@ -1,6 +1,6 @@
 """Where a run was made: of its provenance the few facts by which times, and last digits, can differ.
 
-A fact is told by its name: `device`, `threads`, `processor`, `host`, and the versions of packages.
+A fact is told by its name: `device` (of a GPU what it is called), `threads`, `processor`, `host`, and the versions of packages.
 """
 
 from __future__ import annotations
@@ -32,5 +32,8 @@ def origin_of(provenance: Any) -> Origin:
         return UNKNOWN
     versions = provenance.get("versions")
     own = versions if isinstance(versions, Mapping) else {}
-    found = (*map(provenance.get, PLACES), *map(own.get, VERSIONS))
+    device, *places = map(provenance.get, PLACES)
+    if device != "cpu":
+        device = provenance.get("device_name") or device
+    found = (device, *places, *map(own.get, VERSIONS))
     return tuple(value if isinstance(value, str | int) else None for value in found)

@@ -60,9 +60,9 @@ WHOLE_COLUMNS = tuple(column.name for column in _CURVE if column.whole)
 CURVATURE_COLUMNS = tuple(column.name for column in _CURVE if column.of == "curvature")
 """Further columns with trainer.curvature_every."""
 RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_name", "optimizer", "scheduler", "seed",
-               "engine", "steps", "evals", "epochs", "seconds", "seconds_of", "compile_seconds", "final_loss",
-               "best_loss", "best_step", "final_grad_norm", "val_accuracy", "target", "steps_to_target", "stopped_at",
-               "critical_type", "lambda_min")  # fmt: skip
+               "engine", "device", "steps", "evals", "epochs", "seconds", "seconds_of", "compile_seconds",
+               "final_loss", "best_loss", "best_step", "final_grad_norm", "val_accuracy", "target", "steps_to_target",
+               "stopped_at", "critical_type", "lambda_min")  # fmt: skip
 ROW_ENGINES = frozenset({"eager", "fused"})
 """Engines that execute runs as the rows of a batch. Rows share one clock: `seconds` is empty and `seconds_of` is
 "batch", elsewhere "run"; what a batch took is in `provenance.batch`."""
@@ -226,6 +226,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.precision": (None, "fp32"),
     "trainer.compile": (None, False),
     "trainer.stochastic_depth": (None, 0),
+    "trainer.deterministic": (None, False),
     "trainer.patience": (None,),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),

@@ -42,7 +42,8 @@ def _validation(name: str, worst: float) -> Callable[[Groups], Found]:
 
 
 def _seconds(groups: Groups) -> Found:
-    return groups.timed.medians(groups.timed.runs.numbers("seconds"))
+    timed = groups.timed
+    return timed.medians(np.where(timed.on_one("device"), timed.runs.numbers("seconds"), math.nan))
 
 
 def _steps_to_target(groups: Groups) -> Found:
@@ -111,8 +112,9 @@ _LIST = (
     ),
     Statistic(
         "seconds", "seconds", "median time of training, evaluation not counted, over the runs that were timed by "
-        "themselves (k of n: so many of the group); rows of a batch share one clock and have no time of their own",
-        ("seconds", "seconds_of", "engine"), _seconds, -1, alone, place=10, spare=4, timed=True,
+        "themselves (k of n: so many of the group); rows of a batch share one clock and have no time of their own, nor "
+        "has a group whose runs were on several devices",
+        ("seconds", "seconds_of", "engine", "device"), _seconds, -1, alone, place=10, spare=4, timed=True,
     ),
     Statistic(
         "steps_to_target", "steps to target", "first recorded step that meets the target (loss at most, accuracy at "

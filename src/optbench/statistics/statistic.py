@@ -77,6 +77,18 @@ class Groups:
         """The same groups of the runs that had a clock of their own: the rows of a batch share one."""
         return self.part(self.runs.own_clock())
 
+    def on_one(self, name: str) -> Bools:
+        """Which runs are of a group whose known values in a column are one and the same, (n,)."""
+        codes, values = self.runs.column(name)
+        numbers: dict[Any, int] = {None: -1}
+        own = np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)[codes]
+        if len(numbers) <= 2:
+            return np.ones(len(own), dtype=np.bool_)
+        pairs = np.unique(np.stack([self.codes, own])[:, own >= 0], axis=1)
+        several = np.bincount(pairs[0], minlength=self.count) > 1
+        found: Bools = ~several[self.codes]
+        return found
+
     def results(self, name: str, worst: float) -> Floats:
         """A column of numbers, (n,), `worst` where a run has no result."""
         values = self.runs.numbers(name)
