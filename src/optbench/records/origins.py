@@ -1,6 +1,7 @@
 """Where a run was made: of its provenance the few facts by which times, and last digits, can differ.
 
-A fact is told by its name: `device` (of a GPU what it is called), `threads`, `processor`, `host`, and the versions of packages.
+A fact is told by its name: `device` (of a GPU what it is called), `threads`, `processor`, `host`, and the versions of
+packages.
 """
 
 from __future__ import annotations
