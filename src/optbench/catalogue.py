@@ -2,7 +2,8 @@
 
 The first comment line of a YAML (after Hydra's own `# @package` header, where there is one) is its catalogue entry, and
 the only place where that sentence is written. So is a comment line `# book: ...` for how the member differs from what
-the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set.
+the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set. `# tune: ...` is
+an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
 """
 
 from __future__ import annotations
@@ -83,6 +84,44 @@ def _remark(begins: str, optimizer: str, target: str) -> str:
     path = conf_folder() / "optimizer" / f"{optimizer}.yaml"
     known = path.is_file() and f"_target_: {target}" in path.read_text(encoding="utf-8").splitlines()
     return _comment(path, begins) if known else ""
+
+
+_TUNE = re.compile(r"# tune( on a (?P<where>surface|network))?: (?P<override>\S+)(\s+\((?P<source>.*)\))?\s*")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a YAML says is to be tuned: an override with an interval or with choices, and where that comes from."""
+
+    override: str
+    source: str
+
+    @property
+    def key(self) -> str:
+        """What it sets."""
+        return self.override.partition("=")[0]
+
+
+def searched(group: str, name: str, network: bool, config_dirs: Sequence[Path] = ()) -> list[Searched]:
+    """What the YAML of a choice says is to be tuned on a network, or on a surface. Raises ConfigError.
+
+    Args:
+        group, name: of the choice; of several folders that have it the last one counts.
+        network: which of the two.
+        config_dirs: the user's own conf folders.
+    """
+    files = [folder / group / f"{name}.yaml" for folder in (conf_folder(), *config_dirs)]
+    there = [file for file in files if file.is_file()]
+    found = []
+    for line in there[-1].read_text(encoding="utf-8").splitlines() if there else ():
+        if not line.startswith("# tune"):
+            continue
+        if (match := _TUNE.fullmatch(line)) is None:
+            what = "expected # tune: key=tag(log,interval(low,high))  (source), or # tune on a surface: ..."
+            raise ConfigError(f"{there[-1]}: {line}", what)
+        if match["where"] in (None, "network" if network else "surface"):
+            found.append(Searched(match["override"], match["source"] or ""))
+    return found
 
 
 def _comment(path: Path, begins: str) -> str:

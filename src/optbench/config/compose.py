@@ -8,7 +8,8 @@ configuration, which share what they do not change: 10,000 runs that differ in n
 microseconds each. A value that an interpolation refers to is set before resolving.
 
 Intervals make random search: together they are one axis of `samples` points, drawn by `sample_seed`, the same for every
-combination of the other axes; tag(log, interval(a, b)) draws uniformly in the logarithm.
+combination of the other axes; tag(log, interval(a, b)) draws uniformly in the logarithm. Points that are given, each
+with a value for every one of some keys, are one axis too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept
 from optbench.config.literal import with_paths_quoted
+from optbench.config.space import Dimension
 from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
@@ -207,7 +209,13 @@ class Composer:
                     self._found.add(target)
         return composed
 
-    def grid(self, overrides: Sequence[str], samples: int = SAMPLES, sample_seed: int = 0) -> Grid:
+    def grid(
+        self,
+        overrides: Sequence[str],
+        samples: int = SAMPLES,
+        sample_seed: int = 0,
+        points: Sequence[Mapping[str, Any]] = (),
+    ) -> Grid:
         """The runs of a sweep: the product of every choice, range and glob, and random points of the intervals.
 
         Sweeps that the composed configuration itself declares (hydra.sweeper.params, as an experiment does) are
@@ -217,8 +225,9 @@ class Composer:
             overrides: in Hydra's sweep grammar; of a key that stands in two, the first has a single value.
             samples: points drawn from the intervals, where there are any.
             sample_seed: of these draws.
+            points: values of some keys, the same ones in each; a value of a group is the name of a choice.
         """
-        asked = ("sweep", overrides, samples, sample_seed)
+        asked = ("sweep", overrides, samples, sample_seed, *([[list(p.items()) for p in points]] if points else []))
         if (known := self.kept.take(*asked)) is not None:
             return Grid(self, _axes_from(known["axes"]), known["count"], shapes=known["shapes"])
         with explained(self.choices):
@@ -229,7 +238,7 @@ class Composer:
             given = {o.key_or_group for o in parsed}
             lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
             everything = self.parse([*lines, *(o.input_line or "" for o in parsed)], sweep=True)
-            axes, count = _axes(self, everything, samples, sample_seed)
+            axes, count = _axes(self, everything, samples, sample_seed, points)
             return Grid(self, axes, count, whole=lambda plain: self.kept.put(*asked, value=plain))
 
     def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
@@ -258,6 +267,25 @@ class Composer:
             if chooses and re.search(r"^/|\.\.|\.ya?ml$", str(override.value())):
                 raise no_choice(key, str(override.value()), self.choices(key))
         return parsed
+
+    def space(self, overrides: Sequence[str]) -> tuple[list[Dimension], list[str]]:
+        """What of a sweep's overrides is to be searched over, and the others as they are. Raises ConfigError.
+
+        Args:
+            overrides: intervals are numbers to search for, choices and ranges of values are kinds to choose from.
+        """
+        with explained(self.choices):
+            found: list[Dimension] = []
+            fixed: list[str] = []
+            for text, override in zip(overrides, self.parse(overrides, sweep=True), strict=True):
+                if override.is_interval_sweep():
+                    found.append(_interval(override))
+                elif override.is_sweep_override():
+                    axis = _axis(self, override)
+                    found.append(Dimension(override.key_or_group, values=tuple(s.value for (s,) in axis)))
+                else:
+                    fixed.append(text)
+            return found, fixed
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:  # Hydra lists folders for the answer: 50 ms
@@ -437,7 +465,13 @@ def _axes_from(plain: Sequence[Any]) -> list[Axis]:
     return [[tuple(Setting(*fields) for fields in settings) for settings in axis] for axis in plain]
 
 
-def _axes(composer: Composer, overrides: Sequence[Override], samples: int, sample_seed: int) -> tuple[list[Axis], int]:
+def _axes(
+    composer: Composer,
+    overrides: Sequence[Override],
+    samples: int,
+    sample_seed: int,
+    points: Sequence[Mapping[str, Any]],
+) -> tuple[list[Axis], int]:
     """The axes of a sweep, and how many runs they make.
 
     Args:
@@ -445,12 +479,15 @@ def _axes(composer: Composer, overrides: Sequence[Override], samples: int, sampl
         overrides: parsed, the declared sweeps of an experiment included.
         samples: points of the joint axis of intervals.
         sample_seed: of their draws.
+        points: that are given.
 
     Raises:
-        ConfigError: an axis without values, or more than MAX_RUNS runs.
+        ConfigError: an axis without values, more than MAX_RUNS runs, or points that are not alike.
     """
     random = [o for o in overrides if o.is_interval_sweep()]
     axes: list[Axis] = [_axis(composer, o) for o in overrides if not o.is_interval_sweep()]
+    if points:
+        axes.append(_given(composer, points, {o.key_or_group for o in overrides}))
     count = math.prod(len(axis) for axis in axes) * (samples if random else 1)
     if count > MAX_RUNS:
         raise ConfigError(f"{count} runs: a sweep has at most {MAX_RUNS}", "sweep fewer values")
@@ -474,21 +511,49 @@ def _axis(composer: Composer, override: Override) -> Axis:
     return [(Setting(key, line, value, False),) for line, value in zip(lines, values, strict=True)]
 
 
+def _given(composer: Composer, points: Sequence[Mapping[str, Any]], others: Collection[str]) -> Axis:
+    """Points as an axis. Raises ConfigError."""
+    keys = list(points[0])
+    for number, point in enumerate(points):
+        if list(point) != keys:
+            raise ConfigError(f"point {number} sets {', '.join(point)}: the first one sets {', '.join(keys)}")
+    if twice := [key for key in keys if key in others]:
+        raise ConfigError(f"{twice[0]} is set by the points and by an override", "leave one of them out")
+    return [tuple(_setting(composer, key, value) for key, value in point.items()) for point in points]
+
+
+def _setting(composer: Composer, key: str, value: Any) -> Setting:
+    """One value of a point; a text is read as an override's is."""
+    if not isinstance(value, str):
+        return Setting(key, "", value, False)
+    line = f"{key}={value}"
+    (override,) = composer.parse([line])
+    shape = not composer.is_value(override)
+    return Setting(key, line if shape else "", value if shape else override.value(), shape)
+
+
+def _interval(override: Override) -> Dimension:
+    """The numbers of an interval. Raises ConfigError where it is none."""
+    interval: Any = override.value()
+    low, high = float(interval.start), float(interval.end)
+    log = "log" in interval.tags
+    if not (low < high and math.isfinite(high - low)) or (log and low <= 0):
+        raise ConfigError(
+            f"{override.input_line}: expected interval(low, high) of finite width with low < high"
+            + (", both positive for log" if log else "")
+        )
+    return Dimension(override.key_or_group, low, high, log)
+
+
 def _draws(overrides: Sequence[Override], samples: int, seed: int) -> Axis:
     rng = np.random.Generator(np.random.PCG64(seed))
     columns = []
     for override in overrides:
-        interval: Any = override.value()
-        low, high = float(interval.start), float(interval.end)
-        log = "log" in interval.tags
-        if not (low < high and math.isfinite(high - low)) or (log and low <= 0):
-            raise ConfigError(
-                f"{override.input_line}: expected interval(low, high) of finite width with low < high"
-                + (", both positive for log" if log else "")
-            )
-        draws = rng.uniform(math.log(low) if log else low, math.log(high) if log else high, samples)
-        values = [float(f"{v:.6g}") for v in (np.exp(draws) if log else draws)]
-        columns.append([Setting(override.key_or_group, "", v, False) for v in values])
+        one = _interval(override)
+        low, high = (math.log(one.low), math.log(one.high)) if one.log else (one.low, one.high)
+        draws = rng.uniform(low, high, samples)
+        values = [float(f"{v:.6g}") for v in (np.exp(draws) if one.log else draws)]
+        columns.append([Setting(one.key, "", v, False) for v in values])
     return list(zip(*columns, strict=True))
 
 

@@ -5,9 +5,11 @@ Nothing here imports torch: a wrong override is named, and a sweep is planned, b
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 import importlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from optbench.errors import ConfigError, DataError, UserError
 from optbench.experiment.sources import KEY, PARTS, is_own, names_in, sources
 from optbench.folders import Progress, fingerprint, place_of
 from optbench.pictures import Splits
-from optbench.records import Run, look
+from optbench.records import Run, look, write_bytes
 from optbench.records.shared import PerObject
 from optbench.records.vocabulary import Identities
 from optbench.settings import SAMPLES
@@ -127,6 +129,57 @@ class Sweep(Sequence[Planned]):
         return self._runs[index]
 
 
+@dataclass(frozen=True)
+class Points:
+    """Settings that are given, each a run of its own (with every seed).
+
+    Attributes:
+        rows: of each the value of some keys, the same keys in each.
+        file: where they are written, for the command that repeats the sweep.
+    """
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    file: Path | None = None
+
+    def lines(self) -> list[str]:
+        """As text, a line each."""
+        return [" ".join(f"{key}={value!r}" for key, value in row.items()) for row in self.rows]
+
+    @classmethod
+    def read(cls, file: Path) -> Points:
+        """Of a CSV file: its first line has the keys, each further line their values as overrides have them.
+
+        Raises:
+            UserError: it is none.
+        """
+        try:
+            with file.open(encoding="utf-8-sig", newline="") as text:
+                lines = [line for line in csv.reader(text) if line]
+        except (OSError, ValueError, csv.Error) as error:
+            raise UserError(f"--points {file}: {getattr(error, 'strerror', None) or error}") from error
+        if len(lines) < 2:
+            raise UserError(f"--points {file}: no points", "a line of keys (optimizer.lr), then a line of values each")
+        keys = [key.strip() for key in lines[0]]
+        if not all(keys) or len(set(keys)) < len(keys):
+            raise UserError(f"--points {file}: its first line must name each key once, such as optimizer.lr")
+        for number, line in enumerate(lines[1:], 2):
+            if len(line) != len(keys):
+                raise UserError(f"--points {file}: line {number} has {len(line)} values, there are {len(keys)} keys")
+        return cls([dict(zip(keys, map(str.strip, line), strict=True)) for line in lines[1:]], file)
+
+    def write(self, file: Path) -> Points:
+        """The same in a CSV file, written in one piece. Raises OutputError."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.rows[0])
+        writer.writerows(row.values() for row in self.rows)
+        write_bytes(file, text.getvalue().encode())
+        return Points(self.rows, file)
+
+
+NO_POINTS = Points()
+
+
 def plan_sweep(
     overrides: Sequence[str],
     config_dirs: Sequence[Path] = (),
@@ -134,6 +187,7 @@ def plan_sweep(
     name: str | None = None,
     samples: int = SAMPLES,
     progress: Progress | None = None,
+    points: Points = NO_POINTS,
 ) -> Sweep:
     """Every run of a sweep. Raises UserError, ConfigError, DataError.
 
@@ -146,6 +200,7 @@ def plan_sweep(
             same command finds its own results again.
         samples: points drawn from intervals, where there are any.
         progress: as of `data_fingerprint`.
+        points: settings that are given, instead of a grid or beside one.
     """
     _check_texts(overrides)
     _check_seeds(overrides)
@@ -156,16 +211,17 @@ def plan_sweep(
         "--samples": () if samples == SAMPLES else (str(samples),),
         "--out": () if out is None else (str(out),),
         "--name": () if name is None else (name,),
+        "--points": () if points.file is None else (str(points.file),),
     }
     overrides = [_seeds(o.removeprefix("+") if o.startswith("+experiment=") else o) for o in overrides]
     overrides = _all_folds(overrides)
-    name = name or _sweep_name(overrides)
+    name = name or _sweep_name([*overrides, *points.lines()])
     if not re.fullmatch(r"[\w][\w.,=+-]*", name):
         raise UserError(f"--name {name}: expected letters, digits and . , = + -")
     if len(name.encode()) > _LONGEST_NAME:
         raise UserError(f"--name {name[:20]}...: {len(name.encode())} bytes long; expected at most {_LONGEST_NAME}")
     with Composer(config_dirs) as composer:
-        grid = composer.grid(overrides, samples)
+        grid = composer.grid(overrides, samples, points=points.rows)
         keys = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
         runs: dict[str, Planned] = {}
         identify = _Identifier(progress)
