@@ -1,0 +1,158 @@
+"""A tuning in words: what was chosen, what it is worth on fresh seeds, and what else a reader must know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optbench.report.cells import Sheet, printable
+from optbench.report.tables import aligned
+from optbench.statistics import INTERVAL, STATISTICS
+from optbench.statistics.numbers import interval, number, percent
+
+if TYPE_CHECKING:
+    from optbench.tuning import Result, Tuned
+
+_SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
+
+
+def tuned_lines(result: Result) -> list[str]:
+    """What a tuning found, for a terminal of 80 columns."""
+    task = result.task
+    head = (
+        f"{printable(result.problem)}: {task.trials} settings of each ({task.method}), chosen by the median of "
+        f"seeds {_seeds(task.tuning)}, reported on seeds {_seeds(task.report)}"
+    )
+    lines = [head, "", *aligned(_sheet(result)), ""]
+    for one in result.tuned:
+        lines += [f"{printable(one.name)}: {line}" for line in _remarks(result, one)]
+    return [*lines, "", *_rules(result)]
+
+
+def _seeds(seeds: range) -> str:
+    return f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+
+
+def _sheet(result: Result) -> Sheet:
+    share = result.metric in _SHARES
+    title = STATISTICS[result.metric].title.removesuffix(", %") if result.metric in STATISTICS else result.metric
+
+    def cell(values: Sequence[float]) -> str:
+        return interval(result.estimate(values), len(values), share=share) if values else "-"
+
+    form = percent if share else number
+    rows = []
+    for one in result.tuned:
+        apparent = form(one.chosen.value) if one.chosen else "-"
+        rows.append((one.name, cell(one.reported), cell(one.defaults), apparent))
+    best = _best(result)
+    unit = ", %" if share else ""
+    header = ("optimizer", f"{title}{unit}", "defaults", "tuning seeds")
+    return Sheet("", header, tuple(rows), tuple(best))
+
+
+def _best(result: Result) -> list[bool]:
+    """The first of each contender with a result; nothing is best alone."""
+    return [i == 0 and bool(one.reported) and len(result.tuned) > 1 for i, one in enumerate(result.tuned)]
+
+
+def _remarks(result: Result, one: Tuned) -> list[str]:
+    lines = []
+    if one.chosen is None:
+        lines.append(f"none of {len(one.trials)} settings has a result" if one.trials else "not searched")
+        return lines
+    lines.append(" ".join(f"{key}={_value(value)}" for key, value in one.chosen.point.items()))
+    if (worse := _defaults_better(result, one)) is not None:
+        lines.append(worse)
+    for dimension, value, upper in one.edges():
+        end = "upper" if upper else "lower"
+        wider = _wider(dimension, upper)
+        lines.append(f"{dimension.key}={_value(value)} lies at the {end} end of its range; wider: '{wider}'")
+    return lines
+
+
+def _defaults_better(result: Result, one: Tuned) -> str | None:
+    if not (one.reported and one.defaults):
+        return None
+    tuned, plain = (result.estimate(values).value for values in (one.reported, one.defaults))
+    if result.direction * (plain - tuned) > 0:
+        return "on fresh seeds the chosen setting has a worse median than the defaults"
+    return None
+
+
+def _wider(dimension: Any, upper: bool) -> str:
+    """The same range with one more decade, or half as wide again, at an end."""
+    from dataclasses import replace
+
+    low, high = dimension.low, dimension.high
+    if dimension.log:
+        low, high = (low, high * 10) if upper else (low / 10, high)
+    else:
+        width = (high - low) / 2
+        low, high = (low, high + width) if upper else (low - width, high)
+    found: str = replace(dimension, low=low, high=high).override()
+    return found
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rules(result: Result) -> list[str]:
+    rules = [
+        "A setting is chosen by its median over the tuning seeds; every other number is of the report's seeds, which no "
+        "choice has seen. Runs without a result count as the worst.",
+        "Tuning seeds: what the chosen setting looked like where it was chosen; the best of k looks better than it is.",
+    ]
+    if len(result.task.report) > 1:
+        rules.append(f"{INTERVAL}.")
+    spent = {one.name: one.evaluations for one in result.tuned}
+    if len(set(spent.values())) > 1:
+        rules.append("Evaluations spent in the search: " + ", ".join(f"{k} {v}" for k, v in spent.items()) + ".")
+    for one in result.tuned:
+        known = {source for source in one.sources.values() if source}
+        ranges = ", ".join(dimension.override() for dimension in one.space)
+        rules.append(f"{one.name} was searched over {ranges} ({'; '.join(sorted(known))}).")
+    return rules
+
+
+def tuned_json(result: Result) -> dict[str, Any]:
+    """What a tuning found, as plain data."""
+    task = result.task
+    return {
+        "problem": result.problem,
+        "metric": result.metric,
+        "direction": result.direction,
+        "method": task.method,
+        "trials": task.trials,
+        "tuning_seeds": list(task.tuning),
+        "report_seeds": list(task.report),
+        "folder": str(task.folder),
+        "stopped": result.stopped,
+        "contenders": [_contender(result, one) for one in result.tuned],
+    }
+
+
+def _contender(result: Result, one: Tuned) -> Mapping[str, Any]:
+    return {
+        "optimizer": one.name,
+        "space": [
+            {"override": dimension.override(), "source": one.sources.get(dimension.key, "")} for dimension in one.space
+        ],
+        "evaluations": one.evaluations,
+        "trials": [{"setting": trial.point, "value": trial.value, "share": trial.share} for trial in one.trials],
+        "chosen": None if one.chosen is None else {"setting": one.chosen.point, "value": one.chosen.value},
+        "edges": [{"key": d.key, "value": value, "end": "upper" if up else "lower"} for d, value, up in one.edges()],
+        "reported": _values(result, one.reported),
+        "defaults": _values(result, one.defaults),
+    }
+
+
+def _values(result: Result, values: Sequence[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    found = result.estimate(values)
+    runs = [None if math.isnan(value) else value for value in values]
+    return {"value": found.value, "low": found.low, "high": found.high, "coverage": found.coverage, "n": len(values),
+            "runs": runs}  # fmt: skip

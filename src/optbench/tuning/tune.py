@@ -1,0 +1,410 @@
+"""Tuning that cannot flatter: settings are chosen on some seeds and reported on others.
+
+The best of k tries looks better than it is: chance helped to choose it. So every contender is searched with the same
+number of trials, each run with the tuning seeds; the setting with the best median is chosen, and what is reported of it
+is of seeds that no choice has seen, beside the contender's defaults on the same seeds.
+
+Every run is recorded like any other and no run is made twice. A search is a function of what came of its runs, so the
+same command after an interrupt makes the runs that are missing and goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from optbench.catalogue import Searched, searched
+from optbench.config import Composer
+from optbench.config.space import Dimension
+from optbench.errors import ConfigError, IncompatibleError, UserError
+from optbench.experiment import Planned, Stop, plan_run, plan_sweep
+from optbench.experiment.plan import NO_POINTS, Points
+from optbench.launch import launcher
+from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
+from optbench.metrics import Estimate, median_interval
+from optbench.records import Run
+from optbench.records.chosen import criteria
+from optbench.statistics import STATISTICS, has_result
+from optbench.tuning.search import METHODS, Point, Search
+
+_SEARCHED = ("optimizer", "scheduler", "loss", "model")
+"""Groups whose YAML may say what of them is to be tuned."""
+_BUDGETS = ("trainer.steps", "trainer.epochs")
+TUNING, REPORT, DEFAULTS = "tuning", "report", "defaults"
+"""What a contender's sweeps are called."""
+EDGE = 0.05
+"""Share of a range, on its scale, that counts as its edge."""
+
+Watching = Callable[[int, str], AbstractContextManager[SweepWatcher]]
+"""Number of runs and label to a watcher of them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is tuned, and how.
+
+    Attributes:
+        overrides: what every run has, as typed, without intervals.
+        space: what is searched over, of every contender that has the key, instead of what its YAML says.
+        contenders: names of optimizers.
+        trials: settings that each may try.
+        method: one of METHODS.
+        tuning, report: the seeds; none in both.
+        folder: where the sweeps go.
+        search_seed: of the search's own draws.
+        config_dirs: the user's own conf folders.
+        checkpoint: whose accuracy counts, best or last.
+    """
+
+    overrides: tuple[str, ...]
+    space: tuple[Dimension, ...]
+    contenders: tuple[str, ...]
+    trials: int
+    method: str
+    tuning: range
+    report: range
+    folder: Path
+    search_seed: int = 0
+    config_dirs: tuple[Path, ...] = ()
+    checkpoint: str = "best"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting that was tried.
+
+    Attributes:
+        point: its values.
+        cost: median over the tuning seeds, small is good, infinite without a result.
+        value: the same as the metric has it.
+        share: of the budget that its runs had.
+    """
+
+    point: Point
+    cost: float
+    value: float
+    share: float = 1.0
+
+
+@dataclass
+class Tuned:
+    """What came of one contender.
+
+    Attributes:
+        name: of the optimizer.
+        space: what was searched over, and sources: where the ranges come from, by key.
+        trials: in order.
+        chosen: the best of those with the whole budget; None where none has a result.
+        reported, defaults: value of the metric of each report seed, NaN without a result.
+        evaluations: evaluations of objective and gradient that its search spent.
+    """
+
+    name: str
+    space: tuple[Dimension, ...]
+    sources: Mapping[str, str]
+    trials: list[Trial] = field(default_factory=list)
+    chosen: Trial | None = None
+    reported: list[float] = field(default_factory=list)
+    defaults: list[float] = field(default_factory=list)
+    evaluations: int = 0
+
+    def edges(self) -> list[tuple[Dimension, Any, bool]]:
+        """Of each number whose chosen value lies at an end of its range: what, the value, whether it is the upper."""
+        found = []
+        for one in self.space if self.chosen else ():
+            value = self.chosen.point[one.key] if self.chosen else None
+            if not one.values and not EDGE < (share := one.share(value)) < 1 - EDGE:
+                found.append((one, value, share > 0.5))
+        return found
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a tuning found.
+
+    Attributes:
+        task: as asked.
+        problem: its name.
+        metric: column of a summary by which settings are chosen and reported.
+        tuned: the contenders, the best first.
+        stopped: whether the user ended it before it was done.
+    """
+
+    task: Task
+    problem: str
+    metric: str
+    tuned: list[Tuned]
+    stopped: bool = False
+
+    @property
+    def direction(self) -> int:
+        """What is better: 1 large values, -1 small ones."""
+        return direction_of(self.metric)
+
+    def estimate(self, values: Sequence[float]) -> Estimate:
+        """Median and interval of values of the metric; without a result is the worst."""
+        worst = -self.direction * math.inf
+        return median_interval([worst if math.isnan(value) else value for value in values])
+
+
+def direction_of(metric: str) -> int:
+    """What is better of a column of a summary: 1 large values, -1 small ones."""
+    return STATISTICS[metric].direction if metric in STATISTICS else -1
+
+
+# what is asked ----------------------------------------------------------------------------------------------------------
+
+
+def task_of(
+    overrides: Sequence[str],
+    folder: Path,
+    *,
+    against: Sequence[str] = (),
+    trials: int = 16,
+    method: str = "quasirandom",
+    tuning_seeds: int = 3,
+    report_seeds: int = 10,
+    search_seed: int = 0,
+    config_dirs: Sequence[Path] = (),
+    checkpoint: str = "best",
+) -> Task:
+    """The task that overrides describe. Nothing is run and torch is not loaded.
+
+    Args:
+        overrides: `optimizer=` may have several; intervals and choices of other keys are what is searched over.
+        folder: where the sweeps go.
+        against: further optimizers, tuned as hard.
+        trials: settings of each.
+        method: one of METHODS.
+        tuning_seeds, report_seeds: how many of each; 0, 1 ... are the tuning seeds and the report's follow.
+        search_seed: of the search's own draws.
+        config_dirs: the user's own conf folders.
+        checkpoint: best or last.
+
+    Raises:
+        UserError, ConfigError: it cannot be done as asked.
+    """
+    if method not in METHODS:
+        raise UserError(f"--method {method}: expected {', '.join(METHODS)}")
+    if taken := [o for o in overrides if o.lstrip("+").startswith(("seed=", "seeds="))]:
+        raise UserError(
+            f"{taken[0]}: the seeds are divided here", "--tune-seeds N to choose by, --report-seeds N to report"
+        )
+    with Composer(config_dirs) as composer:
+        space, fixed = composer.space(overrides)
+    named = [o.partition("=")[2] for o in fixed if o.startswith("optimizer=")]
+    swept = [str(v) for one in space if one.key == "optimizer" for v in one.values]
+    plain = [o for o in fixed if not o.startswith("optimizer=")]
+    contenders = tuple(dict.fromkeys([*(swept or named), *against]))
+    if not contenders:
+        contenders = (str(plan_run(plain, config_dirs).choices["optimizer"]),)
+    tuning = range(tuning_seeds)
+    return Task(
+        tuple(plain), tuple(one for one in space if one.key != "optimizer"), contenders, trials, method, tuning,
+        range(tuning.stop, tuning.stop + report_seeds), folder, search_seed, tuple(config_dirs), checkpoint,
+    )  # fmt: skip
+
+
+def space_of(task: Task, name: str) -> tuple[tuple[Dimension, ...], dict[str, str], Planned]:
+    """What is searched over for one contender, where each range comes from, and its run as it is by default.
+
+    What the user gave counts before what the YAML of a part says, and a value that is given is not searched over.
+
+    Raises:
+        ConfigError: nothing is said about what to search.
+    """
+    planned = plan_run([*task.overrides, f"optimizer={name}"], task.config_dirs, task.folder)
+    network = planned.config["data"].get("_target_") is not None
+    said: list[Searched] = []
+    for group in _SEARCHED:
+        said += searched(group, planned.choices[group], network, task.config_dirs)
+    given = {o.lstrip("+").partition("=")[0] for o in task.overrides} | {one.key for one in task.space}
+    said = [one for one in said if one.key not in given]
+    with Composer(task.config_dirs) as composer:
+        declared, fixed = composer.space([one.override for one in said])
+    if fixed:
+        raise ConfigError(f"# tune: {fixed[0]} has one value", "expected an interval, or values with commas")
+    known = [one for one in task.space if _has(planned.config, one.key)]
+    if not (known or declared):
+        hint = f"say what to search: 'optimizer.lr=tag(log,interval(1e-4,1))', or # tune: in the YAML of {name}"
+        raise ConfigError(f"nothing is said about what to tune of optimizer={name}", hint)
+    sources = {one.key: one.source for one in said} | {one.key: "as given" for one in known}
+    return (*known, *declared), sources, planned
+
+
+def _has(config: Mapping[str, Any], key: str) -> bool:
+    """Whether a configuration has a key, or a group of that name."""
+    node: Any = config
+    if key in config["choices"]:
+        return True
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return False
+        node = node[part]
+    return True
+
+
+# the tuning -------------------------------------------------------------------------------------------------------------
+
+
+class Tuner:
+    """Carries a task out.
+
+    Args:
+        task: what to do.
+        stop: see `interruptible`.
+        watching: gives a watcher for each sweep.
+        options: how sweeps are carried out.
+        settings: of the launcher, over those that the configuration composes.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        stop: Stop,
+        watching: Watching,
+        options: Options,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self._task, self._stop, self._watching = task, stop, watching
+        self._options, self._settings = options, settings
+        self._metric: str | None = None
+
+    def run(self) -> Result:
+        """Tunes every contender and reports on fresh seeds.
+
+        Raises:
+            UserError, ConfigError, OutputError, RecordError: as of `run_sweep`; what was recorded stays.
+        """
+        task = self._task
+        spaces = {name: space_of(task, name) for name in task.contenders}  # what cannot be is said before the first run
+        problem = next(iter(spaces.values()))[2]
+        found = [Tuned(name, space, sources) for name, (space, sources, _) in spaces.items()]
+        for one in found:
+            self._search(one, METHODS[task.method](one.space, task.trials, task.search_seed))
+        for one in found:
+            self._report(one)
+        metric = self._metric or criteria(task.checkpoint)[-1]
+        result = Result(task, _problem_name(problem), metric, found, self._stop.requested)
+        sign = -result.direction
+        found.sort(key=lambda one: sign * result.estimate(one.reported).value if one.reported else math.inf)
+        return result
+
+    def _search(self, one: Tuned, search: Search) -> None:
+        task, done = self._task, 0
+        full: list[Trial] = []
+        while not self._stop.requested and (asked := search.ask()) is not None:
+            label = f"{one.name}: {len(asked.points)} settings x {len(task.tuning)} seeds"
+            budget = self._budget(one.name, asked.share)
+            name = f"{TUNING}-{one.name}" + (f"-{done}" if task.method in ("halving", "tpe") else "")
+            made = self._sweep(one.name, name, label, task.tuning, asked.points, budget)
+            if self._stop.requested:
+                return
+            groups = _by_point(made, asked.points)
+            one.evaluations += sum(int(run.summary.get("evals") or 0) for of_one in groups for run in of_one)
+            trials = [self._trial(point, own, asked.share) for point, own in zip(asked.points, groups, strict=True)]
+            search.tell([trial.cost for trial in trials])
+            one.trials += trials
+            full += [trial for trial in trials if trial.share == 1.0]
+            done += 1
+        best = min(full, key=lambda trial: trial.cost, default=None)  # of equals the first
+        one.chosen = best if best is not None and math.isfinite(best.cost) else None
+
+    def _report(self, one: Tuned) -> None:
+        task = self._task
+        if self._stop.requested:
+            return
+        if one.chosen is not None:
+            label = f"{one.name}: the chosen setting x {len(task.report)} seeds"
+            made = self._sweep(one.name, f"{REPORT}-{one.name}", label, task.report, [one.chosen.point])
+            one.reported = self._values([item.run for item in made])
+        if not self._stop.requested:
+            label = f"{one.name}: its defaults x {len(task.report)} seeds"
+            made = self._sweep(one.name, f"{DEFAULTS}-{one.name}", label, task.report)
+            one.defaults = self._values([item.run for item in made])
+
+    def _sweep(
+        self,
+        contender: str,
+        name: str,
+        label: str,
+        seeds: range,
+        points: Sequence[Point] = (),
+        more: Sequence[str] = (),
+    ) -> list[_Made]:
+        """Runs points with seeds, and gives their records in the order of the plan: by seed, then by point."""
+        task = self._task
+        overrides = [*task.overrides, *more, f"optimizer={contender}", f"seed=range({seeds.start},{seeds.stop})"]
+        given = Points(points).write(task.folder / f"{name}.csv") if points else NO_POINTS
+        plan = plan_sweep(overrides, task.config_dirs, task.folder, name, points=given)
+        place = launcher({**plan.launcher, **self._settings})
+        with self._watching(len(plan), label) as watcher:
+            run_sweep(plan, place, self._stop, watcher, self._options)
+        by_id = {run.run_id: run for run in recorded(plan)}
+        return [_Made(item, by_id[item.run_id]) for item in plan if item.run_id in by_id]
+
+    def _budget(self, contender: str, share: float) -> list[str]:
+        """Overrides that give runs a share of their budget."""
+        if share == 1.0:
+            return []
+        config = plan_run([*self._task.overrides, f"optimizer={contender}"], self._task.config_dirs).config
+        for key in _BUDGETS:
+            whole = config["trainer"].get(key.partition(".")[2])
+            if whole is not None:
+                return [f"{key}={max(1, round(whole * share))}"]
+        raise IncompatibleError("--method halving divides trainer.steps or trainer.epochs: this run has neither")
+
+    def _trial(self, point: Point, runs: Sequence[Run], share: float) -> Trial:
+        values = self._values(runs)
+        sign = -direction_of(self._metric or "final_loss")
+        costs = [math.inf if math.isnan(value) else sign * value for value in values]
+        cost = median_interval(costs).value
+        return Trial(point, cost, sign * cost, share)
+
+    def _values(self, runs: Sequence[Run]) -> list[float]:
+        """The metric of each run, NaN without a result."""
+        if self._metric is None:
+            names = criteria(self._task.checkpoint)
+            has = [name for name in names if any(run.summary.get(name) is not None for run in runs)]
+            self._metric = has[0] if has else None
+        if self._metric is None:
+            return [math.nan] * len(runs)
+        values = [run.summary.get(self._metric) if has_result(run.status) else None for run in runs]
+        return [math.nan if value is None else float(value) for value in values]
+
+
+def _problem_name(planned: Planned) -> str:
+    choices = planned.choices
+    on = "" if choices["data"] == "none" else f" on {choices['data']}"
+    return f"{choices['model']}{on}"
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A planned run and its record."""
+
+    planned: Planned
+    run: Run
+
+
+def _by_point(made: Sequence[_Made], points: Sequence[Point]) -> list[list[Run]]:
+    """The runs of each point; points that are the same setting share theirs."""
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for one in made:
+        at = tuple(repr(_value_at(one.planned.config, key)) for key in points[0])
+        found.setdefault(at, []).append(one.run)
+    return [found.get(tuple(repr(value) for value in point.values()), []) for point in points]
+
+
+def _value_at(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a key, or the name of what was chosen of a group."""
+    if key in config["choices"]:
+        return config["choices"][key]
+    node: Any = config
+    for part in key.split("."):
+        node = node[part]
+    return node
