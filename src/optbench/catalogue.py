@@ -2,8 +2,8 @@
 
 The first comment line of a YAML (after Hydra's own `# @package` header, where there is one) is its catalogue entry, and
 the only place where that sentence is written. So is a comment line `# book: ...` for how the member differs from what
-the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set. `# tune: ...` is
-an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
+the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set. `# tune: ...`
+is an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,10 @@ def sweep(
     retry: Annotated[str, typer.Option("--retry", help="failed: run again what failed.")] = "",
     on_error: Annotated[str, typer.Option("--on-error", help="keep (go on after a failed run) or stop.")] = "keep",
     samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = SAMPLES,
+    points: Annotated[
+        Path | None,
+        typer.Option("--points", help="CSV of settings to run: keys in the first line.", show_default=False),
+    ] = None,
     engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager or fused.")] = "auto",
     curves: Annotated[
         int,
@@ -68,12 +73,15 @@ def sweep(
 
       optbench sweep optimizer=adam 'optimizer.lr=tag(log,interval(1e-4,1))' --samples 50
 
+      optbench sweep optimizer=adam --points settings.csv seeds=3
+
       optbench sweep +experiment=book_optimizers --dry-run
 
       optbench sweep hydra/launcher=ray hydra.launcher.address=auto seeds=100
     """
     from optbench import experiment
     from optbench.cli.progress import counter_of_many
+    from optbench.experiment.plan import NO_POINTS, Points
     from optbench.experiment.seed_note import seed_note
     from optbench.launch import launcher
     from optbench.launch.sweep import Options, divide, run_sweep
@@ -82,9 +90,11 @@ def sweep(
     _check(retry, on_error, engine)
     which = chosen(checkpoint)
     with counter_of_many("reading pictures", quiet or as_json) as progress:
-        plan = experiment.plan_sweep(overrides or [DEFAULT], paths(config_dir), out, name, samples, progress)
-    given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
-    place = launcher({**plan.launcher, **given})
+        given = NO_POINTS if points is None else Points.read(points)
+        default = [] if points is not None else [DEFAULT]
+        plan = experiment.plan_sweep(overrides or default, paths(config_dir), out, name, samples, progress, given)
+    workers = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
+    place = launcher({**plan.launcher, **workers})
     options = Options(force, retry == "failed", on_error == "stop", engine, curves)
     print_lines(seed_note(plan), err=True)
     if dry_run:

@@ -68,8 +68,7 @@ def tune(
     from optbench.experiment import interruptible
     from optbench.launch.sweep import Options
     from optbench.records.chosen import chosen
-    from optbench.report.tuned import tuned_json, tuned_lines
-    from optbench.tuning import Tuner, task_of
+    from optbench.tuning import Tuner, task_of, tuned_json, tuned_lines
 
     given = list(overrides or ())
     others = [one for text in against or () for one in text.split(",") if one]
@@ -112,10 +111,10 @@ def _folder(out: Path | None, name: str | None, asked: Sequence[str]) -> Path:
 
 def _print_plan(task: Task, as_json: bool) -> None:
     """What would be searched and run."""
+    from optbench.tuning import spaces_of
     from optbench.tuning.search import rungs
-    from optbench.tuning.tune import space_of
 
-    spaces = {name: space_of(task, name) for name in task.contenders}
+    spaces = spaces_of(task)
     tries = sum(n for n, _ in rungs(task.trials)) if task.method == "halving" else task.trials
     runs = {name: tries * len(task.tuning) + 2 * len(task.report) for name in spaces}
     if as_json:

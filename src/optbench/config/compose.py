@@ -227,8 +227,8 @@ class Composer:
             sample_seed: of these draws.
             points: values of some keys, the same ones in each; a value of a group is the name of a choice.
         """
-        asked = ("sweep", overrides, samples, sample_seed, *([[list(p.items()) for p in points]] if points else []))
-        if (known := self.kept.take(*asked)) is not None:
+        more = samples, sample_seed, [list(point.items()) for point in points]
+        if (known := self.kept.take("sweep", overrides, *more)) is not None:
             return Grid(self, _axes_from(known["axes"]), known["count"], shapes=known["shapes"])
         with explained(self.choices):
             parsed = self.parse(overrides, sweep=True)
@@ -239,7 +239,7 @@ class Composer:
             lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
             everything = self.parse([*lines, *(o.input_line or "" for o in parsed)], sweep=True)
             axes, count = _axes(self, everything, samples, sample_seed, points)
-            return Grid(self, axes, count, whole=lambda plain: self.kept.put(*asked, value=plain))
+            return Grid(self, axes, count, whole=lambda plain: self.kept.put("sweep", overrides, *more, value=plain))
 
     def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
         """The overrides as Hydra reads them, checked for what it would not say clearly. Raises ConfigError.

@@ -5,7 +5,7 @@ same space, seed and costs give the same points, so that a tuning that was inter
 needs no state of its own.
 
     random        every point at once, drawn evenly (J. Bergstra and Y. Bengio 2012, JMLR 13)
-    quasirandom   every point at once, a scrambled Halton sequence, which leaves no gaps (as AlgoPerf's spaces are sampled)
+    quasirandom   every point at once, a scrambled Halton sequence, which leaves no gaps (as AlgoPerf samples)
     halving       successive halving: many points with a small part of the budget, the best third with three times as
                   much, and so on (K. Jamieson and A. Talwalkar 2016, AISTATS; Algorithm 1)
     tpe           optuna's tree-structured Parzen estimator, a few points a round (J. Bergstra et al. 2011, NeurIPS)
@@ -132,7 +132,7 @@ class Halving(Search):
 
 
 def rungs(trials: int) -> list[tuple[int, float]]:
-    """Number of points and share of the budget of each rung: the last one has the whole budget, and at least one point."""
+    """Number of points and share of the budget of each rung; the last has all of it, and at least one point."""
     last = math.floor(math.log(trials) / math.log(ETA) + 1e-9)
     return [(max(1, trials // ETA**i), float(ETA) ** (i - last)) for i in range(last + 1)]
 

@@ -26,6 +26,7 @@ from optbench.experiment.plan import NO_POINTS, Points
 from optbench.launch import launcher
 from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
 from optbench.metrics import Estimate, median_interval
+from optbench.metrics.tuned import BestOf, Edge, best_of, edge
 from optbench.records import Run
 from optbench.records.chosen import criteria
 from optbench.statistics import STATISTICS, has_result
@@ -36,8 +37,8 @@ _SEARCHED = ("optimizer", "scheduler", "loss", "model")
 _BUDGETS = ("trainer.steps", "trainer.epochs")
 TUNING, REPORT, DEFAULTS = "tuning", "report", "defaults"
 """What a contender's sweeps are called."""
-EDGE = 0.05
-"""Share of a range, on its scale, that counts as its edge."""
+LEARN = frozenset({"halving", "tpe"})
+"""Methods whose later trials depend on the earlier ones."""
 
 Watching = Callable[[int, str], AbstractContextManager[SweepWatcher]]
 """Number of runs and label to a watcher of them."""
@@ -101,25 +102,38 @@ class Tuned:
         chosen: the best of those with the whole budget; None where none has a result.
         reported, defaults: value of the metric of each report seed, NaN without a result.
         evaluations: evaluations of objective and gradient that its search spent.
+        learns: whether later trials depend on what came of earlier ones.
+        direction: what is better of the metric: 1 large values, -1 small ones.
     """
 
     name: str
     space: tuple[Dimension, ...]
     sources: Mapping[str, str]
+    learns: bool
+    direction: int = -1
     trials: list[Trial] = field(default_factory=list)
     chosen: Trial | None = None
     reported: list[float] = field(default_factory=list)
     defaults: list[float] = field(default_factory=list)
     evaluations: int = 0
 
-    def edges(self) -> list[tuple[Dimension, Any, bool]]:
-        """Of each number whose chosen value lies at an end of its range: what, the value, whether it is the upper."""
+    def edges(self) -> list[tuple[Dimension, Edge]]:
+        """The numbers whose best value lies at an end of its range."""
+        full = [trial for trial in self.trials if trial.share == 1.0]
         found = []
         for one in self.space if self.chosen else ():
-            value = self.chosen.point[one.key] if self.chosen else None
-            if not one.values and not EDGE < (share := one.share(value)) < 1 - EDGE:
-                found.append((one, value, share > 0.5))
-        return found
+            if not one.values:
+                tried, costs = [trial.point[one.key] for trial in full], [trial.cost for trial in full]
+                found.append((one, edge(tried, costs, (one.low, one.high), log=one.log)))
+        return [(one, at) for one, at in found if at is not None]
+
+    def best_of(self) -> BestOf | None:
+        """What the best of 1, 2, 4 ... trials is; None where the later ones knew of the earlier ones, as `tpe` does."""
+        if self.learns or not self.trials:
+            return None
+        n = len(self.trials)
+        ks = sorted({*(2**i for i in range(n.bit_length())), n})
+        return best_of([trial.value for trial in self.trials], ks, direction=self.direction)
 
 
 @dataclass(frozen=True)
@@ -156,7 +170,7 @@ def direction_of(metric: str) -> int:
     return STATISTICS[metric].direction if metric in STATISTICS else -1
 
 
-# what is asked ----------------------------------------------------------------------------------------------------------
+# what is asked -------------------------------------------------------------------------------------------------------
 
 
 def task_of(
@@ -209,10 +223,23 @@ def task_of(
     )  # fmt: skip
 
 
-def space_of(task: Task, name: str) -> tuple[tuple[Dimension, ...], dict[str, str], Planned]:
-    """What is searched over for one contender, where each range comes from, and its run as it is by default.
+Space = tuple[tuple[Dimension, ...], dict[str, str], Planned]
+"""What is searched over for one contender, where each range comes from by key, and its run as it is by default."""
 
-    What the user gave counts before what the YAML of a part says, and a value that is given is not searched over.
+
+def spaces_of(task: Task) -> dict[str, Space]:
+    """The space of each contender, by name. Raises ConfigError, also where none has a key that is to be searched."""
+    found = {name: space_of(task, name) for name in task.contenders}
+    configs = [planned.config for _, _, planned in found.values()]
+    for one in task.space:
+        if not any(_has(config, one.key) for config in configs):
+            raise ConfigError(f"{one.override()}: {' and '.join(found)} have no {one.key}")
+    return found
+
+
+def space_of(task: Task, name: str) -> Space:
+    """The space of one contender. What the user gave counts before what the YAML of a part says, and a value
+    that is given is not searched over.
 
     Raises:
         ConfigError: nothing is said about what to search.
@@ -248,7 +275,7 @@ def _has(config: Mapping[str, Any], key: str) -> bool:
     return True
 
 
-# the tuning -------------------------------------------------------------------------------------------------------------
+# the tuning ----------------------------------------------------------------------------------------------------------
 
 
 class Tuner:
@@ -281,28 +308,35 @@ class Tuner:
             UserError, ConfigError, OutputError, RecordError: as of `run_sweep`; what was recorded stays.
         """
         task = self._task
-        spaces = {name: space_of(task, name) for name in task.contenders}  # what cannot be is said before the first run
+        spaces = spaces_of(task)  # what cannot be is said before the first run
         problem = next(iter(spaces.values()))[2]
-        found = [Tuned(name, space, sources) for name, (space, sources, _) in spaces.items()]
+        learns = task.method in LEARN
+        found = [Tuned(name, space, sources, learns) for name, (space, sources, _) in spaces.items()]
         for one in found:
             self._search(one, METHODS[task.method](one.space, task.trials, task.search_seed))
         for one in found:
             self._report(one)
         metric = self._metric or criteria(task.checkpoint)[-1]
-        result = Result(task, _problem_name(problem), metric, found, self._stop.requested)
+        result = Result(task, _problem_name(problem), metric, found, self._ended())
+        for one in found:
+            one.direction = result.direction
         sign = -result.direction
         found.sort(key=lambda one: sign * result.estimate(one.reported).value if one.reported else math.inf)
         return result
 
+    def _ended(self) -> bool:
+        """Whether the user asked for an end; a call, since a signal changes it at any time."""
+        return self._stop.requested
+
     def _search(self, one: Tuned, search: Search) -> None:
         task, done = self._task, 0
         full: list[Trial] = []
-        while not self._stop.requested and (asked := search.ask()) is not None:
+        while not self._ended() and (asked := search.ask()) is not None:
             label = f"{one.name}: {len(asked.points)} settings x {len(task.tuning)} seeds"
             budget = self._budget(one.name, asked.share)
-            name = f"{TUNING}-{one.name}" + (f"-{done}" if task.method in ("halving", "tpe") else "")
+            name = f"{TUNING}-{one.name}" + (f"-{done}" if one.learns else "")
             made = self._sweep(one.name, name, label, task.tuning, asked.points, budget)
-            if self._stop.requested:
+            if self._ended():
                 return
             groups = _by_point(made, asked.points)
             one.evaluations += sum(int(run.summary.get("evals") or 0) for of_one in groups for run in of_one)
@@ -316,13 +350,13 @@ class Tuner:
 
     def _report(self, one: Tuned) -> None:
         task = self._task
-        if self._stop.requested:
+        if self._ended():
             return
         if one.chosen is not None:
             label = f"{one.name}: the chosen setting x {len(task.report)} seeds"
             made = self._sweep(one.name, f"{REPORT}-{one.name}", label, task.report, [one.chosen.point])
             one.reported = self._values([item.run for item in made])
-        if not self._stop.requested:
+        if not self._ended():
             label = f"{one.name}: its defaults x {len(task.report)} seeds"
             made = self._sweep(one.name, f"{DEFAULTS}-{one.name}", label, task.report)
             one.defaults = self._values([item.run for item in made])

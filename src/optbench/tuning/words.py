@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
+from optbench.config.space import Dimension
+from optbench.metrics.tuned import Edge
 from optbench.report.cells import Sheet, printable
 from optbench.report.tables import aligned
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, percent
-
-if TYPE_CHECKING:
-    from optbench.tuning import Result, Tuned
+from optbench.tuning.tune import Result, Tuned
 
 _SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
 
@@ -65,11 +66,19 @@ def _remarks(result: Result, one: Tuned) -> list[str]:
     lines.append(" ".join(f"{key}={_value(value)}" for key, value in one.chosen.point.items()))
     if (worse := _defaults_better(result, one)) is not None:
         lines.append(worse)
-    for dimension, value, upper in one.edges():
-        end = "upper" if upper else "lower"
-        wider = _wider(dimension, upper)
-        lines.append(f"{dimension.key}={_value(value)} lies at the {end} end of its range; wider: '{wider}'")
+    lines += [_edge(dimension, at) for dimension, at in one.edges()]
+    if (curve := one.best_of()) is not None and len(one.trials) > 1:
+        form = percent if result.metric in _SHARES else number
+        pairs = zip(curve.trials.tolist(), curve.median.tolist(), strict=True)
+        lines.append("best of k settings: " + ", ".join(f"{k}: {form(value)}" for k, value in pairs))
     return lines
+
+
+def _edge(dimension: Dimension, at: Edge) -> str:
+    low, high = (at.wider, dimension.high) if at.side == "low" else (dimension.low, at.wider)
+    wider = replace(dimension, low=float(f"{low:.3g}"), high=float(f"{high:.3g}")).override()
+    end = "lower" if at.side == "low" else "upper"
+    return f"{dimension.key}={_value(at.best)} lies at the {end} end of its range; wider: '{wider}'"
 
 
 def _defaults_better(result: Result, one: Tuned) -> str | None:
@@ -81,30 +90,21 @@ def _defaults_better(result: Result, one: Tuned) -> str | None:
     return None
 
 
-def _wider(dimension: Any, upper: bool) -> str:
-    """The same range with one more decade, or half as wide again, at an end."""
-    from dataclasses import replace
-
-    low, high = dimension.low, dimension.high
-    if dimension.log:
-        low, high = (low, high * 10) if upper else (low / 10, high)
-    else:
-        width = (high - low) / 2
-        low, high = (low, high + width) if upper else (low - width, high)
-    found: str = replace(dimension, low=low, high=high).override()
-    return found
-
-
 def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _rules(result: Result) -> list[str]:
     rules = [
-        "A setting is chosen by its median over the tuning seeds; every other number is of the report's seeds, which no "
-        "choice has seen. Runs without a result count as the worst.",
+        "A setting is chosen by its median over the tuning seeds; what is reported, of it and of the defaults, is of "
+        "seeds that no choice has seen. Runs without a result count as the worst.",
         "Tuning seeds: what the chosen setting looked like where it was chosen; the best of k looks better than it is.",
     ]
+    if any(one.best_of() for one in result.tuned):
+        rules.append(
+            "Best of k settings: median over all sets of k of the settings that were tried, by the tuning seeds, in "
+            "closed form, without replacement."
+        )
     if len(result.task.report) > 1:
         rules.append(f"{INTERVAL}.")
     spent = {one.name: one.evaluations for one in result.tuned}
@@ -143,7 +143,8 @@ def _contender(result: Result, one: Tuned) -> Mapping[str, Any]:
         "evaluations": one.evaluations,
         "trials": [{"setting": trial.point, "value": trial.value, "share": trial.share} for trial in one.trials],
         "chosen": None if one.chosen is None else {"setting": one.chosen.point, "value": one.chosen.value},
-        "edges": [{"key": d.key, "value": value, "end": "upper" if up else "lower"} for d, value, up in one.edges()],
+        "edges": [{"key": d.key, "value": at.best, "end": at.side, "wider": at.wider} for d, at in one.edges()],
+        "best_of": _curve(one),
         "reported": _values(result, one.reported),
         "defaults": _values(result, one.defaults),
     }
@@ -156,3 +157,13 @@ def _values(result: Result, values: Sequence[float]) -> dict[str, Any] | None:
     runs = [None if math.isnan(value) else value for value in values]
     return {"value": found.value, "low": found.low, "high": found.high, "coverage": found.coverage, "n": len(values),
             "runs": runs}  # fmt: skip
+
+
+def _curve(one: Tuned) -> list[dict[str, float]] | None:
+    """The best of k, by k."""
+    found = one.best_of()
+    if found is None:
+        return None
+    columns = (found.trials, found.median, found.expected, found.low, found.high)
+    names = ("k", "median", "expected", "low", "high")
+    return [dict(zip(names, row, strict=True)) for row in zip(*(c.tolist() for c in columns), strict=True)]

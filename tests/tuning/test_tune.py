@@ -1,0 +1,238 @@
+"""Tuning: what is chosen and reported, against closed forms; which seeds see what; interrupts; what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from command_tools import invoke
+
+import optbench
+from optbench import records
+from optbench.catalogue import catalogue, searched
+from optbench.config import Composer
+from optbench.errors import OptbenchError
+from optbench.experiment import Stop
+from optbench.launch.sweep import Options, Silent
+from optbench.tuning import Result, Tuner, task_of, tuned_json, tuned_lines
+
+SPHERE = ["model=sphere", "optimizer=gd", "trainer.steps=3", "trainer.start=random", "trainer.grad_tol=0"]
+RATES = "optimizer.lr=tag(log,interval(0.01,0.9))"
+
+
+def tuned(folder: Path, overrides: list[str], stop: Stop | None = None, watch: Any = None, **options: Any) -> Result:
+    task = task_of(overrides, folder, **options)
+    watching = watch or (lambda count, label: nullcontext(Silent()))
+    return Tuner(task, stop or Stop(), watching, Options(least=2), {"jobs": 1}).run()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return tuned(tmp_path_factory.mktemp("tune"), [*SPHERE, RATES], trials=8, report_seeds=7)
+
+
+def starts(folder: Path) -> dict[int, float]:
+    """|x_0|^2 by seed, from a run that makes no step: that of the first iterate of each."""
+    losses = {}
+    for run in records.read([folder]).runs():
+        losses[int(run.summary["seed"])] = float(run.columns()["loss"][0])
+    return losses
+
+
+def test_the_setting_with_the_least_median_is_chosen_and_reported_on_other_seeds(found: Result, tmp_path: Path) -> None:
+    """x <- (1 - 2 lr) x: after three steps the loss is |x_0|^2 (1 - 2 lr)^6, least for the rate nearest to 1/2."""
+    (one,) = found.tuned
+    rates = [trial.point["optimizer.lr"] for trial in one.trials]
+    best = min(rates, key=lambda lr: abs(1 - 2 * lr))
+    assert one.chosen is not None
+    assert one.chosen.point == {"optimizer.lr": best}
+    optbench.sweep(*SPHERE, "optimizer.lr=0.25", "seeds=10", out=tmp_path, name="starts", least=99)
+    at = starts(tmp_path / "starts")
+    assert sorted(at) == list(range(10))
+    for trial in one.trials:
+        factor = (1 - 2 * trial.point["optimizer.lr"]) ** 6
+        assert trial.cost == pytest.approx(factor * np.median([at[seed] for seed in (0, 1, 2)]), rel=1e-9)
+    assert one.reported == pytest.approx([(1 - 2 * best) ** 6 * at[seed] for seed in range(3, 10)], rel=1e-9)
+    default = yaml.safe_load(Path("conf/optimizer/gd.yaml").read_text())["lr"]
+    assert default == "${by_problem:0.001,0.1}"
+    assert one.defaults == pytest.approx([(1 - 2 * 0.001) ** 6 * at[seed] for seed in range(3, 10)], rel=1e-9)
+    estimate = found.estimate(one.reported)
+    assert (estimate.value, estimate.n) == (np.median(one.reported), 7)
+
+
+def test_no_seed_chooses_and_reports(found: Result) -> None:
+    seeds: dict[str, set[int]] = {}
+    for folder in found.task.folder.iterdir():
+        if folder.is_dir():
+            runs = records.read([folder]).runs()
+            seeds[folder.name.partition("-")[0]] = {int(run.summary["seed"]) for run in runs}
+    assert seeds == {"tuning": {0, 1, 2}, "report": set(range(3, 10)), "defaults": set(range(3, 10))}
+
+
+def test_the_same_again_makes_no_run(found: Result) -> None:
+    files = [path for path in found.task.folder.rglob("*") if path.is_file() and path.suffix in (".parquet", ".json")]
+    before = {path: path.stat().st_mtime_ns for path in files if path.name != "sweep.json"}
+    again = tuned(found.task.folder, [*SPHERE, RATES], trials=8, report_seeds=7)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert tuned_json(again) == tuned_json(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["quasirandom", "halving"])
+def test_an_interrupt_costs_no_bit(method: str, tmp_path: Path) -> None:
+    words = [*SPHERE, "optimizer=gd,momentum", RATES]
+    words.remove("optimizer=gd")
+    options = {"trials": 6, "report_seeds": 3, "method": method}
+    whole = tuned(tmp_path / "whole", words, **options)
+    for sweeps in range(1, 5):
+        stop, seen = Stop(), [0]
+
+        def watch(count: int, label: str, stop: Stop = stop, seen: list[int] = seen, last: int = sweeps) -> Any:
+            seen[0] += 1
+            stop.requested = seen[0] > last
+            return nullcontext(Silent())
+
+        part = tuned(tmp_path / "parts", words, stop, watch, **options)
+        assert part.stopped
+    done = tuned(tmp_path / "parts", words, **options)
+    first, second = tuned_json(done), tuned_json(whole)
+    assert first.pop("folder") != second.pop("folder")
+    assert first == second
+
+
+def test_halving_spends_a_part_of_the_steps_on_most_settings(tmp_path: Path) -> None:
+    words = [*(word for word in SPHERE if "steps" not in word), "trainer.steps=27", RATES]
+    (one,) = tuned(tmp_path, words, trials=9, report_seeds=2, method="halving").tuned
+    assert [trial.share for trial in one.trials] == [*[1 / 9] * 9, *[1 / 3] * 3, 1.0]
+    assert one.evaluations == 3 * (9 * 3 + 3 * 9 + 27)
+    assert one.best_of() is None  # later settings knew of earlier ones
+
+
+def test_a_contender_that_never_has_a_result_is_said_so(tmp_path: Path) -> None:
+    words = [*SPHERE, "optimizer.lr=tag(log,interval(1e10,1e12))", "trainer.steps=60"]
+    words.remove("trainer.steps=3")
+    result = tuned(tmp_path, words, trials=2, report_seeds=2)
+    assert result.tuned[0].chosen is None
+    assert "none of 2 settings has a result" in "\n".join(tuned_lines(result))
+    json.dumps(records.to_json(tuned_json(result)))
+
+
+def test_the_end_of_a_range_is_told_with_a_wider_one(tmp_path: Path) -> None:
+    words = [*SPHERE, "optimizer.lr=tag(log,interval(0.001,0.01))"]
+    lines = tuned_lines(tuned(tmp_path, words, trials=32, report_seeds=2))
+    (line,) = [line for line in lines if "end of its range" in line]
+    assert "upper end" in line
+    override = line.partition("wider: '")[2].rstrip("'")
+    with Composer() as composer:
+        ((wider,), _) = composer.space([override])
+    assert (wider.low, wider.log) == (0.001, True)
+    assert wider.high > 0.02
+
+
+def test_lines_fit_and_name_the_ranges(found: Result) -> None:
+    lines = tuned_lines(found)
+    table = lines[2:5]
+    assert max(map(len, table)) <= 80
+    assert "seeds 0-2" in lines[0]
+    assert "seeds 3-9" in lines[0]
+    assert any(RATES in line and "as given" in line for line in lines)
+
+
+# spaces --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in catalogue("optimizer")])
+def test_every_optimizer_says_what_is_to_be_tuned(name: str) -> None:
+    """On both kinds of problem, with its source, and with its own default in the range."""
+    for model, network in (("sphere", False), ("mlp", True)):
+        said = searched("optimizer", name, network)
+        assert said
+        assert all(one.source for one in said)
+        with Composer() as composer:
+            space, fixed = composer.space([one.override for one in said])
+            config = composer.compose([f"model={model}", f"optimizer={name}"]).config
+        assert not fixed
+        for one in space:
+            default = config["optimizer"][one.key.removeprefix("optimizer.")]
+            assert one.low <= default <= one.high, (name, model, one)
+
+
+OWN = "# mine\n{line}\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.1\n"
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("# tune: optimizer.lr = 3", "expected # tune: key="),
+    ("# tune: optimizer.lr=0.1", "has one value"),
+    ("# tune: optimizer.lr=interval(2,1)", "low < high"),
+    ("# tune on a boat: optimizer.lr=interval(1,2)", "expected # tune"),
+    ("# nothing", "nothing is said about what to tune"),
+])  # fmt: skip
+def test_a_space_of_ones_own_that_is_none(line: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text(OWN.format(line=line))
+    with pytest.raises(OptbenchError) as error:
+        tuned(tmp_path / "out", ["model=sphere", "optimizer=mine"], config_dirs=[tmp_path])
+    assert words in f"{error.value.message} {error.value.hint}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_optimizer_of_ones_own_is_tuned_beside_ours(tmp_path: Path) -> None:
+    (tmp_path / "optimizer").mkdir()
+    text = OWN.format(line="# tune: optimizer.lr=tag(log,interval(1e-3,0.9))  (mine)")
+    (tmp_path / "optimizer" / "mine.yaml").write_text(text)
+    words = ["model=sphere", "optimizer=mine", "trainer.steps=3", "trainer.start=random"]
+    result = tuned(tmp_path / "out", words, config_dirs=[tmp_path], against=["gd"], trials=4, report_seeds=2)
+    assert {one.name for one in result.tuned} == {"mine", "gd"}
+    assert all(len(one.trials) == 4 and len(one.reported) == 2 for one in result.tuned)
+
+
+# the command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--method", "magic"], "--method magic: expected"),
+    (["seeds=3"], "the seeds are divided here"),
+    (["seed=1"], "the seeds are divided here"),
+    (["optimizer=adamm"], "adamm"),
+    (["--name", "a/b"], "--name a/b"),
+    (["optimizer.lr=interval(3,1)"], "low < high"),
+    (["optimizer.lrr=interval(1,3)"], "lrr"),
+])  # fmt: skip
+def test_mistakes(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = invoke(capsys, "tune", "model=sphere", *words, "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tune", *SPHERE, RATES, "--trials", "4", "--report-seeds", "3", "--out", tmp_path]
+    code, out, _ = invoke(capsys, *words, "--dry-run", "--json")
+    plan = json.loads(out)
+    assert (code, plan["runs"]) == (0, 4 * 3 + 2 * 3)
+    assert not list(tmp_path.iterdir())
+    code, out, _ = invoke(capsys, *words, "--json")
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(word))
+    assert code == 0
+    assert len(records.read([tmp_path])) == plan["runs"]
+    assert found["contenders"][0]["chosen"]["value"] == min(t["value"] for t in found["contenders"][0]["trials"])
+    assert len(found["contenders"][0]["reported"]["runs"]) == 3
+
+
+@pytest.mark.slow
+def test_a_network_is_tuned_by_its_accuracy(tmp_path: Path) -> None:
+    words = ["model=mlp", "model.hidden=[16]", "data.image_size=8", "trainer.epochs=2", "optimizer=sgd",
+             "trainer.threads=1", "optimizer.lr=tag(log,interval(1e-6,1))"]  # fmt: skip
+    result = tuned(tmp_path, words, trials=4, tuning_seeds=2, report_seeds=2)
+    (one,) = result.tuned
+    assert (result.metric, result.direction) == ("best_val_accuracy", 1)
+    assert one.chosen is not None
+    assert one.chosen.value == max(trial.value for trial in one.trials)
+    assert one.chosen.cost == -one.chosen.value
+    assert all(0 <= value <= 1 and not math.isnan(value) for value in one.reported)
