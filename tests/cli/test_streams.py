@@ -30,6 +30,7 @@ STEPS = ["model=sphere", "trainer.steps=3", "optimizer=sgd"]
 HEAVY = {
     "run": ["run", *STEPS, "--json"],
     "sweep": ["sweep", *STEPS, "optimizer.lr=0.1,0.2", "--json"],
+    "tune": ["tune", *STEPS, "trainer.start=random", "--trials", "1", "--report-seeds", "1", "--json"],
     "plot": ["plot", "RUNS", "-o", "figure.svg"],
     "classify-critical": ["classify-critical", "--fn", "sphere", "--json"],
     "basins": ["basins", *STEPS, "--grid", "3", "--json"],

@@ -22,7 +22,9 @@ def planned(points: Points, *overrides: str) -> list[Any]:
 
 
 def test_each_point_runs_with_each_seed() -> None:
-    points = Points([{"optimizer.lr": 0.1, "optimizer.momentum": 0.5}, {"optimizer.lr": 0.2, "optimizer.momentum": 0.0}])
+    points = Points(
+        [{"optimizer.lr": 0.1, "optimizer.momentum": 0.5}, {"optimizer.lr": 0.2, "optimizer.momentum": 0.0}]
+    )
     found = planned(points, "optimizer=momentum", "seeds=2")
     assert [(c["seed"], c["optimizer"]["lr"], c["optimizer"]["momentum"]) for c in found] == [
         (0, 0.1, 0.5), (0, 0.2, 0.0), (1, 0.1, 0.5), (1, 0.2, 0.0),

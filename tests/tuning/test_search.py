@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -80,8 +81,8 @@ def test_rungs_of_any_number_of_trials(trials: int) -> None:
     found = rungs(trials)
     assert found[0][0] == trials
     assert found[-1][1] == 1.0
-    for (n, share), (fewer, more) in zip(found, found[1:], strict=False):
-        assert fewer == max(1, trials // round(trials / n) // ETA) or fewer <= n / ETA * 1.5
+    for i, ((n, share), (fewer, more)) in enumerate(pairwise(found), 1):
+        assert fewer == trials // ETA**i
         assert more == pytest.approx(ETA * share)
         assert fewer < n
     assert 1 <= found[-1][0] < ETA  # one more rung would have none

@@ -20,14 +20,15 @@ def seed_note(plan: Sequence[Planned]) -> list[str]:
     """A line where runs that differ in their seeds alone will be copies of each other; else none."""
     if len({planned.config["seed"] for planned in plan}) < 2:
         return []
-    idle = sum(map(_is_idle, plan))
+    idle = sum(map(is_idle, plan))
     if not idle:
         return []
     where = "here" if idle == len(plan) else f"in {idle} of {len(plan)} runs"
     return [f"note: seed changes nothing {where}: {_WOULD}"]
 
 
-def _is_idle(planned: Planned) -> bool:
+def is_idle(planned: Planned) -> bool:
+    """Whether a run with another seed would be a copy of this one."""
     trainer = planned.config["trainer"]
     own = planned.config.get(KEY) or {}
     return seed_is_idle(trainer.get("start"), trainer.get("grad_noise")) and own.keys().isdisjoint(_MAY_DRAW)

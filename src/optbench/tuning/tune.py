@@ -23,9 +23,11 @@ from optbench.config.space import Dimension
 from optbench.errors import ConfigError, IncompatibleError, UserError
 from optbench.experiment import Planned, Stop, plan_run, plan_sweep
 from optbench.experiment.plan import NO_POINTS, Points
+from optbench.experiment.seed_note import is_idle
 from optbench.launch import launcher
 from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
 from optbench.metrics import Estimate, median_interval
+from optbench.metrics.pairs import Pair, verdicts
 from optbench.metrics.tuned import BestOf, Edge, best_of, edge
 from optbench.records import Run
 from optbench.records.chosen import criteria
@@ -161,8 +163,20 @@ class Result:
 
     def estimate(self, values: Sequence[float]) -> Estimate:
         """Median and interval of values of the metric; without a result is the worst."""
+        return median_interval(self._worst_for_none(values))
+
+    def pairs(self) -> list[Pair]:
+        """The verdict on each pair of contenders on the report's seeds; numbers are places in `reported_all`."""
+        values = [self._worst_for_none(one.reported) for one in self.reported_all()]
+        return verdicts(values, self.direction) if len(values) > 1 else []
+
+    def reported_all(self) -> list[Tuned]:
+        """The contenders that were reported on with every seed."""
+        return [one for one in self.tuned if len(one.reported) == len(self.task.report)]
+
+    def _worst_for_none(self, values: Sequence[float]) -> list[float]:
         worst = -self.direction * math.inf
-        return median_interval([worst if math.isnan(value) else value for value in values])
+        return [worst if math.isnan(value) else value for value in values]
 
 
 def direction_of(metric: str) -> int:
@@ -228,8 +242,17 @@ Space = tuple[tuple[Dimension, ...], dict[str, str], Planned]
 
 
 def spaces_of(task: Task) -> dict[str, Space]:
-    """The space of each contender, by name. Raises ConfigError, also where none has a key that is to be searched."""
+    """The space of each contender, by name.
+
+    Raises:
+        ConfigError: none has a key that is to be searched, or nothing is said about what to search.
+        UserError: the seed changes nothing.
+    """
     found = {name: space_of(task, name) for name in task.contenders}
+    for name, (_, _, planned) in found.items():
+        if is_idle(planned):
+            remedy = "trainer.start=random draws a start for each seed"
+            raise UserError(f"{name}: every seed makes the same run here, so none is left to report on", remedy)
     configs = [planned.config for _, _, planned in found.values()]
     for one in task.space:
         if not any(_has(config, one.key) for config in configs):

@@ -7,14 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from optbench.comparison.labels import short_names
 from optbench.config.space import Dimension
+from optbench.metrics.pairs import Pair
 from optbench.metrics.tuned import Edge
-from optbench.report.cells import Sheet, printable
+from optbench.report.cells import Sheet, column_widths, printable
+from optbench.report.pairs import RULE as VERDICTS
+from optbench.report.pairs import sentence
 from optbench.report.tables import aligned
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, percent
 from optbench.tuning.tune import Result, Tuned
 
+_WIDTH = 80
 _SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
 
 
@@ -26,9 +31,17 @@ def tuned_lines(result: Result) -> list[str]:
         f"seeds {_seeds(task.tuning)}, reported on seeds {_seeds(task.report)}"
     )
     lines = [head, "", *aligned(_sheet(result)), ""]
+    if sentences := _verdicts(result):
+        lines += [*sentences, ""]
     for one in result.tuned:
         lines += [f"{printable(one.name)}: {line}" for line in _remarks(result, one)]
     return [*lines, "", *_rules(result)]
+
+
+def _verdicts(result: Result) -> list[str]:
+    pairs, names = result.pairs(), [one.name for one in result.reported_all()]
+    share = result.metric in _SHARES
+    return [sentence(one, names[one.a], names[one.b], len(pairs), result.direction, share) for one in pairs]
 
 
 def _seeds(seeds: range) -> str:
@@ -42,20 +55,40 @@ def _sheet(result: Result) -> Sheet:
     def cell(values: Sequence[float]) -> str:
         return interval(result.estimate(values), len(values), share=share) if values else "-"
 
-    form = percent if share else number
     rows = []
     for one in result.tuned:
-        apparent = form(one.chosen.value) if one.chosen else "-"
-        rows.append((one.name, cell(one.reported), cell(one.defaults), apparent))
-    best = _best(result)
-    unit = ", %" if share else ""
-    header = ("optimizer", f"{title}{unit}", "defaults", "tuning seeds")
-    return Sheet("", header, tuple(rows), tuple(best))
+        n = str(len(one.reported) or len(one.defaults))
+        rows.append((one.name, n, _setting(one), cell(one.reported), cell(one.defaults)))
+    header = ("optimizer", "n", "setting", f"{title}{', %' if share else ''}", "defaults")
+    sheet = Sheet("", header, tuple(rows), tuple(_best(result)))
+    if sum(column_widths(sheet)) + 2 * len(header) <= _WIDTH:
+        return sheet
+    rows = [(row[0], row[1], "", *row[3:]) for row in rows]  # the whole setting stands below anyway
+    return replace(sheet, header=(*header[:2], "", *header[3:]), rows=tuple(rows))
+
+
+def _setting(one: Tuned) -> str:
+    """The chosen setting in a few signs."""
+    if one.chosen is None:
+        return "-"
+    names = short_names(one.chosen.point)
+    values = one.chosen.point.items()
+    return " ".join(f"{names[k]}={f'{v:.3g}' if isinstance(v, float) else v}" for k, v in values)
 
 
 def _best(result: Result) -> list[bool]:
-    """The first of each contender with a result; nothing is best alone."""
-    return [i == 0 and bool(one.reported) and len(result.tuned) > 1 for i, one in enumerate(result.tuned)]
+    """The contender with the best median and those that cannot be told from it; none where there is only one."""
+    known = result.reported_all()
+    if len(known) < 2:
+        return [False] * len(result.tuned)
+    first = known[0]  # the best one stands first
+    beaten = set()
+    for pair in result.pairs():
+        a, b = known[pair.a], known[pair.b]
+        loser = {"better": b, "worse": a}.get(pair.verdict)
+        if loser is not None and first in (a, b) and loser is not first:
+            beaten.add(loser.name)
+    return [one in known and one.name not in beaten for one in result.tuned]
 
 
 def _remarks(result: Result, one: Tuned) -> list[str]:
@@ -63,12 +96,13 @@ def _remarks(result: Result, one: Tuned) -> list[str]:
     if one.chosen is None:
         lines.append(f"none of {len(one.trials)} settings has a result" if one.trials else "not searched")
         return lines
-    lines.append(" ".join(f"{key}={_value(value)}" for key, value in one.chosen.point.items()))
+    form = percent if result.metric in _SHARES else number
+    setting = " ".join(f"{key}={_value(value)}" for key, value in one.chosen.point.items())
+    lines.append(f"{setting}, {form(one.chosen.value)} on the tuning seeds, which flatter it")
     if (worse := _defaults_better(result, one)) is not None:
         lines.append(worse)
     lines += [_edge(dimension, at) for dimension, at in one.edges()]
     if (curve := one.best_of()) is not None and len(one.trials) > 1:
-        form = percent if result.metric in _SHARES else number
         pairs = zip(curve.trials.tolist(), curve.median.tolist(), strict=True)
         lines.append("best of k settings: " + ", ".join(f"{k}: {form(value)}" for k, value in pairs))
     return lines
@@ -98,13 +132,14 @@ def _rules(result: Result) -> list[str]:
     rules = [
         "A setting is chosen by its median over the tuning seeds; what is reported, of it and of the defaults, is of "
         "seeds that no choice has seen. Runs without a result count as the worst.",
-        "Tuning seeds: what the chosen setting looked like where it was chosen; the best of k looks better than it is.",
     ]
     if any(one.best_of() for one in result.tuned):
         rules.append(
             "Best of k settings: median over all sets of k of the settings that were tried, by the tuning seeds, in "
             "closed form, without replacement."
         )
+    if len(result.reported_all()) > 1:
+        rules += ["*: the best median, and every contender that cannot be told from it.", f"{VERDICTS}."]
     if len(result.task.report) > 1:
         rules.append(f"{INTERVAL}.")
     spent = {one.name: one.evaluations for one in result.tuned}
@@ -131,7 +166,17 @@ def tuned_json(result: Result) -> dict[str, Any]:
         "folder": str(task.folder),
         "stopped": result.stopped,
         "contenders": [_contender(result, one) for one in result.tuned],
+        "pairs": [_pair(result, one) for one in result.pairs()],
     }
+
+
+def _pair(result: Result, one: Pair) -> Mapping[str, Any]:
+    names = [contender.name for contender in result.reported_all()]
+    effect = {"effect": one.effect.value, "low": one.effect.low, "high": one.effect.high}
+    return {
+        "a": names[one.a], "b": names[one.b], "verdict": one.verdict, "p": one.p, "p_adjusted": one.p_adjusted,
+        **effect, "n": one.n, "more_seeds": one.more_seeds,
+    }  # fmt: skip
 
 
 def _contender(result: Result, one: Tuned) -> Mapping[str, Any]:
