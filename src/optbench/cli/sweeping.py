@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from optbench.launch.sweep import Division, Options, Outcome
 
 DEFAULT = "experiment=book_optimizers"
+PointsFile = Annotated[
+    Path | None, typer.Option("--points", help="CSV of settings to run: keys in the first line.", show_default=False)
+]
 
 
 def sweep(
@@ -44,10 +47,7 @@ def sweep(
     retry: Annotated[str, typer.Option("--retry", help="failed: run again what failed.")] = "",
     on_error: Annotated[str, typer.Option("--on-error", help="keep (go on after a failed run) or stop.")] = "keep",
     samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = SAMPLES,
-    points: Annotated[
-        Path | None,
-        typer.Option("--points", help="CSV of settings to run: keys in the first line.", show_default=False),
-    ] = None,
+    points: PointsFile = None,
     engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager or fused.")] = "auto",
     curves: Annotated[
         int,
@@ -90,11 +90,11 @@ def sweep(
     _check(retry, on_error, engine)
     which = chosen(checkpoint)
     with counter_of_many("reading pictures", quiet or as_json) as progress:
-        given = NO_POINTS if points is None else Points.read(points)
-        default = [] if points is not None else [DEFAULT]
-        plan = experiment.plan_sweep(overrides or default, paths(config_dir), out, name, samples, progress, given)
-    workers = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
-    place = launcher({**plan.launcher, **workers})
+        rows = NO_POINTS if points is None else Points.read(points)
+        asked = overrides or ([DEFAULT] if points is None else [])
+        plan = experiment.plan_sweep(asked, paths(config_dir), out, name, samples, progress, rows)
+    given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
+    place = launcher({**plan.launcher, **given})
     options = Options(force, retry == "failed", on_error == "stop", engine, curves)
     print_lines(seed_note(plan), err=True)
     if dry_run:

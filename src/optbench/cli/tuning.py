@@ -27,26 +27,33 @@ if TYPE_CHECKING:
 _FOLDER = Path("outputs/tune")
 
 
+Against = Annotated[
+    list[str] | None,
+    typer.Option("--against", help="Another optimizer, tuned as hard (repeatable).", show_default=False),
+]
+Method = Annotated[str, typer.Option("--method", help="quasirandom, random, halving or tpe (needs optbench[tune]).")]
+Trials = Annotated[int, typer.Option("--trials", help="Settings that each may try.", min=1)]
+TuneSeeds = Annotated[int, typer.Option("--tune-seeds", help="Seeds to choose by: 0, 1 ...", min=1)]
+ReportSeeds = Annotated[int, typer.Option("--report-seeds", help="Fresh seeds to report on.", min=1)]
+SearchSeed = Annotated[int, typer.Option("--search-seed", help="Of the search's own draws.", min=0)]
+Name = Annotated[str | None, typer.Option("--name", help="Folder name of the tuning.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the spaces and the runs; run nothing.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes.", show_default=False)]
+
+
 def tune(
     overrides: Overrides = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--against", help="Another optimizer, tuned as hard (repeatable, or with commas).", show_default=False
-        ),
-    ] = None,
-    trials: Annotated[int, typer.Option("--trials", help="Settings that each may try.", min=1)] = 16,
-    method: Annotated[
-        str, typer.Option("--method", help="quasirandom, random, halving or tpe (needs optbench[tune]).")
-    ] = "quasirandom",
-    tune_seeds: Annotated[int, typer.Option("--tune-seeds", help="Seeds to choose by: 0, 1 ...", min=1)] = 3,
-    report_seeds: Annotated[int, typer.Option("--report-seeds", help="Fresh seeds to report on.", min=1)] = 10,
-    search_seed: Annotated[int, typer.Option("--search-seed", help="Of the search's own draws.", min=0)] = 0,
+    against: Against = None,
+    trials: Trials = 16,
+    method: Method = "quasirandom",
+    tune_seeds: TuneSeeds = 3,
+    report_seeds: ReportSeeds = 10,
+    search_seed: SearchSeed = 0,
     config_dir: ConfigDir = None,
     out: Out = None,
-    name: Annotated[str | None, typer.Option("--name", help="Folder name of the tuning.", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the spaces and the runs; run nothing.")] = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes.", show_default=False)] = None,
+    name: Name = None,
+    dry_run: DryRun = False,
+    jobs: Jobs = None,
     checkpoint: Which = None,
     as_json: Json = False,
     quiet: Quiet = False,
