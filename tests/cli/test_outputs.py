@@ -20,11 +20,12 @@ from optbench.errors import UserError
 from optbench.experiment.plan import plan_sweep
 from optbench.launch.sweep import Options, divide
 
-READ = {"--config-dir", "--data", "--run"}
+READ = {"--config-dir", "--data", "--run", "--points"}
 """Options that name what is read, as every argument does."""
 MORE = {
     "run": ["trainer.steps=1"],
     "sweep": ["trainer.steps=1"],
+    "tune": ["trainer.steps=1", "trainer.start=random", "--trials", "1", "--report-seeds", "1"],
     "plot": ["nowhere"],
     "evaluate": ["nowhere"],
     "predict": ["nowhere"],
