@@ -17,7 +17,7 @@ def verdict_lines(comparison: Comparison, problem: str) -> list[str]:
     """Lines of at most WIDTH characters, where names allow that: each verdict, and on what it rests."""
     shown = of_interest(comparison, problem)
     most = len(shown) if comparison.question.asked else MOST
-    lines = [line for one in shown[:most] for line in _lines(one)]
+    lines = [line for one in shown[:most] for line in lines_of(one)]
     left = len(shown) - most
     return [*lines, *([f"{left} more verdict{'s' * (left != 1)}: --pairs"] if left > 0 else [])]
 
@@ -38,7 +38,8 @@ def _ordered(verdicts: Sequence[Verdict], labels: Sequence[str]) -> list[Verdict
     return sorted(verdicts, key=lambda one: place[one.a])
 
 
-def _lines(one: Verdict) -> list[str]:
+def lines_of(one: Verdict) -> list[str]:
+    """A verdict in one line, or in two where it is too long for one."""
     said, told = map(printable, one.in_words())
     whole = f"{said}: {told}"
     return [whole] if len(whole) <= WIDTH else [f"{said}:", f"    {told}"]

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from optbench.comparison.judged import Verdict
 from optbench.comparison.labels import short_names
 from optbench.config.space import Dimension
-from optbench.metrics.pairs import Pair
 from optbench.metrics.tuned import Edge
-from optbench.report.cells import Sheet, column_widths, printable
-from optbench.report.pairs import RULE as VERDICTS
-from optbench.report.pairs import sentence
+from optbench.report.cells import Sheet, column_widths
 from optbench.report.tables import aligned
+from optbench.report.verdicts import lines_of
 from optbench.statistics import INTERVAL, STATISTICS
-from optbench.statistics.numbers import interval, number, percent
+from optbench.statistics.numbers import interval, number, percent, printable
 from optbench.tuning.tune import Result, Tuned
 
 _WIDTH = 80
@@ -31,17 +30,22 @@ def tuned_lines(result: Result) -> list[str]:
         f"seeds {_seeds(task.tuning)}, reported on seeds {_seeds(task.report)}"
     )
     lines = [head, "", *aligned(_sheet(result)), ""]
-    if sentences := _verdicts(result):
-        lines += [*sentences, ""]
+    if verdicts := _verdicts(result):
+        lines += [*(line for one in verdicts for line in lines_of(one)), ""]
     for one in result.tuned:
         lines += [f"{printable(one.name)}: {line}" for line in _remarks(result, one)]
     return [*lines, "", *_rules(result)]
 
 
-def _verdicts(result: Result) -> list[str]:
-    pairs, names = result.pairs(), [one.name for one in result.reported_all()]
-    share = result.metric in _SHARES
-    return [sentence(one, names[one.a], names[one.b], len(pairs), result.direction, share) for one in pairs]
+def _verdicts(result: Result) -> list[Verdict]:
+    """On each pair, the better one first where one is."""
+    names = [one.name for one in result.reported_all()]
+    found = [
+        Verdict(result.problem, result.metric, names[one.a], names[one.b], one.verdict, one.p, one.p_adjusted,
+                one.effect, one.n, one.paired, one.more_seeds)
+        for one in result.pairs()
+    ]  # fmt: skip
+    return [one.seen_from(one.b) if one.verdict == "worse" else one for one in found]
 
 
 def _seeds(seeds: range) -> str:
@@ -139,7 +143,10 @@ def _rules(result: Result) -> list[str]:
             "closed form, without replacement."
         )
     if len(result.reported_all()) > 1:
-        rules += ["*: the best median, and every contender that cannot be told from it.", f"{VERDICTS}."]
+        rules += [
+            "*: the best median, and every contender that cannot be told from it. Verdicts are signed-rank tests over "
+            "the report's seeds, Holm-corrected over all pairs; differences are Hodges and Lehmann's."
+        ]
     if len(result.task.report) > 1:
         rules.append(f"{INTERVAL}.")
     spent = {one.name: one.evaluations for one in result.tuned}
@@ -166,17 +173,8 @@ def tuned_json(result: Result) -> dict[str, Any]:
         "folder": str(task.folder),
         "stopped": result.stopped,
         "contenders": [_contender(result, one) for one in result.tuned],
-        "pairs": [_pair(result, one) for one in result.pairs()],
+        "pairs": [one.to_json() for one in _verdicts(result)],
     }
-
-
-def _pair(result: Result, one: Pair) -> Mapping[str, Any]:
-    names = [contender.name for contender in result.reported_all()]
-    effect = {"effect": one.effect.value, "low": one.effect.low, "high": one.effect.high}
-    return {
-        "a": names[one.a], "b": names[one.b], "verdict": one.verdict, "p": one.p, "p_adjusted": one.p_adjusted,
-        **effect, "n": one.n, "more_seeds": one.more_seeds,
-    }  # fmt: skip
 
 
 def _contender(result: Result, one: Tuned) -> Mapping[str, Any]:
