@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,19 @@ def test_less_alpha_more_power_and_more_comparisons_need_more() -> None:
     for wrong in ({"alpha": 0.0}, {"power": 1.0}, {"comparisons": 0}):
         with pytest.raises(ValueError, match="no power of"):
             power.seeds_needed(0.5, 1.0, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [9, 40])
+@pytest.mark.parametrize("form", [{}, {"paired": False}, {"diverged": 0.01}, {"comparisons": 3, "alpha": 0.1}])
+def test_the_difference_that_is_found_is_the_smallest(n: int, form: dict[str, Any]) -> None:
+    found = power.difference_found(n, 2.5, **form)
+    assert found is not None
+    assert power.seeds_needed(found * 1.0001, 2.5, **form) == n
+    fewer = power.seeds_needed(found * 0.999, 2.5, **form)
+    assert fewer is not None
+    assert fewer > n
+    assert power.difference_found(5, 1.0) is None
+    assert power.difference_found(30, 0.0) == 0
 
 
 def test_chances_of_pairs_are_counts() -> None:

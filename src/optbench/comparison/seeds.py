@@ -20,7 +20,7 @@ from optbench.comparison.filters import resolve_key
 from optbench.comparison.groups import Group
 from optbench.errors import UserError
 from optbench.metrics.pairs import Pair, measure
-from optbench.metrics.power import seeds_needed
+from optbench.metrics.power import difference_found, seeds_needed
 from optbench.records.chosen import criteria
 from optbench.statistics import STATISTICS
 from optbench.statistics.each import OF_EACH
@@ -195,26 +195,13 @@ def _figures(
         return None, None, None
     from scipy.special import chdtri
 
-    def needed(difference: float, wider: float = 1.0) -> int | None:
-        return seeds_needed(
-            difference, spread * wider, rule.alpha, rule.power, comparisons, paired=paired, diverged=diverged
-        )
-
-    def found(difference: float) -> bool:
-        seeds = needed(difference)
-        return seeds is not None and seeds <= n
-
+    wider = math.sqrt(degrees / float(chdtri(degrees, 0.975)))
     seeds, at_most = (
-        needed(rule.difference),
-        needed(rule.difference, math.sqrt(degrees / float(chdtri(degrees, 0.975)))),
+        seeds_needed(rule.difference, own, rule.alpha, rule.power, comparisons, paired=paired, diverged=diverged)
+        for own in (spread, spread * wider)
     )
-    low, high = 0.0, 40 * spread
-    if not found(high):
-        return seeds, at_most, None
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if found(middle) else (middle, high)
-    return seeds, at_most, high
+    finds = difference_found(n, spread, rule.alpha, rule.power, comparisons, paired=paired, diverged=diverged)
+    return seeds, at_most, finds
 
 
 def _deviation(values: Floats) -> float | None:

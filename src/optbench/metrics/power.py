@@ -12,6 +12,7 @@ Source: E. L. Lehmann, Nonparametrics (1975), sections 2.3 and 4.2; G. E. Noethe
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -205,9 +206,45 @@ def seeds_needed(
     if spread < 0 or not 0 < alpha < 1 or not 0 < power < 1 or comparisons < 1:
         raise ValueError(f"no power of spread {spread}, alpha {alpha}, power {power}, {comparisons} comparisons")
     effect = abs(difference) / spread if spread > 0 else (math.inf if difference else 0.0)
-    level = alpha / (2 * comparisons)
-    if paired:
-        found = pairs_needed(normal_pair_chances(min(effect, 40.0), diverged), level, power)
-    else:
-        found = runs_needed(normal_sample_chances(min(effect, 40.0), diverged), level, power)
+    found = _needed(min(effect, _ALL), alpha / (2 * comparisons), power, paired, diverged)
     return None if math.isinf(found) else int(found)
+
+
+def difference_found(
+    n: int,
+    spread: float,
+    alpha: float = 0.05,
+    power: float = 0.9,
+    comparisons: int = 1,
+    *,
+    paired: bool = True,
+    diverged: float = 0.0,
+) -> float | None:
+    """The smallest difference that n seeds of each configuration find; arguments as `seeds_needed` has them.
+
+    Returns:
+        None where they find none, however large.
+    """
+    effect = _effect_found(n, alpha / (2 * comparisons), power, paired, diverged)
+    return None if effect is None else effect * spread
+
+
+_ALL = 40.0
+"""An effect, in standard deviations, beyond which each run of one is better than any of the other."""
+
+
+def _needed(effect: float, level: float, power: float, paired: bool, diverged: float) -> float:
+    if paired:
+        return pairs_needed(normal_pair_chances(effect, diverged), level, power)
+    return runs_needed(normal_sample_chances(effect, diverged), level, power)
+
+
+@functools.lru_cache(maxsize=4096)
+def _effect_found(n: int, level: float, power: float, paired: bool, diverged: float) -> float | None:
+    low, high = 0.0, _ALL
+    if _needed(high, level, power, paired, diverged) > n:
+        return None
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _needed(middle, level, power, paired, diverged) <= n else (middle, high)
+    return high
