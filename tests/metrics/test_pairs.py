@@ -220,6 +220,18 @@ def test_no_shared_seed_one_seed_and_no_run_at_all(anytime: bool) -> None:
     assert math.isnan(found[1].effect.value)
 
 
+@pytest.mark.parametrize("form", [{}, {"paired": False}, {"anytime": True}])
+def test_thousands_of_seeds_are_judged_too(form: dict[str, bool]) -> None:
+    values = losses(2500 if form else 20_000, 0.0, 0.02, seed=4)
+    (found,) = pairs.verdicts(values, **form)
+    assert found.verdict == "undecided"
+    assert found.effect.low is not None
+    assert found.effect.high is not None
+    width = 2 * 1.96 * np.std(values[0] - values[1]) / math.sqrt(values.shape[1])
+    assert 0.9 * width < found.effect.high - found.effect.low < 2.6 * width
+    assert found.more_seeds is None or found.more_seeds > 500
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     for wrong in ({"alpha": 0.0}, {"direction": 0}, {"equivalent_within": -1.0}, {"against": 2}):
         with pytest.raises(ValueError, match=r"verdicts need|equivalent within|no configuration"):

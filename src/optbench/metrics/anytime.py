@@ -25,7 +25,7 @@ from statistics import NormalDist
 import numpy as np
 
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.intervals import parts, root
+from optbench.metrics.intervals import parts, root, thinned
 from optbench.metrics.rank_tests import Ints, signed_ranks
 
 BETS = np.array([0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.3, 2.0, 8.0])
@@ -115,8 +115,9 @@ def _upper_limits(d: Floats, level: float) -> Floats:
     finite = np.isfinite(d)
     reach = np.abs(np.where(finite, d, 0.0)).max(axis=1, keepdims=True)
     d = np.where(finite, d, np.sign(d) * (16 * np.minimum(reach, 1e300) + 1))  # far beyond every finite one
-    left, right = np.triu_indices(d.shape[1])
-    averages = np.sort(d[:, left] / 2 + d[:, right] / 2, axis=1)
+    some = thinned(d)
+    left, right = np.triu_indices(some.shape[1])
+    averages = np.sort(some[:, left] / 2 + some[:, right] / 2, axis=1)
     between = np.concatenate([averages[:, :-1] / 2 + averages[:, 1:] / 2, averages[:, -1:] + 2 * reach + 1], axis=1)
     rows, enough = np.arange(len(d)), 2 / (1 - level)
     least, most = np.zeros(len(d), dtype=int), np.full(len(d), averages.shape[1])  # the first that is ruled out

@@ -51,7 +51,7 @@ def paired_shifts(d: Floats, level: float = 0.95) -> list[Estimate]:
     """
     n = d.shape[1]
     k, coverage = _pairs_rank(n, level)
-    share, d = k / (n * (n + 1) // 2), _thinned(d)
+    share, d = k / (n * (n + 1) // 2), thinned(d)
     left, right = np.triu_indices(d.shape[1])
     found: list[Estimate] = []
     for part in parts(len(d), len(left)):
@@ -74,7 +74,7 @@ def unpaired_shifts(a: Floats, b: Floats, level: float = 0.95) -> list[Estimate]
     """
     n_a, n_b = a.shape[1], b.shape[1]
     k, coverage = _runs_rank(n_a, n_b, level)
-    a, b = _thinned(a), _thinned(b)
+    a, b = thinned(a), thinned(b)
     count = a.shape[1] * b.shape[1]
     found: list[Estimate] = []
     for part in parts(len(a), count):
@@ -111,11 +111,12 @@ def root(beyond: Callable[[float], float], end: float, inside: float) -> float:
     return inside
 
 
-def _thinned(values: Floats) -> Floats:
-    n = values.shape[1]
-    if n <= _MANY:
+def thinned(values: Floats, most: int = _MANY) -> Floats:
+    """The values, or so many of their quantiles where there are more, (..., n) -> (..., most at most)."""
+    n = values.shape[-1]
+    if n <= most:
         return values
-    return np.sort(values, axis=1)[:, ((np.arange(_MANY) + 0.5) * n / _MANY).astype(int)]
+    return np.sort(values, axis=-1)[..., ((np.arange(most) + 0.5) * n / most).astype(int)]
 
 
 def parts(rows: int, count: int) -> Iterator[slice]:

@@ -33,13 +33,15 @@ import numpy.typing as npt
 
 from optbench.metrics import anytime as at_all_times
 from optbench.metrics.estimates import Estimate, Floats, wilson
-from optbench.metrics.intervals import paired_shifts, superiority, unpaired_shifts
+from optbench.metrics.intervals import paired_shifts, superiority, thinned, unpaired_shifts
 from optbench.metrics.power import MOST, pair_chances, pairs_needed, runs_needed, sample_chances
 from optbench.metrics.rank_tests import Ints, differences, rank_sum_tails, rank_sums, signed_rank_tails, two_sided
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 POWER = 0.9
 """With which probability `more_seeds` would decide."""
+_COUNTED = 500
+"""Runs beyond which so many of their quantiles are what `more_seeds` is counted in."""
 _NONE = np.empty(0)
 
 
@@ -301,6 +303,6 @@ def _further(pair: Pair, a: Floats, b: Floats, level: float) -> float:
     if pair.test == "bets":
         return at_all_times.further(differences(a, b), level, POWER) - pair.n
     if pair.paired:
-        return pairs_needed(pair_chances(differences(a, b)), level, POWER) - pair.n
-    gaps = differences(*np.broadcast_arrays(a[:, None], b[None, :]))
+        return pairs_needed(pair_chances(thinned(differences(a, b), _COUNTED)), level, POWER) - pair.n
+    gaps = differences(*np.broadcast_arrays(thinned(a, _COUNTED)[:, None], thinned(b, _COUNTED)[None, :]))
     return runs_needed(sample_chances(gaps), level, POWER, (len(a), len(b)))

@@ -159,7 +159,7 @@ def runs_needed(chances: Chances, level: float, power: float = 0.9, have: tuple[
         return whole * p - critical - hope * math.sqrt(max(variance, 0.0))
 
     least = 1
-    while math.comb(have[0] + have[1] + 2 * least, have[0] + least) * level < 1:
+    while math.comb(have[0] + have[1] + 2 * least, have[0] + least) < 1 / level:
         least += 1
     return _least(surplus, least)
 
