@@ -37,8 +37,8 @@ _NUMBERS = (
 )  # fmt: skip
 """What must come again of a summary; its seconds do not."""
 _ENDED = (Status.COMPLETED, Status.CONVERGED, Status.TARGET_REACHED, Status.DIVERGED, Status.TIMED_OUT)
-_SAME_BITS = {"scalar": "program", "fused": "program"}
-"""Engines that make the same bits of a run are of one kind: the compiled step and the same step in Python's floats."""
+_SAME_BITS = {"scalar": "program", "arrays": "program", "fused": "program"}
+"""Engines that make the same bits of a run are of one kind: the compiled step, and it in Python floats or in arrays."""
 
 
 class Verdict(StrEnum):

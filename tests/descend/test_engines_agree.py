@@ -324,7 +324,7 @@ def test_the_number_of_seeds_changes_no_result(words: list[str], tmp_path: Path)
     words = ["model=sphere", "optimizer=sgd", "trainer.steps=6", *words]
     alone = run(*words, out=tmp_path / "alone")
     found = sweep(*words, "seeds=16", out=tmp_path / "rows")
-    assert {r.summary["engine"] for r in found} <= {"eager", "fused", "scalar"}
+    assert {r.summary["engine"] for r in found} <= {"eager", "fused", "scalar", "arrays"}
     assert [r.summary["final_loss"] for r in found] == pytest.approx([alone.summary["final_loss"]] * 16, rel=1e-12)
 
 

@@ -14,7 +14,10 @@ import pytest
 from descend_tools import interpreted
 
 import optbench
+from optbench.descend import array_rows
+from optbench.descend.array_rows import has_arrays, run_arrays
 from optbench.descend.batch import Batch, BatchResult
+from optbench.descend.engine import estimates
 from optbench.descend.fused import fuse, run_fused
 from optbench.descend.plan import make_plan
 from optbench.descend.scalar_rows import run_scalar
@@ -48,12 +51,14 @@ def batch(words: list[str], out: Path, programs: bool) -> tuple[Rows, Batch] | N
     return rows, batch_of(rows, Stop(), recorded=2)
 
 
-def executed(this: Batch, scalar: bool = False) -> BatchResult:
-    """What comes of a batch: by its kernel, as Python's interpreter executes it, or row by row."""
+def executed(this: Batch, scalar: bool = False, arrays: bool = False) -> BatchResult:
+    """What comes of a batch: by its kernel, as Python's interpreter executes it, row by row, or side by side."""
     plan, store = make_plan(this), Store(this)
     with np.errstate(all="ignore"):
         if scalar:
             run_scalar(this, plan, store)
+        elif arrays:
+            run_arrays(this, plan, store)
         else:
             fused = fuse(this, plan)
             with pytest.MonkeyPatch.context() as patch:
@@ -85,6 +90,8 @@ def both_ways(words: list[str], out: Path) -> bool:
     assert fuse(known[1], make_plan(known[1])).source == fuse(long_way[1], make_plan(long_way[1])).source
     wanted = executed(long_way[1])
     assert bits(executed(known[1], scalar=True)) == bits(wanted)
+    if has_arrays(known[1]):
+        assert bits(executed(known[1], arrays=True)) == bits(wanted)
     again = batch(words, out, True)  # from the shelf now, and not from what was just made
     assert again is not None
     assert again[1].known is not None
@@ -180,3 +187,76 @@ def test_a_kept_batch_runs_by_torch_where_it_is_asked_to(tmp_path: Path) -> None
     mine = executed(this, scalar=True)
     np.testing.assert_allclose(mine.x, eager.x, rtol=1e-9)
     assert mine.steps.tolist() == eager.steps.tolist()
+
+
+ENDS = {
+    "all ends": ["optimizer=gd", "optimizer.lr=0.01,0.02,0.05,2.0", "trainer.target=0.5", "trainer.grad_tol=0.05"],
+    "plateaus": ["optimizer=adam", "optimizer.lr=0.1,1.0", "trainer.plateau_steps=7", "trainer.plateau_delta=0.05"],
+    "cosine": ["optimizer=nadam", "optimizer.lr=0.01,0.3", "scheduler=cosine", "optimizer.betas=[0.9,0.99],[0.5,0.9]"],
+    "floors": ["optimizer=rmsprop", "optimizer.lr=0.03,0.1", "scheduler=step", "scheduler.gamma=0.1,0.9"],
+}
+
+
+def plainly(result: BatchResult) -> dict[str, Any]:
+    """Every number of a result to the bit, one NaN being as good as another."""
+    return bits(replace(result, **_with_one_nan(result), curves=replace(result.curves, **_with_one_nan(result.curves))))
+
+
+def _with_one_nan(result: Any) -> dict[str, Any]:
+    arrays = {part.name: getattr(result, part.name) for part in fields(result)}
+    floats = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray) and a.dtype == np.float64}
+    return {name: np.where(np.isnan(a), np.nan, a) for name, a in floats.items()}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_rows_side_by_side_end_as_one_by_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["model=himmelblau", *ENDS[name], "trainer.steps=40", "trainer.record_every=3"]
+    plan = plan_sweep([*words, "seeds=9", "trainer.start=random"], (), tmp_path, "swept")
+    (rows,) = batches(plan, 1).rows
+    this = batch_of(startable(rows)[0], Stop(), recorded=7)
+    this = replace(this, targets=(30.0, 1.0))
+    assert has_arrays(this)
+    wanted = executed(this, scalar=True)
+    if name == "all ends":
+        assert len(set(wanted.code.tolist())) >= 3
+    assert plainly(executed(this, arrays=True)) == plainly(wanted)
+    monkeypatch.setattr(array_rows, "BLOCK", 5)
+    told: list[int] = []
+    in_blocks = executed(replace(this, on_rows=told.append), arrays=True)
+    assert plainly(in_blocks) == plainly(wanted)
+    assert sum(told) == this.rows
+
+
+def test_rows_side_by_side_that_are_stopped_are_left_to_do(tmp_path: Path) -> None:
+    plan = plan_sweep(["model=himmelblau", "optimizer=gd", "optimizer.lr=0.01,9.0", "seeds=3", "trainer.start=random",
+                       "trainer.steps=50"], (), tmp_path, "swept")  # fmt: skip
+    (rows,) = batches(plan, 1).rows
+    asked = iter([False] * 20 + [True] * 99)
+    this = replace(batch_of(startable(rows)[0], Stop(), recorded=6), stop_requested=lambda: next(asked))
+    found = executed(this, arrays=True)
+    quick = np.array([item.config["optimizer"]["lr"] == 9.0 for item in rows.planned])
+    assert [found.status(i).value for i in np.flatnonzero(quick)] == ["diverged"] * 3
+    assert [found.status(i).value for i in np.flatnonzero(~quick)] == ["interrupted"] * 3
+    assert np.isnan(found.curves.loss[~quick]).all()
+
+
+def test_functions_of_numpy_are_not_trusted_with_bits(tmp_path: Path) -> None:
+    for surface, exact in (("rosenbrock", True), ("ackley", False)):
+        found = batch([f"model={surface}", "trainer.steps=3"], tmp_path, True)
+        assert found is not None
+        assert has_arrays(found[1]) is exact
+        assert not has_arrays(replace(found[1], known=None))
+
+
+def test_the_engine_follows_the_size_of_a_batch(tmp_path: Path) -> None:
+    found = batch(["model=rosenbrock", "trainer.steps=500"], tmp_path, True)
+    assert found is not None
+
+    def quickest(rows: int, compiled: bool = False) -> str:
+        seconds = estimates(found[1], rows, compiled)
+        assert next(iter(seconds)) == "fused"
+        return min(seconds, key=lambda name: seconds[name])
+
+    assert (quickest(3), quickest(1000), quickest(3_000_000)) == ("scalar", "arrays", "fused")
+    by_torch = replace(found[1], known=None)
+    assert set(estimates(by_torch, 1000, False)) == {"fused", "eager"}

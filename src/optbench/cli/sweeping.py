@@ -124,7 +124,8 @@ def _check(retry: str, on_error: str, engine: str) -> None:
 def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Options, as_json: bool) -> None:
     from optbench.launch.probe import Cost, engine_of, estimate
 
-    cost = estimate(division, options.recorded) if division.todo else Cost()
+    engine = "auto" if options.engine == "loop" else options.engine
+    cost = estimate(division, options.recorded, engine) if division.todo else Cost()
     planned = dict.fromkeys(cost.incompatible, "incompatible") | dict(division.done)
     engines = {p.run_id: "rows" for r in division.rows for p in r.planned}
     engines |= {p.run_id: engine_of(p) for p in division.single if p.run_id not in planned}

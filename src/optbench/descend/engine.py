@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from optbench.descend.array_rows import BLOCK, has_arrays
 from optbench.descend.batch import Batch, BatchResult
 from optbench.descend.kept import has_agreed, keep_agreement
 from optbench.descend.kernel import Kernel, agreement_of, is_compiled, load
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 
 _Ready = tuple[str, str, Callable[[Store], None]]
 
-# Seconds, measured on one core of an AMD EPYC at 2.45 GHz; only their ratios matter.
-_EAGER_STEP, _EAGER_COORDINATE = 3e-4, 5e-8
-_FUSED_COORDINATE = 5e-9
-_SCALAR_STEP, _SCALAR_OP = 2e-6, 5e-8
-_COMPILE, _IMPORT_NUMBA = 1.5, 0.5
+# Seconds of CPU time, measured on one core of an AMD EPYC with Python 3.11; only their ratios matter. What is compiled
+# depends on the step: 0.9 to 1.9 s, and 0.5 to 4 ns a coordinate.
+_EAGER_STEP, _EAGER_COORDINATE = 3e-4, 3e-8
+_FUSED_COORDINATE = 1.5e-9
+_SCALAR_STEP, _SCALAR_OP = 8.5e-7, 1.35e-8
+_ARRAYS_STEP, _ARRAYS_OP = 2.5e-5, 7e-7  # of a block
+_ARRAYS_ROW, _ARRAYS_NUMBER = 3e-9, 3.3e-10
+_COMPILE, _IMPORT_NUMBA = 1.4, 0.2
+_WORDS = {"fused": "compiled", "eager": "eager", "scalar": "one by one", "arrays": "side by side"}
 
 
 def unsupported(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> str | None:
@@ -91,11 +96,12 @@ def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
     try:
         fused = fuse(batch, plan)
         if batch.backend == "auto":
-            compiled, other = _estimates(batch, rows, is_compiled(fused.source))
-            words = f"compiled {compiled:.1g} s; {'one by one' if batch.known else 'eager'} {other:.1g} s"
-            if other < compiled:
-                return eager(f"about {words}") if batch.known is None else _scalar(batch, plan, f"about {words}")
-            why = f"about {words}"
+            engine, seconds = _quickest(batch, rows, fused)
+            why = "about " + "; ".join(f"{_WORDS[name]} {value:.1g} s" for name, value in seconds.items())
+            if engine == "eager":
+                return eager(why)
+            if engine != "fused":
+                return _uncompiled(engine, batch, plan, why)
         if not is_compiled(fused.source):
             batch.on_stage("compiling the step", 0.0)
         kernel = load(fused.source)
@@ -113,10 +119,15 @@ def _by_torch(batch: Batch) -> tuple[Batch, Plan]:
     return whole, make_plan(whole)
 
 
-def _scalar(batch: Batch, plan: Plan, why: str) -> _Ready:
+def _uncompiled(engine: str, batch: Batch, plan: Plan, why: str) -> _Ready:
+    """A batch whose step is known, without a compiler: row by row, or the rows side by side."""
+    if engine == "arrays":
+        from optbench.descend.array_rows import run_arrays
+
+        return engine, why, lambda store: run_arrays(batch, plan, store)
     from optbench.descend.scalar_rows import run_scalar
 
-    return "scalar", why, lambda store: run_scalar(batch, plan, store)
+    return engine, why, lambda store: run_scalar(batch, plan, store)
 
 
 def _disagreement(batch: Batch, plan: Plan, fused: Fused, kernel: Kernel) -> str | None:
@@ -135,15 +146,52 @@ def _disagreement(batch: Batch, plan: Plan, fused: Fused, kernel: Kernel) -> str
     return differs
 
 
-def _estimates(batch: Batch, rows: int, compiled: bool) -> tuple[float, float]:
-    """Seconds that so many rows will take, roughly: compiled; one by one where the step is known, else by torch.
+def forecast(batch: Batch, rows: int) -> tuple[str, float | None]:
+    """Which engine will run so many rows; where it must compile its kernel first, in about how many seconds.
 
-    What is known has the same bits either way: which way it goes is a matter of time alone.
+    Args:
+        batch: the runs, or some of them.
+        rows: all of them.
+    """
+    from optbench.descend.fused import fuse
+
+    if batch.backend == "eager":
+        return "eager", None
+    try:
+        fused = fuse(batch, make_plan(batch))
+    except NotImplementedError:
+        return "eager", None
+    engine, seconds = _quickest(batch, rows, fused)
+    engine = engine if batch.backend == "auto" else batch.backend
+    return engine, seconds["fused"] if engine == "fused" and not is_compiled(fused.source) else None
+
+
+def _quickest(batch: Batch, rows: int, fused: Fused) -> tuple[str, dict[str, float]]:
+    """The engine for so many rows, and what each would take."""
+    seconds = estimates(batch, rows, is_compiled(fused.source))
+    return min(seconds, key=lambda name: seconds[name]), seconds
+
+
+def estimates(batch: Batch, rows: int, compiled: bool) -> dict[str, float]:
+    """Seconds that so many rows will take, roughly, by each engine that may run them, the compiled one first.
+
+    What is known has the same bits whichever engine runs it: which one does is a matter of time alone.
+
+    Args:
+        batch: the runs, or a piece of them.
+        rows: all of them.
+        compiled: whether the kernel of the step is there already.
     """
     coordinates = float(rows) * batch.dim * batch.steps
     once = (0.0 if compiled else _COMPILE) + (0.0 if "numba" in sys.modules else _IMPORT_NUMBA)
-    fused = once + coordinates * _FUSED_COORDINATE / batch.threads
-    if batch.known is not None:
-        return fused, float(rows) * batch.steps * (_SCALAR_STEP + len(batch.known.program["step"]["code"]) * _SCALAR_OP)
-    eager = batch.steps * math.ceil(rows / batch.rows) * _EAGER_STEP + coordinates * _EAGER_COORDINATE
-    return fused, eager
+    found = {"fused": once + coordinates * _FUSED_COORDINATE / batch.threads}
+    if batch.known is None:
+        eager = batch.steps * math.ceil(rows / batch.rows) * _EAGER_STEP + coordinates * _EAGER_COORDINATE
+        return {**found, "eager": eager}
+    operations = len(batch.known.program["step"]["code"])
+    found["scalar"] = float(rows) * batch.steps * (_SCALAR_STEP + operations * _SCALAR_OP)
+    if has_arrays(batch):
+        calls, numbers = batch.steps * math.ceil(rows / BLOCK), float(rows) * batch.steps
+        found["arrays"] = calls * (_ARRAYS_STEP + operations * _ARRAYS_OP)
+        found["arrays"] += numbers * (_ARRAYS_ROW + operations * _ARRAYS_NUMBER)
+    return found

@@ -25,6 +25,7 @@ from optbench.settings import trainer_from
 if TYPE_CHECKING:
     import torch
 
+    from optbench.descend import Batch
     from optbench.problem import AbstractProblem
 
 _STEPS, _PROBE_SECONDS = 20, 0.3  # updates of one run, fewer when they are long
@@ -58,14 +59,19 @@ class Cost:
         return Cost(self.seconds + other.seconds, self.disk + other.disk, unable, incompatible)
 
 
-def estimate(division: Division, recorded: int) -> Cost:
+def estimate(division: Division, recorded: int, engine: str = "auto") -> Cost:
     """Builds the parts of each shape of run, and times one of each kind (choice of parts) and batch.
 
-    Imports torch; writes nothing.
+    Imports torch where runs go by it; writes nothing.
+
+    Args:
+        division: the runs.
+        recorded: how many rows of a batch keep their curve.
+        engine: of the rows, see `launch.sweep.Options`.
     """
     total = Cost()
     for rows in division.rows:
-        total += _rows_cost(rows, recorded)
+        total += _rows_cost(rows, recorded, engine)
     kinds: dict[tuple[str, ...], list[Planned]] = defaultdict(list)
     for item in division.single:
         kinds[tuple(item.choices.values())].append(item)
@@ -81,23 +87,35 @@ def _unable(members: Sequence[Planned], error: Exception) -> Cost:
     return Cost(unable=(f"{len(members)} like {members[0].label}: {reason}",))
 
 
-def _rows_cost(rows: Rows, recorded: int) -> Cost:
-    from optbench.descend import descend
+def _rows_cost(rows: Rows, recorded: int, engine: str) -> Cost:
     from optbench.experiment import Stop
 
     try:
         part, unable = startable(rows.some(range(_probed(rows))))
         if not part.planned:
             return _kind_cost(unable)
-        batch = batch_of(part, Stop(), backend="eager")
-        steps = batch.steps
-        short = dataclasses.replace(batch, trainer=dataclasses.replace(batch.trainer, steps=min(_ROW_STEPS, steps)))
-        seconds = descend(short).seconds
+        batch = batch_of(part, Stop(), backend=engine)
+        seconds = _rows_seconds(batch, len(rows.planned))
     except Exception as error:  # parts are anyone's code
         return _unable(rows.planned, error)
-    scale = steps / min(_ROW_STEPS, steps) * len(rows.planned) / len(part.planned)
-    curves = min(recorded, len(rows.planned)) * steps * 60
-    return Cost(seconds * scale, 200 * len(rows.planned) + curves)
+    curves = min(recorded, len(rows.planned)) * batch.steps * 60
+    return Cost(seconds, 200 * len(rows.planned) + curves)
+
+
+def _rows_seconds(batch: Batch, rows: int) -> float:
+    """Seconds of so many rows by the engine that will run them, from a few updates of a batch of some of them; where a
+    kernel is to be compiled first, as the engine itself estimates them."""
+    from optbench.descend import descend, forecast
+
+    _, seconds = forecast(batch, rows)
+    if seconds is not None:
+        return seconds
+    steps = min(_ROW_STEPS, batch.steps)
+    short = dataclasses.replace(batch, trainer=dataclasses.replace(batch.trainer, steps=steps))
+    work = batch.steps / steps * rows
+    found = descend(short, whole=math.ceil(work))  # as much work as all of it, so that the same engine is chosen
+    once = found.compile_seconds if found.engine == "fused" else 0.0  # to load what was compiled before
+    return once + found.seconds * work / batch.rows
 
 
 def _probed(rows: Rows) -> int:
@@ -134,7 +152,8 @@ def _kind_cost(members: Sequence[Planned]) -> Cost:
             problem, optimizer = _parts(alike[0])
             compiling = problem.compile() or 0.0
             if a_step is None:
-                a_step = _program_seconds(alike[0]) or _step_seconds(problem, optimizer) + _LOOP_SECONDS
+                program = _program_seconds(alike[0])
+                a_step = _step_seconds(problem, optimizer) + _LOOP_SECONDS if program is None else program[0]
         except Exception as error:  # parts are anyone's code
             total += _unable(alike, error)
         else:
@@ -166,8 +185,8 @@ def _single_cost(members: Sequence[Planned], problem: AbstractProblem, a_step: f
     return Cost(seconds, disk)
 
 
-def _program_seconds(item: Planned) -> float | None:
-    """Seconds of an update of a run that is a program; None where it is none."""
+def _program_seconds(item: Planned) -> tuple[float, int] | None:
+    """Seconds of an update of a run that is a program, the mean over how many; None where it is none."""
     from optbench.descend.scalar import TooFarError, Walk
     from optbench.experiment.traced import traced
 
@@ -180,7 +199,7 @@ def _program_seconds(item: Planned) -> float | None:
         made = sum(1 for _ in itertools.islice(rows, _PROGRAM_STEPS))
     except TooFarError:  # the loop runs it then
         return None
-    return (time.perf_counter() - began) / made + _ROW_SECONDS
+    return (time.perf_counter() - began) / made + _ROW_SECONDS, made
 
 
 @dataclass(frozen=True)
@@ -223,9 +242,13 @@ _MOST_IMAGES = 64
 def outlook_of(item: Planned) -> Outlook:
     """Builds a run, makes ten updates (fewer where they are long), evaluates some images, and writes nothing.
 
+    A run that is a program is tried as such, and needs no torch where the program is known.
+
     Raises:
         OptbenchError: it cannot start as configured.
     """
+    if (program := _program_seconds(item)) is not None:
+        return Outlook(item.config["trainer"]["steps"], program[0], None, None, 0, 0.0, "cpu, as a program", program[1])
     import torch
 
     from optbench.config import build_optimizer
@@ -262,7 +285,7 @@ def outlook_lines(found: Outlook) -> list[str]:
     few = f"{found.probed} update{'s' * (found.probed != 1)}"
     total = f"about {duration(found.seconds)} in all, from {few} on {found.where}"
     if found.images is None:
-        return [f"at most {total}"]  # by the loop; most surfaces run as programs, which are quicker
+        return [f"at most {total}"]  # a rule may end it before
     if (load := _load()) > 1.0:
         total += f"; other work shares the cores now (load {load:.1f} a core), which makes it look longer"
     rate = found.images / found.step_seconds
