@@ -82,6 +82,8 @@ KEPT: dict[str, set[str]] = {
     "sweep model=matyas optimizer=adam seeds=20 trainer.start=random trainer.steps=9 --name few --force": {
         "numpy", "yaml", "pyarrow",
     },
+    "run model=matyas optimizer=adam trainer.steps=20 --dry-run": {"numpy", "yaml"},
+    "sweep model=matyas optimizer=adam seeds=20 trainer.start=random trainer.steps=9 --dry-run": {"numpy", "yaml"},
     "sweep model=matyas optimizer=adam seeds=20 trainer.start=random trainer.steps=9 --name all --engine fused --force":
         {*COMPILED, "pyarrow"},
     "basins model=matyas --grid 30 --engine fused": COMPILED,

@@ -561,6 +561,7 @@ def cost_of(*changes: str) -> Any:
 def test_an_estimate_grows_with_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock that ticks a millisecond a look, an update of a single run takes one tick by torch."""
     monkeypatch.setattr(probe, "_ROWS", 100)
+    monkeypatch.setattr(probe, "_PROGRAM_STEPS", 20)
     ticks = iter(range(10**6))
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) * 1e-3)
     loop = "scheduler=plateau"  # which is no program

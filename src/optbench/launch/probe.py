@@ -107,10 +107,10 @@ def _rows_seconds(batch: Batch, rows: int) -> float:
     kernel is to be compiled first, as the engine itself estimates them."""
     from optbench.descend import descend, forecast
 
-    _, seconds = forecast(batch, rows)
+    engine, seconds = forecast(batch, rows)
     if seconds is not None:
         return seconds
-    steps = min(_ROW_STEPS, batch.steps)
+    steps = min(_ROW_STEPS if engine == "eager" else _PROGRAM_STEPS, batch.steps)
     short = dataclasses.replace(batch, trainer=dataclasses.replace(batch.trainer, steps=steps))
     work = batch.steps / steps * rows
     found = descend(short, whole=math.ceil(work))  # as much work as all of it, so that the same engine is chosen
