@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from loop_tools import on_dots, on_field, run_loop
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from optbench.errors import RunFailure
-from optbench.loop.drive import forgetter
+from optbench.loop.drive import driver, forgetter
 
 
 class Bare(torch.optim.Optimizer):
@@ -143,3 +144,61 @@ def test_gradients_are_forgotten_as_the_optimizer_does_it() -> None:
     replaced.zero_grad = lambda set_to_none=True: calls.append(set_to_none)  # type: ignore[method-assign, assignment]
     forgetter(replaced)()
     assert calls == [True]
+
+
+def measured(point: torch.nn.Parameter, calls: list[str]) -> Callable[[], torch.Tensor]:
+    @torch.enable_grad()
+    def closure() -> torch.Tensor:
+        calls.append("closure")
+        point.grad = None
+        loss: torch.Tensor = (point**2).sum()
+        loss.backward()
+        return loss
+
+    return closure
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.LBFGS, Bare, Switched, Replaced])
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_an_update_is_that_of_step_itself(kind: Any, scheduled: bool) -> None:
+    """Whatever is left out round it, weights and what a scheduler sees are those of the plain protocol."""
+    found = []
+    for by_hand in (True, False):
+        point, calls = torch.nn.Parameter(torch.tensor([1.0, -2.0])), list[str]()
+        optimizer = kind([point])
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5) if scheduled else None
+        update, closure = driver(optimizer), measured(point, calls)
+        for _ in range(3):
+            if not by_hand:
+                update(closure)
+            elif kind is Bare:
+                closure()
+                optimizer.step()
+            else:
+                optimizer.step(closure)
+            if schedule is not None:
+                schedule.step()  # a warning is an error here: it looks whether there was an update
+        found.append((point.tolist(), calls, optimizer.param_groups[0]["lr"]))
+    assert found[0] == found[1]
+
+
+def test_hooks_and_profilers_see_every_update() -> None:
+    point, calls = torch.nn.Parameter(torch.ones(2)), list[str]()
+    optimizer = torch.optim.SGD([point], lr=0.1)
+    update, closure = driver(optimizer), measured(point, calls)
+    update(closure)
+    handles = [
+        optimizer.register_step_pre_hook(lambda *given: calls.append("before")),
+        optimizer.register_step_post_hook(lambda *given: calls.append("after")),
+        register_optimizer_step_post_hook(lambda *given: calls.append("anywhere")),
+    ]
+    update(closure)
+    for handle in handles:
+        handle.remove()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        update(closure)
+    assert calls == ["closure", "before", "closure", "after", "anywhere", "closure"]
+    assert "Optimizer.step#SGD.step" in {event.key for event in seen.key_averages()}
+    optimizer.step = lambda closure: calls.append(f"mine {closure()}")  # type: ignore[method-assign, assignment]
+    update(closure)
+    assert calls[-1].startswith("mine ")

@@ -27,7 +27,7 @@ from optbench.records.seal import sum_of_bytes
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import add_curves, add_rows, remove_folders
 from optbench.records.vocabulary import curve_columns, kept_checkpoint, kept_checkpoints
-from optbench.records.write import locked
+from optbench.records.write import locked, write_together
 
 property_test = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -513,3 +513,26 @@ def test_a_folder_that_is_held_is_refused_at_once_or_waited_for(tmp_path: Path) 
     threading.Timer(0.1, held.__exit__, (None, None, None)).start()
     with locked(tmp_path, wait=60.0):
         pass
+
+
+def test_files_that_are_written_together_get_their_names_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+    replace = os.replace
+
+    def noted(source: Any, target: Any) -> None:
+        named.append(Path(target).name)
+        if Path(target).name == "refused":
+            raise PermissionError(13, "not this one", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", noted)
+    folder = tmp_path / "new"
+    write_together({})
+    write_together({folder / "b": b"1", folder / "a": memoryview(b"22")})
+    assert (named, (folder / "b").read_bytes(), (folder / "a").read_bytes()) == (["b", "a"], b"1", b"22")
+    with pytest.raises(OutputError, match="refused: not this one"):
+        write_together({folder / "b": b"3", folder / "refused": b"4", folder / "c": b"5"})
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]  # nothing is left beside them
+    assert (folder / "b").read_bytes() == b"3"

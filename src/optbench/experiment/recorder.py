@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from optbench.records import CurveWriter, write_bytes, writing
+from optbench.records import CurveWriter, write_bytes, write_together, writing
 from optbench.records.seal import sum_of_bytes
 
 if TYPE_CHECKING:
@@ -159,9 +159,8 @@ class Recorder:
         return {self._path(name).name: sum_of_bytes(data) for name, data in self._ends.items()}
 
     def let_go(self) -> None:
-        """Writes what `end` took."""
-        for name, data in self._ends.items():
-            write_bytes(self._path(name), data)
+        """Writes what `end` took, both files at once: each waits for the disk."""
+        write_together({self._path(name): data for name, data in self._ends.items()})
         self._ends = {}
 
     def _write(self, name: str, state: Mapping[str, Any]) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import optimizer as optimizer_module
 
 from optbench.errors import RunFailure
 
@@ -33,7 +35,7 @@ def driver(optimizer: torch.optim.Optimizer) -> Callable[[Closure], None]:
     Raises (the function returned):
         RunFailure: the optimizer took the closure and did not call it.
     """
-    takes_closure = _takes_closure(optimizer)
+    takes_closure, step = _takes_closure(optimizer), _stepper(optimizer)
 
     def update(closure: Closure) -> None:
         called = False
@@ -48,9 +50,9 @@ def driver(optimizer: torch.optim.Optimizer) -> Callable[[Closure], None]:
 
         if not takes_closure:
             measured()
-            optimizer.step()
+            step()
             return
-        optimizer.step(measured)  # type: ignore[arg-type]
+        step(measured)
         if not called:
             raise RunFailure(
                 f"{type(optimizer).__name__}.step takes a closure and never called it, so nothing was measured",
@@ -58,6 +60,40 @@ def driver(optimizer: torch.optim.Optimizer) -> Callable[[Closure], None]:
             )
 
     return update
+
+
+def _stepper(optimizer: torch.optim.Optimizer) -> Callable[..., None]:
+    """The optimizer's `step`, without what torch puts round it for profiling and hooks wherever there are none.
+
+    Those wrappers take as long as the update of a layer. What anyone else has put in the place of `step` is called.
+    """
+    wrapped: Any = type(optimizer).step
+    own = vars(optimizer).get("step")  # schedulers put one that wraps the class's own here
+    bare: Any = getattr(wrapped, "__wrapped__", None)
+    is_torchs = getattr(wrapped, "hooked", False) and bare is not None
+    if not is_torchs or (own is not None and getattr(own, "__wrapped__", None) is not wrapped):
+        return optimizer.step
+    # torch's own call the closure once, before anything else
+    measures_first = type(optimizer).__module__.startswith("torch.optim.") and type(optimizer) is not torch.optim.LBFGS
+
+    def step(*closure: Closure) -> None:
+        if (
+            optimizer._optimizer_step_pre_hooks
+            or optimizer._optimizer_step_post_hooks
+            or optimizer_module._global_optimizer_pre_hooks
+            or optimizer_module._global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()  # type: ignore[attr-defined]
+            or vars(optimizer).get("step") is not own
+        ):
+            optimizer.step(*closure)  # type: ignore[arg-type]
+            return
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # schedulers look whether there was an update
+        if closure and measures_first:
+            closure[0]()
+            closure = ()
+        bare(optimizer, *closure)
+
+    return step
 
 
 def forgetter(optimizer: torch.optim.Optimizer) -> Callable[[], None]:

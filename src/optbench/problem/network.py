@@ -312,9 +312,8 @@ class NetworkProblem(AbstractProblem):
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._watched(batch.inputs) if self.exact_gradient else self._forward(batch.inputs)
         if self._has_classes:
-            with torch.no_grad():
-                shown = batch.targets if batch.others is None or batch.share >= 0.5 else batch.others
-                self._answers.append((self._labels(outputs), shown))
+            shown = batch.targets if batch.others is None or batch.share >= 0.5 else batch.others
+            self._answers.append((self._labels(outputs.detach()).detach(), shown))
             if len(self._answers) >= _COUNTED_TOGETHER:
                 self._count()
         losses: Tensor = self.loss(outputs, batch.targets)

@@ -40,6 +40,7 @@ from optbench.records.write import (
     write_bytes,
     write_json,
     write_sealed,
+    write_together,
     write_yaml,
     writing,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_sealed",
+    "write_together",
     "write_yaml",
     "writing",
 ]

@@ -40,19 +40,34 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
-def _replace_with(path: Path, pieces: Iterable[bytes | memoryview], wait: bool = True) -> None:
-    """Writes a file beside its place and renames it into it; `wait`: until the disk has it."""
+def _beside(path: Path, pieces: Iterable[bytes | memoryview], wait: bool = True) -> Path:
+    """Writes what a file is to be beside its place, and gives where; `wait`: until the disk has it."""
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with name.open("xb") as file:
             file.writelines(pieces)
             file.flush()
             if wait:
                 os.fsync(file.fileno())
+    except BaseException:
+        _remove(name)
+        raise
+    return name
+
+
+def _remove(name: Path) -> None:
+    with contextlib.suppress(OSError):
+        name.unlink()
+
+
+def _replace_with(path: Path, pieces: Iterable[bytes | memoryview], wait: bool = True) -> None:
+    """Writes a file beside its place and renames it into it; `wait`: until the disk has it."""
+    name = _beside(path, pieces, wait)
+    try:
         os.replace(name, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            name.unlink()
+        _remove(name)
         raise
 
 
@@ -64,8 +79,30 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """The same of a file that is never in memory as a whole."""
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         _replace_with(path, pieces)
+
+
+def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
+    """Writes files of one folder as `write_bytes` does, waiting for the disk once; they get their names in this order.
+
+    Raises:
+        OutputError: one of them cannot be written; those before it may have been.
+    """
+    if not files:
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(files)) as pool:
+        begun = {path: pool.submit(_beside, path, [data]) for path, data in files.items()}
+        try:
+            for path, written in begun.items():
+                with writing(path):
+                    os.replace(written.result(), path)
+        except BaseException:
+            for written in begun.values():
+                if written.exception() is None:
+                    _remove(written.result())
+            raise
 
 
 _TRIAL = 4096
@@ -172,7 +209,6 @@ def write_sealed(path: Path, value: Any, wait: bool = True) -> str:
     """
     text, checksum = sealed(to_json(value))
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         _replace_with(path, [text.encode()], wait)
     return checksum
 
@@ -185,7 +221,10 @@ def write_yaml(path: Path, value: Any) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return repr(value if type(value) in (float, int) else plain(value, finite=False))
+    return repr(value if type(value) in _NUMBERS else plain(value, finite=False))
+
+
+_NUMBERS = (float, int)
 
 
 _LINES = 64
@@ -205,7 +244,6 @@ class CurveWriter:
         self.path, self.columns = path, tuple(columns)
         kept = [] if keep_before is None else [r for r in read_rows(path) if int(r["step"]) < keep_before]
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             lines = [",".join(self.columns), *(",".join(row.get(c, "") for c in self.columns) for row in kept)]
             data = ("\n".join(lines) + "\n").encode()
             _replace_with(path, [data], wait=bool(kept))  # a header alone is nothing to lose
@@ -215,7 +253,8 @@ class CurveWriter:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends one row; missing or None values stay empty, floats keep all their digits."""
-        self._lines.append(",".join([_cell(row.get(c)) for c in self.columns]))
+        values = map(row.get, self.columns)
+        self._lines.append(",".join([repr(v) if type(v) in _NUMBERS else _cell(v) for v in values]))
         if len(self._lines) >= _LINES:
             self._hand_over()
 
