@@ -30,6 +30,7 @@ from optbench.data.food11 import CLASS_NAMES, Food11
 from optbench.data.image_folder import ImageFolder
 from optbench.data.synthetic_food import SyntheticFood
 from optbench.errors import DataError, OutputError
+from optbench.experiment import plan_run
 from optbench.images import read_folder
 from optbench.models.hw3_cnn import HW3CNN
 from optbench.problem import AbstractData, stream
@@ -489,6 +490,25 @@ def test_synthetic_food_keeps_what_another_process_finished_first(tmp_path: Path
 def test_synthetic_food_takes_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     assert len(SyntheticFood(str(tmp_path / "new"), image_size=16, **FEW).load("train")) == 22
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_makes_the_pictures_at_a_root_where_nothing_is(there: bool, tmp_path: Path) -> None:
+    root = tmp_path / "我的 图"
+    if there:
+        root.mkdir()
+    words = ["model=mlp", "data=synthetic_food", f"data.root={root}", *(f"data.{k}={v}" for k, v in FEW.items())]
+    planned = plan_run(words)
+    assert len(list((root / "training").iterdir())) == len(CLASS_NAMES) * FEW["train_per_class"]
+    assert plan_run(words).run_id == planned.run_id  # the same command finds its own run
+    food = ["model=mlp", "data=food11", f"data.root={root}"]
+    assert plan_run(food).data_fingerprint == planned.data_fingerprint
+    with pytest.raises(DataError, match="no such folder"):
+        plan_run([*food[:2], f"data.root={tmp_path / 'none'}"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("mine")
+    with pytest.raises(DataError, match="not made by synthetic_food"):
+        plan_run([*words[:2], f"data.root={tmp_path / 'mine'}"])
 
 
 def test_synthetic_food_that_cannot_be_written_says_so(tmp_path: Path) -> None:

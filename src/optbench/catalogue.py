@@ -22,7 +22,7 @@ GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer
 """The open sets, one folder of conf/ each, in the order in which people choose."""
 
 
-_BOOK, _BATCH = "# book: ", "# batch: "
+_BOOK, _BATCH, _ROOT = "# book: ", "# batch: ", "# root: "
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,22 @@ def against_the_book(optimizer: str, target: str) -> str:
         optimizer: its name.
         target: what its configuration builds; of another class by that name nothing is known.
     """
-    return _remark(_BOOK, optimizer, target)
+    return _remark(_BOOK, "optimizer", optimizer, target)
 
 
 def wants_whole_batch(optimizer: str, target: str) -> bool:
     """Whether an optimizer of the packaged conf/ is one of the whole data set; arguments as of `against_the_book`."""
-    return _remark(_BATCH, optimizer, target) == "full"
+    return _remark(_BATCH, "optimizer", optimizer, target) == "full"
+
+
+def makes_its_root(data: str, target: str) -> bool:
+    """Whether a data set of the packaged conf/ writes what lies in its root; arguments as of `against_the_book`."""
+    return _remark(_ROOT, "data", data, target) == "made"
 
 
 @functools.lru_cache
-def _remark(begins: str, optimizer: str, target: str) -> str:
-    path = conf_folder() / "optimizer" / f"{optimizer}.yaml"
+def _remark(begins: str, group: str, name: str, target: str) -> str:
+    path = conf_folder() / group / f"{name}.yaml"
     known = path.is_file() and f"_target_: {target}" in path.read_text(encoding="utf-8").splitlines()
     return _comment(path, begins) if known else ""
 

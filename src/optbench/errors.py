@@ -7,6 +7,7 @@
     |   |-- RecordError         a run folder or table that cannot be read or trusted
     |   `-- OutputError         results cannot be written (permissions, full disk)
     |-- IncompatibleError       the parts are fine, the combination is not: `skipped` in a sweep, exit code 2 alone
+    |-- StoppedError            the user wants an end before the run has begun: `interrupted`
     `-- RunFailure              a run broke while running: `failed` in a sweep, exit code 3 alone
 
 A message says what came, what was expected and, in `hint`, what to do: one to three lines in all.
@@ -65,6 +66,12 @@ class IncompatibleError(OptbenchError):
     """Parts that are fine by themselves do not make a problem together."""
 
     exit_code = 2
+
+
+class StoppedError(OptbenchError):
+    """The user asked for an end where there is nothing yet to go on from."""
+
+    exit_code = 130
 
 
 class RunFailure(OptbenchError):

@@ -138,7 +138,8 @@ def read(
         on_bad: what becomes of a file that is no readable picture: "error" (all of them in one message), "skip" (left
             out) or "keep" (black, in its place).
         wrong: files that are bad for another reason, which is given, by their place among the files.
-        progress: told how many files are decoded; not called when the pixels come from the cache.
+        progress: told how many files are decoded; not called when the pixels come from the cache. What it raises ends
+            the reading, and nothing is kept.
 
     Raises:
         DataError: bad pictures with on_bad="error", or nothing left without them.
@@ -297,7 +298,7 @@ def _kept_or_decoded(files: Files, shape: tuple[int, ...], progress: Progress | 
     folder = cache_folder() / _KIND / key
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder, _PATIENCE):
+        with locked(folder, _PATIENCE, None if progress is None else functools.partial(progress, 0, len(files))):
             if (found := _load(key, shape)) is not None:  # another process was first
                 return found
             made = _decoded(files, shape, progress)

@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 from optbench.errors import ConfigError
@@ -111,6 +112,13 @@ class NetworkTrainer(Trainer):
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
             later ones are measured by the same rule. None, as false: inputs are between 0 and 1.
+        unlabelled: a folder or zip of pictures without labels that join the training under labels which the network
+            gives them (`problem.pseudo`), or `test`: the test pictures of the data set. None: there are none.
+        pseudo_threshold: probability of a class from which on it is taken for the label of such a picture.
+        pseudo_start: epochs that are trained before the first time.
+        pseudo_every: epochs until labels are made anew.
+        pseudo_weight: weight of a picture with such a label in the loss of an update; a labelled one has 1.
+        pseudo_ramp: epochs from pseudo_start on in which that weight still rises, in equal steps.
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
         eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
         curvature_share: part of the training images that curvature is measured on; always the same ones.
@@ -133,6 +141,12 @@ class NetworkTrainer(Trainer):
     deterministic: bool = False
     patience: int | None = None
     normalize: bool | None = None
+    unlabelled: str | None = None
+    pseudo_threshold: float = 0.7
+    pseudo_start: int = 1
+    pseudo_every: int = 1
+    pseudo_weight: float = 1.0
+    pseudo_ramp: int = 0
     target_accuracy: float | None = None
     eval_every: int = 1
     curvature_share: float = 1.0
@@ -313,6 +327,12 @@ RANGES: Mapping[str, Check] = {
     "trainer.deterministic": _switch,
     "trainer.normalize": _switch,
     "trainer.patience": _from_zero,
+    "trainer.unlabelled": _path,
+    "trainer.pseudo_threshold": (lambda v: _number(v) and 0 < v <= 1, "a number above 0 and at most 1"),
+    "trainer.pseudo_start": _from_zero,
+    "trainer.pseudo_every": _count,
+    "trainer.pseudo_weight": _positive,
+    "trainer.pseudo_ramp": _from_zero,
     "trainer.grad_tol": _not_negative,
     "trainer.plateau_steps": _count,
     "trainer.plateau_delta": _not_negative,
@@ -429,6 +449,7 @@ def check_together(config: Mapping[str, Any]) -> None:
     """Checks values that are right by themselves and wrong beside each other. Raises ConfigError."""
     check_schedule(config["scheduler"], config["trainer"].get("steps"))
     check_folds(config["data"])
+    check_pseudo(config["trainer"], config["data"])
     optimizer, weight = config["optimizer"], config["loss"].get("weight")
     if optimizer.get("_target_") == "torch.optim.SGD" and optimizer.get("nesterov"):
         if not optimizer.get("momentum"):
@@ -459,6 +480,32 @@ def check_folds(data: Mapping[str, Any]) -> None:
                           f"optbench sweep runs all {folds}; one is data.folds={folds} data.fold=0")  # fmt: skip
     if fold >= folds:
         raise ConfigError(f"data.fold={fold}: expected 0 to {folds - 1}, one of data.folds={folds}")
+
+
+PSEUDO: Mapping[str, Any] = MappingProxyType(
+    {f.name: f.default for f in fields(NetworkTrainer) if f.name.startswith("pseudo_")}
+)
+"""Settings of pseudo-labels, with what they are where nothing is said."""
+
+
+def check_pseudo(trainer: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Checks that pseudo-labels, where they are asked for, are classes, and fit the trainer. Raises ConfigError."""
+    if trainer.get("unlabelled") is None:
+        return
+    asked = f"trainer.unlabelled={trainer['unlabelled']}"
+    if data.get("n_classes") == 0:
+        raise ConfigError(f"{asked}: pseudo-labels are classes, and the data have numbers", "leave it out")
+    if trainer.get("compile"):
+        compiled = f"trainer.compile={shown(trainer['compile'])}"
+        raise ConfigError(f"{asked} beside {compiled}: what is compiled is for one size of batch, and these have many",
+                          "leave out one of them")  # fmt: skip
+
+
+def idle(trainer: Mapping[str, Any]) -> str | None:
+    """The first setting of pseudo-labels that is not as it usually is, where there are no pictures for it; or None."""
+    if trainer.get("unlabelled") is not None:
+        return None
+    return next((key for key, usual in PSEUDO.items() if trainer.get(key, usual) != usual), None)
 
 
 def check_schedule(scheduler: Mapping[str, Any], steps: int | None) -> None:

@@ -72,7 +72,7 @@ def test_a_sweep_has_several_paths(composer: Composer) -> None:
 
 
 def test_what_is_a_path_and_what_is_not() -> None:
-    for key in ("data.root", "data.path", "hydra.run.dir", "data.label_file", "root"):
+    for key in ("data.root", "data.path", "hydra.run.dir", "data.label_file", "root", "trainer.unlabelled"):
         assert is_path(key)
     for key in ("optimizer.lr", "data.rooted", "model.hidden", "data.image_size"):
         assert not is_path(key)
@@ -80,6 +80,7 @@ def test_what_is_a_path_and_what_is_not() -> None:
                      "data.files=[a,b]", "data.root=", "model.root=0.5", "optimizer.path=true"):  # fmt: skip
         assert with_paths_quoted(override) == override
     assert with_paths_quoted("data.root=2022") == "data.root='2022'"
+    assert with_paths_quoted("trainer.unlabelled=2022") == "trainer.unlabelled='2022'"
 
 
 @pytest.mark.parametrize("value", ["é", "it's", 'say "so"', "a b)", "$x`y`", "x=y", "back\\"])

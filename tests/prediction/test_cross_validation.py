@@ -121,13 +121,39 @@ def test_a_sweep_of_folds_is_evaluated_out_of_fold(swept: Path, capsys: pytest.C
     assert "on 1618 images out of fold (checkpoint best; 3 folds; mean of 2 configurations)" in said
     assert command("evaluate", swept, "--greedy") == 0
     assert "images out of fold, which chose them" in capsys.readouterr().err
-    assert command("evaluate", swept, "--checkpoint", "last") == 2
-    assert "out of fold are kept of the best checkpoint" in capsys.readouterr().err
+    assert command("evaluate", swept, "--vote") == 2
+    assert "predictions out of fold are of the images as they are" in capsys.readouterr().err
     some = run_folders([swept])[1:]
     assert command("evaluate", *some) == 2
     assert "of 3 is missing" in capsys.readouterr().err
     with pytest.raises(UserError, match="are both fold"):
         cross_validated([some[0], some[0]])
+
+
+def test_each_checkpoint_is_a_candidate_out_of_fold(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = run_folders([swept])
+    found = cross_validated(folders, "best,last")
+    assert [one.checkpoint for one in found] == ["best", "last", "best", "last"]
+    last = found[1]
+    for run in last.runs:  # each image by the network that did not see it, as it is after the last epoch
+        member = rebuild(run, "last")
+        part = member.data.load("validation")
+        where = [last.names.index(name) for name in part.names]
+        assert np.allclose(last.probabilities[where], member.probabilities(part.images).numpy(), atol=1e-6)
+        assert last.labels[where].tolist() == part.labels.tolist()
+    counts = greedy(np.stack([one.probabilities for one in found]), found[0].labels)
+    weights = shares(counts)
+    right = float((sum(w * found[i].probabilities for i, w in weights.items()).argmax(-1) == found[0].labels).mean())
+    assert command("evaluate", swept, "--greedy", "--checkpoint", "best,last") == 0
+    said = capsys.readouterr()
+    assert f"accuracy  {right:.4f} [" in said.out
+    assert f"chosen {len(weights)} of 4: {right:.4f} right on 1618 images out of fold" in said.err
+    assert command("evaluate", swept, "--checkpoint", "last") == 0
+    assert "(checkpoint last; 3 folds; mean of 2 configurations)" in capsys.readouterr().out
+    assert command("predict", swept, "--greedy", "--checkpoint", "best,last", "-o", tmp_path / "a.csv", "-q") == 0
+    assert f"{3 * len(weights)} networks" in capsys.readouterr().out
 
 
 def test_the_folds_predict_together(swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,10 +129,40 @@ def test_checkpoints_of_one_run_are_asked_together(digits: list[Path], capsys: p
     assert predicted.tolist() == mean.argmax(-1).tolist()
     assert command("evaluate", digits[0], "--checkpoint", "best,last") == 0
     assert "(checkpoints best, last; 2 networks, mean of probabilities)" in capsys.readouterr().out
-    assert command("evaluate", digits[0], digits[1], "--greedy", "--checkpoint", "best,last") == 2
-    assert "--greedy chooses among runs" in capsys.readouterr().err
     assert command("evaluate", digits[0], "--checkpoint", "best,first") == 2
     assert "--checkpoint first: expected best, last or an epoch" in capsys.readouterr().err
+
+
+def test_checkpoints_of_several_runs_are_candidates(
+    digits: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Chosen by hand among runs and checkpoints, one after the other, and asked together with these weights."""
+    members = [(path, which) for path in digits[:2] for which in ("best", "last")]
+    networks = [rebuild(*one) for one in members]
+    held = networks[0].data.load("validation")
+    each = [network.probabilities(held.images).numpy() for network in networks]
+    counts, taken, score = [0] * 4, np.zeros_like(each[0]), (-1.0, 0.0)
+    while sum(counts) < 50:
+        tries = []
+        for one in each:
+            mean = (taken + one) / (sum(counts) + 1)
+            logs = np.log(np.maximum(mean[np.arange(len(held)), held.labels.numpy()], 1e-12))
+            tries.append((float((mean.argmax(-1) == held.labels.numpy()).mean()), float(logs.mean())))
+        best = max(range(4), key=lambda i: tries[i])
+        if tries[best] <= score:
+            break
+        score, taken = tries[best], taken + each[best]
+        counts[best] += 1
+    test = networks[0].data.load("test")
+    mean = sum(n * m.probabilities(test.images) for n, m in zip(counts, networks, strict=True))
+    out = tmp_path / "chosen.csv"
+    assert command("predict", *digits[:2], "--greedy", "--checkpoint", "best,last", "-o", out, "--quiet") == 0
+    assert [int(row["Category"]) for row in csv.DictReader(out.read_text().splitlines())] == mean.argmax(-1).tolist()
+    lines = capsys.readouterr().err.splitlines()
+    expected = [f"weight {n / sum(counts):.3f}: {path}, checkpoint {which}"
+                for n, (path, which) in zip(counts, members, strict=True) if n]  # fmt: skip
+    assert lines[: len(expected)] == expected
+    assert lines[len(expected)].startswith(f"chosen {len(expected)} of 4: ")
 
 
 def test_views_count_with_their_weight(digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,17 +198,33 @@ def test_the_order_of_the_folder_changes_nothing(
 def test_the_data_may_have_moved(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     run, moved = folders
     summary = json.loads((run / "run.json").read_text())
-    assert command("evaluate", run) == 2
-    assert "no such folder" in capsys.readouterr().err
+    for verb in (("evaluate",), ("predict", "-o", moved.parent / "none.csv"), ("explain",)):
+        assert command(*verb, run) == 2
+        said = capsys.readouterr().err
+        assert "no such folder" in said
+        assert "--data PATH" in said
     found = {}
     for place in (moved, moved / "validation"):
-        assert command("evaluate", run, "--data", place, "--json", *(["--split", "validation"] * (place == moved))) == 0
+        assert command("evaluate", run, "--data", place, "--json") == 0
         found[place.name] = json.loads(capsys.readouterr().out)
         assert found[place.name]["accuracy"] == pytest.approx(summary["best_val_accuracy"])
     low, high = found["moved"]["interval"]
     assert 0 <= low < found["moved"]["accuracy"] < high <= 1 or low == 0 or high == 1
     assert found["moved"]["confusion"] == found["validation"]["confusion"]
     assert found["moved"]["class_names"] == ["ape", "bee", "cow"]
+
+
+def test_images_may_lie_in_a_folder_of_any_name(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    run, moved = folders
+    shutil.copytree(moved / "test", tmp_path / "test" / "unknown")
+    (flat,), (below,) = (ensemble([run]).pictures(place) for place in (moved / "test", tmp_path / "test"))
+    assert below.names == tuple(f"unknown/{name}" for name in flat.names)
+    assert torch.equal(below.images, flat.images)
+    assert below.labels is None
+    out = tmp_path / "s.csv"
+    assert command("predict", run, "--data", tmp_path / "test", "-o", out, "--quiet") == 0
+    assert command("predict", run, "--data", moved / "test", "-o", tmp_path / "t.csv", "--quiet") == 0
+    assert out.read_text() == (tmp_path / "t.csv").read_text()
 
 
 def test_labelled_folders_are_scored(

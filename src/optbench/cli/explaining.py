@@ -88,7 +88,7 @@ def _draw(member: Rebuilt, asked: _Asked, saliency_file: Path, features_file: Pa
 
     check_classes(member)
     network = Ensemble((member,))
-    (given,) = network.pictures(asked.data, asked.split if asked.data is not None else asked.split or "validation")
+    (given,) = network.pictures(asked.data, asked.split, usual="validation")
     found = given.readable()
     inside, what = features(member, found.images, asked.layer)
     points, how = plane(inside, asked.method)

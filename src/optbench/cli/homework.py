@@ -95,7 +95,7 @@ def evaluate(
         _evaluate_out_of_fold(question, plot, errors, as_json)
         return
     asked = question.ensemble()
-    given = asked.pictures(data, split if data is not None else split or "validation")
+    given = asked.pictures(data, split, usual="validation")
     found = [one.readable() for one in given]
     labels = _labels_of(found[0])
     probabilities, predicted = asked.combined(asked.each(found))
@@ -164,21 +164,17 @@ class _Question(NamedTuple):
 
     def ensemble(self) -> Ensemble:
         """The networks; with --greedy those that were chosen, which is said on standard error."""
-        from optbench.errors import UserError
+        folders = self.folders()
+        from optbench.prediction import Views, ensemble, ensemble_of
 
-        folders, weights = self.folders(), None
-        from optbench.prediction import Views, ensemble
-
-        if self.greedy:
-            from optbench.prediction.cross import selected
-
-            if self.checkpoint and "," in self.checkpoint:
-                raise UserError("--greedy chooses among runs, of one checkpoint each", "give one --checkpoint")
-            chosen = selected(folders, self.checkpoint, self.config_dirs)
-            print_lines(chosen.lines, err=True)
-            folders, weights = list(chosen.weights), list(chosen.weights.values())
         views = None if self.views is None else Views(*self.views)
-        return ensemble(folders, self.checkpoint, self.config_dirs, self.vote, views, weights)
+        if not self.greedy:
+            return ensemble(folders, self.checkpoint, self.config_dirs, self.vote, views)
+        from optbench.prediction.cross import selected
+
+        chosen = selected(folders, self.checkpoint, self.config_dirs)
+        print_lines(chosen.lines, err=True)
+        return ensemble_of(chosen.members, self.config_dirs, self.vote, views, chosen.weights)
 
 
 def _evaluate_out_of_fold(question: _Question, plot: Path | None, errors: Path | None, as_json: bool) -> None:
@@ -187,25 +183,24 @@ def _evaluate_out_of_fold(question: _Question, plot: Path | None, errors: Path |
 
     from optbench.errors import UserError
     from optbench.prediction import evaluation
-    from optbench.prediction.cross import average, cross_validated, selected
-    from optbench.records.chosen import chosen
+    from optbench.prediction.cross import average, cross_validated, selected_out_of_fold
 
-    if chosen(question.checkpoint, others=True) != "best" or question.views or question.vote or errors:
-        raise UserError("predictions out of fold are kept of the best checkpoint, as they are",
-                        "--checkpoint last, --vote, --tta and --errors want --split or --data")  # fmt: skip
-    folders = question.folders()
-    found = cross_validated(folders)
+    if question.views or question.vote or errors:
+        raise UserError("predictions out of fold are of the images as they are, one after the other",
+                        "--vote, --tta and --errors want --split or --data")  # fmt: skip
+    found = cross_validated(question.folders(), question.checkpoint, question.config_dirs)
     weights = None
     if question.greedy:
-        chosen_runs = selected(folders, question.checkpoint, question.config_dirs)
-        print_lines(chosen_runs.lines, err=True)
-        every = {i: sum(chosen_runs.weights.get(run, 0.0) for run in one.runs) for i, one in enumerate(found)}
-        weights = {i: weight for i, weight in every.items() if weight}
+        weights, selection = selected_out_of_fold(found)
+        print_lines(selection.lines, err=True)
     predicted = torch.from_numpy(average(found, weights).argmax(axis=-1))
     labels = torch.from_numpy(found[0].labels)
     scored = evaluation("images out of fold", predicted, labels, found[0].class_names)
-    several = f"; mean of {len(weights or found)} configurations" if len(found) > 1 else ""
-    _report(scored, question.runs, "best", f"checkpoint best; {len(found[0].runs)} folds{several}", plot, as_json)
+    which = list(dict.fromkeys(found[i].checkpoint for i in weights or range(len(found))))
+    settings = len({one.runs for one in found})
+    several = f"; mean of {len(weights or found)} {'configurations' if settings == len(found) else 'candidates'}"
+    words = f"checkpoint{'s' * (len(which) > 1)} {', '.join(which)}; {len(found[0].runs)} folds"
+    _report(scored, question.runs, ",".join(which), words + several * (len(found) > 1), plot, as_json)
 
 
 def _scored(asked: Ensemble, what: str, predicted: Any, labels: Any, images: Any) -> Evaluation:

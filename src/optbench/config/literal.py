@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from optbench.catalogue import GROUPS
 
-_PATHS = frozenset(("root", "path", "dir", "file", "folder", "paths", "files", "folders"))
+_PATHS = frozenset(("root", "path", "dir", "file", "folder", "paths", "files", "folders", "unlabelled"))
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _FUNCTION = re.compile(r"(?:choice|shuffle|sort|tag)\(.*\)", re.DOTALL)
 _KEY = re.compile(r"[+]*[A-Za-z_][\w./@:-]*")
@@ -43,7 +43,7 @@ def with_paths_quoted(override: str, sweep: bool = False) -> str:
     key, equals, value = override.partition("=")
     if not equals or not value or key.startswith("~") or not is_path(key):
         return override
-    if _NUMBER.fullmatch(value) and not key.lstrip("+").startswith(("data.", "hydra.")):
+    if _NUMBER.fullmatch(value) and not key.lstrip("+").startswith(("data.", "hydra.", "trainer.")):
         return override  # a square root, perhaps
     if value == "null" or _QUOTED.fullmatch(value) or (key.endswith("s") and value.startswith("[")):
         return override

@@ -84,12 +84,20 @@ class SyntheticFood(AbstractData):
         self.image_size = image_size
         self.class_names = self._food.class_names
 
-    def load(self, split: str) -> Split:
-        """The "train", "validation" or "test" split; "test" has no labels."""
+    def make(self) -> None:
+        """Writes the pictures where they are missing. Raises DataError, OutputError."""
         if not self._complete():
             self._write()
+
+    def load(self, split: str) -> Split:
+        """The "train", "validation" or "test" split; "test" has no labels."""
+        self.make()
         self._food.progress = self.progress
         return self._food.load(split)
+
+    def label(self, name: str) -> int | str:
+        """As of Food11."""
+        return self._food.label(name)
 
     @property
     def accounts(self) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build
-from optbench.errors import IncompatibleError
+from optbench.errors import IncompatibleError, StoppedError
 from optbench.experiment.depth import leave_out_branches
 from optbench.experiment.kept_data import built_data
-from optbench.experiment.recorder import Display
+from optbench.experiment.recorder import Display, Stop
+from optbench.experiment.unlabelled import pseudo_labels
 from optbench.records.vocabulary import as_now
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
@@ -21,11 +23,20 @@ if TYPE_CHECKING:
     from optbench.problem import AbstractData, AbstractProblem
 
 
-def build_problem(config: Mapping[str, Any], device: torch.device, display: Display | None = None) -> AbstractProblem:
-    """The problem of a configuration: model + data + loss; `display` is told how many images are decoded.
+def build_problem(
+    config: Mapping[str, Any], device: torch.device, display: Display | None = None, stop: Stop | None = None
+) -> AbstractProblem:
+    """The problem of a configuration: model + data + loss.
+
+    Args:
+        config: resolved.
+        device: where to compute.
+        display: told how many images are decoded, now and when a split is first wanted.
+        stop: looked at after each image that is decoded.
 
     Raises:
         IncompatibleError: parts that do not belong together.
+        StoppedError: `stop` says so.
     """
     import torch
 
@@ -37,8 +48,8 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
     augmentation = build(config["augment"], "augment")
     torch.manual_seed(stream(seed, "init").initial_seed())
     data = built_data(config)
-    if data is not None and display is not None and hasattr(data, "progress"):
-        data.progress = display.loading
+    if data is not None and hasattr(data, "progress"):
+        data.progress = functools.partial(_decoded, display, stop)
     check_learns(data, loss, config["choices"])
     model = build(config["model"], "model")
     name = config["choices"]["model"]
@@ -58,11 +69,19 @@ def build_problem(config: Mapping[str, Any], device: torch.device, display: Disp
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
     if trainer.stochastic_depth:
         leave_out_branches(model, trainer.stochastic_depth, name)
-    normal, accumulate = bool(trainer.normalize), trainer.accumulate
     return NetworkProblem(
-        model, data, loss, trainer.batch_size, seed, device, augmentation, normal, accumulate, trainer.precision,
-        trainer.compile,
+        model, data, loss, trainer.batch_size, seed, device, augmentation, normal=bool(trainer.normalize),
+        accumulate=trainer.accumulate, precision=trainer.precision, compiled=trainer.compile,
+        pseudo=pseudo_labels(config, data),
     )  # fmt: skip
+
+
+def _decoded(display: Display | None, stop: Stop | None, done: int, total: int) -> None:
+    """`done` of `total` images are decoded."""
+    if stop is not None and stop.requested:
+        raise StoppedError(f"stopped by the user when {done} of {total} images were decoded")
+    if display is not None:
+        display.loading(done, total)
 
 
 def check_serves(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer, device: torch.device) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.catalogue import against_the_book
 from optbench.config import build_optimizer, build_scheduler
 from optbench.descend.scalar import TooFarError
-from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure
+from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure, StoppedError
 from optbench.experiment.assemble import build_problem, check_serves, deterministic, dtype_of, set_up
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
@@ -170,7 +170,11 @@ def _looped(
     trainer = trainer_from(planned.config)
     device = set_up(trainer, threads)
     recorder = Recorder(planned.folder, display, stop)
-    loop = _build_loop(planned.config, trainer, device, recorder, display)
+    try:
+        loop = _build_loop(planned.config, trainer, device, recorder, display, stop)
+    except StoppedError as error:
+        with locked(planned.folder, wait):
+            return _done(planned, force) or skipped(planned, Status.INTERRUPTED, error)
     if force or not (planned.folder / _LAST).exists():  # what has begun goes on, however busy the machine is now
         check_serves(loop.problem, trainer, device)
     with locked(planned.folder, wait):
@@ -220,12 +224,13 @@ def _build_loop(
     device: torch.device,
     recorder: Recorder,
     display: Display | None,
+    stop: Stop,
 ) -> Loop:
     """The loop that a configuration describes; whatever its parts raise becomes an OptbenchError."""
     from optbench.loop import Loop, total_steps
 
     try:
-        problem = build_problem(config, device, display)
+        problem = build_problem(config, device, display, stop)
         optimizer = build_optimizer(config, problem.module)
         scheduler = build_scheduler(config, optimizer, total_steps(problem, trainer))
     except OptbenchError:
@@ -264,6 +269,8 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     summary, sums = make(loop, recorder, folder)
     if leaves_out(loop.trainer):
         facts = {**facts, "updates_left_out": loop.progress.left_out}
+    if (pseudo := getattr(problem, "pseudo", None)) is not None:
+        facts = {**facts, "pseudo_labels": pseudo.account()}
     arrival = arrival_of(planned.config, problem, summary.status)
     held = out_of_fold(planned.config, problem, recorder.best) if sums else None
     if held is not None:
@@ -332,6 +339,8 @@ def _run(loop: Loop | TracedRun, folder: Path) -> Summary:
         return loop.run()
     except (OutputError, TooFarError):
         raise
+    except StoppedError as error:
+        return loop.summary(Status.INTERRUPTED, error.message)
     except OptbenchError as error:  # in our own words already
         return loop.summary(Status.FAILED, f"{error.message}; {error.hint}" if error.hint else error.message)
     except Exception as error:
@@ -410,11 +419,12 @@ def _restored(loop: Loop, folder: Path) -> Mapping[str, Any] | None:
 
 
 def skipped(planned: Planned, status: Status, error: OptbenchError, here: bool = True) -> Run:
-    """Records a run that could not start: `skipped` when its parts do not fit, `failed` otherwise.
+    """Records a run that did not start: `skipped` when its parts do not fit, `interrupted` where the user stopped it,
+    `failed` otherwise.
 
     Args:
         planned: the run.
-        status: one of the two.
+        status: one of the three.
         error: why.
         here: whether it was tried in this process, whose host the record then names.
     """

@@ -11,22 +11,24 @@ import hashlib
 import importlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
 
+from optbench.catalogue import makes_its_root
 from optbench.config import Composed, Composer, Job
 from optbench.config.hydra_keys import RUN, SWEEP, check_hydra_keys
 from optbench.errors import ConfigError, DataError, UserError
+from optbench.experiment import unlabelled
 from optbench.experiment.sources import KEY, PARTS, is_own, names_in, sources
 from optbench.folders import Progress, fingerprint, place_of
 from optbench.pictures import Splits
 from optbench.records import Run, look, write_bytes
 from optbench.records.shared import PerObject
 from optbench.records.vocabulary import Identities
-from optbench.settings import SAMPLES
+from optbench.settings import SAMPLES, idle, shown
 
 _LONGEST_NAME = 100
 """Most bytes in a sweep's name: a file system allows 255, and the files beside it need some."""
@@ -92,6 +94,7 @@ def plan_run(
     check_hydra_keys(overrides, RUN)
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
+    _check_idle([composed.config])
     return _Identifier(progress)(composed, out or composed.run_dir)
 
 
@@ -230,6 +233,7 @@ def plan_sweep(
             folder = folder_of(out or job.composed.sweep_dir)
             planned = identify(job.composed, folder, name, {k: _set_to(job, k) for k in keys})
             runs.setdefault(planned.run_id, planned)
+    _check_idle(planned.config for planned in runs.values())
     return Sweep(
         list(runs.values()), name, folder, job.composed.launcher, given, {k: v for k, v in options.items() if v}
     )
@@ -249,6 +253,19 @@ def _check_texts(overrides: Sequence[object]) -> None:
         if not isinstance(given, str):
             expected = 'texts, each an argument of its own: run("optimizer=adam", "seed=1"), run(*overrides)'
             raise UserError(f"{given!r} is not an override: expected {expected}")
+
+
+def _check_idle(configs: Iterable[Mapping[str, Any]]) -> None:
+    """Settings of pseudo-labels do something in some run, if they are set. Raises ConfigError."""
+    found = ""
+    for config in configs:
+        key = idle(config["trainer"])
+        if key is None:
+            return
+        found = found or f"trainer.{key}={shown(config['trainer'][key])}"
+    raise ConfigError(
+        f"{found}: of which pictures?", "name them too: trainer.unlabelled=PATH, or trainer.unlabelled=test"
+    )
 
 
 def _check_seeds(overrides: Sequence[str]) -> None:
@@ -296,6 +313,7 @@ class _Identifier:
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
         self._fingerprints: dict[str, str] = {}
+        self._unlabelled: dict[tuple[Any, ...], Mapping[str, str]] = {}
         self._sources: dict[tuple[tuple[str, ...], ...], dict[str, str]] = {}
         self._names = {part: PerObject(functools.partial(names_in, part=part)) for part in PARTS}
         self._identity = Identities()
@@ -309,6 +327,8 @@ class _Identifier:
         if behind := self._behind(config):
             config = {**config, KEY: behind}
         seen = self._fingerprint(config)
+        if config["trainer"].get("unlabelled") is not None:
+            config = {**config, unlabelled.KEY: self._without_labels(config)}
         identity = self._identity(config, seen)
         slug = f"{self._slug(config['choices'])}-s{config['seed']}-{identity}"
         return Planned(config, parent / slug, identity, sweep, swept or {}, seen)
@@ -318,6 +338,12 @@ class _Identifier:
         if known not in self._sources:
             self._sources[known] = sources(config)
         return self._sources[known]
+
+    def _without_labels(self, config: Mapping[str, Any]) -> Mapping[str, str]:
+        key = config["trainer"]["unlabelled"], config["data"].get("root"), config["data"].get("_target_")
+        if key not in self._unlabelled:
+            self._unlabelled[key] = unlabelled.identity(config, self._progress) or {}
+        return self._unlabelled[key]
 
     def _fingerprint(self, config: Mapping[str, Any]) -> str | None:
         root = config["data"].get("root")
@@ -345,8 +371,23 @@ def data_fingerprint(config: Mapping[str, Any], progress: Progress | None = None
         place = place_of(root)
         if is_own(config["data"]["_target_"]):
             return fingerprint(place, everything=True)
-        return Splits(place).fingerprint(progress)
+        return _of_pictures(place, config, progress)
     except DataError as error:
         name = config["choices"]["data"]
         hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"
         raise DataError(error.message, error.hint or hint) from error
+
+
+def _of_pictures(place: Path, config: Mapping[str, Any], progress: Progress | None) -> str:
+    """The fingerprint of what lies at a place; a data set that makes its pictures makes those that are missing."""
+    try:
+        return Splits(place).fingerprint(progress)
+    except DataError:
+        node = config["data"]
+        if not makes_its_root(config["choices"]["data"], str(node["_target_"])):
+            raise
+    from optbench.config import build
+    from optbench.problem.folds import KEYS
+
+    build({key: value for key, value in node.items() if key not in KEYS}, "data").make()
+    return Splits(place).fingerprint(progress)

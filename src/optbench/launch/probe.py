@@ -216,6 +216,7 @@ class Outlook:
         where: the device.
         probed: updates that were timed.
         compile_seconds: before the first update; None where nothing is compiled.
+        unlabelled: pictures that join the training later (trainer.unlabelled) and are in none of these numbers.
     """
 
     steps: int
@@ -227,6 +228,7 @@ class Outlook:
     where: str
     probed: int
     compile_seconds: float | None = None
+    unlabelled: int = 0
 
     @property
     def seconds(self) -> float:
@@ -275,7 +277,8 @@ def outlook_of(item: Planned) -> Outlook:
     evaluations = 1 + math.ceil(epochs / getattr(trainer, "eval_every", 1))  # the first is before any update
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     where = f"{device}{threads}"
-    return Outlook(steps, a_step, problem.batch_size, epochs, evaluations, once, where, made, compiling)
+    others = 0 if problem.pseudo is None else len(problem.pseudo.images)
+    return Outlook(steps, a_step, problem.batch_size, epochs, evaluations, once, where, made, compiling, others)
 
 
 def outlook_lines(found: Outlook) -> list[str]:
@@ -290,7 +293,9 @@ def outlook_lines(found: Outlook) -> list[str]:
         total += f"; other work shares the cores now (load {load:.1f} a core), which makes it look longer"
     rate = found.images / found.step_seconds
     spent = found.compile_seconds
+    later = f"without what is learned from the {found.unlabelled} unlabelled pictures: an update may see twice as many"
     return [
+        *([later] if found.unlabelled else []),
         *([] if spent is None else [f"compiling: {spent:.3g} s; less once torch has kept what it made"]),
         f"{found.steps} updates of {found.images} images ({found.epochs:.4g} epochs): {found.step_seconds:.3g} s each, "
         f"{rate:.3g} images a second",

@@ -351,10 +351,18 @@ class Loop:
             self._evaluate(row)
         if p.step:
             self._end_if_over(row)
+        if not last and self.problem.prepares(epoch):
+            self._resume_clock()  # what is learned from is time of training
+            with self._evaluated_weights():
+                self.problem.begin_epoch(epoch)
+            self._pause_clock()
+
+    def _evaluated_weights(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._average is None else self._average.in_use()
 
     def _evaluate(self, row: Row) -> None:
         p = self.progress
-        with contextlib.nullcontext() if self._average is None else self._average.in_use():
+        with self._evaluated_weights():
             figures = self.problem.evaluate()
         row.update(figures)
         p.val_loss, p.val_accuracy = figures["val_loss"], figures.get("val_accuracy")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optbench.prediction.pictures import Pictures
     from optbench.prediction.runs import are_folds, natural, run_folders
     from optbench.prediction.scores import Evaluation, evaluate, evaluation
-    from optbench.prediction.together import Ensemble, Views, ensemble
+    from optbench.prediction.together import Ensemble, Views, ensemble, ensemble_of
 
 _HOME = {
     "Ensemble": "together",
@@ -30,6 +30,7 @@ _HOME = {
     "Views": "together",
     "are_folds": "runs",
     "ensemble": "together",
+    "ensemble_of": "together",
     "evaluate": "scores",
     "evaluation": "scores",
     "filled": "broken",
@@ -48,6 +49,7 @@ __all__ = [
     "Views",
     "are_folds",
     "ensemble",
+    "ensemble_of",
     "evaluate",
     "evaluation",
     "filled",

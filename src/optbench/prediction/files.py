@@ -30,9 +30,8 @@ def numbered(names: Sequence[str]) -> tuple[list[int], list[str]]:
         UserError: two names that are numbers are the same number.
     """
     stems = [PurePosixPath(name).stem for name in names]
-    is_number = [
-        stem.isascii() and stem.isdecimal() and "/" not in name for stem, name in zip(stems, names, strict=True)
-    ]
+    in_one = len({PurePosixPath(name).parent for name in names}) == 1  # in several, numbers mean nothing by themselves
+    is_number = [in_one and stem.isascii() and stem.isdecimal() for stem in stems]
     if all(is_number):
         ids = [int(stem) for stem in stems]
         if shared := _shared(ids, names):

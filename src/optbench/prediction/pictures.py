@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from optbench.catalogue import makes_its_root
 from optbench.errors import DataError, UserError
 from optbench.experiment.rebuild import SPLITS, Rebuilt
-from optbench.folders import EXTENSIONS
+from optbench.folders import EXTENSIONS, place_of
 from optbench.images import read
 from optbench.pictures import Splits, files_at, place_at
 from optbench.prediction.runs import natural
-from optbench.problem import Split, read_split
+from optbench.problem import AbstractData, Split, read_split
 
 Progress = Callable[[int, int], None]
 
@@ -62,16 +63,21 @@ class Pictures:
 
 
 def pictures(
-    member: Rebuilt, place: Path | None = None, split: str | None = None, progress: Progress | None = None
+    member: Rebuilt,
+    place: Path | None = None,
+    split: str | None = None,
+    progress: Progress | None = None,
+    usual: str = "test",
 ) -> Pictures:
     """What a network is to be asked about.
 
     Args:
         member: the network, whose data set says size and channels.
-        place: a folder of images; a folder of class folders; or the root of a data set, of which the split is taken.
-            None: the data set that the run was trained on, where its configuration says that it lies.
-        split: train, validation or test; None: test. A folder of images has none.
+        place: a folder of images; a folder of class folders, or of others; or the root of a data set, of which the
+            split is taken. None: the data set that the run was trained on, where its configuration says that it lies.
+        split: train, validation or test; None: the usual one. A folder of images has none.
         progress: told how many images are decoded.
+        usual: split that is taken of a data set where none is named.
 
     Raises:
         UserError: another split, or one named for a folder of images.
@@ -80,16 +86,28 @@ def pictures(
     if split is not None and split not in SPLITS:
         raise UserError(f"--split {split}: expected {', '.join(SPLITS)}")
     if place is None:
-        return _of_split(member.data, split or "test", progress)
+        return _of_split(_where_it_was(member), split or usual, progress)
     place = place.expanduser()
     if (by_folder := _is_class_folders(place, member)) or not member.has_root or not _is_root(place):
         if split is not None:
             raise UserError(f"--split {split}: {place} is a folder of images, not a data set", "leave out --split")
         size, channels = member.setting("image_size"), member.setting("channels")
-        found = read(files_at(place, by_folder), size, channels, on_bad="keep", progress=progress)
+        inside = by_folder or not _has_images(place)  # test/unknown/0001.jpg, as ImageFolder wants test pictures
+        found = read(files_at(place, inside), size, channels, on_bad="keep", progress=progress)
         labels = _labels(found.names, member, by_folder)
         return _in_order(Split(found.images, labels, found.names), f"images in {place}", found.bad)
-    return _of_split(member.at(place), split or "test", progress)
+    return _of_split(member.at(place), split or usual, progress)
+
+
+def _where_it_was(member: Rebuilt) -> AbstractData:
+    """The data set that a run was trained on. Raises DataError, saying what to do, where it does not lie there now."""
+    node = member.config["data"]
+    made = makes_its_root(str(member.config["choices"].get("data")), str(node["_target_"]))
+    if node.get("root") and not made and not place_of(node["root"]).exists():
+        raise DataError(
+            f"{node['root']}: no such folder now; the run was trained on it", "say where it is: --data PATH"
+        )
+    return member.data
 
 
 def _of_split(data: object, split: str, progress: Progress | None) -> Pictures:
@@ -131,10 +149,8 @@ def _is_class_folders(place: Path, member: Rebuilt) -> bool:
 
 
 def _is_root(place: Path) -> bool:
-    """Whether a folder has parts and no images of its own; a zip may also be that of one folder of images."""
-    if place.is_file() and not Splits(place).names:
-        return False
-    return bool(_subfolders(place)) and not _has_images(place)
+    """Whether a folder or a zip has parts and no images of its own."""
+    return bool(_subfolders(place)) and not _has_images(place) and bool(Splits(place).names)
 
 
 def _labels(names: Sequence[str], member: Rebuilt, by_folder: bool) -> Tensor | None:

@@ -40,3 +40,13 @@ def run_folders(places: Sequence[Path]) -> list[Path]:
 def are_folds(folders: Sequence[Path]) -> bool:
     """Whether all of these runs are on folds of their data. Raises RecordError where one is no run."""
     return all(read_run(folder).config.get("data", {}).get("folds") is not None for folder in folders)
+
+
+Asked = tuple[Path, str | None]
+"""A run folder, and which of its checkpoints is asked; None: as `chosen` says."""
+
+
+def asked_of(folders: Sequence[Path], checkpoint: str | None) -> list[Asked]:
+    """Each run with each of the checkpoints, which commas separate."""
+    which = dict.fromkeys(checkpoint.split(",") if checkpoint else [None])
+    return [(folder, one) for folder in folders for one in which]

@@ -20,6 +20,7 @@ from torch.nn.functional import one_hot
 from optbench.errors import UserError
 from optbench.experiment.rebuild import Rebuilt, check_classes, rebuild
 from optbench.prediction.pictures import Pictures, Progress, pictures
+from optbench.prediction.runs import Asked, asked_of
 from optbench.problem import stream
 
 _TOGETHER = 256
@@ -61,7 +62,11 @@ class Ensemble:
         return self.members[0].class_names
 
     def pictures(
-        self, place: Path | None = None, split: str | None = None, progress: Progress | None = None
+        self,
+        place: Path | None = None,
+        split: str | None = None,
+        progress: Progress | None = None,
+        usual: str = "test",
     ) -> list[Pictures]:
         """The images as each member takes them; arguments as in `pictures`. Read once for all members of one size."""
         read: dict[str, Pictures] = {}
@@ -71,7 +76,7 @@ class Ensemble:
             keys = ("image_size", "channels") if place is not None and not member.has_root else data
             key = repr([(name, data.get(name)) for name in keys])
             if key not in read:
-                read[key] = pictures(member, place, split, progress)
+                read[key] = pictures(member, place, split, progress, usual)
             found.append(read[key])
         if any(one.names != found[0].names for one in found):
             raise UserError("the runs do not have the same images to classify", "give a folder with --data")
@@ -98,7 +103,6 @@ def ensemble(
     config_dirs: Sequence[Path] = (),
     vote: bool = False,
     views: Views | None = None,
-    weights: Sequence[float] | None = None,
 ) -> Ensemble:
     """The networks of run folders, to be asked together.
 
@@ -106,13 +110,23 @@ def ensemble(
         folders: of runs.
         checkpoint: as `rebuild` has it; several, separated by commas, are members of their own.
         config_dirs: as `rebuild` has them.
-        vote, views, weights: see Ensemble.
+        vote, views: see Ensemble.
 
     Raises:
         RecordError, UserError: as `rebuild`; a regression; other classes; views without an augmentation.
     """
-    which = checkpoint.split(",") if checkpoint else [None]
-    members = tuple(rebuild(folder, one, config_dirs) for folder in folders for one in which)
+    return ensemble_of(asked_of(folders, checkpoint), config_dirs, vote, views)
+
+
+def ensemble_of(
+    asked: Sequence[Asked],
+    config_dirs: Sequence[Path] = (),
+    vote: bool = False,
+    views: Views | None = None,
+    weights: Sequence[float] | None = None,
+) -> Ensemble:
+    """The networks of these checkpoints, to be asked together; arguments and errors as of `ensemble`."""
+    members = tuple(rebuild(folder, one, config_dirs) for folder, one in asked)
     for member in members:
         check_classes(member)
         if member.class_names != members[0].class_names:

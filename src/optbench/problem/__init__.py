@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         surface_objective,
     )
     from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels, probabilities
+    from optbench.problem.pseudo import PseudoLabels
     from optbench.problem.splits import read_split, scaled
     from optbench.problem.surface import SurfaceProblem
 
@@ -39,6 +40,7 @@ _HOME = {
     "network_outputs": "network",
     "predicted_labels": "network",
     "probabilities": "network",
+    "PseudoLabels": "pseudo",
     "read_split": "splits",
     "scaled": "splits",
     "SurfaceProblem": "surface",
@@ -53,6 +55,7 @@ __all__ = [
     "Box",
     "NetworkProblem",
     "Objective",
+    "PseudoLabels",
     "Split",
     "SurfaceProblem",
     "check_dim",

@@ -269,6 +269,33 @@ class Mixture(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Guesses:
+    """Which labels of a batch the network gave itself, see `problem.pseudo`; on the CPU.
+
+    Attributes:
+        targets: bool (b,).
+        others: bool (b,), where images are mixed; else None.
+        weight: of such a label; the others have 1.
+    """
+
+    targets: Tensor
+    others: Tensor | None
+    weight: float
+
+    def part(self, rows: slice) -> Guesses:
+        """Of some rows."""
+        return Guesses(self.targets[rows], None if self.others is None else self.others[rows], self.weight)
+
+    def weights(self, share: float) -> tuple[Tensor, Tensor]:
+        """Weights float32 (b,) of the losses of `targets` and of `others`, of which each row's images have this share
+        and the rest."""
+        first = torch.where(self.targets, self.weight, 1.0)
+        if self.others is None:
+            return first, torch.zeros_like(first)
+        return share * first, (1.0 - share) * torch.where(self.others, self.weight, 1.0)
+
+
+@dataclass(frozen=True)
 class Batch:
     """A batch as the objective takes it: float inputs, int64 targets (of a regression float32); on a surface empty.
 
@@ -277,15 +304,24 @@ class Batch:
         others: where images are mixed, (b,) the targets of those that each was mixed with: what each image shows is
             `targets` with the weight `share` and `others` with the rest, a soft label of two classes.
         share: that weight.
+        guesses: where some of the labels are pseudo-labels, which, and what they weigh; None: there are none.
     """
 
     inputs: Tensor
     targets: Tensor
     others: Tensor | None = None
     share: float = 1.0
+    guesses: Guesses | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def mass(self) -> float:
+        """What its rows weigh together: as many as there are, where all labels weigh the same."""
+        if self.guesses is None:
+            return len(self)
+        return float(sum(part.sum(dtype=torch.float64) for part in self.guesses.weights(self.share)))
 
     def pieces(self, size: int) -> Iterator[Batch]:
         """Consecutive parts of `size` rows and a shorter last one; a row by itself joins the part before it, as batch
@@ -296,7 +332,8 @@ class Batch:
         for start, end in pairwise([0, *ends, len(self)]):
             part = slice(start, end)
             others = None if self.others is None else self.others[part]
-            yield Batch(self.inputs[part], self.targets[part], others, self.share)
+            guesses = None if self.guesses is None else self.guesses.part(part)
+            yield Batch(self.inputs[part], self.targets[part], others, self.share, guesses)
 
 
 class AbstractProblem(ABC):
@@ -339,6 +376,15 @@ class AbstractProblem(ABC):
         """
         return None
 
+    def prepares(self, epoch: int) -> bool:
+        """Whether begin_epoch has something to do."""
+        return False
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first update of an epoch that it prepares, with the weights that are evaluated in use;
+        changes none of them. A run that goes on from the beginning of an epoch calls it once more."""
+        return
+
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Held-out figures (`val_loss`; with classes `val_accuracy`); empty on a surface. Changes nothing."""
@@ -357,7 +403,7 @@ class AbstractProblem(ABC):
         return {}
 
     def counters(self) -> dict[str, Any]:
-        """What epoch_figures has counted so far, and a scale of the loss, for a checkpoint within an epoch."""
+        """What epoch_figures counted so far, the scale of a loss, pseudo-labels: for a checkpoint within an epoch."""
         return {}
 
     def restore_counters(self, counters: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 The batch of update k is a function of (seed, k): the order of an epoch comes from (seed, "order", epoch), augmentation
 from (seed, "augment", k), mixing from (seed, "mix", k), and what the model itself draws (dropout) from (seed, "model",
-k). So a run that resumes at k sees what the uninterrupted one saw.
+k). So a run that resumes at k sees what the uninterrupted one saw. With pseudo-labels (`problem.pseudo`) a batch is a
+function of these too, which lie in the checkpoints.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from optbench.problem.base import (
     AbstractData,
     AbstractProblem,
     Batch,
+    Guesses,
     Split,
     check_class_weights,
     moved,
@@ -31,6 +33,7 @@ from optbench.problem.base import (
 from optbench.problem.compiled import GRAPHS, Compiled
 from optbench.problem.normal import channels, normalise
 from optbench.problem.precision import Scaler, forward
+from optbench.problem.pseudo import PseudoLabels, Taken
 from optbench.problem.splits import read_split, scaled
 from optbench.problem.streams import stream_seed
 
@@ -54,6 +57,12 @@ def to_inputs(images: Tensor, device: torch.device, channels_last: bool) -> Tens
     if channels_last and inputs.ndim == 4:
         return inputs.contiguous(memory_format=torch.channels_last)
     return inputs
+
+
+def _guesses(labelled: int, n: int, order: Tensor | None, weight: float) -> Guesses:
+    """That of n labels those after the labelled ones are guesses; `order`: what each image is mixed with."""
+    guessed = torch.arange(n) >= labelled
+    return Guesses(guessed, None if order is None else guessed.index_select(0, order), weight)
 
 
 def label_rule(loss: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -123,6 +132,18 @@ class _Evaluated:
         return outputs
 
 
+def _check_parts(data: AbstractData, loss: nn.Module, pseudo: PseudoLabels | None) -> None:
+    """Raises DataError for data that augment by themselves, IncompatibleError for pseudo-labels of no probabilities."""
+    if callable(getattr(type(data), "augment", None)):
+        raise DataError(
+            f"{type(data).__name__}.augment is not called: data sets do not augment",
+            "make it the __call__ of an optbench.AbstractAugmentation, chosen by augment=...",
+        )
+    if pseudo is not None and (data.n_classes == 0 or getattr(loss, "predict", None) is not None):
+        why = f"pseudo-labels are taken by the probabilities of classes, and {type(loss).__name__} has none"
+        raise IncompatibleError(why, "leave out trainer.unlabelled, or use loss=cross_entropy")
+
+
 class NetworkProblem(AbstractProblem):
     """A model trained on images under a loss; without classes, in a regression, losses are all that is kept.
 
@@ -138,8 +159,10 @@ class NetworkProblem(AbstractProblem):
         accumulate: mini-batches of batch_size images that an update sees, one after another; of "full", parts.
         precision: of the passes of the training, see `problem.precision`.
         compiled: whether those passes are compiled, see `problem.compiled`; "graphs": and repeated as CUDA graphs.
+        pseudo: unlabelled pictures that join the training; None: there are none.
 
     Raises:
+        IncompatibleError: pseudo-labels without probabilities of classes to take them by.
         UserError: a batch larger than the training split.
         DataError: the data set augments by itself.
     """
@@ -157,15 +180,13 @@ class NetworkProblem(AbstractProblem):
         accumulate: int = 1,
         precision: str = "fp32",
         compiled: bool | str = False,
+        pseudo: PseudoLabels | None = None,
     ) -> None:
-        if callable(getattr(type(data), "augment", None)):
-            raise DataError(
-                f"{type(data).__name__}.augment is not called: data sets do not augment",
-                "make it the __call__ of an optbench.AbstractAugmentation, chosen by augment=...",
-            )
+        _check_parts(data, loss, pseudo)
         self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
+        self.pseudo = pseudo
         n = len(self.train)
         if normal:
             normalise(self._model, *(part.to(device) for part in channels(self.train.images)))
@@ -245,7 +266,16 @@ class NetworkProblem(AbstractProblem):
     @property
     def exact_gradient(self) -> bool:
         in_one = self.mini_batch == self.batch_size  # what batch norm makes of parts hangs on which images are in them
-        return self.steps_per_epoch == 1 and in_one and self._augmentation is None and not self._draws
+        whole = self.steps_per_epoch == 1 and in_one and self.pseudo is None
+        return whole and self._augmentation is None and not self._draws
+
+    def prepares(self, epoch: int) -> bool:
+        return self.pseudo is not None and self.pseudo.rule.is_due(epoch)
+
+    def begin_epoch(self, epoch: int) -> None:
+        if self.pseudo is not None:
+            outputs = network_outputs(self._model, self.pseudo.images, self._device)
+            self.pseudo.make(epoch, probabilities(self.loss, outputs, self.data.n_classes))
 
     def batch(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
@@ -256,16 +286,29 @@ class NetworkProblem(AbstractProblem):
         last = position == self.steps_per_epoch - 1
         start = position * self.batch_size
         index = self._order[1].narrow(0, start, len(self.train) - start if last else self.batch_size)
-        images, labels = self._augmented(images.index_select(0, index), step), labels.index_select(0, index)
+        images, labels = images.index_select(0, index), labels.index_select(0, index)
+        taken = self._taken(epoch, position)
+        if taken is not None:
+            images = torch.cat([images, taken.images.to(images.device)])
+            labels = torch.cat([labels, taken.labels.to(labels.device)])
+        images = self._augmented(images, step)
         seed_torch(stream_seed(self._seed, "model", step), self._device)
         inputs = to_inputs(images, self._device, self._channels_last)
         mixture = None
         if self._augmentation is not None:
             mixture = self._augmentation.mixed(inputs, stream(self._seed, "mix", step))
+        mixed = None if mixture is None else mixture.order
+        guesses = None if taken is None else _guesses(len(index), len(labels), mixed, taken.weight)
         if mixture is None:
-            return Batch(inputs, moved(labels, self._device))
-        others = labels.index_select(0, moved(mixture.order, labels.device))
-        return Batch(mixture.inputs, moved(labels, self._device), moved(others, self._device), mixture.share)
+            return Batch(inputs, moved(labels, self._device), guesses=guesses)
+        others = moved(labels.index_select(0, moved(mixture.order, labels.device)), self._device)
+        return Batch(mixture.inputs, moved(labels, self._device), others, mixture.share, guesses)
+
+    def _taken(self, epoch: int, position: int) -> Taken | None:
+        """Pictures with pseudo-labels that an update sees beside the labelled ones."""
+        if self.pseudo is None:
+            return None
+        return self.pseudo.taken(epoch, position, self.steps_per_epoch, self.batch_size)
 
     @cached_property
     def _source(self) -> tuple[Tensor, Tensor]:
@@ -302,7 +345,7 @@ class NetworkProblem(AbstractProblem):
             return super().differentiate(batch)
         whole = torch.zeros((), device=self._device)
         for piece in batch.pieces(self.mini_batch):
-            loss = self.objective(piece) * (len(piece) / len(batch))
+            loss = self.objective(piece) * (piece.mass / batch.mass)
             (loss if self._scaler is None else self._scaler.scaled(loss)).backward()
             whole += loss.detach()
         if self._scaler is not None:
@@ -312,14 +355,30 @@ class NetworkProblem(AbstractProblem):
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._watched(batch.inputs) if self.exact_gradient else self._forward(batch.inputs)
         if self._has_classes:
-            shown = batch.targets if batch.others is None or batch.share >= 0.5 else batch.others
-            self._answers.append((self._labels(outputs.detach()).detach(), shown))
-            if len(self._answers) >= _COUNTED_TOGETHER:
-                self._count()
+            self._note(outputs, batch)
         losses: Tensor = self.loss(outputs, batch.targets)
-        if batch.others is not None:  # of a soft label cross-entropy is this mean; of other losses it is the meaning
-            losses = batch.share * losses + (1.0 - batch.share) * self.loss(outputs, batch.others)
+        # of a soft label cross-entropy is this mean; of other losses it is the meaning
+        others = None if batch.others is None else self.loss(outputs, batch.others)
+        if batch.guesses is not None:
+            weights = [moved(part, self._device) for part in batch.guesses.weights(batch.share)]
+            sums = (losses * weights[0]).sum() + (0.0 if others is None else (others * weights[1]).sum())
+            return sums / batch.mass
+        if others is not None:
+            losses = batch.share * losses + (1.0 - batch.share) * others
         return losses.mean()
+
+    def _note(self, outputs: Tensor, batch: Batch) -> None:
+        """Keeps what the network said of the labelled images, to be counted."""
+        own = batch.others is None or batch.share >= 0.5
+        labels = self._labels(outputs.detach()).detach()
+        shown = batch.targets if own or batch.others is None else batch.others
+        if batch.guesses is not None:
+            guessed = batch.guesses.targets if own or batch.guesses.others is None else batch.guesses.others
+            known = moved(torch.nonzero(~guessed).flatten(), self._device)
+            labels, shown = labels.index_select(0, known), shown.index_select(0, known)
+        self._answers.append((labels, shown))
+        if len(self._answers) >= _COUNTED_TOGETHER:
+            self._count()
 
     def _watched(self, inputs: Tensor) -> Tensor:
         """The model's outputs; and from the first draw on (dropout) it is known that a whole batch is random too."""
@@ -376,11 +435,14 @@ class NetworkProblem(AbstractProblem):
     def counters(self) -> dict[str, Any]:
         self._count()
         scale = {} if self._scaler is None else {"scale": self._scaler.state_dict()}
-        return {"seen": self._seen, "correct": int(self._correct), **scale}
+        pseudo = {} if self.pseudo is None else {"pseudo": self.pseudo.state()}
+        return {"seen": self._seen, "correct": int(self._correct), **scale, **pseudo}
 
     def restore_counters(self, counters: dict[str, Any]) -> None:
         if self._scaler is not None and "scale" in counters:
             self._scaler.load_state_dict(counters["scale"])
+        if self.pseudo is not None and "pseudo" in counters:
+            self.pseudo.restore(counters["pseudo"])
         self._answers.clear()
         self._seen = counters["seen"]
         self._correct.fill_(counters["correct"])

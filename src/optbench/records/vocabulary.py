@@ -70,10 +70,11 @@ MAX_COORDINATES = 10
 """Surfaces up to this dimension record their coordinates, x0 ... x9."""
 
 NOT_IDENTITY = frozenset(
-    {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "data.root", "data.on_bad"}
-)
+    {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "trainer.unlabelled",
+     "data.root", "data.on_bad"}
+)  # fmt: skip
 """Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint, which
-says too which files of it are bad."""
+says too which files of it are bad, and unlabelled pictures by `unlabelled.pseudo_labels`."""
 
 _AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
     "none": {"_target_": None},
@@ -215,7 +216,7 @@ def _below(flat: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
     off = (key for key, values in _OFF.items() if flat.get(key) in values)
-    left_out = NOT_IDENTITY.union(off)
+    left_out = NOT_IDENTITY.union(off, _PSEUDO if flat.get("trainer.unlabelled") is None else ())
     return {key: value for key, value in flat.items() if key not in left_out}
 
 
@@ -232,6 +233,8 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.accumulate": (None, 1),
 }
 """Settings that came later, with the values that do nothing: the runs of before are those of now."""
+_PSEUDO = tuple(f"trainer.pseudo_{name}" for name in ("threshold", "start", "every", "weight", "ramp"))
+"""Settings that do nothing where no unlabelled pictures are named."""
 
 
 def _as_before(matters: Mapping[str, Any]) -> dict[str, Any]:

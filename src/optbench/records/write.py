@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
@@ -146,12 +146,13 @@ def _opened(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
+def locked(folder: Path, wait: float = 0.0, meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
     """Holds a folder for writing; the lock dies with its owner.
 
     Args:
         folder: the folder; it is made, with all that it lies in, where it is not there.
         wait: seconds to wait for another process that holds it.
+        meanwhile: called again and again while waiting; what it raises ends that.
 
     Raises:
         OutputError: another process holds it still, or it cannot be made.
@@ -166,6 +167,8 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
             except BlockingIOError as error:
                 if time.monotonic() >= deadline:
                     raise OutputError(f"{folder} is being written by another process", "wait for it to end") from error
+                if meanwhile is not None:
+                    meanwhile()
                 time.sleep(0.05)
         yield
     finally:

@@ -32,7 +32,7 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
         f"{run.status.replace('_', ' ')}" + (f": {run.reason}" if run.reason else ""),
         _losses(run),
     ]
-    lines += _validation(facts)
+    lines += [*_validation(facts), *_pseudo_labels(facts)]
     if facts.get("target") is not None:
         hit = facts.get("steps_to_target")
         when = "not reached" if hit is None else f"reached at step {number(hit)}"
@@ -66,6 +66,22 @@ def _validation(facts: Mapping[str, Any]) -> list[str]:
     steps, at, epochs = facts.get("steps"), facts.get("best_val_step"), facts.get("epochs")
     epoch = f" {number(at / steps * epochs)}" if steps and epochs and at is not None else ""
     return [f"{what} {text('best')} (best epoch{epoch}), {text('last')} (last epoch)"]
+
+
+def _pseudo_labels(facts: Mapping[str, Any]) -> list[str]:
+    """How many unlabelled pictures were given a label, the first time and the last, and where it is known how many of
+    these labels were right."""
+    known = (facts.get("provenance") or {}).get("pseudo_labels")
+    if not known:
+        return []
+    of = f"of {known['pictures']} unlabelled pictures, from {number(known['threshold'])} on"
+    if not known.get("epochs"):
+        return [f"pseudo-labels: none made {of}: the run was too short"]
+    each = list(zip(*(known[name] for name in ("epochs", "taken", "right") if name in known), strict=True))
+    told = []
+    for epoch, taken, *right in dict.fromkeys((each[0], each[-1])):
+        told.append(f"{taken} after epoch {epoch}{f' ({right[0]} right)' if right else ''}")
+    return [f"pseudo-labels: {', '.join(told)} {of}"]
 
 
 def _place(run: Run) -> list[str]:
