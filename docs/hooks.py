@@ -22,6 +22,7 @@ from optbench.cli import build_app, every_command
 from optbench.comparison.rules import RULES
 from optbench.records.vocabulary import curve_columns
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS
+from optbench.statistics.of_targets import OF_TARGETS
 
 ROOT = Path(__file__).parents[1]
 PAPERS = {
@@ -87,7 +88,7 @@ def _rules() -> str:
         "What every number is: the scores of `optbench compare` (`--explain NAME` says the same)",
     ]
     lines += ["and the columns of a run's curve.\n", "## Scores\n"]
-    lines += [f"**{_cell(one.name)}** ({_cell(one.title)}): {_cell(one.rule)}.\n" for one in STATISTICS.values()]
+    lines += [f"**{_cell(one.name)}** ({_cell(one.title)}): {_cell(one.rule)}.\n" for one in (*STATISTICS.values(), *OF_TARGETS.values())]
     lines += [f"Median: {_cell(MEDIAN)}. {_cell(INTERVAL)}.\n"]
     lines += ["## Comparisons\n", *(f"**{name}**: {_cell(rule)}.\n" for name, rule in RULES.items())]
     lines += ["## Columns of a curve\n", "| column | what it is |"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
+
+if TYPE_CHECKING:
+    from optbench.records import Run
 
 Filters = Annotated[
     list[str] | None,
@@ -39,6 +43,13 @@ _Anytime = Annotated[bool, typer.Option("--anytime", help="Verdicts that hold th
 _Score = Annotated[
     str, typer.Option("--score", help="Scores over all problems, comma-separated, or all.", metavar="NAMES")
 ]
+_Cost = Annotated[
+    str | None, typer.Option("--cost", help="Times to common targets in steps, evals, epochs, seconds.", metavar="UNIT")
+]
+_Target = Annotated[str, typer.Option("--target", help="Common targets, comma-separated.", metavar="LEVELS")]
+_Budget = Annotated[
+    str | None, typer.Option("--budget", help="Cut every curve there: 500evals, 10s, 3epochs.", metavar="COST")
+]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
 
 
@@ -56,6 +67,10 @@ def compare(
     anytime: _Anytime = False,
     pairs: _Pairs = False,
     score: _Score = "",
+    cost: _Cost = None,
+    target: _Target = "",
+    budget: _Budget = None,
+    config_dir: ConfigDir = None,
     checkpoint: Which = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
@@ -82,6 +97,8 @@ def compare(
 
       optbench compare outputs/ --group-by optimizer --score rank,iqm,improvement
 
+      optbench compare outputs/ --cost evals --budget 500evals
+
       optbench compare outputs/ --csv > results.csv
 
       optbench compare --explain ert
@@ -101,7 +118,7 @@ def compare(
     found = compare_runs(
         where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
-        pairs=pairs, score=score,
+        pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=_minimum_of(config_dir),
     )  # fmt: skip
     if forms:
         typer.echo(export(found, forms[0]), nl=False)
@@ -111,13 +128,27 @@ def compare(
     print_lines(unreadable_lines(found), err=True)
 
 
+def _minimum_of(config_dir: list[Path] | None) -> Callable[[Run], float | None]:
+    """Tells the minimum of the surface of a run; what that takes is imported where it is asked."""
+
+    def minimum(run: Run) -> float | None:
+        from optbench.experiment.surface import recorded_minimum
+
+        return recorded_minimum(run, paths(config_dir))
+
+    return minimum
+
+
 def _explain(names: list[str]) -> None:
     from optbench.comparison.rules import RULES, explain
     from optbench.errors import UserError
     from optbench.statistics import STATISTICS
+    from optbench.statistics.of_targets import OF_TARGETS
 
     if not names:
-        raise UserError("--explain needs the NAME of a score", f"scores: {', '.join([*STATISTICS, *RULES])}")
+        raise UserError(
+            "--explain needs the NAME of a score", f"scores: {', '.join([*STATISTICS, *OF_TARGETS, *RULES])}"
+        )
     print_lines([explain(name) for name in names])
 
 

@@ -8,6 +8,8 @@
     header       what differs between groups, and what must be said of it
     tuned        groups of several settings: the best of each, chosen on other seeds than those reported
     judged       verdicts on pairs of configurations over the seeds they share
+    targets      targets common to all configurations of a problem, and when each run met them
+    across       scores over several problems
     rules        what of this is no score, in words
     shown        the runs that a figure shows
     comparison   the whole, from paths to tables and JSON

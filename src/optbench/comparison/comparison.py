@@ -18,12 +18,14 @@ from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
 from optbench.comparison.judged import Question, Verdict, judged
+from optbench.comparison.targets import MinimumOf, aim, with_targets
 from optbench.comparison.tuned import Tuned, Tuning, parse_seeds, unequal
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
 from optbench.records.chosen import CHECKPOINTS, chosen, criteria
 from optbench.statistics import STATISTICS
+from optbench.statistics.of_targets import OF_TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +71,11 @@ class Comparison:
         """The groups by the name of their problem."""
         return _by_problem(self.groups)
 
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The statistics of the groups, those of targets where they were asked for."""
+        return _names(self.groups)
+
     def leader(self, problem: str) -> Group | None:
         """The best group of a problem, the first of equals; None where none is."""
         return next((group for group in self.problems[problem] if group.best), None)
@@ -97,8 +104,8 @@ class Comparison:
         row |= {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
         row |= {"settings": group.tuned.settings, "optimism": group.tuned.optimism} if group.tuned else {}
         row |= {"n": group.n, "distinct": group.distinct, **group.n_by_status, "checkpoint": self._checkpoint_of(group)}
-        for name in STATISTICS:
-            found = group.statistics[name] or Estimate(math.nan, n=0)
+        for name in self.names:
+            found = group.statistics.get(name) or Estimate(math.nan, n=0)
             row[name] = found.value
             row[f"{name}_low"] = math.nan if found.low is None else found.low
             row[f"{name}_high"] = math.nan if found.high is None else found.high
@@ -176,7 +183,7 @@ class Comparison:
             | {key: group.keys.get(key) for key in (*IDENTITY, *self.differing)}
             | {"n": group.n, "distinct": group.distinct, "n_by_status": dict(group.n_by_status)}
             | {"checkpoint": self._checkpoint_of(group), "tuned": group.tuned and group.tuned.to_json()}
-            | {name: estimate_json(group.statistics[name]) for name in STATISTICS}
+            | {name: estimate_json(group.statistics.get(name)) for name in self.names}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
             | {"run_ids": list(map(str, group.rows.values("run_id")))}
         )
@@ -206,6 +213,10 @@ def compare(
     anytime: bool = False,
     pairs: bool = False,
     score: str | Sequence[str] = (),
+    cost: str | None = None,
+    target: str = "",
+    budget: str | None = None,
+    minimum_of: MinimumOf | None = None,
 ) -> Comparison:
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
@@ -228,6 +239,11 @@ def compare(
         anytime: whether verdicts shall hold though seeds are added until the result pleases; they then need more seeds.
         pairs: whether verdicts are wanted however many runs and pairs there are.
         score: scores over all problems, of `across.RULES`, comma-separated or as a list; "all": every one.
+        cost: what times to common targets are counted in: steps, evals, epochs or seconds. With any of these three the
+            scores of `statistics.of_targets` are computed from the curves.
+        target: levels of the loss, or of validation accuracy, comma-separated; "": the usual ones, see `targets`.
+        budget: where every curve is cut, such as 500evals.
+        minimum_of: tells the minimum of the surface that a run descended; None: none is known.
 
     Raises:
         UserError: no run found or left, an unknown key, something that is not a place to look at, or a group of several
@@ -250,13 +266,17 @@ def compare(
         asked = "--tune-seeds" if seeds else "--pool"
         raise UserError(f"{asked}: every setting is a group of its own", "--group-by optimizer makes groups of several")
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, Tuning(seeds, pool))
+    notes = list(found.notes)
+    if cost is not None or target or budget is not None:
+        groups, said_of = with_targets(_by_problem(groups), aim(cost, target, budget, minimum_of), ranked)
+        notes += said_of
     groups = list(_sorted(groups, sort, differing, ranked))
     differences = tuple(whole.differences())
     said = [*_of_tuning(groups), *warnings(differences, whole.clocks(), whole.cut_short()), *_of_stars(groups)]
     said += on_several(found, groups)
     verdicts, unsought = judged(_by_problem(groups), question, ranked)
     return Comparison(
-        tuple(groups), tuple(differing), found.unreadable, found.notes, which, differences, tuple(said),
+        tuple(groups), tuple(differing), found.unreadable, tuple(notes), which, differences, tuple(said),
         tuple(verdicts), question, unsought, *_scored(_by_problem(groups), ranked, score, baseline),
     )  # fmt: skip
 
@@ -272,6 +292,10 @@ def _scored(
     reference = across.reference(baseline) if "improvement" in names else None
     scores = scores_over(across, names, reference)
     return tuple(scores), "" if reference is None else across.configurations[reference]
+
+
+def _names(groups: Sequence[Group]) -> tuple[str, ...]:
+    return (*STATISTICS, *(name for name in OF_TARGETS if any(name in group.statistics for group in groups)))
 
 
 def _by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:
@@ -331,7 +355,7 @@ def _sorted(
     if sort is None:
         return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, ranked), group.label)))
     name = sort.removeprefix("-")
-    columns = ["configuration", *IDENTITY, *differing, "n", "distinct", *Status, *STATISTICS]
+    columns = ["configuration", *IDENTITY, *differing, "n", "distinct", *Status, *_names(groups)]
     key = resolve_key(name, list(map(str, columns)), "column to sort by")
 
     def place(group: Group) -> tuple[bool, Any]:
@@ -351,7 +375,7 @@ def _sorted(
 def _value(group: Group, key: str) -> Any:
     if key == "configuration":
         return group.label
-    if key in STATISTICS:
+    if key in group.statistics:
         found = group.statistics[key]
         return None if found is None else found.value
     counts = {"n": group.n, "distinct": group.distinct, **group.n_by_status}

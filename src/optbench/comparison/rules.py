@@ -8,6 +8,7 @@ from optbench.comparison import across, judged, observations, tuned
 from optbench.errors import UserError
 from optbench.statistics import STATISTICS
 from optbench.statistics import explain as explain_score
+from optbench.statistics.of_targets import OF_TARGETS
 
 HEADER = (
     "what differs between the groups of a problem: settings of the trainer, engine, device, processor, threads, "
@@ -16,10 +17,16 @@ HEADER = (
     "within one engine, device, processor, number of threads and host, and what else a machine did meanwhile is in "
     "no record"
 )
+TARGETS = (
+    "on a surface its minimum and 51 precisions above it, 10^2 to 10^-8; on a network the levels of validation "
+    "accuracy (without classes: loss) that the median run of the best configuration newly reached; or those of "
+    "--target; the same for all configurations of a problem, read from the curves, which --budget cuts alike"
+)
 RULES = {
     "distinct": observations.RULE,
     "header": HEADER,
     "pairs": f"{judged.RULE}. {judged.DETAILS}",
+    "targets": TARGETS,
     "tuned": tuned.RULE,
     **{f"{name}_across" if name in STATISTICS else name: rule for name, rule in across.RULES.items()},
 }
@@ -36,7 +43,14 @@ def explain(name: str) -> str:
         return f"{name}: {RULES[name].removeprefix(f'{name}: ')}."
     if name in STATISTICS:
         return explain_score(name)
-    known = [*STATISTICS, *RULES]
+    if name in OF_TARGETS:
+        one = OF_TARGETS[name]
+        better = "small" if one.direction < 0 else "large"
+        return f"{name} ({one.title}): {one.rule}.\nCommon targets: {TARGETS}.\nBetter: {better}."
+    known = [*STATISTICS, *OF_TARGETS, *RULES]
     close = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
-    raise UserError(f"no score or rule {name!r}", f"{meant}scores: {', '.join(STATISTICS)}; rules: {', '.join(RULES)}")
+    raise UserError(
+        f"no score or rule {name!r}",
+        f"{meant}scores: {', '.join([*STATISTICS, *OF_TARGETS])}; rules: {', '.join(RULES)}",
+    )

@@ -92,6 +92,19 @@ def shelved_field(config: Mapping[str, Any]) -> ShelvedField | None:
     return ShelvedField(_title(config), surface, Later(config))
 
 
+def recorded_minimum(run: Run, config_dirs: Sequence[Path] = ()) -> float | None:
+    """The minimum of the surface that a recorded run descended; None under a loss of its own, where none is known, and
+    of a network. A surface whose program is on the shelf is not built. Raises RecordError as `recorded_field`."""
+    config = run.config
+    trusted = trusted_targets(config_dirs)
+    for part in ("model", "loss"):
+        check_targets(config[part], trusted, f"{run.path}: {part}.")
+    if config["choices"].get("loss") != "surface" or run.summary.get("data") not in (None, "none"):
+        return None
+    known = shelved_field(config)
+    return known.surface.minimum if known is not None else build_field(config).surface.minimum
+
+
 def _title(config: Mapping[str, Any]) -> str:
     name, loss = config["choices"]["model"], config["choices"]["loss"]
     return str(name) if loss == "surface" else f"{name} under {loss}"

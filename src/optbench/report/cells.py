@@ -12,6 +12,7 @@ from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
 from optbench.report.verdicts import verdict_lines
 from optbench.statistics import STATISTICS, Statistic
 from optbench.statistics.numbers import interval, printable
+from optbench.statistics.of_targets import OF_TARGETS
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def statuses(group: Group) -> str:
 
 # A column is shown where any group of the problem has its statistic. Of the costs, the median alone: their spread is in
 # the table that `compare --csv` writes.
-_COLUMNS = sorted((one for one in STATISTICS.values() if one.place is not None), key=lambda one: one.place or 0)
+_EVERY = {**STATISTICS, **OF_TARGETS}
+_COLUMNS = sorted((one for one in _EVERY.values() if one.place is not None), key=lambda one: one.place or 0)
 _DROPPED_FIRST = [one.title for one in sorted(_COLUMNS, key=lambda one: one.spare) if one.spare]
 WORDS = 3  # columns before the scores: configuration, n, status
 GAP = 2  # blanks between columns
@@ -149,7 +151,7 @@ def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
         losses.remove(VALIDATION_LOSS[checkpoint])
     others = losses | {name for which, name in ACCURACY.items() if which != checkpoint}
     columns = [one for one in _COLUMNS if one.name not in others]
-    return [one for one in columns if any(group.statistics[one.name] is not None for group in groups)]
+    return [one for one in columns if any(group.statistics.get(one.name) is not None for group in groups)]
 
 
 def _runs(group: Group) -> str:
@@ -160,7 +162,12 @@ def _sheet(problem: str, groups: Sequence[Group], checkpoint: str) -> Sheet:
     columns = shown(groups, checkpoint)
     header = ("configuration", "n", "status", *(one.title for one in columns))
     rows = tuple(
-        (printable(g.label), _runs(g), statuses(g), *(one.format(g.statistics[one.name], g.of(one)) for one in columns))
+        (
+            printable(g.label),
+            _runs(g),
+            statuses(g),
+            *(one.format(g.statistics.get(one.name), g.of(one)) for one in columns),
+        )
         for g in groups
     )
     n = sum(group.n for group in groups)

@@ -68,7 +68,7 @@ def _against_the_book(comparison: Comparison) -> list[str]:
 
 def _of_some(one: Statistic, groups: Sequence[Group]) -> bool:
     """Whether a statistic leaves out some runs."""
-    found = [(group.statistics[one.name], group.of(one)) for group in groups]
+    found = [(group.statistics.get(one.name), group.of(one)) for group in groups]
     return any(estimate is None or estimate.n not in (None, n) for estimate, n in found)
 
 

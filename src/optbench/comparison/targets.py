@@ -1,0 +1,237 @@
+"""Common targets: the same levels of loss or accuracy for every configuration of a problem, and when each run met them.
+
+On a surface they are its minimum and COCO's 51 precisions above it, 10^2, 10^1.8, ..., 10^-8. On a network they are
+the levels of validation accuracy (without classes: loss) that the median run of the best configuration newly reached
+at its evaluations; so they are attained, by a run that is no lucky one. `--target` names others. Never does a
+configuration have targets of its own.
+
+What a run met is read from its curve. A group of which a run that ended has no curve has no such score, and it is said
+how curves are recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optbench.comparison.groups import Group, rank
+from optbench.comparison.observations import distinct
+from optbench.errors import UserError
+from optbench.records import Run
+from optbench.records.columns import Floats
+from optbench.records.curves import Columns
+from optbench.records.run import read_columns
+from optbench.statistics import STATISTICS, has_result
+from optbench.statistics.numbers import number
+from optbench.statistics.of_targets import Runtimes, of_targets
+
+COSTS = ("steps", "evals", "epochs", "seconds")
+_COLUMN = {"steps": "step", "evals": "evals", "epochs": "epoch", "seconds": "seconds"}
+_UNITS = {"s": "seconds", "step": "steps", "eval": "evals", "epoch": "epochs", "second": "seconds"}
+_UNITS |= {cost: cost for cost in COSTS}
+_MOST = 51
+MinimumOf = Callable[[Run], float | None]
+"""The minimum of the surface that a run descended; None where it is not known."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is asked of targets.
+
+    Attributes:
+        cost: one of COSTS: what times are counted in.
+        levels: targets; empty: the usual ones.
+        budget: a cost and its amount at which every curve is cut; None: none is.
+        minimum_of: see MinimumOf; None: no minimum is known.
+    """
+
+    cost: str = "steps"
+    levels: tuple[float, ...] = ()
+    budget: tuple[str, float] | None = None
+    minimum_of: MinimumOf | None = None
+
+
+def aim(cost: str | None, target: str, budget: str | None, minimum_of: MinimumOf | None = None) -> Aim:
+    """An aim from what is typed: "steps", "0.1,0.01", "500evals".
+
+    Raises:
+        UserError: a word that is none.
+    """
+    if cost is not None and cost not in COSTS:
+        raise UserError(f"--cost {cost}: expected one of {', '.join(COSTS)}")
+    try:
+        levels = tuple(float(part) for part in target.split(",")) if target else ()
+    except ValueError:
+        raise UserError(f"--target {target}: expected numbers, such as 0.1,0.01") from None
+    if not np.isfinite(levels).all():
+        raise UserError(f"--target {target}: expected numbers, such as 0.1,0.01")
+    cut = None
+    if budget is not None:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]+)\s*", budget)
+        if match is None or match[2] not in _UNITS or not float(match[1]) > 0:
+            raise UserError(f"--budget {budget}: expected a cost, such as 500evals, 10s, 3epochs or 200steps")
+        cut = (_UNITS[match[2]], float(match[1]))
+    return Aim(cost or (cut[0] if cut else "steps"), levels, cut, minimum_of)
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """The curves of a problem's observations, without those rows that say nothing.
+
+    Attributes:
+        groups: number of the group of each run.
+        costs, values: of each run, values in the direction of losses.
+        ends: cost at which each ended.
+    """
+
+    groups: list[int]
+    costs: list[Floats]
+    values: list[Floats]
+    ends: list[float]
+
+
+def with_targets(
+    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence[str]
+) -> tuple[list[Group], list[str]]:
+    """The groups with the scores of OF_TARGETS beside the others, and what must be said, a sentence each.
+
+    Args:
+        problems: the groups of each.
+        aim: what is asked.
+        ranked: what groups are ranked by.
+
+    Raises:
+        UserError: no targets are known for a problem.
+        RecordError: a curve that cannot be read.
+    """
+    found: list[Group] = []
+    said: list[str] = []
+    for problem, groups in problems.items():
+        column, sign = _measure(groups)
+        curves, without = _curves(groups, aim, column, sign)
+        if without:
+            said.append(_unrecorded(problem, without))
+        if not curves.groups:
+            found += groups
+            continue
+        levels, words = _levels(problem, groups, aim, column, sign, ranked)
+        runtimes = _runtimes(curves, len(groups), levels)
+        scores = of_targets(runtimes)
+        found += [replace(one, statistics={**one.statistics, **own}) for one, own in zip(groups, scores, strict=True)]
+        said.append(f"{problem}: {words}; {_relevant(runtimes, levels, column, sign, aim)}")
+    return found, said
+
+
+def _measure(groups: Sequence[Group]) -> tuple[str, float]:
+    """The column of curves that targets are levels of, and the sign that makes it a loss."""
+    if all(group.keys.get("data") in (None, "none") for group in groups):
+        return "loss", 1.0
+    classes = any(group.statistics["best_val_accuracy"] or group.statistics["val_accuracy"] for group in groups)
+    return ("val_accuracy", -1.0) if classes else ("val_loss", 1.0)
+
+
+def _curves(groups: Sequence[Group], aim: Aim, column: str, sign: float) -> tuple[_Curves, list[str]]:
+    """The curves, and the names of the groups that lack one of a run that ended."""
+    found, without = _Curves([], [], [], []), []
+    for place, group in enumerate(groups):
+        rows = group.rows.take(distinct(group.rows, np.zeros(group.n, dtype=np.int64)))
+        runs = rows.runs()
+        read = [_cut(curve, aim, column, sign) for curve in read_columns(runs)]
+        lost = [
+            own is None and (has_result(run.status) or run.status == "diverged")
+            for own, run in zip(read, runs, strict=True)
+        ]
+        if any(lost):
+            without.append(group.label)
+            continue
+        for own in read:
+            costs, values = own or (np.zeros(0), np.zeros(0))
+            found.groups.append(place)
+            found.costs.append(costs)
+            found.values.append(values)
+            found.ends.append(float(costs[-1]) if len(costs) else 0.0)
+    return found, without
+
+
+def _cut(curve: Columns, aim: Aim, column: str, sign: float) -> tuple[Floats, Floats] | None:
+    """Costs and values of a curve up to the budget; None where it lacks a column."""
+    names = [_COLUMN[aim.cost], column, *([_COLUMN[aim.budget[0]]] if aim.budget else [])]
+    if any(name not in curve for name in names):
+        return None
+    costs, values = curve[names[0]].astype(np.float64), sign * curve[column].astype(np.float64)
+    kept = ~np.isnan(costs)
+    if aim.budget:
+        kept &= curve[names[2]] <= aim.budget[1]
+    return costs[kept], values[kept]
+
+
+def _levels(
+    problem: str, groups: Sequence[Group], aim: Aim, column: str, sign: float, ranked: Sequence[str]
+) -> tuple[Floats, str]:
+    """The targets of a problem in the direction of losses, the easiest first, and which they are in words."""
+    if aim.levels:
+        own = -np.sort(-sign * np.array(aim.levels))
+        return own, f"targets: {column} {', '.join(number(sign * level) for level in own.tolist()[:6])}"
+    if column == "loss":
+        from optbench.metrics.runtimes import PRECISIONS
+
+        run = groups[0].rows.take(slice(0, 1)).runs()[0]
+        minimum = aim.minimum_of(run) if aim.minimum_of else None
+        if minimum is None:
+            raise UserError(f"{problem}: its minimum is not known", "--target 1e-3,1e-6 names losses to reach")
+        return minimum + PRECISIONS, f"targets: minimum {number(minimum)} + {len(PRECISIONS)} precisions 1e2 to 1e-8"
+    best = min(groups, key=lambda group: (rank(group.statistics, ranked), group.label))
+    run = _median_run(best, ranked)
+    (curve,) = read_columns([run])
+    cut = _cut(curve, Aim(budget=aim.budget), column, sign)
+    values = np.zeros(0) if cut is None else cut[1][~np.isnan(cut[1])]
+    if not len(values):
+        raise UserError(
+            f"{problem}: the median run of {best.label} has no {column} in its curve", "--target names some"
+        )
+    levels = np.unique(np.minimum.accumulate(values))[::-1]
+    if len(levels) > _MOST:
+        levels = levels[np.linspace(0, len(levels) - 1, _MOST).round().astype(int)]
+    span = f"{number(sign * float(levels[0]))} to {number(sign * float(levels[-1]))}"
+    return levels, f"targets: {len(levels)} levels of {column}, {span}, as the median run of {best.label} reached them"
+
+
+def _median_run(group: Group, ranked: Sequence[str]) -> Run:
+    """The run in the middle by what groups are ranked by; the worse one of two."""
+    name = next(name for name in ranked if group.statistics[name] or name == ranked[-1])
+    sign = -STATISTICS[name].direction
+    values = sign * group.rows.numbers(name)
+    results = group.rows.where("status", has_result)
+    order = np.argsort(np.where(results & ~np.isnan(values), values, np.inf), kind="stable")
+    return group.rows.take(order[len(order) // 2 : len(order) // 2 + 1]).runs()[0]
+
+
+def _runtimes(curves: _Curves, count: int, levels: Floats) -> Runtimes:
+    from optbench.metrics.runtimes import first_hits
+
+    offsets = np.cumsum([0, *map(len, curves.costs)])
+    hits = first_hits(np.concatenate(curves.costs), np.concatenate(curves.values), offsets, levels)
+    codes, ends = np.array(curves.groups, dtype=np.int64), np.array(curves.ends)
+    shares = np.array([np.isfinite(hits[codes == group]).mean(axis=0) for group in np.unique(codes)])
+    often = np.flatnonzero((shares > 0.5).any(axis=0))
+    relevant = int(often[np.argmin(levels[often])]) if len(often) else None
+    return Runtimes(codes, count, hits, ends, relevant, float(ends.max()))
+
+
+def _relevant(runtimes: Runtimes, levels: Floats, column: str, sign: float, aim: Aim) -> str:
+    cut = f"; curves are cut at {aim.budget[1]:g} {aim.budget[0]}, for these scores alone" if aim.budget else ""
+    if runtimes.relevant is None:
+        return f"no configuration reaches any of them in more than half of its runs{cut}"
+    level = sign * float(levels[runtimes.relevant])
+    return f"times are to {column} {'>=' if sign < 0 else '<='} {number(level)}, in {aim.cost}{cut}"
+
+
+def _unrecorded(problem: str, without: Sequence[str]) -> str:
+    names = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
+    return (
+        f"{problem}: no scores of targets for {names}: runs without a recorded curve, or without that cost in it; the "
+        "same `optbench sweep` with --curves N records those of N rows of a batch"
+    )
