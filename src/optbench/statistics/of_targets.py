@@ -6,6 +6,7 @@ which targets. A run that missed a target has an infinite time and stays in ever
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -42,8 +43,7 @@ class Runtimes:
     def each(self, of: Callable[[Floats, Floats], Estimate | None]) -> Found:
         """What a function makes of the hits, (n, t), and ends of each group; None of a group without runs."""
         starts = np.searchsorted(self.codes, range(self.count + 1)).tolist()
-        spans = zip(starts, starts[1:], strict=False)
-        return [of(self.hits[a:b], self.ends[a:b]) if b > a else None for a, b in spans]
+        return [of(self.hits[a:b], self.ends[a:b]) if b > a else None for a, b in itertools.pairwise(starts)]
 
 
 def _solved(runtimes: Runtimes) -> Found:
