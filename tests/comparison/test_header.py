@@ -71,6 +71,16 @@ def test_another_engine_or_machine_spoils_times_and_no_ranking(tmp_path: Path) -
     assert [one.what for one in found.differences] == ["engine", "threads", "host"]
 
 
+def test_times_of_different_engines_are_neither_starred_nor_judged(tmp_path: Path) -> None:
+    two(tmp_path, {"engine": "scalar", "seconds": 1.0}, {"engine": "loop", "seconds": 2.0})
+    found = compare([tmp_path], metric="seconds")
+    assert [group.best for group in found.groups] == [False, False]
+    assert found.pairs == ()
+    assert any("seconds are not comparable: engine" in said for said in found.warnings)
+    same = two(tmp_path / "same", {"seconds": 1.0}, {"seconds": 2.0})
+    assert len(compare([tmp_path / "same"], metric="seconds").pairs) == len(same.pairs) == 1
+
+
 def test_rows_without_times_of_their_own_have_none_that_could_mislead(tmp_path: Path) -> None:
     rows = [{"seed": seed, "optimizer.lr": lr, "engine": engine, "seconds": None, "seconds_of": "batch"}
             for lr, engine in ((0.1, "eager"), (0.2, "fused")) for seed in range(2)]  # fmt: skip

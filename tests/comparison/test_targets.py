@@ -132,6 +132,21 @@ def test_what_is_asked_stands_in_json_and_text(three: Path, capsys: pytest.Captu
     assert out.startswith("ert_of_hardest (ERT of hardest): expected running time")
 
 
+def test_scores_over_problems_are_of_the_common_targets(tmp_path: Path) -> None:
+    for model, shift in (("bowl", 0), ("dale", 1)):
+        for seed in range(3):
+            run(tmp_path / model, "a", seed, [5.0] * (2 + shift) + [0.5], model=model)
+            run(tmp_path / model, "b", seed, [5.0] * (4 - shift) + [0.5], model=model)
+    for folder in tmp_path.iterdir():
+        assert folder.name in ("bowl", "dale")
+    found = compare([tmp_path], target="1", cost="evals", score="algoperf,ert")
+    values = {(one.score, one.configuration): one.estimate.value for one in found.scores}
+    # bowl: a after 4 evaluations, b after 8; dale: 6 both
+    assert values["algoperf", "a"] == pytest.approx(1.0)
+    assert values["algoperf", "b"] == pytest.approx((2 / 3 + 1) / 2)
+    assert values["ert", "b"] == pytest.approx(math.sqrt(8 * 6))
+
+
 @pytest.mark.parametrize(
     ("cost", "target", "budget", "said"),
     [

@@ -1,8 +1,9 @@
 """Scores over several problems: one number a configuration, for those that ran on every problem.
 
-They are computed where asked for (`--score`). Those of times need a target that the runs had (`trainer.target`,
-`trainer.target_accuracy`); a run that missed it has an infinite time and stays in every denominator. What was compared
-belongs beside the numbers, since the scores are relative: another configuration or problem changes them.
+They are computed where asked for (`--score`). Those of times need a target: the common one of `targets` where that is
+asked for (`--cost`, `--target`, `--budget`), else the one that the runs had (`trainer.target`). A run that missed it
+has an infinite time and stays in every denominator. What was compared belongs beside the numbers, since the scores are
+relative: another configuration or problem changes them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from optbench.statistics import STATISTICS
 
 RULES = {
     "algoperf": "AlgoPerf's score by its closed form: mean over problems of max(0, 4 - r) / 3, r the median steps "
-    "to the target divided by those of the fastest; 1: fastest everywhere, 0: never within 4 times; bootstrap "
-    "interval over seeds",
+    "to the target (with --cost, --target or --budget the cost of the common one) divided by those of the fastest; "
+    "1: fastest everywhere, 0: never within 4 times; bootstrap interval over seeds",
     "algoperf_code": "the same as AlgoPerf's program computes it: times above 4 times the best are misses, the "
     "profile is read at 100 points, the denominator is the number of problems compared",
     "dolan_more": "the performance profile of Dolan and More at 1: share of problems on which it is the fastest to "
@@ -36,8 +37,8 @@ RULES = {
     "decades; stratified bootstrap interval",
     "improvement": "probability that a run is better than one of the reference (--baseline, else the best average), "
     "mean over problems, equal runs counting half, with Newcombe's interval; of the reference itself 1/2",
-    "ert": "geometric mean over problems of the expected running time to the target in steps; infinite where a "
-    "problem was never solved",
+    "ert": "geometric mean over problems of the expected running time to the target, in steps or --cost; infinite "
+    "where a problem was never solved",
 }
 """The scores and their rules, a clause each."""
 OF_TIMES = ("algoperf", "algoperf_code", "dolan_more", "ert")
@@ -107,17 +108,25 @@ class Across:
             found.append([row[~np.isnan(row)] for row in table])
         return found
 
-    def times(self) -> list[Floats]:
-        """Steps to the target, a table (configurations, seeds) for each problem; NaN where there is no run.
+    def times(self) -> list[list[Floats]]:
+        """Of each problem the times of each configuration, a number a run, infinite for a miss: to the common target
+        where such were asked for, else the steps to the target that the runs had.
 
         Raises:
             UserError: a configuration had no target on a problem.
         """
-        tables = [by_seed(own, "steps_to_target") for own in self.groups]
-        for problem, table in zip(self.problems, tables, strict=True):
-            if np.isnan(table).all(axis=1).any():
-                raise UserError(f"{problem}: no target, of which this score is", "trainer.target=... gives runs one")
-        return tables
+        found = []
+        for problem, own in zip(self.problems, self.groups, strict=True):
+            given = [np.array(group.times) for group in own if group.times is not None]
+            if len(given) < len(own):
+                given = [row[~np.isnan(row)] for row in by_seed(own, "steps_to_target")]
+            if not all(map(len, given)):
+                raise UserError(
+                    f"{problem}: no target, of which this score is",
+                    "trainer.target=... gives runs one, --target names one",
+                )
+            found.append(given)
+        return found
 
 
 def shared(problems: Mapping[str, Sequence[Group]], ranked: Sequence[str]) -> Across:
@@ -221,8 +230,7 @@ def _algoperf(across: Across) -> list[Estimate]:
     from optbench.metrics.profiles import algoperf_intervals
 
     tables = across.times()
-    rows = [[table[i][~np.isnan(table[i])] for table in tables] for i in range(len(across.configurations))]
-    return algoperf_intervals(rows)
+    return algoperf_intervals([[own[i] for own in tables] for i in range(len(across.configurations))])
 
 
 def _time_medians(across: Across) -> Floats:
@@ -245,9 +253,13 @@ def _dolan_more(across: Across) -> list[Estimate]:
 
 def _ert(across: Across) -> list[Estimate]:
     across.times()  # raises where there is no target
-    values = np.array([[_value(group.statistics["ert"]) for group in own] for own in across.groups])
+    values = np.array([[_value(_ert_of(group)) for group in own] for own in across.groups])
     with np.errstate(divide="ignore"):
         return [Estimate(float(np.exp(np.log(column).mean()))) for column in values.T]
+
+
+def _ert_of(group: Group) -> Estimate | None:
+    return group.statistics["ert"] if group.times is None else group.statistics["ert_of_hardest"]
 
 
 def _value(found: Estimate | None) -> float:

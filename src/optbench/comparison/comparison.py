@@ -7,7 +7,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,34 +251,45 @@ def compare(
         RecordError: a path that does not exist.
     """
     which = chosen(checkpoint)
-    wanted = pairs or anytime or any(one is not None for one in (baseline, metric, equivalent_within)) or alpha != 0.05
-    question = Question(baseline, metric, alpha, equivalent_within, anytime, wanted)
-    question.check()
+    question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
     ranked = criteria(which) if metric is None else (metric,)
-    places = _places(paths)
+    found = _selected(_places(paths), filters)
+    tuning = _tuning(tune_seeds, pool, group_by is not None)
+    groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
+    notes: Sequence[str] = found.notes
+    if cost is not None or target or budget is not None:
+        groups, said = with_targets(_by_problem(groups), aim(cost, target, budget, minimum_of), ranked)
+        notes = [*notes, *said]
+    clocks = whole.clocks()
+    apart = {one.problem for one in clocks} if metric == "seconds" else set()
+    groups = [replace(group, best=False) if group.problem in apart else group for group in groups]
+    groups = list(_sorted(groups, sort, differing, ranked))
+    differences = tuple(whole.differences())
+    said = [*_of_tuning(groups), *warnings(differences, clocks, whole.cut_short()), *_of_stars(groups)]
+    said += on_several(found, groups)
+    problems = _by_problem(groups)
+    verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)
+    return Comparison(
+        tuple(groups), tuple(differing), found.unreadable, tuple(notes), which, differences, tuple(said),
+        tuple(verdicts), question, unsought, *_scored(problems, ranked, score, baseline),
+    )  # fmt: skip
+
+
+def _selected(places: Sequence[Path], filters: Sequence[str]) -> RunTable:
+    """The runs under some places that pass every filter. Raises UserError where there are none."""
     found = read(places)
     if not len(found):
         raise nothing(places, found.unreadable)
-    found = select(found, filters)
-    asked_for = parse_seeds(tune_seeds) if isinstance(tune_seeds, str) and tune_seeds else tune_seeds
-    seeds = frozenset(map(int, asked_for))
-    if group_by is None and (seeds or pool):
-        asked = "--tune-seeds" if seeds else "--pool"
+    return select(found, filters)
+
+
+def _tuning(seeds: str | Iterable[int], pool: bool, grouped: bool) -> Tuning:
+    """How groups of several settings are brought to one. Raises UserError where there are no such groups."""
+    given = parse_seeds(seeds) if isinstance(seeds, str) and seeds else frozenset(map(int, seeds))
+    if not grouped and (given or pool):
+        asked = "--tune-seeds" if given else "--pool"
         raise UserError(f"{asked}: every setting is a group of its own", "--group-by optimizer makes groups of several")
-    groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, Tuning(seeds, pool))
-    notes = list(found.notes)
-    if cost is not None or target or budget is not None:
-        groups, said_of = with_targets(_by_problem(groups), aim(cost, target, budget, minimum_of), ranked)
-        notes += said_of
-    groups = list(_sorted(groups, sort, differing, ranked))
-    differences = tuple(whole.differences())
-    said = [*_of_tuning(groups), *warnings(differences, whole.clocks(), whole.cut_short()), *_of_stars(groups)]
-    said += on_several(found, groups)
-    verdicts, unsought = judged(_by_problem(groups), question, ranked)
-    return Comparison(
-        tuple(groups), tuple(differing), found.unreadable, tuple(notes), which, differences, tuple(said),
-        tuple(verdicts), question, unsought, *_scored(_by_problem(groups), ranked, score, baseline),
-    )  # fmt: skip
+    return Tuning(given, pool)
 
 
 def _scored(

@@ -41,6 +41,8 @@ class Group:
         stopped_at: number of runs at each critical point, see `arrivals.stops`; None where nothing is known of it.
         distinct: number of observations, see `observations`: n less the copies.
         tuned: what was chosen where there were several settings; the runs are then those of the chosen one.
+        times: cost of each observation until the target that times are of, infinite for a miss; None where no common
+            targets were asked for.
     """
 
     problem: str
@@ -53,6 +55,7 @@ class Group:
     stopped_at: Mapping[str, int] | None
     distinct: int
     tuned: Tuned | None = None
+    times: tuple[float, ...] | None = None
 
     @property
     def n(self) -> int:

@@ -57,14 +57,26 @@ class Question:
     anytime: bool = False
     asked: bool = False
 
-    def check(self) -> None:
-        """Raises UserError for what cannot be asked."""
-        if self.metric is not None and self.metric not in OF_EACH:
-            raise UserError(f"--metric {self.metric}: no score of single runs", f"one of {', '.join(OF_EACH)}")
-        if not 0 < self.alpha < 1:
-            raise UserError(f"--alpha {self.alpha:g}: expected a number between 0 and 1, such as 0.05")
-        if self.within is not None and not 0 < self.within < math.inf:
-            raise UserError(f"--equivalent-within {self.within:g}: expected a number above 0")
+    @classmethod
+    def of(
+        cls,
+        baseline: str | None,
+        metric: str | None,
+        alpha: float,
+        within: float | None,
+        anytime: bool,
+        pairs: bool,
+    ) -> Question:
+        """A question as it is typed; whoever says anything of it wants its answer. Raises UserError for what cannot be
+        asked."""
+        if metric is not None and metric not in OF_EACH:
+            raise UserError(f"--metric {metric}: no score of single runs", f"one of {', '.join(OF_EACH)}")
+        if not 0 < alpha < 1:
+            raise UserError(f"--alpha {alpha:g}: expected a number between 0 and 1, such as 0.05")
+        if within is not None and not 0 < within < math.inf:
+            raise UserError(f"--equivalent-within {within:g}: expected a number above 0")
+        said = any(one is not None for one in (baseline, metric, within)) or alpha != cls.alpha
+        return cls(baseline, metric, alpha, within, anytime, pairs or anytime or said)
 
 
 @dataclass(frozen=True)

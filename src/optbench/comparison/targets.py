@@ -120,7 +120,10 @@ def with_targets(
         levels, words = _levels(problem, groups, aim, column, sign, ranked)
         runtimes = _runtimes(curves, len(groups), levels)
         scores = of_targets(runtimes)
-        found += [replace(one, statistics={**one.statistics, **own}) for one, own in zip(groups, scores, strict=True)]
+        found += [
+            replace(one, statistics={**one.statistics, **own}, times=runtimes.times(place))
+            for place, (one, own) in enumerate(zip(groups, scores, strict=True))
+        ]
         said.append(f"{problem}: {words}; {_relevant(runtimes, levels, column, sign, aim)}")
     return found, said
 

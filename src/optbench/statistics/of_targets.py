@@ -40,6 +40,13 @@ class Runtimes:
     relevant: int | None
     allowed: float
 
+    def times(self, group: int) -> tuple[float, ...] | None:
+        """Of each observation of a group, the cost of the relevant target; None of a group without runs."""
+        own = self.hits[self.codes == group]
+        if not len(own):
+            return None
+        return tuple(own[:, self.relevant].tolist()) if self.relevant is not None else (np.inf,) * len(own)
+
     def each(self, of: Callable[[Floats, Floats], Estimate | None]) -> Found:
         """What a function makes of the hits, (n, t), and ends of each group; None of a group without runs."""
         starts = np.searchsorted(self.codes, range(self.count + 1)).tolist()
