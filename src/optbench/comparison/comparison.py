@@ -12,13 +12,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.comparison.across import Score, parse_scores, scores_over, shared
 from optbench.comparison.devices import by_device, on_several
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
 from optbench.comparison.judged import Question, Verdict, judged
-from optbench.comparison.targets import MinimumOf, aim, with_targets
 from optbench.comparison.tuned import Tuned, Tuning, parse_seeds, unequal
 from optbench.errors import UserError
 from optbench.metrics import Estimate
@@ -29,6 +27,9 @@ from optbench.statistics.of_targets import OF_TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from optbench.comparison.across import Score
+    from optbench.comparison.targets import MinimumOf
 
 Place = str | PathLike[str] | Run
 
@@ -258,6 +259,8 @@ def compare(
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
     notes: Sequence[str] = found.notes
     if cost is not None or target or budget is not None:
+        from optbench.comparison.targets import aim, with_targets
+
         groups, said = with_targets(_by_problem(groups), aim(cost, target, budget, minimum_of), ranked)
         notes = [*notes, *said]
     clocks = whole.clocks()
@@ -298,6 +301,8 @@ def _scored(
     """The scores that were asked for, and the name of what `improvement` is over."""
     if not score:
         return (), ""
+    from optbench.comparison.across import parse_scores, scores_over, shared
+
     names = parse_scores(score)
     across = shared(problems, ranked)
     reference = across.reference(baseline) if "improvement" in names else None

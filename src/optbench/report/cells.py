@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from optbench.comparison import Comparison, Group
-from optbench.comparison.across import LARGE
 from optbench.comparison.arrivals import NO_POINT, at_points
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
 from optbench.report.verdicts import verdict_lines
@@ -116,6 +115,8 @@ def sheets(comparison: Comparison) -> list[Sheet]:
 
 def _scores(comparison: Comparison) -> Sheet:
     """A row a configuration, a column a score; the best by the first of them comes first."""
+    from optbench.comparison.across import LARGE
+
     names = list(dict.fromkeys(one.score for one in comparison.scores))
     by = {(one.configuration, one.score): one.estimate for one in comparison.scores}
     sign = -1 if names[0] in LARGE else 1

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from optbench.catalogue import against_the_book
 from optbench.comparison import Comparison, Drawn, Group
-from optbench.comparison.across import RULES as ACROSS
 from optbench.comparison.arrivals import RULE, at_points
 from optbench.comparison.judged import RULE as JUDGED
 from optbench.comparison.observations import RULE as DISTINCT
@@ -33,7 +32,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(INTERVAL)
     if comparison.pairs or comparison.unsought:
         rules.append(comparison.unsought or JUDGED)
-    rules += [f"{name}: {ACROSS[name]}" for name in dict.fromkeys(one.score for one in comparison.scores)]
+    rules += _of_scores(comparison)
     if any(group.distinct < group.n for group in comparison.groups):
         rules.append(DISTINCT)
     found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
@@ -51,6 +50,14 @@ def _tuned(comparison: Comparison) -> list[str]:
     several = len(comparison.problems) > 1
     lines = [f"{g.problem}: " * several + f"{g.label}: {g.tuned.in_words()}" for g in found if g.tuned]
     return [TUNED, *map(printable, lines)] if found else []
+
+
+def _of_scores(comparison: Comparison) -> list[str]:
+    if not comparison.scores:
+        return []
+    from optbench.comparison.across import RULES
+
+    return [f"{name}: {RULES[name]}" for name in dict.fromkeys(one.score for one in comparison.scores)]
 
 
 def _warned(comparison: Comparison) -> list[str]:
