@@ -666,7 +666,7 @@ def test_a_batch_that_does_not_fit_is_rows_too(tmp_path: Path) -> None:
         assert run_id(row.config) == run_id_
     (one,) = compare([tmp_path / "rows"], group_by="loss_name", pool=True).groups
     assert one.n_by_status["skipped"] == one.n == 32
-    assert compare([tmp_path]).to_json() == compare([tmp_path / "loop"]).to_json()
+    assert compare([tmp_path]).to_json()["groups"] == compare([tmp_path / "loop"]).to_json()["groups"]
     _, again = swept(tmp_path / "rows", overrides, watcher=(notes := Notes()))
     assert (notes.before, again.by_status) == (32, outcome.by_status)
 
