@@ -237,3 +237,25 @@ def test_a_network_is_tuned_by_its_accuracy(tmp_path: Path) -> None:
     assert one.chosen.value == max(trial.value for trial in one.trials)
     assert one.chosen.cost == -one.chosen.value
     assert all(0 <= value <= 1 and not math.isnan(value) for value in one.reported)
+
+
+# what compare makes of it ---------------------------------------------------------------------------------------------
+
+
+def test_compare_reports_a_tuning_on_the_seeds_that_chose_nothing(found: Result) -> None:
+    (one,) = found.tuned
+    plain = optbench.compare(found.task.folder)
+    assert any("runs that chose a setting flatter it: gd lr=" in line for line in plain.warnings)
+    (group,) = optbench.compare(found.task.folder, group_by="optimizer").groups
+    assert set(group.rows.values("seed")) == set(found.task.report)
+    assert group.statistics["final_loss"].value == np.median(one.reported)
+    assert group.tuned is not None
+    assert group.tuned.chosen == {"optimizer.lr": one.chosen.point["optimizer.lr"]}
+
+
+def test_compare_of_the_report_alone_has_nothing_to_warn_of(found: Result) -> None:
+    folder = found.task.folder / "report-gd"
+    assert not any("flatter" in line for line in optbench.compare(folder).warnings)
+    assert optbench.compare(folder, group_by="optimizer").groups[0].n == 7
+    only = found.task.folder / "tuning-gd"  # nothing to report on but the tuning itself: each seed's others choose
+    assert optbench.compare(only, group_by="optimizer").groups[0].n == 3

@@ -17,7 +17,7 @@ from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
 from optbench.comparison.judged import Question, Verdict, judged
-from optbench.comparison.tuned import Tuned, Tuning, parse_seeds, unequal
+from optbench.comparison.tuned import Tuned, Tuning, chose, parse_seeds, planned_seeds, unequal
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
@@ -230,8 +230,8 @@ def compare(
             device by device. None: the best first, by accuracy where there is one, else by validation loss, else by
             final loss.
         checkpoint: whose accuracy and validation loss: best or last; None: as `chosen` says.
-        tune_seeds: the seeds that settings are chosen on, "0..2" or numbers, reported on the others; none: each seed's
-            setting is chosen on all other seeds.
+        tune_seeds: the seeds that settings are chosen on, "0..2" or numbers, reported on the others; none: those
+            of a tuning (`tune`) where its runs are here, else each seed's setting is chosen on all other seeds.
         pool: whether the runs of all settings of a group are pooled instead.
         baseline: the configuration that all others are judged against, by its name or its optimizer's; None: all pairs.
         metric: what groups are ranked and pairs judged by, one of `statistics.each.OF_EACH`; None: as `sort` has it.
@@ -255,7 +255,7 @@ def compare(
     question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
     ranked = criteria(which) if metric is None else (metric,)
     found = _selected(_places(paths), filters)
-    tuning = _tuning(tune_seeds, pool, group_by is not None)
+    tuning = _tuning(found, tune_seeds, pool, group_by is not None)
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
     notes: Sequence[str] = found.notes
     if cost is not None or target or budget is not None:
@@ -269,7 +269,7 @@ def compare(
     groups = list(_sorted(groups, sort, differing, ranked))
     differences = tuple(whole.differences())
     said = [*_of_tuning(groups), *warnings(differences, clocks, whole.cut_short()), *_of_stars(groups)]
-    said += on_several(found, groups)
+    said += [*on_several(found, groups), *_of_choosing(groups)]
     problems = _by_problem(groups)
     verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)
     return Comparison(
@@ -286,13 +286,13 @@ def _selected(places: Sequence[Path], filters: Sequence[str]) -> RunTable:
     return select(found, filters)
 
 
-def _tuning(seeds: str | Iterable[int], pool: bool, grouped: bool) -> Tuning:
+def _tuning(runs: RunTable, seeds: str | Iterable[int], pool: bool, grouped: bool) -> Tuning:
     """How groups of several settings are brought to one. Raises UserError where there are no such groups."""
     given = parse_seeds(seeds) if isinstance(seeds, str) and seeds else frozenset(map(int, seeds))
     if not grouped and (given or pool):
         asked = "--tune-seeds" if given else "--pool"
         raise UserError(f"{asked}: every setting is a group of its own", "--group-by optimizer makes groups of several")
-    return Tuning(given, pool)
+    return Tuning(given or (planned_seeds(runs) if grouped and not pool else given), pool)
 
 
 def _scored(
@@ -328,6 +328,20 @@ def _of_stars(groups: Sequence[Group]) -> list[str]:
         alone = [group.label for group in own if group.best and group.distinct == 1]
         if alone and len(own) > 1:
             found.append(f"{problem}: the best ({', '.join(alone)}) is of one observation, which is no evidence")
+    return found
+
+
+def _of_choosing(groups: Sequence[Group]) -> list[str]:
+    """What to say of groups that hold runs by which their setting was chosen, and others."""
+    found = []
+    for problem, own in _by_problem(groups).items():
+        counts = {group.label: int(chose(group.rows).sum()) for group in own}
+        mixed = [f"{group.label} ({counts[group.label]} of {group.n})" for group in own
+                 if 0 < counts[group.label] < group.n]  # fmt: skip
+        if mixed:
+            remedy = "--group-by optimizer reports on the other seeds alone"
+            found.append(f"{problem}: runs that chose a setting flatter it: {', '.join(mixed[:3])}"
+                         f"{' ...' * (len(mixed) > 3)}; {remedy}")  # fmt: skip
     return found
 
 

@@ -24,7 +24,8 @@ from optbench.comparison.labels import short_names, text, varying
 from optbench.comparison.observations import idle
 from optbench.errors import UserError
 from optbench.records import RunTable
-from optbench.records.columns import Floats, Ints, factorized
+from optbench.records.columns import Bools, Floats, Ints, factorized
+from optbench.records.sweep_plan import TUNING
 from optbench.settings import RANGES
 from optbench.statistics.numbers import number
 
@@ -98,6 +99,19 @@ class Tuned:
             "metric": self.metric, **{k: v if np.isfinite(v) else None for k, v in numbers.items()},
             "edges": list(self.edges),
         }  # fmt: skip
+
+
+def chose(runs: RunTable) -> Bools:
+    """Which runs are of a sweep by which `tune` chose settings, (n,): what they say of the chosen one flatters it."""
+    return runs.where("sweep", lambda sweep: str(sweep).startswith(TUNING))
+
+
+def planned_seeds(runs: RunTable) -> frozenset[int]:
+    """The seeds that settings were chosen on, as `tune` divided them; none where it did not, or all runs are of it."""
+    chosen = chose(runs)
+    if not chosen.any() or chosen.all():
+        return frozenset()
+    return frozenset(map(int, runs.take(chosen).different("seed")))
 
 
 def parse_seeds(given: str) -> frozenset[int]:

@@ -19,6 +19,8 @@ from optbench.records.seal import broken, stale
 from optbench.records.write import locked, write_sealed, writing
 
 NAME = "sweep.json"
+TUNING = "tuning-"
+"""What the name of a sweep begins with whose runs chose settings: `tune` reports on other seeds than theirs."""
 _MOST = 1 << 28
 
 

@@ -31,14 +31,15 @@ from optbench.metrics.pairs import Pair, verdicts
 from optbench.metrics.tuned import BestOf, Edge, best_of, edge
 from optbench.records import Run
 from optbench.records.chosen import criteria
+from optbench.records.sweep_plan import TUNING
 from optbench.statistics import STATISTICS, has_result
 from optbench.tuning.search import METHODS, Point, Search
 
 _SEARCHED = ("optimizer", "scheduler", "loss", "model")
 """Groups whose YAML may say what of them is to be tuned."""
 _BUDGETS = ("trainer.steps", "trainer.epochs")
-TUNING, REPORT, DEFAULTS = "tuning", "report", "defaults"
-"""What a contender's sweeps are called."""
+REPORT, DEFAULTS = "report-", "defaults-"
+"""What the names of a contender's sweeps begin with, beside TUNING."""
 LEARN = frozenset({"halving", "tpe"})
 """Methods whose later trials depend on the earlier ones."""
 
@@ -357,7 +358,7 @@ class Tuner:
         while not self._ended() and (asked := search.ask()) is not None:
             label = f"{one.name}: {len(asked.points)} settings x {len(task.tuning)} seeds"
             budget = self._budget(one.name, asked.share)
-            name = f"{TUNING}-{one.name}" + (f"-{done}" if one.learns else "")
+            name = f"{TUNING}{one.name}" + (f"-{done}" if one.learns else "")
             made = self._sweep(one.name, name, label, task.tuning, asked.points, budget)
             if self._ended():
                 return
@@ -377,11 +378,11 @@ class Tuner:
             return
         if one.chosen is not None:
             label = f"{one.name}: the chosen setting x {len(task.report)} seeds"
-            made = self._sweep(one.name, f"{REPORT}-{one.name}", label, task.report, [one.chosen.point])
+            made = self._sweep(one.name, f"{REPORT}{one.name}", label, task.report, [one.chosen.point])
             one.reported = self._values([item.run for item in made])
         if not self._ended():
             label = f"{one.name}: its defaults x {len(task.report)} seeds"
-            made = self._sweep(one.name, f"{DEFAULTS}-{one.name}", label, task.report)
+            made = self._sweep(one.name, f"{DEFAULTS}{one.name}", label, task.report)
             one.defaults = self._values([item.run for item in made])
 
     def _sweep(
