@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optbench.metrics import pairs
+from optbench.metrics import pairs, power
 
 INF = math.inf
 
@@ -103,6 +103,16 @@ def test_as_many_more_seeds_as_it_says_decide_in_nine_of_ten() -> None:
     assert 0.84 <= np.mean(decided) <= 0.97
 
 
+def test_seeds_to_add_need_not_decide_again_what_is_decided() -> None:
+    values = losses(20, 0.0, 0.35, 9.0, seed=6)
+    found = pairs.verdicts(values)
+    assert [one.verdict for one in found] == ["undecided", "better", "better"]
+    d = values[0] - values[1]
+    alone = power.pairs_needed(power.pair_chances(d), 0.05 / 2)
+    assert found[0].more_seeds == alone - 20
+    assert alone < power.pairs_needed(power.pair_chances(d), 0.05 / 6)
+
+
 def test_equal_runs_are_never_decided_and_no_seeds_would() -> None:
     found = pairs.verdicts([[1.0, 2.0, 3.0] * 5] * 2)[0]
     assert (found.verdict, found.p, found.effect.value, found.beats.value) == ("undecided", 1.0, 0.0, 0.5)
@@ -147,7 +157,8 @@ def test_swapped_sides_and_directions_turn_everything_round(form: dict[str, bool
         assert other.effect.high == pytest.approx(-one.effect.low)
         assert other.beats.value == pytest.approx(1 - one.beats.value)
         assert (mirror.verdict, mirror.p, mirror.beats) == (one.verdict, one.p, one.beats)
-        assert mirror.effect.high == pytest.approx(-one.effect.low)
+        assert one.effect.high is not None
+        assert (mirror.effect.low, mirror.effect.high) == pytest.approx((-one.effect.high, -one.effect.low))
 
 
 def test_neither_scale_nor_the_order_of_seeds_matters() -> None:
