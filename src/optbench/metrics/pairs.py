@@ -239,8 +239,8 @@ def _beats(x: Floats, y: Floats, rule: _Rule, seedwise: bool) -> list[Estimate]:
 def _oriented(effect: Estimate, rule: _Rule) -> Estimate:
     """From losses to the units of the metric."""
     if rule.direction < 0 or effect.low is None or effect.high is None:
-        return effect if rule.direction < 0 else replace(effect, value=-effect.value)
-    return Estimate(-effect.value, -effect.high, -effect.low, effect.coverage, effect.n)
+        return effect if rule.direction < 0 else replace(effect, value=0.0 - effect.value)  # no difference is 0, not -0
+    return Estimate(0.0 - effect.value, 0.0 - effect.high, 0.0 - effect.low, effect.coverage, effect.n)
 
 
 def holm(p: npt.ArrayLike, at_once: int | None = None) -> Floats:
