@@ -37,6 +37,12 @@ def name_of(device: torch.device) -> str | None:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
+def give_back_freed_memory() -> None:
+    """Gives what malloc keeps of freed memory back to the system, so that resident memory is what is in use (glibc)."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> bool:
     """Tells glibc's malloc to keep freed memory and take large blocks from its heap. True where it applied."""
     if platform.libc_ver()[0] != "glibc":

@@ -84,11 +84,11 @@ def test_a_dry_run_says_how_long_and_writes_nothing(tmp_path: Path, capsys: pyte
 
 def test_the_outlook_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Outlook(7750, 0.8, 64, 50.0, 51, 20.0, "cpu, 2 threads", 10)
-    monkeypatch.setattr(probe, "_load", lambda: 0.5)
+    monkeypatch.setattr(probe, "load_per_core", lambda: 0.5)
     assert outlook_lines(found) == [
         "7750 updates of 64 images (50 epochs): 0.8 s each, 80 images a second",
         "51 evaluations: 20 s each",
         "about 2.0 hours in all, from 10 updates on cpu, 2 threads",
     ]
-    monkeypatch.setattr(probe, "_load", lambda: 5.0)
+    monkeypatch.setattr(probe, "load_per_core", lambda: 5.0)
     assert "other work shares the cores now (load 5.0 a core)" in outlook_lines(found)[-1]

@@ -57,8 +57,9 @@ ALLOWED: dict[str, set[str]] = {
     "compare runs --json": {"numpy", "yaml"},
     "compare table --json": {"numpy", "yaml", "pyarrow"},
     "run optimizer=adamm": COMPOSED,
+    "cost model=sphere": COMPOSED,
 }
-ENDS = {"check-proof no.json": 2, "run optimizer=adamm": 2, "plot no-such-run": 2}
+ENDS = {"check-proof no.json": 2, "run optimizer=adamm": 2, "cost model=sphere": 2, "plot no-such-run": 2}
 SURFACE = {"torch", *COMPOSED}
 SLOW: dict[str, set[str]] = {
     "plot no-such-run": {"numpy", "yaml", "matplotlib", "PIL"},

@@ -27,6 +27,7 @@ LIGHT = {  # without torch: a third of a second each
     "cache": ["cache", "--json"],
 }
 STEPS = ["model=sphere", "trainer.steps=3", "optimizer=sgd"]
+SMALL = ["model=mlp", "model.hidden=[8]", "data.image_size=8", "trainer.epochs=1", "trainer.threads=1"]
 HEAVY = {
     "run": ["run", *STEPS, "--json"],
     "sweep": ["sweep", *STEPS, "optimizer.lr=0.1,0.2", "--json"],
@@ -41,11 +42,11 @@ HEAVY = {
     "evaluate": ["evaluate", "TRAINED", "--json"],
     "predict": ["predict", "TRAINED", "-o", "answers.csv"],
     "explain": ["explain", "TRAINED", "--features", "layer.png"],
+    "cost": ["cost", *SMALL, "--repeats", "1", "--json"],
     "verify": ["verify", "TRAINED", "--json"],
     "doctor": ["doctor", "--json"],
 }
 PROVED = ["classify-critical", "--fn", "sphere", "--quiet", "--certificate"]
-TRAINED = ["model=mlp", "model.hidden=[8]", "data.image_size=8", "trainer.epochs=1", "trainer.threads=1"]
 MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json", "plot": "figure.svg",
          "predict": "answers.csv", "explain": "layer.png"}  # fmt: skip
 
@@ -62,7 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import optbench
 
-    run = optbench.run(*TRAINED, out=tmp_path_factory.mktemp("trained"))
+    run = optbench.run(*SMALL, out=tmp_path_factory.mktemp("trained"))
     assert run.path is not None
     return run.path
 

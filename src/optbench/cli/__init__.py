@@ -58,6 +58,7 @@ COMMANDS = (
     Command("plot", "Draw loss curves, or paths on a surface.", "optbench.cli.results:plot"),
     Command("classify-critical", "Find and classify critical points.", "optbench.cli.critical:classify_critical", True),
     Command("power", "Say how many seeds a difference needs.", "optbench.cli.planning:power"),
+    Command("cost", "Measure what optimizers cost.", "optbench.cli.costing:cost", True),
     Command("verify", "Run again and compare the numbers.", "optbench.cli.verifying:verify"),
     Command("curvature", "Describe the loss where a run stopped.", "optbench.cli.curvature:curvature"),
     Command("check-proof", "Check a certificate of critical points.", "optbench.cli.proof:check_proof"),

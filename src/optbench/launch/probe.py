@@ -289,7 +289,7 @@ def outlook_lines(found: Outlook) -> list[str]:
     total = f"about {duration(found.seconds)} in all, from {few} on {found.where}"
     if found.images is None:
         return [f"at most {total}"]  # a rule may end it before
-    if (load := _load()) > 1.0:
+    if (load := load_per_core()) > 1.0:
         total += f"; other work shares the cores now (load {load:.1f} a core), which makes it look longer"
     rate = found.images / found.step_seconds
     spent = found.compile_seconds
@@ -304,7 +304,7 @@ def outlook_lines(found: Outlook) -> list[str]:
     ]
 
 
-def _load() -> float:
+def load_per_core() -> float:
     """Processes that want a core, a core, in the last minute; 0 where the system does not say."""
     return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
 
