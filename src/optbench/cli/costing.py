@@ -31,7 +31,7 @@ def cost(
 
     Each configuration has a process of its own, one after another. Nothing is recorded. One that fails is a row with
     its reason, and the exit code is then 3. Times of different devices, batches or networks stand in tables of their
-    own. Without overrides: six optimizers on the mlp.
+    own. Optimizers of your own are found in --config-dir. Without overrides: six optimizers on the mlp.
 
     Examples:
 
@@ -39,7 +39,7 @@ def cost(
 
       optbench cost model=hw3_cnn data=synthetic_food optimizer=adamw,muon --md
 
-      optbench cost model=mlp optimizer=mine,adam --config-dir mine --repeats 200 --csv
+      optbench cost model=mlp optimizer=adam trainer.batch_size=32,256 --repeats 200 --csv
     """
     from optbench import experiment
     from optbench.cli.progress import counter_of_many

@@ -16,8 +16,8 @@ from optbench.cost.rows import Row
 from optbench.launch.probe import load_per_core
 from optbench.metrics import Estimate, median_interval
 from optbench.report import Sheet, aligned, interval, number
-from optbench.report.cells import printable
 from optbench.report.tables import markdown_lines
+from optbench.statistics.numbers import printable
 
 _HEADER = (
     "optimizer", "state, MB", "bytes/param", "peak, MB",
@@ -144,12 +144,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     n = len(found[0].step)
     lines = ["State: the tensors of optimizer.state after the first update, exact."]
     if any(one.device == "cpu" for one in found):
-        lines.append("Peak (CPU): how far resident memory rose while updates were made, gaps of the allocator with it.")
+        lines.append("Peak (CPU): rise of resident memory while updates were made, to some MB.")
     if any(one.device != "cpu" for one in found):
         lines.append("Peak (GPU): torch.cuda.max_memory_allocated, with parameters and data.")
     lines += [
-        f"Times: medians of {n} updates after {WARM_UP}, with the interval of the median ({_coverage(found[0])}).",
-        "Step: optimizer.step without the passes that it asks for. Update: batch, passes, step.",
+        f"Times: medians of {n} updates after {WARM_UP}, and intervals of the median ({_coverage(found[0])}).",
+        "Step: optimizer.step without its passes. Update: batch, passes and step.",
     ]
     lines += [_grown(row.label, row.measured) for row in done if row.measured]
     if (load := load_per_core()) > 1.0:
