@@ -235,6 +235,12 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
         **{name: median(results(name, math.inf)) if given(name) else None for name in ("best_val_loss", "val_loss")},
         **{name: median(given(name)) for name in ("steps", "evals")},
         "seconds": median([values["seconds"] for values in timed]) if len(places) < 2 else None,
+        **{
+            f"seconds_per_{name}": median([v["seconds"] / v[column] for v in timed if v.get(column)])
+            if len(places) < 2
+            else None
+            for name, column in (("update", "steps"), ("epoch", "epochs"))
+        },
         **dict.fromkeys(("steps_to_target", "success_rate", "ert")),
     }
     if aimed:

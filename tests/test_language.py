@@ -17,7 +17,9 @@ from PIL import Image
 
 import optbench
 from optbench import language, plot
+from optbench.comparison import STATISTICS, Line, Response
 from optbench.errors import UserError
+from optbench.metrics import Estimate
 from optbench.plot import translate
 from optbench.plot.bifurcation import Branch, Meeting, bifurcation_figure
 from optbench.records import Run, read_run
@@ -164,6 +166,17 @@ def spectrum() -> Figure:
     return plot.spectral_density(grid, np.ones(50), (-1.0, 1.0), 0.01, "mlp/best.pt: loss 0.5, |g| = 1e-07")
 
 
+def over(many: bool) -> Figure:
+    """Scores with every mark there is: a best inside, one at an edge, a place without a result."""
+    ends = ([0.5, 0.9, 0.1], [0.9, 0.5, -np.inf])
+    lines = tuple(
+        Line("saddle", f"{name} lr={i}", (0, 1, 2), {"val_accuracy": [Estimate(v, v, v, 0.95, 6) for v in ends[i % 2]]},
+             (6, 6, 6 + i))
+        for i, name in enumerate(["momentum"] * (8 if many else 2))
+    )  # fmt: skip
+    return plot.response_figure(Response("optimizer.lr", (0.1, 0.2, 0.3), ("val_accuracy",), lines))
+
+
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "curves": lambda path: plot.loss_curves([network(path)]),
     "surface curve": lambda path: plot.loss_curves([away(path)]),
@@ -180,6 +193,10 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "worst": lambda path: worst(),
     "inside": lambda path: inside(),
     "looked at": lambda path: looked_at(),
+    "bands": lambda path: plot.band_curves([network(path)], along="epoch"),
+    "bands of many": lambda path: plot.band_curves([away(path), away(path / "b"), away(path / "c")], ["momentum"] * 3),
+    "over": lambda path: over(many=False),
+    "over, apart": lambda path: over(many=True),
 }
 
 
@@ -189,6 +206,11 @@ def test_every_function_that_draws_is_asked() -> None:
     draw = {name for name, made in returns.items() if made == "Figure"} - {"new_figure"}
     assert draw
     assert [name for name in sorted(draw) if f"plot.{name}(" not in Path(__file__).read_text(encoding="utf-8")] == []
+
+
+def test_every_score_has_its_phrase() -> None:
+    known = language.phrases(translate.PHRASES)
+    assert [one.title for one in STATISTICS.values() if known.find(one.title) is None] == []
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -53,7 +53,8 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
     "run": [(*RUN, "--plot")],
     "plot": [
         (*RUN, "optimizer=rmsprop"), (*RUN, "optimizer=book_rmsprop"), (*RUN, "optimizer=adam", "scheduler=cosine"),
-        ("plot", "runs"), ("plot", "runs", "--path"),
+        ("plot", "runs"), ("plot", "runs", "--path"), ("plot", "runs", "--bands"),
+        (*RUN, "optimizer=rmsprop", "optimizer.lr=0.1"), ("plot", "runs", "--over", "lr", "-f", "optimizer=rmsprop"),
     ],
     "classify-critical": [
         (*SURFACE, "--plot", "a.png"), (*SURFACE, "--plot", "b.png", "--boxes"),

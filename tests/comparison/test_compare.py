@@ -100,6 +100,7 @@ def test_statistics_that_do_not_apply_are_none(tmp_path: Path) -> None:
         "val_accuracy",
         "best_val_loss",
         "val_loss",
+        "seconds_per_epoch",  # a surface has none
         "steps_to_target",
         "success_rate",
         "ert",

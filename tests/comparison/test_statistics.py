@@ -106,6 +106,8 @@ def test_an_estimate_says_of_how_many_runs_it_is(runs: list[Row]) -> None:
     known = {name: sum(v.get(name) is not None for v in values) for name in ("steps", "evals")}
     aimed = sum(v.get("target") is not None or v.get("trainer.target") is not None for v in values)
     expected = {name: len(runs) for name in found} | known | {"seconds": sum(map(clocked, values))}
+    for name, column in (("seconds_per_update", "steps"), ("seconds_per_epoch", "epochs")):
+        expected[name] = sum(bool(clocked(v) and v.get(column)) for v in values)
     expected |= dict.fromkeys(("steps_to_target", "success_rate", "ert"), aimed)
     assert {name: one.n for name, one in found.items() if one is not None} == {
         name: n for name, n in expected.items() if found[name] is not None
@@ -132,7 +134,7 @@ def test_every_statistic_has_a_title_and_a_rule() -> None:
 def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
     full = {
         "status": "target_reached", "final_loss": 0.25, "best_loss": 0.25, "val_accuracy": 0.5,
-        "best_val_accuracy": 0.75, "best_val_loss": 0.25, "val_loss": 0.5, "steps": 7, "evals": 9,
+        "best_val_accuracy": 0.75, "best_val_loss": 0.25, "val_loss": 0.5, "steps": 7, "evals": 9, "epochs": 4.0,
         "seconds": 0.5, "seconds_of": "run", "engine": "loop", "device": "cpu", "target": 1,
         "trainer.target": 1, "steps_to_target": 7, "trainer.target_accuracy": 1,
     }  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from members import ROOT
 
 import optbench
+from optbench.catalogue import catalogue
 from optbench.experiment import compose, plan_run, plan_sweep
 
 BASELINES = {"hw3/simple": "0.50099", "hw3/medium": "0.73207", "hw3/strong": "0.81872", "hw3/boss": "0.88446"}
@@ -52,3 +53,23 @@ def test_a_recipe_runs_on_made_pictures(name: str, tmp_path: Path, monkeypatch: 
     small = [*MADE, *narrow, f"data.image_size={size}", "trainer.batch_size=8", "trainer.steps=2"]
     run = optbench.run(f"experiment={name}", *small, out=tmp_path)
     assert (run.status, run.summary["steps"]) == ("completed", 2), run.reason
+
+
+def test_the_races_are_one_line_each_and_of_their_size(tmp_path: Path) -> None:
+    """What the page says of them: every optimizer but the general form, and every batch size by itself on the clock."""
+    race = plan_sweep(["experiment=hw3/optimizer_race"], out=tmp_path)
+    optimizers = {entry.name for entry in catalogue("optimizer")} - {"book"}
+    assert {item.config["choices"]["optimizer"] for item in race} == optimizers
+    assert len(race) == len(optimizers) * 5 * 3 * 2
+    sizes = plan_sweep(["experiment=hw3/batch_size"], out=tmp_path)
+    assert {item.config["trainer"]["batch_size"] for item in sizes} == {1, 16, 64, 256, "full"}
+    assert len(sizes) == 5 * 2 * 3
+    assert {item.config["trainer"]["threads"] for item in sizes} == {1}
+    losses = plan_sweep(["experiment=hw3/loss"], out=tmp_path)
+    assert {item.config["choices"]["loss"] for item in losses} == {"cross_entropy", "mse_softmax"}
+    assert len(losses) == 2 * 2 * 5 * 6
+
+
+@pytest.mark.parametrize("name", ["hw3/optimizer_race", "hw3/batch_size", "hw3/loss", "hw3/sample"])
+def test_what_was_never_run_on_the_real_pictures_is_said(name: str) -> None:
+    assert "ever on the real Food-11" in text_of(name) or "Never run on the real Food-11" in text_of(name)

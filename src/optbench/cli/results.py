@@ -11,6 +11,7 @@ import typer
 from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
 
 if TYPE_CHECKING:
+    from optbench.comparison import Drawn
     from optbench.records import Run
 
 Filters = Annotated[
@@ -152,26 +153,53 @@ def _explain(names: list[str]) -> None:
     print_lines([explain(name) for name in names])
 
 
+ByPath = Annotated[bool, typer.Option("--path", help="Paths over the contours of the surface instead of loss curves.")]
+Curvature = Annotated[
+    bool,
+    typer.Option("--curvature", help="Also gradient norm and extreme eigenvalues: why training got stuck."),
+]
+Bands = Annotated[
+    bool, typer.Option("--bands", help="A line a configuration: the median of its runs, with its interval.")
+]
+Along = Annotated[str, typer.Option("--along", help="What --bands is drawn over.", metavar="step|epoch|seconds")]
+Over = Annotated[
+    str | None, typer.Option("--over", help="A score over a setting, a line for each other choice.", metavar="KEY")
+]
+Score = Annotated[
+    str | None,
+    typer.Option(
+        "--score",
+        help="What --over draws: scores of compare, comma-separated.",
+        metavar="NAMES",
+        show_default="the accuracy, or final_loss",
+    ),
+]
+Curves = Annotated[
+    int, typer.Option("--curves", help="Most runs to draw, taken from the configurations in turn.", min=1)
+]
+
+
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, sweep folders, or folders of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")] = Path(
         "curves.png"
     ),
-    path: Annotated[
-        bool, typer.Option("--path", help="Paths over the contours of the surface instead of loss curves.")
-    ] = False,
-    curvature: Annotated[
-        bool,
-        typer.Option("--curvature", help="Also gradient norm and extreme eigenvalues: why training got stuck."),
-    ] = False,
+    path: ByPath = False,
+    curvature: Curvature = False,
+    bands: Bands = False,
+    along: Along = "step",
+    over: Over = None,
+    score: Score = None,
+    checkpoint: Which = None,
     filters: Filters = None,
-    curves: Annotated[
-        int, typer.Option("--curves", help="Most runs to draw, taken from the configurations in turn.", min=1)
-    ] = 500,
+    curves: Curves = 500,
     lang: Lang = None,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Draw loss curves, or paths over a surface with its minima, saddles and maxima.
+    """Draw loss curves, paths over a surface with its minima, saddles and maxima, or scores over a setting.
+
+    With --over, a score of compare over the values of a setting, such as accuracy over the learning rate: a hollow star
+    is a best that lies at the edge of what was tried. With --bands, the median curve of each configuration.
 
     With --curvature, for runs with trainer.curvature_every: loss, gradient norm and the extreme eigenvalues of the
     Hessian, and where a loss that no longer falls has a large gradient, is at a saddle, or in a minimum. The gradient
@@ -187,24 +215,29 @@ def plot(
       optbench plot outputs/sweeps/race --filter optimizer=adam,sgd --curves 40
 
       optbench plot outputs/runs/hw3_cnn-* --curvature -o stuck.png
+
+      optbench plot outputs/sweeps/race --over lr
+
+      optbench plot outputs/sweeps/sizes --over batch_size --score seconds_per_update,seconds_per_epoch,val_accuracy
+
+      optbench plot outputs/sweeps/sizes --bands --along epoch
     """
     from optbench.comparison import drawn
-    from optbench.errors import UserError
-    from optbench.report import unreadable_lines
 
-    if path and curvature:
-        raise UserError("--path and --curvature: choose one figure")
+    _check_kind({"--path": path, "--curvature": curvature, "--bands": bands, "--over": over is not None},
+                {"--along": ("--bands", along != "step"), "--score": ("--over", score is not None),
+                 "--checkpoint": ("--over", checkpoint is not None)})  # fmt: skip
     check_figure(output)
+    if over is not None:
+        _plot_over(runs, over, score, filters or (), checkpoint, output)
+        return
     found = drawn(runs, filters or (), curves, "trainer.curvature_every" if curvature else None)
-    print_lines([*unreadable_lines(found), *found.notes], err=True)
-    if found.with_curve < found.found:
-        typer.echo(f"{found.with_curve} of {found.found} runs have a recorded curve", err=True)
-    if len(found.runs) < found.with_curve:
-        few = f"{len(found.runs)} of {found.with_curve} are drawn"
-        typer.echo(f"{few}, taken from the configurations in turn; --curves N draws more", err=True)
-    from optbench.plot import curvature_curves, footnote, loss_curves, save
+    _say_what_is_drawn(found)
+    from optbench.plot import band_curves, curvature_curves, footnote, loss_curves, save
 
-    if path:
+    if bands:
+        figure = band_curves(found.runs, found.labels, along)
+    elif path:
         from optbench.landscape import paths_figure
 
         figure = paths_figure(found.runs, paths(config_dir), found.labels)
@@ -212,4 +245,46 @@ def plot(
         figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
     footnote(figure, found.left_out)
     save(figure, output)
+    typer.echo(str(output))
+
+
+def _say_what_is_drawn(found: Drawn) -> None:
+    from optbench.report import unreadable_lines
+
+    print_lines([*unreadable_lines(found), *found.notes], err=True)
+    if found.with_curve < found.found:
+        typer.echo(f"{found.with_curve} of {found.found} runs have a recorded curve", err=True)
+    if len(found.runs) < found.with_curve:
+        few = f"{len(found.runs)} of {found.with_curve} are drawn"
+        typer.echo(f"{few}, taken from the configurations in turn; --curves N draws more", err=True)
+
+
+def _check_kind(figures: dict[str, bool], options: dict[str, tuple[str, bool]]) -> None:
+    """At most one kind of figure, and no option of another kind."""
+    from optbench.errors import UserError
+
+    wanted = [name for name, asked in figures.items() if asked]
+    if len(wanted) > 1:
+        raise UserError(f"{' and '.join(wanted)}: choose one figure")
+    for option, (kind, given) in options.items():
+        if given and kind not in wanted:
+            raise UserError(f"{option} says something of {kind} alone", f"optbench plot ... {kind} {option} ...")
+
+
+def _plot_over(
+    runs: list[Path], key: str, score: str | None, filters: list[str] | tuple[()], checkpoint: str | None, output: Path
+) -> None:
+    from optbench.comparison import respond
+    from optbench.report import unreadable_lines
+
+    names = [name.strip() for name in (score or "").split(",") if name.strip()]
+    found = respond(runs, key, names, filters=filters, checkpoint=checkpoint)
+    print_lines([*unreadable_lines(found), *found.notes], err=True)
+    if edges := found.edges():
+        typer.echo(
+            f"best at the edge of what was tried, beyond which there may be better: {'; '.join(edges)}", err=True
+        )
+    from optbench.plot import response_figure, save
+
+    save(response_figure(found), output)
     typer.echo(str(output))

@@ -12,6 +12,7 @@
     across       scores over several problems
     rules        what of this is no score, in words
     shown        the runs that a figure shows
+    response     scores over the values of a setting, and whether the best lies at their edge
     comparison   the whole, from paths to tables and JSON
     by_seed      the numbers of single runs, configurations by seeds
     seeds        how many seeds a difference needs, from the spread of these runs
@@ -23,15 +24,20 @@ once, and the command line stays quick.
 from optbench.comparison.comparison import Comparison, compare
 from optbench.comparison.groups import Group
 from optbench.comparison.labels import label_runs
+from optbench.comparison.response import Best, Line, Response, respond
 from optbench.comparison.shown import Drawn, drawn
 from optbench.statistics import STATISTICS
 
 __all__ = [
     "STATISTICS",
+    "Best",
     "Comparison",
     "Drawn",
     "Group",
+    "Line",
+    "Response",
     "compare",
     "drawn",
     "label_runs",
+    "respond",
 ]

@@ -5,12 +5,14 @@ and the same data gives the same file. Colours stay apart for colour-blind reade
 """
 
 from optbench.plot import _quiet as _quiet  # first of all
+from optbench.plot.bands import band_curves
 from optbench.plot.basins import Panel, basins_figure
 from optbench.plot.confusion import confusion
 from optbench.plot.curvature import curvature_curves
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
 from optbench.plot.pictures import features_figure, saliency_figure, worst_pictures
+from optbench.plot.response import response_figure
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
 from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, footnote, new_figure, save
@@ -24,6 +26,7 @@ __all__ = [
     "Outcome",
     "Panel",
     "Scale",
+    "band_curves",
     "basins_figure",
     "check_suffix",
     "chinese_font",
@@ -36,6 +39,7 @@ __all__ = [
     "loss_curves",
     "new_figure",
     "path_on_contours",
+    "response_figure",
     "saliency_figure",
     "save",
     "sensitivity_figure",

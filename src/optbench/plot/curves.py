@@ -66,7 +66,7 @@ def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Fig
             look, few = style[label], len(runs) <= len(style)
             handles.setdefault(label, _draw_loss(axes[0], curve, look, few, len(runs) == 1))
             _draw_validation(axes[0], curve, "val_loss", look, _best_step(run, curve))
-    _scale_loss(axes[0], curves)
+    scale_loss(axes[0], curves)
     for ax, name in zip(axes[1:], panels[1:], strict=True):
         for run, label, curve in zip(runs, labels, curves, strict=True):
             _draw_extra(ax, curve, name, style[label], _best_step(run, curve))
@@ -94,7 +94,7 @@ def _draw_loss(ax: Axes, curve: Columns, style: dict[str, Any], few: bool, alone
     look: dict[str, Any] = {"linewidth": 1.6 if few else 1.1, "alpha": 1.0 if few else 0.75}
     if "epoch" in curve:
         mean, batch, *_ = _MEANINGS
-        middles, means = _over_epochs(curve["epoch"], step, loss)
+        middles, means = over_epochs(curve["epoch"], step, loss)
         if len(means) < 2:
             look["gid"] = batch
         else:
@@ -107,7 +107,7 @@ def _draw_loss(ax: Axes, curve: Columns, style: dict[str, Any], few: bool, alone
     return handle
 
 
-def _over_epochs(epoch: np.ndarray, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def over_epochs(epoch: np.ndarray, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each epoch with a loss, the mean of its steps and of its losses; of one that is not over, so far."""
     known = np.isfinite(loss) & np.isfinite(epoch)
     number = np.floor(epoch[known] + 1e-9).astype(int)
@@ -141,7 +141,8 @@ def _draw_validation(ax: Axes, curve: Columns, name: str, style: dict[str, Any],
         )
 
 
-def _scale_loss(ax: Axes, curves: Sequence[Columns]) -> None:
+def scale_loss(ax: Axes, curves: Sequence[Columns]) -> None:
+    """The axis of the losses of some curves: logarithmic or not, and so far that one that diverged does not fill it."""
     losses = [drawable(curve["loss"]) for curve in curves if "loss" in curve]
     values = np.concatenate(losses) if losses else np.array([])
     values = values[np.isfinite(values)]

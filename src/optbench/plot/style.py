@@ -63,8 +63,10 @@ def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """A small text below the axes, part of the figure, so that a note on what is left out travels with it."""
+    """A small text below the axes, part of the figure, so that a note on what is left out travels with it; further
+    ones go below it."""
     if text:
+        text = "\n".join(filter(None, (figure.get_supxlabel(), text)))
         lines = [line for part in text.splitlines() for line in textwrap.wrap(part, _FOOTNOTE_WIDTH)]
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="0.35")
 

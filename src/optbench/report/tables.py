@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optbench.catalogue import against_the_book
-from optbench.comparison import Comparison, Drawn, Group
+from optbench.comparison import Comparison, Drawn, Group, Response
 from optbench.comparison.arrivals import RULE, at_points
 from optbench.comparison.judged import RULE as JUDGED
 from optbench.comparison.observations import RULE as DISTINCT
@@ -83,7 +83,7 @@ def _of_batches(comparison: Comparison) -> bool:
     return any(not group.rows.own_clock().all() for group in comparison.groups)
 
 
-def unreadable_lines(found: Comparison | Drawn) -> list[str]:
+def unreadable_lines(found: Comparison | Drawn | Response) -> list[str]:
     """What could not be read and is left out of every number; for standard error. Empty where all was read."""
     bad = found.unreadable
     if not bad:

@@ -20,6 +20,10 @@ INTERVAL = (
     "[low, high]: order-statistic interval of the median, at least 95 %; below 6 runs there is none, and the range is "
     "shown, which covers the median with probability 1 - 2^(1-n); of one run there is nothing to show"
 )
+_TIMED = (
+    "over the runs that were timed by themselves (k of n: so many of the group); rows of a batch share one clock and "
+    "have no time of their own, nor has a group whose runs were on several devices"
+)
 _NO_RESULT = "a run that diverged, failed, was interrupted or skipped counts as"
 
 
@@ -42,8 +46,17 @@ def _validation(name: str, worst: float) -> Callable[[Groups], Found]:
 
 
 def _seconds(groups: Groups) -> Found:
+    return _seconds_per(groups, None)
+
+
+def _seconds_per(groups: Groups, name: str | None) -> Found:
+    """Medians of seconds, of which so many times the column `name` was done."""
     timed = groups.timed
-    return timed.medians(np.where(timed.on_one("device"), timed.runs.numbers("seconds"), math.nan))
+    seconds = np.where(timed.on_one("device"), timed.runs.numbers("seconds"), math.nan)
+    if name is not None:
+        count = timed.runs.numbers(name)
+        seconds = np.divide(seconds, count, where=count > 0, out=np.full(len(seconds), math.nan))
+    return timed.medians(seconds)
 
 
 def _steps_to_target(groups: Groups) -> Found:
@@ -104,17 +117,26 @@ _LIST = (
     ),
     Statistic(
         "steps", "steps", "median number of updates, over the started runs",
-        ("steps",), _known("steps"), -1, alone, place=9, spare=5,
+        ("steps",), _known("steps"), -1, alone, place=9, spare=5, cost=True,
     ),
     Statistic(
         "evals", "evaluations", "median number of evaluations of objective and gradient, over the started runs",
-        ("evals",), _known("evals"), -1, alone,
+        ("evals",), _known("evals"), -1, alone, cost=True,
     ),
     Statistic(
-        "seconds", "seconds", "median time of training, evaluation not counted, over the runs that were timed by "
-        "themselves (k of n: so many of the group); rows of a batch share one clock and have no time of their own, nor "
-        "has a group whose runs were on several devices",
-        ("seconds", "seconds_of", "engine", "device"), _seconds, -1, alone, place=10, spare=4, timed=True,
+        "seconds", "seconds", f"median time of training, evaluation not counted, {_TIMED}",
+        ("seconds", "seconds_of", "engine", "device"), _seconds, -1, alone, place=10, spare=4, cost=True, timed=True,
+    ),
+    Statistic(
+        "seconds_per_update", "seconds an update", f"median of time of training / updates made, {_TIMED}",
+        ("seconds", "seconds_of", "engine", "device", "steps"), partial(_seconds_per, name="steps"), -1, alone,
+        cost=True, timed=True,
+    ),
+    Statistic(
+        "seconds_per_epoch", "seconds an epoch",
+        f"median of time of training / passes over the training data, {_TIMED}",
+        ("seconds", "seconds_of", "engine", "device", "epochs"), partial(_seconds_per, name="epochs"), -1, alone,
+        cost=True, timed=True,
     ),
     Statistic(
         "steps_to_target", "steps to target", "first recorded step that meets the target (loss at most, accuracy at "

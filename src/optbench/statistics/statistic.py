@@ -140,6 +140,7 @@ class Statistic:
         spare: when a narrow terminal goes without it: 1 first; 0 never.
         noted: whether the rule stands below every table that has the column, and not only where it is of some runs.
         timed: whether it is of a clock, for which copies of a run are observations too.
+        cost: whether it is what the runs took, and no result of theirs.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Statistic:
     spare: int = 0
     noted: bool = False
     timed: bool = False
+    cost: bool = False
 
     @property
     def sentence(self) -> str:
