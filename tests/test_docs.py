@@ -18,8 +18,9 @@ from optbench.cli import every_command
 from optbench.config import Composer
 
 PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/book.md",
-         "docs/book.zh-CN.md", "docs/gallery.md"]  # fmt: skip
+         "docs/book.zh-CN.md", "docs/gallery.md", "docs/races.md", "docs/races.zh-CN.md"]  # fmt: skip
 READMES = PAGES[:2]
+RACES = PAGES[-2:]
 
 
 def commands(page: str) -> list[list[str]]:
@@ -31,8 +32,8 @@ def commands(page: str) -> list[list[str]]:
 
 
 def test_every_command_exists_and_its_overrides_compose() -> None:
-    found = commands(READMES[0])  # the other has the same, see below
-    assert len(found) > 10
+    found = [*commands(READMES[0]), *commands(RACES[0])]  # the others have the same, see below
+    assert len(found) > 20
     known = {command.name for command in every_command()}
     with Composer() as composer:
         for words in found:
@@ -65,6 +66,14 @@ def test_both_readmes_have_the_same_sections_commands_and_figures() -> None:
     plain = [re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL) for text in (english, chinese)]
     names = [{" ".join(name.split()) for name in re.findall(r"`([^`]+)`", text)} for text in plain]
     assert names[0] == names[1]
+
+
+def test_the_pages_of_races_have_the_same_commands_numbers_and_figures() -> None:
+    english, chinese = ((ROOT / page).read_text(encoding="utf-8") for page in RACES)
+    for pattern in (r"^```\n.*?^```", r"^#+ ", r"`[^`\n]+`", r"\d+\.\d+ \[[^]]*\]", r"images/races/(\w+)"):
+        found = [sorted(set(re.findall(pattern, text, re.MULTILINE | re.DOTALL))) for text in (english, chinese)]
+        assert found[0] == found[1], pattern
+    assert not re.search("@[A-Z]", english + chinese)  # a place for a number that was not filled
 
 
 @pytest.mark.parametrize("page", PAGES)
