@@ -116,6 +116,16 @@ def test_elsewhere_other_bits_are_a_distance_and_a_tolerance_rules(folder: Path)
     assert again(folder, tolerance=1e-10).verdict is Verdict.DIFFERENT
 
 
+def test_of_algorithms_that_do_not_repeat_other_bits_are_no_other_result(folder: Path) -> None:
+    """A GPU without trainer.deterministic: the record says so, wherever it is run again."""
+    true = read_run(folder).summary["final_loss"]
+    forged(folder, {"final_loss": true * (1 + 1e-9)}, {"deterministic": False, "device_name": "a GPU"})
+    found = again(folder)
+    assert found.verdict is Verdict.APART
+    assert "by timing them" in found.elsewhere["choice of algorithms"][0]
+    assert found.elsewhere["device_name"][0] == "a GPU"
+
+
 def test_another_commit_is_no_excuse(folder: Path) -> None:
     true = read_run(folder).summary["final_loss"]
     forged(folder, {"final_loss": true * 1.5}, {"git_commit": "0" * 40, "host": "another", "started": "long ago"})

@@ -129,12 +129,15 @@ class Untraceable(nn.Module):
         raise RuntimeError("cannot be lowered\nand more")
 
 
-def test_a_model_that_cannot_be_compiled_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_compiled_is_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: Untraceable())
     monkeypatch.setattr(compiled, "forget_others", lambda: None)
     problem, _ = problem_of(True)
     with pytest.raises(IncompatibleError, match=r"cannot compile the model \(RuntimeError: cannot be lowered\)"):
         problem.compile()
+    with pytest.raises(IncompatibleError, match="cannot compile the model"):
+        optbench.run(*DIGITS, "trainer.compile=true", out=tmp_path / "none")
+    assert list(tmp_path.rglob("run.json")) == []
 
 
 def test_what_is_missing_is_said_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ from optbench.augment.flip_crop import FlipCrop, flipped, gathered
 from optbench.experiment import plan_run
 from optbench.experiment.assemble import choose_algorithms, deterministic, set_up
 from optbench.experiment.provenance import device_column, processor, provenance
-from optbench.problem import NetworkProblem
+from optbench.problem import AbstractAugmentation, NetworkProblem
+from optbench.problem.base import Mixture
 from optbench.settings import NetworkTrainer
 
 GPU = torch.device("cuda", 0)
@@ -54,19 +55,34 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
 
 
-def moved_to_a_gpu() -> NetworkProblem:
+class Mixed(AbstractAugmentation):
+    """Labels of each image and of the one before it; the images as they are."""
+
+    on_device = True
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return images
+
+    def mixed(self, inputs: Tensor, generator: torch.Generator) -> Mixture:
+        return Mixture(inputs, torch.arange(len(inputs)).roll(1), 0.3)
+
+
+def moved_to_a_gpu(augmentation: AbstractAugmentation | None = None) -> NetworkProblem:
     """A problem made on the CPU that believes that it is on a GPU."""
     model, loss = (
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)),
         nn.CrossEntropyLoss(reduction="none"),
     )
-    problem = NetworkProblem(model, Dots(), loss, 6, 0, CPU)
+    problem = NetworkProblem(model, Dots(), loss, 6, 0, CPU, augmentation)
     problem._device = GPU
     return problem
 
 
-def test_no_update_waits_for_the_gpu_to_get_its_batch(pretended: None) -> None:
-    problem = moved_to_a_gpu()
+@pytest.mark.parametrize("augmentation", [None, Mixed()])
+def test_no_update_waits_for_the_gpu_to_get_its_batch(
+    pretended: None, augmentation: AbstractAugmentation | None
+) -> None:
+    problem = moved_to_a_gpu(augmentation)
     assert problem.train.labels is not None
     with FakeTensorMode(allow_non_fake_inputs=True):
         problem.batch(0)  # the images go there, once
@@ -74,7 +90,9 @@ def test_no_update_waits_for_the_gpu_to_get_its_batch(pretended: None) -> None:
             for step in (1, 2, 5):  # of two epochs
                 batch = problem.batch(step)
     assert waits.found == []
-    assert {part.device.type for part in (batch.inputs, batch.targets)} == {"cuda"}
+    parts = (batch.inputs, batch.targets, *(() if batch.others is None else (batch.others,)))
+    assert {part.device.type for part in parts} == {"cuda"}
+    assert (batch.others is None) == (augmentation is None)
     assert batch.inputs.is_contiguous(memory_format=torch.channels_last)
     assert problem._source[0].device.type == problem._order[1].device.type == "cuda"
 

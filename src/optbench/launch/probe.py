@@ -296,7 +296,7 @@ def outlook_lines(found: Outlook) -> list[str]:
     later = f"without what is learned from the {found.unlabelled} unlabelled pictures: an update may see twice as many"
     return [
         *([later] if found.unlabelled else []),
-        *([] if spent is None else [f"compiling: {spent:.3g} s; less once torch has kept what it made"]),
+        *([] if spent is None else [f"compiling: {spent:.3g} s"]),
         f"{found.steps} updates of {found.images} images ({found.epochs:.4g} epochs): {found.step_seconds:.3g} s each, "
         f"{rate:.3g} images a second",
         f"{found.evaluations} evaluations: {found.evaluation_seconds:.3g} s each",

@@ -27,6 +27,8 @@ class Focal(nn.Module):
     softmax in place of the sigmoid.
     """
 
+    _weights: Tensor | None
+
     def __init__(self, gamma: float = 2.0, alpha: Sequence[float] | None = None) -> None:
         super().__init__()
         if not gamma >= 0.0:
@@ -35,6 +37,8 @@ class Focal(nn.Module):
             raise ValueError(f"Invalid alpha: {list(alpha)}, expected one positive weight a class")
         self.gamma = gamma
         self.alpha = None if alpha is None else tuple(float(weight) for weight in alpha)
+        weights = None if self.alpha is None else torch.tensor(self.alpha, dtype=torch.float64)
+        self.register_buffer("_weights", weights, persistent=False)  # where the model is: a GPU does not wait for them
 
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Logits (n, C) and labels (n,) int64 -> one value per row, (n,).
@@ -48,7 +52,7 @@ class Focal(nn.Module):
         log_p = logs.gather(-1, label).squeeze(-1)
         log_not_p = logs.scatter(-1, label, -torch.inf).logsumexp(dim=-1)
         value = -torch.exp(self.gamma * log_not_p) * log_p
-        return value if self.alpha is None else outputs.new_tensor(self.alpha)[target] * value
+        return value if self._weights is None else self._weights.to(outputs.dtype)[target] * value
 
     def _check(self, outputs: Tensor) -> None:
         width = outputs.shape[-1]

@@ -13,10 +13,12 @@ Ansel et al., PyTorch 2 (2024), https://doi.org/10.1145/3620665.3640366.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -106,6 +108,8 @@ class Compiled:
             raise IncompatibleError(
                 f"torch.compile cannot compile the model ({type(error).__name__}: {first})", _HINT
             ) from error
+        finally:
+            _let_workers_go()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return time.perf_counter() - began
@@ -115,6 +119,16 @@ def forget_others() -> None:
     """Forgets what this process compiled for other runs: of one model's code torch compiles eight forms and then, with
     a warning, no further one."""
     torch._dynamo.reset()
+    if importlib.util.find_spec("tqdm") is not None:  # the compiler makes a bar of it that is not shown; a lock between
+        tqdm = importlib.import_module("tqdm").tqdm  # processes would be left behind by those that end without clearing
+        tqdm.set_lock(threading.RLock())
+
+
+def _let_workers_go() -> None:
+    """Ends the processes in which torch compiled, which would stay as long as this one."""
+    workers = sys.modules.get("torch._inductor.async_compile")
+    if workers is not None:
+        workers.shutdown_compile_workers()
 
 
 @contextmanager
