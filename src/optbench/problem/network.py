@@ -289,8 +289,8 @@ class NetworkProblem(AbstractProblem):
         images, labels = images.index_select(0, index), labels.index_select(0, index)
         taken = self._taken(epoch, position)
         if taken is not None:
-            images = torch.cat([images, taken.images.to(images.device)])
-            labels = torch.cat([labels, taken.labels.to(labels.device)])
+            images = torch.cat([images, moved(taken.images, images.device)])
+            labels = torch.cat([labels, moved(taken.labels, labels.device)])
         images = self._augmented(images, step)
         seed_torch(stream_seed(self._seed, "model", step), self._device)
         inputs = to_inputs(images, self._device, self._channels_last)
