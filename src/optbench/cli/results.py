@@ -51,6 +51,8 @@ _Target = Annotated[str, typer.Option("--target", help="Common targets, comma-se
 _Budget = Annotated[
     str | None, typer.Option("--budget", help="Cut every curve there: 500evals, 10s, 3epochs.", metavar="COST")
 ]
+_Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX tables (booktabs).")]
+_Parquet = Annotated[bool, typer.Option("--parquet", help="Write a Parquet table to standard output.")]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
 
 
@@ -76,6 +78,8 @@ def compare(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
+    as_latex: _Latex = False,
+    as_parquet: _Parquet = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the rule of a score: give its NAME in place of PATH.")
     ] = False,
@@ -102,31 +106,45 @@ def compare(
 
       optbench compare outputs/ --csv > results.csv
 
+      optbench compare outputs/ --latex > table.tex
+
       optbench compare --explain ert
     """
     from optbench.comparison import compare as compare_runs
     from optbench.errors import UserError
-    from optbench.report import export, print_comparison, unreadable_lines
+    from optbench.report import export, parquet_bytes, print_comparison, unreadable_lines
 
     if explain:
         _explain(list(map(str, where or ())))
         return
     if not where:
         raise UserError("no PATH to compare", "run folders, or folders of them: outputs/; see optbench compare --help")
-    forms = [form for form, wanted in (("csv", as_csv), ("json", as_json), ("md", as_md)) if wanted]
-    if len(forms) > 1:
-        raise UserError(f"--{forms[0]} and --{forms[1]}: choose one form")
+    form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
     found = compare_runs(
         where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
         pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=_minimum_of(config_dir),
     )  # fmt: skip
-    if forms:
-        typer.echo(export(found, forms[0]), nl=False)
-        print_lines([] if as_md else [*found.notes, *found.warnings], err=True)
-    else:
+    if form is None:
         print_comparison(found)
+    else:
+        typer.echo(parquet_bytes(found) if form == "parquet" else export(found, form), nl=False)
+        print_lines([] if form in ("md", "latex") else [*found.notes, *found.warnings], err=True)
     print_lines(unreadable_lines(found), err=True)
+
+
+def _form(**asked: bool) -> str | None:
+    """The form that was asked for; None: the terminal's. Raises UserError where there are several, or no place."""
+    import sys
+
+    from optbench.errors import UserError
+
+    forms = [form for form, wanted in asked.items() if wanted]
+    if len(forms) > 1:
+        raise UserError(f"--{forms[0]} and --{forms[1]}: choose one form")
+    if forms == ["parquet"] and sys.stdout.isatty():
+        raise UserError("--parquet: a terminal shows no Parquet", "optbench compare ... --parquet > results.parquet")
+    return forms[0] if forms else None
 
 
 def _minimum_of(config_dir: list[Path] | None) -> Callable[[Run], float | None]:

@@ -4,7 +4,7 @@ Every form shows the same cells, made once in `cells`; the rule behind a number 
 """
 
 from optbench.report.cells import Sheet
-from optbench.report.export import FORMATS, export
+from optbench.report.export import FORMATS, export, parquet_bytes
 from optbench.report.run import run_lines, sparkline
 from optbench.report.stream import runs_json
 from optbench.report.tables import aligned, footnotes, print_comparison, text_lines, unreadable_lines
@@ -18,6 +18,7 @@ __all__ = [
     "footnotes",
     "interval",
     "number",
+    "parquet_bytes",
     "percent",
     "print_comparison",
     "run_lines",

@@ -1,4 +1,4 @@
-"""A comparison as text for other programs: CSV, JSON, Markdown (md)."""
+"""A comparison as text for other programs and papers, CSV, JSON, Markdown (md), LaTeX; and as a Parquet table."""
 
 from __future__ import annotations
 
@@ -48,8 +48,44 @@ def _text(comparison: Comparison) -> str:
     return "\n".join(text_lines(comparison)) + "\n"
 
 
-FORMATS: dict[str, Callable[[Comparison], str]] = {"text": _text, "csv": _csv, "json": _json, "md": _markdown}
+def _latex(comparison: Comparison) -> str:
+    from optbench.report.latex import latex_lines
+
+    return "\n".join(latex_lines(sheets(comparison), footnotes(comparison))) + "\n"
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "text": _text,
+    "csv": _csv,
+    "json": _json,
+    "md": _markdown,
+    "latex": _latex,
+}
 """What `export` can write, by name."""
+
+
+def parquet_bytes(comparison: Comparison) -> bytes:
+    """`Comparison.table` as a Parquet file: the same columns as in CSV, each of one type, nothing as null."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = comparison.table_rows()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: _typed([row.get(name) for row in rows]) for name in names}
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def _typed(values: list[Any]) -> Any:
+    """A column of one type, as Arrow's array: numbers where all are or there is nothing, else texts; NaN is null."""
+    import pyarrow as pa
+
+    plain = [None if value is None or value != value else value for value in values]
+    kinds = {type(value) for value in plain if value is not None}
+    if kinds <= {int, float} and kinds != {int}:
+        return pa.array(plain, pa.float64())
+    return pa.array(plain if len(kinds) == 1 else [None if value is None else str(value) for value in plain])
 
 
 def export(comparison: Comparison, form: str) -> str:

@@ -1,0 +1,66 @@
+"""A comparison as LaTeX: a table with booktabs' rules for each sheet, to be put into a paper as it is.
+
+The text is plain ASCII where the names are, and compiles with pdflatex, lualatex and xelatex; others need one of the
+latter two. Names and reasons come from files that anyone may have written: every sign that TeX would obey is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from optbench.report.cells import Sheet
+
+_SPECIAL = MappingProxyType({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}",  # else an option of what stands before
+})  # fmt: skip
+
+
+def escaped(text: str) -> str:
+    """The text as TeX prints it, sign by sign; line ends and tabs are blanks, other control signs are left out."""
+    plain = " ".join(text.split())
+    found = "".join(_SPECIAL.get(sign, sign) for sign in plain if sign.isprintable())
+    while "--" in found:  # which TeX sets as a dash
+        found = found.replace("--", "-{}-")
+    return found
+
+
+def latex_lines(found: Sequence[Sheet], notes: Sequence[str]) -> list[str]:
+    """The sheets as tables of LaTeX, the best row bold, what cannot be told from it with a tilde.
+
+    Args:
+        found: as `sheets` gives them.
+        notes: what stands below the last one, one sentence each.
+    """
+    lines = ["% needs \\usepackage{booktabs}, \\usepackage{textcomp}, \\usepackage[T1]{fontenc}"]
+    for sheet in found:
+        columns = "".join("l" if i in sheet.words else "r" for i in range(len(sheet.header)))
+        lines += [
+            "\\begin{table}", "  \\centering", f"  \\caption{{{escaped(sheet.title)}}}",
+            f"  \\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+            "    \\toprule", f"    {_row(sheet.header)}", "    \\midrule",
+        ]  # fmt: skip
+        lines += [f"    {_marked(row, mark)}" for row, mark in zip(sheet.rows, sheet.marks, strict=True)]
+        lines += ["    \\bottomrule", "  \\end{tabular}"]
+        lines += [f"  \\par\\smallskip {escaped(line)}" for line in sheet.lines]
+        lines += ["\\end{table}", ""]
+    if notes:
+        lines += ["\\begin{itemize}", *(f"  \\item {escaped(note)}" for note in notes), "\\end{itemize}"]
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"{' & '.join(map(escaped, cells))} \\\\"
+
+
+def _marked(row: Sequence[str], mark: str) -> str:
+    """A row by its mark: bold where it is the best."""
+    cells = [escaped(cell) for cell in row]
+    if mark == "*":
+        cells = [f"\\textbf{{{cell}}}" for cell in cells]
+    elif mark.strip():
+        cells[0] += f" {escaped(mark)}"
+    return f"{' & '.join(cells)} \\\\"
