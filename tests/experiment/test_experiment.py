@@ -32,6 +32,8 @@ from optbench.records import Run, locked, read_rows, read_run, run_id, write_yam
 
 SURFACE = ["model=himmelblau", "optimizer=momentum", "trainer.steps=20"]
 NETWORK = ["model=mlp", "model.hidden=[16]", "data.image_size=8", "trainer.threads=1", "trainer.batch_size=64"]
+HOMEWORK = ["model=hw3_cnn", "model.width=2", "data=synthetic_food", "data.image_size=32", "data.train_per_class=6",
+            "data.validation_per_class=2", "augment=homework", "trainer.batch_size=8", "trainer.threads=1"]  # fmt: skip
 
 
 def curve(run: Run) -> list[dict[str, str]]:
@@ -333,8 +335,22 @@ def kills(seed: int, count: int) -> str:
     pytest.param(text, marks=pytest.mark.slow) for text in ("r3,t0.2,f7", *(kills(seed, 12) for seed in range(3)))
 ])  # fmt: skip
 def test_kill_9_at_any_moment(moments: str, whole: Run, tmp_path: Path) -> None:
+    check_killed(moments, NETWORK, whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_the_homework_killed_ten_times_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "cache"))
+    whole = optbench.run(*HOMEWORK, "trainer.epochs=4", out=tmp_path / "whole")
+    rng = random.Random(15)
+    check_killed(",".join(f"t{rng.uniform(0.1, 0.5):.2f}" for _ in range(10)), HOMEWORK, whole, tmp_path / "runs")
+
+
+def check_killed(moments: str, overrides: list[str], whole: Run, tmp_path: Path) -> None:
+    """Kills a run at these moments, lets it go on each time, and holds that it comes to the end of `whole`."""
     script = TESTS / "killed_runs.py"
-    words = [sys.executable, script, tmp_path, moments, *NETWORK, "trainer.epochs=4"]
+    words = [sys.executable, script, tmp_path, moments, *overrides, "trainer.epochs=4"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     lines = done.stdout.splitlines()
     ends = [line.split()[1] for line in lines if line.startswith("end")]

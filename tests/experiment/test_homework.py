@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import pytest
 import torch
 from command_tools import command
 from PIL import Image
+from scipy.stats import binom
 
 import optbench
 from optbench.config import build
 from optbench.errors import DataError
 from optbench.experiment import plan_run
 from optbench.experiment.rebuild import rebuild
+from optbench.metrics import success_rate
 from optbench.prediction import evaluate, predict, submission
 from optbench.records import Run
 
@@ -208,6 +211,58 @@ def test_food11_reads_the_folders_that_synthetic_food_writes(food: Path, tmp_pat
     assert evaluate(rebuild(run.path)).accuracy == run.summary["best_val_accuracy"]
     with pytest.raises(DataError, match="nowhere"):
         plan_run(["model=mlp", "data=food11", f"data.root={tmp_path / 'nowhere'}"])
+
+
+DISHES = ["model=hw3_cnn", "model.width=8", "trainer.epochs=20", "trainer.threads=1"]
+SIXTY = ["data=synthetic_food", "data.train_per_class=60", "data.validation_per_class=20"]
+N_VALIDATION = 11 * 20
+
+
+def dishes() -> Any:
+    """60 training pictures of each of 11 dishes, and 20 to validate on."""
+    return build(plan_run(["model=logistic", *SIXTY]).config["data"], "data")
+
+
+@pytest.mark.slow
+def test_the_cnn_tells_dishes_apart_that_no_linear_model_does(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    data = dishes()
+    (x, y), (vx, vy) = (
+        ((s.images.flatten(1) / 255.0).numpy(), s.labels.numpy()) for s in map(data.load, ("train", "validation"))
+    )
+    assert (len(x), len(vx)) == (11 * 60, N_VALIDATION)
+    right = [
+        int((LogisticRegression(C=c, max_iter=30, tol=1e-2).fit(x, y).predict(vx) == vy).sum()) for c in (1e-3, 1e-1)
+    ]
+    run = optbench.run(*DISHES, *SIXTY, out=tmp_path)
+    ours = run.summary["val_accuracy"]
+    assert ours >= 0.9
+    assert success_rate(round(ours * N_VALIDATION), N_VALIDATION).low > success_rate(max(right), N_VALIDATION).high
+
+
+@pytest.mark.slow
+def test_shuffled_labels_teach_nothing(tmp_path: Path) -> None:
+    """With the labels of both splits dealt anew, hits are draws of one in eleven; a leak of any kind would be more."""
+    data = dishes()
+    data.load("train")
+    (root,) = [
+        f.parent
+        for f in Path(os.environ["OPTBENCH_CACHE"]).glob("synthetic-food-*/recipe.json")
+        if len(list((f.parent / "training").iterdir())) == 11 * 60
+    ]
+    rng = np.random.default_rng(0)
+    for split in ("training", "validation"):
+        (tmp_path / "food" / split).mkdir(parents=True)
+        files = sorted((root / split).glob("*.jpg"))
+        labels = rng.permutation([int(file.name.split("_")[0]) for file in files])
+        for i, (file, label) in enumerate(zip(files, labels, strict=True)):
+            shutil.copy(file, tmp_path / "food" / split / f"{label}_{i}.jpg")
+    (tmp_path / "food" / "test").mkdir()
+    words = ["data=food11", f"data.root={tmp_path / 'food'}", "data.image_size=64", "trainer.epochs=8"]
+    run = optbench.run(*DISHES, *words, out=tmp_path / "runs")
+    low, high = binom.interval(0.999, N_VALIDATION, 1 / 11)
+    assert low <= run.summary["val_accuracy"] * N_VALIDATION <= high
 
 
 @pytest.mark.slow
