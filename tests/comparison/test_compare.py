@@ -640,6 +640,18 @@ def test_networks_recorded_before_augmentation_was_a_group_are_on_the_same_probl
     assert label_runs(both.runs) == label_runs([read_run(tmp_path / place) for place in "01"]) == ["adam", "adam"]
 
 
+def test_augmentations_are_called_as_they_are_chosen(tmp_path: Path) -> None:
+    choices = ("flip_crop", "homework", "none", "rand")
+    with Composer() as composer:
+        for i, name in enumerate(choices):
+            config = composer.compose(["model=mlp", "data=synthetic_food", f"augment={name}"]).config
+            summary = {"run_id": run_id(config), "status": "completed", "seed": 0, "final_loss": float(i)}
+            summary |= {"model": "mlp", "data": "synthetic_food", "loss_name": "cross_entropy", "optimizer": "adam"}
+            write_json(tmp_path / name / "run.json", summary | {"scheduler": "cosine", "engine": "loop"})
+            write_yaml(tmp_path / name / "config.yaml", config)
+    assert sorted(g.label for g in compare([tmp_path]).groups) == [f"adam augment={name}" for name in choices]
+
+
 def test_labels_of_runs_for_a_legend(three: Path) -> None:
     runs = [read_run(three / name / "0") for name in "ab"]
     assert label_runs(runs) == ["adam lr=0.01", "adam lr=5"]

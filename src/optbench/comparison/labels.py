@@ -98,10 +98,14 @@ def _in_words(key: str, value: Any) -> str:
 
 
 def _value(key: str, value: Any) -> str:
-    """A setting's value as one reads it: of a target the class, or none."""
+    """A setting's value as one reads it: of a target the class, or none; a class that has a module of its name is
+    called as the module is, which is what it is chosen by (`flip_crop`, of `optbench.augment.flip_crop.FlipCrop`)."""
     if not key.endswith(_TARGET):
         return text(value)
-    return "none" if value is None else str(value).rpartition(".")[2]
+    if value is None:
+        return "none"
+    module, name = ("", *str(value).split("."))[-2:]
+    return module if module.replace("_", "") == name.lower() else name
 
 
 def problem_names(rows: Sequence[Facts]) -> dict[Hashable, str]:
