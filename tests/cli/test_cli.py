@@ -524,3 +524,26 @@ def test_classify_critical(tmp_path: Path) -> None:
     plain = optbench("classify-critical", "--fn", "rosenbrock", cwd=tmp_path)
     assert "minimum" in plain.out
     assert "\x1b" not in plain.out
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_sentences_break_between_words_on_a_terminal_alone() -> None:
+    words = (*OPTBENCH, "compare", "--explain", "ert")
+    whole = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert max(map(len, whole.splitlines())) > 60
+    ours, theirs = os.openpty()
+    subprocess.run(words, stdout=theirs, env={**os.environ, "COLUMNS": "40"}, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert max(map(len, shown.splitlines())) <= 40
+    assert shown.split() == whole.split()
+
+
+@pytest.mark.parametrize(
+    "line", ["a row   of a table", "figure    somewhere/else.png", "/a place/with blanks", "short"]
+)
+def test_what_is_a_row_or_a_path_is_not_broken(line: str) -> None:
+    from optbench.cli.common import wrapped
+
+    assert wrapped(line, 6) == line

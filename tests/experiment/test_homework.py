@@ -114,8 +114,19 @@ def test_evaluate_prints_a_table(digits: Path, capsys: pytest.CaptureFixture[str
     found = evaluate(rebuild(digits, "last"), "test")
     span = f"[{found.interval.low:.4f}, {found.interval.high:.4f}]"
     assert lines[0] == f"accuracy  {found.accuracy:.4f} {span} on {found.n} test images (checkpoint last)"
-    assert len(lines) == 4 + 10
-    assert [int(line.split()[0]) for line in lines[4:]] == list(range(10))
+    assert len(lines) == 5 + 10
+    assert [int(line.split()[0]) for line in lines[5:]] == list(range(10))
+    assert lines[4].split() == [str(i) for i in range(10)]
+    for line, row in zip(lines[5:], found.confusion, strict=True):
+        assert [0 if cell == "." else int(cell) for cell in line.split()[3:]] == row.tolist()
+        assert len(line) == len(lines[4])
+
+
+def test_the_homeworks_confusion_matrix_fits_into_80_columns(food: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("evaluate", food) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Vegetable/Fruit" in lines[-1]
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("which", ["digits", "food", "regression"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
+import textwrap
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -141,6 +145,16 @@ def report_error(error: OptbenchError) -> None:
 
 
 def print_lines(lines: list[str], err: bool = False) -> None:
-    """Prints lines of plain text."""
+    """Prints lines of plain text; on a terminal, sentences that are longer than it is wide break between words."""
+    stream = sys.stderr if err else sys.stdout
+    width = shutil.get_terminal_size().columns if stream is not None and stream.isatty() else None
     for line in lines:
-        typer.echo(line, err=err)
+        typer.echo(line if width is None else wrapped(line, width), err=err)
+
+
+def wrapped(line: str, width: int) -> str:
+    """A sentence in lines of at most `width` characters; rows of a table (two blanks side by side) and lines with a
+    path, which are there to be copied, stay as they are."""
+    if len(line) <= width or "  " in line or re.search(r"\S/|/\S", line):
+        return line
+    return "\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False))

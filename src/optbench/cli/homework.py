@@ -254,11 +254,12 @@ def _evaluation_lines(found: Evaluation, by_whom: str) -> list[str]:
     width = max(len(n) for n in found.class_names)
     cell = max(4, len(str(found.confusion.max())) + 1)
     header = "".join(f"{i:>{cell}}" for i in range(len(found.class_names)))
-    lines.append(f"{'':<{width + 4}}{'accuracy':>9}  predicted:{header[max(0, cell - 2) :]}")
+    lines.append(f"{'':<{width + 4}}{'accuracy':>9}  predicted:")
+    lines.append(f"{'':<{width + 4}}{'':>9}{header}")
     for i, (name, share) in enumerate(zip(found.class_names, found.class_accuracy, strict=True)):
         shown = "-" if share is None else f"{share:.3f}"
         counts = "".join(f"{v if v else '.':>{cell}}" for v in found.confusion[i])
-        lines.append(f"{i:>3} {name:<{width}}{shown:>9}  {'':>10}{counts[max(0, cell - 2) :]}")
+        lines.append(f"{i:>3} {name:<{width}}{shown:>9}{counts}")
     return lines
 
 
