@@ -50,6 +50,13 @@ def catalogue(group: str | None = None, config_dirs: Sequence[Path] = ()) -> lis
     return sorted(found.values(), key=lambda e: (GROUPS.index(e.group), e.name))
 
 
+def having(group: str, key: str) -> list[str]:
+    """The choices of a group whose own YAML in the packaged conf/ has this key."""
+    pattern = re.compile(rf"^{re.escape(key)}:", re.MULTILINE)
+    files = (conf_folder() / group).rglob("*.yaml") if group in GROUPS else ()
+    return sorted(f.stem for f in files if not f.stem.startswith("_") and pattern.search(f.read_text("utf-8")))
+
+
 def surface_names(config_dirs: Sequence[Path] = ()) -> list[str]:
     """Names of the models that are surfaces: those whose YAML builds on a base that begins with _surface."""
     files = (f for folder in (conf_folder(), *config_dirs) for f in (folder / "model").rglob("*.yaml"))

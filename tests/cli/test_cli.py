@@ -540,8 +540,15 @@ def test_sentences_break_between_words_on_a_terminal_alone() -> None:
     assert shown.split() == whole.split()
 
 
+def test_a_sentence_beside_a_name_breaks_below_its_own_beginning() -> None:
+    from optbench.cli.common import wrapped
+
+    assert wrapped("  hw3/x   one two three four", 20) == "  hw3/x   one two\n          three four"
+    assert wrapped("   one two three four", 12) == "   one two\n   three\n   four"
+
+
 @pytest.mark.parametrize(
-    "line", ["a row   of a table", "figure    somewhere/else.png", "/a place/with blanks", "short"]
+    "line", ["a  row   of  a  table", "figure    somewhere/else.png", "/a place/with blanks.png", "short"]
 )
 def test_what_is_a_row_or_a_path_is_not_broken(line: str) -> None:
     from optbench.cli.common import wrapped

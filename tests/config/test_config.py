@@ -231,6 +231,7 @@ REFUSED = [
     ("augment=flip", "'flip' is not a choice for 'augment'", "did you mean: augment=flip_crop?"),
     ("optimizer.lrr=1", "'optimizer' has no key 'lrr' (keys: lr, betas", "did you mean: optimizer.lr?"),
     ("optimizer.foo.bar=1", "'optimizer' has no key 'foo'", ""),
+    ("augment.mixup=1", "'augment' has no key 'mixup'", "augment=homework, rand, strong, trivial have it"),
     ("optimizer.lr.x=1", "'optimizer.lr' is a value and has no keys", "optimizer.lr=..."),
     ("optimzer=adam", "no key 'optimzer'", "did you mean: optimizer?"),
     ("optimzer.lr=1", "no key 'optimzer'", "did you mean: optimizer?"),

@@ -276,12 +276,6 @@ def test_shuffled_labels_teach_nothing(tmp_path: Path) -> None:
     assert low <= run.summary["val_accuracy"] * N_VALIDATION <= high
 
 
-def test_a_folder_for_made_up_pictures_that_is_not_there_is_told_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere: no such folder") as caught:
-        plan_run(["model=mlp", "data=synthetic_food", f"data.root={tmp_path / 'nowhere'}"])
-    assert "leave data.root out" in caught.value.hint
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_cnn_reads_digits(seed: int, tmp_path: Path) -> None:

@@ -153,8 +153,10 @@ def print_lines(lines: list[str], err: bool = False) -> None:
 
 
 def wrapped(line: str, width: int) -> str:
-    """A sentence in lines of at most `width` characters; rows of a table (two blanks side by side) and lines with a
-    path, which are there to be copied, stay as they are."""
-    if len(line) <= width or "  " in line or re.search(r"\S/|/\S", line):
+    """A sentence in lines of at most `width` characters, below its own beginning where it is indented or stands beside
+    a name; rows of a table of more columns and sentences with a path, which is there to be copied, stay as they are."""
+    before, sentence = re.fullmatch(r"(\s*(?:\S+\s{2,})?)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
+    if len(line) <= width or len(before) > width // 2 or "  " in sentence or re.search(r"\S/\S*[/.]|/\S", sentence):
         return line
-    return "\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False))
+    inside = textwrap.wrap(sentence, width - len(before), break_long_words=False, break_on_hyphens=False)
+    return before + ("\n" + " " * len(before)).join(inside)

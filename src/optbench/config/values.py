@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optbench.catalogue import GROUPS
+from optbench.catalogue import GROUPS, having
 from optbench.errors import ConfigError
 from optbench.settings import did_you_mean, shown
 
@@ -84,11 +84,17 @@ def _parent(config: DictConfig, key: str) -> tuple[DictConfig, str]:
             where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
             if (moved := _MOVED.get(".".join([*heads[:depth], name]))) is not None:
                 raise ConfigError(f"'{key}' is no longer a key", moved)
-            near = did_you_mean(name, {*known, *(() if head else GROUPS)}, prefix)
+            near = did_you_mean(name, {*known, *(() if head else GROUPS)}, prefix) or _elsewhere(head, name)
             raise ConfigError(f"{where} has no key '{name}'" + (f" (keys: {', '.join(known)})" if known else ""), near)
         if depth < len(heads):
             node = node._get_node(name)  # not node[name]: an interpolation is a value, whatever it stands for
     return node, last
+
+
+def _elsewhere(group: str, key: str) -> str:
+    """Which other choices of a group have a key, as a hint; the trainer is not chosen, it follows from the model."""
+    others = [] if group == "trainer" else having(group, key)
+    return f"{group}={', '.join(others)} {'has' if len(others) == 1 else 'have'} it" if others else ""
 
 
 def _like(key: str, old: Any, new: Any) -> Any:

@@ -375,8 +375,6 @@ def data_fingerprint(config: Mapping[str, Any], progress: Progress | None = None
     except DataError as error:
         name = config["choices"]["data"]
         hint = f"data={name} reads data.root={root}; data=synthetic_food makes pictures in the same layout"
-        if name == "synthetic_food":
-            hint = "leave data.root out: synthetic_food makes its pictures in the cache folder, and reads such a folder"
         raise DataError(error.message, error.hint or hint) from error
 
 

@@ -227,7 +227,7 @@ def _changes(picture: TaylorPicture) -> list[str]:
         parts = (c.by_gradient, c.by_hessian, c.predicted, c.measured)
         place = [short(c.eigenvalue), vector_text(c.direction), short(c.step)]
         rows.append([*place, *(f"{value + 0.0:.4e}" for value in parts)])
-    head = ["eigenvalue", "along", "step", "d'g", "d'Hd/2", "predicted change", "measured change"]
+    head = ["eigenvalue", "along", "step", "d'g", "d'Hd/2", "predicted", "measured"]
     return [TAYLOR, *table(head, rows)]
 
 
