@@ -7,11 +7,11 @@
 Ours is `optbench run experiment=hw3/sample`, without early stopping, with an empty cache: the start of Python,
 decoding, training, an evaluation before the first epoch and after each, checkpoints and records. The notebook's is
 benchmarks/homework_notebook.py. Both start from the same weights and see the same images in the same order, so the
-losses of all updates can be compared. They are the same function in another order of summation (channels last, pooling
-before ReLU), and Adam's first updates magnify what rounding leaves; with --rounding the notebook's loop also trains an
-epoch in double precision, and both are compared with that. Ours is the farther one: torch sums the statistics of batch
-norm in double precision where channels come first, and in single precision where they come last. The JPEGs are read from the disk, not from the system's
-memory, each time.
+losses of all updates can be compared. They are the same function in another order of summation (channels last,
+pooling before ReLU), and Adam's first updates magnify what rounding leaves; with --rounding the notebook's loop also
+trains an epoch in double precision, and both are compared with that. Ours is the farther one: torch sums the
+statistics of batch norm in double precision where channels come first, and in single precision where they come last.
+The JPEGs are read from the disk, not from the system's memory, each time.
 
 The share of the matrix peak is that of our training steps (their own clock, without evaluations): floating-point
 operations of forward and backward passes, counted by torch, over the rate of the fastest of many products of two
