@@ -16,11 +16,11 @@ from optbench.launch.pool import Pool
 from optbench.launch.settings import LocalSettings
 from optbench.records import Run
 
-START_SECONDS = 4.0
+START_SECONDS = 1.2
 """The cost of the first worker until its first run begins: Python, torch. benchmarks/launch.py measures it."""
 
-STEP_SECONDS, PROGRAM_SECONDS = 6e-4, 3e-5
-"""What one update on a surface costs: by torch, and of a program. benchmarks/launch.py measures the first."""
+STEP_SECONDS, PROGRAM_SECONDS = 2.5e-4, 1e-5
+"""What one update on a surface costs, recorded: by torch, and of a program. benchmarks/launch.py measures both."""
 
 
 def estimated_seconds(planned: Planned) -> float:
