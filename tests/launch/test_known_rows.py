@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -260,3 +262,9 @@ def test_the_engine_follows_the_size_of_a_batch(tmp_path: Path) -> None:
     assert (quickest(3), quickest(1000), quickest(3_000_000)) == ("scalar", "arrays", "fused")
     by_torch = replace(found[1], known=None)
     assert set(estimates(by_torch, 1000, False)) == {"fused", "eager"}
+
+
+def test_a_record_says_why_its_engine_ran_it(tmp_path: Path) -> None:
+    words = ["model=himmelblau", "optimizer=gd", "seeds=200", "trainer.start=random", "trainer.steps=20"]
+    provenance = json.loads(optbench.sweep(*words, out=tmp_path)[0].summary["provenance"])
+    assert re.fullmatch(r"about compiled \S+ s; one by one \S+ s; side by side \S+ s", provenance["batch"]["why"])

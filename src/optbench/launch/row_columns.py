@@ -55,7 +55,12 @@ def run_columns(
         "steps_to_target": [int(s) if h else None for h, s in zip(hit, result.steps[ended], strict=True)],
         **{name: [getattr(arrival, name) for arrival in arrivals] for name in COLUMNS},
     }
-    clock = {"rows": len(rows.planned), "seconds": result.seconds, "compile_seconds": result.compile_seconds}
+    clock = {
+        "rows": len(rows.planned),
+        "seconds": result.seconds,
+        "compile_seconds": result.compile_seconds,
+        "why": result.why,
+    }
     of_all = to_json({**provenance("cpu", threads, "float64", True), "batch": clock}, indent=None)
     return _columns([rows.planned[i] for i in ended], rows.varying, facts, of_all)
 
