@@ -62,7 +62,7 @@ def test_they_run_in_this_process(own: Path, tmp_path: Path) -> None:
     plain = optbench.run(*NETWORK, "augment=none", config_dir=own, out=tmp_path / "runs")
     assert plain.summary["final_loss"] != run.summary["final_loss"]
     labels = optbench.compare(tmp_path / "runs").table["configuration"].tolist()
-    assert sorted(labels) == ["signed augment=Speckle", "signed augment=none"]
+    assert sorted(labels) == ["signed augment=none", "signed augment=speckle"]
     assert run.path is not None
     assert predict(rebuild(run.path, config_dirs=[own]), None) == [(f"{i}.png", i % 2) for i in range(8)]
     with pytest.raises(RecordError, match="named by no trusted config") as caught:

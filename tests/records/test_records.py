@@ -235,8 +235,10 @@ def test_run_id_is_of_the_values_not_of_their_order(config: dict[str, Any], key:
     assert (records.run_id({**config, key: b}) == made) == (json.dumps(a) == json.dumps(b))
 
 
-NO_MATTER = {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "data.root"}
-"""Written out here: whatever else changes a configuration makes another run."""
+NO_MATTER = {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "data.root",
+             "trainer.unlabelled"}  # fmt: skip
+"""Written out here: whatever else changes a configuration makes another run. What is below the last two counts by its
+contents."""
 
 
 def every_setting() -> set[str]:
@@ -253,9 +255,15 @@ def test_run_id_changes_with_every_setting_but_those_that_do_not_matter() -> Non
     made, known = records.run_id(CONFIG), every_setting()
     assert {"trainer.divergence_factor", "trainer.grad_tol", "trainer.eval_every", "seed", "n_outputs"} <= known
     assert known >= NO_MATTER
+    pseudo = {key for key in known if key.startswith("trainer.pseudo_")}
+    assert len(pseudo) == 5
     for key in known | set(records.flatten(CONFIG)):
         changed = records.run_id(configure({key: "another"}))
-        assert (changed == made) == (key in NO_MATTER or key.startswith("choices.")), key
+        idle = key in pseudo  # without unlabelled pictures
+        assert (changed == made) == (key in NO_MATTER or key.startswith("choices.") or idle), key
+    made = records.run_id(configure({"trainer.unlabelled": "there"}))
+    for key in pseudo:
+        assert records.run_id(configure({"trainer.unlabelled": "there", key: "another"})) != made, key
     assert records.run_id(CONFIG, "fingerprint") != made
 
 
