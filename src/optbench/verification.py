@@ -151,6 +151,9 @@ def verify(
     for number, run in enumerate(runs):
         if stop.requested:
             return
+        if "imported" in run.provenance:
+            yield Verified(run, Verdict.NOT_RUN, "imported: nothing to run again")
+            continue
         if run.status not in _ENDED:
             yield Verified(run, Verdict.NOT_RUN, f"the record says {run.status}: there is nothing to repeat")
             continue

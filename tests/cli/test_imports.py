@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "list optimizer": set(),
     "list optimizer --json": {"yaml"},
     "check-proof no.json": set(),
+    "import log.csv": {"yaml"},
     "reproduce --list": {"yaml"},
     "compare runs": {"numpy", "yaml"},
     "compare runs --json": {"numpy", "yaml"},
@@ -112,6 +113,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("imports")
     for seed in range(3):
         make_run(folder / "runs" / str(seed), {"seed": seed}, final_loss=0.5)
+    (folder / "log.csv").write_text("step,loss\n0,1.0\n1,0.5\n")
     make_table(folder / "table", [{"seed": 7, "final_loss": 0.1}, {"seed": 8, "final_loss": 0.2}])
     return folder
 

@@ -25,6 +25,7 @@ LIGHT = {  # without torch: a third of a second each
     "compare": ["compare", "RUNS", "--json"],
     "power": ["power", "RUNS", "--difference", "1", "--json"],
     "cache": ["cache", "--json"],
+    "import": ["import", "LOG", "--json"],
 }
 STEPS = ["model=sphere", "trainer.steps=3", "optimizer=sgd"]
 SMALL = ["model=mlp", "model.hidden=[8]", "data.image_size=8", "trainer.epochs=1", "trainer.threads=1"]
@@ -48,7 +49,7 @@ HEAVY = {
 }
 PROVED = ["classify-critical", "--fn", "sphere", "--quiet", "--certificate"]
 MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json", "plot": "figure.svg",
-         "predict": "answers.csv", "explain": "layer.png"}  # fmt: skip
+         "import": "outputs/imported/*/run.json", "predict": "answers.csv", "explain": "layer.png"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(2):
         make_run(folder / f"run-{seed}", {"seed": seed})
     return folder
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("logs") / "log.csv"
+    path.write_text("step,loss\n0,1.0\n1,0.5\n")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +129,9 @@ def check(words: list[str], place: Path, fates: Mapping[str, str], makes: str | 
     *((name, out, "") for name, out in product(LIGHT, FATES)),
     *(("list", "", err) for err in FATES), ("list", "closed", "closed"), ("config", "full", "full"),
 ])  # fmt: skip
-def test_a_stream_that_takes_nothing(name: str, out: str, err: str, runs: Path, tmp_path: Path) -> None:
+def test_a_stream_that_takes_nothing(name: str, out: str, err: str, runs: Path, log: Path, tmp_path: Path) -> None:
     fates = {stream: fate for stream, fate in (("stdout", out), ("stderr", err)) if fate}
-    check(filled(LIGHT[name], RUNS=runs), tmp_path, fates, None)
+    check(filled(LIGHT[name], RUNS=runs, LOG=log), tmp_path, fates, MAKES.get(name))
 
 
 def test_an_error_that_cannot_be_told_keeps_its_code(tmp_path: Path) -> None:

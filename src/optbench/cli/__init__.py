@@ -60,6 +60,7 @@ COMMANDS = (
     Command("power", "Say how many seeds a difference needs.", "optbench.cli.planning:power"),
     Command("cost", "Measure what optimizers cost.", "optbench.cli.costing:cost", True),
     Command("verify", "Run again and compare the numbers.", "optbench.cli.verifying:verify"),
+    Command("import", "Make records of other tools' logs.", "optbench.cli.importing:import_logs"),
     Command("curvature", "Describe the loss where a run stopped.", "optbench.cli.curvature:curvature"),
     Command("check-proof", "Check a certificate of critical points.", "optbench.cli.proof:check_proof"),
     Command("basins", "Show where each start of a grid ends.", "optbench.cli.exploring:basins", True),

@@ -95,7 +95,7 @@ def parse_json(text: str, path: str | Path) -> dict[str, Any]:
     return value
 
 
-def _check_yaml(text: str, path: str | Path) -> None:
+def check_yaml(text: str, path: str | Path) -> None:
     # Events come without recursion: aliases (which multiply) and depth (which overflows the C stack) are refused
     # before anything is built.
     depth = 0
@@ -115,7 +115,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def parse_config(text: str, path: str | Path) -> dict[str, Any]:
     """The configuration that a text is, see read_config; `path` is where it came from."""
     try:
-        _check_yaml(text, path)
+        check_yaml(text, path)
         value = yaml.load(text, Loader=_YAML_LOADER)
     except (ValueError, yaml.YAMLError) as error:
         raise RecordError(f"{path}: {' '.join(str(error).split())}") from error

@@ -1,0 +1,51 @@
+"""CSV files with one row a step, of one run or of several that some columns tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from optbench.errors import RecordError, UserError
+from optbench.foreign.log import Log, literal
+from optbench.foreign.settings import SEEDS
+from optbench.foreign.tables import Table, listed, read_table
+
+RUN_NAMES = ("run", "run_id", "run_name", "Run", "Name")
+_APART = (*RUN_NAMES, *SEEDS, "optimizer", "scheduler", "model", "dataset", "batch_size")
+"""Columns that tell runs apart without being asked."""
+
+
+def read(path: Path, apart: Sequence[str] = ()) -> list[Log]:
+    """The runs in a CSV file.
+
+    Args:
+        path: of it.
+        apart: the columns that tell its runs apart; all but a run's name are settings of it. Empty: those that are
+            called so as in `_APART`.
+
+    Raises:
+        UserError: such a column is missing.
+        RecordError: it is no such file, or has no rows.
+    """
+    return split(read_table(path), apart)
+
+
+def split(table: Table, apart: Sequence[str] = ()) -> list[Log]:
+    """The runs in a table, see `read`."""
+    if not table.rows:
+        raise RecordError(f"{table.path}: it has no rows")
+    missing = [name for name in apart if name not in table.header]
+    if missing:
+        raise UserError(f"{table.path}: no column for --by {','.join(missing)}", f"it has: {listed(table.header)}")
+    by = list(apart) or [name for name in table.header if name in _APART]
+    runs: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in table.rows:
+        cells = {name: cell for name, cell in row.items() if name not in by}
+        runs.setdefault(tuple(row[name] for name in by), []).append(cells)
+    found = []
+    for values, rows in runs.items():
+        told = dict(zip(by, values, strict=True))
+        name = " ".join(v if k in RUN_NAMES else f"{k}={v}" for k, v in told.items())
+        settings = {k: literal(v) for k, v in told.items() if k not in RUN_NAMES}
+        found.append(Log("csv", table.path, name, rows, settings, table.sum))
+    return found

@@ -1,0 +1,71 @@
+"""Logs below a path: what each folder and file is, told by its name and its header."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from optbench.errors import UserError
+from optbench.foreign import csv_file, lightning
+from optbench.foreign.log import Log
+
+KINDS = ("csv", "lightning")
+"""The tools whose logs are read."""
+_OWN = "run.json"
+
+
+def logs(sources: Sequence[Path], kind: str | None = None, apart: Sequence[str] = ()) -> list[Log]:
+    """The runs that were logged below some paths, in the order of paths and names, numbers in names as numbers.
+
+    Args:
+        sources: files and folders.
+        kind: one of KINDS; None: as it is found.
+        apart: columns that tell the runs of a CSV file apart.
+
+    Raises:
+        UserError: a path that does not exist, a kind that is none, or nothing that is a log.
+        RecordError: a log that cannot be read.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"--kind {kind}: expected one of {', '.join(KINDS)}")
+    found: dict[tuple[str, Path], None] = {}
+    for source in sources:
+        if not source.exists():
+            raise UserError(f"{source}: no such file or folder")
+        here = [(what, path) for what, path in _below(source) if kind in (None, what)]
+        if not here:
+            raise UserError(f"{source}: no log {f'of {kind} ' if kind else ''}in it", _known(source))
+        found.update(dict.fromkeys(here))
+    return [log for what, path in found for log in _read(what, path, apart)]
+
+
+def _known(source: Path) -> str:
+    if source.is_dir() and next(source.rglob(_OWN), None) is not None:
+        return "it holds records of optbench: compare reads them as they are"
+    return "read are: CSV files (*.csv), folders of Lightning's CSVLogger (metrics.csv, hparams.yaml)"
+
+
+def _below(source: Path) -> Iterator[tuple[str, Path]]:
+    if source.is_file():
+        own = source.name == lightning.METRICS and (source.parent / lightning.HYPERPARAMETERS).exists()
+        yield ("lightning", source.parent) if own else ("csv", source)
+        return
+    for place, folders, files in os.walk(source):
+        folders.sort(key=_by_number)
+        folder = Path(place)
+        if _OWN in files:
+            folders.clear()
+        elif lightning.METRICS in files and (lightning.HYPERPARAMETERS in files or re.match("version_", folder.name)):
+            yield "lightning", folder
+        else:
+            yield from (("csv", folder / name) for name in sorted(files, key=_by_number) if name.endswith(".csv"))
+
+
+def _by_number(name: str) -> list[tuple[bool, int, str]]:
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _read(kind: str, path: Path, apart: Sequence[str]) -> list[Log]:
+    return [lightning.read(path)] if kind == "lightning" else csv_file.read(path, apart)
