@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from optbench.foreign import Brought
 
 
+SeedFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--seed-from",
+        help="Setting that is the seed; name: the last number in the run's name.",
+        metavar="SETTING",
+        show_default="seed",
+    ),
+]
+Ignored = Annotated[
+    str | None,
+    typer.Option("--ignore", help="Settings that tell nothing apart.", metavar="SETTINGS", show_default=False),
+]
+
+
 def import_logs(
     sources: Annotated[
         list[Path], typer.Argument(metavar="SOURCE", help="Log files, or folders of them.", show_default=False)
@@ -42,27 +57,16 @@ def import_logs(
             "--by", help="Columns of a CSV that tell its runs apart.", metavar="COLUMNS", show_default="run, seed, ..."
         ),
     ] = None,
-    seed_from: Annotated[
-        str | None,
-        typer.Option(
-            "--seed-from",
-            help="Setting that is the seed; name: the last number in the run's name.",
-            metavar="SETTING",
-            show_default="seed",
-        ),
-    ] = None,
-    ignore: Annotated[
-        str | None,
-        typer.Option("--ignore", help="Settings that tell nothing apart.", metavar="SETTINGS", show_default=False),
-    ] = None,
+    seed_from: SeedFrom = None,
+    ignore: Ignored = None,
     percent: Annotated[bool, typer.Option("--percent", help="Accuracies are from 0 to 100.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make records of runs that other tools logged.
 
-    compare, plot and power read them like runs of optbench, and beside them. Configuration and seed come from the logged
-    hyperparameters; nothing that a log does not tell is made up. The same log is the same record however often it is
-    imported. A run whose last loss is not finite counts as diverged, any other as completed.
+    compare, plot and power read them like runs of optbench, and beside them. Configuration and seed come from the
+    logged hyperparameters; nothing that a log does not tell is made up. The same log is the same record however often
+    it is imported. A run whose last loss is not finite counts as diverged, any other as completed.
 
     Examples:
 
