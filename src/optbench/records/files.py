@@ -96,12 +96,12 @@ def parse_json(text: str, path: str | Path) -> dict[str, Any]:
 
 
 def check_yaml(text: str, path: str | Path) -> None:
-    # Events come without recursion: aliases (which multiply) and depth (which overflows the C stack) are refused
-    # before anything is built.
+    """Refuses aliases (which multiply) and depth (which overflows the C stack) before anything is built: events come
+    without recursion. Raises RecordError for these, yaml.YAMLError for what is no YAML."""
     depth = 0
     for event in yaml.parse(text, Loader=_YAML_LOADER):
         if isinstance(event, yaml.AliasEvent):
-            raise RecordError(f"{path}: aliases are not allowed in a record")
+            raise RecordError(f"{path}: aliases are not allowed here")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise RecordError(f"{path}: nested deeper than {_MAX_DEPTH} levels")
