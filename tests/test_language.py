@@ -18,6 +18,7 @@ from PIL import Image
 import optbench
 from optbench import language, plot
 from optbench.comparison import STATISTICS, Line, Response
+from optbench.comparison.figures import NOT_EVERYWHERE, WITHOUT_CURVES, Distribution, Distributions, Drop
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.plot import translate
@@ -177,6 +178,16 @@ def over(many: bool) -> Figure:
     return plot.response_figure(Response("optimizer.lr", (0.1, 0.2, 0.3), ("val_accuracy",), lines))
 
 
+def ecdf() -> Distributions:
+    """Of several problems with targets of every kind, and of several sizes."""
+    targets = (("saddle", "targets: minimum 0 + 51 precisions 1e2 to 1e-8"), ("bowl", "targets: loss 0.1, 0.01"),
+               ("mlp", "targets: 3 levels of val_accuracy, 0.1 to 0.9, as the median run of adam lr=0.1 reached them"),
+               ("cnn", "targets: loss 0.2"), ("tilt", "targets: loss 0.3"))  # fmt: skip
+    line = Distribution("momentum", np.array([1.0, 20.0]), np.array([0.5, 0.75]), 30.0)
+    drops = (Drop(WITHOUT_CURVES, ("adam",)), Drop(NOT_EVERYWHERE, ("sgd",)))
+    return Distributions((line,), "evals", targets, (3, 5), drops, ())
+
+
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "curves": lambda path: plot.loss_curves([network(path)]),
     "surface curve": lambda path: plot.loss_curves([away(path)]),
@@ -195,6 +206,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "looked at": lambda path: looked_at(),
     "bands": lambda path: plot.band_curves([network(path)], along="epoch"),
     "bands of many": lambda path: plot.band_curves([away(path), away(path / "b"), away(path / "c")], ["momentum"] * 3),
+    "ecdf": lambda path: plot.ecdf_figure(ecdf()),
     "over": lambda path: over(many=False),
     "over, apart": lambda path: over(many=True),
 }

@@ -54,6 +54,8 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
     "plot": [
         (*RUN, "optimizer=rmsprop"), (*RUN, "optimizer=book_rmsprop"), (*RUN, "optimizer=adam", "scheduler=cosine"),
         ("plot", "runs"), ("plot", "runs", "--path"), ("plot", "runs", "--bands"),
+        ("plot", "runs", "--figure", "ecdf", "--size", "3.4x2.5in", "--title", "As typed"),
+        ("plot", "runs", "--figure", "ecdf", "--target", "1,2", "--cost", "evals"),
         (*RUN, "optimizer=rmsprop", "optimizer.lr=0.1"), ("plot", "runs", "--over", "lr", "-f", "optimizer=rmsprop"),
     ],
     "classify-critical": [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,8 @@ import typer
 from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
+
     from optbench.comparison import Drawn
     from optbench.records import Run
 
@@ -171,6 +173,8 @@ def _explain(names: list[str]) -> None:
     print_lines([explain(name) for name in names])
 
 
+FIGURES = ("ecdf",)
+"""What --figure draws."""
 ByPath = Annotated[bool, typer.Option("--path", help="Paths over the contours of the surface instead of loss curves.")]
 Curvature = Annotated[
     bool,
@@ -192,6 +196,11 @@ Score = Annotated[
         show_default="the accuracy, or final_loss",
     ),
 ]
+Figure = Annotated[
+    str | None, typer.Option("--figure", help="A figure over runs, targets and problems.", metavar="|".join(FIGURES))
+]
+Size = Annotated[str | None, typer.Option("--size", help="Size of the figure: 3.4x2.5in, 16x9cm.", metavar="WxH")]
+Title = Annotated[str, typer.Option("--title", help="Title of the figure.", metavar="TEXT")]
 Curves = Annotated[
     int, typer.Option("--curves", help="Most runs to draw, taken from the configurations in turn.", min=1)
 ]
@@ -208,8 +217,15 @@ def plot(
     along: Along = "step",
     over: Over = None,
     score: Score = None,
+    figure: Figure = None,
+    group_by: _GroupBy = None,
+    cost: _Cost = None,
+    target: _Target = "",
+    budget: _Budget = None,
     checkpoint: Which = None,
     filters: Filters = None,
+    size: Size = None,
+    title: Title = "",
     curves: Curves = 500,
     lang: Lang = None,
     config_dir: ConfigDir = None,
@@ -223,6 +239,9 @@ def plot(
     Hessian, and where a loss that no longer falls has a large gradient, is at a saddle, or in a minimum. The gradient
     counts as small where one step of length 1/max|lambda| promises less than 0.1 % of the whole fall of the loss; a
     saddle has lambda_min below -0.1 % of max|lambda|.
+
+    With --figure ecdf, the share of pairs of a run and a target that were reached by each cost (--cost, --target,
+    --budget as compare has them), over all problems.
 
     Examples:
 
@@ -239,19 +258,52 @@ def plot(
       optbench plot outputs/sweeps/sizes --over batch_size --score seconds_per_update,seconds_per_epoch,val_accuracy
 
       optbench plot outputs/sweeps/sizes --bands --along epoch
+
+      optbench plot outputs/ --figure ecdf --cost evals --size 3.4x2.5in -o ecdf.pdf
     """
+    _check_kind({"--path": path, "--curvature": curvature, "--bands": bands, "--over": over is not None,
+                 "--figure": figure is not None},
+                {"--along": ("--bands", along != "step"), "--score": ("--over", score is not None),
+                 "--group-by": ("--figure", group_by is not None), "--cost": ("--figure", cost is not None),
+                 "--target": ("--figure", bool(target)), "--budget": ("--figure", budget is not None),
+                 "--checkpoint": ("--over or --figure", checkpoint is not None)})  # fmt: skip
+    check_figure(output)
+    inches = _size(size)
+    if over is not None:
+        drawn = _over(runs, over, score, filters or (), checkpoint)
+    elif figure is not None:
+        drawn = _over_problems(runs, figure, filters or (), group_by, checkpoint, cost, target, budget, config_dir)
+    else:
+        drawn = _of_runs(runs, filters or (), curves, path, curvature, bands, along, config_dir)
+    from optbench.plot import entitle, resize, save
+
+    if inches:
+        resize(drawn, *inches)
+    if title:
+        entitle(drawn, title)
+    save(drawn, output)
+    typer.echo(str(output))
+
+
+def _size(given: str | None) -> tuple[float, float] | None:
+    """What --size asks for, in inches."""
+    if given is None:
+        return None
+    from optbench.plot import parse_size
+
+    return parse_size(given)
+
+
+def _of_runs(
+    runs: list[Path], filters: Sequence[str], curves: int, path: bool, curvature: bool, bands: bool, along: str,
+    config_dir: list[Path] | None,
+) -> MplFigure:  # fmt: skip
+    """Curves or paths of runs."""
     from optbench.comparison import drawn
 
-    _check_kind({"--path": path, "--curvature": curvature, "--bands": bands, "--over": over is not None},
-                {"--along": ("--bands", along != "step"), "--score": ("--over", score is not None),
-                 "--checkpoint": ("--over", checkpoint is not None)})  # fmt: skip
-    check_figure(output)
-    if over is not None:
-        _plot_over(runs, over, score, filters or (), checkpoint, output)
-        return
-    found = drawn(runs, filters or (), curves, "trainer.curvature_every" if curvature else None)
+    found = drawn(runs, filters, curves, "trainer.curvature_every" if curvature else None)
     _say_what_is_drawn(found)
-    from optbench.plot import band_curves, curvature_curves, footnote, loss_curves, save
+    from optbench.plot import band_curves, curvature_curves, footnote, loss_curves
 
     if bands:
         figure = band_curves(found.runs, found.labels, along)
@@ -262,8 +314,30 @@ def plot(
     else:
         figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
     footnote(figure, found.left_out)
-    save(figure, output)
-    typer.echo(str(output))
+    return figure
+
+
+def _over_problems(
+    runs: list[Path], kind: str, filters: Sequence[str], group_by: str | None, checkpoint: str | None, cost: str | None,
+    target: str, budget: str | None, config_dir: list[Path] | None,
+) -> MplFigure:  # fmt: skip
+    """A figure of FIGURES."""
+    from optbench.comparison import compare as compare_runs
+    from optbench.comparison.figures import distributions
+    from optbench.comparison.targets import aim
+    from optbench.errors import UserError
+    from optbench.report import unreadable_lines
+
+    if kind not in FIGURES:
+        raise UserError(f"--figure {kind}: expected one of {', '.join(FIGURES)}")
+    asked = aim(cost, target, budget, _minimum_of(config_dir))
+    found = compare_runs(runs, filters=filters, group_by=group_by, checkpoint=checkpoint)
+    print_lines([*unreadable_lines(found), *found.notes], err=True)
+    from optbench.plot import ecdf_figure
+
+    data = distributions(found, asked)
+    print_lines(list(data.said), err=True)
+    return ecdf_figure(data)
 
 
 def _say_what_is_drawn(found: Drawn) -> None:
@@ -285,13 +359,13 @@ def _check_kind(figures: dict[str, bool], options: dict[str, tuple[str, bool]]) 
     if len(wanted) > 1:
         raise UserError(f"{' and '.join(wanted)}: choose one figure")
     for option, (kind, given) in options.items():
-        if given and kind not in wanted:
-            raise UserError(f"{option} says something of {kind} alone", f"optbench plot ... {kind} {option} ...")
+        if given and not set(kind.split(" or ")) & set(wanted):
+            first = kind.split(" or ")[0]
+            raise UserError(f"{option} says something of {kind} alone", f"optbench plot ... {first} {option} ...")
 
 
-def _plot_over(
-    runs: list[Path], key: str, score: str | None, filters: list[str] | tuple[()], checkpoint: str | None, output: Path
-) -> None:
+def _over(runs: list[Path], key: str, score: str | None, filters: Sequence[str], checkpoint: str | None) -> MplFigure:
+    """Scores over a setting."""
     from optbench.comparison import respond
     from optbench.report import unreadable_lines
 
@@ -302,7 +376,6 @@ def _plot_over(
         typer.echo(
             f"best at the edge of what was tried, beyond which there may be better: {'; '.join(edges)}", err=True
         )
-    from optbench.plot import response_figure, save
+    from optbench.plot import response_figure
 
-    save(response_figure(found), output)
-    typer.echo(str(output))
+    return response_figure(found)

@@ -11,6 +11,7 @@
     targets      targets common to all configurations of a problem, and when each run met them
     across       scores over several problems
     rules        what of this is no score, in words
+    figures      what figures over runs, targets and problems show, as plain numbers
     shown        the runs that a figure shows
     response     scores over the values of a setting, and whether the best lies at their edge
     comparison   the whole, from paths to tables and JSON

@@ -98,7 +98,7 @@ class Across:
             return self.configurations.index(baseline or "")
         from optbench.metrics.ranks import average_ranks
 
-        return int(np.argmin(average_ranks(_medians(self))))
+        return int(np.argmin(average_ranks(medians(self))))
 
     def losses(self) -> list[list[Floats]]:
         """The runs of each problem and configuration, in the direction of losses."""
@@ -129,19 +129,24 @@ class Across:
         return found
 
 
-def shared(problems: Mapping[str, Sequence[Group]], ranked: Sequence[str]) -> Across:
+def shared(problems: Mapping[str, Sequence[Group]], ranked: Sequence[str], asked: str = "--score") -> Across:
     """The configurations that ran on every problem, by name.
+
+    Args:
+        problems: the groups of each.
+        ranked: what groups are ranked by.
+        asked: the option that asked, for the words of an error.
 
     Raises:
         UserError: there is one problem alone, or fewer than two configurations are on all.
     """
     if len(problems) < 2:
-        raise UserError("--score: scores are over several problems", "here is one: give folders of several")
+        raise UserError(f"{asked}: it is over several problems", "here is one: give folders of several")
     first, *others = problems.values()
     names = [g.label for g in first if all(any(g.label == h.label for h in other) for other in others)]
     if len(names) < 2:
         raise UserError(
-            "--score: fewer than two configurations ran on every problem",
+            f"{asked}: fewer than two configurations ran on every problem",
             "--group-by optimizer takes each one's best setting; --filter leaves problems out",
         )
     at = {problem: {group.label: group for group in groups} for problem, groups in problems.items()}
@@ -170,8 +175,8 @@ def scores_over(across: Across, names: Sequence[str], reference: int | None = No
     return found
 
 
-def _medians(across: Across) -> Floats:
-    """Problems by configurations, in the direction of losses."""
+def medians(across: Across) -> Floats:
+    """Median of the runs, problems by configurations, in the direction of losses."""
     return np.array([[float(_median(runs)) for runs in own] for own in across.losses()])
 
 
@@ -187,7 +192,7 @@ def _rank(across: Across) -> list[Estimate]:
 
     half = critical_difference(len(across.problems), len(across.configurations)) / 2
     n = len(across.problems)
-    return [Estimate(one, one - half, one + half, 0.95, n) for one in average_ranks(_medians(across)).tolist()]
+    return [Estimate(one, one - half, one + half, 0.95, n) for one in average_ranks(medians(across)).tolist()]
 
 
 def _improvement(across: Across, reference: int) -> list[Estimate]:
@@ -233,8 +238,12 @@ def _algoperf(across: Across) -> list[Estimate]:
     return algoperf_intervals([[own[i] for own in tables] for i in range(len(across.configurations))])
 
 
-def _time_medians(across: Across) -> Floats:
-    """Configurations by problems."""
+def time_medians(across: Across) -> Floats:
+    """Median time to the target, configurations by problems; infinite where half of the runs missed it.
+
+    Raises:
+        UserError: a configuration had no target on a problem.
+    """
     return np.array([[_median(row) for row in table] for table in across.times()]).T
 
 
@@ -242,13 +251,13 @@ def _algoperf_code(across: Across) -> list[Estimate]:
     from optbench.metrics.profiles import algoperf_code
 
     # numpy's median, inf in the middle included, is that of the program; one study stands for all
-    return [Estimate(one) for one in algoperf_code(_time_medians(across)[:, :, None]).tolist()]
+    return [Estimate(one) for one in algoperf_code(time_medians(across)[:, :, None]).tolist()]
 
 
 def _dolan_more(across: Across) -> list[Estimate]:
     from optbench.metrics.profiles import performance_profile
 
-    return [Estimate(float(one.at(1.0))) for one in performance_profile(_time_medians(across))]
+    return [Estimate(float(one.at(1.0))) for one in performance_profile(time_medians(across))]
 
 
 def _ert(across: Across) -> list[Estimate]:

@@ -12,7 +12,7 @@ how curves are recorded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,10 +93,50 @@ class _Curves:
     ends: list[float]
 
 
+@dataclass(frozen=True)
+class Answered:
+    """When the runs of a problem met the targets that all its configurations have.
+
+    Attributes:
+        problem, groups: its name, and its configurations.
+        runtimes: by number of the group; None where no curve was recorded.
+        words: which targets these are.
+        times: what times to a target are of, in words.
+        unrecorded: which groups lack curves, in words; empty where none does.
+    """
+
+    problem: str
+    groups: Sequence[Group]
+    runtimes: Runtimes | None
+    words: str
+    times: str
+    unrecorded: str
+
+
 def with_targets(
     problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence[str]
 ) -> tuple[list[Group], list[str]]:
     """The groups with the scores of OF_TARGETS beside the others, and what must be said, a sentence each.
+
+    Args, Raises: as `answered`.
+    """
+    found: list[Group] = []
+    said: list[str] = []
+    for one in answered(problems, aim, ranked):
+        said += [one.unrecorded] if one.unrecorded else []
+        if one.runtimes is None:
+            found += one.groups
+            continue
+        said.append(f"{one.problem}: {one.words}; {one.times}")
+        found += [
+            replace(group, statistics={**group.statistics, **own}, times=one.runtimes.times(place))
+            for place, (group, own) in enumerate(zip(one.groups, of_targets(one.runtimes), strict=True))
+        ]
+    return found, said
+
+
+def answered(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence[str]) -> Iterator[Answered]:
+    """Each problem with its targets and when each run met them.
 
     Args:
         problems: the groups of each.
@@ -107,25 +147,17 @@ def with_targets(
         UserError: no targets are known for a problem.
         RecordError: a curve that cannot be read.
     """
-    found: list[Group] = []
-    said: list[str] = []
     for problem, groups in problems.items():
         column, sign = _measure(groups)
         curves, without = _curves(groups, aim, column, sign)
-        if without:
-            said.append(_unrecorded(problem, without))
+        unrecorded = _unrecorded(problem, without) if without else ""
         if not curves.groups:
-            found += groups
+            yield Answered(problem, groups, None, "", "", unrecorded)
             continue
         levels, words = _levels(problem, groups, aim, column, sign, ranked)
         runtimes = _runtimes(curves, len(groups), levels)
-        scores = of_targets(runtimes)
-        found += [
-            replace(one, statistics={**one.statistics, **own}, times=runtimes.times(place))
-            for place, (one, own) in enumerate(zip(groups, scores, strict=True))
-        ]
-        said.append(f"{problem}: {words}; {_relevant(runtimes, levels, column, sign, aim)}")
-    return found, said
+        times = _relevant(runtimes, levels, column, sign, aim)
+        yield Answered(problem, groups, runtimes, words, times, unrecorded)
 
 
 def _measure(groups: Sequence[Group]) -> tuple[str, float]:

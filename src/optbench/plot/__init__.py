@@ -11,11 +11,12 @@ from optbench.plot.confusion import confusion
 from optbench.plot.curvature import curvature_curves
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
+from optbench.plot.over_problems import ecdf_figure
 from optbench.plot.pictures import features_figure, saliency_figure, worst_pictures
 from optbench.plot.response import response_figure
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
-from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, footnote, new_figure, save
+from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, entitle, footnote, new_figure, parse_size, resize, save
 from optbench.plot.translate import chinese_font
 
 __all__ = [
@@ -33,12 +34,16 @@ __all__ = [
     "confusion",
     "critical_points_figure",
     "curvature_curves",
+    "ecdf_figure",
+    "entitle",
     "features_figure",
     "footnote",
     "heat_figure",
     "loss_curves",
     "new_figure",
+    "parse_size",
     "path_on_contours",
+    "resize",
     "response_figure",
     "saliency_figure",
     "save",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,11 +13,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from optbench.errors import UserError
 from optbench.language import Phrases, language
-from optbench.plot.translate import translated
+from optbench.plot.translate import as_typed, translated
 from optbench.records import write_bytes
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -25,7 +27,16 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _LARGEST = 1e100  # no axis reaches it; beyond, matplotlib's own arithmetic overflows
 _LEGEND_LINES = 24
 _FOOTNOTE_WIDTH = 130
+_FOOTNOTE_AN_INCH, _TITLE_AN_INCH, _LETTERS_AN_INCH = 17, 10, 17  # characters
+_FOOTNOTE_SIZE, _FOOTNOTE_NARROW, _SMALL = 7.0, 6.0, 7.0  # points
+_NARROW = 5.0  # inches; a column of a paper is narrower
+_HANDLE = 6  # characters that a mark of the legend takes
+_LEAST, _MOST = 1.5, 40.0  # inches
+_NUMBER = re.compile(r"((?<![A-Za-z\d])\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*x\s*(\d+(?:\.\d+)?)\s*(in|cm)")
+_END_OF_NOTE = re.compile(r"(?<! )\n")
 _LEGEND_WIDTH = 48  # characters; a longer name continues on the next line, or it would leave no room for the axes
+_TRUETYPE = 42  # letters of a PDF, which journals ask for
 # no dates, no random ids: the same data gives the same file
 _METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
 
@@ -41,6 +52,12 @@ def styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
         label: {"color": PALETTE[i % len(PALETTE)], "linestyle": LINES[i // len(PALETTE) % len(LINES)]}
         for i, label in enumerate(dict.fromkeys(labels))
     }
+
+
+def natural(name: str) -> tuple[tuple[bool, float, str], ...]:
+    """A key that sorts names as one reads them, their numbers by size: lr=1e-05, lr=0.001, lr=0.01, lr=1."""
+    parts = _NUMBER.split(name)  # words and numbers in turns
+    return tuple((i % 2 == 1, float(part) if i % 2 else 0.0, part) for i, part in enumerate(parts))
 
 
 def drawable(values: Any) -> NDArray[np.float64]:
@@ -66,9 +83,75 @@ def footnote(figure: Figure, text: str) -> None:
     """A small text below the axes, part of the figure, so that a note on what is left out travels with it; further
     ones go below it."""
     if text:
-        text = "\n".join(filter(None, (figure.get_supxlabel(), text)))
-        lines = [line for part in text.splitlines() for line in textwrap.wrap(part, _FOOTNOTE_WIDTH)]
-        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="0.35")
+        notes = [*notes_of(figure.get_supxlabel()), *text.splitlines()]
+        size = _FOOTNOTE_SIZE if figure.get_figwidth() >= _NARROW else _FOOTNOTE_NARROW
+        width = min(_FOOTNOTE_WIDTH, int(_FOOTNOTE_AN_INCH * figure.get_figwidth() * _FOOTNOTE_SIZE / size))
+        figure.supxlabel("\n".join(wrapped(note, width) for note in notes if note), x=0.01, ha="left", fontsize=size,
+                         color="0.35")  # fmt: skip
+
+
+def wrapped(note: str, width: int) -> str:
+    """A note in lines; those that it goes on after end with a space, by which `notes_of` knows them."""
+    return " \n".join(textwrap.wrap(note, width))
+
+
+def notes_of(text: str) -> list[str]:
+    """The notes below a figure, each in one line again."""
+    return [note.replace(" \n", " ") for note in _END_OF_NOTE.split(text) if note]
+
+
+def entitle(figure: Figure, title: str) -> None:
+    """A title above everything, from the left; as it is in every language."""
+    narrow = figure.get_figwidth() < _NARROW
+    size = 8 if narrow else 11
+    title = textwrap.fill(title, int(_TITLE_AN_INCH * figure.get_figwidth() * 11 / size))
+    if not (narrow and figure.legends):
+        as_typed(figure.suptitle(title, x=0.01, ha="left", fontsize=size), whole=True)
+        return
+    counted = figure.legends[0].get_title().get_text()  # the legend is above the axes, and the title above it
+    figure.legends[0].set_title("\n".join(filter(None, (title, counted))), prop={"size": size})
+    as_typed(figure.legends[0].get_title(), whole=True)
+
+
+def resize(figure: Figure, width: float, height: float) -> None:
+    """Another size, in inches. What is as narrow as a column of a paper has smaller letters, its legend above the axes
+    instead of beside them, and its notes wrapped anew. Call it before `entitle`."""
+    figure.set_size_inches(width, height)
+    if width >= _NARROW:
+        return
+    for ax in figure.axes:
+        ax.tick_params(labelsize=_SMALL)
+        for text in ax.findobj(Text):
+            if isinstance(text, Text):
+                text.set_fontsize(min(text.get_fontsize(), _SMALL))
+    for legend in list(figure.legends):
+        names = [text.get_text() for text in legend.get_texts()]
+        artists, title = legend.legend_handles, legend.get_title().get_text()
+        legend.remove()
+        longest = max(len(line) for name in names for line in name.splitlines())
+        columns = max(1, min(len(names), int(_LETTERS_AN_INCH * width / (longest + _HANDLE))))
+        figure.legend([one for one in artists if one is not None], names, loc="outside upper left", frameon=False,
+                      fontsize=_SMALL, ncols=columns, alignment="left", title=title or None, title_fontsize=_SMALL,
+                      handlelength=1.6, columnspacing=1.0, borderpad=0.1, labelspacing=0.2)  # fmt: skip
+    notes = notes_of(figure.get_supxlabel())
+    figure.supxlabel("")
+    footnote(figure, "\n".join(notes))
+
+
+def parse_size(given: str) -> tuple[float, float]:
+    """ "3.4x2.5in" or "16x9cm" as inches.
+
+    Raises:
+        UserError: it is no such size, or one that no figure has.
+    """
+    match = _SIZE.fullmatch(given.strip().lower())
+    if match is None:
+        raise UserError(f"--size {given}: expected width x height with its unit, such as 3.4x2.5in or 16x9cm")
+    unit = 1.0 if match[3] == "in" else 1 / 2.54
+    width, height = float(match[1]) * unit, float(match[2]) * unit
+    if not (_LEAST <= width <= _MOST and _LEAST <= height <= _MOST):
+        raise UserError(f"--size {given}: expected {_LEAST:g} to {_MOST:g} in (2.54 cm each) to both sides")
+    return width, height
 
 
 def check_suffix(path: Path) -> str:
@@ -95,7 +178,8 @@ def save(figure: Figure, path: Path | str, tongue: str | None = None, more: Sequ
     path = Path(path)
     suffix = check_suffix(path)
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "optbench"}), translated(figure, tongue or language(), more):
+    context = mpl.rc_context({"svg.hashsalt": "optbench", "pdf.fonttype": _TRUETYPE})
+    with context, translated(figure, tongue or language(), more):
         figure.savefig(buffer, format=suffix[1:], dpi=150, metadata=_METADATA[suffix])
     write_bytes(path, buffer.getvalue())
     return path

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -30,12 +31,18 @@ _FONTS = (
 )  # fmt: skip
 """Families with the characters of simplified Chinese, the plainest first."""
 _TYPED = "as typed"
+_END_OF_NOTE = re.compile(r"(?<! )\n")
 _WORD, _FORMULA = re.compile(r"[A-Za-z]{2}"), re.compile(r"\$[^$]*\$")
 
 
-def as_typed(text: Text) -> None:
-    """Marks a text that is one name as somebody typed it, such as that of a surface: no language changes it."""
-    if " " not in text.get_text():
+def as_typed(text: Text, whole: bool = False) -> None:
+    """Marks a text that is one name as somebody typed it, such as that of a surface: no language changes it.
+
+    Args:
+        text: of a figure.
+        whole: whether it is so whatever words it has, as a title is.
+    """
+    if whole or " " not in text.get_text():
         text.set_label(_TYPED)
 
 
@@ -96,7 +103,16 @@ def in_chinese(words: str, lists: Iterable[Phrases]) -> str:
     whole = _first(" ".join(words.split()), lists)
     if whole is not None:
         return whole
-    return "\n".join(line if (found := _first(line, lists)) is None else found for line in words.split("\n"))
+    return "\n".join(_note(note, lists) for note in _END_OF_NOTE.split(words))
+
+
+def _note(words: str, lists: list[Phrases]) -> str:
+    """A line, or one that goes on over several, each of which but the last ends with a space (see `style.wrapped`)."""
+    lines = words.split(" \n")
+    found = _first(" ".join(lines), lists)
+    if found is None or len(lines) == 1:
+        return words if found is None else found
+    return "\n".join(textwrap.wrap(found, max(map(len, lines)) * 6 // 10))  # such characters are nearly twice as wide
 
 
 def _first(words: str, lists: Iterable[Phrases]) -> str | None:
