@@ -18,9 +18,23 @@ from PIL import Image
 import optbench
 from optbench import language, plot
 from optbench.comparison import STATISTICS, Line, Response
-from optbench.comparison.figures import NOT_EVERYWHERE, WITHOUT_CURVES, Distribution, Distributions, Drop
+from optbench.comparison.figures import (
+    NOT_EVERYWHERE,
+    ONE_SETTING,
+    OWN_TARGET,
+    WITHOUT_CURVES,
+    Distribution,
+    Distributions,
+    Drop,
+    Profile,
+    Profiles,
+    Ranking,
+    Search,
+    Searches,
+)  # fmt: skip
 from optbench.errors import UserError
 from optbench.metrics import Estimate
+from optbench.metrics.tuned import best_of
 from optbench.plot import translate
 from optbench.plot.bifurcation import Branch, Meeting, bifurcation_figure
 from optbench.records import Run, read_run
@@ -188,6 +202,26 @@ def ecdf() -> Distributions:
     return Distributions((line,), "evals", targets, (3, 5), drops, ())
 
 
+def profile() -> Profiles:
+    cut = "; curves are cut at 500 evals, for these scores alone"
+    times = ("times are to loss <= 1.00e-08, in evals", "no configuration reaches any target in more than half of its "
+             "runs", OWN_TARGET)  # fmt: skip
+    targets = (("saddle", times[0]), ("bowl", times[1]), ("mlp", times[2]), ("cnn", times[0] + cut))
+    line = Profile("momentum", np.array([1.0, 20.0]), np.array([0.5, 0.75]))
+    return Profiles((line,), targets, (1, 1), (Drop(NOT_EVERYWHERE, ("sgd",)),), ())
+
+
+def ranks() -> Ranking:
+    metric = (("saddle", "final_loss"), ("mlp", "best_val_accuracy"))
+    return Ranking(("adam", "sgd"), np.array([1.2, 1.8]), 1.5, ((0, 1),), 0.03, metric, (3, 5), ())
+
+
+def tried() -> Searches:
+    values = np.array([0.1, 0.2, np.inf])
+    line = Search("saddle", "momentum", "final_loss", values, best_of(values))
+    return Searches((line,), (3, 3), True, (Drop(ONE_SETTING, ("adam",)),))
+
+
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "curves": lambda path: plot.loss_curves([network(path)]),
     "surface curve": lambda path: plot.loss_curves([away(path)]),
@@ -207,6 +241,9 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "bands": lambda path: plot.band_curves([network(path)], along="epoch"),
     "bands of many": lambda path: plot.band_curves([away(path), away(path / "b"), away(path / "c")], ["momentum"] * 3),
     "ecdf": lambda path: plot.ecdf_figure(ecdf()),
+    "profile": lambda path: plot.profile_figure(profile()),
+    "ranks": lambda path: plot.ranks_figure(ranks()),
+    "best of k": lambda path: plot.best_of_figure(tried()),
     "over": lambda path: over(many=False),
     "over, apart": lambda path: over(many=True),
 }

@@ -56,7 +56,12 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
         ("plot", "runs"), ("plot", "runs", "--path"), ("plot", "runs", "--bands"),
         ("plot", "runs", "--figure", "ecdf", "--size", "3.4x2.5in", "--title", "As typed"),
         ("plot", "runs", "--figure", "ecdf", "--target", "1,2", "--cost", "evals"),
-        (*RUN, "optimizer=rmsprop", "optimizer.lr=0.1"), ("plot", "runs", "--over", "lr", "-f", "optimizer=rmsprop"),
+        ("run", "model=rosenbrock", "optimizer=rmsprop", "trainer.steps=5", "--out", "runs"),
+        ("run", "model=rosenbrock", "optimizer=book_rmsprop", "trainer.steps=5", "--out", "runs"),
+        ("plot", "runs", "--figure", "profile", "--target", "100", "-f", "optimizer=rmsprop,book_rmsprop"),
+        ("plot", "runs", "--figure", "ranks", "-f", "optimizer=rmsprop,book_rmsprop"),
+        (*RUN, "optimizer=rmsprop", "optimizer.lr=0.1"), ("plot", "runs", "--figure", "best-of"),
+        ("plot", "runs", "--over", "lr", "-f", "optimizer=rmsprop"),
     ],
     "classify-critical": [
         (*SURFACE, "--plot", "a.png"), (*SURFACE, "--plot", "b.png", "--boxes"),

@@ -13,7 +13,8 @@ from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
-    from optbench.comparison import Drawn
+    from optbench.comparison import Comparison, Drawn
+    from optbench.comparison.targets import Aim
     from optbench.records import Run
 
 Filters = Annotated[
@@ -173,7 +174,7 @@ def _explain(names: list[str]) -> None:
     print_lines([explain(name) for name in names])
 
 
-FIGURES = ("ecdf",)
+FIGURES = ("ecdf", "profile", "ranks", "best-of")
 """What --figure draws."""
 ByPath = Annotated[bool, typer.Option("--path", help="Paths over the contours of the surface instead of loss curves.")]
 Curvature = Annotated[
@@ -241,7 +242,9 @@ def plot(
     saddle has lambda_min below -0.1 % of max|lambda|.
 
     With --figure ecdf, the share of pairs of a run and a target that were reached by each cost (--cost, --target,
-    --budget as compare has them), over all problems.
+    --budget as compare has them), over all problems; with profile, Dolan and More's performance profile of the same
+    times; with ranks, average ranks with the critical difference; with best-of, what the best of k of the settings
+    tried is, of a sweep over settings or a tuning. Settings are to be tried independently, as in a grid or at random.
 
     Examples:
 
@@ -323,21 +326,36 @@ def _over_problems(
 ) -> MplFigure:  # fmt: skip
     """A figure of FIGURES."""
     from optbench.comparison import compare as compare_runs
-    from optbench.comparison.figures import distributions
     from optbench.comparison.targets import aim
     from optbench.errors import UserError
     from optbench.report import unreadable_lines
 
     if kind not in FIGURES:
         raise UserError(f"--figure {kind}: expected one of {', '.join(FIGURES)}")
+    if kind in ("ranks", "best-of") and (cost is not None or target or budget is not None):
+        raise UserError(f"--figure {kind} knows no targets: --cost, --target and --budget are of ecdf and profile")
     asked = aim(cost, target, budget, _minimum_of(config_dir))
-    found = compare_runs(runs, filters=filters, group_by=group_by, checkpoint=checkpoint)
+    grouped = None if kind == "best-of" else group_by  # whose lines are of settings, each a group
+    found = compare_runs(runs, filters=filters, group_by=grouped, checkpoint=checkpoint)
     print_lines([*unreadable_lines(found), *found.notes], err=True)
-    from optbench.plot import ecdf_figure
+    return _drawn(kind, found, asked, group_by)
 
-    data = distributions(found, asked)
-    print_lines(list(data.said), err=True)
-    return ecdf_figure(data)
+
+def _drawn(kind: str, found: Comparison, asked: Aim, group_by: str | None) -> MplFigure:
+    from optbench import plot
+    from optbench.comparison import figures
+
+    if kind == "ranks":
+        return plot.ranks_figure(figures.ranking(found))
+    if kind == "best-of":
+        return plot.best_of_figure(figures.searches(found, (group_by or "optimizer").split(",")))
+    if kind == "profile":
+        profiles = figures.profiles(found, asked)
+        print_lines(list(profiles.said), err=True)
+        return plot.profile_figure(profiles)
+    distributions = figures.distributions(found, asked)
+    print_lines(list(distributions.said), err=True)
+    return plot.ecdf_figure(distributions)
 
 
 def _say_what_is_drawn(found: Drawn) -> None:

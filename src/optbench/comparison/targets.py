@@ -259,7 +259,7 @@ def _runtimes(curves: _Curves, count: int, levels: Floats) -> Runtimes:
 def _relevant(runtimes: Runtimes, levels: Floats, column: str, sign: float, aim: Aim) -> str:
     cut = f"; curves are cut at {aim.budget[1]:g} {aim.budget[0]}, for these scores alone" if aim.budget else ""
     if runtimes.relevant is None:
-        return f"no configuration reaches any of them in more than half of its runs{cut}"
+        return f"no configuration reaches any target in more than half of its runs{cut}"
     level = sign * float(levels[runtimes.relevant])
     return f"times are to {column} {'>=' if sign < 0 else '<='} {number(level)}, in {aim.cost}{cut}"
 

@@ -11,7 +11,7 @@ from optbench.plot.confusion import confusion
 from optbench.plot.curvature import curvature_curves
 from optbench.plot.curves import loss_curves
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
-from optbench.plot.over_problems import ecdf_figure
+from optbench.plot.over_problems import best_of_figure, ecdf_figure, profile_figure, ranks_figure
 from optbench.plot.pictures import features_figure, saliency_figure, worst_pictures
 from optbench.plot.response import response_figure
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
@@ -29,6 +29,7 @@ __all__ = [
     "Scale",
     "band_curves",
     "basins_figure",
+    "best_of_figure",
     "check_suffix",
     "chinese_font",
     "confusion",
@@ -43,6 +44,8 @@ __all__ = [
     "new_figure",
     "parse_size",
     "path_on_contours",
+    "profile_figure",
+    "ranks_figure",
     "resize",
     "response_figure",
     "saliency_figure",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
@@ -27,7 +29,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _LARGEST = 1e100  # no axis reaches it; beyond, matplotlib's own arithmetic overflows
 _LEGEND_LINES = 24
 _FOOTNOTE_WIDTH = 130
-_FOOTNOTE_AN_INCH, _TITLE_AN_INCH, _LETTERS_AN_INCH = 17, 10, 17  # characters
+_FOOTNOTE_AN_INCH, _TITLE_AN_INCH, _LETTERS_AN_INCH = 18, 10, 18  # characters
 _FOOTNOTE_SIZE, _FOOTNOTE_NARROW, _SMALL = 7.0, 6.0, 7.0  # points
 _NARROW = 5.0  # inches; a column of a paper is narrower
 _HANDLE = 6  # characters that a mark of the legend takes
@@ -107,10 +109,12 @@ def entitle(figure: Figure, title: str) -> None:
     title = textwrap.fill(title, int(_TITLE_AN_INCH * figure.get_figwidth() * 11 / size))
     if not (narrow and figure.legends):
         as_typed(figure.suptitle(title, x=0.01, ha="left", fontsize=size), whole=True)
+        _fit_labels(figure)
         return
     counted = figure.legends[0].get_title().get_text()  # the legend is above the axes, and the title above it
-    figure.legends[0].set_title("\n".join(filter(None, (title, counted))), prop={"size": size})
+    figure.legends[0].set_title("\n".join(filter(None, (title, counted))), prop=FontProperties(size=size))
     as_typed(figure.legends[0].get_title(), whole=True)
+    _fit_labels(figure)
 
 
 def resize(figure: Figure, width: float, height: float) -> None:
@@ -136,6 +140,19 @@ def resize(figure: Figure, width: float, height: float) -> None:
     notes = notes_of(figure.get_supxlabel())
     figure.supxlabel("")
     footnote(figure, "\n".join(notes))
+    _fit_labels(figure)
+
+
+def _fit_labels(figure: Figure) -> None:
+    """Wraps the names of vertical axes that are longer than their axes, where the parts of the figure have left room
+    for these."""
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        words = " ".join(ax.get_ylabel().split())
+        height = ax.yaxis.label.get_window_extent().height
+        if words and height > ax.bbox.height:
+            lines = math.ceil(height / ax.bbox.height)
+            ax.set_ylabel(textwrap.fill(words, max(1, math.ceil(1.2 * len(words) / lines))))
 
 
 def parse_size(given: str) -> tuple[float, float]:
