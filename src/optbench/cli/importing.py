@@ -37,7 +37,7 @@ def import_logs(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the records.")] = Path("outputs/imported"),
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="Which tool wrote them.", metavar="KIND", show_default="as is found"),
+        typer.Option("--kind", help="csv, lightning, wandb or mlflow.", metavar="KIND", show_default="as is found"),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -62,7 +62,7 @@ def import_logs(
     percent: Annotated[bool, typer.Option("--percent", help="Accuracies are from 0 to 100.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make records of runs that other tools logged.
+    """Make records of runs that other tools logged: CSV files, Lightning's CSVLogger, exports of W&B, MLflow's mlruns.
 
     compare, plot and power read them like runs of optbench, and beside them. Configuration and seed come from the
     logged hyperparameters; nothing that a log does not tell is made up. The same log is the same record however often
@@ -73,6 +73,8 @@ def import_logs(
       optbench import lightning_logs --config model=resnet18,data=cifar10
 
       optbench import runs.csv --map loss=train/nll --by lr,seed
+
+      optbench import charts/ runs.csv --kind wandb --config model=gpt2
 
       optbench import logs --seed-from name --percent --out outputs/theirs
     """

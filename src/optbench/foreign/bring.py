@@ -140,7 +140,7 @@ def _notes(read: Sequence[Understood]) -> list[str]:
 
 def _left_over(out: Path, folders: Sequence[Path], read: Sequence[Log]) -> list[str]:
     """A note on records of the same files that were not written now: of runs told apart in another way, or gone."""
-    sources = {str(log.path.resolve()) for log in read}
+    sources = {str(path.resolve()) for log in read for path in (log.path, *log.files)}
     others = sorted(set(out.glob("*-log-*/run.json")) - {folder / "run.json" for folder in folders})
     old = [path.parent for path in others if _source(path) in sources]
     if not old:

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from optbench.errors import RecordError, UserError
 from optbench.foreign.log import Log, literal
 from optbench.foreign.settings import SEEDS
-from optbench.foreign.tables import Table, listed, read_table
+from optbench.foreign.tables import Table, listed
 
 RUN_NAMES = ("run", "run_id", "run_name", "Run", "Name")
 _APART = (*RUN_NAMES, *SEEDS, "optimizer", "scheduler", "model", "dataset", "batch_size")
 """Columns that tell runs apart without being asked."""
 
 
-def read(path: Path, apart: Sequence[str] = ()) -> list[Log]:
+def split(table: Table, apart: Sequence[str] = ()) -> list[Log]:
     """The runs in a CSV file.
 
     Args:
-        path: of it.
+        table: what is in it.
         apart: the columns that tell its runs apart; all but a run's name are settings of it. Empty: those that are
             called so as in `_APART`.
 
     Raises:
         UserError: such a column is missing.
-        RecordError: it is no such file, or has no rows.
+        RecordError: there are no rows.
     """
-    return split(read_table(path), apart)
-
-
-def split(table: Table, apart: Sequence[str] = ()) -> list[Log]:
-    """The runs in a table, see `read`."""
     if not table.rows:
         raise RecordError(f"{table.path}: it has no rows")
     missing = [name for name in apart if name not in table.header]

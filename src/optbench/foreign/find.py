@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from optbench.errors import UserError
-from optbench.foreign import csv_file, lightning
+from optbench.foreign import csv_file, lightning, mlflow, wandb
 from optbench.foreign.log import Log
+from optbench.foreign.tables import Table, read_table
 
-KINDS = ("csv", "lightning")
+KINDS = ("csv", "lightning", "wandb", "mlflow")
 """The tools whose logs are read."""
 _OWN = "run.json"
 
@@ -30,21 +31,36 @@ def logs(sources: Sequence[Path], kind: str | None = None, apart: Sequence[str] 
     """
     if kind is not None and kind not in KINDS:
         raise UserError(f"--kind {kind}: expected one of {', '.join(KINDS)}")
-    found: dict[tuple[str, Path], None] = {}
+    wanted = {None: KINDS, "wandb": ("csv",)}.get(kind, (str(kind),))
+    places: dict[tuple[str, Path], None] = {}
     for source in sources:
         if not source.exists():
             raise UserError(f"{source}: no such file or folder")
-        here = [(what, path) for what, path in _below(source) if kind in (None, what)]
+        here = [(what, path) for what, path in _below(source) if what in wanted]
         if not here:
             raise UserError(f"{source}: no log {f'of {kind} ' if kind else ''}in it", _known(source))
-        found.update(dict.fromkeys(here))
-    return [log for what, path in found for log in _read(what, path, apart)]
+        places.update(dict.fromkeys(here))
+    found: list[Log] = []
+    exports: list[Table] = []
+    for what, path in places:
+        if what != "csv":
+            found.append(_READERS[what](path))
+            continue
+        table = read_table(path)
+        if kind != "csv" and wandb.is_export(table.header):
+            exports.append(table)
+        else:
+            found += csv_file.split(table, apart)
+    return found + (wandb.runs(exports) if exports else [])
+
+
+_READERS: Mapping[str, Callable[[Path], Log]] = {"lightning": lightning.read, "mlflow": mlflow.read}
 
 
 def _known(source: Path) -> str:
     if source.is_dir() and next(source.rglob(_OWN), None) is not None:
         return "it holds records of optbench: compare reads them as they are"
-    return "read are: CSV files (*.csv), folders of Lightning's CSVLogger (metrics.csv, hparams.yaml)"
+    return "read are CSV files (W&B's exports among them), folders of Lightning's CSVLogger, and MLflow's mlruns"
 
 
 def _below(source: Path) -> Iterator[tuple[str, Path]]:
@@ -59,13 +75,13 @@ def _below(source: Path) -> Iterator[tuple[str, Path]]:
             folders.clear()
         elif lightning.METRICS in files and (lightning.HYPERPARAMETERS in files or re.match("version_", folder.name)):
             yield "lightning", folder
+        elif mlflow.META in files and mlflow.METRICS in folders:
+            folders.clear()
+            if mlflow.is_run(folder):
+                yield "mlflow", folder
         else:
             yield from (("csv", folder / name) for name in sorted(files, key=_by_number) if name.endswith(".csv"))
 
 
 def _by_number(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"([0-9]+)", name)]
-
-
-def _read(kind: str, path: Path, apart: Sequence[str]) -> list[Log]:
-    return [lightning.read(path)] if kind == "lightning" else csv_file.read(path, apart)

@@ -33,6 +33,7 @@ class Log:
         settings: hyperparameters, under the names that they have there.
         sum: size and checksum of what was read.
         status: how it ended, where the tool recorded that.
+        files: all that was read, where that is more than `path`.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Log:
     settings: Mapping[str, Any]
     sum: str
     status: Status | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def columns(self) -> list[str]:
