@@ -1,8 +1,8 @@
 """Runs in the files of MLflow's file store (`mlruns/EXPERIMENT/RUN`), the default of MLflow 1 and 2.
 
 A run is a folder with `meta.yaml` (name, status, lifecycle_stage), `params/NAME` (the value as text) and
-`metrics/NAME`, lines `timestamp value step` (older ones without a step, which is then 0); a slash in a name is a folder.
-Of several values of one step the one of the latest timestamp stands, as MLflow has it; deleted runs are no runs.
+`metrics/NAME`, lines `timestamp value step` (older ones without a step, which is then 0); a slash in a name is a
+folder. Of several values of one step the one of the latest timestamp stands, as MLflow has it; deleted runs are no runs.
 """
 
 from __future__ import annotations
