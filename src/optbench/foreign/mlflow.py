@@ -2,7 +2,7 @@
 
 A run is a folder with `meta.yaml` (name, status, lifecycle_stage), `params/NAME` (the value as text) and
 `metrics/NAME`, lines `timestamp value step` (older ones without a step, which is then 0); a slash in a name is a
-folder. Of several values of one step the one of the latest timestamp stands, as MLflow has it; deleted runs are no runs.
+folder. Of several values of one step the one of the latest timestamp stands, as MLflow has it; deleted runs are none.
 """
 
 from __future__ import annotations
