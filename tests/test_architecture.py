@@ -259,3 +259,9 @@ def test_prose_names_only_what_is_there() -> None:
     assert not is_there("optbench.comparison.NoSuchName", "optbench.records")
     assert not is_there("descend.no_such_file", "optbench.records")
     assert sorted(f"{module}: {name}" for module, name in named if not is_there(name, module)) == []
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports them by name alone."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -25,8 +25,8 @@ MOST_RUNS, MOST_PAIRS = 50, 1000
 """Runs of a configuration, and pairs in all, up to which verdicts are sought unasked: they cost 0.1 s."""
 RULE = (
     "*: best; ~: not told from it. Pairs are judged by the signed-rank test over shared seeds (by the rank-sum test "
-    "where fewer than half are shared), Holm-corrected over all pairs of all problems; a run without a result has "
-    "the worst rank"
+    "where fewer than half are shared, or where so few seeds among so many pairs leave the other no verdict), "
+    "Holm-corrected over all pairs of all problems; a run without a result has the worst rank"
 )
 DETAILS = (
     "better, worse: p <= alpha after Holm's correction, so that at most a share alpha of whole comparisons says "
@@ -172,13 +172,15 @@ def judged(
         return [], why
     from optbench.metrics.pairs import Pair, judge, measure
 
+    if question.baseline is not None:
+        family = {problem: family[problem] for problem in against}
+    together = sum(_pairs_of(len(groups), problem in against) for problem, (_, groups) in family.items())
     measured: list[Pair] = []
     whose: list[tuple[str, str, Sequence[Group]]] = []
     for problem, (metric, groups) in family.items():
-        if question.baseline is not None and problem not in against:
-            continue
         table, direction = by_seed(groups, metric), STATISTICS[metric].direction
-        found = measure(table, direction, question.alpha, question.within, question.anytime, against.get(problem))
+        found = measure(table, direction, question.alpha, question.within, question.anytime, against.get(problem),
+                        family=max(together, 1))  # fmt: skip
         measured += found
         whose += [(problem, metric, groups)] * len(found)
     verdicts = [
@@ -187,6 +189,10 @@ def judged(
         for (problem, metric, groups), one in zip(whose, judge(measured, question.alpha), strict=True)
     ]  # fmt: skip
     return verdicts, ""
+
+
+def _pairs_of(groups: int, one_against_all: bool) -> int:
+    return groups - 1 if one_against_all else groups * (groups - 1) // 2
 
 
 def _metric(groups: Sequence[Group], question: Question, criteria: Sequence[str]) -> str | None:

@@ -13,6 +13,12 @@ a share alpha of whole comparisons says anything false. Where equivalence is ask
 pair, of which one at most is true; as many as there are pairs can be true at once (Shaffer 1986), and so both are
 judged at once.
 
+Which test: the least p of the signed-rank test is 2^(1-n), whatever is seen. Seeds that could decide a pair alone
+decide none of many pairs, not even where ten runs diverged and the other ten did not; so where it cannot pass Holm's
+first step, and the rank-sum test can, whose least p is 2 n!^2 / (2n)!, the runs are compared by that. The choice looks
+at the numbers of seeds and pairs alone. The rank-sum test takes the runs of two configurations to be independent, which
+is cautious where shared seeds make them alike.
+
 With `anytime`, p and intervals hold while seeds are added and looked at (`anytime`); they are wider.
 
 Runs that are copies of each other, since the seed changes nothing, are one observation: whoever calls this leaves one.
@@ -105,10 +111,12 @@ def verdicts(
         equivalent_within: the difference below which two are called equivalent; None: none ever is.
         anytime: whether p and intervals shall hold though seeds are added and looked at until the result pleases.
         against: the one configuration that all others are compared with; None: all pairs.
-        paired: whether seeds are shared; None: where at least half of each one's are.
+        paired: whether seeds are shared; None: where at least half of each one's are, and the test can decide.
     """
     given = (equivalent_within, anytime, against, paired)
-    return judge(measure(values, direction, alpha, *given), alpha)
+    count = len(np.asarray(values))
+    family = max(count - 1 if against is not None else count * (count - 1) // 2, 1)
+    return judge(measure(values, direction, alpha, *given, family=family), alpha)
 
 
 def measure(
@@ -119,10 +127,11 @@ def measure(
     anytime: bool = False,
     against: int | None = None,
     paired: bool | None = None,
+    family: int = 1,
 ) -> list[Pair]:
     """All pairs with their p-values and effects, not yet judged; arguments as `verdicts` has them.
 
-    Pairs of several problems and metrics may be measured apart and judged together.
+    Pairs of several problems and metrics may be measured apart and judged together; `family` is how many these are.
     """
     losses = np.asarray(values, dtype=float) * -direction
     if losses.ndim != 2 or direction not in (-1, 1) or not 0 < alpha < 1:
@@ -133,6 +142,8 @@ def measure(
     counts, shared = known.sum(axis=1), known.astype(int) @ known.T.astype(int)
     first, second = _chosen(len(losses), against)
     enough = 2 * shared[first, second] >= np.maximum(counts[first], counts[second])
+    if not anytime:
+        enough &= ~_only_rank_sums_decide(shared[first, second], family, alpha)
     by_seed = enough if paired is None else np.full(len(first), paired)
     sizes = np.where(by_seed, [shared[first, second]] * 2, [counts[first], counts[second]]).T
     rule = _Rule(direction, 1 - alpha, equivalent_within, anytime)
@@ -147,6 +158,15 @@ def measure(
         for place, one in zip(places.tolist(), _compared(x, y, rule, bool(seedwise)), strict=True):
             found[place] = replace(one, a=int(first[place]), b=int(second[place]))
     return [found[place] for place in range(len(first))]
+
+
+def _only_rank_sums_decide(n: Ints, family: int, alpha: float) -> npt.NDArray[np.bool_]:
+    """Where signed ranks of n seeds decide nothing among so many pairs, but rank sums might, (pairs,)."""
+    unique, where = np.unique(n, return_inverse=True)
+    signed = {k: 2.0 ** (1 - k) for k in unique.tolist()}
+    ranked = {k: 2 / math.comb(2 * k, k) for k in unique.tolist()}
+    never = [signed[k] <= alpha < family * signed[k] and family * ranked[k] <= alpha for k in unique.tolist()]
+    return np.array(never, dtype=np.bool_)[where.reshape(-1)]
 
 
 class _Rule(NamedTuple):
