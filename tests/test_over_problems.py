@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,15 +23,19 @@ from optbench.comparison.targets import aim
 from optbench.errors import UserError
 from optbench.plot import (
     PALETTE,
+    band_curves,
     best_of_figure,
     ecdf_figure,
     entitle,
+    loss_curves,
     profile_figure,
     ranks_figure,
     resize,
     save,
+    translate,
 )  # fmt: skip
 from optbench.plot.style import natural, notes_of, parse_size
+from optbench.records import read_run
 
 Curves = dict[str, dict[str, Sequence[Sequence[float]]]]
 CURVES: Curves = {  # losses by step of each seed, on two problems
@@ -335,9 +340,44 @@ def test_each_figure_stands_by_itself(tmp_path: Path, kind: str, size: str) -> N
     assert [word for word in ["A title of it", *words] if word not in said] == []
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_every_note_below_a_figure_is_translated_by_itself(
+    tmp_path: Path, narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translate, "chinese_font", lambda: "DejaVu Sans")
+    for figure in (
+        ranks_figure(ranking(compare([timed(tmp_path)]))),
+        profile_figure(profiles(compare([timed(tmp_path)]), aim("evals", "1", "80evals"))),
+    ):
+        if narrow:
+            resize(figure, 3.4, 2.5)
+        before = notes_of(figure.get_supxlabel())
+        with translate.translated(figure, "zh"):
+            lines = figure.get_supxlabel().splitlines()
+            assert [line for line in lines if not re.search("[\u4e00-\u9fff]", line)] == []
+        assert len(lines) >= len(before)
+        assert notes_of(figure.get_supxlabel()) == before
+
+
 @pytest.mark.parametrize("kind", ["profile", "ranks"])
 def test_one_problem_is_no_figure_over_problems(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     place = runs(tmp_path, {"bowl": CURVES["bowl"]})
     ended, _, err = invoke(capsys, "plot", str(place), "--figure", kind, *(["--target", "1"] * (kind == "profile")))
     assert ended == 2
     assert f"--figure {kind}: it is over several problems" in err
+
+
+def test_curves_have_their_legend_in_the_order_of_numbers_and_the_best_on_top(tmp_path: Path) -> None:
+    rates = {"1": 9.0, "10": 0.1, "0.02": math.nan, "3": 2.0}
+    made = [
+        read_run(make_run(tmp_path / rate, {"optimizer.lr": float(rate)}, [{"step": i, "loss": v} for i, v in
+                                                                            enumerate([10.0, last])]))
+        for rate, last in rates.items()
+    ]  # fmt: skip
+    for draw in (loss_curves, band_curves):
+        figure = draw(made, [f"lr={rate}" for rate in rates])
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert names == ["lr=0.02", "lr=1", "lr=3", "lr=10"]
+    ends = [line.get_ydata()[-1] for line in loss_curves(made).axes[0].lines]  # type: ignore[index]
+    assert math.isnan(ends[0])
+    assert ends[1:] == [9.0, 2.0, 0.1]

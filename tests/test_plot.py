@@ -358,6 +358,16 @@ def test_runs_without_a_curve_are_counted_and_not_drawn(tmp_path: Path) -> None:
             shown([tmp_path], filters, 500)
 
 
+def test_the_star_of_a_minimum_is_above_the_end_of_a_path(tmp_path: Path) -> None:
+    run = run_of(tmp_path, {"loss": [2.0, 0.0], "x0": [1.0, 0.0], "x1": [1.0, 0.0]})
+    (ax, *_) = plot.path_on_contours(bowl((plot.Mark((0.0, 0.0), "minimum"),)), [run]).axes
+    star, *ends = sorted((one for one in ax.collections if len(one.get_offsets()) == 1 and one.get_zorder() > 4),
+                         key=lambda one: -one.get_zorder())  # fmt: skip
+    assert len(ends) == 2
+    assert star.get_zorder() > max(end.get_zorder() for end in ends)
+    assert star.get_facecolor().tolist() == [[1.0, 1.0, 1.0, 1.0]]  # type: ignore[union-attr]
+
+
 def test_of_many_curves_each_configuration_has_its_share_and_no_more_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

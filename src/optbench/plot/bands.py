@@ -21,7 +21,7 @@ from optbench import metrics
 from optbench.comparison import label_runs
 from optbench.errors import UserError
 from optbench.plot.curves import over_epochs, scale_loss
-from optbench.plot.style import drawable, footnote, legend_outside, new_figure, styles
+from optbench.plot.style import drawable, footnote, legend_outside, natural, new_figure, styles
 from optbench.records import Run
 from optbench.records.curves import Columns
 from optbench.records.run import read_columns
@@ -57,7 +57,7 @@ def band_curves(runs: Sequence[Run], labels: Sequence[str] | None = None, along:
     names = [name for name in _PANELS if any(name in curve for curve in curves)]
     figure = new_figure(8.0, 1.0 + 2.3 * len(names))
     axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    look = styles(sorted(set(labels)))
+    look = styles(sorted(set(labels), key=natural))
     handles: dict[str, Artist] = {}
     members = {label: [i for i, one in enumerate(labels) if one == label] for label in look}
     for ax, name in zip(axes, names, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from optbench.comparison import label_runs
-from optbench.plot.style import drawable, legend_outside, new_figure, styles
+from optbench.plot.style import drawable, legend_outside, natural, new_figure, styles
 from optbench.records import Run
 from optbench.records.curves import Columns
 from optbench.records.run import read_columns
@@ -59,23 +60,30 @@ def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Fig
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[2.2] + [1.0] * (len(panels) - 1))[
         :, 0
     ]
-    style = styles(labels)
+    style = styles(sorted(set(labels), key=natural))
     handles: dict[str, Artist] = {}
-    for run, label, curve in zip(runs, labels, curves, strict=True):
+    ordered = sorted(zip(runs, labels, curves, strict=True), key=lambda one: -_ending(one[2]))
+    for run, label, curve in ordered:  # the best above the others
         if "loss" in curve:
             look, few = style[label], len(runs) <= len(style)
             handles.setdefault(label, _draw_loss(axes[0], curve, look, few, len(runs) == 1))
             _draw_validation(axes[0], curve, "val_loss", look, _best_step(run, curve))
     scale_loss(axes[0], curves)
     for ax, name in zip(axes[1:], panels[1:], strict=True):
-        for run, label, curve in zip(runs, labels, curves, strict=True):
+        for run, label, curve in ordered:
             _draw_extra(ax, curve, name, style[label], _best_step(run, curve))
     axes[-1].set_xlabel("step")
     for ax in axes:
         ax.grid(True, alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-    legend_outside(figure, {**_meanings(axes), **handles})
+    legend_outside(figure, _meanings(axes) | {label: handles[label] for label in style if label in handles})
     return figure
+
+
+def _ending(curve: Columns) -> float:
+    """The last loss of a curve; infinite where it is no number, or there is none."""
+    last = float(curve["loss"][-1]) if "loss" in curve and len(curve["loss"]) else math.inf
+    return last if math.isfinite(last) else math.inf
 
 
 def _meanings(axes: Iterable[Axes]) -> dict[str, Artist]:

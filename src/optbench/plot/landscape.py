@@ -30,6 +30,7 @@ from optbench.records.run import read_columns
 Floats = npt.NDArray[np.float64]
 
 _SHAPES = {"minimum": ("*", 190), "saddle": ("X", 80), "maximum": ("^", 80), "degenerate": ("D", 55)}
+_ABOVE_ENDS = 6.5  # zorder: a path that ends in a minimum would hide its star
 _PLURALS = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima", "degenerate": "degenerate points"}
 _CURVES = {1: ("curves up (eigenvalue > 0)", "#0072B2"), -1: ("curves down (eigenvalue < 0)", "#D55E00"),
            0: ("flat (eigenvalue 0)", "#E69F00")}  # fmt: skip
@@ -308,7 +309,8 @@ def draw_marks(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
         if len(places):
             name = f"{counts[kind]} {_PLURALS[kind]}" if counts[kind] > 1 else kind
             handles[name] = ax.scatter(places[:, 0], places[:, 1], s=size * shrink, marker=shape, color="white",
-                                       edgecolors="black", linewidths=0.9 * shrink, zorder=5)  # fmt: skip
+                                       edgecolors="black", linewidths=0.9 * shrink,
+                                       zorder=_ABOVE_ENDS if kind == "minimum" else 5)  # fmt: skip
     return handles
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from optbench.errors import UserError
 from optbench.language import Phrases, language
-from optbench.plot.translate import as_typed, translated
+from optbench.plot.translate import NOTES, as_typed, translated
 from optbench.records import write_bytes
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -89,7 +89,7 @@ def footnote(figure: Figure, text: str) -> None:
         size = _FOOTNOTE_SIZE if figure.get_figwidth() >= _NARROW else _FOOTNOTE_NARROW
         width = min(_FOOTNOTE_WIDTH, int(_FOOTNOTE_AN_INCH * figure.get_figwidth() * _FOOTNOTE_SIZE / size))
         figure.supxlabel("\n".join(wrapped(note, width) for note in notes if note), x=0.01, ha="left", fontsize=size,
-                         color="0.35")  # fmt: skip
+                         color="0.35", gid=NOTES)  # fmt: skip
 
 
 def wrapped(note: str, width: int) -> str:

@@ -31,6 +31,8 @@ _FONTS = (
 )  # fmt: skip
 """Families with the characters of simplified Chinese, the plainest first."""
 _TYPED = "as typed"
+NOTES = "notes"
+"""The gid of a text that is several sentences, each for itself: those below a figure (see `style.footnote`)."""
 _END_OF_NOTE = re.compile(r"(?<! )\n")
 _WORD, _FORMULA = re.compile(r"[A-Za-z]{2}"), re.compile(r"\$[^$]*\$")
 
@@ -82,7 +84,7 @@ def translate(figure: Figure, language: str, more: Iterable[Phrases] = ()) -> li
     lists = [*more, phrases(PHRASES)]
     before = [(text, text.get_text(), text.get_fontfamily()) for text in worded(figure)]
     for text, words, families in before:
-        text.set_text(in_chinese(words, lists))
+        text.set_text(in_chinese(words, lists, text.get_gid() == NOTES))
         text.set_fontfamily([*families, font])  # a character that the first does not have comes from the next
     return before
 
@@ -97,10 +99,16 @@ def _says(text: Text) -> bool:
     return text.get_label() != _TYPED and _WORD.search(_FORMULA.sub("", text.get_text())) is not None
 
 
-def in_chinese(words: str, lists: Iterable[Phrases]) -> str:
-    """A text in Chinese: as a whole, unwrapped, else line by line; what no list has stays as it is."""
+def in_chinese(words: str, lists: Iterable[Phrases], notes: bool = False) -> str:
+    """A text in Chinese: as a whole, unwrapped, else line by line; what no list has stays as it is.
+
+    Args:
+        words: the text.
+        lists: of phrases; the first that has one counts.
+        notes: whether it is several sentences, which are never one phrase.
+    """
     lists = list(lists)
-    whole = _first(" ".join(words.split()), lists)
+    whole = None if notes else _first(" ".join(words.split()), lists)
     if whole is not None:
         return whole
     return "\n".join(_note(note, lists) for note in _END_OF_NOTE.split(words))
