@@ -37,7 +37,9 @@ def import_logs(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the records.")] = Path("outputs/imported"),
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="csv, lightning, wandb or mlflow.", metavar="KIND", show_default="as is found"),
+        typer.Option(
+            "--kind", help="csv, lightning, wandb, mlflow, tensorboard.", metavar="KIND", show_default="as is found"
+        ),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -62,7 +64,10 @@ def import_logs(
     percent: Annotated[bool, typer.Option("--percent", help="Accuracies are from 0 to 100.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make records of runs that other tools logged: CSV files, Lightning's CSVLogger, exports of W&B, MLflow's mlruns.
+    """Make records of runs that other tools logged.
+
+    Read are CSV files, folders of Lightning's CSVLogger, charts and run tables that W&B exports, MLflow's mlruns, and
+    TensorBoard's event files.
 
     compare, plot and power read them like runs of optbench, and beside them. Configuration and seed come from the
     logged hyperparameters; nothing that a log does not tell is made up. The same log is the same record however often

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from optbench.errors import UserError
-from optbench.foreign import csv_file, lightning, mlflow, wandb
+from optbench.foreign import csv_file, lightning, mlflow, tensorboard, wandb
 from optbench.foreign.log import Log
 from optbench.foreign.tables import Table, read_table
 
-KINDS = ("csv", "lightning", "wandb", "mlflow")
+KINDS = ("csv", "lightning", "wandb", "mlflow", "tensorboard")
 """The tools whose logs are read."""
 _OWN = "run.json"
 
@@ -54,17 +54,24 @@ def logs(sources: Sequence[Path], kind: str | None = None, apart: Sequence[str] 
     return found + (wandb.runs(exports) if exports else [])
 
 
-_READERS: Mapping[str, Callable[[Path], Log]] = {"lightning": lightning.read, "mlflow": mlflow.read}
+_READERS: Mapping[str, Callable[[Path], Log]] = {
+    "lightning": lightning.read,
+    "mlflow": mlflow.read,
+    "tensorboard": tensorboard.read,
+}
 
 
 def _known(source: Path) -> str:
     if source.is_dir() and next(source.rglob(_OWN), None) is not None:
         return "it holds records of optbench: compare reads them as they are"
-    return "read are CSV files (W&B's exports among them), folders of Lightning's CSVLogger, and MLflow's mlruns"
+    return "read are CSV files (W&B's exports among them), Lightning's CSVLogger, MLflow's mlruns, TensorBoard"
 
 
 def _below(source: Path) -> Iterator[tuple[str, Path]]:
     if source.is_file():
+        if tensorboard.is_run([source.name]):
+            yield "tensorboard", source.parent
+            return
         own = source.name == lightning.METRICS and (source.parent / lightning.HYPERPARAMETERS).exists()
         yield ("lightning", source.parent) if own else ("csv", source)
         return
@@ -79,6 +86,8 @@ def _below(source: Path) -> Iterator[tuple[str, Path]]:
             folders.clear()
             if mlflow.is_run(folder):
                 yield "mlflow", folder
+        elif tensorboard.is_run(files):
+            yield "tensorboard", folder
         else:
             yield from (("csv", folder / name) for name in sorted(files, key=_by_number) if name.endswith(".csv"))
 

@@ -50,7 +50,10 @@ def read(folder: Path) -> Log:
         lines += [(step, stamp, name, value) for step, stamp, value in _lines(decoded(data, path), path)]
     if not lines:
         raise RecordError(f"{folder}: its {METRICS} are empty")
-    rows = [{"step": step, name: value} for step, _, name, value in sorted(lines, key=lambda line: line[:3])]
+    rows = [
+        {"step": step, f"{METRICS}/step" if name == "step" else name: value}
+        for step, _, name, value in sorted(lines, key=lambda line: line[:3])
+    ]
     params = {name: literal(decoded(content(path, _MOST_PARAM), path)) for name, path in _named(folder / PARAMS)}
     name = meta.get("run_name") or folder.name
     status = meta.get("status")
