@@ -1,7 +1,7 @@
 """Scalars in TensorBoard's event files, read without TensorBoard, which is 170 MB with what it needs.
 
 A file is records (length, its checksum, data, checksum of them: TFRecord), each an `Event` in protocol buffers: of it
-the time (field 1), the step (2) and the summary (5) are read, of a summary's values the tag (1) and the number, which is
+the time (field 1), the step (2) and the summary (5) are read, of a summary's values the tag (1) and the number. That is
 `simple_value` (2), as torch writes it, or a tensor (8) without dimensions, as TensorFlow 2 does. A folder is a run, as
 in TensorBoard, whatever number of files it holds; what `add_hparams` wrote is not read, a `hparams.yaml` beside is.
 
