@@ -273,7 +273,7 @@ def test_an_example_of_the_help_is_valid(name: str, example: str, composer: Comp
     parser = typer.main.get_command(build_app()).commands[command]
     parameters = parser.make_context(command, words).params
     overrides = parameters.get("overrides") or []
-    if command in ("sweep", "tune", "cost", "basins", "sensitivity"):
+    if command in ("sweep", "tune", "which", "cost", "basins", "sensitivity"):
         assert list(composer.grid([re.sub(r"^seeds=(\d+)$", r"seed=range(\1)", o) for o in overrides]))
     else:
         composer.compose(overrides)

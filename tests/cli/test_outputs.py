@@ -26,6 +26,7 @@ MORE = {
     "run": ["trainer.steps=1"],
     "sweep": ["trainer.steps=1"],
     "tune": ["trainer.steps=1", "trainer.start=random", "--trials", "1", "--report-seeds", "1"],
+    "which": ["trainer.steps=1", "trainer.start=random", "--budget", "40runs"],
     "plot": ["nowhere"],
     "evaluate": ["nowhere"],
     "predict": ["nowhere"],

@@ -54,6 +54,7 @@ COMMANDS = (
     Command("run", "Run one configuration and record it.", "optbench.cli.running:run", True, True),
     Command("sweep", "Run every combination and compare them.", "optbench.cli.sweeping:sweep", True, True),
     Command("tune", "Tune optimizers, report on fresh seeds.", "optbench.cli.tuning:tune", True, True),
+    Command("which", "Find the best optimizer within a budget.", "optbench.cli.which:which", True, True),
     Command("compare", "Compare recorded runs.", "optbench.cli.results:compare"),
     Command("plot", "Draw loss curves, or paths on a surface.", "optbench.cli.results:plot"),
     Command("classify-critical", "Find and classify critical points.", "optbench.cli.critical:classify_critical", True),

@@ -79,8 +79,9 @@ def tune(
 
     given = list(overrides or ())
     others = [one for text in against or () for one in text.split(",") if one]
+    asked = [*given, *others, str(trials), method, str(tune_seeds), str(search_seed)]
     task = task_of(
-        given, _folder(out, name, [*given, *others, str(trials), method, str(tune_seeds), str(search_seed)]),
+        given, folder_of(out or _FOLDER, name, "tune", asked),
         against=others, trials=trials, method=method, tuning_seeds=tune_seeds, report_seeds=report_seeds,
         search_seed=search_seed, config_dirs=paths(config_dir), checkpoint=chosen(checkpoint),
     )  # fmt: skip
@@ -103,8 +104,8 @@ def tune(
         raise typer.Exit(stop.exit_code)
 
 
-def _folder(out: Path | None, name: str | None, asked: Sequence[str]) -> Path:
-    """Where a tuning goes: the same command finds its own results again."""
+def folder_of(out: Path, name: str | None, command: str, asked: Sequence[str]) -> Path:
+    """Where the runs of a search go: the same command finds its own results again."""
     import hashlib
     import re
 
@@ -113,7 +114,7 @@ def _folder(out: Path | None, name: str | None, asked: Sequence[str]) -> Path:
     if name is not None and not re.fullmatch(r"[\w][\w.,=+-]*", name):
         raise UserError(f"--name {name}: expected letters, digits and . , = + -")
     digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:8]
-    return (out or _FOLDER) / (name or f"tune-{digest}")
+    return out / (name or f"{command}-{digest}")
 
 
 def _print_plan(task: Task, as_json: bool) -> None:

@@ -11,8 +11,7 @@ same command after an interrupt makes the runs that are missing and goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,30 +20,22 @@ from optbench.catalogue import Searched, searched
 from optbench.config import Composer
 from optbench.config.space import Dimension
 from optbench.errors import ConfigError, IncompatibleError, UserError
-from optbench.experiment import Planned, Stop, plan_run, plan_sweep
-from optbench.experiment.plan import NO_POINTS, Points
+from optbench.experiment import Planned, Stop, plan_run
 from optbench.experiment.seed_note import is_idle
-from optbench.launch import launcher
-from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
+from optbench.launch.sweep import Options
 from optbench.metrics import Estimate, median_interval
 from optbench.metrics.pairs import Pair, verdicts
 from optbench.metrics.tuned import BestOf, Edge, best_of, edge
-from optbench.records import Run
-from optbench.records.chosen import criteria
 from optbench.records.sweep_plan import TUNING
-from optbench.statistics import STATISTICS, has_result
+from optbench.tuning.runs import Made, Runs, Trial, Watching, budget_of, by_point, direction_of
 from optbench.tuning.search import METHODS, Point, Search
 
 _SEARCHED = ("optimizer", "scheduler", "loss", "model")
 """Groups whose YAML may say what of them is to be tuned."""
-_BUDGETS = ("trainer.steps", "trainer.epochs")
 REPORT, DEFAULTS = "report-", "defaults-"
 """What the names of a contender's sweeps begin with, beside TUNING."""
 LEARN = frozenset({"halving", "tpe"})
 """Methods whose later trials depend on the earlier ones."""
-
-Watching = Callable[[int, str], AbstractContextManager[SweepWatcher]]
-"""Number of runs and label to a watcher of them."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +66,6 @@ class Task:
     search_seed: int = 0
     config_dirs: tuple[Path, ...] = ()
     checkpoint: str = "best"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A setting that was tried.
-
-    Attributes:
-        point: its values.
-        cost: median over the tuning seeds, small is good, infinite without a result.
-        value: the same as the metric has it.
-        share: of the budget that its runs had.
-    """
-
-    point: Point
-    cost: float
-    value: float
-    share: float = 1.0
 
 
 @dataclass
@@ -178,11 +152,6 @@ class Result:
     def _worst_for_none(self, values: Sequence[float]) -> list[float]:
         worst = -self.direction * math.inf
         return [worst if math.isnan(value) else value for value in values]
-
-
-def direction_of(metric: str) -> int:
-    """What is better of a column of a summary: 1 large values, -1 small ones."""
-    return STATISTICS[metric].direction if metric in STATISTICS else -1
 
 
 # what is asked -------------------------------------------------------------------------------------------------------
@@ -321,9 +290,8 @@ class Tuner:
         options: Options,
         settings: Mapping[str, Any],
     ) -> None:
-        self._task, self._stop, self._watching = task, stop, watching
-        self._options, self._settings = options, settings
-        self._metric: str | None = None
+        self._task, self._stop = task, stop
+        self._runs = Runs(task.folder, task.config_dirs, task.checkpoint, stop, watching, options, settings)
 
     def run(self) -> Result:
         """Tunes every contender and reports on fresh seeds.
@@ -340,8 +308,7 @@ class Tuner:
             self._search(one, METHODS[task.method](one.space, task.trials, task.search_seed))
         for one in found:
             self._report(one)
-        metric = self._metric or criteria(task.checkpoint)[-1]
-        result = Result(task, _problem_name(problem), metric, found, self._ended())
+        result = Result(task, problem_name(problem), self._runs.metric, found, self._ended())
         for one in found:
             one.direction = result.direction
         sign = -result.direction
@@ -362,9 +329,11 @@ class Tuner:
             made = self._sweep(one.name, name, label, task.tuning, asked.points, budget)
             if self._ended():
                 return
-            groups = _by_point(made, asked.points)
+            groups = by_point(made, asked.points)
             one.evaluations += sum(int(run.summary.get("evals") or 0) for of_one in groups for run in of_one)
-            trials = [self._trial(point, own, asked.share) for point, own in zip(asked.points, groups, strict=True)]
+            trials = [
+                self._runs.trial(point, own, asked.share) for point, own in zip(asked.points, groups, strict=True)
+            ]
             search.tell([trial.cost for trial in trials])
             one.trials += trials
             full += [trial for trial in trials if trial.share == 1.0]
@@ -379,11 +348,11 @@ class Tuner:
         if one.chosen is not None:
             label = f"{one.name}: the chosen setting x {len(task.report)} seeds"
             made = self._sweep(one.name, f"{REPORT}{one.name}", label, task.report, [one.chosen.point])
-            one.reported = self._values([item.run for item in made])
+            one.reported = self._runs.values([item.run for item in made])
         if not self._ended():
             label = f"{one.name}: its defaults x {len(task.report)} seeds"
             made = self._sweep(one.name, f"{DEFAULTS}{one.name}", label, task.report)
-            one.defaults = self._values([item.run for item in made])
+            one.defaults = self._runs.values([item.run for item in made])
 
     def _sweep(
         self,
@@ -393,76 +362,23 @@ class Tuner:
         seeds: range,
         points: Sequence[Point] = (),
         more: Sequence[str] = (),
-    ) -> list[_Made]:
-        """Runs points with seeds, and gives their records in the order of the plan: by seed, then by point."""
+    ) -> list[Made]:
         task = self._task
-        overrides = [*task.overrides, *more, f"optimizer={contender}", f"seed=range({seeds.start},{seeds.stop})"]
-        given = Points(points).write(task.folder / f"{name}.csv") if points else NO_POINTS
-        plan = plan_sweep(overrides, task.config_dirs, task.folder, name, points=given)
-        place = launcher({**plan.launcher, **self._settings})
-        with self._watching(len(plan), label) as watcher:
-            run_sweep(plan, place, self._stop, watcher, self._options)
-        by_id = {run.run_id: run for run in recorded(plan)}
-        return [_Made(item, by_id[item.run_id]) for item in plan if item.run_id in by_id]
+        return self._runs.sweep([*task.overrides, *more, f"optimizer={contender}"], name, label, seeds, points)
 
     def _budget(self, contender: str, share: float) -> list[str]:
         """Overrides that give runs a share of their budget."""
         if share == 1.0:
             return []
         config = plan_run([*self._task.overrides, f"optimizer={contender}"], self._task.config_dirs).config
-        for key in _BUDGETS:
-            whole = config["trainer"].get(key.partition(".")[2])
-            if whole is not None:
-                return [f"{key}={max(1, round(whole * share))}"]
-        raise IncompatibleError("--method halving divides trainer.steps or trainer.epochs: this run has neither")
-
-    def _trial(self, point: Point, runs: Sequence[Run], share: float) -> Trial:
-        values = self._values(runs)
-        sign = -direction_of(self._metric or "final_loss")
-        costs = [math.inf if math.isnan(value) else sign * value for value in values]
-        cost = median_interval(costs).value
-        return Trial(point, cost, sign * cost, share)
-
-    def _values(self, runs: Sequence[Run]) -> list[float]:
-        """The metric of each run, NaN without a result."""
-        if self._metric is None:
-            names = criteria(self._task.checkpoint)
-            has = [name for name in names if any(run.summary.get(name) is not None for run in runs)]
-            self._metric = has[0] if has else None
-        if self._metric is None:
-            return [math.nan] * len(runs)
-        values = [run.summary.get(self._metric) if has_result(run.status) else None for run in runs]
-        return [math.nan if value is None else float(value) for value in values]
+        if (found := budget_of(config)) is None:
+            raise IncompatibleError("--method halving divides trainer.steps or trainer.epochs: this run has neither")
+        key, whole = found
+        return [f"{key}={max(1, round(whole * share))}"]
 
 
-def _problem_name(planned: Planned) -> str:
+def problem_name(planned: Planned) -> str:
+    """The name of the problem that a run is of."""
     choices = planned.choices
     on = "" if choices["data"] == "none" else f" on {choices['data']}"
     return f"{choices['model']}{on}"
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A planned run and its record."""
-
-    planned: Planned
-    run: Run
-
-
-def _by_point(made: Sequence[_Made], points: Sequence[Point]) -> list[list[Run]]:
-    """The runs of each point; points that are the same setting share theirs."""
-    found: dict[tuple[str, ...], list[Run]] = {}
-    for one in made:
-        at = tuple(repr(_value_at(one.planned.config, key)) for key in points[0])
-        found.setdefault(at, []).append(one.run)
-    return [found.get(tuple(repr(value) for value in point.values()), []) for point in points]
-
-
-def _value_at(config: Mapping[str, Any], key: str) -> Any:
-    """The value of a key, or the name of what was chosen of a group."""
-    if key in config["choices"]:
-        return config["choices"][key]
-    node: Any = config
-    for part in key.split("."):
-        node = node[part]
-    return node

@@ -19,7 +19,7 @@ from optbench.statistics.numbers import interval, number, percent, printable
 from optbench.tuning.tune import Result, Tuned
 
 _WIDTH = 80
-_SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
+SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
 
 
 def tuned_lines(result: Result) -> list[str]:
@@ -27,17 +27,17 @@ def tuned_lines(result: Result) -> list[str]:
     task = result.task
     head = (
         f"{printable(result.problem)}: {task.trials} settings of each ({task.method}), chosen by the median of "
-        f"seeds {_seeds(task.tuning)}, reported on seeds {_seeds(task.report)}"
+        f"seeds {seeds_text(task.tuning)}, reported on seeds {seeds_text(task.report)}"
     )
     lines = [head, "", *aligned(_sheet(result)), ""]
-    if verdicts := _verdicts(result):
+    if verdicts := verdicts_of(result):
         lines += [*(line for one in verdicts for line in lines_of(one)), ""]
     for one in result.tuned:
         lines += [f"{printable(one.name)}: {line}" for line in _remarks(result, one)]
     return [*lines, "", *_rules(result)]
 
 
-def _verdicts(result: Result) -> list[Verdict]:
+def verdicts_of(result: Result) -> list[Verdict]:
     """On each pair, the better one first where one is."""
     names = [one.name for one in result.reported_all()]
     found = [
@@ -48,12 +48,13 @@ def _verdicts(result: Result) -> list[Verdict]:
     return [one.seen_from(one.b) if one.verdict == "worse" else one for one in found]
 
 
-def _seeds(seeds: range) -> str:
+def seeds_text(seeds: range) -> str:
+    """Seeds from the first to the last."""
     return f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
 
 
 def _sheet(result: Result) -> Sheet:
-    share = result.metric in _SHARES
+    share = result.metric in SHARES
     title = STATISTICS[result.metric].title.removesuffix(", %") if result.metric in STATISTICS else result.metric
 
     def cell(values: Sequence[float]) -> str:
@@ -100,19 +101,20 @@ def _remarks(result: Result, one: Tuned) -> list[str]:
     if one.chosen is None:
         lines.append(f"none of {len(one.trials)} settings has a result" if one.trials else "not searched")
         return lines
-    form = percent if result.metric in _SHARES else number
+    form = percent if result.metric in SHARES else number
     setting = " ".join(f"{key}={_value(value)}" for key, value in one.chosen.point.items())
     lines.append(f"{setting}, {form(one.chosen.value)} on the tuning seeds, which flatter it")
     if (worse := _defaults_better(result, one)) is not None:
         lines.append(worse)
-    lines += [_edge(dimension, at) for dimension, at in one.edges()]
+    lines += [edge_line(dimension, at) for dimension, at in one.edges()]
     if (curve := one.best_of()) is not None and len(one.trials) > 1:
         pairs = zip(curve.trials.tolist(), curve.median.tolist(), strict=True)
         lines.append("best of k settings: " + ", ".join(f"{k}: {form(value)}" for k, value in pairs))
     return lines
 
 
-def _edge(dimension: Dimension, at: Edge) -> str:
+def edge_line(dimension: Dimension, at: Edge) -> str:
+    """That the best value lies at an end of its range, with a wider one."""
     low, high = (at.wider, dimension.high) if at.side == "low" else (dimension.low, at.wider)
     wider = replace(dimension, low=float(f"{low:.3g}"), high=float(f"{high:.3g}")).override()
     end = "lower" if at.side == "low" else "upper"
@@ -173,7 +175,7 @@ def tuned_json(result: Result) -> dict[str, Any]:
         "folder": str(task.folder),
         "stopped": result.stopped,
         "contenders": [_contender(result, one) for one in result.tuned],
-        "pairs": [one.to_json() for one in _verdicts(result)],
+        "pairs": [one.to_json() for one in verdicts_of(result)],
     }
 
 
@@ -188,12 +190,13 @@ def _contender(result: Result, one: Tuned) -> Mapping[str, Any]:
         "chosen": None if one.chosen is None else {"setting": one.chosen.point, "value": one.chosen.value},
         "edges": [{"key": d.key, "value": at.best, "end": at.side, "wider": at.wider} for d, at in one.edges()],
         "best_of": _curve(one),
-        "reported": _values(result, one.reported),
-        "defaults": _values(result, one.defaults),
+        "reported": values_json(result, one.reported),
+        "defaults": values_json(result, one.defaults),
     }
 
 
-def _values(result: Result, values: Sequence[float]) -> dict[str, Any] | None:
+def values_json(result: Result, values: Sequence[float]) -> dict[str, Any] | None:
+    """Values of the metric with median and interval; None where there are none."""
     if not values:
         return None
     found = result.estimate(values)

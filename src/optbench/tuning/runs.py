@@ -1,0 +1,159 @@
+"""The runs of a search: settings with seeds, recorded as a sweep like any other, and the metric of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optbench.experiment import Planned, Stop, plan_sweep
+from optbench.experiment.plan import NO_POINTS, Points
+from optbench.launch import launcher
+from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
+from optbench.metrics import median_interval
+from optbench.records import Run, Status
+from optbench.records.chosen import criteria
+from optbench.statistics import STATISTICS, has_result
+from optbench.tuning.search import Point
+
+_BUDGETS = ("trainer.steps", "trainer.epochs")
+
+Watching = Callable[[int, str], AbstractContextManager[SweepWatcher]]
+"""Number of runs and label to a watcher of them."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting that was tried.
+
+    Attributes:
+        point: its values.
+        cost: median over the tuning seeds, small is good, infinite without a result.
+        value: the same as the metric has it.
+        share: of the budget that its runs had.
+    """
+
+    point: Point
+    cost: float
+    value: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """A planned run and its record."""
+
+    planned: Planned
+    run: Run
+
+
+class Runs:
+    """Makes the runs of a search.
+
+    Args:
+        folder: where the sweeps go.
+        config_dirs: the user's own conf folders.
+        checkpoint: whose accuracy counts, best or last.
+        stop: see `interruptible`.
+        watching: gives a watcher for each sweep.
+        options: how sweeps are carried out.
+        settings: of the launcher, over those that the configuration composes.
+
+    Attributes:
+        failed: how many runs failed, of those asked for.
+        new: how many runs were made and not found.
+        complete: whether every run of the last sweep has ended.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config_dirs: Sequence[Path],
+        checkpoint: str,
+        stop: Stop,
+        watching: Watching,
+        options: Options,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self._folder, self._config_dirs, self._checkpoint = folder, config_dirs, checkpoint
+        self._stop, self._watching, self._options, self._settings = stop, watching, options, settings
+        self._metric: str | None = None
+        self.failed = self.new = 0
+        self.complete = True
+
+    @property
+    def metric(self) -> str:
+        """The column of a summary by which settings are chosen: the first criterion that any run had."""
+        return self._metric or criteria(self._checkpoint)[-1]
+
+    def sweep(
+        self, overrides: Sequence[str], name: str, label: str, seeds: range, points: Sequence[Point] = ()
+    ) -> list[Made]:
+        """Runs points with seeds, and gives their records in the order of the plan: by seed, then by point."""
+        given = Points(points).write(self._folder / f"{name}.csv") if points else NO_POINTS
+        seeded = [*overrides, f"seed=range({seeds.start},{seeds.stop})"]
+        plan = plan_sweep(seeded, self._config_dirs, self._folder, name, points=given)
+        place = launcher({**plan.launcher, **self._settings})
+        before = sum(run.status is not Status.INTERRUPTED for run in recorded(plan))
+        with self._watching(len(plan), label) as watcher:
+            outcome = run_sweep(plan, place, self._stop, watcher, self._options)
+        self.failed += outcome.by_status["failed"] + outcome.gone
+        ended = outcome.by_status.total() - outcome.by_status[Status.INTERRUPTED.value]
+        self.new += ended - before
+        self.complete = ended == len(plan) and not outcome.gone
+        by_id = {run.run_id: run for run in recorded(plan)}
+        return [Made(item, by_id[item.run_id]) for item in plan if item.run_id in by_id]
+
+    def trial(self, point: Point, runs: Sequence[Run], share: float) -> Trial:
+        """What came of a point: the median over its runs."""
+        values = self.values(runs)
+        sign = -direction_of(self.metric)
+        costs = [math.inf if math.isnan(value) else sign * value for value in values]
+        cost = median_interval(costs).value
+        return Trial(point, cost, sign * cost, share)
+
+    def values(self, runs: Sequence[Run]) -> list[float]:
+        """The metric of each run, NaN without a result."""
+        if self._metric is None:
+            names = criteria(self._checkpoint)
+            has = [name for name in names if any(run.summary.get(name) is not None for run in runs)]
+            self._metric = has[0] if has else None
+        if self._metric is None:
+            return [math.nan] * len(runs)
+        values = [run.summary.get(self._metric) if has_result(run.status) else None for run in runs]
+        return [math.nan if value is None else float(value) for value in values]
+
+
+def direction_of(metric: str) -> int:
+    """What is better of a column of a summary: 1 large values, -1 small ones."""
+    return STATISTICS[metric].direction if metric in STATISTICS else -1
+
+
+def budget_of(config: Mapping[str, Any]) -> tuple[str, int] | None:
+    """The key that says how long a run is, and how long that is; None where neither steps nor epochs are set."""
+    for key in _BUDGETS:
+        if (whole := config["trainer"].get(key.partition(".")[2])) is not None:
+            return key, int(whole)
+    return None
+
+
+def by_point(made: Sequence[Made], points: Sequence[Point]) -> list[list[Run]]:
+    """The runs of each point; points that are the same setting share theirs."""
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for one in made:
+        at = tuple(repr(_value_at(one.planned.config, key)) for key in points[0])
+        found.setdefault(at, []).append(one.run)
+    return [found.get(tuple(repr(value) for value in point.values()), []) for point in points]
+
+
+def _value_at(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a key, or the name of what was chosen of a group."""
+    if key in config["choices"]:
+        return config["choices"][key]
+    node: Any = config
+    for part in key.split("."):
+        node = node[part]
+    return node

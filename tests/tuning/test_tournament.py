@@ -1,0 +1,352 @@
+"""A tournament: closed forms, budgets, interrupts, what it says against what its records say, what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_tools import invoke
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from optbench import records
+from optbench.config import Composer
+from optbench.errors import OptbenchError, RecordError, UserError
+from optbench.experiment import Stop
+from optbench.launch.sweep import Options, Silent, SweepWatcher
+from optbench.tuning.answer import answer_json, answer_lines, sentence, works
+from optbench.tuning.budget import Budget, Rate, ladder, runs_of, seconds_of_run, size_of_runs, size_of_seconds
+from optbench.tuning.decided import NAME, Decided
+from optbench.tuning.endings import ending
+from optbench.tuning.tournament import Found, Tournament, question_of
+
+RATES = "optimizer.lr=tag(log,interval(0.01,0.9))"
+SPHERE = ["model=sphere", "trainer.steps=9", "trainer.start=random", "trainer.grad_tol=0", RATES]
+
+
+def held(
+    folder: Path, overrides: list[str], budget: str, stop: Stop | None = None, watch: Any = None, **more: Any
+) -> Found:
+    question = question_of(overrides, folder, Budget.read(budget))
+    watching = watch or (lambda count, label: nullcontext(Silent()))
+    return Tournament(question, stop or Stop(), watching, Options(least=2, recorded=50), {"jobs": 1}, **more).run()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return held(tmp_path_factory.mktemp("which"), [*SPHERE, "optimizer=gd,adam"], "90runs")
+
+
+def test_gd_on_a_quadratic_goes_on_with_the_rate_nearest_to_one_half(found: Found) -> None:
+    """x <- (1 - 2 lr) x, so that every rung ranks rates by |1 - 2 lr|, whatever its length."""
+    (gd,) = (one for one in found.entrants if one.choices["optimizer"] == "gd")
+    rates = [trial.point["optimizer.lr"] for trial in gd.rungs[0]]
+    order = sorted(rates, key=lambda lr: abs(1 - 2 * lr))
+    for number, rung in found.rungs.items():
+        assert sorted(trial.point["optimizer.lr"] for trial in gd.rungs[number]) == sorted(order[: rung.settings])
+    assert gd.best is not None
+    assert gd.best.point == {"optimizer.lr": order[0]}
+    assert found.final.tuned[0].name == "gd"
+
+
+def test_every_planned_run_is_recorded_once_and_no_more_than_the_budget(found: Found) -> None:
+    assert found.size is not None
+    planned = runs_of(2, 9, found.size)
+    runs = [run for path in found.question.folder.iterdir() if path.is_dir() for run in records.read([path]).runs()]
+    assert found.runs == planned == len({run.run_id for run in runs}) == len(runs)
+    assert 90 - len(found.final.tuned) < planned <= 90
+    seeds = {False: set(), True: set()}  # type: dict[bool, set[int]]
+    for run in runs:
+        seeds[str(run.summary["sweep"]).startswith("report-")].add(int(run.summary["seed"]))
+    assert seeds[False] <= {0, 1, 2}
+    assert seeds[True] == set(found.final.task.report)
+
+
+def test_the_sentence_says_what_the_records_say(found: Found) -> None:
+    values = {}
+    for folder in found.question.folder.glob("report-*"):
+        if folder.is_dir():
+            runs = sorted(records.read([folder]).runs(), key=lambda run: int(run.summary["seed"]))
+            values[folder.name.split("-")[1]] = np.array([float(run.summary["final_loss"]) for run in runs])
+    n, gd, adam = len(values["gd"]), values["gd"], values["adam"]
+    (said, against) = sentence(found).split("; ")
+    match = re.fullmatch(r"sphere: gd, lr (\S+): final loss (\S+) \[(\S+), (\S+)\], n = (\d+)", said)
+    assert match is not None
+    assert float(match[2]) == pytest.approx(np.median(gd), rel=5e-3)
+    assert int(match[5]) == n
+    k = max(k for k in range(n // 2) if 1 - 2 * stats.binom.cdf(k, n, 0.5) >= 0.95)
+    assert [float(match[3]), float(match[4])] == pytest.approx([np.sort(gd)[k], np.sort(gd)[n - 1 - k]], rel=5e-3)
+    p = stats.wilcoxon(gd, adam).pvalue
+    assert p < 0.05
+    walsh = [(a + b) / 2 for a in gd - adam for b in gd - adam]
+    assert against.startswith("better than adam by ")
+    assert float(against.split()[4]) == pytest.approx(-np.median(walsh), rel=0.1)
+
+
+def test_the_same_again_makes_no_run(found: Found) -> None:
+    files = list(found.question.folder.rglob("*.parquet"))
+    assert files
+    before = {path: path.stat().st_mtime_ns for path in files}
+    again = held(found.question.folder, [*SPHERE, "optimizer=gd,adam"], "90runs")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    first, second = answer_json(again), answer_json(found)
+    assert first.pop("seconds") >= second.pop("seconds")
+    assert first == second
+
+
+@pytest.mark.slow
+def test_an_interrupt_costs_no_bit(tmp_path: Path) -> None:
+    words = [*SPHERE, "optimizer=gd,momentum"]
+    whole = answer_json(held(tmp_path / "whole", words, "40runs"))
+    for sweeps in (1, 3, 6):
+        stop, seen = Stop(), [0]
+
+        def watch(count: int, label: str, stop: Stop = stop, seen: list[int] = seen, last: int = sweeps) -> Any:
+            seen[0] += 1
+            stop.requested = seen[0] > last
+            return nullcontext(Silent())
+
+        part = held(tmp_path / "parts", words, "40runs", stop, watch)
+        assert part.final.stopped
+        assert "interrupted before" in sentence(part)
+    done = answer_json(held(tmp_path / "parts", words, "40runs"))
+    for one in (whole, done):
+        del one["folder"], one["seconds"]
+    assert done == whole
+
+
+def test_a_contender_that_diverges_everywhere_is_out_with_its_reason(tmp_path: Path) -> None:
+    """gd at a rate of 3 multiplies by -5 an update; adam's steps are bounded, whatever the rate."""
+    words = ["model=sphere", "trainer.steps=900", "trainer.start=random", "optimizer.lr=interval(2.9,3)"]
+    made = held(tmp_path, [*words, "optimizer=gd,adam"], "40runs")
+    (gd,) = (one for one in made.entrants if one.name == "gd")
+    assert gd.best is None
+    assert list(gd.rungs) == [0]
+    assert set(gd.endings().counts) == {"diverged"}
+    assert [one.name for one in made.final.tuned] == ["adam"]
+    text = "\n".join(answer_lines(made))
+    assert "gd (out after 100 steps; no setting has a result):\n    all" in text
+    assert "diverged" in text
+    json.dumps(records.to_json(answer_json(made)))
+
+
+# time ----------------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Seconds that pass by runs alone."""
+
+    def __init__(self, a_run: float) -> None:
+        self.now, self.a_run, self.runs = 0.0, a_run, 0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def watch(self, count: int, label: str) -> Any:
+        clock = self
+
+        class Watcher(SweepWatcher):
+            done = 0
+
+            def already(self, done: int) -> None:
+                Watcher.done = done
+
+        @contextmanager
+        def watching() -> Iterator[SweepWatcher]:
+            yield Watcher()
+            clock.runs += count - Watcher.done
+            clock.now += (count - Watcher.done) * clock.a_run
+
+        return watching()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("budget", "a_run"), [(25, 1.0), (600, 10.0)])
+def test_a_budget_of_time_is_kept_and_its_plan_is_followed(budget: int, a_run: float, tmp_path: Path) -> None:
+    clock = Clock(a_run)
+    words = [*SPHERE, "optimizer=gd,adam"]
+    made = held(tmp_path, words, f"{budget}s", watch=clock.watch, clock=clock)
+    assert 0.8 * budget <= clock.now <= 1.1 * budget
+    assert made.final.tuned
+    assert made.spent == clock.now
+    assert made.runs == clock.runs
+    slower = Clock(1000 * a_run)
+    again = held(tmp_path, words, f"{budget}s", watch=slower.watch, clock=slower)
+    assert slower.runs == 0
+    assert answer_json(again) == answer_json(made)
+
+
+@pytest.mark.slow
+def test_a_budget_of_time_that_an_interrupt_divides(tmp_path: Path) -> None:
+    clock, stop, words = Clock(1.0), Stop(), [*SPHERE, "optimizer=gd,adam"]
+
+    def watch(count: int, label: str) -> Any:
+        stop.requested = clock.now > 9
+        return clock.watch(count, label)
+
+    held(tmp_path, words, "40s", stop, watch, clock=clock)
+    spent, second = clock.now, Clock(1.0)
+    assert Decided.read(tmp_path, json.loads((tmp_path / NAME).read_text())["asked"]).spent == spent
+    made = held(tmp_path, words, "40s", watch=second.watch, clock=second)
+    assert made.final.tuned
+    assert 0.8 * 40 <= spent + second.now <= 44
+
+
+def test_a_time_that_is_too_short_ends_without_an_answer(tmp_path: Path) -> None:
+    clock = Clock(10.0)
+    made = held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "5s", watch=clock.watch, clock=clock)
+    assert (made.size, made.final.tuned) == (None, [])
+    assert "the budget ended before" in answer_lines(made)[0]
+    assert clock.runs <= 2
+
+
+def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
+    held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "20runs")
+    file = tmp_path / NAME
+    file.write_text(file.read_text().replace('"spent": ', '"spent": 1'))
+    with pytest.raises(RecordError, match="changed after it was written"):
+        held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "20runs")
+
+
+def test_a_folder_of_another_tournament_is_refused(tmp_path: Path) -> None:
+    held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "20runs")
+    with pytest.raises(UserError, match="another tournament"):
+        held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "21runs")
+
+
+# sizes ---------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 3000), st.integers(2, 40), st.integers(1, 2000))
+def test_a_size_has_at_most_the_budgets_runs(budget: int, contenders: int, whole: int) -> None:
+    try:
+        size = size_of_runs(budget, contenders, whole)
+    except UserError:
+        return
+    assert runs_of(contenders, whole, size) <= budget
+    rungs = ladder(contenders, whole, size)
+    assert [rung.length for rung in rungs] == sorted({rung.length for rung in rungs})
+    assert (rungs[0].contenders, rungs[-1].length, rungs[-1].share) == (contenders, whole, 1.0)
+    assert all(a.contenders >= b.contenders and a.settings >= b.settings for a, b in itertools.pairwise(rungs))
+
+
+@given(st.floats(0.1, 1e5), st.integers(2, 40), st.integers(1, 100), st.floats(1e-3, 10))
+def test_a_size_fits_into_the_time_or_is_the_smallest(left: float, contenders: int, whole: int, a_run: float) -> None:
+    size = size_of_seconds(left, contenders, whole, {whole: Rate(a_run)})
+    cost = sum(size.tuning * rung.runs * rung.share for rung in ladder(contenders, whole, size))
+    cost += min(size.finalists, contenders) * size.report
+    assert cost * a_run <= left * (1 + 1e-9) or size.settings == 1
+
+
+def test_the_start_of_a_run_costs_once_and_updates_in_proportion() -> None:
+    rates = {3: Rate(2.0, 1.5), 27: Rate(5.0)}
+    assert seconds_of_run(rates, 6) == 0.5 + 1.5 * 2
+    assert seconds_of_run(rates, 54) == 10.0
+
+
+@pytest.mark.parametrize("text", ["", "10", "0s", "0runs", "-3s", "1e3s", "10 m", "5days", "1.5runs"])
+def test_a_budget_that_is_none(text: str) -> None:
+    with pytest.raises(UserError, match="expected a time or a number of runs"):
+        Budget.read(text)
+
+
+def test_budgets() -> None:
+    assert [Budget.read(text) for text in ("200runs", "90s", "1.5h", "10m")] == [
+        Budget(200), Budget(seconds=90.0), Budget(seconds=5400.0), Budget(seconds=600.0)]  # fmt: skip
+
+
+# why -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("curve", "word"), [
+    ([1 - i / 200 for i in range(100)], "still falling"),
+    ([1 + i / 200 for i in range(100)], "rising"),
+    ([1.0] * 100, "on a plateau"),
+    ([1.0 + 0.5 * (-1) ** i - i * 1e-3 for i in range(100)], "on a plateau"),
+    ([1.0, 0.5], "completed"),
+])  # fmt: skip
+def test_the_last_tenth_of_a_curve(curve: list[float], word: str) -> None:
+    run = records.Run({"status": "completed"})
+    assert ending(run, curve) == word
+
+
+def test_rates_that_work_reach_as_far_as_the_closed_form_says(found: Found) -> None:
+    (gd,) = (one for one in found.entrants if one.choices["optimizer"] == "gd")
+    at = works(found, gd)
+    assert at is not None
+    length = found.rungs[0].length
+    good = [t.point["optimizer.lr"] for t in gd.rungs[0] if (1 - 2 * t.point["optimizer.lr"]) ** (2 * length) < 0.03]
+    assert at.tried == len(gd.rungs[0])
+    assert at.low <= min(good) <= max(good) <= at.high
+
+
+# the command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--budget", "10"], "--budget 10: expected"),
+    (["--budget", "3runs"], "the smallest tournament of 6 has"),
+    (["trainer.start=usual"], "every seed makes the same run here"),
+    (["seeds=3"], "the seeds are divided here"),
+    (["optimizer=gd"], "at least two contenders"),
+    (["optimizer=gd,adamm"], "adamm"),
+    (["model=sphere,rosenbrock"], "one problem"),
+    (["loss=surface,cross_entropy"], "compared by accuracy"),
+    (["--name", "a/b"], "--name a/b"),
+])  # fmt: skip
+def test_mistakes_of_a_tournament(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = [] if any(w.startswith("model=") for w in words) else ["model=sphere"]
+    code, out, err = invoke(capsys, "which", *plain, "trainer.start=random", *words, "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["which", *SPHERE, "optimizer=gd,adam", "--budget", "25runs", "--out", tmp_path]
+    code, out, _ = invoke(capsys, *words, "--dry-run", "--json")
+    plan = json.loads(out)
+    assert (code, plan["decided"]) == (0, True)
+    assert not list(tmp_path.iterdir())
+    code, out, _ = invoke(capsys, *words, "--json")
+    made = json.loads(out, parse_constant=lambda word: pytest.fail(word))
+    assert code == 0
+    assert made["runs"] == plan["runs"] == len(records.read([tmp_path])) <= 25
+    assert made["answer"].startswith("sphere: ")
+    code, out, _ = invoke(capsys, *words, "--quiet")
+    assert code == 0
+    assert out.splitlines()[0] == made["answer"]
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_the_usual_contenders_are_there_and_say_what_is_to_be_tuned(network: bool, tmp_path: Path) -> None:
+    from optbench.tuning.tournament import ON_NETWORKS, ON_SURFACES, SCHEDULERS, entrants_of
+
+    words = ["model=mlp", "data=digits"] if network else ["model=sphere", "trainer.start=random"]
+    names = [one.choices for one in entrants_of(question_of(words, tmp_path, Budget(9)))]
+    assert [one["optimizer"] for one in names] == [*(ON_NETWORKS * 2 if network else ON_SURFACES)]
+    assert {one["scheduler"] for one in names} == set(SCHEDULERS if network else ("constant",))
+
+
+@pytest.mark.slow
+def test_a_network_is_judged_by_its_accuracy_under_several_losses(tmp_path: Path) -> None:
+    words = ["model=mlp", "model.hidden=[16]", "data.image_size=8", "trainer.epochs=2", "optimizer=sgd",
+             "scheduler=constant", "loss=cross_entropy,mse_softmax", "trainer.threads=1"]  # fmt: skip
+    made = held(tmp_path, words, "20runs")
+    assert made.final.metric == "best_val_accuracy"
+    assert {one.name for one in made.entrants} == {"sgd under cross_entropy", "sgd under mse_softmax"}
+    assert " %" in sentence(made)
+    with Composer() as composer:
+        assert composer
+    with pytest.raises(OptbenchError):
+        held(tmp_path, words, "21runs")
