@@ -31,6 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 _SHAPES = {"minimum": ("*", 190), "saddle": ("X", 80), "maximum": ("^", 80), "degenerate": ("D", 55)}
 _ABOVE_ENDS = 6.5  # zorder: a path that ends in a minimum would hide its star
+_SMALL_STAR = 75  # beside which the corners of such an end are seen
 _PLURALS = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima", "degenerate": "degenerate points"}
 _CURVES = {1: ("curves up (eigenvalue > 0)", "#0072B2"), -1: ("curves down (eigenvalue < 0)", "#D55E00"),
            0: ("flat (eigenvalue 0)", "#E69F00")}  # fmt: skip
@@ -125,7 +126,7 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
     if handles:
         for name, shape in (("start", "o"), ("end", "s")):
             handles[name] = Line2D([], [], marker=shape, linestyle="", color="0.4")
-    handles |= draw_marks(ax, landscape)
+    handles |= draw_marks(ax, landscape, ends=True)
     legend_outside(figure, handles)
     return figure
 
@@ -298,19 +299,26 @@ def _place(mark: Mark, landscape: Landscape) -> tuple[float, float]:
     return mark.x[0], mark.x[1]
 
 
-def draw_marks(ax: Axes, landscape: Landscape) -> dict[str, Artist]:
-    """Draws the critical points in the box, a shape for each type; returns the legend's handles."""
+def draw_marks(ax: Axes, landscape: Landscape, ends: bool = False) -> dict[str, Artist]:
+    """Draws the critical points in the box, a shape for each type; returns the legend's handles.
+
+    Args:
+        ax: where.
+        landscape: the surface.
+        ends: whether paths end here: the star of a minimum is then above their ends, and too small to hide them.
+    """
     inside = [mark for mark in landscape.points if landscape.inside(mark.x)]
     counts = Counter(mark.type for mark in inside)
     handles: dict[str, Artist] = {}
     shrink = min(1.0, math.sqrt(_NUMBERED / max(1, len(inside))))
     for kind, (shape, size) in _SHAPES.items():
+        above = ends and kind == "minimum"
         places = np.array([_place(mark, landscape) for mark in inside if mark.type == kind])
         if len(places):
             name = f"{counts[kind]} {_PLURALS[kind]}" if counts[kind] > 1 else kind
-            handles[name] = ax.scatter(places[:, 0], places[:, 1], s=size * shrink, marker=shape, color="white",
-                                       edgecolors="black", linewidths=0.9 * shrink,
-                                       zorder=_ABOVE_ENDS if kind == "minimum" else 5)  # fmt: skip
+            handles[name] = ax.scatter(places[:, 0], places[:, 1], s=shrink * (_SMALL_STAR if above else size),
+                                       marker=shape, color="white", edgecolors="black", linewidths=0.9 * shrink,
+                                       zorder=_ABOVE_ENDS if above else 5)  # fmt: skip
     return handles
 
 
