@@ -14,7 +14,7 @@ from optbench.errors import UserError
 from optbench.experiment.surface import Field, recorded_field
 from optbench.plot import Landscape, Mark, loss_curves, path_on_contours, save
 from optbench.plot.shown import in_language
-from optbench.records import Run
+from optbench.records import Run, check_own_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,8 +72,10 @@ def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: 
     In the language that is meant, as `optbench.loss_curves`.
 
     Raises:
-        UserError: runs on several problems, on a network, or on more than two coordinates.
+        UserError: runs on several problems, on a network, or on more than two coordinates; an imported run.
     """
+    for run in runs:
+        check_own_run(run)
     problems = {(str(r.config["model"]), str(r.config["loss"])): r for r in runs}
     if len(problems) > 1:
         names = sorted({str(r.summary["model"]) for r in runs})

@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[bytes, tuple[str, ...], str]] = {
     "no such": (b"step,loss\n0,1\n", ("--map", "los=loss"), "expected COLUMN=NAME"),
     "two": (b"step,loss\n0,1\n", ("--map", "loss=loss,loss=step"), "given twice"),
     "by": (b"step,loss\n0,1\n", ("--by", "rate"), "no column for --by rate"),
+    "ignore": (b"step,loss,seed\n0,1,2\n", ("--ignore", "host"), "--ignore host: no such setting"),
     "kind": (b"step,loss\n0,1\n", ("--kind", "comet"), "--kind comet: expected one of csv"),
     "other": (b"step,loss\n0,1\n", ("--kind", "lightning"), "no log of lightning"),
     "config": (b"step,loss\n0,1\n", ("--config", "adam"), "expected NAME=VALUE"),

@@ -56,6 +56,17 @@ def test_versions_become_records(tmp_path: Path) -> None:
     assert (one.summary["best_val_accuracy"], one.summary["best_val_step"]) == (0.5 + 0.099, 99)
 
 
+def test_settings_that_tell_nothing_apart(tmp_path: Path) -> None:
+    for number in range(2):
+        version(tmp_path / "logs", number, seed=number, hparams=HPARAMS + f"output: /tmp/{number}\n")
+    wishes = Wishes(columns={"loss": "train_loss_step"}, ignored=("output",))
+    bring([tmp_path / "logs"], tmp_path / "out", wishes)
+    runs = records.read([tmp_path / "out"]).runs()
+    assert [set(run.config["settings"]) for run in runs] == [{"activation"}] * 2
+    with pytest.raises(UserError, match="--by seed is for CSV files"):
+        bring([tmp_path / "logs"], tmp_path / "out", Wishes(apart=("seed",)))
+
+
 def test_a_run_without_hyperparameters(tmp_path: Path) -> None:
     place = version(tmp_path, 0, seed=0)
     (place / "hparams.yaml").write_text("{}\n")

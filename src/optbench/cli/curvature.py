@@ -107,10 +107,11 @@ def classify_run(
     Raises:
         RecordError, UserError: nothing to classify; the message says why.
     """
-    from optbench.records import read_run, verify_identity
+    from optbench.records import check_own_run, read_run, verify_identity
     from optbench.records.chosen import chosen
 
     run = read_run(folder)
+    check_own_run(run)
     if run.config["data"].get("_target_"):
         _network(folder, chosen(checkpoint, others=True), share, products, budget, plot, as_json, config_dirs, quiet)
     else:

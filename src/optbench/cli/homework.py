@@ -152,14 +152,14 @@ class _Question(NamedTuple):
     def folders(self) -> list[Path]:
         """The runs, after what can be seen of mistakes without torch."""
         from optbench.prediction import run_folders
-        from optbench.records import read_run
+        from optbench.records import check_own_run, read_run
         from optbench.records.chosen import chosen
 
         for one in self.checkpoint.split(",") if self.checkpoint else [None]:
             chosen(one, others=True)
         folders = run_folders(self.runs)
         for folder in folders:
-            read_run(folder)
+            check_own_run(read_run(folder))
         return folders
 
     def ensemble(self) -> Ensemble:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.config import build, check_targets, trusted_targets
 from optbench.errors import RecordError, UserError
 from optbench.experiment.checkpoints import load_checkpoint
-from optbench.records import Run, read_run, verify_identity
+from optbench.records import Run, check_own_run, read_run, verify_identity
 from optbench.records.belief import sums
 from optbench.records.chosen import CHECKPOINTS, chosen
 from optbench.records.vocabulary import as_now, kept_checkpoints
@@ -126,6 +126,7 @@ def rebuild(folder: Path, checkpoint: str | None = None, config_dirs: Sequence[P
     """
     which = chosen(checkpoint, others=True)
     run = read_run(folder)
+    check_own_run(run)
     config = as_now(run.config)
     verify_identity(run)
     if not config["data"].get("_target_"):

@@ -12,7 +12,7 @@ from optbench.config import Composer, build, check_targets, trusted_targets
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.errors import ConfigError, UserError
 from optbench.experiment.programs import Later, shelved
-from optbench.records import Run
+from optbench.records import Run, check_own_run
 from optbench.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def _title(config: Mapping[str, Any]) -> str:
 
 def recorded_field(run: Run, config_dirs: Sequence[Path] = ()) -> Field:
     """The field that a recorded run descended. Raises RecordError for a target that no trusted config names."""
+    check_own_run(run)
     config, trusted = run.config, trusted_targets(config_dirs)
     for part in ("model", "loss"):
         check_targets(config[part], trusted, f"{run.path}: {part}.")

@@ -14,7 +14,7 @@ from optbench.foreign.log import Log
 from optbench.foreign.record import Understood, configuration, curve_of, folder_name, write
 from optbench.foreign.settings import UNNAMED, configured
 from optbench.foreign.tables import listed
-from optbench.records import check_place, locked, read_json
+from optbench.records import check_place, flatten, locked, read_json
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,10 @@ def bring(sources: Sequence[Path], out: Path, wishes: Wishes | None = None) -> B
         OutputError: a record that cannot be written.
     """
     wishes = wishes or Wishes()
-    read = [_read(log, wishes) for log in logs(sources, wishes.kind, wishes.apart)]
-    _check_apart([one.log for one in read])
+    found = logs(sources, wishes.kind, wishes.apart)
+    _check_used(found, wishes)
+    read = [_read(log, wishes) for log in found]
+    _check_apart(found)
     check_place(out, folder=True)
     before = sum((out / folder_name(one.log) / "run.json").exists() for one in read)
     with locked(out):
@@ -99,6 +101,16 @@ def _read(log: Log, wishes: Wishes) -> Understood:
     columns = columns_of(log, wishes.columns)
     told = configured(log, wishes.config, wishes.seed_from, wishes.ignored)
     return Understood(log, columns, curve_of(log, columns, wishes.percent), told, configuration(log, told))
+
+
+def _check_used(found: Sequence[Log], wishes: Wishes) -> None:
+    """A wish that concerns none of the logs is a slip."""
+    if wishes.apart and not any(log.kind == "csv" for log in found):
+        raise UserError(f"--by {','.join(wishes.apart)} is for CSV files; these are logs of {found[0].kind}")
+    there = dict.fromkeys(name for log in found for name in flatten(dict(log.settings)))
+    missing = [name for name in wishes.ignored if name not in there]
+    if missing:
+        raise UserError(f"--ignore {','.join(missing)}: no such setting", f"there are: {listed(list(there)) or 'none'}")
 
 
 def _check_apart(read: Sequence[Log]) -> None:

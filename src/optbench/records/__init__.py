@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from optbench.records.files import read_config, read_json, read_rows
-from optbench.records.run import Run, read_curves, read_run, verify_identity
+from optbench.records.run import Run, check_own_run, read_curves, read_run, verify_identity
 from optbench.records.vocabulary import (
     CURVATURE_COLUMNS,
     CURVE_COLUMNS,
@@ -61,6 +61,7 @@ __all__ = [
     "RunTable",
     "Status",
     "Unreadable",
+    "check_own_run",
     "check_place",
     "flatten",
     "locked",

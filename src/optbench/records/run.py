@@ -208,6 +208,19 @@ def check_summary(summary: Mapping[str, Any], where: str | Path) -> None:
         raise RecordError(f"{where}: {why}")
 
 
+def check_own_run(run: Run) -> None:
+    """Checks that a run can be made again: the log of another tool tells its numbers, and not what it was made of.
+
+    Raises:
+        RecordError: the run was imported.
+    """
+    if "imported" in run.provenance:
+        where = run.path or run.run_id
+        raise RecordError(
+            f"{where}: imported from another tool's log, which holds no model", "compare and plot read it"
+        )
+
+
 def verify_identity(run: Run) -> None:
     """Checks that a run folder's config.yaml is the one its run_id was made from. Raises RecordError if not."""
     numerics = run.summary.get("numerics", NUMERICS)
