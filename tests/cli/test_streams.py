@@ -33,7 +33,7 @@ HEAVY = {
     "run": ["run", *STEPS, "--json"],
     "sweep": ["sweep", *STEPS, "optimizer.lr=0.1,0.2", "--json"],
     "tune": ["tune", *STEPS, "trainer.start=random", "--trials", "1", "--report-seeds", "1", "--json"],
-    "which": ["which", *STEPS, "optimizer=sgd,adam", "trainer.start=random", "--budget", "20runs", "--json"],
+    "which": ["which", *STEPS[:2], "optimizer=sgd,adam", "trainer.start=random", "--budget", "20runs", "--json"],
     "plot": ["plot", "RUNS", "-o", "figure.svg"],
     "classify-critical": ["classify-critical", "--fn", "sphere", "--json"],
     "basins": ["basins", *STEPS, "--grid", "3", "--json"],

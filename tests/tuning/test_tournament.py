@@ -338,6 +338,27 @@ def test_the_usual_contenders_are_there_and_say_what_is_to_be_tuned(network: boo
     assert {one["scheduler"] for one in names} == set(SCHEDULERS if network else ("constant",))
 
 
+def test_a_run_that_fails_is_counted_once_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the pilot and in the first rung it is the same run; the command ends with the exit code of a sweep."""
+    (tmp_path / "optimizer").mkdir()
+    tuned = "# mine\n# tune: optimizer.lr=interval(0.1,0.2)  (mine)\n"
+    text = f"{tuned}_target_: breaking.Breaking\n_partial_: true\nlr: 0.1\n"
+    (tmp_path / "optimizer" / "breaking.yaml").write_text(text)
+    (tmp_path / "breaking.py").write_text(
+        "import torch\n\n\nclass Breaking(torch.optim.SGD):\n"
+        "    def step(self, closure):\n        raise ArithmeticError('broken on purpose')\n"
+    )
+    words = ["model=sphere", "trainer.steps=3", "trainer.start=random", "optimizer=gd,breaking"]
+    more = ["--config-dir", tmp_path, "--budget", "14runs", "--out", tmp_path / "out"]
+    code, out, _ = invoke(capsys, "which", *words, *more, "--json")
+    made = json.loads(out)
+    (mine,) = (one for one in made["contenders"] if one["contender"] == "breaking")
+    runs = records.read([tmp_path / "out"]).runs()
+    assert code == 3
+    assert made["failed"] == sum(run.status == "failed" for run in runs) > 0
+    assert any("broken on purpose" in word for word in mine["endings"]["counts"])
+
+
 @pytest.mark.slow
 def test_a_network_is_judged_by_its_accuracy_under_several_losses(tmp_path: Path) -> None:
     words = ["model=mlp", "model.hidden=[16]", "data.image_size=8", "trainer.epochs=2", "optimizer=sgd",

@@ -55,7 +55,8 @@ def endings_of(runs: Sequence[Run]) -> Endings:
 
 
 def ending(run: Run, curve: Sequence[float]) -> str:
-    """How a run ended: at a critical point where it is at one, else by its status, else by the last tenth of its curve.
+    """How a run ended: at a critical point where it is at one, else by its status (and reason, where it failed or did
+    not start), else by the last tenth of its curve.
 
     That is "still falling" where its mean is more than 1 % below that of the tenth before, "rising" where it is above,
     and "on a plateau" within that, or within two standard errors of the two means.
@@ -63,7 +64,8 @@ def ending(run: Run, curve: Sequence[float]) -> str:
     if (at := run.summary.get("stopped_at")) is not None:
         return f"at {at}"
     if run.status is not Status.COMPLETED:
-        return run.status.value.replace("_", " ")
+        why = f" ({run.reason})" if run.status in (Status.FAILED, Status.SKIPPED) else ""
+        return f"{run.status.value.replace('_', ' ')}{why}"
     losses = np.asarray(curve, dtype=float)
     losses = losses[np.isfinite(losses)]
     width = len(losses) // 10

@@ -63,7 +63,7 @@ class Runs:
         settings: of the launcher, over those that the configuration composes.
 
     Attributes:
-        failed: how many runs failed, of those asked for.
+        failed: run_id of those that failed.
         new: how many runs were made and not found.
         complete: whether every run of the last sweep has ended.
     """
@@ -81,7 +81,8 @@ class Runs:
         self._folder, self._config_dirs, self._checkpoint = folder, config_dirs, checkpoint
         self._stop, self._watching, self._options, self._settings = stop, watching, options, settings
         self._metric: str | None = None
-        self.failed = self.new = 0
+        self.failed = set[str]()
+        self.new = 0
         self.complete = True
 
     @property
@@ -100,11 +101,11 @@ class Runs:
         before = sum(run.status is not Status.INTERRUPTED for run in recorded(plan))
         with self._watching(len(plan), label) as watcher:
             outcome = run_sweep(plan, place, self._stop, watcher, self._options)
-        self.failed += outcome.by_status["failed"] + outcome.gone
         ended = outcome.by_status.total() - outcome.by_status[Status.INTERRUPTED.value]
         self.new += ended - before
         self.complete = ended == len(plan) and not outcome.gone
         by_id = {run.run_id: run for run in recorded(plan)}
+        self.failed |= {run.run_id for run in by_id.values() if run.status is Status.FAILED}
         return [Made(item, by_id[item.run_id]) for item in plan if item.run_id in by_id]
 
     def trial(self, point: Point, runs: Sequence[Run], share: float) -> Trial:

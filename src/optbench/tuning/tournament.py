@@ -469,7 +469,7 @@ class Tournament:
         order = sorted(entrants, key=lambda e: (place.get(e.name, len(place)), -max(e.rungs, default=-1), _cost(e)))
         seeds = {number: decided.seeds.get(str(number), 0) for number in self._rungs}
         return Found(self._question, decided.size, self._rungs, seeds, order, final, len(self._ids), decided.spent,
-                     self._out_of_time(), self._runs.failed, self._key.partition(".")[2])  # fmt: skip
+                     self._out_of_time(), len(self._runs.failed), self._key.partition(".")[2])  # fmt: skip
 
 
 def _rate(seconds: float, made: Mapping[str, list[Made]]) -> Rate:
