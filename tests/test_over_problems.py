@@ -381,3 +381,17 @@ def test_curves_have_their_legend_in_the_order_of_numbers_and_the_best_on_top(tm
     ends = [line.get_ydata()[-1] for line in loss_curves(made).axes[0].lines]  # type: ignore[index]
     assert math.isnan(ends[0])
     assert ends[1:] == [9.0, 2.0, 0.1]
+
+
+def test_what_is_tuned_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for problem, name, rate, seed in itertools.product(("bowl", "valley"), "ab", (0.1, 0.2), (0, 1)):
+        changes = {"seed": seed, "optimizer._target_": f"torch.optim.{name}", "optimizer.lr": rate,
+                   "model.dim": len(problem)}  # fmt: skip
+        make_run(tmp_path / f"{problem}{name}{rate}{seed}", changes, optimizer=name, model=problem,
+                 final_loss=rate + seed + (name == "a"))  # fmt: skip
+    place = tmp_path / "ranks.svg"
+    asked = ("plot", str(tmp_path), "--figure", "ranks", "--group-by", "optimizer", "-o", str(place), "--lang", "en")
+    assert invoke(capsys, *asked)[0] == 0
+    said = place.read_text("utf-8")
+    assert "each at its best setting, chosen on other seeds than those shown" in said
+    assert "average ranks over 2 problems by the median of 2 runs, 1 the best" in said

@@ -337,8 +337,13 @@ def _over_problems(
     asked = aim(cost, target, budget, _minimum_of(config_dir))
     grouped = None if kind == "best-of" else group_by  # whose lines are of settings, each a group
     found = compare_runs(runs, filters=filters, group_by=grouped, checkpoint=checkpoint)
-    print_lines([*unreadable_lines(found), *found.notes], err=True)
-    return _drawn(kind, found, asked, group_by)
+    print_lines([*unreadable_lines(found), *found.notes, *(() if kind == "best-of" else found.warnings)], err=True)
+    figure = _drawn(kind, found, asked, group_by)
+    if any(group.tuned for group in found.groups):
+        from optbench.plot import footnote
+
+        footnote(figure, "each at its best setting, chosen on other seeds than those shown")
+    return figure
 
 
 def _drawn(kind: str, found: Comparison, asked: Aim, group_by: str | None) -> MplFigure:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from optbench.errors import UserError
 from optbench.language import Phrases, language
-from optbench.plot.translate import NOTES, as_typed, translated
+from optbench.plot.translate import NOTES, as_typed, chinese_font, translated
 from optbench.records import write_bytes
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -107,13 +107,15 @@ def entitle(figure: Figure, title: str) -> None:
     narrow = figure.get_figwidth() < _NARROW
     size = 8 if narrow else 11
     title = textwrap.fill(title, int(_TITLE_AN_INCH * figure.get_figwidth() * 11 / size))
-    if not (narrow and figure.legends):
-        as_typed(figure.suptitle(title, x=0.01, ha="left", fontsize=size), whole=True)
-        _fit_labels(figure)
-        return
-    counted = figure.legends[0].get_title().get_text()  # the legend is above the axes, and the title above it
-    figure.legends[0].set_title("\n".join(filter(None, (title, counted))), prop=FontProperties(size=size))
-    as_typed(figure.legends[0].get_title(), whole=True)
+    if narrow and figure.legends:  # the legend is above the axes, and the title above it
+        text = figure.legends[0].get_title()
+        counted = text.get_text()
+        figure.legends[0].set_title("\n".join(filter(None, (title, counted))), prop=FontProperties(size=size))
+    else:
+        text = figure.suptitle(title, x=0.01, ha="left", fontsize=size)
+    if not title.isascii() and (font := chinese_font()):
+        text.set_fontfamily([*text.get_fontfamily(), font])
+    as_typed(text, whole=True)
     _fit_labels(figure)
 
 
