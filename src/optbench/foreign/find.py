@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from optbench.errors import UserError
-from optbench.foreign import csv_file, lightning, mlflow, tensorboard, wandb
+from optbench.foreign import csv_file, lightning, mlflow, mlflow_database, tensorboard, wandb
 from optbench.foreign.log import Log
 from optbench.foreign.tables import Table, read_table
 
@@ -44,7 +44,7 @@ def logs(sources: Sequence[Path], kind: str | None = None, apart: Sequence[str] 
     exports: list[Table] = []
     for what, path in places:
         if what != "csv":
-            found.append(_READERS[what](path))
+            found += mlflow_database.read(path) if path.is_file() else [_READERS[what](path)]
             continue
         table = read_table(path)
         if kind != "csv" and wandb.is_export(table.header):
@@ -64,11 +64,14 @@ _READERS: Mapping[str, Callable[[Path], Log]] = {
 def _known(source: Path) -> str:
     if source.is_dir() and next(source.rglob(_OWN), None) is not None:
         return "it holds records of optbench: compare reads them as they are"
-    return "read are CSV files (W&B's exports among them), Lightning's CSVLogger, MLflow's mlruns, TensorBoard"
+    return "read are CSV files (W&B's exports too), Lightning's CSVLogger, MLflow's mlruns or mlflow.db, TensorBoard"
 
 
 def _below(source: Path) -> Iterator[tuple[str, Path]]:
     if source.is_file():
+        if mlflow_database.is_database(source):
+            yield "mlflow", source
+            return
         if tensorboard.is_run([source.name]):
             yield "tensorboard", source.parent
             return
@@ -89,6 +92,8 @@ def _below(source: Path) -> Iterator[tuple[str, Path]]:
         elif tensorboard.is_run(files):
             yield "tensorboard", folder
         else:
+            if mlflow_database.NAME in files:
+                yield "mlflow", folder / mlflow_database.NAME
             yield from (("csv", folder / name) for name in sorted(files, key=_by_number) if name.endswith(".csv"))
 
 

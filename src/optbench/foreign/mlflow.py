@@ -50,15 +50,17 @@ def read(folder: Path) -> Log:
         lines += [(step, stamp, name, value) for step, stamp, value in _lines(decoded(data, path), path)]
     if not lines:
         raise RecordError(f"{folder}: its {METRICS} are empty")
-    rows = [
-        {"step": step, f"{METRICS}/step" if name == "step" else name: value}
-        for step, _, name, value in sorted(lines, key=lambda line: line[:3])
-    ]
+    rows = [row_of(step, name, value) for step, _, name, value in sorted(lines, key=lambda line: line[:3])]
     params = {name: literal(decoded(content(path, _MOST_PARAM), path)) for name, path in _named(folder / PARAMS)}
     name = meta.get("run_name") or folder.name
     status = meta.get("status")
     known = _STATUSES.get(status) if isinstance(status, int) else None
     return Log("mlflow", folder, str(name), rows, params, f"crc32 of metrics {total:08x}", known)
+
+
+def row_of(step: int, name: str, value: float) -> dict[str, Any]:
+    """One value as a row; a metric that is called step does not hide the step."""
+    return {"step": step, f"{METRICS}/step" if name == "step" else name: value}
 
 
 def _named(folder: Path) -> Iterator[tuple[str, Path]]:
