@@ -66,8 +66,8 @@ def import_logs(
 ) -> None:
     """Make records of runs that other tools logged.
 
-    Read are CSV files, folders of Lightning's CSVLogger, charts and run tables that W&B exports, MLflow's mlruns or mlflow.db,
-    and TensorBoard's event files.
+    Read are CSV files, folders of Lightning's CSVLogger, charts and run tables that W&B exports, MLflow's mlruns or
+    mlflow.db, and TensorBoard's event files.
 
     compare, plot and power read them like runs of optbench, and beside them. Configuration and seed come from the
     logged hyperparameters; nothing that a log does not tell is made up. The same log is the same record however often
