@@ -1,4 +1,4 @@
-"""Runs in the SQLite database of MLflow (`mlflow.db`), the default of MLflow 3.
+"""Runs in the SQLite database of MLflow, the default of MLflow 3.
 
 Read are the tables `runs`, `params` and `metrics` (schema of MLflow 3.17), by read-only queries. MLflow has no infinite
 numbers there: it writes the largest finite one for them, which is read as infinite again; NaN has a column of its own.
