@@ -316,7 +316,7 @@ class Tournament:
         return self._before + self._clock() - self._began
 
     def _keep(self) -> None:
-        self._decided.spent = self._spent
+        self._decided.spent = self._spent if self._runs.new else self._before  # to read again costs nothing
         self._decided.write()
 
     def _decide(self, entrants: list[Entrant]) -> None:

@@ -96,7 +96,8 @@ class Tuned:
 
     def edges(self) -> list[tuple[Dimension, Edge]]:
         """The numbers whose best value lies at an end of its range."""
-        full = [trial for trial in self.trials if trial.share == 1.0]
+        longest = max((trial.share for trial in self.trials), default=1.0)
+        full = [trial for trial in self.trials if trial.share == longest]
         found = []
         for one in self.space if self.chosen else ():
             if not one.values:
