@@ -6,8 +6,8 @@ until runs are whole (successive halving, of contenders and of settings: K. Jami
 The best contenders, each with its best setting, then meet on seeds that no choice has seen, and only those count.
 
 A budget in runs decides everything beforehand. With a budget in time the first seed of one setting of each is timed,
-which decides the size; later stages go seed by seed as long as there is time, and the final takes what is left. What
-was decided is kept (`decided`), so that the same command follows it, and makes only the runs that are missing.
+which decides the size; later stages go by a few seeds at a time as long as there is time, and the final takes what is
+left. What was decided is kept (`decided`), so that the same command follows it, and makes only what is missing.
 """
 
 from __future__ import annotations
@@ -403,16 +403,18 @@ class Tournament:
             return found
         made: dict[str, list[Made]] = {}
         kept = self._decided
-        for done, seed in enumerate(seeds):
-            if done >= kept.seeds.get(name, 0):
-                if name in kept.closed or self._stop.requested:
-                    break
-                if not self._time_for(a_seed, length, final=name == FINAL):
-                    break
-            found = self._seed(begins, length, entrants, range(seed, seed + 1))
+        done = 0
+        while done < len(seeds):
+            count = kept.seeds.get(name, 0) - done  # what was made before is read in one piece
+            if count <= 0:
+                over = name in kept.closed or self._stop.requested
+                count = 0 if over else self._affordable(a_seed, length, final=name == FINAL)
+            some = seeds[done : done + count]
+            found = self._seed(begins, length, entrants, some) if count else None
             if found is None:
                 break
-            kept.seeds[name] = max(done + 1, kept.seeds.get(name, 0))
+            done += len(some)
+            kept.seeds[name] = max(done, kept.seeds.get(name, 0))
             self._keep()
             for who, items in found.items():
                 made.setdefault(who, []).extend(items)
@@ -421,14 +423,16 @@ class Tournament:
             self._keep()
         return made or None
 
-    def _time_for(self, runs: int, length: int, *, final: bool) -> bool:
-        """Whether there is time for so many runs of a length, and for the shortest final after them."""
+    def _affordable(self, runs: int, length: int, *, final: bool) -> int:
+        """How many seeds of so many runs of a length to make at once: a quarter of those that there is time for before
+        the shortest final, and 1 where there is time for any, since what they take is measured anew each time."""
         assert self._seconds is not None
         assert self._decided.size is not None
         rates = self._decided.rates
         reserve = 0 if final else self._decided.size.finalists * FEWEST_SEEDS
-        seconds = runs * seconds_of_run(rates, length) + reserve * seconds_of_run(rates, self._whole)
-        return self._spent + seconds <= self._seconds
+        left = self._seconds - self._spent - reserve * seconds_of_run(rates, self._whole)
+        most = int(left / max(runs * seconds_of_run(rates, length), 1e-9))
+        return max(1, most // 4) if most >= 1 else 0
 
     def _seed(self, begins: str, length: int, entrants: list[Entrant], seeds: range) -> dict[str, list[Made]] | None:
         """The runs of all with some seeds; None where they were not all made, since the user or the time ended them."""
