@@ -18,7 +18,7 @@ from made_runs import make_run
 
 from optbench.comparison import compare
 from optbench.comparison.facts import Facts
-from optbench.comparison.tuned import Candidates, best, leave_one_out, loss_median, parse_seeds
+from optbench.comparison.tuned import Candidates, Tuning, best, leave_one_out, loss_median, parse_seeds
 from optbench.errors import UserError
 from optbench.metrics.tuned import choose, nested
 from optbench.report import footnotes
@@ -53,11 +53,11 @@ def candidates(losses: list[list[float]], rates: list[float] | None = None) -> C
 def test_each_seed_is_reported_at_what_is_best_on_the_others() -> None:
     """Worked by hand. Without seed 0 the medians are 5 and 4, without 1 3 and 5, without 2 4 and 3 ..."""
     found = candidates([[1.0, 5.0, 5.0], [6.0, 2.0, 6.0]])  # without seed 0: 5, 4; without 1: 3, 6; without 2: 3, 4
-    rows, tuned = best(found, frozenset())
+    rows, tuned = best(found, Tuning())
     assert rows.tolist() == [100, 1, 2]
     assert (tuned.settings, tuned.seeds, tuned.share, tuned.chosen) == (2, 3, 2 / 3, {"optimizer.lr": 1})
     assert (tuned.honest, tuned.apparent, tuned.optimism) == (5.0, 5.0, 0.0)  # of 6, 5, 5; the better median is 5
-    rows, tuned = best(found, frozenset({1}))
+    rows, tuned = best(found, Tuning(frozenset({1})))
     assert rows.tolist() == [100, 102]
     assert (tuned.honest, tuned.apparent, tuned.optimism) == (6.0, 3.0, 3.0)
 
@@ -67,12 +67,12 @@ def test_the_optimism_of_the_best_of_many_equals_is_seen_and_taken_away() -> Non
     does not: over 400 tables its mean is the mean of one setting, to three standard errors."""
     rng = np.random.default_rng(1)
     tables = rng.normal(size=(400, 20, 9))
-    tuned = [best(candidates(table.tolist()), frozenset())[1] for table in tables]
+    tuned = [best(candidates(table.tolist()), Tuning())[1] for table in tables]
     honest, apparent = (np.array([getattr(one, name) for one in tuned]) for name in ("honest", "apparent"))
     assert abs(honest.mean()) < 3 * honest.std() / 20
     assert apparent.mean() < -0.5
     assert np.mean([one.optimism for one in tuned]) == pytest.approx(honest.mean() - apparent.mean())
-    split = [best(candidates(table.tolist()), frozenset(range(4)))[1] for table in tables]
+    split = [best(candidates(table.tolist()), Tuning(frozenset(range(4))))[1] for table in tables]
     honest = np.array([one.honest for one in split])
     assert abs(honest.mean()) < 3 * honest.std() / 20
     assert min(one.optimism for one in split) >= 0
@@ -82,13 +82,13 @@ def test_the_optimism_of_the_best_of_many_equals_is_seen_and_taken_away() -> Non
 @given(st.lists(st.lists(VALUES, min_size=4, max_size=4), min_size=2, max_size=4), st.randoms())
 def test_each_reported_run_was_chosen_without_itself(rows: list[list[float]], random: random.Random) -> None:
     losses = [[1.0 if math.isnan(row[0]) else row[0], 2.0 if math.isnan(row[1]) else row[1], *row[2:]] for row in rows]
-    reported, tuned = best(candidates(losses), frozenset())
+    reported, tuned = best(candidates(losses), Tuning())
     assert len(reported) == tuned.seeds == 4 - sum(all(math.isnan(row[j]) for row in losses) for j in range(4))
     for row in reported.tolist():
         setting, seed = divmod(row, 100)
         changed = [[random.random() * 99 if j == seed and not math.isnan(v) else v for j, v in enumerate(own)]
                    for own in losses]  # fmt: skip
-        again, _ = best(candidates(changed), frozenset())
+        again, _ = best(candidates(changed), Tuning())
         assert [one for one in again.tolist() if one % 100 == seed] == [100 * setting + seed]
 
 
@@ -100,11 +100,11 @@ def test_of_a_whole_table_the_choice_is_that_of_metrics(rows: list[list[float]])
     medians = leave_one_out(table)
     if any(len(set(column)) < len(column) for column in medians.T.tolist()):
         return
-    assert best(found, frozenset())[1].honest == pytest.approx(nested(table).reported)
+    assert best(found, Tuning())[1].honest == pytest.approx(nested(table).reported)
     centres = loss_median(table[:, :2])
     if len(set(centres.tolist())) == len(centres):
         reported = choose(table[:, :2], table[:, 2:]).reported
-        assert best(found, frozenset({0, 1}))[1].honest == pytest.approx(reported)
+        assert best(found, Tuning(frozenset({0, 1})))[1].honest == pytest.approx(reported)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_of_a_whole_table_the_choice_is_that_of_metrics(rows: list[list[float]])
 )
 def test_the_edge_of_a_range_is_said_with_what_widens_it(rates: list[float], chosen: int, said: str) -> None:
     losses = [[float(i != chosen)] * 3 for i in range(len(rates))]
-    _, tuned = best(candidates(losses, rates), frozenset())
+    _, tuned = best(candidates(losses, rates), Tuning())
     assert len(tuned.edges) == bool(said)
     assert said in "".join(tuned.edges)
 
@@ -128,7 +128,7 @@ def test_no_value_is_proposed_that_a_setting_refuses() -> None:
     found = candidates([[1.0, 1.0], [0.0, 0.0]])
     facts = [Facts({"optimizer.beta1": beta}) for beta in (0.5, 0.9)]
     found = Candidates("adam", facts, found.at, found.losses, found.seeds)
-    (edge,) = best(found, frozenset())[1].edges
+    (edge,) = best(found, Tuning())[1].edges
     assert edge == "best optimizer.beta1=0.9 lies on the edge of 0.5 to 0.9"
     assert not RANGES["optimizer.beta1"][0](1.62)
 
@@ -174,7 +174,7 @@ def test_tuning_seeds_are_never_reported(tmp_path: Path) -> None:
     found = compare([tmp_path], group_by="optimizer", tune_seeds="0..1,4")
     assert [sorted(group.rows.values("seed")) for group in found.groups] == [[2, 3], [2, 3]]
     assert compare([tmp_path], group_by="optimizer", tune_seeds=[0, 1, 4]).to_json() == found.to_json()
-    for seeds, said in (("7", "adam has no run on them"), ("0..9", "adam has no run on other seeds")):
+    for seeds, said in (("7", "adam has no run on tuning seeds"), ("0..9", "adam has no run on other seeds")):
         with pytest.raises(UserError, match=said):
             compare([tmp_path], group_by="optimizer", tune_seeds=seeds)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,15 @@ def test_compare_of_the_report_alone_has_nothing_to_warn_of(found: Result) -> No
     assert optbench.compare(folder, group_by="optimizer").groups[0].n == 7
     only = found.task.folder / "tuning-gd"  # nothing to report on but the tuning itself: each seed's others choose
     assert optbench.compare(only, group_by="optimizer").groups[0].n == 3
+
+
+def test_compare_says_whom_a_tuning_did_not_report(tmp_path: Path) -> None:
+    words = [*SPHERE, "optimizer.lr=tag(log,interval(1e-3,0.9))"]
+    words[1] = "optimizer=gd,rmsprop"
+    tuned(tmp_path, words, trials=4, report_seeds=2)
+    for folder in (*tmp_path.glob("report-rmsprop*"), *tmp_path.glob("defaults-rmsprop*")):
+        shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    with pytest.raises(OptbenchError) as error:
+        optbench.compare(tmp_path, group_by="optimizer")
+    assert error.value.message == "rmsprop: no run on other seeds (0..2 are the tuning's)"
+    assert "--filter" in str(error.value.hint)

@@ -292,7 +292,9 @@ def _tuning(runs: RunTable, seeds: str | Iterable[int], pool: bool, grouped: boo
     if not grouped and (given or pool):
         asked = "--tune-seeds" if given else "--pool"
         raise UserError(f"{asked}: every setting is a group of its own", "--group-by optimizer makes groups of several")
-    return Tuning(given or (planned_seeds(runs) if grouped and not pool else given), pool)
+    if given or pool or not grouped:
+        return Tuning(given, pool)
+    return Tuning(planned_seeds(runs), planned=True)
 
 
 def _scored(

@@ -34,6 +34,9 @@ RULE = (
     "(--tune-seeds), or for each seed on all other seeds; optimism: by how much the best of the k on the very seeds "
     "that are reported looks better"
 )
+_UNREPORTED = (
+    "settings are chosen on the tuning's seeds and reported on others; --filter leaves it out, --pool takes all"
+)
 _NONE_LEFT = "every group needs runs on tuning seeds and on others; without --tune-seeds each seed's others choose"
 
 
@@ -44,10 +47,24 @@ class Tuning:
     Attributes:
         seeds: those that settings are chosen on; none: each seed's setting is chosen on all others.
         pool: whether the runs of all settings are one group instead.
+        planned: whether the seeds are those that a tuning divided, and not the user.
     """
 
     seeds: frozenset[int] = frozenset()
     pool: bool = False
+    planned: bool = False
+
+    def none_left(self, label: str, which: str) -> UserError:
+        """What to say of a group that has no run on seeds of one kind, "tuning seeds" or "other seeds"."""
+        if self.planned:
+            return UserError(f"{label}: no run on {which} ({_spelt(self.seeds)} are the tuning's)", _UNREPORTED)
+        return UserError(f"--tune-seeds: {label} has no run on {which}", _NONE_LEFT)
+
+
+def _spelt(seeds: frozenset[int]) -> str:
+    """ "0..2" of seeds in a row, else "0,2,5"."""
+    first, last = min(seeds), max(seeds)
+    return f"{first}..{last}" if len(seeds) == last - first + 1 > 1 else ",".join(map(str, sorted(seeds)))
 
 
 EACH_ON_OTHERS = Tuning()
@@ -151,25 +168,25 @@ class Candidates:
     metric: str = "final_loss"
 
 
-def best(found: Candidates, seeds: frozenset[int]) -> tuple[Ints, Tuned]:
+def best(found: Candidates, tuning: Tuning) -> tuple[Ints, Tuned]:
     """The rows to report of a group, and what was chosen.
 
     Args:
         found: the group.
-        seeds: tuning seeds; none: leave one seed out.
+        tuning: its seeds; none: leave one seed out.
 
     Raises:
         UserError: the seeds do not allow a choice.
     """
-    if seeds:
-        tune = np.isin(found.seeds, list(seeds))
+    if tuning.seeds:
+        tune = np.isin(found.seeds, list(tuning.seeds))
         medians = loss_median(found.losses[:, tune])
         if np.isnan(medians).all():
-            raise UserError(f"--tune-seeds: {found.label} has no run on them", _NONE_LEFT)
+            raise tuning.none_left(found.label, "tuning seeds")
         winner = int(np.nanargmin(medians))
         chosen = np.where(~tune & (found.at[winner] >= 0), winner, -1)
         if (chosen < 0).all():
-            raise UserError(f"--tune-seeds: {found.label} has no run on other seeds", _NONE_LEFT)
+            raise tuning.none_left(found.label, "other seeds")
     else:
         without = leave_one_out(found.losses)
         usable = np.where(found.at >= 0, without, np.nan)
@@ -307,11 +324,11 @@ class Chooser:
                 held = [seed not in self.tuning.seeds for seed in self.rows.take(at).values("seed")]
                 at = at[np.array(held, dtype=np.bool_)]
                 if not len(at):
-                    raise UserError(f"--tune-seeds: {label} has no run on other seeds", _NONE_LEFT)
+                    raise self.tuning.none_left(label, "other seeds")
             return at, None
         if found.at.shape[1] < 2:
             raise self.refusal(found)
-        return best(found, self.tuning.seeds)
+        return best(found, self.tuning)
 
     def refusal(self, found: Candidates) -> UserError:
         """Why nothing can be chosen, and the ways to say what is meant."""
