@@ -32,6 +32,7 @@ MORE = {
     "predict": ["nowhere"],
     "explain": ["nowhere"],
     "curvature": ["nowhere"],
+    "import": ["nowhere"],
 }
 """What else a command needs before it can begin."""
 
