@@ -408,7 +408,7 @@ def test_several_that_build_the_same_cache_make_one(folder: Path, cache: Path) -
 
     with ThreadPoolExecutor(6) as pool:
         assert all(torch.equal(images, expected) for images in pool.map(build, range(6)))
-    assert sorted(decoded) == [1, 2, 3, 4, 5]
+    assert sorted(done for done in decoded if done) == [1, 2, 3, 4, 5]  # who waits for another says 0
     assert len(cached(cache)) == 1
 
 

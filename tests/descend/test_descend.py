@@ -319,11 +319,11 @@ def test_pieces_choose_the_engine_of_the_whole(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pieces, "TABLE_LIMIT", 2 * 4 * (batch.steps + 1))
     seen = []
 
-    def estimates(piece: Batch, rows: int, compiled: bool) -> tuple[float, float]:
+    def estimates(piece: Batch, rows: int, compiled: bool) -> dict[str, float]:
         seen.append((piece.rows, rows))
-        return 1.0, 0.0
+        return {"fused": 1.0, "eager": 0.0}
 
-    monkeypatch.setattr(engine, "_estimates", estimates)
+    monkeypatch.setattr(engine, "estimates", estimates)
     descend(batch)
     assert seen == [(2, 5), (2, 5), (1, 5)]
 
