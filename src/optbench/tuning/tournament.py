@@ -24,7 +24,7 @@ from optbench.config.space import Dimension
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop, plan_run
 from optbench.launch.sweep import Options
-from optbench.records import Run
+from optbench.records import Run, check_place
 from optbench.records.sweep_plan import TUNING
 from optbench.tuning.budget import (
     FEWEST_SEEDS,
@@ -300,6 +300,7 @@ class Tournament:
             UserError, ConfigError, OutputError, RecordError: as of `run_sweep`; what was recorded stays.
         """
         entrants = entrants_of(self._question)  # what cannot be is said before the first run
+        check_place(self._question.folder, folder=True)
         self._key, self._whole = length_of(entrants)
         if self._decided.size is None:
             self._decide(entrants)

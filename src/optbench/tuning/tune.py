@@ -26,6 +26,7 @@ from optbench.launch.sweep import Options
 from optbench.metrics import Estimate, median_interval
 from optbench.metrics.pairs import Pair, verdicts
 from optbench.metrics.tuned import BestOf, Edge, best_of, edge
+from optbench.records import check_place
 from optbench.records.sweep_plan import TUNING
 from optbench.tuning.runs import Made, Runs, Trial, Watching, budget_of, by_point, direction_of
 from optbench.tuning.search import METHODS, Point, Search
@@ -302,6 +303,7 @@ class Tuner:
         """
         task = self._task
         spaces = spaces_of(task)  # what cannot be is said before the first run
+        check_place(task.folder, folder=True)
         problem = next(iter(spaces.values()))[2]
         learns = task.method in LEARN
         found = [Tuned(name, space, sources, learns) for name, (space, sources, _) in spaces.items()]
