@@ -20,6 +20,7 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -100,7 +101,8 @@ class Compiled:
         began = time.perf_counter()
         try:
             forget_others()
-            with _unchanged(self._model):
+            with _unchanged(self._model), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")  # of its own parts
                 for forward in passes:
                     forward().backward()
         except Exception as error:  # the compiler raises its own errors, and those of the tools that it calls
