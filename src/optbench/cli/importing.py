@@ -86,9 +86,7 @@ def import_logs(
     from optbench.foreign import Wishes, bring
     from optbench.foreign.columns import parse_map
     from optbench.foreign.settings import parse_config
-    from optbench.records import check_place
 
-    check_place(out, folder=True)
     found = bring(
         sources,
         out,

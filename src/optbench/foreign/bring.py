@@ -78,11 +78,11 @@ def bring(sources: Sequence[Path], out: Path, wishes: Wishes | None = None) -> B
         OutputError: a record that cannot be written.
     """
     wishes = wishes or Wishes()
+    check_place(out, folder=True)
     found = logs(sources, wishes.kind, wishes.apart)
     _check_used(found, wishes)
     read = [_read(log, wishes) for log in found]
     _check_apart(found)
-    check_place(out, folder=True)
     before = sum((out / folder_name(one.log) / "run.json").exists() for one in read)
     with locked(out):
         folders = [write(out, one) for one in read]
