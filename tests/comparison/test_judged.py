@@ -241,3 +241,15 @@ def test_the_rules_are_explained_by_name(capsys: pytest.CaptureFixture[str]) -> 
         assert (code, words in out, out.startswith(f"{name}: ")) == (0, True, True)
     code, _, err = invoke(capsys, "compare", "--explain", "pair")
     assert (code, "did you mean pairs?" in err) == (2, True)
+
+
+def test_seeds_that_change_nothing_are_not_asked_for(tmp_path: Path) -> None:
+    for name, loss in (("a", 1.0), ("b", 2.0)):
+        for start in ("usual", "random"):
+            words = {"optimizer._target_": f"torch.optim.{name}", "trainer.start": start}
+            make_run(tmp_path / start / name, words, optimizer=name, final_loss=loss)
+    (one,) = compare([tmp_path / "usual"]).pairs
+    assert (one.verdict, one.more_seeds) == ("undecided", None)
+    (one,) = compare([tmp_path / "random"]).pairs
+    assert one.verdict == "undecided"
+    assert one.more_seeds is not None

@@ -15,6 +15,7 @@ from typing import Any
 
 from optbench.comparison.by_seed import by_seed
 from optbench.comparison.groups import Group
+from optbench.comparison.observations import idle
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.statistics import STATISTICS
@@ -91,7 +92,8 @@ class Verdict:
         effect: a - b in units of the metric, with its interval.
         n: seeds that both have; of unpaired ones, runs of the one that has fewer.
         paired: whether they were compared seed by seed.
-        more_seeds: how many more seeds would decide, were the effect what it seems; None where none would.
+        more_seeds: how many more seeds would decide, were the effect what it seems; None where none would, or where
+            a seed changes nothing.
         within: the difference that counts as none; None: none does.
     """
 
@@ -183,11 +185,13 @@ def judged(
                         family=max(together, 1))  # fmt: skip
         measured += found
         whose += [(problem, metric, groups)] * len(found)
-    verdicts = [
-        Verdict(problem, metric, groups[one.a].label, groups[one.b].label, one.verdict, one.p, one.p_adjusted,
-                one.effect, one.n, one.paired, one.more_seeds, question.within)
-        for (problem, metric, groups), one in zip(whose, judge(measured, question.alpha), strict=True)
-    ]  # fmt: skip
+    fixed = {id(group) for _, groups in family.values() for group in groups if idle(group.rows).all()}
+    verdicts = []
+    for (problem, metric, groups), one in zip(whose, judge(measured, question.alpha), strict=True):
+        a, b = groups[one.a], groups[one.b]
+        more = None if {id(a), id(b)} <= fixed else one.more_seeds  # their seeds would change nothing
+        verdicts.append(Verdict(problem, metric, a.label, b.label, one.verdict, one.p, one.p_adjusted, one.effect,
+                                one.n, one.paired, more, question.within))  # fmt: skip
     return verdicts, ""
 
 
