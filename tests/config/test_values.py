@@ -134,7 +134,11 @@ def test_null_and_nan_are_no_number_switch_or_list() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", ["optimizer", "scheduler", "loss", "trainer", "model", "data"])
-def test_every_value_of_every_key_runs_or_is_refused(group: str, composer: Composer, tmp_path: Path) -> None:
+def test_every_value_of_every_key_runs_or_is_refused(
+    group: str, composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # synthetic_food makes its pictures below whatever data.root says
     count = 0
     for overrides, last in tried([group], composer, once=group == "model"):
         assert not (wrong := outcome(composer, [*overrides, last], tmp_path)), wrong
