@@ -81,7 +81,7 @@ def test_a_further_note_goes_below_the_first(tmp_path: Path) -> None:
 
 def test_what_a_curve_lacks_is_said(tmp_path: Path) -> None:
     runs = [run_of(tmp_path / "a", [2.0, 1.0], 0)]
-    with pytest.raises(UserError, match="expected step, epoch, seconds"):
-        plot.band_curves(runs, along="evals")
+    with pytest.raises(UserError, match="expected step, evals, epoch, seconds"):
+        plot.band_curves(runs, along="hours")
     with pytest.raises(UserError, match="1 of 1 runs have no epoch in their curve"):
         plot.band_curves(runs, along="epoch")

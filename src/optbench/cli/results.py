@@ -184,7 +184,7 @@ Curvature = Annotated[
 Bands = Annotated[
     bool, typer.Option("--bands", help="A line a configuration: the median of its runs, with its interval.")
 ]
-Along = Annotated[str, typer.Option("--along", help="What --bands is drawn over.", metavar="step|epoch|seconds")]
+Along = Annotated[str, typer.Option("--along", help="What --bands is drawn over.", metavar="step|evals|epoch|seconds")]
 Over = Annotated[
     str | None, typer.Option("--over", help="A score over a setting, a line for each other choice.", metavar="KEY")
 ]

@@ -11,6 +11,7 @@
     targets      targets common to all configurations of a problem, and when each run met them
     across       scores over several problems
     rules        what of this is no score, in words
+    learning     learning curves of repeated runs: medians and bands
     figures      what figures over runs, targets and problems show, as plain numbers
     shown        the runs that a figure shows
     response     scores over the values of a setting, and whether the best lies at their edge
@@ -22,10 +23,10 @@ pandas (0.5 s to import) is imported where a table is asked for and not before; 
 once, and the command line stays quick.
 """
 
-from optbench.comparison.comparison import Comparison, compare
+from optbench.comparison.comparison import Comparison, compare, read_runs
 from optbench.comparison.groups import Group
 from optbench.comparison.labels import label_runs
-from optbench.comparison.response import Best, Line, Response, respond
+from optbench.comparison.response import Best, Line, Response, respond, response_of
 from optbench.comparison.shown import Drawn, drawn
 from optbench.statistics import STATISTICS
 
@@ -40,5 +41,7 @@ __all__ = [
     "compare",
     "drawn",
     "label_runs",
+    "read_runs",
     "respond",
+    "response_of",
 ]

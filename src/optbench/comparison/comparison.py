@@ -199,7 +199,7 @@ def estimate_json(found: Estimate | None) -> dict[str, float | None] | None:
 
 
 def compare(
-    paths: Place | Iterable[Place],
+    paths: Place | Iterable[Place] | RunTable,
     *,
     filters: Sequence[str] = (),
     group_by: Sequence[str] | str | None = None,
@@ -222,7 +222,8 @@ def compare(
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
     Args:
-        paths: where to look; a run stands for its folder, and a row of a sweep's table for all runs of the sweep.
+        paths: where to look; a run stands for its folder, and a row of a sweep's table for all runs of the sweep. Or
+            runs that were read already.
         filters: which runs take part, see `select`.
         group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed. A
             group of several settings is reported at its best one, see `tuned`.
@@ -254,7 +255,8 @@ def compare(
     which = chosen(checkpoint)
     question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
     ranked = criteria(which) if metric is None else (metric,)
-    found = _selected(_places(paths), filters)
+    found = paths if isinstance(paths, RunTable) else read_runs(paths)
+    found = select(found, filters)
     tuning = _tuning(found, tune_seeds, pool, group_by is not None)
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
     notes: Sequence[str] = found.notes
@@ -278,12 +280,13 @@ def compare(
     )  # fmt: skip
 
 
-def _selected(places: Sequence[Path], filters: Sequence[str]) -> RunTable:
-    """The runs under some places that pass every filter. Raises UserError where there are none."""
+def read_runs(paths: Place | Iterable[Place]) -> RunTable:
+    """The runs under some places, as `compare` has them. Raises UserError where there are none, RecordError."""
+    places = _places(paths)
     found = read(places)
     if not len(found):
         raise nothing(places, found.unreadable)
-    return select(found, filters)
+    return found
 
 
 def _tuning(runs: RunTable, seeds: str | Iterable[int], pool: bool, grouped: bool) -> Tuning:

@@ -17,13 +17,14 @@ from optbench.comparison.comparison import Comparison
 from optbench.comparison.filters import resolve_key
 from optbench.comparison.groups import IDENTITY, Group
 from optbench.comparison.labels import text
-from optbench.comparison.targets import Aim, answered
+from optbench.comparison.targets import Aim, Reader, answered
 from optbench.comparison.tuned import chose
 from optbench.errors import UserError
 from optbench.metrics.tuned import BestOf, best_of
 from optbench.records import RunTable
 from optbench.records.chosen import criteria
 from optbench.records.columns import Floats
+from optbench.records.run import read_columns
 from optbench.statistics import STATISTICS, Groups
 
 
@@ -76,12 +77,13 @@ WITHOUT_CURVES = "without a recorded curve"
 NOT_EVERYWHERE = "not on every problem"
 
 
-def distributions(found: Comparison, aim: Aim) -> Distributions:
+def distributions(found: Comparison, aim: Aim, reader: Reader = read_columns) -> Distributions:
     """The distribution of runtimes of each configuration over runs, targets and problems; each problem counts alike.
 
     Args:
         found: the runs.
         aim: which targets, and what costs are counted in.
+        reader: reads the curves of runs.
 
     Raises:
         UserError: no configuration has curves on all problems, or no targets are known for one of them.
@@ -94,7 +96,7 @@ def distributions(found: Comparison, aim: Aim) -> Distributions:
     targets: list[tuple[str, str]] = []
     said: list[str] = []
     count = 0
-    for one in answered(found.problems, aim, criteria(found.checkpoint)):
+    for one in answered(found.problems, aim, criteria(found.checkpoint), reader):
         said += [one.unrecorded] if one.unrecorded else []
         count += 1
         if one.runtimes is None:
@@ -170,7 +172,7 @@ class Profiles:
 OWN_TARGET = "steps to the target that the runs had (trainer.target)"
 
 
-def profiles(found: Comparison, aim: Aim) -> Profiles:
+def profiles(found: Comparison, aim: Aim, reader: Reader = read_columns) -> Profiles:
     """The performance profile of each configuration, by medians of the times of its runs to the target of a problem.
 
     Where curves lack, times are the steps to the target that the runs had.
@@ -178,6 +180,7 @@ def profiles(found: Comparison, aim: Aim) -> Profiles:
     Args:
         found: the runs, of several problems.
         aim: which targets, and what costs are counted in.
+        reader: reads the curves of runs.
 
     Raises:
         UserError: there is one problem alone, fewer than two configurations are on all, or one has no target.
@@ -189,7 +192,7 @@ def profiles(found: Comparison, aim: Aim) -> Profiles:
     problems: dict[str, list[Group]] = {}
     targets: list[tuple[str, str]] = []
     said: list[str] = []
-    for one in answered(found.problems, aim, ranked):
+    for one in answered(found.problems, aim, ranked, reader):
         timed = one.runtimes
         problems[one.problem] = [
             replace(group, times=timed.times(i) if timed else None) for i, group in enumerate(one.groups)

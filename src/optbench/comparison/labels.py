@@ -8,6 +8,7 @@ schedule, budget. Names say only what differs: "adam lr=0.01" where two learning
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ _SCOPES = {"optimizer": "optimizer", "scheduler": "scheduler", "augment": _AUGME
 """Parts whose settings are compared among runs that have the same one, and the key that says which one that is."""
 _NO_NAME = (None, "", "none", "null")
 _TARGET = "._target_"
+_NUMBER = re.compile(r"((?<![A-Za-z\d])\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
 
 def without_common(rows: Sequence[Facts], keep: Sequence[str]) -> list[Facts]:
@@ -193,3 +195,9 @@ def label_rows(rows: Sequence[Facts]) -> list[str]:
     names = {key: configuration_names(of_one)[0] for key, of_one in members.items()}
     before = {key: "" if len(problems) == 1 else f"{name}: " for key, name in problems.items()}
     return [before[row.problem_key] + names[row.problem_key][row.configuration_key] for row in rows]
+
+
+def natural(name: str) -> tuple[tuple[bool, float, str], ...]:
+    """A key that sorts names as one reads them, their numbers by size: lr=1e-05, lr=0.001, lr=0.01, lr=1."""
+    parts = _NUMBER.split(name)  # words and numbers in turns
+    return tuple((i % 2 == 1, float(part) if i % 2 else 0.0, part) for i, part in enumerate(parts))

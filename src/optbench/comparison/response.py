@@ -136,7 +136,14 @@ def respond(
     """
     for score in scores:
         resolve_key(score, list(STATISTICS), "score")
-    found = compare(paths, filters=filters, checkpoint=checkpoint)
+    return response_of(compare(paths, filters=filters, checkpoint=checkpoint), key, scores)
+
+
+def response_of(found: Comparison, key: str, scores: Sequence[str] = ()) -> Response:
+    """The same of runs that were compared already, every setting a group of its own.
+
+    Args, Raises: as `respond`.
+    """
     key = _setting(key, found)
     told = [alike(group.rows)[1][0].values for group in found.groups]
     values = _ordered({_value(one.get(key)) for one in told})

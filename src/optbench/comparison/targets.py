@@ -35,6 +35,8 @@ _UNITS |= {cost: cost for cost in COSTS}
 _MOST = 51
 MinimumOf = Callable[[Run], float | None]
 """The minimum of the surface that a run descended; None where it is not known."""
+Reader = Callable[[Sequence[Run]], Sequence[Columns]]
+"""Reads the curve of each run, as `records.run.read_columns` does."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,16 @@ def with_targets(
     return found, said
 
 
-def answered(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence[str]) -> Iterator[Answered]:
+def answered(
+    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence[str], reader: Reader = read_columns
+) -> Iterator[Answered]:
     """Each problem with its targets and when each run met them.
 
     Args:
         problems: the groups of each.
         aim: what is asked.
         ranked: what groups are ranked by.
+        reader: reads the curves of runs.
 
     Raises:
         UserError: no targets are known for a problem.
@@ -149,12 +154,12 @@ def answered(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence
     """
     for problem, groups in problems.items():
         column, sign = _measure(groups)
-        curves, without = _curves(groups, aim, column, sign)
+        curves, without = _curves(groups, aim, column, sign, reader)
         unrecorded = _unrecorded(problem, without) if without else ""
         if not curves.groups:
             yield Answered(problem, groups, None, "", "", unrecorded)
             continue
-        levels, words = _levels(problem, groups, aim, column, sign, ranked)
+        levels, words = _levels(problem, groups, aim, column, sign, ranked, reader)
         runtimes = _runtimes(curves, len(groups), levels)
         times = _relevant(runtimes, levels, column, sign, aim)
         yield Answered(problem, groups, runtimes, words, times, unrecorded)
@@ -168,13 +173,13 @@ def _measure(groups: Sequence[Group]) -> tuple[str, float]:
     return ("val_accuracy", -1.0) if classes else ("val_loss", 1.0)
 
 
-def _curves(groups: Sequence[Group], aim: Aim, column: str, sign: float) -> tuple[_Curves, list[str]]:
+def _curves(groups: Sequence[Group], aim: Aim, column: str, sign: float, reader: Reader) -> tuple[_Curves, list[str]]:
     """The curves, and the names of the groups that lack one of a run that ended."""
     found, without = _Curves([], [], [], []), []
     for place, group in enumerate(groups):
         rows = group.rows.take(distinct(group.rows, np.zeros(group.n, dtype=np.int64)))
         runs = rows.runs()
-        read = [_cut(curve, aim, column, sign) for curve in read_columns(runs)]
+        read = [_cut(curve, aim, column, sign) for curve in reader(runs)]
         lost = [
             own is None and (has_result(run.status) or run.status == "diverged")
             for own, run in zip(read, runs, strict=True)
@@ -204,7 +209,7 @@ def _cut(curve: Columns, aim: Aim, column: str, sign: float) -> tuple[Floats, Fl
 
 
 def _levels(
-    problem: str, groups: Sequence[Group], aim: Aim, column: str, sign: float, ranked: Sequence[str]
+    problem: str, groups: Sequence[Group], aim: Aim, column: str, sign: float, ranked: Sequence[str], reader: Reader
 ) -> tuple[Floats, str]:
     """The targets of a problem in the direction of losses, the easiest first, and which they are in words."""
     if aim.levels:
@@ -220,7 +225,7 @@ def _levels(
         return minimum + PRECISIONS, f"targets: minimum {number(minimum)} + {len(PRECISIONS)} precisions 1e2 to 1e-8"
     best = min(groups, key=lambda group: (rank(group.statistics, ranked), group.label))
     run = _median_run(best, ranked)
-    (curve,) = read_columns([run])
+    (curve,) = reader([run])
     cut = _cut(curve, Aim(budget=aim.budget), column, sign)
     values = np.zeros(0) if cut is None else cut[1][~np.isnan(cut[1])]
     if not len(values):

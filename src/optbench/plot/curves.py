@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from optbench.comparison import label_runs
+from optbench.comparison.learning import loss_scale, over_epochs
 from optbench.plot.style import drawable, legend_outside, natural, new_figure, styles
 from optbench.records import Run
 from optbench.records.curves import Columns
 from optbench.records.run import read_columns
 
-_FAR = 100.0  # how many times the largest starting loss is still shown
-_FLAT = 1e-4  # of its size: the least that the axes of a loss span
 _MARKED = 40  # epochs; of fewer each has a dot on the line
 _VALIDATION: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linestyle": "--", "linewidth": 1.0}
 _BEST: dict[str, Any] = {
@@ -115,15 +114,6 @@ def _draw_loss(ax: Axes, curve: Columns, style: dict[str, Any], few: bool, alone
     return handle
 
 
-def over_epochs(epoch: np.ndarray, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each epoch with a loss, the mean of its steps and of its losses; of one that is not over, so far."""
-    known = np.isfinite(loss) & np.isfinite(epoch)
-    number = np.floor(epoch[known] + 1e-9).astype(int)
-    which, place = np.unique(number, return_inverse=True)
-    count = np.bincount(place, minlength=len(which))
-    return (np.bincount(place, step[known]) / count, np.bincount(place, loss[known]) / count)
-
-
 def _best_step(run: Run, curve: Columns) -> float | None:
     """The step of a network's best evaluation: as recorded, else by the curve; None where there was none."""
     recorded = run.summary.get("best_val_step")
@@ -151,27 +141,12 @@ def _draw_validation(ax: Axes, curve: Columns, name: str, style: dict[str, Any],
 
 def scale_loss(ax: Axes, curves: Sequence[Columns]) -> None:
     """The axis of the losses of some curves: logarithmic or not, and so far that one that diverged does not fill it."""
-    losses = [drawable(curve["loss"]) for curve in curves if "loss" in curve]
-    values = np.concatenate(losses) if losses else np.array([])
-    values = values[np.isfinite(values)]
+    scale = loss_scale([curve["loss"] for curve in curves if "loss" in curve])
     ax.set_ylabel("loss")
-    if not values.size:
-        return
-    starts = [loss[np.isfinite(loss)][0] for loss in losses if np.isfinite(loss).any()]
-    positive = values[values > 0]
-    if values.min() >= 0 and positive.size and positive.max() > 3 * positive.min():
+    if scale.log:
         ax.set_yscale("log", nonpositive="mask")
-        top = _FAR * max(starts)
-        if values.max() > top > positive.min():
-            ax.set_ylim(positive.min() / 2, top)
-        return
-    reach = _FAR * max(1.0, *map(abs, starts))
-    low, high = max(values.min(), min(starts) - reach), min(values.max(), max(starts) + reach)
-    if (floor := _FLAT * max(abs(low), abs(high))) > high - low:  # its last digits would fill the axes
-        ax.set_ylim((low + high - floor) / 2, (low + high + floor) / 2)
-        return
-    if (low, high) != (values.min(), values.max()):
-        ax.set_ylim(low - 0.03 * (high - low), high)
+    if scale.limits:
+        ax.set_ylim(*scale.limits)
 
 
 def _draw_extra(ax: Axes, curve: Columns, name: str, style: dict[str, Any], best: float | None) -> None:

@@ -16,8 +16,9 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
-from numpy.typing import NDArray
 
+from optbench.comparison.labels import natural as natural
+from optbench.comparison.learning import drawable as drawable
 from optbench.errors import UserError
 from optbench.language import Phrases, language
 from optbench.plot.translate import NOTES, as_typed, chinese_font, translated
@@ -26,7 +27,6 @@ from optbench.records import write_bytes
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":", "-.")
 SUFFIXES = (".png", ".svg", ".pdf")
-_LARGEST = 1e100  # no axis reaches it; beyond, matplotlib's own arithmetic overflows
 _LEGEND_LINES = 24
 _FOOTNOTE_WIDTH = 130
 _FOOTNOTE_AN_INCH, _TITLE_AN_INCH, _LETTERS_AN_INCH = 18, 10, 18  # characters
@@ -34,7 +34,6 @@ _FOOTNOTE_SIZE, _FOOTNOTE_NARROW, _SMALL = 7.0, 6.0, 7.0  # points
 _NARROW = 5.0  # inches; a column of a paper is narrower
 _HANDLE = 6  # characters that a mark of the legend takes
 _LEAST, _MOST = 1.5, 40.0  # inches
-_NUMBER = re.compile(r"((?<![A-Za-z\d])\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*x\s*(\d+(?:\.\d+)?)\s*(in|cm)")
 _END_OF_NOTE = re.compile(r"(?<! )\n")
 _LEGEND_WIDTH = 48  # characters; a longer name continues on the next line, or it would leave no room for the axes
@@ -54,18 +53,6 @@ def styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
         label: {"color": PALETTE[i % len(PALETTE)], "linestyle": LINES[i // len(PALETTE) % len(LINES)]}
         for i, label in enumerate(dict.fromkeys(labels))
     }
-
-
-def natural(name: str) -> tuple[tuple[bool, float, str], ...]:
-    """A key that sorts names as one reads them, their numbers by size: lr=1e-05, lr=0.001, lr=0.01, lr=1."""
-    parts = _NUMBER.split(name)  # words and numbers in turns
-    return tuple((i % 2 == 1, float(part) if i % 2 else 0.0, part) for i, part in enumerate(parts))
-
-
-def drawable(values: Any) -> NDArray[np.float64]:
-    """Numbers as an axis takes them: gaps where they are not finite, the largest cut."""
-    values = np.asarray(values, dtype=float)
-    return np.where(np.isfinite(values), np.clip(values, -_LARGEST, _LARGEST), np.nan)
 
 
 def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
