@@ -19,7 +19,7 @@ from optbench.descend.scalar import array_function_of, function_of, plain_progra
 ODD = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-320, 1e300, -1e300, 800.0, -800.0, math.inf, -math.inf, math.nan]
 UNARY = {"neg": np.negative, "sqrt": np.sqrt, "abs": np.abs, "tan": np.tan, "tanh": np.tanh, "atan": np.arctan,
          "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "exp": np.exp,
-         "sign": np.sign}  # fmt: skip
+         "sign": np.sign, "floor": np.floor}  # fmt: skip
 BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "pow": np.power,
           "maximum": np.maximum, "minimum": np.minimum}  # fmt: skip
 

@@ -21,8 +21,8 @@ from optbench.descend.scalar import array_function_of
 from optbench.descend.store import Store
 
 _EXACT = frozenset(
-    ("const", "input", "add", "sub", "mul", "div", "neg", "sqrt", "abs", "sign", "maximum", "minimum", "where",
-     "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not")
+    ("const", "input", "add", "sub", "mul", "div", "neg", "sqrt", "abs", "floor", "sign", "maximum", "minimum",
+     "where", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not")
 )  # fmt: skip
 BLOCK = 4096
 """Rows that are computed together: their arrays stay in a processor's cache."""

@@ -39,7 +39,7 @@ def _elementwise(name: str, op: str) -> None:
     LOWERINGS[name] = lower
 
 
-for _name in ("neg", "sin", "cos", "tan", "tanh", "exp", "expm1", "log", "log1p", "sqrt", "abs", "atan",
+for _name in ("neg", "sin", "cos", "tan", "tanh", "exp", "expm1", "log", "log1p", "sqrt", "abs", "atan", "floor",
               "mul", "maximum", "minimum", "where", "pow", "eq", "ne", "lt", "le", "gt", "ge"):  # fmt: skip
     _elementwise(_name, _name)
 for _name, _op in {"sgn": "sign", "sign": "sign", "logical_and": "and", "bitwise_and": "and", "logical_or": "or",

@@ -21,6 +21,7 @@ FORMS = {
     "pow": "{0} ** {1}",
     "sqrt": "math.sqrt({0})",
     "abs": "math.fabs({0})",
+    "floor": "np.floor({0})",
     **{name: f"math.{name}({{0}})" for name in ("tan", "tanh", "atan", "expm1", "log", "log1p")},
     **{name: f"_vector_{name}({{0}})" for name in vector_math.FUNCTIONS},
     "sign": "ONE if {0} > ZERO else (-ONE if {0} < ZERO else ZERO)",
@@ -41,7 +42,7 @@ FORMS = {
 
 TRUTHS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
 
-QUICK = FORMS | {"pow": "math.pow({0}, {1})"}
+QUICK = FORMS | {"pow": "math.pow({0}, {1})", "floor": "float(math.floor({0}))"}
 """The same for Python, whose ** of a negative number is complex. It may raise what RAISED names."""
 
 _NUMPY = {"sqrt": "sqrt", "abs": "fabs", "tan": "tan", "tanh": "tanh", "atan": "arctan", "expm1": "expm1", "log": "log",
@@ -99,6 +100,10 @@ def _expm1(a: float) -> float:
         return math.inf
 
 
+def _floor(a: float) -> float:
+    return float(math.floor(a)) if math.isfinite(a) else a
+
+
 def _tan(a: float) -> float:
     return math.tan(a) if math.isfinite(a) else math.nan
 
@@ -124,6 +129,7 @@ _WHOLE: Mapping[str, Callable[..., float]] = {
     "log": _log,
     "log1p": _log1p,
     "expm1": _expm1,
+    "floor": _floor,
     "tan": _tan,
 }
 SAFE = QUICK | {

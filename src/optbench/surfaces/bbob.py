@@ -51,6 +51,8 @@ class Bbob(AbstractSurface):
 
     Raises:
         UserError: there is no such function or instance.
+
+    Source: N. Hansen, S. Finck, R. Ros & A. Auger, INRIA RR-6829 (2009, updated 2010), see the module.
     """
 
     def __init__(self, function: int = 1, instance: int = 1, dim: int = 2) -> None:
@@ -121,14 +123,16 @@ class Constant:
 
 
 class Affine:
-    """x -> M (x - c) on the last axis."""
+    """x -> M (x - c) on the last axis, by products and sums: a library's matrix product rounds a point otherwise in a
+    larger batch."""
 
     def __init__(self, matrix: Floats, centre: Floats | None = None) -> None:
-        self._matrix = Constant(matrix.T)
+        self._matrix = Constant(matrix)
         self._centre = None if centre is None else Constant(centre)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return (x if self._centre is None else x - self._centre(x)) @ self._matrix(x)
+        moved = x if self._centre is None else x - self._centre(x)
+        return (moved.unsqueeze(-2) * self._matrix(x)).sum(dim=-1)
 
 
 # transformations ------------------------------------------------------------------------------------------------------
