@@ -70,8 +70,10 @@ def test_the_generator_is_park_and_millers() -> None:
         state = 16807 * state % 2147483647
     assert state == 1043618065
     numbers = uniform(20000, 3)
-    assert 0.0 < numbers.min() < numbers.max() < 1.0 and abs(numbers.mean() - 0.5) < 0.01
-    assert (uniform(5, 3) == numbers[:5]).all() and (uniform(5, -3) == numbers[:5]).all()
+    assert 0.0 < numbers.min() < numbers.max() < 1.0
+    assert abs(numbers.mean() - 0.5) < 0.01
+    assert (uniform(5, 3) == numbers[:5]).all()
+    assert (uniform(5, -3) == numbers[:5]).all()
     turn = rotation(12, 8)
     assert np.abs(turn @ turn.T - np.eye(12)).max() < 1e-13
     assert np.abs(optimum(40, 4)).max() <= 4.0
@@ -127,5 +129,6 @@ def test_what_there_is_not_is_refused(given: dict[str, Any]) -> None:
 def test_instances_differ() -> None:
     places = {Bbob(15, i, 3).minimizers[0] for i in range(1, 16)}
     heights = {Bbob(15, i, 3).minimum for i in range(1, 16)}
-    assert len(places) == 15 and len(heights) > 12  # those beyond 1000 are 1000
+    assert len(places) == 15
+    assert len(heights) > 12  # those beyond 1000 are 1000
     assert all(height is not None and math.isfinite(height) for height in heights)
