@@ -1,4 +1,4 @@
-"""What makes an instance of a BBOB function: its own random numbers, and the shifts, rotations and offsets made of them.
+"""What makes an instance of a BBOB function: its own random numbers, and the shifts and rotations made of them.
 
 The numbers must be those of every other implementation, so the generator is the one of the published experiment, bit
 for bit: Park and Miller's (multiplier 16807, modulus 2^31 - 1) with a shuffle of 32 places after Bays and Durham, and
