@@ -19,9 +19,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from optbench.errors import UserError
@@ -115,7 +117,7 @@ class Draw:
 class Constant:
     """Numbers of an instance; called with x they are a tensor of its dtype, where x is."""
 
-    def __init__(self, numbers: Floats) -> None:
+    def __init__(self, numbers: NDArray[Any]) -> None:
         self._numbers = torch.from_numpy(np.array(numbers, dtype=np.float64))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -433,10 +435,11 @@ def _katsuura(d: Draw) -> Made:
     powers, places = Constant(2.0 ** np.arange(1, 33)), Constant(1.0 + np.arange(d.dim))
 
     def f(x: Tensor) -> Tensor:
-        z = to_z(x).unsqueeze(-1) * powers(x)
+        z: Tensor = to_z(x).unsqueeze(-1) * powers(x)
         rough = ((z - (z + 0.5).floor()).abs() / powers(x)).sum(dim=-1)
         total = (1.0 + places(x) * rough).log().sum(dim=-1)
-        return 10.0 / d.dim**2 * ((10.0 / d.dim**1.2) * total).expm1() + outside(x)
+        whole: Tensor = 10.0 / d.dim**2 * ((10.0 / float(d.dim) ** 1.2) * total).expm1()
+        return whole + outside(x)
 
     return f, d.x_opt
 
