@@ -58,7 +58,7 @@ def test_scores_of_targets_by_hand(three: Path) -> None:
     assert score(found, "b", "time_to_hardest").value == math.inf
     assert score(found, "b", "par10_of_hardest").value == 40
     assert [note for note in found.notes if "times are to loss <= 0.1, in steps" in note]
-    assert [one.n for one in (score(found, "a", name) for name in OF_TARGETS)] == [3, 3, 3, 3]
+    assert {one.n for one in (score(found, "a", name) for name in OF_TARGETS) if one} == {3}
 
 
 @pytest.mark.parametrize(("cost", "factor"), [("steps", 1.0), ("evals", 2.0), ("seconds", 0.1), ("epochs", 1.0)])
@@ -121,11 +121,12 @@ def test_what_is_asked_stands_in_json_and_text(three: Path, capsys: pytest.Captu
     code, out, err = invoke(capsys, "compare", three, "--target", "1,0.1", "--cost", "evals", "--json")
     groups = json.loads(out)["groups"]
     assert code == 0
-    assert [groups[0][name]["n"] for name in OF_TARGETS] == [3, 3, 3, 3]
+    assert {groups[0][name]["n"] for name in OF_TARGETS if name in groups[0] and groups[0][name]} == {3}
+    assert OF_TARGETS.keys() <= groups[0].keys()
     assert "in evals" in err
     text = export(compare([three], target="1"), "text")
-    for one in OF_TARGETS.values():
-        assert one.title in text
+    for name, one in OF_TARGETS.items():
+        assert (one.title in text) == (groups[0][name] is not None)
     assert set(OF_TARGETS).isdisjoint(compare([three]).to_json()["groups"][0])
     assert compare([three], target="1", sort="-time_to_hardest").groups[0].label == "b"
     code, out, _ = invoke(capsys, "compare", "--explain", "ert_of_hardest")

@@ -45,7 +45,7 @@ _Within = Annotated[
 ]
 _Anytime = Annotated[bool, typer.Option("--anytime", help="Verdicts that hold though you add seeds and look again.")]
 _Score = Annotated[
-    str, typer.Option("--score", help="Scores over all problems, comma-separated, or all.", metavar="NAMES")
+    str, typer.Option("--score", help="Scores over or on problems, comma-separated; all: over.", metavar="NAMES")
 ]
 _Cost = Annotated[
     str | None, typer.Option("--cost", help="Times to common targets in steps, evals, epochs, seconds.", metavar="UNIT")
@@ -54,6 +54,15 @@ _Target = Annotated[str, typer.Option("--target", help="Common targets, comma-se
 _Budget = Annotated[
     str | None, typer.Option("--budget", help="Cut every curve there: 500evals, 10s, 3epochs.", metavar="COST")
 ]
+_Spread = Annotated[
+    float | None, typer.Option("--spread", help="Known deviation of a run's loss (certified).", metavar="SIGMA")
+]
+_StepWorth = Annotated[
+    float | None, typer.Option("--step-worth", help="Loss that a step is worth (certified_gain).", metavar="LOSS")
+]
+_Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+_Markdown = Annotated[bool, typer.Option("--md", help="Print Markdown.")]
+_Explain = Annotated[bool, typer.Option("--explain", help="Print the rule of a score: give its NAME in place of PATH.")]
 _Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX tables (booktabs).")]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Write a Parquet table to standard output.")]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
@@ -76,16 +85,16 @@ def compare(
     cost: _Cost = None,
     target: _Target = "",
     budget: _Budget = None,
+    spread: _Spread = None,
+    step_worth: _StepWorth = None,
     config_dir: ConfigDir = None,
     checkpoint: Which = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_csv: _Csv = False,
     as_json: Json = False,
-    as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
+    as_md: _Markdown = False,
     as_latex: _Latex = False,
     as_parquet: _Parquet = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Print the rule of a score: give its NAME in place of PATH.")
-    ] = False,
+    explain: _Explain = False,
 ) -> None:
     """Compare recorded runs: one table per problem, medians and intervals over seeds, every run in the denominator.
 
@@ -107,6 +116,8 @@ def compare(
 
       optbench compare outputs/ --cost evals --budget 500evals
 
+      optbench compare outputs/ --score share_of_cost,certified_gain --baseline adamw
+
       optbench compare outputs/ --csv > results.csv
 
       optbench compare outputs/ --latex > table.tex
@@ -115,7 +126,6 @@ def compare(
     """
     from optbench.comparison import compare as compare_runs
     from optbench.errors import UserError
-    from optbench.report import export, parquet_bytes, print_comparison, unreadable_lines
 
     if explain:
         _explain(list(map(str, where or ())))
@@ -127,7 +137,15 @@ def compare(
         where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
         pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=_minimum_of(config_dir),
+        spread=spread, step_worth=step_worth,
     )  # fmt: skip
+    _print(found, form)
+
+
+def _print(found: Comparison, form: str | None) -> None:
+    """A comparison in the form that was asked for."""
+    from optbench.report import export, parquet_bytes, print_comparison, unreadable_lines
+
     if form is None:
         print_comparison(found)
     else:

@@ -49,21 +49,26 @@ _DECADES = 3.0
 
 @dataclass(frozen=True)
 class Score:
-    """A score of a configuration over problems."""
+    """A score of a configuration, over problems or (`within`) on one of them, `problem`."""
 
     score: str
     configuration: str
     estimate: Estimate
+    problem: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; numbers that are not finite are null."""
         ends = {name: getattr(self.estimate, name) for name in ("value", "low", "high")}
         finite = {name: end if end is not None and math.isfinite(end) else None for name, end in ends.items()}
-        return {"score": self.score, "configuration": self.configuration, **finite}
+        return {"score": self.score, "problem": self.problem, "configuration": self.configuration, **finite}
 
 
-def parse_scores(given: Sequence[str] | str) -> tuple[str, ...]:
-    """Names of scores as they are typed; "all" stands for every one.
+def parse_scores(given: Sequence[str] | str, others: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of scores as they are typed; "all" stands for every one over problems.
+
+    Args:
+        given: comma-separated or as a list.
+        others: names that are no score over problems and may be asked for too.
 
     Raises:
         UserError: there is no such score.
@@ -72,8 +77,10 @@ def parse_scores(given: Sequence[str] | str) -> tuple[str, ...]:
     if names == ["all"]:
         return tuple(RULES)
     for name in names:
-        if name not in RULES:
-            raise UserError(f"--score {name}: no such score", f"one of {', '.join(RULES)}, or all")
+        if name not in RULES and name not in others:
+            known = f"over problems {', '.join(RULES)}, or all"
+            raise UserError(f"--score {name}: no such score",
+                            known + f"; on each problem {', '.join(others)}" * bool(others))  # fmt: skip
     return tuple(dict.fromkeys(names))
 
 

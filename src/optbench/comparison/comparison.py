@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from optbench.comparison.across import Score
-    from optbench.comparison.targets import MinimumOf
+    from optbench.comparison.targets import Aim, MinimumOf
 
 Place = str | PathLike[str] | Run
 
@@ -47,7 +47,7 @@ class Comparison:
         warnings: what makes a ranking unfair or a number optimistic, one sentence each.
         pairs: the verdicts on pairs of configurations of each problem.
         question: what was asked of pairs.
-        scores: over all problems, those that were asked for.
+        scores: those that were asked for, over all problems or on each.
         reference: the configuration that `improvement` is over; empty where it is not among the scores.
         unsought: why there are no verdicts, where that is for the time they would take; else empty.
         checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
@@ -155,7 +155,8 @@ class Comparison:
             critical points with the number of runs that stopped there, or null; `tuned`, see `tuned.Tuned`, or null.
         pairs: a list of `{problem, metric, a, b, verdict, p, p_adjusted, effect, low, high, n, more_seeds}`, the
             verdict on a being one of better, worse, equivalent, undecided.
-        scores: a list of `{score, configuration, value, low, high}`, those that were asked for, over all problems.
+        scores: a list of `{score, problem, configuration, value, low, high}`, those that were asked for; `problem` is
+            null of those over all problems.
         warnings: notes, warnings, and what could not be read, a sentence each.
 
         Numbers that are not finite become null: strict JSON has no word for them.
@@ -218,6 +219,8 @@ def compare(
     target: str = "",
     budget: str | None = None,
     minimum_of: MinimumOf | None = None,
+    spread: float | None = None,
+    step_worth: float | None = None,
 ) -> Comparison:
     """Compares every run under the paths: run folders, sweep tables, and folders of them, mixed as they come.
 
@@ -240,12 +243,15 @@ def compare(
         equivalent_within: the difference below which two configurations are equivalent; None: none are.
         anytime: whether verdicts shall hold though seeds are added until the result pleases; they then need more seeds.
         pairs: whether verdicts are wanted however many runs and pairs there are.
-        score: scores over all problems, of `across.RULES`, comma-separated or as a list; "all": every one.
+        score: scores over all problems, of `across.RULES`, or on each, of `within.RULES`, comma-separated or as a
+            list; "all": every one over problems.
         cost: what times to common targets are counted in: steps, evals, epochs or seconds. With any of these three the
             scores of `statistics.of_targets` are computed from the curves.
         target: levels of the loss, or of validation accuracy, comma-separated; "": the usual ones, see `targets`.
         budget: where every curve is cut, such as 500evals.
         minimum_of: tells the minimum of the surface that a run descended; None: none is known.
+        spread: known standard deviation of a run's value, for certified steps and gains; None: it is estimated.
+        step_worth: what a step is worth in `within`'s certified gain; None: what the baseline's runs tell.
 
     Raises:
         UserError: no run found or left, an unknown key, something that is not a place to look at, or a group of several
@@ -259,12 +265,8 @@ def compare(
     found = select(found, filters)
     tuning = _tuning(found, tune_seeds, pool, group_by is not None)
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
-    notes: Sequence[str] = found.notes
-    if cost is not None or target or budget is not None:
-        from optbench.comparison.targets import aim, with_targets
-
-        groups, said = with_targets(_by_problem(groups), aim(cost, target, budget, minimum_of), ranked)
-        notes = [*notes, *said]
+    asked = _Asked(score, baseline, cost, target, budget, minimum_of, spread, step_worth)
+    groups, noted = asked.with_targets(groups, ranked)
     clocks = whole.clocks()
     apart = {one.problem for one in clocks} if metric == "seconds" else set()
     groups = [replace(group, best=False) if group.problem in apart else group for group in groups]
@@ -274,9 +276,10 @@ def compare(
     said += [*on_several(found, groups), *_of_choosing(groups)]
     problems = _by_problem(groups)
     verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)
+    scores, reference, words = asked.scored(problems, ranked, found)
     return Comparison(
-        tuple(groups), tuple(differing), found.unreadable, tuple(notes), which, differences, tuple(said),
-        tuple(verdicts), question, unsought, *_scored(problems, ranked, score, baseline),
+        tuple(groups), tuple(differing), found.unreadable, (*found.notes, *noted, *words), which, differences,
+        tuple(said), tuple(verdicts), question, unsought, scores, reference,
     )  # fmt: skip
 
 
@@ -300,19 +303,66 @@ def _tuning(runs: RunTable, seeds: str | Iterable[int], pool: bool, grouped: boo
     return Tuning(planned_seeds(runs), planned=True)
 
 
-def _scored(
-    problems: Mapping[str, Sequence[Group]], ranked: Sequence[str], score: str | Sequence[str], baseline: str | None
-) -> tuple[tuple[Score, ...], str]:
-    """The scores that were asked for, and the name of what `improvement` is over."""
-    if not score:
-        return (), ""
-    from optbench.comparison.across import parse_scores, scores_over, shared
+@dataclass(frozen=True)
+class _Asked:
+    """Scores that are computed where they are asked for; fields as the arguments of `compare`."""
 
-    names = parse_scores(score)
-    across = shared(problems, ranked)
-    reference = across.reference(baseline) if "improvement" in names else None
-    scores = scores_over(across, names, reference)
-    return tuple(scores), "" if reference is None else across.configurations[reference]
+    score: str | Sequence[str]
+    baseline: str | None
+    cost: str | None
+    target: str
+    budget: str | None
+    minimum_of: MinimumOf | None
+    spread: float | None
+    step_worth: float | None
+
+    @property
+    def aim(self) -> Aim:
+        """What is asked of common targets. Raises UserError for a word that is none."""
+        from optbench.comparison.targets import aim
+
+        return aim(self.cost, self.target, self.budget, self.minimum_of, self.spread)
+
+    def with_targets(self, groups: list[Group], ranked: Sequence[str]) -> tuple[list[Group], list[str]]:
+        """The groups with the scores of common targets, where these are asked for, and what must be said."""
+        if self.cost is None and not self.target and self.budget is None:
+            return groups, []
+        from optbench.comparison.targets import with_targets
+
+        return with_targets(_by_problem(groups), self.aim, ranked)
+
+    def scored(
+        self, problems: Mapping[str, Sequence[Group]], ranked: Sequence[str], runs: RunTable
+    ) -> tuple[tuple[Score, ...], str, list[str]]:
+        """The scores that were asked for, the name of what `improvement` is over, and what must be said.
+
+        Raises:
+            UserError: an option without the score that it is of, or as those scores have it.
+        """
+        names: tuple[str, ...] = ()
+        if self.score:
+            from optbench.comparison import within
+            from optbench.comparison.across import parse_scores, scores_over, shared
+
+            names = parse_scores(self.score, tuple(within.RULES))
+        if self.step_worth is not None and "certified_gain" not in names:
+            raise UserError("--step-worth is of --score certified_gain")
+        if self.spread is not None and not (self.cost or self.target or self.budget or "certified_gain" in names):
+            raise UserError("--spread is of certified steps (--cost, --target, --budget) and of --score certified_gain")
+        if not names:
+            return (), "", []
+        scores: list[Score] = []
+        said: list[str] = []
+        reference: int | None = None
+        if over := [name for name in names if name not in within.RULES]:
+            across = shared(problems, ranked)
+            reference = across.reference(self.baseline) if "improvement" in over else None
+            scores += scores_over(across, over, reference)
+        if inside := [name for name in names if name in within.RULES]:
+            asked = within.Asked(self.aim, self.baseline, self.step_worth)
+            found, said = within.scores_within(problems, runs, inside, asked)
+            scores += found
+        return tuple(scores), "" if reference is None else across.configurations[reference], said
 
 
 def _names(groups: Sequence[Group]) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ from optbench.records import NOT_IDENTITY, RunTable, Status
 from optbench.records.columns import Bools, Column, Ints, combined, first_of
 from optbench.records.origins import PLACES, VERSIONS
 
-_OF_BUDGET = ("trainer.steps", "trainer.epochs", "trainer.seconds")
+OF_BUDGET = ("trainer.steps", "trainer.epochs", "trainer.seconds")
 _OF_BATCH = ("trainer.batch_size", "trainer.accumulate")
-BEARING = (*_OF_BUDGET, *_OF_BATCH, "trainer.precision", "device", *VERSIONS)
+BEARING = (*OF_BUDGET, *_OF_BATCH, "trainer.precision", "device", *VERSIONS)
 """Facts by which a ranking can be unfair, or its last digits different."""
 CLOCKS = ("engine", *PLACES)
 """Facts within which times are comparable; what else the machine did meanwhile is in no record."""
@@ -29,7 +29,7 @@ CLOCKS = ("engine", *PLACES)
 _LISTED = ("engine", *PLACES, *VERSIONS)
 _DECAYS = frozenset({"CosineAnnealingLR", "PolynomialLR", "LinearLR", "OneCycleLR", "one_cycle", "warmup_cosine"})
 """Schedules that reach their end: the classes and functions that they are made of."""
-_HORIZONS = ("scheduler.T_max", "scheduler.total_iters", "scheduler.total_steps")
+HORIZONS = ("scheduler.T_max", "scheduler.total_iters", "scheduler.total_steps")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Grouped:
 
     def cut_short(self) -> list[str]:
         """Groups with runs that ended before their schedule did: their names, problem by problem."""
-        cut = _cut(self.rows)
+        cut = cut_inside(self.rows)
         return list(dict.fromkeys(self.labels[group] for group in np.unique(self.codes[cut]).tolist()))
 
 
@@ -122,16 +122,21 @@ def _order(value: Any) -> tuple[bool, Any]:
     return isinstance(value, str), value if isinstance(value, str | int | float) else str(value)
 
 
-def _cut(rows: RunTable) -> Bools:
+def decays(rows: RunTable) -> Bools:
+    """Of which runs the schedule reaches its end, (n,): before, nothing of them is finished."""
+    return rows.where("scheduler._target_", lambda target: str(target).rpartition(".")[2] in _DECAYS)
+
+
+def cut_inside(rows: RunTable) -> Bools:
     """Which runs were cut inside a decay: by a limit of time, or by a schedule that is longer than the run."""
-    decays = rows.where("scheduler._target_", lambda target: str(target).rpartition(".")[2] in _DECAYS)
-    if not decays.any():
-        return decays
-    horizons = np.max([np.nan_to_num(rows.numbers(name), nan=0.0) for name in _HORIZONS], axis=0)
+    ending = decays(rows)
+    if not ending.any():
+        return ending
+    horizons = np.max([np.nan_to_num(rows.numbers(name), nan=0.0) for name in HORIZONS], axis=0)
     longer = np.nan_to_num(rows.numbers("steps"), nan=np.inf) < horizons
     ended = rows.where("status", lambda status: status in (Status.COMPLETED, Status.TIMED_OUT))
     timed_out = rows.where("status", lambda status: status == Status.TIMED_OUT)
-    cut: Bools = decays & (timed_out | (ended & longer))
+    cut: Bools = ending & (timed_out | (ended & longer))
     return cut
 
 

@@ -169,7 +169,7 @@ def judged(
     }
     if question.metric is not None and not family and any(len(groups) > 1 for groups in problems.values()):
         raise UserError(f"--metric {question.metric}: these runs have none", "see the columns of the table")
-    against = _baselines({problem: groups for problem, (_, groups) in family.items()}, question.baseline)
+    against = baselines({problem: groups for problem, (_, groups) in family.items()}, question.baseline)
     if not question.asked and (why := _too_many([groups for _, groups in family.values()])):
         return [], why
     from optbench.metrics.pairs import Pair, judge, measure
@@ -213,7 +213,7 @@ def _too_many(family: Sequence[Sequence[Group]]) -> str:
     return f"no verdicts on {pairs} pairs of up to {runs} runs unless asked for: --pairs"
 
 
-def _baselines(problems: Mapping[str, Sequence[Group]], baseline: str | None) -> dict[str, int]:
+def baselines(problems: Mapping[str, Sequence[Group]], baseline: str | None) -> dict[str, int]:
     """The place of the baseline among the groups of each problem that has it, by its name or its optimizer's."""
     if baseline is None:
         return {}

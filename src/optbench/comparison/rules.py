@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from optbench.comparison import across, judged, observations, tuned
+from optbench.comparison import across, judged, observations, tuned, within
 from optbench.errors import UserError
 from optbench.statistics import STATISTICS
 from optbench.statistics import explain as explain_score
@@ -29,6 +29,7 @@ RULES = {
     "targets": TARGETS,
     "tuned": tuned.RULE,
     **{f"{name}_across" if name in STATISTICS else name: rule for name, rule in across.RULES.items()},
+    **within.RULES,
 }
 """A clause each."""
 

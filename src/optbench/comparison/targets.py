@@ -11,6 +11,7 @@ how curves are recorded.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,15 +19,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optbench.comparison.groups import Group, rank
+from optbench.comparison.header import cut_inside, decays
 from optbench.comparison.observations import distinct
 from optbench.errors import UserError
-from optbench.records import Run
+from optbench.records import Run, Status
 from optbench.records.columns import Floats
 from optbench.records.curves import Columns
 from optbench.records.run import read_columns
 from optbench.statistics import STATISTICS, has_result
 from optbench.statistics.numbers import number
-from optbench.statistics.of_targets import Runtimes, of_targets
+from optbench.statistics.of_targets import Grid, Runtimes, of_targets
 
 COSTS = ("steps", "evals", "epochs", "seconds")
 _COLUMN = {"steps": "step", "evals": "evals", "epochs": "epoch", "seconds": "seconds"}
@@ -48,15 +50,23 @@ class Aim:
         levels: targets; empty: the usual ones.
         budget: a cost and its amount at which every curve is cut; None: none is.
         minimum_of: see MinimumOf; None: no minimum is known.
+        spread: known standard deviation of a run's value, for certified steps; None: it is estimated.
     """
 
     cost: str = "steps"
     levels: tuple[float, ...] = ()
     budget: tuple[str, float] | None = None
     minimum_of: MinimumOf | None = None
+    spread: float | None = None
 
 
-def aim(cost: str | None, target: str, budget: str | None, minimum_of: MinimumOf | None = None) -> Aim:
+def aim(
+    cost: str | None,
+    target: str,
+    budget: str | None,
+    minimum_of: MinimumOf | None = None,
+    spread: float | None = None,
+) -> Aim:
     """An aim from what is typed: "steps", "0.1,0.01", "500evals".
 
     Raises:
@@ -76,23 +86,27 @@ def aim(cost: str | None, target: str, budget: str | None, minimum_of: MinimumOf
         if match is None or match[2] not in _UNITS or not float(match[1]) > 0:
             raise UserError(f"--budget {budget}: expected a cost, such as 500evals, 10s, 3epochs or 200steps")
         cut = (_UNITS[match[2]], float(match[1]))
-    return Aim(cost or (cut[0] if cut else "steps"), levels, cut, minimum_of)
+    if spread is not None and not 0 < spread < np.inf:
+        raise UserError(f"--spread {spread:g}: expected a number above 0, such as 0.0013")
+    return Aim(cost or (cut[0] if cut else "steps"), levels, cut, minimum_of, spread)
 
 
 @dataclass(frozen=True)
-class _Curves:
+class Curves:
     """The curves of a problem's observations, without those rows that say nothing.
 
     Attributes:
         groups: number of the group of each run.
         costs, values: of each run, values in the direction of losses.
         ends: cost at which each ended.
+        statuses: how each ended.
     """
 
     groups: list[int]
     costs: list[Floats]
     values: list[Floats]
     ends: list[float]
+    statuses: list[str]
 
 
 @dataclass(frozen=True)
@@ -153,19 +167,19 @@ def answered(
         RecordError: a curve that cannot be read.
     """
     for problem, groups in problems.items():
-        column, sign = _measure(groups)
-        curves, without = _curves(groups, aim, column, sign, reader)
+        column, sign = measure(groups)
+        curves, without = curves_of(groups, aim, column, sign, reader)
         unrecorded = _unrecorded(problem, without) if without else ""
         if not curves.groups:
             yield Answered(problem, groups, None, "", "", unrecorded)
             continue
         levels, words = _levels(problem, groups, aim, column, sign, ranked, reader)
-        runtimes = _runtimes(curves, len(groups), levels)
+        runtimes = _runtimes(curves, groups, levels, aim)
         times = _relevant(runtimes, levels, column, sign, aim)
         yield Answered(problem, groups, runtimes, words, times, unrecorded)
 
 
-def _measure(groups: Sequence[Group]) -> tuple[str, float]:
+def measure(groups: Sequence[Group]) -> tuple[str, float]:
     """The column of curves that targets are levels of, and the sign that makes it a loss."""
     if all(group.keys.get("data") in (None, "none") for group in groups):
         return "loss", 1.0
@@ -173,9 +187,18 @@ def _measure(groups: Sequence[Group]) -> tuple[str, float]:
     return ("val_accuracy", -1.0) if classes else ("val_loss", 1.0)
 
 
-def _curves(groups: Sequence[Group], aim: Aim, column: str, sign: float, reader: Reader) -> tuple[_Curves, list[str]]:
-    """The curves, and the names of the groups that lack one of a run that ended."""
-    found, without = _Curves([], [], [], []), []
+def curves_of(
+    groups: Sequence[Group], aim: Aim, column: str, sign: float, reader: Reader = read_columns
+) -> tuple[Curves, list[str]]:
+    """The curves, and the names of the groups that lack one of a run that ended.
+
+    Args:
+        groups: of one problem.
+        aim: what costs are counted in, and where curves are cut.
+        column, sign: as `measure` has them.
+        reader: of curves.
+    """
+    found, without = Curves([], [], [], [], []), []
     for place, group in enumerate(groups):
         rows = group.rows.take(distinct(group.rows, np.zeros(group.n, dtype=np.int64)))
         runs = rows.runs()
@@ -187,8 +210,9 @@ def _curves(groups: Sequence[Group], aim: Aim, column: str, sign: float, reader:
         if any(lost):
             without.append(group.label)
             continue
-        for own in read:
+        for own, run in zip(read, runs, strict=True):
             costs, values = own or (np.zeros(0), np.zeros(0))
+            found.statuses.append(str(run.status))
             found.groups.append(place)
             found.costs.append(costs)
             found.values.append(values)
@@ -249,7 +273,7 @@ def _median_run(group: Group, ranked: Sequence[str]) -> Run:
     return group.rows.take(order[len(order) // 2 : len(order) // 2 + 1]).runs()[0]
 
 
-def _runtimes(curves: _Curves, count: int, levels: Floats) -> Runtimes:
+def _runtimes(curves: Curves, groups: Sequence[Group], levels: Floats, aim: Aim) -> Runtimes:
     from optbench.metrics.runtimes import first_hits
 
     offsets = np.cumsum([0, *map(len, curves.costs)])
@@ -258,7 +282,40 @@ def _runtimes(curves: _Curves, count: int, levels: Floats) -> Runtimes:
     shares = np.array([np.isfinite(hits[codes == group]).mean(axis=0) for group in np.unique(codes)])
     often = np.flatnonzero((shares > 0.5).any(axis=0))
     relevant = int(often[np.argmin(levels[often])]) if len(often) else None
-    return Runtimes(codes, count, hits, ends, relevant, float(ends.max()))
+    lost = np.array([status in _BY_ITSELF for status in curves.statuses], dtype=np.bool_)
+    surface = measure(groups)[0] == "loss"
+    grids = [] if relevant is None or aim.cost == "seconds" else _grids(curves, groups, float(levels[relevant]), aim)
+    return Runtimes(codes, len(groups), hits, ends, relevant, float(ends.max()), lost, surface, grids)
+
+
+_BY_ITSELF = frozenset(map(str, (Status.CONVERGED, Status.DIVERGED, Status.FAILED, Status.SKIPPED)))
+"""Statuses of runs that no larger budget would have taken further."""
+
+
+def _grids(curves: Curves, groups: Sequence[Group], target: float, aim: Aim) -> list[Grid | None]:
+    """Where all runs of each group were measured; see `Grid`."""
+    members: list[list[int]] = [[] for _ in groups]
+    for run, place in enumerate(curves.groups):
+        members[place].append(run)
+    return [_grid(curves, own, group, target, aim) if own else None for own, group in zip(members, groups, strict=True)]
+
+
+def _grid(curves: Curves, runs: Sequence[int], group: Group, target: float, aim: Aim) -> Grid:
+    measured = {run: ~np.isnan(curves.values[run]) for run in runs}
+    whole = [run for run in runs if has_result(curves.statuses[run])]
+    costs = [curves.costs[run][measured[run]] for run in whole]
+    shared = functools.reduce(np.intersect1d, costs) if costs else np.zeros(0)
+    if decays(group.rows).any():  # what a schedule has not ended is no run of that length
+        ended = (
+            not (aim.budget or cut_inside(group.rows).any()) and len({float(one[-1]) for one in costs if len(one)}) == 1
+        )
+        shared = shared[-1:] if ended else shared[:0]
+    values = np.full((len(runs), len(shared)), np.inf)
+    for row, run in zip(values, runs, strict=True):
+        if run in whole:
+            at = np.searchsorted(curves.costs[run][measured[run]], shared)
+            row[:] = curves.values[run][measured[run]][at]
+    return Grid(shared, values, target, aim.spread)
 
 
 def _relevant(runtimes: Runtimes, levels: Floats, column: str, sign: float, aim: Aim) -> str:

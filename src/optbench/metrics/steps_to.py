@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
+from optbench.metrics.resampling import student_quantile
 
 TRACK_3_TARGET, TRACK_3_SIGMA, TRACK_3_MARGIN = 3.28, 0.0013, 0.004
 """Its target, its spread of final losses, and the margin that it asks for, which is 3.08 of these."""
@@ -97,14 +98,23 @@ def certified_steps(
     grid, table = np.asarray(steps, dtype=float), np.asarray(losses, dtype=float)
     if grid.ndim != 1 or not len(grid) or table.shape[1:] != grid.shape or (np.diff(grid) <= 0).any():
         raise ValueError(f"losses of runs at ascending numbers of updates, not {table.shape} at {grid.shape}")
+    possible = _low_enough(table, target)
     least, shown = math.inf, None
     for k in range(len(grid) - 1, -1, -1):
+        if not possible[k] and shown is not None:
+            break  # its evidence is not shown
         evidence = reaches(table[:, k], target, sigma=sigma, margin=margin, alpha=alpha)
         if not evidence.accepted:
             return least, shown or evidence
         least, shown = float(grid[k]), evidence
     assert shown is not None
     return least, shown
+
+
+def _low_enough(table: Floats, target: float) -> npt.NDArray[np.bool_]:
+    """Where the mean of the runs is at most the target, (k,): elsewhere nothing needs to be tested."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.where(np.isnan(table), np.inf, table).mean(axis=0) <= target + 1e-9 * abs(target))
 
 
 def beats(
@@ -136,6 +146,33 @@ def beats(
     return _evidence(distance, sigma, margin, alpha, spread, freedom, len(a) + len(b))
 
 
+def gain(
+    ours: npt.ArrayLike,
+    theirs: npt.ArrayLike,
+    steps_saved: float = 0.0,
+    loss_per_step: float = 0.0,
+    *,
+    sigma: float | None = None,
+    alpha: float = 0.001,
+) -> Estimate:
+    """What `beats` judges: difference of means + value of the steps saved, with the interval of its test.
+
+    The interval has the level 1 - 2 alpha to both sides, so that `beats` accepts exactly where its lower end is not
+    below 0. Without a spread to go by (a run diverged, or all are copies) there is none.
+
+    Args:
+        ours, theirs, steps_saved, loss_per_step, sigma, alpha: as in `beats`.
+    """
+    a, b = _losses(ours), _losses(theirs)
+    value = _difference(float(np.sort(b).mean()), float(np.sort(a).mean())) + steps_saved * loss_per_step
+    found = beats(a, b, steps_saved, loss_per_step, sigma=sigma, alpha=alpha)
+    n = min(len(a), len(b))
+    if not (math.isfinite(found.needed) and math.isfinite(value)):
+        return Estimate(value, n=n)
+    half = found.needed * math.sqrt(1 / len(a) + 1 / len(b))
+    return Estimate(value, value - half, value + half, 1 - 2 * alpha, n)
+
+
 def exchange_rate(long: npt.ArrayLike, short: npt.ArrayLike, steps_saved: float, level: float = 0.95) -> Estimate:
     """What a step is worth: (mean loss of shortened runs - of long ones) / steps saved, with Student's interval.
 
@@ -145,15 +182,13 @@ def exchange_rate(long: npt.ArrayLike, short: npt.ArrayLike, steps_saved: float,
         long, short: (n1,) and (n2,) final losses, finite, at least 3 in all.
         steps_saved: by which the schedule was shortened, positive.
     """
-    from scipy.stats import t
-
     a, b = _losses(long), _losses(short)
     freedom = len(a) + len(b) - 2
     if freedom < 1 or not steps_saved > 0 or not np.isfinite(np.concatenate([a, b])).all():
         raise ValueError("finite losses of at least 3 runs, and a positive number of steps")
     value = float(np.sort(b).mean() - np.sort(a).mean()) / steps_saved
     error = math.sqrt((_squares(a) + _squares(b)) / freedom * (1 / len(a) + 1 / len(b))) / steps_saved
-    half = float(t.ppf((1 + level) / 2, freedom)) * error
+    half = student_quantile(level, freedom) * error
     return Estimate(value, value - half, value + half, level, len(a) + len(b))
 
 
@@ -189,7 +224,7 @@ def _evidence(
         raise ValueError("a margin belongs to a known spread")
     if freedom < 1 or spread == 0 or math.isinf(spread):
         return Evidence(False, 1.0, distance, math.inf, n)
-    from scipy.stats import t
+    from scipy.special import stdtr
 
-    needed = float(t.isf(alpha, freedom)) * spread
-    return Evidence(distance >= needed, float(t.sf(distance / spread, freedom)), distance, needed, n)
+    needed = student_quantile(1 - 2 * alpha, freedom) * spread
+    return Evidence(distance >= needed, float(stdtr(freedom, -distance / spread)), distance, needed, n)

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from optbench.metrics.estimates import Floats
+from optbench.metrics.estimates import Estimate, Floats
 from optbench.metrics.resampling import DRAWS, drawn, percentiles, stream
 
 
@@ -149,6 +149,35 @@ def sensitivity(rates: npt.ArrayLike, losses: npt.ArrayLike, initial: float, dec
     inside = np.abs(np.log10(tried / best)) <= decades / 2 + 1e-9
     value = float(clipped[inside].mean() - clipped[inside].min())
     return Sensitivity(value, float(tried[inside][0]), float(tried[inside][-1]), int(inside.sum()))
+
+
+def sensitivity_interval(
+    rates: npt.ArrayLike,
+    losses: npt.ArrayLike,
+    initial: float,
+    decades: float = 3.0,
+    level: float = 0.95,
+    draws: int = DRAWS,
+) -> Estimate:
+    """`sensitivity` with a percentile bootstrap interval: the runs of each learning rate are drawn anew.
+
+    Which rate is best, and so which others lie around it, is found anew in each resample too. Of one run a rate there
+    is no interval.
+
+    Args:
+        rates, losses, initial, decades: as in `sensitivity`.
+        level, draws: of the interval.
+    """
+    found = sensitivity(rates, losses, initial, decades)
+    at, ended = _by_rate(rates, losses)
+    tried = np.unique(at)
+    runs = [np.sort(np.minimum(np.where(np.isnan(ended), np.inf, ended), initial)[at == rate]) for rate in tried]
+    random = stream()
+    means = np.column_stack([own[drawn(random, len(own), draws)].mean(axis=1) for own in runs])
+    inside = np.abs(np.log10(tried[:, None] / tried)) <= decades / 2 + 1e-9
+    around = inside[np.argmin(means, axis=1)]
+    samples = np.where(around, means, 0.0).sum(axis=1) / around.sum(axis=1) - means.min(axis=1)
+    return percentiles(found.value, samples[:, None], level, len(at), len(tried))[0]
 
 
 def share_within(

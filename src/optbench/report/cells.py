@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
@@ -12,6 +13,9 @@ from optbench.report.verdicts import verdict_lines
 from optbench.statistics import STATISTICS, Statistic
 from optbench.statistics.numbers import interval, printable
 from optbench.statistics.of_targets import OF_TARGETS
+
+if TYPE_CHECKING:
+    from optbench.comparison.across import Score
 
 
 @dataclass(frozen=True)
@@ -110,22 +114,43 @@ def sheets(comparison: Comparison) -> list[Sheet]:
         found.append(replace(sheet, close=close, lines=tuple(verdict_lines(comparison, problem))))
         if any(at_points(group.stopped_at) for group in groups):
             found.append(_arrivals(problem, groups))
-    return [*found, *([_scores(comparison)] if comparison.scores else [])]
+    return [*found, *_scores(comparison)]
 
 
-def _scores(comparison: Comparison) -> Sheet:
+def _scores(comparison: Comparison) -> list[Sheet]:
+    """Those over all problems, and those of each; of configurations without a learning rate apart."""
+    if not comparison.scores:
+        return []
+    parts: dict[tuple[str | None, bool], list[Score]] = {}
+    for one in comparison.scores:
+        parts.setdefault((one.problem, one.score == "lr_sensitivity"), []).append(one)
+    found = []
+    for (problem, of_rates), scores in parts.items():
+        labels = len({one.configuration for one in scores})
+        against = f"; improvement is over {comparison.reference}" if comparison.reference else ""
+        over = f"scores over {len(comparison.problems)} problems, {labels} configurations that are on all of them"
+        title = f"{over}{against}" if problem is None else f"{problem}: sensitivity to the learning rate" \
+            if of_rates else f"{problem}: scores against a baseline"  # fmt: skip
+        found.append(_scores_of(title, scores))
+    return found
+
+
+def _scores_of(title: str, scores: Sequence[Score]) -> Sheet:
     """A row a configuration, a column a score; the best by the first of them comes first."""
     from optbench.comparison.across import LARGE
+    from optbench.comparison.within import LARGE as LARGE_WITHIN
 
-    names = list(dict.fromkeys(one.score for one in comparison.scores))
-    by = {(one.configuration, one.score): one.estimate for one in comparison.scores}
-    sign = -1 if names[0] in LARGE else 1
-    labels = sorted(dict.fromkeys(c for c, _ in by), key=lambda label: (sign * by[label, names[0]].value, label))
-    rows = tuple((printable(label), *(interval(by[label, name], 2) for name in names)) for label in labels)
-    best = tuple(by[label, names[0]].value == by[labels[0], names[0]].value for label in labels)
-    problems = len(comparison.problems)
-    against = f"; improvement is over {comparison.reference}" if comparison.reference else ""
-    title = f"scores over {problems} problems, {len(labels)} configurations that are on all of them{against}"
+    names = list(dict.fromkeys(one.score for one in scores))
+    by = {(one.configuration, one.score): one.estimate for one in scores}
+    sign = -1 if names[0] in (*LARGE, *LARGE_WITHIN) else 1
+
+    def place(label: str) -> tuple[bool, float, str]:
+        first = by.get((label, names[0]))
+        return first is None, sign * first.value if first else 0.0, label
+
+    labels = sorted(dict.fromkeys(c for c, _ in by), key=place)
+    rows = tuple((printable(label), *(interval(by.get((label, name)), 2) for name in names)) for label in labels)
+    best = tuple(place(label)[:2] == place(labels[0])[:2] for label in labels)
     return Sheet(printable(title), ("configuration", *names), rows, best, words=(0,))
 
 

@@ -55,9 +55,10 @@ def _tuned(comparison: Comparison) -> list[str]:
 def _of_scores(comparison: Comparison) -> list[str]:
     if not comparison.scores:
         return []
-    from optbench.comparison.across import RULES
+    from optbench.comparison import across, within
 
-    return [f"{name}: {RULES[name]}" for name in dict.fromkeys(one.score for one in comparison.scores)]
+    rules = {**across.RULES, **within.RULES}
+    return [f"{name}: {rules[name]}" for name in dict.fromkeys(one.score for one in comparison.scores)]
 
 
 def _warned(comparison: Comparison) -> list[str]:
