@@ -14,6 +14,8 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from optbench.config.groups import KEYS
+
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 CONF = ROOT / "conf"
@@ -48,7 +50,8 @@ def target(group: str, name: str) -> Any:
 
 def keywords(group: str, name: str) -> dict[str, Any]:
     """The constructor's keywords in the YAML: as on a surface; other interpolations as they stand."""
-    raw = {k: v for k, v in read(group, name).items() if k not in ("defaults", "_target_", "_partial_")}
+    of_building = ("defaults", "_target_", "_partial_", *(KEYS if group == "optimizer" else ()))
+    raw = {k: v for k, v in read(group, name).items() if k not in of_building}
     return {k: _on_a_surface(v) for k, v in raw.items()}
 
 

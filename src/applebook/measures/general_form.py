@@ -169,11 +169,14 @@ def _mean(g: Floats, beta: float) -> Floats:
 
 
 def _weights(study: Study, optimizer: str, steps: int) -> tuple[list[Floats], list[Floats], list[Floats]]:
-    """Trains the recorded run's network anew in double precision: weights before and after, and the first gradients."""
+    """Trains the recorded run's network anew in double precision: weights before and after, and the first gradients.
+
+    Muon is given every matrix, of the first and the last layer too: what it does to one is asked, not which it takes.
+    """
     run = study.runs("network", optimizer=optimizer)[0]
     problem = problem_of(run)
     module = problem.module.double()
-    made = build_optimizer(run.config, module)
+    made = build_optimizer({**run.config, "optimizer": {**run.config["optimizer"], "groups": None}}, module)
     parameters = list(module.parameters())
     before = [p.detach().clone().numpy() for p in parameters]
     first: list[Floats] = []

@@ -22,6 +22,7 @@ _SCOPES = {"optimizer": "optimizer", "scheduler": "scheduler", "augment": _AUGME
 _NO_NAME = (None, "", "none", "null")
 _TARGET = "._target_"
 _NUMBER = re.compile(r"((?<![A-Za-z\d])\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+_GROUPS, _CRITERIA = "optimizer.groups", frozenset(("params", "ndim", "layer", "role"))
 
 
 def without_common(rows: Sequence[Facts], keep: Sequence[str]) -> list[Facts]:
@@ -48,36 +49,49 @@ def text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
-    return _made(value) if isinstance(value, str) and "_target_" in value else str(value)
+    return (
+        _made(value) if isinstance(value, str) and ("_target_" in value or value.startswith(_MAPPINGS)) else str(value)
+    )
+
+
+_MAPPINGS = ('{"', '["{')
+"""How the JSON of a mapping, or of a list of some, begins."""
 
 
 def _made(value: str) -> str:
-    """What is built of a setting, which is JSON: a class with keywords, or several: `[Crop(scale=[0.5, 1]), Flip]`."""
+    """What is built of a setting, which is JSON: a class with keywords, or several: `[Crop(scale=[0.5, 1]), Flip]`; of
+    rules the rules: `[{role: head, lr: 0.01}]`."""
     try:
         found = json.loads(value)
     except ValueError:
         return value
     if isinstance(found, list):
         return f"[{', '.join(map(text, found))}]"
-    if not isinstance(found, dict) or "_target_" not in found:
+    if not isinstance(found, dict):
         return value
+    if "_target_" not in found or set(found) & _CRITERIA:
+        items = sorted(found.items(), key=lambda item: item[0] not in _CRITERIA)
+        return f"{{{', '.join(f'{key}: {text(one)}' for key, one in items)}}}"
     keywords = ", ".join(f"{key}={text(one)}" for key, one in found.items() if key != "_target_")
     name = str(found["_target_"]).rpartition(".")[2]
     return f"{name}({keywords})" if keywords else name
 
 
 def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys whose values differ between the mappings, in order of first appearance; absent is null."""
+    """The keys whose values differ between the mappings, in order of first appearance; absent is null. Of
+    parameter groups the rules as a whole stand for what a sweep set in them."""
     keys = dict.fromkeys(key for one in settings for key in one)
-    return [key for key in keys if len({one.get(key) for one in settings}) > 1]
+    found = [key for key in keys if len({one.get(key) for one in settings}) > 1]
+    return [key for key in found if key == _GROUPS or _GROUPS not in found or not key.startswith(_GROUPS)]
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """The last part of each key where that is unique among the keys, the whole key where not; `sources.optimizer` is
-    no optimizer, and a target is called by what it is the target of."""
+    no optimizer, a target is called by what it is the target of, and a rate of one parameter group is none of all."""
     keys = list(keys)
+    of_groups = {key: key.removeprefix("optimizer.") for key in keys if key.startswith(_GROUPS + ".")}
     ends = [key if key.startswith("sources.") else key.removesuffix(_TARGET).rpartition(".")[2] for key in keys]
-    return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
+    return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)} | of_groups
 
 
 def _shown(settings: Mapping[str, Any], keys: Sequence[str], names: Mapping[str, str]) -> str:

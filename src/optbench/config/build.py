@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.config.keywords import check_keywords, with_tensors
+from optbench.config.groups import KEYS, Group, divided, in_words
+from optbench.config.keywords import check_keywords, is_keyword, with_tensors
 from optbench.config.targets import import_failure
 from optbench.errors import ConfigError, OptbenchError, RecordError
 from optbench.paths import conf_folder, importable
-from optbench.settings import check_schedule
+from optbench.settings import check_schedule, did_you_mean, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 def trusted_targets(config_dirs: Sequence[Path] = ()) -> frozenset[str]:
     """Every `_target_` that the packaged conf/ and the user's folders name; the code in those can then be imported."""
     importable(config_dirs)
-    pattern = re.compile(r"^\s*(?:-\s+)*_target_:\s*['\"]?([\w.]+)['\"]?\s*(?:#.*)?$", re.MULTILINE)
+    comment = re.compile(r"^\s*#.*$", re.MULTILINE)
+    pattern = re.compile(r"(?:^\s*(?:-\s+)*|[{,]\s*)_target_:\s*['\"]?([\w.]+)['\"]?\s*(?=$|[,}#])", re.MULTILINE)
     files = (f for folder in (conf_folder(), *config_dirs) for f in folder.rglob("*.yaml"))
-    return frozenset(name for f in files for name in pattern.findall(f.read_text(encoding="utf-8")))
+    return frozenset(name for f in files for name in pattern.findall(comment.sub("", f.read_text(encoding="utf-8"))))
 
 
 def check_targets(node: Any, trusted: frozenset[str], where: str = "") -> None:
@@ -44,8 +46,9 @@ def check_targets(node: Any, trusted: frozenset[str], where: str = "") -> None:
         raise RecordError(f"{where.removesuffix('.')}: {node} is not allowed in a record, whose values are resolved")
 
 
-def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
-    """The object that a configuration node describes; None where its target is null. `args` complete a `_partial_` one.
+def build(node: Mapping[str, Any], what: str, *args: Any, **more: Any) -> Any:
+    """The object that a configuration node describes; None where its target is null. `args` and `more` complete a
+    `_partial_` one.
 
     Raises:
         ConfigError: the target cannot be imported, refuses its keywords, or breaks on them.
@@ -66,7 +69,7 @@ def build(node: Mapping[str, Any], what: str, *args: Any) -> Any:
         check_keywords(node, target, what)
     try:
         made = instantiate(dict(node), _convert_="all")
-        return made(*args) if args else made
+        return made(*args, **more) if args else made
     except InstantiationException as error:
         if (failure := import_failure(node)) is not None:
             raise ConfigError(f"{what}: {failure.message}") from error
@@ -85,9 +88,86 @@ def _refused(cause: BaseException, node: Mapping[str, Any], what: str) -> Optben
     return ConfigError(f"{what}: {text[:240] or type(cause).__name__}")
 
 
-def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Any:
-    """The optimizer over a module's parameters."""
-    return build(config["optimizer"], "optimizer", list(module.parameters()))
+def build_optimizer(
+    config: Mapping[str, Any], module: nn.Module, steps: int | None = None, examples: int | None = None
+) -> Any:
+    """The optimizer over a module's parameters, in the groups that its node divides them into (see `config.groups`).
+
+    Args:
+        config: of the run.
+        module: the network.
+        steps: updates of the run, for an optimizer that wants to know; None: not known.
+        examples: training examples, likewise.
+
+    Raises:
+        ConfigError: it cannot be built, an option of a group is none of the class, or it wants what is not known.
+        IncompatibleError: its rules do not fit the module, or its parts do not go together.
+    """
+    node = config["optimizer"]
+    bare = {key: value for key, value in node.items() if key not in KEYS}
+    known = {"steps": steps, "examples": examples, "model": module}
+    given = {keyword: known[what] for keyword, what in (node.get("given") or {}).items()}
+    for keyword, value in given.items():
+        if value is None:
+            what = f"optimizer.given.{keyword}: {node['given'][keyword]}"
+            raise ConfigError(f"{what} of this run are not known where the optimizer is built")
+    if node.get("params") == "model":
+        return build(bare, "optimizer", module, **given)
+    if not node.get("groups"):
+        if node.get("roles"):
+            raise ConfigError("optimizer.roles: there are no groups that go by roles", "set optimizer.groups too")
+        named = node.get("params") == "named"
+        return build(bare, "optimizer", list(module.named_parameters() if named else module.parameters()), **given)
+    return _grouped(node, bare, divided(node, module), given)
+
+
+def _grouped(
+    node: Mapping[str, Any], bare: Mapping[str, Any], groups: Sequence[Group], given: Mapping[str, Any]
+) -> Any:
+    """The optimizer of a node over groups, one for each that has its own beside it."""
+    named = node.get("params") == "named"
+    mine = [_parameters(group, named) | dict(group.options) for group in groups if group.target is None]
+    parts = []
+    if mine:
+        parts.append(build(bare, "optimizer", mine, **given))
+        _check_options(parts[0], groups, node.get("options") or ())
+    for group in groups:
+        if group.target is not None:
+            where = f"optimizer.groups ({in_words(group.rule)})"
+            own = {"_target_": group.target, "_partial_": True, **group.options}
+            parts.append(build(own, where, _parameters(group, named)["params"]))
+    if len(parts) == 1:
+        return parts[0]
+    from optbench.disjoint import Together
+
+    return Together(parts)
+
+
+def _parameters(group: Group, named: bool) -> dict[str, Any]:
+    return {"params": [(one.names[0], one.parameter) if named else one.parameter for one in group.members]}
+
+
+def _check_options(optimizer: Any, groups: Sequence[Group], more: Sequence[str]) -> None:
+    """Checks that options of groups are ones of the class: torch's take any, and leave what they do not know unread.
+
+    Raises:
+        ConfigError: the class has defaults of groups, and this is none of them.
+    """
+    defaults = getattr(optimizer, "defaults", None)
+    if not defaults:  # it says nothing about its groups
+        return
+    for group in groups:
+        for key, value in group.options.items() if group.target is None else ():
+            if key not in defaults and key not in more:
+                where = f"optimizer.groups ({in_words(group.rule)}): {key}={shown(value)}"
+                raise ConfigError(
+                    f"{where}: {type(optimizer).__name__} has no option '{key}' of groups",
+                    did_you_mean(key, defaults) or f"it has {', '.join(defaults)}",
+                )
+        if group.target is None:
+            kind = type(optimizer)
+            known = {key: value for key, value in group.options.items() if is_keyword(kind, key)}
+            check_keywords({**known, "_partial_": True}, kind, f"optimizer.groups ({in_words(group.rule)})")
 
 
 def build_scheduler(config: Mapping[str, Any], optimizer: Any, total_steps: int) -> Any:

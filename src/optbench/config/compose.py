@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optbench.catalogue import GROUPS, wants_whole_batch
+from optbench.config import groups
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept
@@ -339,7 +340,7 @@ def _check_batch(config: Mapping[str, Any]) -> None:
         )
 
 
-_UNWRITTEN = ("loss.weight", "data.folds", "data.fold")
+_UNWRITTEN = ("loss.weight", "data.folds", "data.fold", "optimizer.groups", "optimizer.roles")
 """Settings that our YAML files leave out, since each key is part of a run's identity."""
 
 
@@ -391,6 +392,7 @@ def resolved(config: DictConfig) -> Composed:
         raise no_value(missing[0])
     plain: Any = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
     plain["choices"] = choices
+    plain["optimizer"] = groups.written(plain["optimizer"])
     check_ranges(plain)
     _check_batch(plain)
     launcher: Any = OmegaConf.to_container(hydra.launcher, resolve=True)
@@ -614,6 +616,7 @@ class _Shape:
         config = self._set(base.config, [s for s in settings if not self._is_referenced(s.key)])
         if config is not base.config:
             check_together(config)
+            groups.check(config["optimizer"])
             _check_batch(config)
         return replace(base, config=config)
 
@@ -679,9 +682,13 @@ class _Shape:
         return self._targets[part]
 
 
-def _with(config: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy of nested dictionaries with one value set; what does not lie on the path is shared."""
+def _with(config: Any, path: Sequence[str], value: Any) -> Any:
+    """A copy of nested dictionaries and lists with one value set; what does not lie on the path is shared."""
     head, *rest = path
+    if isinstance(config, list):
+        made = list(config)
+        made[int(head)] = _with(made[int(head)], rest, value) if rest else value
+        return made
     return {**config, head: _with(config[head], rest, value) if rest else value}
 
 

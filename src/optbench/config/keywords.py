@@ -52,6 +52,11 @@ def check_keywords(node: Mapping[str, Any], target: Callable[..., Any], what: st
             raise ConfigError(f"{what}.{key}={shown(value)}: expected {expected}")
 
 
+def is_keyword(target: Callable[..., Any], key: str) -> bool:
+    """Whether a target names this keyword in its signature."""
+    return key in (_parameters(target) or ())
+
+
 def with_tensors(node: Mapping[str, Any], target: Callable[..., Any]) -> Mapping[str, Any]:
     """The node with lists of numbers made tensors (n,), float32, where the target takes a tensor and no list."""
     import torch

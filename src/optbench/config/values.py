@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import GROUPS, having
+from optbench.config.groups import FLOATS
 from optbench.errors import ConfigError
 from optbench.settings import did_you_mean, shown
 
@@ -69,14 +70,23 @@ def _as_float(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _parent(config: DictConfig, key: str) -> tuple[DictConfig, str]:
-    """The node that holds `key`, and the key's last name. Raises ConfigError at the first name that is not there."""
-    from omegaconf import DictConfig
+def _parent(config: DictConfig, key: str) -> tuple[Any, Any]:
+    """The node that holds `key`, and the key's last name (in a list its place).
+
+    Raises:
+        ConfigError: at the first name that is not there.
+    """
+    from omegaconf import DictConfig, ListConfig
 
     node: Any = config
     *heads, last = key.split(".")
     for depth, name in enumerate([*heads, last]):
         head = ".".join(heads[:depth])
+        if isinstance(node, ListConfig) and name.isdecimal():
+            if int(name) >= len(node):
+                raise ConfigError(f"'{key}': '{head}' has {len(node)} entries, counted from 0")
+            node = node._get_node(int(name)) if depth < len(heads) else node
+            continue
         if not isinstance(node, DictConfig):
             raise ConfigError(f"'{head}' is a value and has no keys", f"set it: {head}=...")
         if name not in node:
@@ -88,7 +98,7 @@ def _parent(config: DictConfig, key: str) -> tuple[DictConfig, str]:
             raise ConfigError(f"{where} has no key '{name}'" + (f" (keys: {', '.join(known)})" if known else ""), near)
         if depth < len(heads):
             node = node._get_node(name)  # not node[name]: an interpolation is a value, whatever it stands for
-    return node, last
+    return node, int(last) if isinstance(node, ListConfig) else last
 
 
 def _elsewhere(group: str, key: str) -> str:
@@ -103,6 +113,8 @@ def _like(key: str, old: Any, new: Any) -> Any:
         return new
     if key in _SHARE_OR_COUNT and all(isinstance(v, int | float) and not isinstance(v, bool) for v in (old, new)):
         return new  # 1 is not 1.0
+    if key.startswith("optimizer.groups.") and key.rpartition(".")[2] in FLOATS:
+        old = _as_float(old)
     if isinstance(old, bool) or isinstance(new, bool):
         fits = isinstance(old, bool) and isinstance(new, bool)
     elif isinstance(old, float):

@@ -98,8 +98,7 @@ def measure(
 def _measured(repeats: int, planned: Planned, stop: Stop, display: Display, threads: int) -> Measured | None:
     import torch
 
-    from optbench.config import build_optimizer
-    from optbench.experiment.assemble import build_problem, check_serves, set_up
+    from optbench.experiment.assemble import build_problem, check_serves, optimizer_of, set_up
     from optbench.problem import NetworkProblem
 
     trainer = trainer_from(planned.config)
@@ -110,7 +109,7 @@ def _measured(repeats: int, planned: Planned, stop: Stop, display: Display, thre
     check_serves(problem, trainer, device)
     _set_up_libraries(problem, planned.config)
     weighed = Peak(device)
-    optimizer = build_optimizer(planned.config, problem.module)
+    optimizer = optimizer_of(planned.config, problem)
     own = list(problem.module.parameters())
     found: list[tuple[float, float, float, int]] = []
     state = 0
@@ -249,6 +248,7 @@ def _set_up_libraries(problem: NetworkProblem, config: Mapping[str, Any]) -> Non
     import torch
 
     from optbench.config import build_optimizer
+    from optbench.config.groups import KEYS
 
     batch = problem.batch(0)
     with contextlib.suppress(Exception):  # what breaks here breaks again in the first update, and is said there
@@ -256,7 +256,8 @@ def _set_up_libraries(problem: NetworkProblem, config: Mapping[str, Any]) -> Non
     problem.module.zero_grad()
     with contextlib.suppress(Exception):
         layer = torch.nn.Linear(8, 8).to(batch.inputs.device)
-        optimizer = build_optimizer(config, layer)
+        bare = {key: value for key, value in config["optimizer"].items() if key not in KEYS}
+        optimizer = build_optimizer({**config, "optimizer": bare}, layer)
 
         def closure() -> Any:
             loss = layer(torch.ones(1, 8, device=batch.inputs.device)).square().sum()

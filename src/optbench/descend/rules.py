@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from optbench.config.groups import KEYS
 from optbench.descend.coefficients import Values
 from optbench.descend.rule import Rule, UnsupportedError, find
 from optbench.descend.torch_rules import TORCH_RULES
@@ -22,6 +23,8 @@ def rule_for(node: Mapping[str, Any]) -> Rule:
     A class has the rule of the class that states it, as long as nothing that it adds could change an update.
     """
     target = str(node["_target_"])
+    if built := [key for key in KEYS if node.get(key)]:
+        raise UnsupportedError(f"optimizer.{built[0]} is of the loop")
     keywords = {k: v for k, v in node.items() if not k.startswith("_")}
     foreign = [k for k in node if k.startswith("_") and k not in ("_target_", "_partial_")]
     foreign += [k for k, v in keywords.items() if isinstance(v, Mapping)]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from optbench.config import build
+from optbench.config import build, build_optimizer
 from optbench.errors import IncompatibleError, StoppedError
 from optbench.experiment.depth import leave_out_branches
 from optbench.experiment.kept_data import built_data
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from torch import nn
 
     from optbench.problem import AbstractData, AbstractProblem
+
+
+def optimizer_of(config: Mapping[str, Any], problem: AbstractProblem) -> torch.optim.Optimizer:
+    """The optimizer of a configuration over the parameters of its problem, told what it wants to know of the run.
+
+    Raises:
+        ConfigError, IncompatibleError: as `config.build_optimizer`.
+    """
+    from optbench.loop import total_steps
+    from optbench.problem import NetworkProblem
+
+    examples = len(problem.train) if isinstance(problem, NetworkProblem) else None
+    steps = total_steps(problem, trainer_from(config))
+    made: torch.optim.Optimizer = build_optimizer(config, problem.module, steps, examples)
+    return made
 
 
 def build_problem(

@@ -14,10 +14,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import against_the_book
-from optbench.config import build_optimizer, build_scheduler
+from optbench.config import build_scheduler
+from optbench.config.groups import account, unmatched
 from optbench.descend.scalar import TooFarError
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure, StoppedError
-from optbench.experiment.assemble import build_problem, check_serves, deterministic, dtype_of, set_up
+from optbench.experiment.assemble import (
+    build_problem,
+    check_serves,
+    deterministic,
+    dtype_of,
+    optimizer_of,
+    set_up,
+)
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
 from optbench.experiment.plan import Planned
@@ -183,6 +191,8 @@ def _looped(
         dtype, threads = dtype_of(loop.problem), torch.get_num_threads()
         facts = provenance(str(device), threads, dtype, deterministic(device), name_of(device))
         facts = {**facts, **_facts_of(loop.problem, trainer)}
+        if planned.config["optimizer"].get("groups"):
+            facts["parameter_groups"] = account(planned.config["optimizer"], loop.problem.module)
         return _recorded(planned, loop, recorder, facts, force)
 
 
@@ -231,7 +241,7 @@ def _build_loop(
 
     try:
         problem = build_problem(config, device, display, stop)
-        optimizer = build_optimizer(config, problem.module)
+        optimizer = optimizer_of(config, problem)
         scheduler = build_scheduler(config, optimizer, total_steps(problem, trainer))
     except OptbenchError:
         raise
@@ -251,13 +261,15 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     if force:
         _clear(folder)
     resumed = _restored(loop, folder)
+    for words in unmatched(planned.config["optimizer"], problem.module):
+        recorder.note(words)
     if getattr(loop.trainer, "compile", False):
         recorder.note("the passes of the network are compiled first; that is no part of the seconds of training")
     loop.compile()
     _begin(planned, facts, _LOOP)
     x = problem.coordinates()
     curvature = loop.trainer.curvature_every is not None
-    columns = curve_columns(None if x is None else len(x), problem.steps_per_epoch is not None, curvature)
+    columns = curve_columns(None if x is None else len(x), problem.steps_per_epoch is not None, curvature, loop.rates)
     names = [column.name for column in columns]
     if resumed is None:
         recorder.open(names)

@@ -243,7 +243,10 @@ def _set_to(job: Job, key: str) -> Any:
     """The value of a swept key in a run: as composed, or the choice of a group."""
     value: Any = job.composed.config
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, list):
+            value = value[int(part)] if part.isdecimal() and int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, Mapping) else None
     return job.given[key] if value is None or isinstance(value, Mapping) else value
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from optbench.config import build, build_optimizer, build_scheduler
+from optbench.config.groups import KEYS
 from optbench.errors import ConfigError, IncompatibleError, OptbenchError
 from optbench.experiment import Planned
 
@@ -86,16 +87,28 @@ def _small() -> Any:
     return torch.nn.ParameterList([torch.nn.Parameter(torch.zeros(*shape)) for shape in ((2,), (2, 2))])
 
 
+def _point() -> Any:
+    import torch
+
+    module = torch.nn.Module()
+    module.x = torch.nn.Parameter(torch.zeros(2))
+    return module
+
+
 def _make_optimizer(config: Mapping[str, Any]) -> Any:
     from torch import nn
 
-    try:
-        return build_optimizer(config, _small())
-    except OptbenchError:  # perhaps one that takes matrices alone
+    steps = config["trainer"].get("steps") or _LENGTH
+    if not any(config["optimizer"].get(key) for key in KEYS):
+        try:
+            return build_optimizer(config, _small(), steps, _LENGTH)
+        except OptbenchError:  # perhaps one that takes matrices alone
+            model = build(config["model"], "model")
+            if not isinstance(model, nn.Module):
+                raise
+    else:
         model = build(config["model"], "model")
-        if not isinstance(model, nn.Module):
-            raise
-        return build_optimizer(config, model)
+    return build_optimizer(config, model if isinstance(model, nn.Module) else _point(), steps, _LENGTH)
 
 
 def _make_scheduler(config: Mapping[str, Any]) -> Any:

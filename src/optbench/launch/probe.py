@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment import Planned
-from optbench.experiment.assemble import build_problem
+from optbench.experiment.assemble import build_problem, optimizer_of
 from optbench.experiment.programs import shelved
 from optbench.launch.batches import Rows, batch_of, startable
 from optbench.launch.sweep import Division
@@ -164,11 +164,11 @@ def _kind_cost(members: Sequence[Planned]) -> Cost:
 def _parts(item: Planned) -> tuple[AbstractProblem, torch.optim.Optimizer]:
     import torch
 
-    from optbench.config import build_optimizer, build_scheduler
+    from optbench.config import build_scheduler
     from optbench.loop import total_steps
 
     problem = build_problem(item.config, torch.device("cpu"))
-    optimizer = build_optimizer(item.config, problem.module)
+    optimizer = optimizer_of(item.config, problem)
     build_scheduler(item.config, optimizer, total_steps(problem, trainer_from(item.config)))
     return problem, optimizer
 
@@ -253,7 +253,6 @@ def outlook_of(item: Planned) -> Outlook:
         return Outlook(item.config["trainer"]["steps"], program[0], None, None, 0, 0.0, "cpu, as a program", program[1])
     import torch
 
-    from optbench.config import build_optimizer
     from optbench.experiment.assemble import check_serves, set_up
     from optbench.loop import total_steps
     from optbench.problem import NetworkProblem, network_outputs
@@ -262,7 +261,7 @@ def outlook_of(item: Planned) -> Outlook:
     device = set_up(trainer, None)
     problem = build_problem(item.config, device)
     check_serves(problem, trainer, device)
-    optimizer = build_optimizer(item.config, problem.module)
+    optimizer = optimizer_of(item.config, problem)
     steps = total_steps(problem, trainer)
     compiling = problem.compile()
     a_step, made = _timed(problem, optimizer, _PROBED, _LONGEST_PROBE)

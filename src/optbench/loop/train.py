@@ -83,6 +83,12 @@ def total_steps(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrain
     return trainer.epochs * problem.steps_per_epoch
 
 
+def rates_of(optimizer: torch.optim.Optimizer) -> int:
+    """How many parameter groups' learning rates a curve has: all, where they begin with different ones; else 1."""
+    begin = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    return len(begin) if len(set(begin)) > 1 else 1
+
+
 class Loop:
     """One run, from its start or from a checkpoint, to its end.
 
@@ -116,6 +122,7 @@ class Loop:
         self.total = total_steps(problem, trainer)
         self.progress = Progress()
         self._update, self._forget_gradients = driver(optimizer), forgetter(optimizer)
+        self.rates = rates_of(optimizer)
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
         waits = problem.steps_per_epoch is not None and any(p.device.type != "cpu" for p in self._parameters)
@@ -255,7 +262,7 @@ class Loop:
     def _open_row(self) -> Row:
         """The row of the current iterate as far as it is known before its objective is."""
         p, per_epoch = self.progress, self.problem.steps_per_epoch
-        row: Row = {"step": p.step, "evals": p.evals, "seconds": p.seconds, "lr": self.optimizer.param_groups[0]["lr"]}
+        row: Row = {"step": p.step, "evals": p.evals, "seconds": p.seconds, **self._learning_rates()}
         if (x := self.problem.coordinates()) is not None:
             row.update({f"x{i}": v for i, v in enumerate(x)} if len(x) <= MAX_COORDINATES else {})
         every = self.trainer.curvature_every
@@ -266,6 +273,11 @@ class Loop:
             if self._closes_epoch(p.step):
                 self._close_epoch(row)
         return row
+
+    def _learning_rates(self) -> Row:
+        """Of the first parameter group, and of the others where theirs are recorded."""
+        groups = self.optimizer.param_groups
+        return {"lr" if i == 0 else f"lr{i}": groups[i]["lr"] for i in range(self.rates)}
 
     def _clip(self, norm: Tensor | None) -> None:
         """Clips the gradients where that is asked for; `norm`: of all of them, None where it was not measured."""
@@ -375,7 +387,7 @@ class Loop:
             self.observer.checkpoint("best", self._weights())
         if self._wants_metric and p.step:
             self.scheduler.step(p.val_loss)
-            row["lr"] = self.optimizer.param_groups[0]["lr"]
+            row.update(self._learning_rates())
 
     def _weights(self) -> dict[str, Any]:
         return {**self.weights(), "step": self.progress.step}

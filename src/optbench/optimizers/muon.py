@@ -1,15 +1,18 @@
-"""Muon for whole models: the momentum of every matrix made orthogonal, every other parameter by AdamW.
+"""Muon for whole models: the momentum of hidden weights made orthogonal, every other parameter by AdamW.
 
 Muon replaces the momentum of a weight matrix by the nearest semi-orthogonal matrix, U V^T of its singular value
-decomposition, found approximately by Newton-Schulz iterations. The idea is about matrices; its author gives vectors
-and scalars to AdamW. Here convolution kernels (4-D) go to AdamW as well. On a surface, whose weights are one vector,
-what is left is AdamW.
+decomposition, found approximately by Newton-Schulz iterations. The idea is about matrices inside a network: its author
+gives vectors, embeddings and the head to AdamW, and of a ConvNet the first filters too; all other filters are taken as
+matrices, one row for each channel that they make. Which parameters those are is not to be seen from a shape, so the
+groups say it (`use_muon`; in `conf/optimizer/muon.yaml` by roles). On a surface, whose weights are one vector, what is
+left is AdamW.
 
 The iterations are made in bfloat16 on a GPU, as by the author and by torch.optim.Muon; on a CPU in single precision
 (double for double parameters), which there is faster and loses nothing.
 
 Sources: K. Jordan et al., *Muon: An optimizer for hidden layers in neural networks* (2024),
-https://kellerjordan.github.io/posts/muon/; the shared learning rate: Liu et al., arXiv:2502.16982.
+https://kellerjordan.github.io/posts/muon/ and, on ConvNets, the README of the author's repository; the shared learning
+rate: Liu et al., arXiv:2502.16982.
 """
 
 from __future__ import annotations
@@ -53,9 +56,7 @@ def orthogonal(matrix: Tensor, steps: int) -> Tensor:
 
 
 class Muon(AbstractOptimizer):
-    """Muon on 2-D parameters and torch.optim.AdamW's update on all others, behind one face.
-
-    Groups are ordinary: one may hold parameters of both kinds, and its options serve both.
+    """Muon on hidden weights and torch.optim.AdamW's update on all other parameters, behind one face.
 
     Args:
         params: parameters or parameter groups; a group may override lr, weight_decay, momentum, betas ...
@@ -66,9 +67,12 @@ class Muon(AbstractOptimizer):
         nesterov: of the matrices.
         ns_steps: Newton-Schulz iterations.
         adjust_lr_fn: "match_rms_adamw" (0.2 sqrt(max(rows, columns)) times lr) or "original"
-            (sqrt(max(1, rows / columns)) times lr).
+            (sqrt(max(1, rows / columns)) times lr; of a filter the sides of its kernel, as in the author's code).
         betas: of AdamW.
         eps: of AdamW.
+        use_muon: true: Muon for every parameter of the group, those of more than two dimensions as matrices of one row
+            for each entry of the first; false: AdamW for all. None, which is for parameters of which nothing else is
+            known: Muon for those of two dimensions.
 
     Raises:
         ValueError: a hyperparameter outside its range.
@@ -87,6 +91,7 @@ class Muon(AbstractOptimizer):
         adjust_lr_fn: str = "match_rms_adamw",
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        use_muon: bool | None = None,
     ) -> None:
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"Invalid momentum value: {momentum}, expected 0 <= momentum <= 1")
@@ -95,35 +100,46 @@ class Muon(AbstractOptimizer):
         if adjust_lr_fn not in ADJUSTMENTS:
             raise ValueError(f"Invalid adjust_lr_fn: {adjust_lr_fn!r}, expected one of {', '.join(ADJUSTMENTS)}")
         defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov,
-                    "ns_steps": ns_steps, "adjust_lr_fn": adjust_lr_fn, "betas": tuple(betas), "eps": eps}  # fmt: skip
+                    "ns_steps": ns_steps, "adjust_lr_fn": adjust_lr_fn, "betas": tuple(betas), "eps": eps,
+                    "use_muon": use_muon}  # fmt: skip
         super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """As torch's; a group of Muon's has weights alone. Raises ValueError."""
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"] if self.param_groups[-1]["use_muon"] else ():
+            if parameter.ndim < 2:
+                raise ValueError(f"use_muon: a parameter of shape {tuple(parameter.shape)} is no matrix and no filter")
 
     def refuse(self, parameter: Tensor) -> None:
         """Sparse gradients, and matrices of complex numbers."""
         super().refuse(parameter)
-        if parameter.ndim == 2 and parameter.is_complex():
+        if parameter.ndim >= 2 and parameter.is_complex():
             raise RuntimeError("Muon does not support complex matrices")
 
     def update(self, parameters: Sequence[Tensor], group: Group) -> None:
-        for parameter in parameters:
-            if parameter.ndim == 2:
+        turned = [p.ndim == 2 if group["use_muon"] is None else group["use_muon"] for p in parameters]
+        for parameter, is_turned in zip(parameters, turned, strict=True):
+            if is_turned:
                 self._turn(parameter, group)
-        self._adamw([p for p in parameters if p.ndim != 2], group)
+        self._adamw([p for p, is_turned in zip(parameters, turned, strict=True) if not is_turned], group)
 
-    def _turn(self, matrix: Tensor, group: Group) -> None:
-        """Moves a matrix by its momentum made orthogonal."""
-        gradient, state = matrix.grad, self.state[matrix]
+    def _turn(self, weight: Tensor, group: Group) -> None:
+        """Moves a matrix, or a filter taken as one, by its momentum made orthogonal."""
+        gradient, state = weight.grad, self.state[weight]
         assert gradient is not None
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         average = state["momentum_buffer"].lerp_(gradient, 1.0 - group["momentum"])
         direction = gradient.lerp(average, group["momentum"]) if group["nesterov"] else average
-        rows, columns = matrix.shape
-        matched = group["adjust_lr_fn"] == "match_rms_adamw"
-        ratio = 0.2 * math.sqrt(max(rows, columns)) if matched else math.sqrt(max(1.0, rows / columns))
+        matrix = direction.flatten(1)
+        if group["adjust_lr_fn"] == "match_rms_adamw":
+            ratio = 0.2 * math.sqrt(max(matrix.shape))
+        else:  # of a filter the author takes the sides of its kernel
+            ratio = math.sqrt(max(1.0, weight.shape[-2] / weight.shape[-1]))
         lr = float(group["lr"])
-        matrix.mul_(1.0 - lr * group["weight_decay"])
-        matrix.add_(orthogonal(direction, group["ns_steps"]), alpha=-lr * ratio)
+        weight.mul_(1.0 - lr * group["weight_decay"])
+        weight.add_(orthogonal(matrix, group["ns_steps"]).reshape(direction.shape), alpha=-lr * ratio)
 
     def _adamw(self, parameters: Sequence[Tensor], group: Group) -> None:
         """torch.optim.AdamW's update."""

@@ -24,7 +24,8 @@ class CurveColumn:
     Attributes:
         name: of the column.
         rule: what stands in it.
-        of: which runs have it: "all", "network", "surface", or "curvature" (those with trainer.curvature_every).
+        of: which runs have it: "all", "network", "surface", "curvature" (those with trainer.curvature_every), or
+            "groups" (those with parameter groups of several learning rates).
         in_rows: under which name the engine that runs rows keeps it; None: the rows of a batch have no such column.
         whole: whether its numbers are whole.
     """
@@ -41,7 +42,9 @@ _CURVE = (
     CurveColumn("epoch", "passes over the training data before it", of="network"),
     CurveColumn("evals", "evaluations of objective and gradient before it", in_rows="step", whole=True),
     CurveColumn("seconds", "time of training before it; evaluation, records and checkpoints are not counted"),
-    CurveColumn("lr", "learning rate of the update that follows", in_rows="lr"),
+    CurveColumn(
+        "lr", "learning rate of the update that follows; of parameter group 0 where there are several", in_rows="lr"
+    ),
     CurveColumn("loss", "objective at the iterate; on networks of the batch that the next update uses", in_rows="loss"),
     CurveColumn("grad_norm", "Euclidean norm of the gradient of that loss", in_rows="grad_norm"),
     CurveColumn("val_loss", "loss on the validation data, where it was evaluated", of="network"),
@@ -87,18 +90,20 @@ _AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
 """What augmentation was called while it was a setting of the data, `data.augment`, and what it is now."""
 
 
-def curve_columns(dim: int | None, network: bool, curvature: bool = False) -> tuple[CurveColumn, ...]:
+def curve_columns(dim: int | None, network: bool, curvature: bool = False, rates: int = 1) -> tuple[CurveColumn, ...]:
     """The columns of the curve of a run, in order, whichever engine makes it.
 
     Args:
         dim: of the surface, whose coordinates follow up to MAX_COORDINATES; None: no coordinates.
         network: whether the model is a network.
         curvature: whether the run has trainer.curvature_every.
+        rates: parameter groups whose learning rates are recorded each; those after the first stand last: lr1, lr2 ...
     """
     kinds = {"all", *(["network"] if network else []), *(["curvature"] if curvature else [])}
     count = dim if dim is not None and dim <= MAX_COORDINATES else 0
     place = (CurveColumn(f"x{i}", f"coordinate {i} of the iterate", "surface", f"x{i}") for i in range(count))
-    return (*(column for column in _CURVE if column.of in kinds), *place)
+    further = (CurveColumn(f"lr{i}", f"learning rate of parameter group {i}", "groups") for i in range(1, rates))
+    return (*(column for column in _CURVE if column.of in kinds), *place, *further)
 
 
 class Status(StrEnum):
