@@ -29,9 +29,9 @@ def test_every_split_keeps_the_contract_of_numbers(name: str) -> None:
     for part in ("train", "validation", "test"):
         split, again = read_split(data, part), data.load(part)
         assert split.labels is not None
-        assert split.labels.dtype == split.images.dtype == torch.float32
-        assert split.images.shape == (len(split), data.channels, data.image_size, data.image_size)
-        assert torch.equal(split.images, again.images)
+        assert split.labels.dtype == split.inputs.dtype == torch.float32
+        assert split.inputs.shape == (len(split), members.read("data", name)["channels"])
+        assert torch.equal(split.inputs, again.inputs)
         seen += split.names
     assert len(seen) == len(set(seen)), "nobody stands in two splits"
     with pytest.raises(DataError, match="'holdout'"):
@@ -50,7 +50,7 @@ def test_the_patients_are_scikit_learns() -> None:
     for part in ("train", "validation"):
         split = data.load(part)
         rows = np.array([int(name) - 1 for name in split.names])
-        for ours, theirs in ((split.images.flatten(1), x[rows]), (split.labels, y[rows])):
+        for ours, theirs in ((split.inputs, x[rows]), (split.labels, y[rows])):
             # standardised by the same numbers everywhere: a straight line, whose correlation is 1
             ours, theirs = (np.atleast_2d(np.asarray(v, dtype=float).T) for v in (ours, theirs))
             for a, b in zip(ours, theirs, strict=True):
@@ -67,7 +67,7 @@ def test_a_linear_network_ends_at_least_squares(tmp_path: Path) -> None:
 
     data = members.make("data", "diabetes")
     train, validation = (data.load(name) for name in ("train", "validation"))
-    x, v = (np.column_stack([s.images.flatten(1).double().numpy(), np.ones(len(s))]) for s in (train, validation))
+    x, v = (np.column_stack([s.inputs.double().numpy(), np.ones(len(s))]) for s in (train, validation))
     y, target = (s.labels.double().numpy() for s in (train, validation) if s.labels is not None)
     weights, *_ = np.linalg.lstsq(x, y, rcond=None)
     assert run.summary["final_loss"] == pytest.approx(float(np.mean((x @ weights - y) ** 2)), rel=1e-4)
@@ -87,7 +87,7 @@ def test_a_linear_network_ends_at_least_squares(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data=diabetes"], "the data have numbers and no classes; the loss compares classes"),
+        (["data=diabetes", "loss=cross_entropy"], "the data have numbers and no classes; the loss compares classes"),
         (["data=digits", "loss=squared_error"], "loss=squared_error learns numbers, and data=digits has classes"),
     ],
 )
@@ -101,8 +101,25 @@ def test_numbers_and_classes_do_not_mix(
 
 
 def test_a_loss_of_ones_own_is_told_that_there_are_no_classes() -> None:
-    with pytest.raises(IncompatibleError, match="data=diabetes has numbers and no classes for loss=mine"):
-        check_learns(members.make("data", "diabetes"), nn.Identity(), {"data": "diabetes", "loss": "mine"})
+    class Mine(nn.Module):
+        takes_numbers = False
+
+    for loss in (Mine(), nn.CrossEntropyLoss(), nn.NLLLoss()):
+        with pytest.raises(IncompatibleError, match="data=diabetes has numbers and no classes for loss=mine"):
+            check_learns(members.make("data", "diabetes"), loss, {"data": "diabetes", "loss": "mine"})
+
+
+def test_where_nobody_chooses_a_loss_it_is_that_of_the_data() -> None:
+    from optbench.config import Composer
+
+    chosen = {
+        ("data=diabetes",): "squared_error", ("data=digits",): "cross_entropy",
+        ("data=diabetes", "loss=class_number"): "class_number", ("data=digits", "loss=focal"): "focal",
+    }  # fmt: skip
+    with Composer() as composer:
+        for words, loss in chosen.items():
+            config = composer.compose(["model=mlp", *words]).config
+            assert config["choices"]["loss"] == loss
 
 
 def test_the_squared_error_is_of_one_output() -> None:

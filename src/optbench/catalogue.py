@@ -4,6 +4,7 @@ The first comment line of a YAML (after Hydra's own `# @package` header, where t
 the only place where that sentence is written. So is a comment line `# book: ...` for how the member differs from what
 the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set. `# tune: ...`
 is an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
+`# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer
 """The open sets, one folder of conf/ each, in the order in which people choose."""
 
 
-_BOOK, _BATCH, _ROOT = "# book: ", "# batch: ", "# root: "
+_BOOK, _BATCH, _ROOT, _LOSS = "# book: ", "# batch: ", "# root: ", "# loss: "
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,15 @@ def wants_whole_batch(optimizer: str, target: str) -> bool:
 def makes_its_root(data: str, target: str) -> bool:
     """Whether a data set of the packaged conf/ writes what lies in its root; arguments as of `against_the_book`."""
     return _remark(_ROOT, "data", data, target) == "made"
+
+
+def loss_of_data(data: str, config_dirs: Sequence[Path] = ()) -> str | None:
+    """The loss that the YAML of a data set asks for; None where it asks for none. Of several folders that have the data
+    set the last one counts."""
+    files = [folder / "data" / f"{data}.yaml" for folder in (conf_folder(), *config_dirs)]
+    there = [file for file in files if file.is_file()]
+    words = _comment(there[-1], _LOSS).split() if there else []
+    return words[0] if words else None
 
 
 @functools.lru_cache

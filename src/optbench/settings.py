@@ -221,6 +221,7 @@ RANGES: Mapping[str, Check] = {
     "data.root": _path,
     "data.on_bad": _one_of("error", "skip"),
     "data.n_classes": _from_zero,
+    "data.n_targets": _count,
     "data.channels": (lambda v: _whole(v) and v in (1, 3), "1 or 3"),
     "data.validation_share": _within,
     "data.test_share": _fraction,
@@ -386,9 +387,23 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
 """For some targets: keys with another range than RANGES gives, or of which RANGES knows nothing."""
 
 _NULL_IS_A_VALUE = frozenset(
-    ("optimizer.max_eval", "optimizer.foreach", "optimizer.fused", "loss.alpha", "loss.weight", "data.root")
+    (
+        "optimizer.max_eval",
+        "optimizer.foreach",
+        "optimizer.fused",
+        "loss.alpha",
+        "loss.weight",
+        "data.root",
+        "n_outputs",
+        "data.n_classes",
+        "data.n_targets",
+        "model.n_outputs",
+        "model.num_classes",
+        "model.in_channels",
+        "model.image_size",
+    )
 ) | {f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")}
-"""Keys of parts where null has a meaning: for a schedule, the length of the run."""
+"""Keys of parts where null has a meaning: for a schedule, the length of the run; for sizes, what the data have."""
 
 _PARTS = ("model", "data", "augment", "loss", "optimizer", "scheduler")
 
@@ -438,7 +453,7 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
-_NEVER_NULL = ("seed", "n_outputs", "trainer.batch_size", "trainer.start")
+_NEVER_NULL = ("seed", "trainer.batch_size", "trainer.start")
 
 
 def _may_be_null(key: str) -> bool:

@@ -56,7 +56,7 @@ def test_every_fold_has_its_share_of_each_class(labels: list[int], folds: int) -
 
 def test_numbers_are_divided_too() -> None:
     assert sorted(Counter(folds_of(torch.rand(11), 4).tolist()).values()) == [2, 3, 3, 3]
-    with pytest.raises(DataError, match="3 images cannot be divided into 5 folds"):
+    with pytest.raises(DataError, match="3 examples cannot be divided into 5 folds"):
         folds_of(torch.rand(3), 5)
 
 

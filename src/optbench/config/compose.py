@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.catalogue import GROUPS, wants_whole_batch
+from optbench.catalogue import GROUPS, loss_of_data, wants_whole_batch
 from optbench.config import groups
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
@@ -58,7 +58,8 @@ MAX_RUNS = 10_000_000
 
 @dataclass
 class _Schema:
-    """Root of every configuration; `n_outputs` is what the loss wants of the model, `claim` what an experiment of the
+    """Root of every configuration; `n_outputs` is what the loss wants of the model (null:
+    as many as the data have classes, which is known when they are read), `claim` what an experiment of the
     book says about its runs: no part of any run, and taken out as soon as it is composed."""
 
     data: Any = None
@@ -69,7 +70,7 @@ class _Schema:
     scheduler: Any = None
     model: Any = None
     seed: int = 0
-    n_outputs: Any = "${data.n_classes}"
+    n_outputs: Any = "${oc.select:data.n_classes,null}"
     claim: Any = None
 
 
@@ -315,6 +316,8 @@ class Composer:
 
         if shape not in self._templates:
             config = self._app.compose_config("config", list(shape), RunMode.RUN)
+            if (loss := self._loss_of_data(config, shape)) is not None:
+                config = self._app.compose_config("config", [*shape, f"loss={loss}"], RunMode.RUN)
             with open_dict(config):
                 del config["claim"]
                 trainer = config.get("trainer") or {}
@@ -323,6 +326,23 @@ class Composer:
                     trainer["batch_size"] = "full" if whole else NetworkTrainer.batch_size
             self._templates[shape] = config
         return self._templates[shape]
+
+    def _loss_of_data(self, config: DictConfig, shape: Sequence[str]) -> str | None:
+        """The loss that the data ask for, where nobody chose one: the name in their YAML (`# loss: NAME`); else squared
+        error where they have no classes, and the usual one of their targets where their YAML does not say how many they
+        have; None: the loss stays."""
+        data, chosen = config.get("data") or {}, config.hydra.runtime.choices
+        if any(re.match(r"[+~]*loss(=|@|$)", line) for line in shape) or chosen.get("loss") != _USUAL_LOSS:
+            return None
+        if data.get("_target_") is None:
+            return None
+        usual = {0: "squared_error", None: "by_targets"}.get(data.get("n_classes"))
+        named = loss_of_data(str(chosen.get("data")), self._dirs) or usual
+        return None if named == _USUAL_LOSS else named
+
+
+_USUAL_LOSS = "cross_entropy"
+"""What conf/model/_network.yaml brings."""
 
 
 def _optimizer(config: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, str]:

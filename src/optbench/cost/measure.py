@@ -255,12 +255,12 @@ def _set_up_libraries(problem: NetworkProblem, config: Mapping[str, Any]) -> Non
         problem.differentiate(batch)
     problem.module.zero_grad()
     with contextlib.suppress(Exception):
-        layer = torch.nn.Linear(8, 8).to(batch.inputs.device)
+        layer = torch.nn.Linear(8, 8).to(batch.targets.device)
         bare = {key: value for key, value in config["optimizer"].items() if key not in KEYS}
         optimizer = build_optimizer({**config, "optimizer": bare}, layer)
 
         def closure() -> Any:
-            loss = layer(torch.ones(1, 8, device=batch.inputs.device)).square().sum()
+            loss = layer(torch.ones(1, 8, device=batch.targets.device)).square().sum()
             loss.backward()
             return loss
 

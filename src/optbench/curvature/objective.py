@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from optbench.errors import UserError
 from optbench.problem import Split, scaled, stream
+from optbench.problem.losses import row_losses
+from optbench.problem.trees import arguments, chosen, mapped, part_of
 
 Part = Callable[[Tensor], Tensor]
 DOUBLE_UP_TO = 100_000  # weights; beyond, float64 costs twice the time and memory of float32
@@ -120,20 +122,21 @@ def network_objective(
     """The mean loss of a model over a split.
 
     Args:
-        model: float (b, c, h, w) to outputs (b, n_outputs); copied.
-        loss: (outputs, labels (b,)) to (b,); copied.
-        split: labelled images.
-        share: part of the images to use, in (0, 1]; which ones is decided by `seed`.
+        model: inputs by the rule of `problem.trees` to outputs (b, ...); copied.
+        loss: (outputs, targets) to (b,), see `problem.losses`; copied.
+        split: labelled examples; where they have weights, the mean is weighted.
+        share: part of the examples to use, in (0, 1]; which ones is decided by `seed`.
         seed: see share.
         dtype: float64 or float32; None: float64 up to DOUBLE_UP_TO weights.
-        chunk: images a part; None: as many as keep a product's peak memory below `chunk_bytes`, at most LARGEST_CHUNK.
+        chunk: examples a part; None: as many as keep a product's peak memory below `chunk_bytes`, at most
+            LARGEST_CHUNK.
         chunk_bytes: see chunk.
 
     Raises:
         UserError: no labels, no trainable weights, a share outside (0, 1].
     """
     if split.labels is None or not len(split):
-        raise UserError("this split has no labelled images: there is no loss to look at")
+        raise UserError("this split has no labelled examples: there is no loss to look at")
     if not 0 < share <= 1:
         raise UserError(f"share={share:g}: expected a number above 0 and at most 1")
     n = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -141,29 +144,38 @@ def network_objective(
         raise UserError("the model has no trainable weights")
     dtype = dtype or (torch.float64 if n <= DOUBLE_UP_TO else torch.float32)
     model, loss = copy.deepcopy(model).eval().to(dtype), copy.deepcopy(loss).eval().to(dtype)
-    images, labels = _subset(split.images, split.labels, share, seed)
+    used = _subset(split, share, seed)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     layout = tuple((name, p.shape) for name, p in trained.items())
     weights = torch.cat([p.detach().reshape(-1) for p in trained.values()])
     model.requires_grad_(False)
-    loss_of = partial(_loss, model, loss, layout, len(images))
-    one = (images[:1].clone(), labels[:1].clone())  # what autograd keeps of a view is the whole
-    saved, piecewise = _probe(partial(loss_of, *one), weights)
+    mass = float(len(used)) if used.weights is None else float(used.weights.double().sum())
+    loss_of = partial(_loss, model, loss, layout, mass)
+    one = mapped(torch.clone, _rows(used, 0, 1))  # what autograd keeps of a view is the whole
+    saved, piecewise = _probe(partial(loss_of, one), weights)
     size = chunk or max(1, min(LARGEST_CHUNK, int(chunk_bytes / (_TRANSIENT * max(saved, 1)))))
 
     def parts(most: int) -> list[Part]:
-        return [partial(loss_of, images[a:b], labels[a:b]) for a, b in pairwise(_edges(len(images), most))]
+        return [partial(loss_of, _rows(used, a, b)) for a, b in pairwise(_edges(len(used), most))]
 
-    part_bytes = saved * min(size, len(images))
-    return FlatObjective(parts(size), weights, layout, len(images), len(split), piecewise, part_bytes, parts)
+    part_bytes = saved * min(size, len(used))
+    return FlatObjective(parts(size), weights, layout, len(used), len(split), piecewise, part_bytes, parts)
 
 
-def _subset(images: Tensor, labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    count = max(1, round(share * len(images)))
-    if count == len(images):
-        return images, labels
-    chosen = torch.randperm(len(images), generator=stream(seed, "curvature share"))[:count].sort().values
-    return images[chosen], labels[chosen]
+def _rows(split: Split, start: int, end: int) -> tuple[Any, ...]:
+    """Inputs, targets and, where there are any, weights of consecutive examples."""
+    rows = slice(start, end)
+    found = part_of(split.inputs, rows), cast(Tensor, split.targets)[rows]
+    return found if split.weights is None else (*found, split.weights[rows])
+
+
+def _subset(split: Split, share: float, seed: int) -> Split:
+    count = max(1, round(share * len(split)))
+    if count == len(split):
+        return split
+    index = torch.randperm(len(split), generator=stream(seed, "curvature share"))[:count].sort().values
+    targets, names = cast(Tensor, split.targets)[index], tuple(split.names[i] for i in index.tolist())
+    return Split(chosen(split.inputs, index), targets, names, None if split.weights is None else split.weights[index])
 
 
 def _edges(count: int, size: int) -> list[int]:
@@ -176,17 +188,23 @@ def _loss(
     model: nn.Module,
     loss: nn.Module,
     layout: Sequence[tuple[str, torch.Size]],
-    count: int,
-    images: Tensor,
-    labels: Tensor,
+    mass: float,
+    examples: tuple[Any, ...],
     weights: Tensor,
 ) -> Tensor:
-    """Sum of the losses of these images, over the number of all images."""
-    inputs = scaled(images.to(weights.device), weights.dtype)
-    inputs = inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
-    outputs = functional_call(model, cut(weights, layout), (inputs,))
-    losses: Tensor = loss(outputs, labels.to(weights.device))
-    return losses.sum() / count
+    """Sum of the losses of these examples, over what all examples weigh."""
+    inputs, targets, *counted = examples
+    inputs = mapped(partial(_as_input, like=weights), inputs)
+    outputs = functional_call(model, cut(weights, layout), *arguments(inputs))
+    losses = row_losses(loss, outputs, targets.to(weights.device))
+    if counted:
+        losses = losses * counted[0].to(weights)
+    return losses.sum() / mass
+
+
+def _as_input(images: Tensor, like: Tensor) -> Tensor:
+    inputs = scaled(images.to(like.device), like.dtype)
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
 class _Operations(TorchDispatchMode):

@@ -34,11 +34,10 @@ class Diabetes(AbstractData):
     """x: age, sex, body mass index, blood pressure and six blood values; y: how far the disease went in a year.
 
     All eleven are measured in standard deviations from the mean of the training patients, so that a loss of 1 is what
-    the mean alone would give. There are no classes: n_classes is 0, and a patient stands as an "image" of ten channels
-    and one pixel.
+    the mean alone would give. There are no classes: n_classes is 0, and a patient is a row of ten numbers.
 
     Args:
-        n_classes, channels, image_size: 0, 10 and 1, which the networks refer to.
+        n_classes, channels, image_size: 0, 10 and 1, part of the identity of runs of when a row stood as an image.
         validation_share: part of the patients for validation, above 0.
         test_share: part for the test, 0 for no test split.
         split_seed: names the cut, which is the same for all seeds of runs.
@@ -67,8 +66,6 @@ class Diabetes(AbstractData):
                             "patients that leave some for training and for validation")  # fmt: skip
         if split_seed < 0:
             raise DataError(f"split_seed={split_seed}: expected 0 or more")
-        self.n_classes, self.channels, self.image_size = n_classes, channels, image_size
-        self.class_names = ()
         self._shares = {"test": test_share, "validation": validation_share}
         self._split_seed = split_seed
 
@@ -87,4 +84,4 @@ class Diabetes(AbstractData):
         chosen = chosen.sort().values
         x, y = ((v[chosen] - v[train].mean(dim=0)) / v[train].std(dim=0) for v in (x, y))
         names = tuple(f"{index + 1:04d}" for index in chosen.tolist())
-        return Split(x.float()[:, :, None, None], y.float(), names)
+        return Split(x.float(), y.float(), names)

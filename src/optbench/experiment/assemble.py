@@ -55,18 +55,18 @@ def build_problem(
     """
     import torch
 
-    from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, stream
+    from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, as_loss, stream
 
     config = as_now(config)
     trainer, seed = trainer_from(config), config["seed"]
-    loss = build(config["loss"], "loss")
+    loss = as_loss(build(config["loss"], "loss"))
     augmentation = build(config["augment"], "augment")
     torch.manual_seed(stream(seed, "init").initial_seed())
     data = built_data(config)
     if data is not None and hasattr(data, "progress"):
         data.progress = functools.partial(_decoded, display, stop)
     check_learns(data, loss, config["choices"])
-    model = build(config["model"], "model")
+    model = build(with_outputs(config["model"], outputs_for(data, loss)), "model")
     name = config["choices"]["model"]
     if isinstance(model, AbstractSurface):
         if augmentation is not None:
@@ -113,22 +113,54 @@ def check_serves(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrai
     if isinstance(trainer, NetworkTrainer) and trainer.precision != "fp32":
         from optbench.problem import NetworkProblem
         from optbench.problem.precision import check_precision
+        from optbench.problem.trees import part_of
 
         assert isinstance(problem, NetworkProblem)
-        images = problem.batch(0).inputs[: problem.mini_batch]
-        check_precision(trainer.precision, problem.module, images, device)
+        inputs = part_of(problem.batch(0).inputs, slice(0, problem.mini_batch))
+        check_precision(trainer.precision, problem.module, inputs, device)
 
 
 def check_learns(data: AbstractData | None, loss: nn.Module, choices: Mapping[str, Any]) -> None:
-    """Raises IncompatibleError for numbers as labels under a loss of classes, and the reverse."""
-    numbers = getattr(loss, "takes_numbers", False)
-    if data is None or numbers == (data.n_classes == 0) or not getattr(loss, "takes_label", True):
+    """Raises IncompatibleError for numbers as labels under a loss that is known to be of classes, and the reverse."""
+    if data is None or not getattr(loss, "takes_label", True):
         return  # a loss without labels is for surfaces: said where the model is known
+    numbers = learns_numbers(loss)
+    if numbers is None or numbers == (data.n_classes == 0):
+        return  # a loss of which nothing is known is tried
     of_data, of_loss = (f"{group}={choices.get(group)}" for group in ("data", "loss"))
     if numbers:
-        hint = "loss=class_number learns the number of a class; data=diabetes has numbers"
+        hint = "use loss=cross_entropy; loss=class_number learns the number of a class; data=diabetes has numbers"
         raise IncompatibleError(f"{of_loss} learns numbers, and {of_data} has classes", hint)
     raise IncompatibleError(f"{of_data} has numbers and no classes for {of_loss}", "use loss=squared_error")
+
+
+def learns_numbers(loss: nn.Module) -> bool | None:
+    """Whether a loss is of numbers (True) or of classes (False), as it says itself or as torch's are; None: unknown."""
+    from torch import nn
+
+    own: bool | None = getattr(loss, "takes_numbers", None)
+    if own is not None:
+        return own
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss | nn.MultiMarginLoss):
+        return False
+    return True if isinstance(loss, nn.L1Loss | nn.MSELoss | nn.SmoothL1Loss | nn.HuberLoss) else None
+
+
+def outputs_for(data: AbstractData | None, loss: nn.Module) -> int | None:
+    """Outputs that a model needs for the data under a loss; None: there are no data to say so."""
+    if data is None:
+        return None
+    own: int | None = getattr(loss, "n_outputs", None)
+    return own or data.n_classes or data.n_targets
+
+
+_OUTPUTS = ("n_outputs", "num_classes")
+"""What models, ours and torchvision's, call the number of their outputs."""
+
+
+def with_outputs(model: Mapping[str, Any], outputs: int | None) -> Mapping[str, Any]:
+    """The node of a model with the number of its outputs where that is null: what the data have decides."""
+    return {key: outputs if value is None and key in _OUTPUTS else value for key, value in model.items()}
 
 
 def set_up(trainer: SurfaceTrainer | NetworkTrainer, threads: int | None) -> torch.device:

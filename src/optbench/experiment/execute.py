@@ -201,6 +201,8 @@ def _facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer
     facts: dict[str, Any] = {}
     if accounts := getattr(getattr(problem, "data", None), "accounts", None):
         facts["pictures"] = accounts
+    if outputs := getattr(problem, "n_outputs", None):
+        facts["n_outputs"] = outputs  # so that the network is built again where the data have moved
     if names := problem.class_names:
         facts["class_names"] = list(names)  # so that predictions have names where the data have moved
     if isinstance(trainer, NetworkTrainer) and trainer.accumulate > 1:

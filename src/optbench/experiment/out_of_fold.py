@@ -29,11 +29,13 @@ def out_of_fold(config: Mapping[str, Any], problem: AbstractProblem, best: Mappi
     fold = config["data"].get("fold")
     if fold is None or best is None or not isinstance(problem, NetworkProblem) or not problem.class_names:
         return None
+    if problem.validation.labels is None or problem.validation.labels.ndim > 1:  # of texts: no class an example
+        return None
     problem.module.load_state_dict(best["model"])
     held = problem.validation
     assert held.labels is not None
     device = next(problem.module.parameters()).device
-    outputs = network_outputs(problem.module, held.images, device)
+    outputs = network_outputs(problem.module, held.inputs, device)
     shares = probabilities(problem.loss.cpu(), outputs, len(problem.class_names))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

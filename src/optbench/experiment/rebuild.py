@@ -156,16 +156,19 @@ def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Pat
     import torch
 
     from optbench.device import pick_device
+    from optbench.experiment.assemble import with_outputs
+    from optbench.problem import as_loss
     from optbench.problem.normal import normalise
 
     device = pick_device("auto")
-    model = build(config["model"], "model").to(device).to(memory_format=torch.channels_last)
+    model = build(with_outputs(config["model"], _outputs(run, config)), "model").to(device)
     try:
         expected = sums(run.summary).get(weights.relative_to(run.path or weights.parent).as_posix())
         state = load_checkpoint(weights, device, expected)["model"]
         if config["trainer"].get("normalize"):
             normalise(model, state["input_mean"], state["input_deviation"])
         model.load_state_dict(state)
+        model = model.to(memory_format=torch.channels_last)
     except FileNotFoundError:
         hint = "the run ended before its first evaluation" if not run.status.final else "try the other --checkpoint"
         raise RecordError(f"{weights}: no such checkpoint", hint) from None
@@ -174,7 +177,13 @@ def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Pat
         raise RecordError(
             f"{weights}: not a checkpoint of this model ({type(error).__name__}: {first[:120]})"
         ) from error
-    return Rebuilt(run, config, model.eval(), build(config["loss"], "loss"), device, checkpoint, trusted)
+    return Rebuilt(run, config, model.eval(), as_loss(build(config["loss"], "loss")), device, checkpoint, trusted)
+
+
+def _outputs(run: Run, config: Mapping[str, Any]) -> int | None:
+    """The number of outputs that the run recorded where its configuration left it to the data."""
+    found: int | None = config.get("n_outputs") or run.provenance.get("n_outputs")
+    return found
 
 
 def check_classes(rebuilt: Rebuilt) -> None:

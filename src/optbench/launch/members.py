@@ -81,6 +81,15 @@ def _tried(config: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Any]) 
     return None
 
 
+_SOME = 2  # outputs, where the data are to say how many, which are not read here
+
+
+def _make_model(config: Mapping[str, Any]) -> Any:
+    from optbench.experiment.assemble import with_outputs
+
+    return build(with_outputs(config["model"], _SOME), "model")
+
+
 def _small() -> Any:
     import torch
 
@@ -103,11 +112,11 @@ def _make_optimizer(config: Mapping[str, Any]) -> Any:
         try:
             return build_optimizer(config, _small(), steps, _LENGTH)
         except OptbenchError:  # perhaps one that takes matrices alone
-            model = build(config["model"], "model")
+            model = _make_model(config)
             if not isinstance(model, nn.Module):
                 raise
     else:
-        model = build(config["model"], "model")
+        model = _make_model(config)
     return build_optimizer(config, model if isinstance(model, nn.Module) else _point(), steps, _LENGTH)
 
 
@@ -121,7 +130,7 @@ def _make_scheduler(config: Mapping[str, Any]) -> Any:
 
 
 _MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "model": lambda config: build(config["model"], "model"),
+    "model": _make_model,
     "augment": lambda config: build(config["augment"], "augment"),
     "loss": lambda config: build(config["loss"], "loss"),
     "optimizer": _make_optimizer,

@@ -256,6 +256,7 @@ def outlook_of(item: Planned) -> Outlook:
     from optbench.experiment.assemble import check_serves, set_up
     from optbench.loop import total_steps
     from optbench.problem import NetworkProblem, network_outputs
+    from optbench.problem.trees import part_of, rows
 
     trainer = trainer_from(item.config)
     device = set_up(trainer, None)
@@ -267,11 +268,11 @@ def outlook_of(item: Planned) -> Outlook:
     a_step, made = _timed(problem, optimizer, _PROBED, _LONGEST_PROBE)
     if not isinstance(problem, NetworkProblem):
         return Outlook(steps, a_step, None, None, 0, 0.0, str(device), made)
-    part = problem.validation.images[:_MOST_IMAGES]
-    network_outputs(problem.module, part[:1], device)
+    part = part_of(problem.validation.inputs, slice(0, _MOST_IMAGES))
+    network_outputs(problem.module, part_of(part, slice(0, 1)), device)
     began = time.perf_counter()
     network_outputs(problem.module, part, device)
-    once = (time.perf_counter() - began) * len(problem.validation) / len(part)
+    once = (time.perf_counter() - began) * len(problem.validation) / rows(part)
     epochs = steps / problem.steps_per_epoch
     evaluations = 1 + math.ceil(epochs / getattr(trainer, "eval_every", 1))  # the first is before any update
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""

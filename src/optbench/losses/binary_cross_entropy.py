@@ -19,6 +19,8 @@ class BinaryCrossEntropy(nn.Module):
     without a threshold.
     """
 
+    takes_numbers = False
+
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Logits (n, C) and labels (n,) int64 -> one value per row, (n,).
 

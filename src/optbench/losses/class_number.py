@@ -27,6 +27,7 @@ class ClassNumber(nn.Module):
     """
 
     n_outputs = 1
+    takes_numbers = False
 
     def __init__(self, n_classes: int = 0) -> None:
         super().__init__()

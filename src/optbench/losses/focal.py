@@ -27,6 +27,7 @@ class Focal(nn.Module):
     softmax in place of the sigmoid.
     """
 
+    takes_numbers = False
     _weights: Tensor | None
 
     def __init__(self, gamma: float = 2.0, alpha: Sequence[float] | None = None) -> None:

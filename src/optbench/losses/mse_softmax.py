@@ -16,6 +16,8 @@ class MseSoftmax(nn.Module):
     Source: Apple Book (LeeDL), chapter 3, classification: mean squared error against cross-entropy.
     """
 
+    takes_numbers = False
+
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Outputs yhat (n, C) and labels (n,) int64 -> one value per row, (n,)."""
         wanted = one_hot(target, outputs.shape[-1]).to(outputs.dtype)

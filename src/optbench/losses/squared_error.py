@@ -8,27 +8,29 @@ from optbench.errors import IncompatibleError
 
 
 class SquaredError(nn.Module):
-    """e = (yhat - y)^2 for a model with one output yhat and labels y that are numbers.
+    """e = (yhat - y)^2 for labels y that are numbers; of several numbers the mean over them.
 
     Attributes:
-        n_outputs: outputs that the model must have.
         takes_numbers: it learns numbers, and not classes.
 
     Source: Apple Book (LeeDL), chapter 3, classification and regression.
     """
 
-    n_outputs = 1
     takes_numbers = True
 
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Outputs (n, 1) and labels (n,) -> one value per row, (n,).
+        """Outputs (n, 1) and numbers (n,), or (n, k) and (n, k) -> one value per row, (n,).
 
         Raises:
-            IncompatibleError: the model does not have exactly one output.
+            IncompatibleError: another number of outputs than of numbers to learn.
         """
-        if outputs.ndim != 2 or outputs.shape[1] != self.n_outputs:
+        wanted = target.shape[1] if target.ndim == 2 else 1
+        if outputs.ndim != 2 or outputs.shape[1] != wanted:
+            several = f"{wanted} output{'s' * (wanted != 1)}"
             raise IncompatibleError(
-                f"loss=squared_error needs a model with 1 output; got outputs of shape {tuple(outputs.shape)}",
-                "leave n_outputs to the loss: loss=squared_error sets n_outputs=1",
+                f"loss=squared_error needs a model with {several}; got outputs of shape {tuple(outputs.shape)}",
+                f"set n_outputs={wanted}, or n_targets: {wanted} in the YAML of the data",
             )
-        return (outputs[:, 0] - target).square()
+        if target.ndim == 1:
+            return (outputs[:, 0] - target).square()
+        return (outputs - target).square().mean(dim=1)

@@ -1,21 +1,24 @@
-"""Softmax regression: the one network whose cross-entropy is convex, so that every minimum is global."""
+"""Softmax regression: the one network whose cross-entropy is convex, so that every minimum is global.
+
+Under squared error it is linear regression (`model=linear`).
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from optbench.models._checks import check_count, check_input
+from optbench.models._checks import check_count, check_flat, check_sizes, flat_linear
 
 
 class Logistic(nn.Module):
-    """One linear layer on the pixels: logits = W x + b.
+    """One linear layer on the pixels, or on the columns of a table: logits = W x + b.
 
     Args:
-        n_outputs: number of logits.
-        in_channels: channels of the images.
-        image_size: side of the square images.
+        n_outputs: number of outputs.
+        in_channels: channels of the images; null: of tables, and of whatever else is flattened.
+        image_size: side of the square images; null beside that.
 
-    Shape: float (b, in_channels, image_size, image_size) -> (b, n_outputs).
+    Shape: float (b, in_channels, image_size, image_size), or of tables (b, ...) -> (b, n_outputs).
 
     Raises:
         UserError: a size that is not a positive whole number, or an input of another shape.
@@ -23,15 +26,14 @@ class Logistic(nn.Module):
     Source: Bishop, "Pattern Recognition and Machine Learning" (2006), section 4.3.4.
     """
 
-    def __init__(self, n_outputs: int = 10, in_channels: int = 3, image_size: int = 32) -> None:
+    def __init__(self, n_outputs: int = 10, in_channels: int | None = 3, image_size: int | None = 32) -> None:
         super().__init__()
         check_count("n_outputs", n_outputs)
-        self.in_channels = check_count("in_channels", in_channels)
-        self.image_size = check_count("image_size", image_size)
-        self.linear = nn.Linear(in_channels * image_size * image_size, n_outputs)
+        self.sizes = check_sizes(in_channels, image_size)
+        self.linear = flat_linear(self.sizes, n_outputs)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits: (b, in_channels, image_size, image_size) -> (b, n_outputs)."""
-        check_input(images, self.in_channels, self.image_size)
-        logits: Tensor = self.linear(images.flatten(1))
-        return logits
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs: (b, in_channels, image_size, image_size), or (b, ...) -> (b, n_outputs)."""
+        check_flat(inputs, self.sizes, self.linear)
+        outputs: Tensor = self.linear(inputs.flatten(1))
+        return outputs

@@ -12,6 +12,7 @@ from optbench.errors import UserError
 from optbench.experiment.rebuild import SPLITS, Rebuilt, check_classes
 from optbench.metrics import Estimate, success_rate
 from optbench.problem import read_split
+from optbench.problem.losses import row_losses, weighted_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,6 @@ def evaluate(rebuilt: Rebuilt, split: str = "validation") -> Evaluation:
     part = read_split(rebuilt.data, split)
     if part.labels is None:
         raise UserError(f"the {split} split has no labels to compare with", "use optbench predict")
-    outputs = rebuilt.outputs(part.images)
-    loss = float(rebuilt.loss(outputs, part.labels).mean())
+    outputs = rebuilt.outputs(part.inputs)
+    loss = float(weighted_mean(row_losses(rebuilt.loss, outputs, part.labels), part.weights))
     return evaluation(split, rebuilt.labels(outputs), part.labels, rebuilt.data.class_names, loss)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         stream,
         surface_objective,
     )
+    from optbench.problem.losses import as_loss, row_losses
     from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels, probabilities
     from optbench.problem.pseudo import PseudoLabels
     from optbench.problem.splits import read_split, scaled
@@ -36,6 +37,8 @@ _HOME = {
     "check_takes_a_point": "base",
     "stream": "base",
     "surface_objective": "base",
+    "as_loss": "losses",
+    "row_losses": "losses",
     "NetworkProblem": "network",
     "network_outputs": "network",
     "predicted_labels": "network",
@@ -58,12 +61,14 @@ __all__ = [
     "PseudoLabels",
     "Split",
     "SurfaceProblem",
+    "as_loss",
     "check_dim",
     "check_takes_a_point",
     "network_outputs",
     "predicted_labels",
     "probabilities",
     "read_split",
+    "row_losses",
     "scaled",
     "stream",
     "surface_objective",

@@ -1,11 +1,12 @@
 """The objective of a run: what is minimised, from where, and how it is judged.
 
 Two kinds of problem, one face. A *surface* is a function of a few coordinates; its weights are the coordinates
-themselves and every step sees the whole objective. A *network* is a module trained on images, batch by batch. Both
-give the training loop the same four things: parameters, batches, the objective on a batch, and an evaluation.
+themselves and every step sees the whole objective. A *network* is a module trained on examples (images, tables, text),
+batch by batch. Both give the training loop the same four things: parameters, batches, the objective on a batch, and an
+evaluation.
 
 A loss maps (outputs, target) to one value per row; the mean over the rows of a batch is the objective. On a surface
-the rows are independent points, so the same loss serves a batch of images and a batch of surface points.
+the rows are independent points, so the same loss serves a batch of examples and a batch of surface points.
 
 Randomness never hides in a global state: every draw comes from a stream named by (seed, purpose, position), so a run
 that is resumed at step k sees the numbers that an uninterrupted run sees there.
@@ -19,13 +20,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from optbench.errors import IncompatibleError, UserError
 from optbench.problem.streams import Box, stream_seed
+from optbench.problem.trees import Tree, part_of, rows
 
 
 def stream(seed: int, purpose: str, *position: int) -> torch.Generator:
@@ -180,40 +182,54 @@ def check_class_weights(loss: nn.Module, outputs: int) -> None:
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set, decoded.
+    """One part of a data set, as tensors with a row for each of n examples.
 
     Attributes:
-        images: (n, channels, image_size, image_size), uint8 (models get them scaled to [0, 1]) or floating point (as
-            they are).
-        labels: whole numbers below n_classes, (n,), or floating-point numbers where n_classes is 0; None for an
-            unlabelled test set.
-        names: n file names (or made-up ones), in order.
+        inputs: a tensor (n, ...), or mappings, tuples and lists of such (`problem.trees` says how a model is called
+            with them). uint8 is scaled to [0, 1], floating point is taken as it is, whole numbers are tokens.
+        targets: whole numbers below n_classes, (n,), or (n, length) where each position of a text has one;
+            floating-point numbers, (n,) or (n, k), where n_classes is 0; None for an unlabelled test set.
+        names: n names, in order: of files where they are files, of lines of a table or made-up ones elsewhere.
+        weights: floating point (n,), how much each example counts in the loss and the metrics, none of them negative;
+            None: all count alike.
     """
 
-    images: Tensor
-    labels: Tensor | None
+    inputs: Tree
+    targets: Tensor | None
     names: tuple[str, ...]
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return rows(self.inputs)
+
+    @property
+    def images(self) -> Tensor:
+        """The inputs of a data set of pictures, (n, channels, height, width)."""
+        return cast(Tensor, self.inputs)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The targets, as those of classes are called."""
+        return self.targets
 
 
 class AbstractData(ABC):
-    """Images in up to three splits, decoded to uint8 once.
+    """Examples in up to three splits.
 
-    Subclasses are final; they set the attributes and implement `load`.
+    Subclasses are final; they implement `load`, and set the attributes that differ from those here.
 
     Attributes:
-        n_classes: number of classes; 0 for a regression, whose labels are numbers.
-        channels: 1 or 3; of vectors, their length, with an image_size of 1.
-        image_size: side of the square images.
-        class_names: n_classes names, in label order.
+        n_classes: number of classes, or of different tokens; 0 for a regression, whose targets are numbers.
+        n_targets: numbers that one target of a regression has.
+        class_names: n_classes names, in label order; none where they have none.
+        channels, image_size: of pictures, which are square, and set by them alone.
     """
 
-    n_classes: int
+    n_classes: int = 0
+    n_targets: int = 1
+    class_names: tuple[str, ...] = ()
     channels: int
     image_size: int
-    class_names: tuple[str, ...]
 
     @abstractmethod
     def load(self, split: str) -> Split:
@@ -297,7 +313,8 @@ class Guesses:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch as the objective takes it: float inputs, int64 targets (of a regression float32); on a surface empty.
+    """A batch as the objective takes it: inputs by the rule of `problem.trees`, int64 targets (of a regression
+    float32); on a surface empty.
 
     Attributes:
         inputs, targets: b of each.
@@ -305,16 +322,18 @@ class Batch:
             `targets` with the weight `share` and `others` with the rest, a soft label of two classes.
         share: that weight.
         guesses: where some of the labels are pseudo-labels, which, and what they weigh; None: there are none.
+        weights: float32 (b,), what each example counts beside the mean of the training data; None: all alike.
     """
 
-    inputs: Tensor
+    inputs: Tree
     targets: Tensor
     others: Tensor | None = None
     share: float = 1.0
     guesses: Guesses | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return rows(self.inputs)
 
     @property
     def mass(self) -> float:
@@ -333,7 +352,8 @@ class Batch:
             part = slice(start, end)
             others = None if self.others is None else self.others[part]
             guesses = None if self.guesses is None else self.guesses.part(part)
-            yield Batch(self.inputs[part], self.targets[part], others, self.share, guesses)
+            weights = None if self.weights is None else self.weights[part]
+            yield Batch(part_of(self.inputs, part), self.targets[part], others, self.share, guesses, weights)
 
 
 class AbstractProblem(ABC):
@@ -387,7 +407,13 @@ class AbstractProblem(ABC):
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Held-out figures (`val_loss`; with classes `val_accuracy`); empty on a surface. Changes nothing."""
+        """Held-out figures (`val_loss`, and `val_` before the name of each metric); empty on a surface. Changes
+        nothing."""
+
+    @property
+    def ranked_by(self) -> tuple[str, int]:
+        """The figure of an evaluation that says which one is best, and its direction: 1 where large is good."""
+        return "val_accuracy", 1
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,16 +79,16 @@ class Compiled:
         self._model, self._graphs = model, graphs
 
     @cached_property
-    def _compiled(self) -> Callable[[Tensor], Tensor]:
+    def _compiled(self) -> Callable[..., Tensor]:
         """Made when it is first called: already this imports the compiler."""
         mode = "reduce-overhead" if self._graphs else None
-        made: Callable[[Tensor], Tensor] = torch.compile(self._model, dynamic=False, mode=mode)
+        made: Callable[..., Tensor] = torch.compile(self._model, dynamic=False, mode=mode)
         return made
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Any, **named: Any) -> Tensor:
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()  # what the last update left in the graphs' memory is done with
-        return self._compiled(inputs)
+        return self._compiled(*inputs, **named)
 
     def warm_up(self, passes: Iterable[Callable[[], Tensor]]) -> float:
         """Compiles, by making these forward passes and a backward pass after each; gives the seconds of it.

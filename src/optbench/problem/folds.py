@@ -1,4 +1,4 @@
-"""Training and validation data merged and divided anew: each image is held out in one fold and trains in the others.
+"""Training and validation data merged and divided anew: each example is held out in one fold and trains in the others.
 
 The division is stratified: of each class every fold has as many images as the others, give or take one. It depends on
 the labels and their order alone, and not on the seed of a run, so that runs of the same data agree on it, whatever else
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from optbench.errors import DataError
 from optbench.problem.base import AbstractData, Split, stream
+from optbench.problem.trees import chosen, joined
 
 Progress = Callable[[int, int], None]
 
@@ -31,7 +32,7 @@ def folds_of(labels: Tensor, folds: int) -> Tensor:
     """The fold of each example, int64 (n,): stratified by label.
 
     Args:
-        labels: (n,), of classes; of a regression, whose numbers are no strata, floating point.
+        labels: (n,), of classes; those of a regression or of texts, (n, ...), are no strata.
         folds: how many, at least 2.
 
     Raises:
@@ -39,9 +40,9 @@ def folds_of(labels: Tensor, folds: int) -> Tensor:
     """
     n = len(labels)
     if n < folds:
-        raise DataError(f"{n} images cannot be divided into {folds} folds")
+        raise DataError(f"{n} examples cannot be divided into {folds} folds")
     shuffled = torch.randperm(n, generator=stream(0, "folds", folds))
-    if not labels.is_floating_point():
+    if not labels.is_floating_point() and labels.ndim == 1:
         shuffled = shuffled[torch.argsort(labels[shuffled], stable=True)]
     found = torch.empty(n, dtype=torch.long)
     found[shuffled] = torch.arange(n) % folds  # dealt out class after class, so that the folds are equally large too
@@ -60,8 +61,7 @@ class Folds(AbstractData):
 
     def __init__(self, data: AbstractData, folds: int, fold: int) -> None:
         self._data, self._folds, self._fold = data, folds, fold
-        self.n_classes, self.channels, self.image_size = data.n_classes, data.channels, data.image_size
-        self.class_names = data.class_names
+        self.n_classes, self.n_targets, self.class_names = data.n_classes, data.n_targets, data.class_names
 
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; names say of which part an image is: train/3_100.jpg."""
@@ -71,14 +71,16 @@ class Folds(AbstractData):
         whole = torch.cat([_labels(part, name) for name, part in parts.items()])
         held = folds_of(whole, self._folds) == self._fold
         wanted = held if split == "validation" else ~held
-        images, labels, names, start = [], [], [], 0
+        inputs, labels, weights, names, start = [], [], [], [], 0
         for name, part in parts.items():  # part by part, so that the whole is never copied
             index = torch.nonzero(wanted[start : start + len(part)]).flatten()
             start += len(part)
-            images.append(part.images.index_select(0, index))
+            inputs.append(chosen(part.inputs, index))
             labels.append(_labels(part, name)[index])
+            weights.append(torch.ones(len(index)) if part.weights is None else part.weights[index])
             names += [f"{name}/{part.names[i]}" for i in index.tolist()]
-        return Split(torch.cat(images), torch.cat(labels), tuple(names))
+        weighted = any(part.weights is not None for part in parts.values())
+        return Split(joined(inputs), torch.cat(labels), tuple(names), torch.cat(weights) if weighted else None)
 
     @property
     def progress(self) -> Progress | None:
@@ -98,6 +100,6 @@ class Folds(AbstractData):
 
 
 def _labels(part: Split, name: str) -> Tensor:
-    if part.labels is None:
-        raise DataError(f"the {name} images have no labels, so they cannot be divided into folds")
-    return part.labels
+    if part.targets is None:
+        raise DataError(f"the {name} examples have no labels, so they cannot be divided into folds")
+    return part.targets

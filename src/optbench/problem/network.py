@@ -1,4 +1,4 @@
-"""A network as a problem: images decoded once, batches gathered by index, evaluation on the validation split.
+"""A network as a problem: examples read once, batches gathered by index, evaluation on the validation split.
 
 The batch of update k is a function of (seed, k): the order of an epoch comes from (seed, "order", epoch), augmentation
 from (seed, "augment", k), mixing from (seed, "mix", k), and what the model itself draws (dropout) from (seed, "model",
@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot
 from torch.nn.parameter import is_lazy
 
 from optbench.errors import DataError, IncompatibleError, UserError
+from optbench.problem import trees
 from optbench.problem.base import (
     AbstractAugmentation,
     AbstractData,
@@ -31,11 +32,13 @@ from optbench.problem.base import (
     stream,
 )
 from optbench.problem.compiled import GRAPHS, Compiled
+from optbench.problem.losses import check_values, row_losses, tokenwise, weighted_mean
 from optbench.problem.normal import channels, normalise
 from optbench.problem.precision import Scaler, forward
 from optbench.problem.pseudo import PseudoLabels, Taken
-from optbench.problem.splits import read_split, scaled
+from optbench.problem.splits import is_pictures, noun, read_split, scaled
 from optbench.problem.streams import stream_seed
+from optbench.problem.trees import Tree
 
 _EVALUATION_BATCH = 256
 _SHARE_OF_GPU = 0.25
@@ -51,8 +54,12 @@ def convolves(model: nn.Module) -> bool:
     return any(is_lazy(weights) or weights.ndim == 4 for weights in model.parameters())
 
 
-def to_inputs(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:
-    """Images (n, c, h, w) as `scaled` in float32 on the device, channels last where that is asked for."""
+def to_inputs(inputs: Tree, device: torch.device, channels_last: bool) -> Tree:
+    """Inputs as `scaled` in float32 on the device; images (n, c, h, w) channels last where that is asked for."""
+    return trees.mapped(partial(_to_input, device=device, channels_last=channels_last), inputs)
+
+
+def _to_input(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:
     inputs = scaled(moved(images, device), torch.float32)
     if channels_last and inputs.ndim == 4:
         return inputs.contiguous(memory_format=torch.channels_last)
@@ -84,52 +91,59 @@ def probabilities(loss: nn.Module, outputs: Tensor, n_classes: int) -> Tensor:
     return one_hot(predicted_labels(loss, outputs), n_classes).double()
 
 
-def network_outputs(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
-    """The model's outputs in evaluation mode: uint8 (n, c, h, w) -> (n, n_outputs), on the CPU."""
-    return _outputs(model, _inputs(model, images, device))
+def network_outputs(model: nn.Module, inputs: Tree, device: torch.device) -> Tensor:
+    """The model's outputs in evaluation mode, (n, ...), on the CPU, for inputs as `problem.Split` has them."""
+    return _outputs(model, _inputs(model, inputs, device))
 
 
-def _inputs(model: nn.Module, images: Tensor, device: torch.device) -> Iterator[Tensor]:
-    """Images as the model takes them, a batch of an evaluation at a time."""
+def _inputs(model: nn.Module, inputs: Tree, device: torch.device) -> Iterator[Tree]:
+    """Inputs as the model takes them, a batch of an evaluation at a time."""
     channels_last = convolves(model)
-    return (to_inputs(part, device, channels_last) for part in images.split(_EVALUATION_BATCH))
+    return (to_inputs(part, device, channels_last) for part in trees.split(inputs, _EVALUATION_BATCH))
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
-    """The model's outputs of these batches in evaluation mode, (n, n_outputs), on the CPU."""
+def _outputs(model: nn.Module, inputs: Iterable[Tree]) -> Tensor:
+    """The model's outputs of these batches in evaluation mode, (n, ...), on the CPU."""
     training = model.training
     model.eval()
-    parts = [model(part) for part in inputs]
+    parts = [trees.called(model, part) for part in inputs]
     model.train(training)
+    if not isinstance(parts[0], Tensor):
+        raise IncompatibleError(f"{type(model).__name__} gives a {type(parts[0]).__name__}; expected a tensor (b, ...)",
+                                "wrap it in a module that returns the outputs alone")  # fmt: skip
     return torch.cat(parts).cpu()
 
 
 class _Evaluated:
-    """The images that every evaluation is of, made into numbers once where they are few.
+    """The inputs that every evaluation is of, made into numbers once where they are few.
 
     Args:
         model: that is evaluated.
-        images: (n, c, h, w).
+        inputs: of n examples.
         device: where to compute.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor, device: torch.device) -> None:
-        self._model, self._images, self._device = model, images, device
-        self._kept: list[tuple[Tensor, int]] = []
-        self._may_keep = images.numel() * torch.float32.itemsize <= _KEPT_BYTES
+    def __init__(self, model: nn.Module, inputs: Tree, device: torch.device) -> None:
+        self._model, self._inputs, self._device = model, inputs, device
+        self._kept: list[tuple[Tree, list[int]]] = []
+        self._may_keep = trees.size_in_bytes(inputs, torch.float32.itemsize) <= _KEPT_BYTES
 
     def outputs(self) -> Tensor:
-        """The model's outputs now, (n, n_outputs), on the CPU."""
+        """The model's outputs now, (n, ...), on the CPU."""
         if not self._may_keep:
-            return network_outputs(self._model, self._images, self._device)
+            return network_outputs(self._model, self._inputs, self._device)
         if not self._kept:
-            made = _inputs(self._model, self._images, self._device)
-            self._kept = [(part, part._version) for part in made]
+            made = _inputs(self._model, self._inputs, self._device)
+            self._kept = [(part, _versions(part)) for part in made]
         outputs = _outputs(self._model, (part for part, _ in self._kept))
-        if any(part._version != version for part, version in self._kept):  # the model writes into its inputs
+        if any(_versions(part) != before for part, before in self._kept):  # the model writes into its inputs
             self._may_keep, self._kept = False, []
         return outputs
+
+
+def _versions(inputs: Tree) -> list[int]:
+    return [leaf._version for leaf in trees.leaves(inputs)]
 
 
 def _check_parts(data: AbstractData, loss: nn.Module, pseudo: PseudoLabels | None) -> None:
@@ -144,25 +158,45 @@ def _check_parts(data: AbstractData, loss: nn.Module, pseudo: PseudoLabels | Non
         raise IncompatibleError(why, "leave out trainer.unlabelled, or use loss=cross_entropy")
 
 
+def _check_for_images(
+    data: AbstractData, augmentation: AbstractAugmentation | None, pseudo: PseudoLabels | None
+) -> None:
+    """Raises IncompatibleError for what is done to images and cannot be done to other inputs."""
+    name = type(data).__name__
+    if augmentation is not None and not is_pictures(data):
+        raise IncompatibleError(f"{type(augmentation).__name__} changes images, and {name} has none",
+                                "use augment=none")  # fmt: skip
+    if pseudo is not None and not is_pictures(data):
+        raise IncompatibleError(f"pseudo-labels are given to pictures, and {name} has none",
+                                "leave out trainer.unlabelled")  # fmt: skip
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class NetworkProblem(AbstractProblem):
-    """A model trained on images under a loss; without classes, in a regression, losses are all that is kept.
+    """A model trained on examples under a loss.
 
     Args:
-        model: float (b, c, h, w) to outputs (b, n_outputs).
-        data: the images.
-        loss: (outputs (b, n_outputs), labels (b,)) to (b,).
-        batch_size: images an update sees, or "full".
+        model: inputs by the rule of `problem.trees`, such as float (b, c, h, w), to outputs (b, n_outputs); of texts
+            (b, length, n_outputs).
+        data: the examples; where they have weights, the objective is the mean of weight times loss, over the mean
+            weight of the training data.
+        loss: (outputs, targets) to (b,), see `problem.losses`.
+        batch_size: examples an update sees, or "full".
         seed: root seed of the run.
         device: where to compute.
         augmentation: of the training batches; None: they are trained on as they are.
-        normal: whether the model's inputs have mean 0 and deviation 1 on the training images, channel by channel.
+        normal: whether the model's inputs have mean 0 and deviation 1 on the training data, channel by channel (of a
+            table, column by column).
         accumulate: mini-batches of batch_size images that an update sees, one after another; of "full", parts.
         precision: of the passes of the training, see `problem.precision`.
         compiled: whether those passes are compiled, see `problem.compiled`; "graphs": and repeated as CUDA graphs.
         pseudo: unlabelled pictures that join the training; None: there are none.
 
     Raises:
-        IncompatibleError: pseudo-labels without probabilities of classes to take them by.
+        IncompatibleError: parts that do not fit; what is for images asked of other data.
         UserError: a batch larger than the training split.
         DataError: the data set augments by itself.
     """
@@ -183,22 +217,27 @@ class NetworkProblem(AbstractProblem):
         pseudo: PseudoLabels | None = None,
     ) -> None:
         _check_parts(data, loss, pseudo)
+        _check_for_images(data, augmentation, pseudo)
+        self.data, self._seed, self._device = data, seed, device
+        self._initialise(model)
         self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.data, self.loss, self._seed, self._device = data, loss.to(device), seed, device
+        self.loss = loss.to(device)
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
         self.pseudo = pseudo
         n = len(self.train)
         if normal:
-            normalise(self._model, *(part.to(device) for part in channels(self.train.images)))
+            of_each = channels(self.train.inputs)
+            against = (-1, *[1] * (self.train.inputs.ndim - 2))
+            normalise(self._model, *(part.to(device).reshape(against) for part in of_each))
         wanted = n if isinstance(batch_size, str) else batch_size * accumulate
         if wanted > n:
             together = f" times trainer.accumulate={accumulate}" if accumulate > 1 else ""
             raise UserError(
-                f"trainer.batch_size={batch_size}{together} is larger than the {n} training images",
+                f"trainer.batch_size={batch_size}{together} is larger than the {n} training {noun(data)}",
                 "use trainer.batch_size=full for full-batch gradient descent",
             )
         if accumulate > n:
-            raise UserError(f"trainer.accumulate={accumulate} is larger than the {n} training images")
+            raise UserError(f"trainer.accumulate={accumulate} is larger than the {n} training {noun(data)}")
         self.batch_size, self.mini_batch = wanted, -(-wanted // accumulate)
         whole, rest = divmod(n, self.batch_size)
         # a last batch of one image joins the batch before it: batch norm has no variance on one
@@ -227,29 +266,59 @@ class NetworkProblem(AbstractProblem):
 
     @cached_property
     def _evaluated(self) -> _Evaluated:
-        return _Evaluated(self._model, self.validation.images, self._device)
+        return _Evaluated(self._model, self.validation.inputs, self._device)
 
     def _labelled(self, name: str) -> Split:
         split = read_split(self.data, name)
-        if split.labels is None or not len(split):
-            raise UserError(f"the {name} split of {type(self.data).__name__} has no labelled images")
+        if split.weights is not None and self.pseudo is not None:
+            raise IncompatibleError("pseudo-labels have weights of their own, beside those of the data",
+                                    "leave out trainer.unlabelled")  # fmt: skip
+        if split.targets is None or not len(split):
+            kind = noun(self.data)
+            raise UserError(f"the {name} split of {type(self.data).__name__} has no labelled {kind}")
         return split
 
-    def _check_shapes(self) -> None:
-        """Sends one image through the model and the loss. Raises IncompatibleError where they do not fit."""
-        assert self.train.labels is not None
+    def _initialise(self, model: nn.Module) -> None:
+        """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights."""
+        if any(is_lazy(weights) for weights in (*model.parameters(), *model.buffers())):
+            self._tried(model, torch.device("cpu"))
+
+    def _tried(self, model: nn.Module, device: torch.device) -> Tensor:
+        """What a model makes of the first examples. Raises IncompatibleError where it does not take them."""
+        few = trees.part_of(self.train.inputs, slice(0, self._few))
         try:
-            outputs = network_outputs(self._model, self.train.images[:1], self._device)
+            return network_outputs(model, few, device)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            shape = f"{trees.shape_of(few)} {noun(self.data)} with {self._learned}"
+            hint = (
+                "change data.channels, data.image_size or the model" if is_pictures(self.data) else "change the model"
+            )
+            raise IncompatibleError(f"the model does not take {shape}: {_first_line(error)}", hint) from error
+
+    @property
+    def _few(self) -> int:
+        return 1 if is_pictures(self.data) else 2
+
+    @property
+    def _learned(self) -> str:
+        return f"{self.data.n_classes} classes" if self.data.n_classes else "numbers to learn"
+
+    def _check_shapes(self) -> None:
+        """Sends examples through the model and the loss. Raises IncompatibleError where they do not fit."""
+        assert self.train.targets is not None
+        outputs, targets = self._tried(self._model, self._device), self.train.targets[: self._few]
+        try:
             check_class_weights(self.loss, outputs.shape[-1])
-            self.loss.cpu()(outputs, self.train.labels[:1])
+            values = row_losses(self.loss.cpu(), outputs, targets)
             self.loss.to(self._device)
-        except (RuntimeError, ValueError, IndexError) as error:
-            shape = "x".join(map(str, self.train.images.shape[1:]))
-            first = str(error).strip().splitlines()[0]
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            given = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} ({self._learned})"
+            hint = "use loss=cross_entropy, or n_outputs=N" if self._has_classes else "use loss=squared_error"
             raise IncompatibleError(
-                f"the model does not take {shape} images with {self.data.n_classes} classes: {first}",
-                "change data.channels, data.image_size or the model",
+                f"{type(self.loss).__name__} does not take the model's {given}: {_first_line(error)}", hint
             ) from error
+        check_values(values, len(outputs), self.loss)
+        self.n_outputs = int(outputs.shape[-1])
 
     @property
     def module(self) -> nn.Module:
@@ -279,30 +348,34 @@ class NetworkProblem(AbstractProblem):
 
     def batch(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
-        images, labels = self._source
+        inputs, targets, weights = self._source
         if self._order[0] != epoch:
             order = torch.randperm(len(self.train), generator=stream(self._seed, "order", epoch))
-            self._order = (epoch, moved(order, images.device))
+            self._order = (epoch, moved(order, targets.device))
         last = position == self.steps_per_epoch - 1
         start = position * self.batch_size
         index = self._order[1].narrow(0, start, len(self.train) - start if last else self.batch_size)
-        images, labels = images.index_select(0, index), labels.index_select(0, index)
+        inputs, targets = trees.chosen(inputs, index), targets.index_select(0, index)
+        weights = None if weights is None else moved(weights.index_select(0, index), self._device)
         taken = self._taken(epoch, position)
         if taken is not None:
-            images = torch.cat([images, moved(taken.images, images.device)])
-            labels = torch.cat([labels, moved(taken.labels, labels.device)])
-        images = self._augmented(images, step)
+            inputs = torch.cat([inputs, moved(taken.images, inputs.device)])
+            targets = torch.cat([targets, moved(taken.labels, targets.device)])
+        inputs = self._augmented(inputs, step)
         seed_torch(stream_seed(self._seed, "model", step), self._device)
-        inputs = to_inputs(images, self._device, self._channels_last)
+        inputs = to_inputs(inputs, self._device, self._channels_last)
         mixture = None
         if self._augmentation is not None:
             mixture = self._augmentation.mixed(inputs, stream(self._seed, "mix", step))
         mixed = None if mixture is None else mixture.order
-        guesses = None if taken is None else _guesses(len(index), len(labels), mixed, taken.weight)
+        guesses = None if taken is None else _guesses(len(index), len(targets), mixed, taken.weight)
         if mixture is None:
-            return Batch(inputs, moved(labels, self._device), guesses=guesses)
-        others = moved(labels.index_select(0, moved(mixture.order, labels.device)), self._device)
-        return Batch(mixture.inputs, moved(labels, self._device), others, mixture.share, guesses)
+            return Batch(inputs, moved(targets, self._device), guesses=guesses, weights=weights)
+        if weights is not None:
+            raise IncompatibleError("images that are mixed with one another have no weights of their own",
+                                    "choose an augment without mixup and cutmix, or data without weights")  # fmt: skip
+        others = moved(targets.index_select(0, moved(mixture.order, targets.device)), self._device)
+        return Batch(mixture.inputs, moved(targets, self._device), others, mixture.share, guesses)
 
     def _taken(self, epoch: int, position: int) -> Taken | None:
         """Pictures with pseudo-labels that an update sees beside the labelled ones."""
@@ -311,18 +384,21 @@ class NetworkProblem(AbstractProblem):
         return self.pseudo.taken(epoch, position, self.steps_per_epoch, self.batch_size)
 
     @cached_property
-    def _source(self) -> tuple[Tensor, Tensor]:
-        """The training images and their labels, where batches are put together: on a GPU that has room for them, else
-        on the CPU. There, with the order of an epoch, nothing goes to the GPU at an update."""
-        images, labels = self.train.images, self.train.labels
-        assert labels is not None
+    def _source(self) -> tuple[Tree, Tensor, Tensor | None]:
+        """Training inputs, targets and weights (of mean 1), where batches are put together: on a GPU that has room for
+        them, else on the CPU. There, with the order of an epoch, nothing goes to the GPU at an update."""
+        inputs, targets, weights = self.train.inputs, self.train.targets, self.train.weights
+        assert targets is not None
+        if weights is not None:
+            weights = weights / weights.mean()
         takes_them_there = self._augmentation is None or self._augmentation.on_device
         if self._device.type != "cuda" or not takes_them_there:
-            return images, labels
+            return inputs, targets, weights
         free, _ = torch.cuda.mem_get_info(self._device)
-        if images.numel() * images.element_size() >= free * _SHARE_OF_GPU:
-            return images, labels
-        return images.to(self._device), labels.to(self._device)
+        if trees.size_in_bytes(inputs) >= free * _SHARE_OF_GPU:
+            return inputs, targets, weights
+        there = None if weights is None else weights.to(self._device)
+        return trees.mapped(lambda part: part.to(self._device), inputs), targets.to(self._device), there
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""
@@ -356,9 +432,11 @@ class NetworkProblem(AbstractProblem):
         outputs = self._watched(batch.inputs) if self.exact_gradient else self._forward(batch.inputs)
         if self._has_classes:
             self._note(outputs, batch)
-        losses: Tensor = self.loss(outputs, batch.targets)
+        losses = row_losses(self.loss, outputs, batch.targets)
+        if batch.weights is not None:
+            losses = losses * batch.weights
         # of a soft label cross-entropy is this mean; of other losses it is the meaning
-        others = None if batch.others is None else self.loss(outputs, batch.others)
+        others = None if batch.others is None else row_losses(self.loss, outputs, batch.others)
         if batch.guesses is not None:
             weights = [moved(part, self._device) for part in batch.guesses.weights(batch.share)]
             sums = (losses * weights[0]).sum() + (0.0 if others is None else (others * weights[1]).sum())
@@ -370,8 +448,8 @@ class NetworkProblem(AbstractProblem):
     def _note(self, outputs: Tensor, batch: Batch) -> None:
         """Keeps what the network said of the labelled images, to be counted."""
         own = batch.others is None or batch.share >= 0.5
-        labels = self._labels(outputs.detach()).detach()
-        shown = batch.targets if own or batch.others is None else batch.others
+        outputs, shown = tokenwise(outputs.detach(), batch.targets if own or batch.others is None else batch.others)
+        labels = self._labels(outputs).detach()
         if batch.guesses is not None:
             guessed = batch.guesses.targets if own or batch.guesses.others is None else batch.guesses.others
             known = moved(torch.nonzero(~guessed).flatten(), self._device)
@@ -380,14 +458,14 @@ class NetworkProblem(AbstractProblem):
         if len(self._answers) >= _COUNTED_TOGETHER:
             self._count()
 
-    def _watched(self, inputs: Tensor) -> Tensor:
+    def _watched(self, inputs: Tree) -> Tensor:
         """The model's outputs; and from the first draw on (dropout) it is known that a whole batch is random too."""
         before = self._generator.get_state()
         outputs = self._forward(inputs)
         self._draws = not self._generator.get_state().equal(before)
         return outputs
 
-    def _forward(self, inputs: Tensor) -> Tensor:
+    def _forward(self, inputs: Tree) -> Tensor:
         return forward(self._precision, self._compiled or self._model, inputs)
 
     def compile(self) -> float | None:
@@ -403,13 +481,13 @@ class NetworkProblem(AbstractProblem):
             batch = self.batch(step)
             whole = self.mini_batch == self.batch_size and self._scaler is None
             for piece in [batch] if whole else batch.pieces(self.mini_batch):
-                if piece.inputs.shape not in shapes:
-                    shapes.add(piece.inputs.shape)
+                shape = tuple(leaf.shape for leaf in trees.leaves(piece.inputs))
+                if shape not in shapes:
+                    shapes.add(shape)
                     yield partial(self._one_pass, piece)
 
     def _one_pass(self, batch: Batch) -> Tensor:
-        mean: Tensor = self.loss(self._forward(batch.inputs), batch.targets).mean()
-        return mean
+        return row_losses(self.loss, self._forward(batch.inputs), batch.targets).mean()
 
     @property
     def _generator(self) -> torch.Generator:
@@ -449,11 +527,12 @@ class NetworkProblem(AbstractProblem):
 
     def evaluate(self) -> dict[str, float]:
         outputs = self._evaluated.outputs()
-        labels = self.validation.labels
-        assert labels is not None
-        loss = self.loss.cpu()(outputs, labels).mean().item()
+        targets, weights = self.validation.targets, self.validation.weights
+        assert targets is not None
+        loss = weighted_mean(row_losses(self.loss.cpu(), outputs, targets), weights).item()
         self.loss.to(self._device)
         if not self._has_classes:
             return {"val_loss": float(loss)}
-        accuracy = (self._labels(outputs) == labels).double().mean().item()
+        outputs, targets = tokenwise(outputs, targets)
+        accuracy = (self._labels(outputs) == targets).double().mean().item()
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from optbench.errors import IncompatibleError
+from optbench.problem.trees import Tree, called, leaves, part_of, rows
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions of 16 bits, and what torch calls them."""
 
-_FEW = 8  # images
+_FEW = 8  # examples
 _ROUNDS, _QUICK, _LONGEST = 5, 0.5, 3.0  # pairs of passes at least, and for how many seconds they are made
 _TRIES = 3
 """Probes that must all find it slow: where other work shares the cores, one by itself may be wrong by any factor."""
@@ -32,13 +33,12 @@ _TOO_SLOW = 1.25
 """Times as long as in fp32: of a small network on two shared cores bf16 was measured from 0.5 to 1.2, by turns."""
 
 
-def forward(precision: str, model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def forward(precision: str, model: Callable[..., Tensor], inputs: Tree) -> Tensor:
     """The model's outputs in this precision; whatever it is, as float32 where they would be of 16 bits."""
     if precision not in HALF:
-        outputs: Tensor = model(inputs)
-        return outputs
-    with torch.autocast(inputs.device.type, HALF[precision]):
-        outputs = model(inputs)
+        return called(model, inputs)
+    with torch.autocast(leaves(inputs)[0].device.type, HALF[precision]):
+        outputs = called(model, inputs)
     return outputs.float()
 
 
@@ -74,13 +74,13 @@ class Scaler:
         self._scaler.load_state_dict(state)
 
 
-def check_precision(precision: str, model: nn.Module, images: Tensor, device: torch.device) -> None:
+def check_precision(precision: str, model: nn.Module, inputs: Tree, device: torch.device) -> None:
     """Checks that a precision can be had on a device, and on a CPU that it is not slower than fp32.
 
     Args:
         precision: fp32, tf32, bf16 or fp16.
         model: of the run; a copy of it is tried.
-        images: float (n, c, h, w) on the device, a mini-batch.
+        inputs: on the device, a mini-batch as the model takes it.
         device: of the run.
 
     Raises:
@@ -93,7 +93,7 @@ def check_precision(precision: str, model: nn.Module, images: Tensor, device: to
         return
     factor = math.inf
     for _ in range(_TRIES):
-        factor = min(factor, slowdown(precision, model, images))
+        factor = min(factor, slowdown(precision, model, inputs))
         if factor <= _TOO_SLOW:
             return
     raise IncompatibleError(
@@ -102,18 +102,18 @@ def check_precision(precision: str, model: nn.Module, images: Tensor, device: to
     )
 
 
-def slowdown(precision: str, model: nn.Module, images: Tensor) -> float:
+def slowdown(precision: str, model: nn.Module, inputs: Tree) -> float:
     """Times as long as in fp32 that a forward and backward pass takes: the quickest of each, made in turn.
 
-    Other work on the machine only ever makes a pass longer. Of a network that is slow, a few images are tried.
+    Other work on the machine only ever makes a pass longer. Of a network that is slow, a few examples are tried.
     """
-    model, few = copy.deepcopy(model).train(), images[:_FEW]
+    model, few = copy.deepcopy(model).train(), part_of(inputs, slice(0, _FEW))
     names = ("fp32", precision)
     with torch.random.fork_rng(devices=[]):
         for name in names:
             _seconds(name, model, few)  # the first one pays for what is set up lazily
-        if _seconds("fp32", model, few) * len(images) < _QUICK * len(few):
-            few = images
+        if _seconds("fp32", model, few) * rows(inputs) < _QUICK * rows(few):
+            few = inputs
             for name in names:
                 _seconds(name, model, few)
         times: list[list[float]] = []
@@ -125,10 +125,10 @@ def slowdown(precision: str, model: nn.Module, images: Tensor) -> float:
     return min(pair[1] for pair in times) / min(pair[0] for pair in times)
 
 
-def _seconds(precision: str, model: nn.Module, images: Tensor) -> float:
+def _seconds(precision: str, model: nn.Module, inputs: Tree) -> float:
     """Of one forward and backward pass."""
     model.zero_grad()
     began = time.perf_counter()
-    outputs = forward(precision, model, images)
+    outputs = forward(precision, model, inputs)
     outputs.square().mean().backward()
     return time.perf_counter() - began

@@ -1,6 +1,6 @@
 """What a data set hands over, checked before anything is computed from it.
 
-A data set is anyone's code. Labels that are not class numbers, images that are not numbers, a class without a picture:
+A data set is anyone's code. Labels that are not class numbers, inputs that are not numbers, a class without an example:
 each would train, and print an accuracy that means something else.
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from optbench.errors import DataError
 from optbench.problem.base import AbstractData, Split
+from optbench.problem.trees import leaves
 
 LOG = logging.getLogger(__name__)
 _SCALED = 10.0
@@ -22,7 +23,7 @@ _SCALED = 10.0
 
 
 def read_split(data: AbstractData, name: str) -> Split:
-    """A split of a data set: "train", "validation" or "test", its labels as int64; as float32 where they are numbers.
+    """A split of a data set: "train", "validation" or "test", its classes as int64, its numbers as float32.
 
     Args:
         data: the data set.
@@ -34,23 +35,61 @@ def read_split(data: AbstractData, name: str) -> Split:
     split = data.load(name)
     where = f"the {name} split of {type(data).__name__}"
     if not isinstance(split, Split):
-        raise DataError(f"{where} is a {type(split).__name__}", "load() returns optbench.Split(images, labels, names)")
-    _check_images(split.images, where)
-    if len(split.names) != len(split.images):
-        raise DataError(f"{where} has {len(split.images)} images and {len(split.names)} names")
-    if split.labels is None:
+        raise DataError(f"{where} is a {type(split).__name__}", "load() returns optbench.Split(inputs, targets, names)")
+    if is_pictures(data):
+        _check_images(split.inputs, where)
+    else:
+        _check_inputs(split.inputs, where)
+    if len(split.names) != len(split):
+        raise DataError(f"{where} has {len(split)} {noun(data)} and {len(split.names)} names")
+    if split.weights is not None:
+        split = replace(split, weights=_weights(split.weights, len(split), where))
+    if split.targets is None:
         return split
     if data.n_classes == 0:
-        return replace(split, labels=_numbers(split.labels, len(split), where))
-    split = replace(split, labels=_class_numbers(split.labels, len(split), data.n_classes, where))
+        return replace(split, targets=_numbers(split.targets, len(split), data.n_targets, where))
+    split = replace(split, targets=_class_numbers(split.targets, split, data, where))
     _check_classes(split, data, where)
     return split
 
 
+def is_pictures(data: AbstractData) -> bool:
+    """Whether a data set is of pictures, or stands in the form of pictures."""
+    return getattr(data, "image_size", None) is not None
+
+
+def noun(data: AbstractData) -> str:
+    """What its examples are called in messages."""
+    return "images" if is_pictures(data) else "examples"
+
+
 def scaled(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Images as a model takes them, in a new tensor: bytes (uint8) in [0, 1], others as they are."""
-    # not divided in place: what torch.func.linearize folds into constants would be divided again
-    return images.to(dtype) / 255.0 if images.dtype == torch.uint8 else images.to(dtype, copy=True)
+    """Numbers as a model takes them, in a new tensor: bytes (uint8) in [0, 1], floating point in the dtype, other whole
+    numbers as int64, bool as it is."""
+    if images.dtype == torch.uint8:
+        # not divided in place: what torch.func.linearize folds into constants would be divided again
+        return images.to(dtype) / 255.0
+    if images.is_floating_point():
+        return images.to(dtype, copy=True)
+    return images.to(torch.bool if images.dtype == torch.bool else torch.long, copy=True)
+
+
+def _check_inputs(inputs: Any, where: str) -> None:
+    """Tensors with a row an example in each, and finite."""
+    found = leaves(inputs)
+    for leaf in found:
+        if not isinstance(leaf, Tensor):
+            raise DataError(f"the inputs of {where} hold a {type(leaf).__name__}",
+                            "expected a tensor (n, ...), or mappings, tuples and lists of such")  # fmt: skip
+        if leaf.ndim == 0 or leaf.is_complex():
+            raise DataError(f"the inputs of {where} hold {leaf.dtype} of shape {tuple(leaf.shape)}",
+                            "expected tensors (n, ...) of real numbers")  # fmt: skip
+        if leaf.is_floating_point() and not leaf.isfinite().all():
+            raise DataError(f"the inputs of {where} hold values that are not finite")
+    counts = list(dict.fromkeys(len(leaf) for leaf in found))
+    if len(counts) != 1:
+        raise DataError(f"the inputs of {where} have {' and '.join(map(str, counts)) or 'no'} rows",
+                        "each tensor has one row an example")  # fmt: skip
 
 
 def _check_images(images: Any, where: str) -> None:
@@ -70,22 +109,33 @@ def _check_images(images: Any, where: str) -> None:
         )  # fmt: skip
 
 
-def _numbers(labels: Any, n: int, where: str) -> Tensor:
-    """The labels of a regression as float32."""
-    if not isinstance(labels, Tensor) or labels.shape != (n,) or not labels.is_floating_point():
+def _numbers(labels: Any, n: int, n_targets: int, where: str) -> Tensor:
+    """The targets of a regression as float32, (n,) or (n, k)."""
+    wanted = (n,) if n_targets == 1 else (n, n_targets)
+    fits = isinstance(labels, Tensor) and (labels.shape == wanted or (n_targets == 1 and labels.shape == (n, 1)))
+    if not fits or not labels.is_floating_point():
         what = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        several = "" if n_targets > 1 else "; of several numbers a target sets n_targets"
         raise DataError(f"the labels of {where} are {what}; a regression (n_classes=0) has floating-point numbers "
-                        f"of shape ({n},)", "or set data.n_classes")  # fmt: skip
+                        f"of shape {wanted}", f"or set data.n_classes{several}")  # fmt: skip
     if not labels.isfinite().all():
         raise DataError(f"the labels of {where} hold values that are not finite")
-    return labels.float()
+    numbers: Tensor = labels.float()
+    return numbers.reshape(wanted)
 
 
-def _class_numbers(labels: Any, n: int, n_classes: int, where: str) -> Tensor:
-    """The labels as int64."""
-    if not isinstance(labels, Tensor) or labels.shape != (n,):
+def _class_numbers(labels: Any, split: Split, data: AbstractData, where: str) -> Tensor:
+    """The labels as int64, (n,), or (n, length) where a model gives outputs for each position."""
+    n, n_classes = len(split), data.n_classes
+    alone = isinstance(labels, Tensor) and labels.shape == (n,)
+    in_rows = isinstance(labels, Tensor) and not is_pictures(data) and labels.ndim == 2 and len(labels) == n
+    if not alone and not (in_rows and labels.shape[1]):
         shape = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-        raise DataError(f"the labels of {where} are {shape}; expected a tensor of shape ({n},), one an image")
+        one = noun(data).removesuffix("s")
+        raise DataError(
+            f"the labels of {where} are {shape}; expected a tensor of shape ({n},), one an {one}",
+            "" if is_pictures(data) else f"or ({n}, length), one a token",
+        )
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise DataError(
             f"the labels of {where} are {labels.dtype}; expected whole numbers, 0 to {n_classes - 1}",
@@ -96,15 +146,31 @@ def _class_numbers(labels: Any, n: int, n_classes: int, where: str) -> Tensor:
         raise DataError(
             f"the labels of {where} hold {int(wrong[0])}; expected 0 to {n_classes - 1}", "or set data.n_classes"
         )
-    return labels.long()
+    classes: Tensor = labels.long()
+    return classes
+
+
+def _weights(weights: Any, n: int, where: str) -> Tensor:
+    """Weights of examples as float32 (n,)."""
+    if not isinstance(weights, Tensor) or weights.shape != (n,) or weights.is_complex():
+        what = f"{weights.dtype} {tuple(weights.shape)}" if isinstance(weights, Tensor) else type(weights).__name__
+        raise DataError(f"the weights of {where} are {what}; expected numbers of shape ({n},), one an example")
+    if not weights.isfinite().all() or (weights < 0).any():
+        raise DataError(f"the weights of {where} hold values that are negative or not finite")
+    if n and not (weights > 0).any():
+        raise DataError(f"the weights of {where} are all 0: there is nothing to learn or to judge by")
+    return weights.float()
 
 
 def _check_classes(split: Split, data: AbstractData, where: str) -> None:
     """Warns of classes without training images, or without images to evaluate."""
     assert split.labels is not None
+    if split.labels.ndim > 1:
+        return  # of tokens a split may well lack some
     missing = (torch.bincount(split.labels, minlength=data.n_classes) == 0).nonzero().flatten().tolist()
     if not missing or not len(split):
         return
     named = ", ".join(data.class_names[i] if i < len(data.class_names) else str(i) for i in missing[:5])
     named += f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    LOG.warning("%s has no image of %s %s", where, "class" if len(missing) == 1 else "the classes", named)
+    kind = noun(data).removesuffix("s")
+    LOG.warning("%s has no %s of %s %s", where, kind, "class" if len(missing) == 1 else "the classes", named)

@@ -1,0 +1,220 @@
+"""Networks on any inputs and targets: trees of tensors, tables, tokens, numbers; each held to a loop in plain torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from loop_tools import CPU, gd, run_loop
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from optbench.augment.flip_crop import FlipCrop
+from optbench.curvature.objective import network_objective
+from optbench.errors import DataError, IncompatibleError
+from optbench.losses.by_targets import ByTargets
+from optbench.losses.squared_error import SquaredError
+from optbench.problem import AbstractData, NetworkProblem, Split, as_loss, read_split, row_losses, stream, trees
+from optbench.problem.folds import Folds
+from optbench.settings import NetworkTrainer
+
+N, FEW = 14, 5
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Pair(NamedTuple):
+    left: Tensor
+    right: Tensor
+
+
+@dataclass
+class Given(AbstractData):
+    """The same examples in every split."""
+
+    inputs: Any
+    targets: Any
+    n_classes: int = 0
+    n_targets: int = 1
+    weights: Any = None
+
+    def load(self, split: str) -> Split:
+        names = tuple(map(str, range(trees.rows(self.inputs))))
+        return Split(self.inputs, self.targets, names, self.weights)
+
+
+class Named(nn.Module):
+    """Of two inputs by name: words, that are embedded, and numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.rest = nn.Embedding(7, 3), nn.Linear(5, 1)
+        with torch.no_grad():
+            for weights in self.parameters():
+                weights.copy_(torch.linspace(-1, 1, weights.numel()).reshape(weights.shape))
+
+    def forward(self, words: Tensor, numbers: Tensor) -> Tensor:
+        found: Tensor = self.rest(torch.cat([self.words(words), numbers], dim=1))
+        return found
+
+
+class Placed(Named):
+    """The same, of inputs by place."""
+
+    def forward(self, *both: Tensor) -> Tensor:
+        return super().forward(*both)
+
+
+WORDS, NUMBERS = torch.arange(N) % 7, drawn(N, 2)
+WANTED = drawn(N, seed=1)
+
+
+def plain(model: nn.Module, weights: Tensor | None = None, seed: int = 3) -> list[float]:
+    """The losses of one epoch of gradient descent on batches of FEW, written without optbench."""
+    order = torch.randperm(N, generator=stream(seed, "order", 0))
+    found = []
+    for index in (order[:5], order[5:10], order[10:]):
+        model.zero_grad()
+        each = (model(WORDS[index], NUMBERS[index])[:, 0] - WANTED[index]).square()
+        loss = each.mean() if weights is None else (each * weights[index] / weights.mean()).mean()
+        loss.backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                assert p.grad is not None
+                p -= 0.1 * p.grad
+        found.append(loss.item())
+    return found
+
+
+def losses(model: nn.Module, data: AbstractData, loss: nn.Module, **more: Any) -> list[float]:
+    problem = NetworkProblem(model, data, loss, FEW, 3, CPU, **more)
+    rows = run_loop(problem, NetworkTrainer(batch_size=FEW, epochs=1, threads=1), gd(0.1))[1]
+    return [row["loss"] for row in rows[:3]]
+
+
+@pytest.mark.parametrize(("model", "inputs"), [
+    (Named, {"words": WORDS, "numbers": NUMBERS}),
+    (Named, {"numbers": NUMBERS, "words": WORDS.to(torch.int16)}),
+    (Placed, (WORDS, NUMBERS)),
+    (Placed, [WORDS, NUMBERS.double()]),
+    (Placed, Pair(WORDS, NUMBERS)),
+])  # fmt: skip
+def test_inputs_of_any_form_train_as_in_plain_torch(model: type[nn.Module], inputs: Any) -> None:
+    data = Given(inputs, WANTED)
+    assert losses(model(), data, SquaredError()) == pytest.approx(plain(model()), rel=1e-6)
+    held = Folds(data, 4, 1)  # merged with itself: 2 N examples, each name twice
+    assert sum(len(held.load(part)) for part in ("train", "validation")) == 2 * N
+    split = read_split(held, "validation")
+    assert type(split.inputs) in (dict, type(inputs))
+    objective = network_objective(model(), SquaredError(), read_split(data, "train"), chunk=4)
+    expected = mse_loss(model().double()(WORDS, NUMBERS.double())[:, 0], WANTED.double()).item()
+    assert objective.value() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_weights_count_in_the_loss_the_evaluation_and_the_curvature(accumulate: int) -> None:
+    weights = torch.linspace(0, 2, N)
+    data = Given((WORDS, NUMBERS), WANTED, weights=weights)
+    model = Placed()
+    problem = NetworkProblem(model, data, SquaredError(), "full", 3, CPU, accumulate=accumulate)
+    each = (model(WORDS, NUMBERS)[:, 0] - WANTED).square()
+    expected = float((each * weights).sum().detach() / weights.sum())
+    assert problem.differentiate(problem.batch(0)).item() == pytest.approx(expected, rel=1e-6)
+    assert problem.evaluate()["val_loss"] == pytest.approx(expected, rel=1e-6)
+    assert network_objective(model, SquaredError(), problem.train).value() == pytest.approx(expected, rel=1e-6)
+    if accumulate == 1:
+        assert losses(Placed(), data, SquaredError()) == pytest.approx(plain(Placed(), weights), rel=1e-6)
+
+
+def test_tokens_have_one_loss_a_row_and_accuracy_a_token() -> None:
+    tokens, wanted = torch.arange(N * 4).reshape(N, 4) % 6, torch.arange(N * 4).reshape(N, 4) % 5
+    model = nn.Sequential(nn.Embedding(6, 8), nn.Linear(8, 5))
+    loss = nn.CrossEntropyLoss(reduction="none")
+    problem = NetworkProblem(model, Given(tokens, wanted, n_classes=5), loss, "full", 0, CPU)
+    logits = model(tokens)
+    expected = cross_entropy(logits.flatten(0, 1), wanted.flatten())
+    assert row_losses(loss, logits, wanted).shape == (N,)
+    assert problem.objective(problem.batch(0)).item() == pytest.approx(expected.item(), rel=1e-6)
+    found = problem.evaluate()
+    right = (logits.argmax(-1) == wanted).double().mean().item()
+    assert found == pytest.approx({"val_loss": expected.item(), "val_accuracy": right}, rel=1e-6)
+    assert problem.epoch_figures()["train_accuracy"] == pytest.approx(right)
+    with pytest.raises(IncompatibleError, match=r"outputs are \(2, 5\) and the targets \(2, 4\)"):
+        NetworkProblem(nn.Sequential(model, _Last()), Given(tokens, wanted, n_classes=5), loss, "full", 0, CPU)
+
+
+class _Last(nn.Module):
+    def forward(self, found: Tensor) -> Tensor:
+        return found[:, -1]
+
+
+@pytest.mark.parametrize("loss", [
+    nn.MSELoss(reduction="none"), ByTargets(), SquaredError(), as_loss(lambda a, b: (a - b) ** 2),
+])  # fmt: skip
+@pytest.mark.parametrize("k", [1, 3])
+def test_numbers_one_or_several_under_any_loss(loss: nn.Module, k: int) -> None:
+    wanted = drawn(N, k, seed=2).squeeze(-1)
+    model = nn.LazyLinear(k)
+    problem = NetworkProblem(model, Given(NUMBERS, wanted, n_targets=k), loss, "full", 0, CPU, normal=True)
+    assert model.weight.shape == (k, 2), "lazy modules have their sizes before an optimizer asks"
+    inputs = (NUMBERS - NUMBERS.mean(0)) / NUMBERS.std(0, correction=0)
+    outputs = nn.functional.linear(inputs, model.weight, model.bias)
+    expected = mse_loss(outputs, wanted.reshape(N, k)).item()
+    assert problem.evaluate()["val_loss"] == pytest.approx(expected, rel=1e-5)
+    assert problem.n_outputs == k
+
+
+CLASSES = torch.arange(N) % 3
+ENTROPY = nn.CrossEntropyLoss(reduction="none")
+
+
+@pytest.mark.parametrize(("inputs", "targets", "more", "named"), [
+    ({"a": NUMBERS, "b": WORDS[:3]}, WANTED, {}, "have 14 and 3 rows"),
+    ((NUMBERS, "words"), WANTED, {}, "hold a str"),
+    (NUMBERS.to(torch.complex64), WANTED, {}, "torch.complex64"),
+    (NUMBERS / 0, WANTED, {}, "not finite"),
+    (NUMBERS, WANTED[:3], {}, r"torch.float32 \(3,\)"),
+    (NUMBERS, drawn(N, 2), {}, r"floating-point numbers of shape \(14,\).*"),
+    (NUMBERS, WANTED, {"n_targets": 2}, r"of shape \(14, 2\)"),
+    (NUMBERS, CLASSES, {}, "torch.int64"),
+    (NUMBERS, CLASSES, {"n_classes": 2}, "hold 2; expected 0 to 1"),
+    (NUMBERS, WANTED, {"weights": torch.ones(3)}, r"expected numbers of shape \(14,\)"),
+    (NUMBERS, WANTED, {"weights": -torch.ones(N)}, "negative or not finite"),
+    (NUMBERS, WANTED, {"weights": torch.zeros(N)}, "are all 0"),
+])  # fmt: skip
+def test_what_is_no_data_set_is_named(inputs: Any, targets: Any, more: dict[str, Any], named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        read_split(Given(inputs, targets, **more), "train")
+
+
+@pytest.mark.parametrize(("model", "data", "loss", "more", "named"), [
+    (nn.Linear(3, 1), Given(NUMBERS, WANTED), SquaredError(), {}, "does not take 2 examples with numbers to learn"),
+    (Named(), Given({"word": WORDS}, WANTED), SquaredError(), {}, "unexpected keyword argument 'word'"),
+    (nn.LSTM(2, 1), Given(NUMBERS, WANTED), SquaredError(), {}, "LSTM gives a tuple"),
+    (nn.Linear(2, 3), Given(NUMBERS, WANTED), SquaredError(), {}, "needs a model with 1 output"),
+    (nn.Linear(2, 3), Given(NUMBERS, WANTED), ENTROPY, {}, "outputs are .2, 3. and the numbers to learn .2,."),
+    (nn.Linear(2, 3), Given(NUMBERS, CLASSES, 3), nn.CrossEntropyLoss(), {}, "shape \\(\\) for 2 rows"),
+    (nn.Linear(2, 3), Given(NUMBERS, CLASSES, 3), as_loss(lambda a, b: 1.0), {}, "gives a float"),
+    (nn.Linear(2, 3), Given(NUMBERS, CLASSES, 3), ENTROPY, {"augmentation": FlipCrop()}, "changes images"),
+    (nn.Embedding(7, 3), Given(WORDS, CLASSES, 3), ENTROPY, {"normal": True}, "the inputs are torch.int64"),
+])  # fmt: skip
+def test_what_does_not_fit_is_named(
+    model: nn.Module, data: Given, loss: nn.Module, more: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(IncompatibleError, match=named):
+        NetworkProblem(model, data, loss, "full", 0, CPU, **more)
+
+
+def test_trees_keep_their_form() -> None:
+    tree = {"a": (WORDS, [NUMBERS]), "b": Pair(WORDS, NUMBERS)}
+    parts = list(trees.split(tree, 4))
+    assert [trees.rows(part) for part in parts] == [4, 4, 4, 2]
+    again = trees.joined(parts)
+    assert type(again["b"]) is Pair
+    assert all(torch.equal(a, b) for a, b in zip(trees.leaves(again), trees.leaves(tree), strict=True))
+    assert trees.shape_of(tree) == "{a: (1, (2)), b: (1, 2)}"
+    assert trees.size_in_bytes(tree) == 2 * (N * 8 + N * 2 * 4)
