@@ -224,11 +224,26 @@ class NetworkProblem(AbstractProblem):
         self.loss = loss.to(device)
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
         self.pseudo = pseudo
-        n = len(self.train)
         if normal:
             of_each = channels(self.train.inputs)
             against = (-1, *[1] * (self.train.inputs.ndim - 2))
             normalise(self._model, *(part.to(device).reshape(against) for part in of_each))
+        self._divide(batch_size, accumulate)
+        self._check_shapes()
+        self._precision = precision
+        self._scaler = Scaler(self._model, device) if precision == "fp16" else None
+        self._channels_last = convolves(self._model)
+        self._compiled = Compiled(self._model, compiled == GRAPHS) if compiled else None
+        self._augmentation = augmentation
+        self._draws = False
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
+        self._correct = torch.zeros((), dtype=torch.long, device=device)
+        self._seen = 0
+        self._answers: list[tuple[Tensor, Tensor]] = []
+
+    def _divide(self, batch_size: int | str, accumulate: int) -> None:
+        """How many examples an update and a mini-batch see, and how many updates an epoch has. Raises UserError."""
+        n, data = len(self.train), self.data
         wanted = n if isinstance(batch_size, str) else batch_size * accumulate
         if wanted > n:
             together = f" times trainer.accumulate={accumulate}" if accumulate > 1 else ""
@@ -242,17 +257,6 @@ class NetworkProblem(AbstractProblem):
         whole, rest = divmod(n, self.batch_size)
         # a last batch of one image joins the batch before it: batch norm has no variance on one
         self._steps_per_epoch = whole + (rest > (1 if self.batch_size > 1 and whole else 0))
-        self._check_shapes()
-        self._precision = precision
-        self._scaler = Scaler(self._model, device) if precision == "fp16" else None
-        self._channels_last = convolves(self._model)
-        self._compiled = Compiled(self._model, compiled == GRAPHS) if compiled else None
-        self._augmentation = augmentation
-        self._draws = False
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
-        self._correct = torch.zeros((), dtype=torch.long, device=device)
-        self._seen = 0
-        self._answers: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
     def train(self) -> Split:
