@@ -232,7 +232,7 @@ def test_anytime_verdicts_need_more(three: Path, capsys: pytest.CaptureFixture[s
 
 def test_the_rules_are_explained_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     for name, words in (
-        ("pairs", "Holm"),
+        ("pairs", "Bergmann and Hommel"),
         ("tuned", "optimism"),
         ("distinct", "one observation"),
         ("header", "budgets"),

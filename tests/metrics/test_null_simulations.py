@@ -14,12 +14,13 @@ import pytest
 import scipy.stats
 
 from optbench import metrics
-from optbench.metrics import anytime, intervals, pairs, rank_tests
+from optbench.metrics import anytime, intervals, multiplicity, pairs, rank_tests
 
 pytestmark = pytest.mark.slow
 
 COMPARISONS = 1000
 FIRST, SECOND = np.triu_indices(6, 1)
+PAIRS = list(zip(FIRST.tolist(), SECOND.tolist(), strict=True))
 Array = npt.NDArray[np.float64]
 
 
@@ -65,7 +66,8 @@ def paired(values: Array) -> Array:
 
 
 def any_called_different(p: Array) -> Array:
-    """Of each comparison, from (comparisons * 15, ...) p-values: whether Holm leaves one below 5 %."""
+    """Of each comparison, from (comparisons * 15, ...) p-values: whether one is below 5 % once adjusted; where none is
+    different in truth, the first step decides that, which is Holm's in any procedure."""
     by_comparison = np.moveaxis(p.reshape(COMPARISONS, 15, *p.shape[1:]), 1, -1)
     return (pairs.holm(by_comparison) <= 0.05).any(axis=-1)
 
@@ -121,7 +123,10 @@ def test_peeking_after_every_seed_is_paid_for() -> None:
 
 def test_a_difference_of_one_deviation_is_found_with_thirty_seeds() -> None:
     rng = np.random.default_rng(11)
-    for shared, least in ((0.5, 0.9), (0.0, 0.0)):  # the share of the variance that the runs of one seed have in common
+    for shared, least in (
+        (0.5, 0.9),
+        (0.0, 0.78),
+    ):  # the share of the variance that the runs of one seed have in common
         noise = rng.normal(size=(COMPARISONS, 6, 30)) * np.sqrt(1 - shared)
         values = noise + rng.normal(size=(COMPARISONS, 1, 30)) * np.sqrt(shared)
         values[:, 0] -= 1.0  # of a run
@@ -130,10 +135,14 @@ def test_a_difference_of_one_deviation_is_found_with_thirty_seeds() -> None:
             ("one look", rank_tests.two_sided(*rank_tests.signed_rank_tails(d))),
             ("after looking at each", rank_tests.two_sided(*anytime.tails(d))[:, -1]),
         ):
-            adjusted = pairs.holm(p.reshape(COMPARISONS, 15))
+            own = p.reshape(COMPARISONS, 15)
+            adjusted = np.array([multiplicity.adjust(row, PAIRS, [0] * 15, 0.05).p for row in own])
             found = (adjusted[:, :5] <= 0.05).mean()  # the pairs with the better one
-            report(f"one deviation, n = 30, {100 * shared:.0f} % of the variance shared, {name}, found in", found)
+            plain = (pairs.holm(own)[:, :5] <= 0.05).mean()
+            what = f"one deviation, n = 30, {100 * shared:.0f} % of the variance shared, {name}, found in"
+            report(f"{what} {100 * plain:.1f} % by Holm's procedure, by ours", found)
             assert found >= least or name != "one look"
+            assert found > plain
             assert (adjusted[:, 5:] <= 0.05).any(axis=1).mean() <= 0.05
 
 

@@ -102,7 +102,7 @@ def compare(
     ranked by: chosen on --tune-seeds and reported on the others, or without them for each seed on all others.
 
     Of every two configurations of a problem it is said whether one is better, and if not, how many seeds would decide:
-    by paired tests over shared seeds, Holm-corrected over all pairs.
+    by paired tests over shared seeds, adjusted for all pairs.
 
     Examples:
 

@@ -1,7 +1,7 @@
 """Which configuration is better on a problem, and how sure that is: verdicts on pairs, over the seeds they share.
 
 The tests are those of `metrics.pairs`, of the table that `by_seed` makes of the runs of a problem. All pairs shown, of
-all problems, are one family (Holm).
+all problems, are one family.
 
 By themselves verdicts are sought where that costs next to nothing; beyond (`MOST_RUNS`, `MOST_PAIRS`), where asked for.
 """
@@ -27,11 +27,15 @@ MOST_RUNS, MOST_PAIRS = 50, 1000
 RULE = (
     "*: best; ~: not told from it. Pairs are judged by the signed-rank test over shared seeds (by the rank-sum test "
     "where fewer than half are shared, or where so few seeds among so many pairs leave the other no verdict), "
-    "Holm-corrected over all pairs of all problems; a run without a result has the worst rank"
+    "p adjusted for all pairs of all problems; a run without a result has the worst rank"
 )
 DETAILS = (
-    "better, worse: p <= alpha after Holm's correction, so that at most a share alpha of whole comparisons says "
-    "anything false; equivalent: both one-sided tests against the difference named by --equivalent-within are "
+    "better, worse: p <= alpha once adjusted (adj.), so that at most a share alpha of whole comparisons says anything "
+    "false: by Bergmann and Hommel's procedure, which uses that not any number of pairs can be the same (if a is b and "
+    "b is c, a is c), beyond 9 configurations of a problem by Shaffer's, which knows these numbers alone; by Holm's "
+    "against a baseline or with --equivalent-within; of six configurations with 30 seeds each that share nothing, one "
+    "standard deviation is found in 80 % of cases (by Holm's in 74 %; normal losses), with half of the variance shared "
+    "in 99 %; equivalent: both one-sided tests against the difference named by --equivalent-within are "
     "passed; undecided: not enough evidence, with the number of further seeds that would decide in 9 of 10 cases if "
     "the effect is as it seems. The effect is the Hodges-Lehmann estimate of a - b with the interval of the same "
     "test. With --anytime p and intervals hold although seeds are added and looked at"
@@ -129,7 +133,7 @@ class Verdict:
         ends = (self.effect.low, self.effect.high)
         span = "" if None in ends else f" [{number(ends[0])}, {number(ends[1])}]"
         title = STATISTICS[self.metric].title.partition(",")[0]
-        told = f"{title} {number(self.effect.value)}{span}, {seeds}, p = {_p(self.p_adjusted)} (Holm)"
+        told = f"{title} {number(self.effect.value)}{span}, {seeds}, p = {_p(self.p_adjusted)} (adj.)"
         if self.verdict == "equivalent":
             return f"{self.a} and {self.b} are equivalent within {number(self.within)}", told
         return f"{self.a} is {self.verdict} than {self.b}", told
@@ -179,15 +183,17 @@ def judged(
     together = sum(_pairs_of(len(groups), problem in against) for problem, (_, groups) in family.items())
     measured: list[Pair] = []
     whose: list[tuple[str, str, Sequence[Group]]] = []
-    for problem, (metric, groups) in family.items():
+    problem_of: list[int] = []
+    for number_of, (problem, (metric, groups)) in enumerate(family.items()):
         table, direction = by_seed(groups, metric), STATISTICS[metric].direction
         found = measure(table, direction, question.alpha, question.within, question.anytime, against.get(problem),
                         family=max(together, 1))  # fmt: skip
         measured += found
         whose += [(problem, metric, groups)] * len(found)
+        problem_of += [number_of] * len(found)
     fixed = {id(group) for _, groups in family.values() for group in groups if idle(group.rows).all()}
     verdicts = []
-    for (problem, metric, groups), one in zip(whose, judge(measured, question.alpha), strict=True):
+    for (problem, metric, groups), one in zip(whose, judge(measured, question.alpha, problem_of), strict=True):
         a, b = groups[one.a], groups[one.b]
         more = None if {id(a), id(b)} <= fixed else one.more_seeds  # their seeds would change nothing
         verdicts.append(Verdict(problem, metric, a.label, b.label, one.verdict, one.p, one.p_adjusted, one.effect,

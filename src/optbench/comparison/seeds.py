@@ -114,7 +114,8 @@ def rule_of(needs: Sequence[Need], difference: str, alpha: float, power: float) 
     share, found = f"{100 * alpha:g} %", f"{100 * power:g} %"
     lines = [
         f"Seeds: of each configuration, to find a difference of {difference} with probability {found} by a two-sided "
-        f"rank test at {share} over all comparisons of its problem (Holm); a run without a result is the worst.",
+        f"rank test at {share} over all comparisons of its problem (the first step of the adjustment); a run without a "
+        "result is the worst.",
         "At most: the same if the true spread is at the upper end of its 95 % interval; few seeds know little of it.",
         "Finds: the smallest difference that as many seeds as there are find with that probability; "
         "- where they find none, however large.",

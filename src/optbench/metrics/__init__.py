@@ -11,6 +11,7 @@
     tuned        best of k trials, what choosing flatters, sensitivity to the learning rate, edges of ranges
     steps_to     certified steps to a target: evidence and pairwise rules
     pairs        which of two configurations is better: verdicts, corrected for their number, effects, seeds to add
+    multiplicity many pairs judged together: adjusted p-values
     rank_tests   the permutation distributions of the tests that they rest on
     intervals    the effects and intervals that belong to these tests
     anytime      tests and intervals that hold while seeds are added and looked at

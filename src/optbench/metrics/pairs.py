@@ -8,16 +8,17 @@ share them.
 
 A run that diverged is infinitely bad and takes part: as the worst rank, not as a number. Both diverged is a tie.
 
-The family: Holm's procedure over all pairs that are judged together, whatever their problems and metrics. So at most
-a share alpha of whole comparisons says anything false. Where equivalence is asked for too, there are two hypotheses a
-pair, of which one at most is true; as many as there are pairs can be true at once (Shaffer 1986), and so both are
-judged at once.
+The family: all pairs that are judged together, whatever their problems and metrics, adjusted so that at most a share
+alpha of whole comparisons says anything false (`multiplicity`: Bergmann and Hommel's procedure, Shaffer's for many
+configurations, Holm's where neither applies). Where equivalence is asked for too, there are two hypotheses a pair, of
+which one at most is true; as many as there are pairs can be true at once, any number of them (Shaffer 1986), and so
+both are judged at once by Holm's steps.
 
 Which test: the least p of the signed-rank test is 2^(1-n), whatever is seen. Seeds that could decide a pair alone
-decide none of many pairs, not even where ten runs diverged and the other ten did not; so where it cannot pass Holm's
-first step, and the rank-sum test can, whose least p is 2 n!^2 / (2n)!, the runs are compared by that. The choice looks
-at the numbers of seeds and pairs alone. The rank-sum test takes the runs of two configurations to be independent, which
-is cautious where shared seeds make them alike.
+decide none of many pairs, not even where ten runs diverged and the other ten did not; so where it cannot pass the
+first step, alpha by the number of pairs, and the rank-sum test can, whose least p is 2 n!^2 / (2n)!, the runs are
+compared by that. The choice looks at the numbers of seeds and pairs alone. The rank-sum test takes the runs of two
+configurations to be independent, which is cautious where shared seeds make them alike.
 
 With `anytime`, p and intervals hold while seeds are added and looked at (`anytime`); they are wider.
 
@@ -40,6 +41,7 @@ import numpy.typing as npt
 from optbench.metrics import anytime as at_all_times
 from optbench.metrics.estimates import Estimate, Floats, wilson
 from optbench.metrics.intervals import paired_shifts, superiority, thinned, unpaired_shifts
+from optbench.metrics.multiplicity import adjust
 from optbench.metrics.power import MOST, pair_chances, pairs_needed, runs_needed, sample_chances
 from optbench.metrics.rank_tests import Ints, differences, rank_sum_tails, rank_sums, signed_rank_tails, two_sided
 
@@ -280,21 +282,19 @@ def holm(p: npt.ArrayLike, at_once: int | None = None) -> Floats:
     return found
 
 
-def judge(pairs: Sequence[Pair], alpha: float = 0.05) -> list[Pair]:
+def judge(pairs: Sequence[Pair], alpha: float = 0.05, problems: Sequence[int] | None = None) -> list[Pair]:
     """The pairs with their adjusted p-values, verdicts and seeds to add: one family, in the order in which they came.
 
     Args:
         pairs: of `measure`, of one or several problems and metrics: all that are shown together.
         alpha: the probability of any false verdict among them.
+        problems: number of the problem of each; None: all are of one.
     """
-    asked = [place for place, one in enumerate(pairs) if one.p_equivalent is not None]
-    every = [one.p for one in pairs] + [one.p_equivalent for one in pairs if one.p_equivalent is not None]
-    adjusted = holm(every, len(pairs)).tolist()
-    alike: dict[int, float] = dict(zip(asked, adjusted[len(pairs) :], strict=True))
-    left = min(len(pairs), sum(one > alpha for one in adjusted))
+    if not pairs:
+        return []
+    different, same, share = _adjusted(pairs, alpha, problems or [0] * len(pairs))
     found: list[Pair] = []
-    for place, one in enumerate(pairs):
-        p, p_alike = adjusted[place], alike.get(place)
+    for one, p, p_alike, left in zip(pairs, different, same, share, strict=True):
         verdict = "undecided"
         if p_alike is not None and p_alike <= alpha:
             verdict = "equivalent"
@@ -303,6 +303,21 @@ def judge(pairs: Sequence[Pair], alpha: float = 0.05) -> list[Pair]:
         more = _more_seeds(one, alpha / left) if verdict == "undecided" else None
         found.append(replace(one, p_adjusted=p, p_equivalent_adjusted=p_alike, verdict=verdict, more_seeds=more))
     return found
+
+
+def _adjusted(
+    pairs: Sequence[Pair], alpha: float, problems: Sequence[int]
+) -> tuple[list[float], list[float | None], list[int]]:
+    """Adjusted p-values of a difference and of equivalence, and how many tests share alpha with that of each pair."""
+    asked = [place for place, one in enumerate(pairs) if one.p_equivalent is not None]
+    if not asked:
+        found = adjust([one.p for one in pairs], [(one.a, one.b) for one in pairs], problems, alpha)
+        return found.p.tolist(), [None] * len(pairs), found.left.tolist()
+    every = [one.p for one in pairs] + [one.p_equivalent for one in pairs if one.p_equivalent is not None]
+    adjusted = holm(every, len(pairs)).tolist()
+    alike: dict[int, float] = dict(zip(asked, adjusted[len(pairs) :], strict=True))
+    left = max(1, min(len(pairs), sum(one > alpha for one in adjusted)))
+    return adjusted[: len(pairs)], [alike.get(place) for place in range(len(pairs))], [left] * len(pairs)
 
 
 def _more_seeds(pair: Pair, level: float) -> int | None:

@@ -187,7 +187,7 @@ def _rules(found: Found) -> list[str]:
     if found.final.tuned:
         rules += [
             f"Finalists, each with its best setting, met on seeds {seeds_text(found.final.task.report)}, which chose "
-            "nothing; whoever has no result counts as the worst. Signed-rank tests, Holm-corrected over all pairs.",
+            "nothing; whoever has no result counts as the worst. Signed-rank tests, adjusted for all pairs.",
             "*: the best median, and every finalist that cannot be told from it.",
             f"{INTERVAL}.",
         ]

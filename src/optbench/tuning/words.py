@@ -147,7 +147,7 @@ def _rules(result: Result) -> list[str]:
     if len(result.reported_all()) > 1:
         rules += [
             "*: the best median, and every contender that cannot be told from it. Verdicts are signed-rank tests over "
-            "the report's seeds, Holm-corrected over all pairs; differences are Hodges and Lehmann's."
+            "the report's seeds, adjusted for all pairs; differences are Hodges and Lehmann's."
         ]
     if len(result.task.report) > 1:
         rules.append(f"{INTERVAL}.")
