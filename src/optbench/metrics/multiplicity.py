@@ -108,7 +108,7 @@ def _of_partitions(p: Floats, numbers: Ints, k: int, taus: Floats) -> tuple[Ints
 
 
 @functools.lru_cache(maxsize=EXHAUSTIVE + 1)
-def partitions(k: int) -> Ints:
+def partitions(k: int) -> npt.NDArray[np.int8]:
     """All partitions of k things, (Bell's number of k, k): the number of each one's part, by first appearance."""
     found = np.zeros((1, 1), dtype=np.int8)
     for _ in range(k - 1):
