@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
+from optbench.cli.paging import asked_of, check_page, write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
@@ -65,6 +66,9 @@ _Markdown = Annotated[bool, typer.Option("--md", help="Print Markdown.")]
 _Explain = Annotated[bool, typer.Option("--explain", help="Print the rule of a score: give its NAME in place of PATH.")]
 _Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX tables (booktabs).")]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Write a Parquet table to standard output.")]
+_Html = Annotated[
+    Path | None, typer.Option("--html", help="Write a page to look at, one file, and print its name.", metavar="FILE")
+]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
 
 
@@ -94,6 +98,8 @@ def compare(
     as_md: _Markdown = False,
     as_latex: _Latex = False,
     as_parquet: _Parquet = False,
+    html: _Html = None,
+    lang: Lang = None,
     explain: _Explain = False,
 ) -> None:
     """Compare recorded runs: one table per problem, medians and intervals over seeds, every run in the denominator.
@@ -122,9 +128,13 @@ def compare(
 
       optbench compare outputs/ --latex > table.tex
 
+      optbench compare outputs/ --html report.html
+
       optbench compare --explain ert
     """
     from optbench.comparison import compare as compare_runs
+    from optbench.comparison import read_runs
+    from optbench.comparison.targets import aim
     from optbench.errors import UserError
 
     if explain:
@@ -133,22 +143,27 @@ def compare(
     if not where:
         raise UserError("no PATH to compare", "run folders, or folders of them: outputs/; see optbench compare --help")
     form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
+    check_page(html)
+    runs = read_runs(where)
     found = compare_runs(
-        where, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
+        runs, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
         pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=_minimum_of(config_dir),
         spread=spread, step_worth=step_worth,
     )  # fmt: skip
-    _print(found, form)
+    if html is not None:
+        each = found if group_by is None else compare_runs(runs, filters=filters or (), checkpoint=checkpoint)
+        write_page(html, found, each, asked_of(aim(cost, target, budget, _minimum_of(config_dir)), config_dir))
+    _print(found, form, html is None)
 
 
-def _print(found: Comparison, form: str | None) -> None:
-    """A comparison in the form that was asked for."""
+def _print(found: Comparison, form: str | None, shown: bool) -> None:
+    """A comparison in the form that was asked for; without one, where it is to be shown, as the terminal has it."""
     from optbench.report import export, parquet_bytes, print_comparison, unreadable_lines
 
-    if form is None:
+    if form is None and shown:
         print_comparison(found)
-    else:
+    elif form is not None:
         typer.echo(parquet_bytes(found) if form == "parquet" else export(found, form), nl=False)
         print_lines([] if form in ("md", "latex") else [*found.notes, *found.warnings], err=True)
     print_lines(unreadable_lines(found), err=True)

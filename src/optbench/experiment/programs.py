@@ -80,7 +80,7 @@ def shelved(config: Config) -> Shelved | None:
         elif schedule is None:
             schedule = _learned_schedule(*_planned(config)[::2])
             shelf.put("schedules", schedule_key, schedule)
-    except _NotHereError:
+    except NotHereError:
         return None
     return Shelved(program, schedule["floor"], _unpacked(schedule["factors"]))
 
@@ -194,7 +194,7 @@ class Later:
 # made with torch -----------------------------------------------------------------------------------------------------
 
 
-class _NotHereError(Exception):
+class NotHereError(Exception):
     """Something that only the training loop can do, or say."""
 
 
@@ -205,21 +205,21 @@ def _field_of(config: Config) -> tuple[AbstractSurface, Objective]:
     try:
         surface = build(config["model"], "model")
         if not isinstance(surface, AbstractSurface):
-            raise _NotHereError
+            raise NotHereError
         return surface, surface_objective(surface, build(config["loss"], "loss"))
     except OptbenchError as error:
-        raise _NotHereError from error
+        raise NotHereError from error
 
 
 def _planned(config: Config) -> tuple[Batch, AbstractSurface, Plan]:
-    """A run as a batch of one row, its surface, and the batch's plan. Raises _NotHereError."""
+    """A run as a batch of one row, its surface, and the batch's plan. Raises NotHereError."""
     import numpy as np
 
     from optbench.descend import Batch, UnsupportedError, refused, unsupported
     from optbench.descend.plan import make_plan
 
     if unsupported(config["optimizer"], config["scheduler"]) is not None:
-        raise _NotHereError
+        raise NotHereError
     surface, objective = _field_of(config)
     trainer = trainer_from(config)
     assert isinstance(trainer, SurfaceTrainer)
@@ -233,16 +233,16 @@ def _planned(config: Config) -> tuple[Batch, AbstractSurface, Plan]:
     )
     try:
         if refused(batch):
-            raise _NotHereError
+            raise NotHereError
         plan = make_plan(batch)
         _check_rates(batch, plan)
     except UnsupportedError as error:
-        raise _NotHereError from error
+        raise NotHereError from error
     return batch, surface, plan
 
 
 def _learned(config: Config) -> tuple[Plain, Plain]:
-    """A program and a schedule, held to the real objects. Raises _NotHereError."""
+    """A program and a schedule, held to the real objects. Raises NotHereError."""
     from optbench.descend import UnsupportedError
     from optbench.descend.agreement import rule_disagreement
     from optbench.descend.coefficients import BY_NAME
@@ -251,19 +251,19 @@ def _learned(config: Config) -> tuple[Plain, Plain]:
 
     batch, surface, plan = _planned(config)
     if rule_disagreement(config["optimizer"], 1) is not None:
-        raise _NotHereError
+        raise NotHereError
     try:
         recipe = recipe_of(config["optimizer"])
         step = trace_step(batch.objective, list(surface.start), plan)
     except (UnsupportedError, NotImplementedError) as error:
-        raise _NotHereError from error
+        raise NotHereError from error
     if recipe is None or numbers_of(recipe, config["optimizer"]) != plan.hyper:
-        raise _NotHereError
+        raise NotHereError
     facts = {"name": type(surface).__name__, "domain": [list(side) for side in surface.domain]}
     truth = {"start": list(surface.start), "minimum": surface.minimum}
     program = {**facts, **truth, "hyper": recipe, **plain_step(step, plan, surface.dim)}
     if BY_NAME.get(program["coefficients"]) not in (plan.rule.coefficients, BY_NAME["none"]):
-        raise _NotHereError
+        raise NotHereError
     schedule = _learned_schedule(batch, plan)
     _check_program(batch, plan, program, schedule)
     return program, schedule
@@ -294,7 +294,7 @@ def _check_rates(batch: Batch, plan: Plan) -> None:
 
 
 def _check_program(batch: Batch, plan: Plan, program: Plain, schedule: Plain) -> None:
-    """Holds the program to the batched step of torch, near the start. Raises _NotHereError."""
+    """Holds the program to the batched step of torch, near the start. Raises NotHereError."""
     from optbench.descend.agreement import compiled_disagreement
     from optbench.descend.known import Known, schedule_key
     from optbench.descend.scalar_rows import run_scalar
@@ -304,7 +304,7 @@ def _check_program(batch: Batch, plan: Plan, program: Plain, schedule: Plain) ->
     if compiled_disagreement(
         batch, plan, lambda short, its, store, rows: run_scalar(replace(short, known=known), its, store)
     ):
-        raise _NotHereError
+        raise NotHereError
 
 
 # where a run stopped -------------------------------------------------------------------------------------------------

@@ -16,7 +16,11 @@ from optbench.records import Run, check_own_run
 from optbench.settings import did_you_mean
 
 if TYPE_CHECKING:
+    from optbench.pages import Ground
     from optbench.problem import AbstractSurface, Box, Objective
+
+
+_GRID = 161  # points to a side of what is drawn
 
 
 @dataclass(frozen=True)
@@ -117,3 +121,35 @@ def recorded_field(run: Run, config_dirs: Sequence[Path] = ()) -> Field:
     for part in ("model", "loss"):
         check_targets(config[part], trusted, f"{run.path}: {part}.")
     return build_field(config)
+
+
+def recorded_ground(run: Run, config_dirs: Sequence[Path] = ()) -> Ground:
+    """The surface that a recorded run descended, on a grid over its box, with the critical points by which it is told
+    where runs stop. What is on the shelf needs no torch.
+
+    Raises:
+        UserError: a surface that is not of two coordinates, or cannot be built here.
+        RecordError: an imported run, a target that no trusted config names.
+    """
+    import numpy as np
+
+    from optbench.critical.numeric.calculus import Field as Values
+    from optbench.experiment.programs import NotHereError, landmarks_of
+    from optbench.pages import Ground, Spot
+
+    check_own_run(run)
+    config, trusted = run.config, trusted_targets(config_dirs)
+    for part in ("model", "loss"):
+        check_targets(config[part], trusted, f"{run.path}: {part}.")
+    try:
+        known = landmarks_of(config)
+    except NotHereError as error:
+        raise UserError(f"the surface cannot be built here: {error.__cause__ or 'it is none'}") from error
+    if len(known.box) != 2:
+        raise UserError(f"contours need two coordinates; the surface has {len(known.box)}")
+    x, y = (np.linspace(low, high, _GRID) for low, high in known.box)
+    points = np.stack(np.meshgrid(x, y, indexing="xy"), axis=-1).reshape(-1, 2)
+    z = Values(known.objective, known.box).value(points).reshape(_GRID, _GRID)
+    listed = None if known.found is None else known.found.points
+    spots = None if listed is None else tuple(Spot((p.x[0], p.x[1]), p.type, p.basis == "proved") for p in listed)
+    return Ground(x, y, z, spots)
