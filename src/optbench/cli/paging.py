@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 SUFFIXES = (".html", ".htm")
 
 
-def check_page(path: Path | None) -> None:
-    """Refuses, before the work, a page that is none by its name or cannot be written; None passes."""
+def check_page(path: Path | None) -> Path | None:
+    """The same path; refuses, before the work, one that is no page by its name or cannot be written."""
     if path is None:
-        return
+        return None
     from optbench.records import check_place
 
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--html {path}: expected a file ending in {' or '.join(SUFFIXES)}")
-    check_place(path)
+    check_place(path.expanduser())
+    return path
 
 
 def asked_of(aim: Aim, config_dir: list[Path] | None) -> Asked:

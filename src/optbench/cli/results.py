@@ -67,7 +67,8 @@ _Explain = Annotated[bool, typer.Option("--explain", help="Print the rule of a s
 _Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX tables (booktabs).")]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Write a Parquet table to standard output.")]
 _Html = Annotated[
-    Path | None, typer.Option("--html", help="Write a page to look at, one file, and print its name.", metavar="FILE")
+    Path | None,
+    typer.Option("--html", help="Write a page to look at, one file.", metavar="FILE", callback=check_page),
 ]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
 
@@ -132,9 +133,7 @@ def compare(
 
       optbench compare --explain ert
     """
-    from optbench.comparison import compare as compare_runs
-    from optbench.comparison import read_runs
-    from optbench.comparison.targets import aim
+    from optbench import comparison
     from optbench.errors import UserError
 
     if explain:
@@ -143,17 +142,16 @@ def compare(
     if not where:
         raise UserError("no PATH to compare", "run folders, or folders of them: outputs/; see optbench compare --help")
     form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
-    check_page(html)
-    runs = read_runs(where)
-    found = compare_runs(
+    runs = comparison.read_runs(where)
+    found = comparison.compare(
         runs, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
         pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=_minimum_of(config_dir),
         spread=spread, step_worth=step_worth,
     )  # fmt: skip
     if html is not None:
-        each = found if group_by is None else compare_runs(runs, filters=filters or (), checkpoint=checkpoint)
-        write_page(html, found, each, asked_of(aim(cost, target, budget, _minimum_of(config_dir)), config_dir))
+        each = found if group_by is None else comparison.compare(runs, filters=filters or (), checkpoint=checkpoint)
+        write_page(html, found, each, asked_of(_aim(cost, target, budget, config_dir), config_dir))
     _print(found, form, html is None)
 
 
@@ -181,6 +179,12 @@ def _form(**asked: bool) -> str | None:
     if forms == ["parquet"] and sys.stdout.isatty():
         raise UserError("--parquet: a terminal shows no Parquet", "optbench compare ... --parquet > results.parquet")
     return forms[0] if forms else None
+
+
+def _aim(cost: str | None, target: str, budget: str | None, config_dir: list[Path] | None) -> Aim:
+    from optbench.comparison.targets import aim
+
+    return aim(cost, target, budget, _minimum_of(config_dir))
 
 
 def _minimum_of(config_dir: list[Path] | None) -> Callable[[Run], float | None]:

@@ -179,6 +179,10 @@ class Folders(Source):
         return self.keys()[[i for i in below if os.sep not in self.paths[i][len(head) :]]]
 
     def has_curve(self) -> Bools:
+        return self._has_curve
+
+    @functools.cached_property
+    def _has_curve(self) -> Bools:
         here = (os.path.isfile(os.path.join(path, "metrics.csv")) for path in self.paths)
         return np.fromiter(here, dtype=np.bool_, count=self.size)
 
