@@ -30,8 +30,9 @@ from optbench.data.food11 import CLASS_NAMES, Food11
 from optbench.data.image_folder import ImageFolder
 from optbench.data.synthetic_food import SyntheticFood
 from optbench.errors import DataError, OutputError
-from optbench.experiment import plan_run
+from optbench.experiment import Stop, plan_run, run_and_record
 from optbench.images import read_folder
+from optbench.launch.probe import outlook_of
 from optbench.models.hw3_cnn import HW3CNN
 from optbench.problem import AbstractData, stream
 
@@ -498,7 +499,12 @@ def test_a_run_makes_the_pictures_at_a_root_where_nothing_is(there: bool, tmp_pa
     if there:
         root.mkdir()
     words = ["model=mlp", "data=synthetic_food", f"data.root={root}", *(f"data.{k}={v}" for k, v in FEW.items())]
-    planned = plan_run(words)
+    words += ["trainer.epochs=1", "model.hidden=[4]", "trainer.batch_size=full"]
+    planned = plan_run(words, out=tmp_path / "runs")
+    outlook_of(planned)  # what --dry-run says besides
+    assert root.exists() == there  # nothing is written while planning
+    assert not there or not list(root.iterdir())
+    run_and_record(planned, Stop(), threads=1)
     assert len(list((root / "training").iterdir())) == len(CLASS_NAMES) * FEW["train_per_class"]
     assert plan_run(words).run_id == planned.run_id  # the same command finds its own run
     food = ["model=mlp", "data=food11", f"data.root={root}"]

@@ -695,3 +695,18 @@ def test_the_api_is_a_function_whatever_was_imported_before(tmp_path: Path) -> N
 
     assert callable(optbench.compare)
     assert optbench.compare.__module__ == "optbench.comparison.comparison"
+
+
+def test_an_augmentation_has_its_name_whether_it_was_said_or_came_with_the_data(tmp_path: Path) -> None:
+    data = {
+        "data._target_": "optbench.data.digits.Digits",
+        "augment._target_": "optbench.augment.whole_batch.WholeBatch",
+    }
+    network = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+    for seed, (name, said) in enumerate([("trivial", True), ("trivial", False), ("rand", True), ("rand", False)]):
+        words = {"augment": name} if said else {}
+        changes = {**data, "seed": seed, "choices.augment": name, "augment.transforms": [{"_target_": name}]}
+        make_run(tmp_path / f"{name}{seed}", changes, **network, **words)
+    found = compare([tmp_path], group_by="augment")
+    assert {group.label: group.n for group in found.groups} == {"augment=rand": 2, "augment=trivial": 2}
+    assert [group.n for group in compare([tmp_path], filters=["augment=rand"]).groups] == [2]

@@ -23,6 +23,7 @@ from optbench.errors import DataError, OutputError
 from optbench.folders import cache_folder, fingerprint, image_files, place_of
 from optbench.images import Progress
 from optbench.problem import AbstractData, Split
+from optbench.problem.planning import is_planning
 
 FOLDERS = {"train": "training", "validation": "validation", "test": "test"}
 """Folder of each split, below the root: those of the homework in 2022."""
@@ -84,10 +85,20 @@ class SyntheticFood(AbstractData):
         self.image_size = image_size
         self.class_names = self._food.class_names
 
-    def make(self) -> None:
-        """Writes the pictures where they are missing. Raises DataError, OutputError."""
-        if not self._complete():
-            self._write()
+    def make(self) -> Path:
+        """Writes the pictures where they are missing, and returns the folder that has them.
+
+        While a run is planned that is a copy in the cache where the root lacks them. Raises DataError, OutputError.
+        """
+        if self._complete():
+            return self._root
+        if self._named and is_planning():
+            recipe = {key: value for key, value in self._recipe.items() if key != "recipe"}
+            copy = SyntheticFood(None, channels=self.channels, image_size=self.image_size, **recipe)
+            self._food = copy._food
+            return copy.make()
+        self._write()
+        return self._root
 
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; "test" has no labels."""

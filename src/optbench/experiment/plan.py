@@ -382,7 +382,7 @@ def data_fingerprint(config: Mapping[str, Any], progress: Progress | None = None
 
 
 def _of_pictures(place: Path, config: Mapping[str, Any], progress: Progress | None) -> str:
-    """The fingerprint of what lies at a place; a data set that makes its pictures makes those that are missing."""
+    """The fingerprint of what lies at a place, or of what a data set that makes its pictures will make there."""
     try:
         return Splits(place).fingerprint(progress)
     except DataError:
@@ -391,6 +391,8 @@ def _of_pictures(place: Path, config: Mapping[str, Any], progress: Progress | No
             raise
     from optbench.config import build
     from optbench.problem.folds import KEYS
+    from optbench.problem.planning import planning
 
-    build({key: value for key, value in node.items() if key not in KEYS}, "data").make()
-    return Splits(place).fingerprint(progress)
+    with planning():
+        made = build({key: value for key, value in node.items() if key not in KEYS}, "data").make()
+    return Splits(made).fingerprint(progress)

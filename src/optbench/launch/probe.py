@@ -19,6 +19,7 @@ from optbench.experiment.assemble import build_problem, optimizer_of
 from optbench.experiment.programs import shelved
 from optbench.launch.batches import Rows, batch_of, startable
 from optbench.launch.sweep import Division
+from optbench.problem.planning import planning
 from optbench.records import flatten
 from optbench.settings import trainer_from
 
@@ -141,6 +142,7 @@ def engine_of(item: Planned) -> str:
     return "scalar" if item.engine == "auto" and shelved(item.config) is not None else "loop"
 
 
+@planning()
 def _kind_cost(members: Sequence[Planned]) -> Cost:
     """Of runs with the same choices of parts: each shape is built, the first that can start is timed."""
     shapes: dict[str, list[Planned]] = defaultdict(list)
@@ -241,6 +243,7 @@ _PROBED, _LONGEST_PROBE = 10, 20.0  # updates, and seconds after which no furthe
 _MOST_IMAGES = 64
 
 
+@planning()
 def outlook_of(item: Planned) -> Outlook:
     """Builds a run, makes ten updates (fewer where they are long), evaluates some images, and writes nothing.
 

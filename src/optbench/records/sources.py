@@ -86,6 +86,17 @@ class Source(ABC):
         """The runs of these numbers, whole."""
 
 
+def _with_choices(settings: Settings) -> dict[str, Any]:
+    """What is shown of settings, canonical; of a network also the name of the augmentation that was chosen, whether it
+    was said or came with the data: of its class alone two lists of transforms are not told apart."""
+    shown = {key: canonical(value) for key, value in settings.items() if is_shown(key)}
+    chosen = settings.get(f"choices.{_AUGMENT}")
+    return shown | ({_AUGMENT: chosen} if chosen is not None and settings.get("data._target_") else {})
+
+
+_AUGMENT = "augment"
+
+
 @dataclass
 class Folders(Source):
     """Run folders, as lists of equal length.
@@ -123,7 +134,7 @@ class Folders(Source):
     def _own(self) -> tuple[Ints, list[dict[str, Any]]]:
         """Which settings each folder has, (size,), and the different ones, canonical."""
         different = dict(zip(map(id, self.settings), self.settings, strict=True))
-        shared = [{k: canonical(v) for k, v in (one or {}).items() if is_shown(k)} for one in different.values()]
+        shared = [_with_choices(one or {}) for one in different.values()]
         return factorized(map(id, self.settings)).codes, shared
 
     @functools.cached_property
