@@ -31,6 +31,7 @@ def commands(page: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("optbench ")]
 
 
+@pytest.mark.slow
 def test_every_command_exists_and_its_overrides_compose() -> None:
     found = [*commands(READMES[0]), *commands(RACES[0])]  # the others have the same, see below
     assert len(found) > 20

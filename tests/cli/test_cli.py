@@ -259,6 +259,7 @@ def composer() -> Iterator[Composer]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[e for _, e in EXAMPLES])
 def test_an_example_of_the_help_is_valid(name: str, example: str, composer: Composer) -> None:
     import shlex

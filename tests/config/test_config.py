@@ -78,7 +78,10 @@ def assert_readable(error: OptbenchError) -> None:
 # ---- what composes
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES)
+@pytest.mark.parametrize(("group", "name"), [
+    pytest.param(*choice, marks=[] if choice[0] != before[0] else pytest.mark.slow)  # the first of each group at once
+    for before, choice in itertools.pairwise([("", ""), *CHOICES])
+])  # fmt: skip
 def test_every_choice_composes(composer: Composer, group: str, name: str) -> None:
     """Resolved, with every key of its YAML, the same run after a round trip through YAML, and trusted in a record."""
     config = composer.compose([f"{group}={name}"]).config
@@ -174,7 +177,9 @@ def test_by_problem_gives_each_its_learning_rate(composer: Composer) -> None:
     assert composer.compose(["optimizer=rmsprop", "optimizer.lr=0.7"]).config["optimizer"]["lr"] == 0.7
 
 
-@pytest.mark.parametrize("name", members.names("experiment"))
+@pytest.mark.parametrize("name", [
+    name if name == "surface_race" else pytest.param(name, marks=pytest.mark.slow) for name in members.names("experiment")
+])  # fmt: skip
 def test_plus_experiment_is_experiment(composer: Composer, name: str) -> None:
     assert composer.compose([f"+experiment={name}"]) == composer.compose([f"experiment={name}"])
     plus, plain = composer.grid([f"+experiment={name}"]), composer.grid([f"experiment={name}"])

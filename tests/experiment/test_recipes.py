@@ -55,6 +55,7 @@ def test_a_recipe_runs_on_made_pictures(name: str, tmp_path: Path, monkeypatch: 
     assert (run.status, run.summary["steps"]) == ("completed", 2), run.reason
 
 
+@pytest.mark.slow
 def test_the_races_are_one_line_each_and_of_their_size(tmp_path: Path) -> None:
     """What the page says of them: every optimizer but the general form, and every batch size by itself on the clock."""
     race = plan_sweep(["experiment=hw3/optimizer_race"], out=tmp_path)

@@ -125,6 +125,7 @@ def test_an_interrupt_costs_no_bit(tmp_path: Path) -> None:
     assert done == whole
 
 
+@pytest.mark.slow
 def test_a_contender_that_diverges_everywhere_is_out_with_its_reason(tmp_path: Path) -> None:
     """gd at a rate of 3 multiplies by -5 an update; adam's steps are bounded, whatever the rate."""
     words = ["model=sphere", "trainer.steps=900", "trainer.start=random", "optimizer.lr=interval(2.9,3)"]
@@ -211,6 +212,7 @@ def test_a_time_that_is_too_short_ends_without_an_answer(tmp_path: Path) -> None
     assert clock.runs <= 2
 
 
+@pytest.mark.slow
 def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
     held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "20runs")
     file = tmp_path / NAME
@@ -331,6 +333,7 @@ def test_the_command_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert out.splitlines()[0] == made["answer"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [False, True])
 def test_the_usual_contenders_are_there_and_say_what_is_to_be_tuned(network: bool, tmp_path: Path) -> None:
     from optbench.tuning.tournament import ON_NETWORKS, ON_SURFACES, SCHEDULERS, entrants_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -148,16 +149,21 @@ def test_lines_fit_and_name_the_ranges(found: Result) -> None:
 # spaces --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def composer() -> Iterator[Composer]:
+    with Composer() as made:
+        yield made
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in catalogue("optimizer")])
-def test_every_optimizer_says_what_is_to_be_tuned(name: str) -> None:
+def test_every_optimizer_says_what_is_to_be_tuned(name: str, composer: Composer) -> None:
     """On both kinds of problem, with its source, and with its own default in the range."""
     for model, network in (("sphere", False), ("mlp", True)):
         said = searched("optimizer", name, network)
         assert said
         assert all(one.source for one in said)
-        with Composer() as composer:
-            space, fixed = composer.space([one.override for one in said])
-            config = composer.compose([f"model={model}", f"optimizer={name}"]).config
+        space, fixed = composer.space([one.override for one in said])
+        config = composer.compose([f"model={model}", f"optimizer={name}"]).config
         assert not fixed
         for one in space:
             default = config["optimizer"][one.key.removeprefix("optimizer.")]
