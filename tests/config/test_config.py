@@ -178,7 +178,8 @@ def test_by_problem_gives_each_its_learning_rate(composer: Composer) -> None:
 
 
 @pytest.mark.parametrize("name", [
-    name if name == "surface_race" else pytest.param(name, marks=pytest.mark.slow) for name in members.names("experiment")
+    pytest.param(name, marks=[] if name == "surface_race" else pytest.mark.slow)
+    for name in members.names("experiment")
 ])  # fmt: skip
 def test_plus_experiment_is_experiment(composer: Composer, name: str) -> None:
     assert composer.compose([f"+experiment={name}"]) == composer.compose([f"experiment={name}"])
