@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
@@ -38,6 +38,9 @@ class Trainer:
             the whole training objective (columns lambda_min, lambda_max, full_grad_norm), off the clock; None: never.
         device: auto, cpu, cuda, cuda:0 ...
         threads: torch's threads; None: 1 on a surface, all cores on a network.
+        engine: portable: of a run on a surface, the traced step with functions that have the same bits on every machine
+            and in JavaScript (`descend.portable`); part of the run's identity, since the last digits are its own. None,
+            as auto: whatever is quickest.
     """
 
     steps: int | None = 1000
@@ -51,6 +54,7 @@ class Trainer:
     curvature_every: int | None = None
     device: str = "auto"
     threads: int | None = None
+    engine: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -346,6 +350,7 @@ RANGES: Mapping[str, Check] = {
     "trainer.keep_every": _count,
     "trainer.threads": _threads,
     "trainer.grad_noise": _not_negative,
+    "trainer.engine": _one_of("auto", "portable"),
     "trainer.batch_size": (lambda v: v == "full" or _count[0](v), "a whole number of at least 1, or full"),
     "trainer.start": (
         lambda v: v in ("usual", "random") or (isinstance(v, list) and bool(v) and all(_number(w) for w in v)),
@@ -559,6 +564,12 @@ def trainer_from(config: Mapping[str, Any]) -> SurfaceTrainer | NetworkTrainer:
         if key not in known:
             raise ConfigError(f"'trainer' has no key '{key}'", did_you_mean(key, known, "trainer."))
     return kind(**node)
+
+
+def by_engine(overrides: Sequence[str], engine: str) -> tuple[list[str], str]:
+    """Overrides and engine as they are meant: `--engine portable` is a setting of the runs, part of their identity."""
+    portable = engine == "portable"
+    return ([*overrides, "trainer.engine=portable"], "auto") if portable else ([*overrides], engine)
 
 
 def did_you_mean(word: str, known: Any, prefix: str = "", suffix: str = "?") -> str:

@@ -36,7 +36,7 @@ Radius = Annotated[
     typer.Option("--radius", help="Distance that counts as arrived; default 1/100 of the box.", show_default=False),
 ]
 Search = Annotated[float, typer.Option("--budget", help="Seconds to search for critical points.", min=0.1)]
-Engine = Annotated[str, typer.Option("--engine", help="auto, eager or fused.")]
+Engine = Annotated[str, typer.Option("--engine", help="auto, eager, fused or portable.")]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", help="Threads of the engine.", min=1, max=MOST_THREADS, show_default="all cores"),
@@ -92,6 +92,7 @@ def basins(
     """
     from optbench.critical.typed.parse import fit_box
     from optbench.explore import find_basins, plan_cases
+    from optbench.settings import by_engine
 
     _check(plot, as_csv, as_json, engine)
     refused = {
@@ -99,7 +100,8 @@ def basins(
         "trainer.target": "a start is followed to its end",
         "trainer.seconds": "set trainer.steps",
     }
-    cases = plan_cases(overrides or [], refused, paths(config_dir), steps=500)
+    asked, engine = by_engine(overrides or [], engine)
+    cases = plan_cases(asked, refused, paths(config_dir), steps=500)
     limits = None if box is None else fit_box(box, 2)
     with _working("basins", engine, threads, quiet or as_json) as run:
         found = find_basins(cases, limits, grid, radius, budget, run, drawn=plot is not None)
@@ -152,6 +154,7 @@ def sensitivity(
     """
     from optbench.errors import UserError
     from optbench.explore import check_key, find_sensitivity, make_axis, plan_cases
+    from optbench.settings import by_engine
 
     _check(plot, as_csv, as_json, engine)
     if second == over:
@@ -163,7 +166,8 @@ def sensitivity(
     refused |= dict.fromkeys([second] if second else [], "use --and-range") | {"trainer.seconds": "set trainer.steps"}
     for key in (over, second):
         check_key(key or over)
-    cases = plan_cases(overrides or [], refused, paths(config_dir), start="random")
+    asked, engine = by_engine(overrides or [], engine)
+    cases = plan_cases(asked, refused, paths(config_dir), start="random")
     first = make_axis(over, limits, count, "--range", cases)
     other = make_axis(second, second_limits, count, "--and-range", cases) if second else None
     with _working("sensitivity", engine, threads, quiet or as_json) as run:
@@ -184,8 +188,8 @@ def _check(plot: Path | None, as_csv: bool, as_json: bool, engine: str) -> None:
 
     if as_csv and as_json:
         raise UserError("--csv and --json: choose one form")
-    if engine not in ("auto", "eager", "fused"):
-        raise UserError(f"--engine {engine}: expected auto, eager or fused")
+    if engine not in ("auto", "eager", "fused", "portable"):
+        raise UserError(f"--engine {engine}: expected auto, eager, fused or portable")
     check_figure(plot)
 
 

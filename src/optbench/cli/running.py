@@ -24,6 +24,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how long it will take, from ten updates; run nothing.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="auto, or portable: a surface's bits are the same on every machine.")
+    ] = "auto",
     lang: Lang = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,11 +51,15 @@ def run(
     """
     from optbench import experiment
     from optbench.cli.progress import counter_of_many, display
+    from optbench.errors import UserError
     from optbench.experiment.schedule_note import note_of
     from optbench.records import check_place
+    from optbench.settings import by_engine
 
+    if engine not in ("auto", "portable"):
+        raise UserError(f"--engine {engine}: expected auto or portable")
     with counter_of_many("reading pictures", quiet or as_json) as progress:
-        planned = experiment.plan_run(overrides or [], paths(config_dir), out, progress)
+        planned = experiment.plan_run(by_engine(overrides or [], engine)[0], paths(config_dir), out, progress)
     if dry_run:
         _say_how_long(planned, as_json)
         return

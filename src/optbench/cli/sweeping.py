@@ -48,7 +48,7 @@ def sweep(
     on_error: Annotated[str, typer.Option("--on-error", help="keep (go on after a failed run) or stop.")] = "keep",
     samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = SAMPLES,
     points: PointsFile = None,
-    engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager or fused.")] = "auto",
+    engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager, fused or portable.")] = "auto",
     curves: Annotated[
         int,
         typer.Option("--curves", help="Curves kept per batch; can be raised later.", min=0),
@@ -86,12 +86,14 @@ def sweep(
     from optbench.launch import launcher
     from optbench.launch.sweep import Options, divide, run_sweep
     from optbench.records.chosen import chosen
+    from optbench.settings import by_engine
 
     _check(retry, on_error, engine)
     which = chosen(checkpoint)
     with counter_of_many("reading pictures", quiet or as_json) as progress:
         rows = NO_POINTS if points is None else Points.read(points)
         asked = overrides or ([DEFAULT] if points is None else [])
+        asked, engine = by_engine(asked, engine)
         plan = experiment.plan_sweep(asked, paths(config_dir), out, name, samples, progress, rows)
     given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
     place = launcher({**plan.launcher, **given})

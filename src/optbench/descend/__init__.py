@@ -19,6 +19,8 @@ loop; what has a form that does not compute the same is found by `disagreement`.
     scalar_rows    rows one by one; array_rows: side by side
     emit, kernel   the program to source, the source to machine code
     fused          the compiled loop over blocks of rows
+    portable       the program with functions (portable_math) and coefficients that have the same bits everywhere
+    javascript     the program for a web page
 """
 
 import importlib

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from optbench.descend.batch import COMPLETED, DIVERGED, PLATEAU, REST, RUNNING, TARGET, Batch, Floats, Ints
 from optbench.descend.fused import largest_square
 from optbench.descend.plan import Plan
+from optbench.descend.portable import PREFIX
+from optbench.descend.portable_math import FUNCTIONS
 from optbench.descend.scalar import array_function_of
 from optbench.descend.store import Store
 
 _EXACT = frozenset(
     ("const", "input", "add", "sub", "mul", "div", "neg", "sqrt", "abs", "floor", "sign", "maximum", "minimum",
      "where", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not")
-)  # fmt: skip
+).union(PREFIX + name for name in FUNCTIONS)  # fmt: skip
 BLOCK = 4096
 """Rows that are computed together: their arrays stay in a processor's cache."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optbench.descend import vector_math, vector_math_single
+from optbench.descend import portable, vector_math, vector_math_single
 from optbench.descend.batch import COMPLETED, DIVERGED, PLATEAU, REST, TARGET
 from optbench.descend.body import Body
 from optbench.descend.layout import ENDINGS, FAR, LANES, STATISTICS, Layout, at, variable
@@ -25,9 +25,14 @@ def emit(step: Step, layout: Layout, dtype: str) -> str:
     """The source of the kernel's module."""
     library = vector_math if dtype == "float64" else vector_math_single
     called = any(i.op in library.FUNCTIONS for i in step.program.code)
+    own = {i.op for i in step.program.code if i.op.startswith(portable.PREFIX)}
+    if own and dtype != "float64":
+        raise NotImplementedError("the portable engine computes in float64")
+    functions = [vector_math.source(library.FUNCTIONS)] if called else []
+    functions += [portable.numba_source(own)] if own else []
     body = Body(step, layout)
     return _TEMPLATE.format(
-        functions=vector_math.source(library.FUNCTIONS) if called else "",
+        functions="\n\n\n".join(functions),
         farthest=library.FARTHEST,
         dtype=dtype,
         size=body.slots * LANES,

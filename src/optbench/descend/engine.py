@@ -18,8 +18,11 @@ from optbench.descend.kept import has_agreed, keep_agreement
 from optbench.descend.kernel import Kernel, agreement_of, is_compiled, load
 from optbench.descend.pieces import in_pieces, largest_piece
 from optbench.descend.plan import Plan, make_plan
+from optbench.descend.portable import ENGINE as PORTABLE
+from optbench.descend.portable import PREFIX
 from optbench.descend.rule import UnsupportedError
 from optbench.descend.store import Store
+from optbench.errors import UserError
 
 if TYPE_CHECKING:
     from optbench.descend.fused import Fused
@@ -33,6 +36,7 @@ _FUSED_COORDINATE = 1.5e-9
 _SCALAR_STEP, _SCALAR_OP = 8.5e-7, 1.35e-8
 _ARRAYS_STEP, _ARRAYS_OP = 2.5e-5, 7e-7  # of a block
 _ARRAYS_ROW, _ARRAYS_NUMBER = 3e-9, 3.3e-10
+_SCALAR_CALL, _ARRAYS_CALL = 300, 60  # operations that a portable function is
 _COMPILE, _IMPORT_NUMBA = 1.4, 0.2
 _WORDS = {"fused": "compiled", "eager": "eager", "scalar": "one by one", "arrays": "side by side"}
 
@@ -66,6 +70,9 @@ def descend(batch: Batch, whole: int | None = None) -> BatchResult:
     Raises:
         UnsupportedError: the optimizer or the schedule has no form for rows (ask `unsupported` before).
     """
+    portable = batch.known is not None and batch.known.portable
+    if portable and batch.backend == "eager":
+        raise UserError("trainer.engine=portable is another engine than --engine eager")
     if batch.backend == "eager":
         batch = replace(batch, known=None)
     rows = largest_piece(batch)
@@ -76,11 +83,16 @@ def descend(batch: Batch, whole: int | None = None) -> BatchResult:
     engine, why, execute = _choose(batch, plan, whole or batch.rows)
     ready = time.perf_counter()
     execute(store)
-    return store.result(batch, plan, time.perf_counter() - ready, ready - began, engine, why)
+    name, why = (PORTABLE, f"{engine}: {why}") if portable else (engine, why)
+    return store.result(batch, plan, time.perf_counter() - ready, ready - began, name, why)
 
 
 def _choose(batch: Batch, plan: Plan, rows: int) -> _Ready:
     def eager(why: str) -> _Ready:
+        if (
+            batch.known is not None and batch.known.portable
+        ):  # torch has other bits: what is not compiled goes row by row
+            return _uncompiled("scalar", batch, plan, why)
         from optbench.descend.eager import run_eager
 
         own, its = (batch, plan) if batch.known is None else _by_torch(batch)
@@ -188,8 +200,11 @@ def estimates(batch: Batch, rows: int, compiled: bool) -> dict[str, float]:
     if batch.known is None:
         eager = batch.steps * math.ceil(rows / batch.rows) * _EAGER_STEP + coordinates * _EAGER_COORDINATE
         return {**found, "eager": eager}
-    operations = len(batch.known.program["step"]["code"])
+    code = batch.known.program["step"]["code"]
+    called = sum(op.startswith(PREFIX) for op, _, _ in code)
+    operations = len(code) + _SCALAR_CALL * called
     found["scalar"] = float(rows) * batch.steps * (_SCALAR_STEP + operations * _SCALAR_OP)
+    operations = len(code) + _ARRAYS_CALL * called
     if has_arrays(batch):
         calls, numbers = batch.steps * math.ceil(rows / BLOCK), float(rows) * batch.steps
         found["arrays"] = calls * (_ARRAYS_STEP + operations * _ARRAYS_OP)

@@ -1,8 +1,9 @@
 """The operations of a traced program, as text: for a kernel, and for Python's own floats.
 
 The two give the same bits: both round each operation as IEEE 754 says, call the same functions of the C library, and
-have sin, cos and exp from `vector_math`. Python raises where the other gives an infinity or a NaN (1/0, log(-1)), so
-there is a third form, functions that do not, for the steps where that happens.
+have sin, cos and exp from `vector_math`, or all functions from `portable_math`, which never raise. Python raises where
+the other gives an infinity or a NaN (1/0, log(-1)), so there is a third form, functions that do not, for the steps
+where that happens.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from optbench.descend import vector_math
+from optbench.descend import portable_math, vector_math
 
 FORMS = {
     "add": "{0} + {1}",
@@ -24,6 +25,8 @@ FORMS = {
     "floor": "np.floor({0})",
     **{name: f"math.{name}({{0}})" for name in ("tan", "tanh", "atan", "expm1", "log", "log1p")},
     **{name: f"_vector_{name}({{0}})" for name in vector_math.FUNCTIONS},
+    **{f"portable_{name}": f"_portable_{name}({{0}})" for name in portable_math.FUNCTIONS},
+    "portable_pow": "_portable_pow({0}, {1})",
     "sign": "ONE if {0} > ZERO else (-ONE if {0} < ZERO else ZERO)",
     "maximum": "{0} if ({0} > {1}) | ({0} != {0}) else {1}",
     "minimum": "{0} if ({0} < {1}) | ({0} != {0}) else {1}",
@@ -56,6 +59,7 @@ ARRAYS = FORMS | {
     "minimum": "np.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
     "where": "np.where({0}, {1}, {2})",
     "not": "np.logical_not({0})",
+    "cumprod32": "np.cumprod({0}, axis=-1, dtype=np.float32).astype(np.float64)",
 }
 """The same for many rows at once, to rounding: NumPy has functions of its own. Nothing raises."""
 

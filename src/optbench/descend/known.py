@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.descend.body import farthest, slope_of
-from optbench.descend.coefficients import BY_NAME
+from optbench.descend.portable import PREFIX
+from optbench.descend.portable_coefficients import named
 from optbench.descend.program import Instruction, Program, Step
 from optbench.descend.recipe import numbers_of
 from optbench.descend.rule import Rule
@@ -43,11 +44,16 @@ class Known:
     program: Plain
     factors: Mapping[str, Sequence[float]]
 
+    @property
+    def portable(self) -> bool:
+        """Whether it is in its portable form, which no other way than its program has the bits of."""
+        return str(self.program["coefficients"]).startswith(PREFIX)
+
     @cached_property
     def rule(self) -> Rule:
         """The rule, as far as the compiled engine looks at it: it has no update."""
         found = self.program
-        return Rule(tuple(found["memories"]), _no_update, {}, BY_NAME[found["coefficients"]], tuple(found["inputs"]))
+        return Rule(tuple(found["memories"]), _no_update, {}, named(found["coefficients"]), tuple(found["inputs"]))
 
     def numbers(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """The rule's numbers of an optimizer's node: a float, or (rows,)."""

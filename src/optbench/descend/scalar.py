@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from optbench.descend import vector_math
 from optbench.descend.forms import ARRAYS, QUICK, RAISED, SAFE, whole
+from optbench.descend.portable import array_functions, calls_portable, scalar_functions
 from optbench.loop.progress import Progress, Row
 from optbench.loop.rules import Verdict, verdict
 from optbench.records import MAX_COORDINATES, Status
@@ -54,6 +55,7 @@ def function_of(plain: Plain) -> Function:
     names = {**_NAMES, **{f"whole_{op}": function for op, function in whole().items()}}
     if any(op in vector_math.FUNCTIONS for op, _, _ in plain["code"]):
         names |= {f"_vector_{op}": function for op, function in vector_math.scalar().items()}
+    names |= scalar_functions() if calls_portable(plain) else {}
     for name, texts in (("quick", QUICK), ("whole", SAFE)):
         exec(compile(_text(name, plain, texts), f"<traced {name}>", "exec"), names)
     quick, safe = names["quick"], names["whole"]
@@ -68,8 +70,9 @@ def function_of(plain: Plain) -> Function:
 
 
 def array_function_of(plain: Plain) -> Callable[..., tuple[Any, ...]]:
-    """The same program as a function of arrays (rows,), to rounding; a result that is the same for all is a number."""
-    names = dict(_NAMES)
+    """The same program as a function of arrays (rows,), to rounding, a portable one to the bit; a result that is the
+    same for all is a number."""
+    names = {**_NAMES, **(array_functions() if calls_portable(plain) else {})}
     exec(compile(_text("rows", plain, ARRAYS), "<traced rows>", "exec"), names)
     function: Callable[..., tuple[Any, ...]] = np.errstate(all="ignore")(names["rows"])
     return function

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.catalogue import against_the_book
 from optbench.config import build_scheduler
 from optbench.config.groups import account, unmatched
+from optbench.descend import portable
 from optbench.descend.scalar import TooFarError
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure, StoppedError
 from optbench.experiment.assemble import (
@@ -119,6 +120,8 @@ def execute(
     if not looked and (found := _done(planned, force)) is not None:
         return found
     check_place(planned.folder, folder=True)
+    if planned.engine != "auto" and portable.is_portable(planned.config["trainer"]):
+        raise IncompatibleError(f"trainer.engine=portable is another engine than --engine {planned.engine}")
     with contextlib.suppress(TooFarError):
         if planned.engine == "auto" and (program := traced(planned.config)) is not None:
             return _walked(planned, program, Recorder(planned.folder, display, stop), force, wait)
@@ -136,7 +139,8 @@ def _walked(planned: Planned, this: Traced, recorder: Recorder, force: bool, wai
         facts = provenance("cpu", 1, "float64", True)
         if force:
             _clear(planned.folder)
-        _begin(planned, facts, ENGINE)
+        engine = portable.ENGINE if portable.is_portable(planned.config["trainer"]) else ENGINE
+        _begin(planned, facts, engine)
         recorder.open([column.name for column in curve_columns(len(this.start), network=False)])
         run = TracedRun(this, recorder)
         try:
@@ -144,7 +148,7 @@ def _walked(planned: Planned, this: Traced, recorder: Recorder, force: bool, wai
         finally:
             recorder.close()
         arrival = where_it_stopped(planned.config, this.name, summary.status, run.x)
-        return _end(planned, summary, facts, arrival, ENGINE)
+        return _end(planned, summary, facts, arrival, engine)
 
 
 def _clear(folder: Path) -> None:

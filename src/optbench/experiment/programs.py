@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from optbench import shelf
 from optbench.config import build
 from optbench.descend.kept import in_use
+from optbench.descend.portable import is_portable, portable_step
 from optbench.descend.recipe import numbers_of, recipe_of
-from optbench.errors import OptbenchError
+from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment.sources import KEY
 from optbench.settings import RANGES, SurfaceTrainer, trainer_from
 
@@ -66,9 +67,50 @@ class Shelved:
 
 
 def shelved(config: Config) -> Shelved | None:
-    """The program of a run, from the shelf or made now; None where it has none."""
-    if not has_program(config):
-        return None
+    """The program of a run, from the shelf or made now; None where it has none.
+
+    Raises:
+        IncompatibleError: it has none, and the portable engine, which runs nothing else, was asked for.
+    """
+    if is_portable(config["trainer"]):
+        return _portable(config)
+    return _shelved(config) if has_program(config) else None
+
+
+def _portable(config: Config) -> Shelved:
+    """The same in the portable form; code of the user's own has one too, made anew each time."""
+    if (why := _without_program(config)) is None:
+        try:
+            found = (_shelved(config) if has_program(config) else None) or _made_now(config)
+            return replace(found, program=portable_step(found.program))
+        except NotHereError as error:
+            why = str(error)
+    raise IncompatibleError(f"trainer.engine=portable: {why}")
+
+
+def _without_program(config: Config) -> str | None:
+    """Why a run has no program, by its configuration alone and whosever code it is; None where it may have one."""
+    trainer = config["trainer"]
+    if config["data"].get("_target_") is not None or "batch_size" in trainer:
+        return "it runs surfaces, not networks"
+    if trainer["grad_noise"]:
+        return "gradient noise is drawn step by step (trainer.grad_noise)"
+    for name in ("seconds", "curvature_every"):
+        if trainer[name] is not None:
+            return f"trainer.{name} is looked at step by step"
+    if trainer["device"] not in ("auto", "cpu"):
+        return f"trainer.device={trainer['device']}: it computes on the CPU"
+    steps = trainer["steps"]
+    return f"at most {_MOST_STEPS} steps" if steps > _MOST_STEPS else None
+
+
+def _made_now(config: Config) -> Shelved:
+    program, schedule = _learned(config)
+    return Shelved(program, schedule["floor"], _unpacked(schedule["factors"]))
+
+
+def _shelved(config: Config) -> Shelved | None:
+    """The program of a run that `has_program`."""
     program_key, schedule_key = _keys(config)
     program = shelf.take("programs", program_key) if _is_vouched(config["optimizer"]) else None
     schedule = shelf.take("schedules", schedule_key)
@@ -81,6 +123,8 @@ def shelved(config: Config) -> Shelved | None:
             schedule = _learned_schedule(*_planned(config)[::2])
             shelf.put("schedules", schedule_key, schedule)
     except NotHereError:
+        if is_portable(config["trainer"]):
+            raise
         return None
     return Shelved(program, schedule["floor"], _unpacked(schedule["factors"]))
 
@@ -98,7 +142,7 @@ def has_program(config: Config) -> bool:
     """Whether a run may be a program: by its configuration alone, before anything is tried."""
     trainer = config["trainer"]
     return (
-        KEY not in config
+        is_ours(config)
         and config["data"].get("_target_") is None
         and config["augment"].get("_target_") is None
         and "batch_size" not in trainer
@@ -106,8 +150,12 @@ def has_program(config: Config) -> bool:
         and not trainer["grad_noise"]
         and all(trainer[name] is None for name in ("seconds", "curvature_every"))
         and trainer["steps"] <= _MOST_STEPS
-        and all(str(config[part].get("_target_")).startswith(_OURS) for part in _PARTS)
     )
+
+
+def is_ours(config: Config) -> bool:
+    """Whether all parts are optbench's or torch's: what is made of them depends on their configuration alone."""
+    return KEY not in config and all(str(config[part].get("_target_")).startswith(_OURS) for part in _PARTS)
 
 
 def _keys(config: Config) -> tuple[str, str]:
@@ -205,10 +253,10 @@ def _field_of(config: Config) -> tuple[AbstractSurface, Objective]:
     try:
         surface = build(config["model"], "model")
         if not isinstance(surface, AbstractSurface):
-            raise NotHereError
+            raise NotHereError(f"{config['choices']['model']} is not a surface")
         return surface, surface_objective(surface, build(config["loss"], "loss"))
     except OptbenchError as error:
-        raise NotHereError from error
+        raise NotHereError(error.message) from error
 
 
 def _planned(config: Config) -> tuple[Batch, AbstractSurface, Plan]:
@@ -218,8 +266,8 @@ def _planned(config: Config) -> tuple[Batch, AbstractSurface, Plan]:
     from optbench.descend import Batch, UnsupportedError, refused, unsupported
     from optbench.descend.plan import make_plan
 
-    if unsupported(config["optimizer"], config["scheduler"]) is not None:
-        raise NotHereError
+    if (why := unsupported(config["optimizer"], config["scheduler"])) is not None:
+        raise NotHereError(why)
     surface, objective = _field_of(config)
     trainer = trainer_from(config)
     assert isinstance(trainer, SurfaceTrainer)
@@ -232,12 +280,12 @@ def _planned(config: Config) -> tuple[Batch, AbstractSurface, Plan]:
         record=[0],
     )
     try:
-        if refused(batch):
-            raise NotHereError
+        if no := refused(batch):
+            raise NotHereError(next(iter(no.values())))
         plan = make_plan(batch)
         _check_rates(batch, plan)
     except UnsupportedError as error:
-        raise NotHereError from error
+        raise NotHereError(str(error)) from error
     return batch, surface, plan
 
 
@@ -250,20 +298,22 @@ def _learned(config: Config) -> tuple[Plain, Plain]:
     from optbench.descend.trace import trace_step
 
     batch, surface, plan = _planned(config)
-    if rule_disagreement(config["optimizer"], 1) is not None:
-        raise NotHereError
+    if (why := rule_disagreement(config["optimizer"], 1)) is not None:
+        raise NotHereError(why)
     try:
         recipe = recipe_of(config["optimizer"])
         step = trace_step(batch.objective, list(surface.start), plan)
     except (UnsupportedError, NotImplementedError) as error:
-        raise NotHereError from error
+        raise NotHereError(f"its step cannot be traced: {error}") from error
+    except Exception as error:  # a surface is anyone's code
+        raise NotHereError(f"tracing its step raised {type(error).__name__}: {error}") from error
     if recipe is None or numbers_of(recipe, config["optimizer"]) != plan.hyper:
-        raise NotHereError
+        raise NotHereError("how its numbers follow from the optimizer's settings is not known")
     facts = {"name": type(surface).__name__, "domain": [list(side) for side in surface.domain]}
     truth = {"start": list(surface.start), "minimum": surface.minimum}
     program = {**facts, **truth, "hyper": recipe, **plain_step(step, plan, surface.dim)}
     if BY_NAME.get(program["coefficients"]) not in (plan.rule.coefficients, BY_NAME["none"]):
-        raise NotHereError
+        raise NotHereError("its coefficients are none of torch's")
     schedule = _learned_schedule(batch, plan)
     _check_program(batch, plan, program, schedule)
     return program, schedule
@@ -301,39 +351,50 @@ def _check_program(batch: Batch, plan: Plan, program: Plain, schedule: Plain) ->
 
     keywords = {k: batch.steps if v is None else v for k, v in batch.scheduler.items()}
     known = Known(program, {schedule_key(keywords): _unpacked(schedule["factors"])})
-    if compiled_disagreement(
+    if why := compiled_disagreement(
         batch, plan, lambda short, its, store, rows: run_scalar(replace(short, known=known), its, store)
     ):
-        raise NotHereError
+        raise NotHereError(why)
 
 
 # where a run stopped -------------------------------------------------------------------------------------------------
 
 
 def landmarks_of(config: Config) -> Landmarks:
-    """The critical points of a configuration's surface, from the shelf or found now."""
-    from optbench.descend.scalar import Jets, plain_program
-    from optbench.landmarks.kept import from_plain, to_plain
+    """The critical points of a configuration's surface, from the shelf or found now; of the user's own code always
+    found now, since their configuration does not say what it is."""
+    from optbench.descend.scalar import Jets
+    from optbench.landmarks.kept import from_plain
 
     key = key_of(_LANDMARK_ROOMS, config["model"], config["loss"])
-    facts = shelf.take("landmarks", key)
-    if facts is not None and facts["jet"] is not None:
-        return from_plain(facts, Jets(facts["jet"], len(facts["box"])))
+    ours = is_ours(config)
+    facts = shelf.take("landmarks", key) if ours else None
+    if facts is None:
+        known, facts = _found_landmarks(config)
+        if ours:
+            shelf.put("landmarks", key, facts)
+        if facts["jet"] is None:
+            return known
+    if facts["jet"] is None:
+        return from_plain(facts, _field_of(config)[1])
+    return from_plain(facts, Jets(facts["jet"], len(facts["box"])))
+
+
+def _found_landmarks(config: Config) -> tuple[Landmarks, Plain]:
+    """The same, found now, and as plain data."""
+    from optbench.descend.scalar import plain_program
     from optbench.descend.trace import trace_jet
     from optbench.landmarks.arrivals import landmarks
+    from optbench.landmarks.kept import to_plain
 
     surface, objective = _field_of(config)
-    if facts is not None:
-        return from_plain(facts, objective)
     known = landmarks(objective, surface.domain, surface.minimizers)
     try:
         program, results = trace_jet(objective, list(surface.start))
         jet = plain_program(program, [f"x[{i}]" for i in range(surface.dim)], results)
     except NotImplementedError:
         jet = None
-    facts = to_plain(known) | {"jet": jet}
-    shelf.put("landmarks", key, facts)
-    return known if jet is None else from_plain(facts, Jets(jet, surface.dim))
+    return known, to_plain(known) | {"jet": jet}
 
 
 def kept_points(config: Config, about: Any, find: Callable[[], tuple[CriticalSet, Disks]]) -> tuple[CriticalSet, Disks]:
@@ -348,10 +409,10 @@ def kept_points(config: Config, about: Any, find: Callable[[], tuple[CriticalSet
     from optbench.landmarks.kept import set_from_plain, set_to_plain
 
     key = key_of(_LANDMARK_ROOMS, config["model"], config["loss"], about)
-    facts = shelf.take("points", key)
+    facts = shelf.take("points", key) if is_ours(config) else None
     if facts is not None:
         return set_from_plain(facts)
     found, disks = find()
-    if found.complete and not found.factors:
+    if found.complete and not found.factors and is_ours(config):
         shelf.put("points", key, set_to_plain(found, disks))
     return found, disks

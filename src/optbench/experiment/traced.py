@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.descend.coefficients import BY_NAME
+from optbench.descend.portable_coefficients import named
 from optbench.descend.recipe import numbers_of
 from optbench.descend.scalar import Numbers, ScalarStep, Walk
 from optbench.experiment.programs import Shelved, landmarks_of, shelved
@@ -69,7 +69,7 @@ def _numbers(config: Mapping[str, Any], steps: int, found: Shelved) -> Numbers:
     program = found.program
     hyper = numbers_of(program["hyper"], config["optimizer"])
     t = np.arange(steps + 1, dtype=np.float64)
-    tables = BY_NAME[program["coefficients"]](t, {name: hyper[name] for name in program["inputs"]})
+    tables = named(program["coefficients"])(t, {name: hyper[name] for name in program["inputs"]})
     lines = {name: np.broadcast_to(table, t.shape).tolist() for name, table in tables.items()}
     return Numbers(hyper, found.floor, lines, found.factors)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.config import GROUPS, Composer, Job
 from optbench.config.hydra_keys import check_hydra_keys
+from optbench.descend.portable import is_portable
 from optbench.errors import UserError
 from optbench.experiment.programs import known_batch
 from optbench.settings import SurfaceTrainer, shown, trainer_from
@@ -145,6 +146,10 @@ def descended(case: Case, batch: Batch) -> BatchResult:
         found = known_batch(case.whole, batch.optimizer, batch.scheduler)
         if found is not None:
             return descend(replace(batch, known=found[0]))
+    if is_portable(case.trainer):
+        raise _no_rows(
+            case, "the portable engine has rows of optimizers alone whose settings optbench knows the ranges of"
+        )
     from optbench.descend import UnsupportedError, disagreement, refused
 
     for row, words in refused(batch).items():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from optbench.descend.portable import is_portable
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop
 from optbench.experiment.assemble import build_problem
@@ -51,6 +52,7 @@ _DEVICE = "rows are computed on the CPU; trainer.device=cpu makes them rows"
 
 _FEW = "fewer than {0} that differ in numbers alone; {0} or more (seeds={0}) are rows"
 LOOP = "asked for, by --engine loop"
+_PORTABLE = "trainer.engine=portable has rows of optimizers alone whose settings optbench knows the ranges of"
 
 
 def is_usual(reason: str) -> bool:
@@ -131,6 +133,10 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
         if programs and len(members) >= least and (by_program := _known(rows)) is not None:
             chosen.append(by_program)
             continue
+        if is_portable(members[0].config["trainer"]):  # one by one, where a run without a program says why
+            words = _FEW.format(least) if len(members) < least else _PORTABLE
+            why |= dict.fromkeys((m.run_id for m in members), words)
+            continue
         few = len(members) < least
         reason = None if few and programs and is_shelved(members[0].config) else _without_form(rows)
         if few:
@@ -194,7 +200,10 @@ def _known(rows: Rows) -> Rows | None:
     """The rows with the program of their step; None where they have none, and are to be looked at by torch."""
     if "trainer.grad_noise" in rows.varying:  # then some have noise
         return None
-    found = known_batch(rows.planned[0].config, _node(rows, "optimizer"), _node(rows, "scheduler"))
+    try:
+        found = known_batch(rows.planned[0].config, _node(rows, "optimizer"), _node(rows, "scheduler"))
+    except IncompatibleError:  # each run by itself says why
+        return None
     return None if found is None else replace(rows, known=found[0], surface=found[1].program)
 
 

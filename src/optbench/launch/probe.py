@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from optbench.descend.portable import ENGINE as PORTABLE
+from optbench.descend.portable import is_portable
 from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment import Planned
 from optbench.experiment.assemble import build_problem, optimizer_of
@@ -115,7 +117,7 @@ def _rows_seconds(batch: Batch, rows: int) -> float:
     short = dataclasses.replace(batch, trainer=dataclasses.replace(batch.trainer, steps=steps))
     work = batch.steps / steps * rows
     found = descend(short, whole=math.ceil(work))  # as much work as all of it, so that the same engine is chosen
-    once = found.compile_seconds if found.engine == "fused" else 0.0  # to load what was compiled before
+    once = found.compile_seconds if found.engine in ("fused", PORTABLE) else 0.0  # to load what was compiled before
     return once + found.seconds * work / batch.rows
 
 
@@ -139,6 +141,8 @@ _RATES = ("optimizer.", "scheduler.")
 
 def engine_of(item: Planned) -> str:
     """What will execute a run that goes by itself."""
+    if item.engine == "auto" and is_portable(item.config["trainer"]):
+        return PORTABLE
     return "scalar" if item.engine == "auto" and shelved(item.config) is not None else "loop"
 
 

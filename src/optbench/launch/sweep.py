@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError
+from optbench.descend.portable import is_portable
+from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, UserError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.experiment.programs import is_shelved
@@ -26,14 +27,14 @@ from optbench.records import Run, Status, check_place, read
 from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import CURVES, RUNS, recorded_ids
-from optbench.settings import SAMPLES
+from optbench.settings import SAMPLES, by_engine
 
 if TYPE_CHECKING:
     from optbench.launch.crew import Crew
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "loop", "eager", "fused")
+ENGINES = ("auto", "loop", "eager", "fused", "portable")
 
 
 class SweepWatcher(Watcher):
@@ -181,6 +182,8 @@ def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
             todo.append(item)
     if to_run and todo:
         _check_places(sweep, todo)
+    if options.engine in ("loop", "eager") and any(is_portable(item.config["trainer"]) for item in todo):
+        raise UserError(f"--engine {options.engine} and trainer.engine=portable: expected one of them")
     if options.engine == "loop":
         todo = [replace(item, engine="loop") for item in todo]
         return Division(done, [], todo, dict.fromkeys((item.run_id for item in todo), LOOP), flaws)
@@ -405,7 +408,8 @@ def sweep(
     """
     from optbench.launch import launcher
 
-    plan = plan_sweep(overrides, paths_of(config_dir), Path(out) if out else None, name, samples)
+    asked_for, engine = by_engine(overrides, engine)
+    plan = plan_sweep(asked_for, paths_of(config_dir), Path(out) if out else None, name, samples)
     options = Options(force, retry_failed, engine=engine, recorded=curves, least=least)
     with nullcontext(stop) if stop is not None else interruptible() as asked:
         run_sweep(plan, launcher(plan.launcher, crew), asked, watcher or Silent(), options)

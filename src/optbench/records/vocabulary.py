@@ -236,6 +236,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.patience": (None,),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),
+    "trainer.engine": (None, "auto"),
 }
 """Settings that came later, with the values that do nothing: the runs of before are those of now."""
 _PSEUDO = tuple(f"trainer.pseudo_{name}" for name in ("threshold", "start", "every", "weight", "ramp"))
