@@ -1,8 +1,8 @@
 """A portable program as JavaScript: the emitter beside those for numba (`emit`) and for Python's floats (`scalar`).
 
 JavaScript's numbers are doubles and + - * / round as IEEE 754 says, and so, in every engine there is, does Math.sqrt.
-Math.abs, Math.floor and Math.fround are exact by ECMAScript's own words. No other function of Math is called: all else comes from
-`portable_math`, written out from the same definitions as for the other languages.
+Math.abs, Math.floor and Math.fround are exact by ECMAScript's own words. No other function of Math is called: all else
+comes from `portable_math`, written out from the same definitions as for the other languages.
 """
 
 from __future__ import annotations
