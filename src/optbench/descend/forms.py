@@ -59,9 +59,11 @@ ARRAYS = FORMS | {
     "minimum": "np.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
     "where": "np.where({0}, {1}, {2})",
     "not": "np.logical_not({0})",
-    "cumprod32": "np.cumprod({0}, axis=-1, dtype=np.float32).astype(np.float64)",
 }
 """The same for many rows at once, to rounding: NumPy has functions of its own. Nothing raises."""
+
+OVER_STEPS = ARRAYS | {"cumprod32": "np.cumprod({0}, axis=-1, dtype=np.float32).astype(np.float64)"}
+"""And for arrays whose last axis are the steps of a run, along which a running product goes."""
 
 RAISED = (ZeroDivisionError, ValueError, OverflowError)
 

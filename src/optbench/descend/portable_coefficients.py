@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from optbench.descend.coefficients import BY_NAME, Coefficients, Times, Values
+from optbench.descend.forms import OVER_STEPS
 from optbench.descend.portable import PREFIX, Plain, portable_program
 from optbench.descend.program import Program, Value
 from optbench.descend.scalar import array_function_of, plain_program
@@ -100,7 +101,7 @@ def portable(name: str) -> Coefficients:
         if not names:
             return {}
         inputs = [t if key == "t" else h[key] for key in plain["inputs"]]
-        return dict(zip(names, array_function_of(plain)(*inputs), strict=True))
+        return dict(zip(names, array_function_of(plain, OVER_STEPS)(*inputs), strict=True))
 
     return coefficients
 

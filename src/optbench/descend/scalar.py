@@ -69,11 +69,11 @@ def function_of(plain: Plain) -> Function:
     return function
 
 
-def array_function_of(plain: Plain) -> Callable[..., tuple[Any, ...]]:
+def array_function_of(plain: Plain, texts: Mapping[str, str] = ARRAYS) -> Callable[..., tuple[Any, ...]]:
     """The same program as a function of arrays (rows,), to rounding, a portable one to the bit; a result that is the
     same for all is a number."""
     names = {**_NAMES, **(array_functions() if calls_portable(plain) else {})}
-    exec(compile(_text("rows", plain, ARRAYS), "<traced rows>", "exec"), names)
+    exec(compile(_text("rows", plain, texts), "<traced rows>", "exec"), names)
     function: Callable[..., tuple[Any, ...]] = np.errstate(all="ignore")(names["rows"])
     return function
 
