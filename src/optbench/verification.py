@@ -32,7 +32,8 @@ from optbench.records.vocabulary import NUMERICS, as_now
 from optbench.records.walk import Unreadable
 
 _NUMBERS = (
-    "steps", "evals", "final_loss", "best_loss", "best_step", "final_grad_norm", "val_loss", "val_accuracy",
+    "steps", "evals", "gradients", "hessian_products",
+    "final_loss", "best_loss", "best_step", "final_grad_norm", "val_loss", "val_accuracy",
     "best_val_accuracy", "best_val_step", "steps_to_target",
 )  # fmt: skip
 """What must come again of a summary; its seconds do not."""

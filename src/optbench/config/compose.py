@@ -39,6 +39,8 @@ from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
 from optbench.folders import place_of
 from optbench.paths import conf_folder, importable
+from optbench.protocol import KEY as PROTOCOL
+from optbench.protocol import protocol_of
 from optbench.settings import (
     SAMPLES,
     NetworkTrainer,
@@ -360,7 +362,7 @@ def _check_batch(config: Mapping[str, Any]) -> None:
         )
 
 
-_UNWRITTEN = ("loss.weight", "data.folds", "data.fold", "optimizer.groups", "optimizer.roles")
+_UNWRITTEN = re.compile(rf"loss\.weight|data\.folds?|optimizer\.(groups|roles)|(optimizer|wrap)\.{PROTOCOL}(\.\w+)?")
 """Settings that our YAML files leave out, since each key is part of a run's identity."""
 
 
@@ -371,7 +373,7 @@ def _as_hydra_takes_it(override: str) -> str:
     """
     if override.startswith("+experiment="):
         return override.removeprefix("+")
-    return f"++{override}" if override.partition("=")[0] in _UNWRITTEN else override
+    return f"++{override}" if _UNWRITTEN.fullmatch(override.partition("=")[0]) else override
 
 
 def _check_nothing_lost(overrides: Sequence[Override]) -> None:
@@ -415,6 +417,7 @@ def resolved(config: DictConfig) -> Composed:
     plain["optimizer"] = groups.written(plain["optimizer"])
     check_ranges(plain)
     _check_batch(plain)
+    protocol_of(plain)
     launcher: Any = OmegaConf.to_container(hydra.launcher, resolve=True)
     return Composed(plain, run_dir, sweep_dir, launcher)
 
@@ -638,6 +641,7 @@ class _Shape:
             check_together(config)
             groups.check(config["optimizer"])
             _check_batch(config)
+            protocol_of(config)
         return replace(base, config=config)
 
     def _set(self, config: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:

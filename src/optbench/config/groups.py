@@ -31,8 +31,8 @@ from optbench.settings import check_range, did_you_mean, shown, target_of
 if TYPE_CHECKING:
     from torch import nn
 
-KEYS = ("groups", "roles", "params", "given", "options")
-"""Keys of an optimizer's node that say how it is built; its class never sees them."""
+KEYS = ("groups", "roles", "params", "given", "options", "protocol")
+"""Keys of an optimizer's node that say how it is built and driven; its class never sees them."""
 CRITERIA = ("params", "ndim", "layer", "role")
 READY: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType(
     {"no_decay": ({"role": "vector", "weight_decay": 0.0},)}

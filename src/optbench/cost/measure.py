@@ -22,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.protocol import protocol_of
 from optbench.settings import NetworkTrainer, trainer_from
 
 if TYPE_CHECKING:
     import torch
 
     from optbench.experiment import Display, Planned, Stop
+    from optbench.loop.driven import Driven
     from optbench.problem import NetworkProblem
 
 WARM_UP = 5
@@ -99,6 +101,7 @@ def _measured(repeats: int, planned: Planned, stop: Stop, display: Display, thre
     import torch
 
     from optbench.experiment.assemble import build_problem, check_serves, optimizer_of, set_up
+    from optbench.loop.driven import Driven
     from optbench.problem import NetworkProblem
 
     trainer = trainer_from(planned.config)
@@ -110,10 +113,11 @@ def _measured(repeats: int, planned: Planned, stop: Stop, display: Display, thre
     _set_up_libraries(problem, planned.config)
     weighed = Peak(device)
     optimizer = optimizer_of(planned.config, problem)
+    driven = Driven(optimizer, problem, trainer, protocol_of(planned.config))
     own = list(problem.module.parameters())
     found: list[tuple[float, float, float, int]] = []
     state = 0
-    for k, times in enumerate(_updates(problem, optimizer, device)):
+    for k, times in enumerate(_updates(driven, device)):
         found.append(times)
         state = state_bytes(optimizer, own) if k == 0 else state
         display.step(k + 1, WARM_UP + repeats, {})
@@ -139,16 +143,17 @@ def _measured(repeats: int, planned: Planned, stop: Stop, display: Display, thre
     )
 
 
-def _updates(
-    problem: NetworkProblem, optimizer: torch.optim.Optimizer, device: torch.device
-) -> Iterator[tuple[float, float, float, int]]:
-    """Makes updates without end: seconds of the batch, of the passes and of the step, and how many passes."""
+def _updates(driven: Driven, device: torch.device) -> Iterator[tuple[float, float, float, int]]:
+    """Makes updates without end: seconds of the batch, of the passes and of the step, and how many passes.
+
+    An update within the backward pass is all pass.
+    """
     from torch import Tensor
 
-    from optbench.loop.drive import driver, forgetter
-
-    update, forget, now = driver(optimizer), forgetter(optimizer), _clock(device)
+    problem, now = driven.problem, _clock(device)
     problem.module.train()
+    if driven.protocol.modes:
+        driven.optimizer.train()  # type: ignore[attr-defined]
     k = 0
     while True:
         began = now()
@@ -158,12 +163,21 @@ def _updates(
 
         def closure() -> Tensor:
             at = now()
-            forget()
-            loss = problem.differentiate(batch)  # noqa: B023  called before the next batch is made
+            driven.forget()
+            loss = driven.differentiate(batch)  # noqa: B023  called before the next batch is made
             spent.append(now() - at)  # noqa: B023
             return loss
 
-        update(closure)
+        if driven.is_extra_due(k):
+            driven.extra(batch, k)
+            spent.append(now() - had)
+        if driven.is_fused:
+            at = now()
+            driven.fused(batch).make()
+            spent.append(now() - at)
+        else:
+            driven.update(closure, len(batch))
+        driven.end()
         yield had - began, sum(spent), now() - had - sum(spent), len(spent)
         k += 1
 

@@ -36,6 +36,7 @@ from optbench.experiment.sources import check_loaded
 from optbench.experiment.traced import ENGINE, Traced, TracedRun, traced
 from optbench.experiment.traced import arrival_of as where_it_stopped
 from optbench.landmarks.columns import arrival_of
+from optbench.protocol import protocol_of
 from optbench.records import (
     NUMERICS,
     RUN_COLUMNS,
@@ -255,11 +256,12 @@ def _build_loop(
         log.debug("a part could not be built", exc_info=True)
         raise RunFailure(f"the run could not be built: {_in_a_line(error)}") from error
     check_loaded(config)
-    if trainer.curvature_every is None:
-        return Loop(problem, optimizer, scheduler, trainer, recorder)
-    from optbench.curvature.along import curvature_of
+    curvature = None
+    if trainer.curvature_every is not None:
+        from optbench.curvature.along import curvature_of
 
-    return Loop(problem, optimizer, scheduler, trainer, recorder, curvature_of(problem, trainer))
+        curvature = curvature_of(problem, trainer)
+    return Loop(problem, optimizer, scheduler, trainer, recorder, curvature, protocol=protocol_of(config))
 
 
 def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[str, Any], force: bool) -> Run:
@@ -271,11 +273,18 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         recorder.note(words)
     if getattr(loop.trainer, "compile", False):
         recorder.note("the passes of the network are compiled first; that is no part of the seconds of training")
+    for seen in loop.driven.spoken.noted:
+        recorder.note(f"{planned.choices['optimizer']}: {seen}")
     loop.compile()
     _begin(planned, facts, _LOOP)
     x = problem.coordinates()
-    curvature = loop.trainer.curvature_every is not None
-    columns = curve_columns(None if x is None else len(x), problem.steps_per_epoch is not None, curvature, loop.rates)
+    columns = curve_columns(
+        None if x is None else len(x),
+        problem.steps_per_epoch is not None,
+        curvature=loop.trainer.curvature_every is not None,
+        rates=loop.rates,
+        backward=loop.driven.protocol.backward != "plain",
+    )
     names = [column.name for column in columns]
     if resumed is None:
         recorder.open(names)
@@ -285,6 +294,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     from optbench.loop.rules import leaves_out
 
     summary, sums = make(loop, recorder, folder)
+    facts = {**facts, **loop.facts()}
     if leaves_out(loop.trainer):
         facts = {**facts, "updates_left_out": loop.progress.left_out}
     if (pseudo := getattr(problem, "pseudo", None)) is not None:

@@ -25,10 +25,11 @@ from optbench.experiment import unlabelled
 from optbench.experiment.sources import KEY, PARTS, is_own, names_in, sources
 from optbench.folders import Progress, fingerprint, place_of
 from optbench.pictures import Splits
+from optbench.protocol import check_served, protocol_of
 from optbench.records import Run, look, write_bytes
 from optbench.records.shared import PerObject
 from optbench.records.vocabulary import Identities
-from optbench.settings import SAMPLES, idle, shown
+from optbench.settings import SAMPLES, idle, shown, trainer_from
 
 _LONGEST_NAME = 100
 """Most bytes in a sweep's name: a file system allows 255, and the files beside it need some."""
@@ -95,6 +96,8 @@ def plan_run(
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
     _check_idle([composed.config])
+    name = composed.config["choices"]["optimizer"]
+    check_served(protocol_of(composed.config), trainer_from(composed.config), name)
     return _Identifier(progress)(composed, out or composed.run_dir)
 
 

@@ -143,6 +143,7 @@ def has_program(config: Config) -> bool:
     trainer = config["trainer"]
     return (
         is_ours(config)
+        and not config["optimizer"].get("protocol")
         and config["data"].get("_target_") is None
         and config["augment"].get("_target_") is None
         and "batch_size" not in trainer

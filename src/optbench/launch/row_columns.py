@@ -45,6 +45,7 @@ def run_columns(
         "device": ["cpu"] * n,
         "steps": result.steps[ended].tolist(),
         "evals": result.steps[ended].tolist(),
+        "gradients": result.steps[ended].tolist(),
         "seconds": [None] * n,
         "seconds_of": ["batch"] * n,
         "final_loss": _finite(result.final_loss[ended]),

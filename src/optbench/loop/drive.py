@@ -2,23 +2,33 @@
 
 torch's protocol is `step(closure)`, where the closure computes the loss and its gradients and the optimizer calls it
 once or several times. Optimizers that people write differ: `step(self)` expects gradients that are there already, and
-some call the closure while gradients are switched off. Both are driven as they are meant. One that takes a closure and
-never calls it cannot be told from one that does nothing, so that ends the run.
+some call the closure while gradients are switched off. Both are driven as they are meant; what else there is, an
+optimizer declares (`optbench.protocol`). One that takes a closure and never calls it cannot be told from one that does
+nothing, so that ends the run.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import optimizer as optimizer_module
 
 from optbench.errors import RunFailure
+from optbench.protocol import OptimizerProtocol
 
 Closure = Callable[[], Tensor]
+
+
+class Update(Protocol):
+    """One update, as a function of the closure and the number of rows in the batch, which few want to know."""
+
+    def __call__(self, closure: Closure, rows: int = 0) -> None: ...
+
+
 _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -26,40 +36,106 @@ _POSITIONAL = (
 )
 
 
-def driver(optimizer: torch.optim.Optimizer) -> Callable[[Closure], None]:
-    """One update of this optimizer, as a function of the closure.
+def driver(optimizer: torch.optim.Optimizer, protocol: OptimizerProtocol | None = None) -> Update:
+    """One update of this optimizer, as a function of the closure and of the number of rows in the batch.
 
     Args:
         optimizer: any torch optimizer.
+        protocol: what it asks for; None: what its signature says.
 
     Raises (the function returned):
-        RunFailure: the optimizer took the closure and did not call it.
+        RunFailure: the optimizer took the closure and did not call it, or called it more often than it declares.
     """
-    takes_closure, step = _takes_closure(optimizer), _stepper(optimizer)
+    protocol = protocol or OptimizerProtocol()
+    if protocol.rows_as is not None:
+        return _told_of_rows(optimizer, protocol, protocol.rows_as)
+    return _update(optimizer, _stepper(optimizer), protocol.closure)
 
-    def update(closure: Closure) -> None:
+
+def _update(optimizer: torch.optim.Optimizer, step: Callable[..., None], kind: str) -> Update:
+    if kind == "auto":
+        kind = "closure" if takes_closure(optimizer) else "none"
+    make = _READY.get(kind)
+    return _with_closure(step, f"{type(optimizer).__name__}.step", kind) if make is None else make(step)
+
+
+def _told_of_rows(optimizer: torch.optim.Optimizer, protocol: OptimizerProtocol, keyword: str) -> Update:
+    """An update whose step is given the number of rows of its batch by this keyword."""
+    told: dict[str, int] = {}
+    step: Callable[..., None] = optimizer.step
+    inner = _update(optimizer, lambda *given: step(*given, **told), protocol.closure)
+
+    def update(closure: Closure, rows: int = 0) -> None:
+        told[keyword] = rows
+        inner(closure, rows)
+
+    return update
+
+
+def _measured(closure: Closure) -> Tensor:
+    if torch.is_grad_enabled():
+        return closure()
+    with torch.enable_grad():  # some call it under no_grad
+        return closure()
+
+
+def _with_closure(step: Callable[..., None], name: str, kind: str) -> Update:
+    """`step(closure)`; kind: "float" where the closure returns a number, "once" where a second call is refused."""
+    is_float, is_once = kind == "float", kind == "once"
+
+    def update(closure: Closure, rows: int = 0) -> None:
         called = False
 
-        def measured() -> Tensor:
+        def measured() -> Any:
             nonlocal called
+            if called and is_once:
+                raise RunFailure(
+                    f"{name} called its closure a second time, and is declared to call it once",
+                    "declare optimizer.protocol.closure=several",
+                )
             called = True
-            if torch.is_grad_enabled():
-                return closure()
-            with torch.enable_grad():  # some call it under no_grad
-                return closure()
+            loss = _measured(closure)
+            return loss.detach().item() if is_float else loss
 
-        if not takes_closure:
-            measured()
-            step()
-            return
         step(measured)
         if not called:
             raise RunFailure(
-                f"{type(optimizer).__name__}.step takes a closure and never called it, so nothing was measured",
+                f"{name} takes a closure and never called it, so nothing was measured",
                 "call closure() in it, or write step(self), which finds the gradients ready",
             )
 
     return update
+
+
+def _with_gradients(step: Callable[..., None]) -> Update:
+    def update(closure: Closure, rows: int = 0) -> None:
+        _measured(closure)
+        step()
+
+    return update
+
+
+def _with_gradients_and_closure(step: Callable[..., None]) -> Update:
+    def update(closure: Closure, rows: int = 0) -> None:
+        _measured(closure)
+        step(lambda: _measured(closure))
+
+    return update
+
+
+def _with_gradients_and_loss(step: Callable[..., None]) -> Update:
+    def update(closure: Closure, rows: int = 0) -> None:
+        step(_measured(closure).detach())
+
+    return update
+
+
+_READY: dict[str, Callable[[Callable[..., None]], Update]] = {
+    "none": _with_gradients,
+    "again": _with_gradients_and_closure,
+    "loss": _with_gradients_and_loss,
+}
+"""How a step is called that finds the gradients of the current weights ready, by kind of closure."""
 
 
 def _stepper(optimizer: torch.optim.Optimizer) -> Callable[..., None]:
@@ -116,9 +192,14 @@ def forgetter(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 _ZERO_GRAD = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
 
-def _takes_closure(optimizer: torch.optim.Optimizer) -> bool:
+def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether `step` has a parameter for a closure: the first one, or any number of them."""
+    return any(p.kind in _POSITIONAL for p in step_parameters(optimizer))
+
+
+def step_parameters(optimizer: torch.optim.Optimizer) -> list[inspect.Parameter]:
+    """What `step` of this optimizer can be given."""
     own = inspect.unwrap(type(optimizer).step)
     step = inspect.unwrap(vars(optimizer).get("step", own))  # schedulers put one that wraps the class's own here
     parameters = list(inspect.signature(step).parameters.values())
-    return any(p.kind in _POSITIONAL for p in (parameters[1:] if step is own else parameters))
+    return parameters[1:] if step is own else parameters

@@ -18,13 +18,17 @@ class Summary:
     final_loss and best_loss are of the measure: on a surface the objective at the last iterate and at the best one; on
     a network the mean batch loss of the last epoch and of the best one. val_* are at the last iterate, best_val_* at
     the evaluation with the highest accuracy (ties, and without classes: the lower loss). compile_seconds, None where
-    nothing is compiled, are no part of seconds; of a run that went on they are those of all its processes.
+    nothing is compiled, are no part of seconds; of a run that went on they are those of all its processes. evals are
+    passes forward and backward, gradients backward passes of the objective, hessian_products backward passes through
+    the graph of its gradient; None where there is no such graph.
     """
 
     status: Status = Status.COMPLETED
     reason: str = ""
     steps: int = 0
     evals: int = 0
+    gradients: int | None = None
+    hessian_products: int | None = None
     epochs: float | None = None
     seconds: float = 0.0
     compile_seconds: float | None = None
@@ -47,6 +51,9 @@ class Progress:
 
     step: int = 0
     evals: int = 0
+    more_gradients: int = 0
+    hessian_products: int | None = None
+    idle_first: bool = False
     seconds: float = 0.0
     compile_seconds: float | None = None
     start_loss: float | None = None
@@ -89,6 +96,8 @@ class Progress:
             reason=reason,
             steps=self.step,
             evals=self.evals,
+            gradients=self.evals + self.more_gradients,
+            hessian_products=self.hessian_products,
             epochs=None if per_epoch is None else self.step / per_epoch,
             seconds=self.seconds,
             compile_seconds=self.compile_seconds,

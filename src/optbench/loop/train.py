@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import math
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from optbench.errors import RunFailure
 from optbench.loop.average import Average
-from optbench.loop.drive import driver, forgetter
+from optbench.loop.driven import Driven, wants_graph
+from optbench.loop.held import held, restore_held
+from optbench.loop.modes import Modes, kept_buffers
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
 from optbench.loop.rules import Verdict, by_measurement, is_left_out, leaves_out, verdict
-from optbench.problem import AbstractProblem
+from optbench.problem import AbstractProblem, Batch
+from optbench.protocol import OptimizerProtocol
 from optbench.records import MAX_COORDINATES, Status
 from optbench.records.vocabulary import kept_checkpoint
 from optbench.settings import NetworkTrainer, SurfaceTrainer
@@ -42,12 +49,10 @@ class Observer(Protocol):
     @property
     def checkpoint_due(self) -> bool:
         """Whether it is time for another state to go on from; asked after every update."""
-        ...
 
     @property
     def stop_requested(self) -> bool:
         """Whether the run should end after this update."""
-        ...
 
 
 class _Ended(Exception):
@@ -105,6 +110,10 @@ class Loop:
             loop goes back to the state that it kept last and makes the way to that row again, looking at each step. On
             a GPU without trainer.deterministic the way back may differ by rounding; the run then ends where that way
             does.
+        protocol: what the optimizer declares of how it is driven; None: what can be seen of it.
+
+    Raises:
+        IncompatibleError: the optimizer cannot be driven so.
     """
 
     def __init__(
@@ -116,12 +125,20 @@ class Loop:
         observer: Observer,
         curvature: Callable[[], Mapping[str, float]] | None = None,
         look_every: int | None = None,
+        protocol: OptimizerProtocol | None = None,
     ) -> None:
         self.problem, self.optimizer, self.scheduler = problem, optimizer, scheduler
         self.trainer, self.observer, self._curvature = trainer, observer, curvature
         self.total = total_steps(problem, trainer)
         self.progress = Progress()
-        self._update, self._forget_gradients = driver(optimizer), forgetter(optimizer)
+        self.driven = Driven(optimizer, problem, trainer, protocol)
+        self._protocol, self._is_foreign = self.driven.protocol, not self.driven.spoken.known
+        self._differentiate, self._forget_gradients = self.driven.differentiate, self.driven.forget
+        self._modes = Modes(optimizer, problem.module) if self._protocol.modes else None
+        self._at_eval: tuple[Tensor, Tensor] | None = None  # objective and gradient norm, on a surface with modes
+        self._before: dict[str, Any] = {}
+        if self._protocol.backward == "create_graph":
+            self.progress.hessian_products = 0
         self.rates = rates_of(optimizer)
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
@@ -150,7 +167,7 @@ class Loop:
         self._look()
         return {
             **self.weights(),
-            "optimizer": self.optimizer.state_dict(),
+            **self._of_optimizer(),
             "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if not callable(v)},
             "problem": self.problem.counters(),
             "progress": asdict(self.progress),
@@ -158,10 +175,15 @@ class Loop:
 
     def weights(self) -> dict[str, Any]:
         """The weights as every checkpoint has them: as `model` those that are evaluated; where they are an average, as
-        `trained` those that are trained on, and as `averaged` over how many updates."""
+        `trained` those that are trained on, and as `averaged` over how many updates. Where the optimizer has weights of
+        its own for evaluation, or batch norm other statistics, `trained` are those without."""
         trained = self.problem.module.state_dict()
         if self._average is None:
-            return {"model": trained}
+            if self._modes is None and not self._protocol.batch_norm:
+                return {"model": trained}
+            with self._as_evaluated():
+                model = {name: tensor.clone() for name, tensor in trained.items()}
+            return {"model": model, "trained": trained}
         return {"model": self._average.state_dict(), "trained": trained, "averaged": self._average.count}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -170,14 +192,29 @@ class Loop:
         if self._average is not None:
             self._average.restore(state["model"], state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
+        restore_held(self.optimizer, state.get("optimizer_held", {}))
         self.scheduler.load_state_dict(state["scheduler"])
         self.problem.restore_counters(state["problem"])
         self.progress = Progress(**state["progress"])
+
+    def _of_optimizer(self) -> dict[str, Any]:
+        """All that the optimizer keeps."""
+        beside = held(self.optimizer)
+        return {"optimizer": self.optimizer.state_dict(), **({"optimizer_held": beside} if beside else {})}
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of how the optimizer was driven; empty where that was as torch's own are."""
+        found = self.driven.spoken.facts()
+        if self.progress.idle_first:
+            found["first_step_found"] = "left every weight as it was"
+        return {"protocol": found} if found else {}
 
     def run(self) -> Summary:
         """Runs to the end. Whatever a step raises passes through; the rows so far are with the observer."""
         self.compile()
         self.problem.module.train()
+        if self._modes is not None:
+            self._modes.train()
         if self._readings.every > 1:
             self._kept = on_host(self.state())
         while True:
@@ -191,6 +228,8 @@ class Loop:
             except _Missed as missed:
                 self._go_back(missed.row)
             except _Ended as ended:
+                if self._modes is not None and self.problem.steps_per_epoch is None:
+                    self._modes.end()  # where a run on a surface stopped is asked of its problem
                 return self.summary(ended.status, ended.reason)
 
     # one step --------------------------------------------------------------------------------------------------------
@@ -202,34 +241,25 @@ class Loop:
             self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
         self._resume_clock()
         batch = self.problem.batch(p.step)
-        buffers = [b.clone() for b in self.problem.module.buffers()] if self._skips else []
-        first = True
-
-        def closure() -> Tensor:
-            nonlocal first
-            self._forget_gradients()
-            loss = self.problem.differentiate(batch)
-            norm = None
-            if first:
-                first = False
-                norm = self._take(row, loss.detach(), at_end)
-                if at_end:
-                    self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
-            p.evals += 1
-            self.problem.perturb_gradient(p.step)
-            self._clip(norm)
-            return loss
-
+        self._keep_for_return()
         try:
-            self._update(closure)
+            if self._is_foreign:
+                self._foreign_update(row, batch, at_end)
+            else:
+                self._update(row, batch, at_end)
             self._took_place()
         except _LeftOut:
-            self._leave_out(row, buffers)
+            self._leave_out(row)
         except (_Ended, _Missed):
             raise
-        except Exception:
+        except Exception as error:
             with contextlib.suppress(RuntimeError):  # of a device that broke
                 self._look()  # what broke may follow from a row that ends the run
+            if wants_graph(error, self._protocol):
+                raise RunFailure(
+                    f"{type(self.optimizer).__name__} differentiates the gradients, which have no graph",
+                    "declare optimizer.protocol.backward=create_graph",
+                ) from error
             raise
         self._step_scheduler(row)
         if self._closes_epoch(p.step + 1):
@@ -242,16 +272,107 @@ class Loop:
         if row["step"] >= self._known:
             self.observer.step(p.step, self.total, row)
 
+    def _update(self, row: Row, batch: Batch, at_end: bool) -> None:
+        """Makes the update of a row, or ends the run before it."""
+        p, driven = self.progress, self.driven
+        if driven.is_extra_due(p.step):
+            driven.extra(batch, p.step)
+            p.evals += 1
+        if driven.is_fused:
+            self._fused_update(row, batch)
+        else:
+            first = True
+
+            def closure() -> Tensor:
+                nonlocal first
+                if not first:
+                    return self._one_more_pass(batch)
+                first = False
+                self._forget_gradients()
+                loss = self._differentiate(batch)
+                norm = self._take(row, loss.detach(), at_end)
+                if at_end:
+                    self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
+                p.evals += 1
+                self.problem.perturb_gradient(p.step)
+                self._clip(norm)
+                return loss
+
+            driven.update(closure, len(batch) or 1)
+        if driven.has_end:
+            count = driven.end()
+            p.hessian_products = None if p.hessian_products is None else p.hessian_products + count
+
+    def _one_more_pass(self, batch: Batch) -> Tensor:
+        """A further pass of an update, at weights that the optimizer may have moved."""
+        p = self.progress
+        self._forget_gradients()
+        if self._protocol.draws == "same":
+            self.problem.seed_draws(p.step)
+        with kept_buffers(self.problem.module) if self._protocol.statistics == "first" else contextlib.nullcontext():
+            loss = self._differentiate(batch)
+        p.evals += 1
+        if self._skips:
+            found = {"loss": loss.item(), "grad_norm": gradient_norm(self._gradients()).item()}
+            if is_left_out(found, self.trainer):
+                raise _LeftOut
+        self.problem.perturb_gradient(p.step)
+        self._clip(None)
+        return loss
+
+    def _fused_update(self, row: Row, batch: Batch) -> None:
+        """An update within the backward pass: what of its row ends the run is known before it or, of loss and gradient,
+        after it."""
+        self._end_if_over(row)
+        fused = self.driven.fused(batch)
+        norm = fused.make()
+        self.progress.evals += 1
+        self.progress.more_gradients += fused.passes - 1
+        self._take(row, fused.loss.detach(), False, norm.to(fused.loss.dtype))
+
+    def _foreign_update(self, row: Row, batch: Batch, at_end: bool) -> None:
+        """An update by a class of which nothing is known: whatever global generator it draws from is seeded, and it is
+        noticed where the first step moves nothing."""
+        p = self.progress
+        self.problem.seed_draws(p.step)
+        seed = torch.initial_seed()
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        before = [q.detach().clone() for q in self._parameters] if p.step == 0 else None
+        self._update(row, batch, at_end)
+        if before is None:
+            return
+        is_idle = all(torch.equal(a, b) for a, b in zip(self._parameters, before, strict=True))
+        if self._protocol.first_step == "idle" and not is_idle:
+            raise RunFailure(f"{type(self.optimizer).__name__} declares optimizer.protocol.first_step=idle, and moved",
+                             "leave it out")  # fmt: skip
+        p.idle_first = is_idle and row["lr"] > 0
+
     def _took_place(self) -> None:
         self.progress.left_out_in_a_row = 0
-        if self._average is not None:
+        if self._average is not None and not (self._protocol.first_step == "idle" and self.progress.step == 0):
             self._average.update()
 
+    def _keep_for_return(self) -> None:
+        """Keeps what an update changes, where it may have to be left out."""
+        if not self._skips:
+            return
+        self._before = {"buffers": [b.clone() for b in self.problem.module.buffers()]}
+        if self.driven.calls_again:  # a later pass may be the one that is not finite
+            weights = [q.detach().clone() for q in self._parameters]
+            self._before |= {"weights": weights, "optimizer": copy.deepcopy(self._of_optimizer())}
+
     @torch.no_grad()
-    def _leave_out(self, row: Row, buffers: list[Tensor]) -> None:
-        """Leaves out the update of a row, whose forward pass may have changed the buffers."""
-        for buffer, before in zip(self.problem.module.buffers(), buffers, strict=True):
-            buffer.copy_(before)
+    def _leave_out(self, row: Row) -> None:
+        """Leaves out the update of a row, whose passes may have changed buffers and weights."""
+        before = self._before
+        for buffer, value in zip(self.problem.module.buffers(), before["buffers"], strict=True):
+            buffer.copy_(value)
+        if "weights" in before:
+            for parameter, value in zip(self._parameters, before["weights"], strict=True):
+                parameter.copy_(value)
+            self.optimizer.load_state_dict(before["optimizer"]["optimizer"])
+            restore_held(self.optimizer, before["optimizer"].get("optimizer_held", {}))
         p = self.progress
         p.left_out, p.left_out_in_a_row = p.left_out + 1, p.left_out_in_a_row + 1
         if p.left_out_in_a_row >= max(self.problem.steps_per_epoch or 0, _LEAST_IN_A_ROW):
@@ -263,11 +384,16 @@ class Loop:
         """The row of the current iterate as far as it is known before its objective is."""
         p, per_epoch = self.progress, self.problem.steps_per_epoch
         row: Row = {"step": p.step, "evals": p.evals, "seconds": p.seconds, **self._learning_rates()}
-        if (x := self.problem.coordinates()) is not None:
-            row.update({f"x{i}": v for i, v in enumerate(x)} if len(x) <= MAX_COORDINATES else {})
+        if self._modes is not None and per_epoch is None:
+            self._look_at_eval(row)
+        else:
+            self._place(row)
+        if p.hessian_products is not None or self.driven.is_fused:
+            row.update(gradients=p.evals + p.more_gradients, hessian_products=p.hessian_products)
         every = self.trainer.curvature_every
         if self._curvature is not None and every is not None and p.step % every == 0:
-            row.update(self._curvature())
+            with self._as_evaluated():
+                row.update(self._curvature())
         if per_epoch is not None:
             row["epoch"] = p.step / per_epoch
             if self._closes_epoch(p.step):
@@ -278,6 +404,19 @@ class Loop:
         """Of the first parameter group, and of the others where theirs are recorded."""
         groups = self.optimizer.param_groups
         return {"lr" if i == 0 else f"lr{i}": groups[i]["lr"] for i in range(self.rates)}
+
+    def _place(self, row: Row) -> None:
+        if (x := self.problem.coordinates()) is not None:
+            row.update({f"x{i}": v for i, v in enumerate(x)} if len(x) <= MAX_COORDINATES else {})
+
+    def _look_at_eval(self, row: Row) -> None:
+        """On a surface, a row is of the point that the optimizer answers with: coordinates, objective and gradient."""
+        with self._as_evaluated():
+            self._place(row)
+            self._forget_gradients()
+            loss = self.problem.differentiate(self.problem.batch(self.progress.step)).detach()
+            self._at_eval = loss, gradient_norm(self._gradients())
+            self._forget_gradients()
 
     def _clip(self, norm: Tensor | None) -> None:
         """Clips the gradients where that is asked for; `norm`: of all of them, None where it was not measured."""
@@ -293,11 +432,11 @@ class Loop:
         per_epoch = self.problem.steps_per_epoch
         return per_epoch is not None and (step % per_epoch == 0 or step >= self.total)
 
-    def _take(self, row: Row, loss: Tensor, at_end: bool) -> Tensor:
+    def _take(self, row: Row, loss: Tensor, at_end: bool, norm: Tensor | None = None) -> Tensor:
         """Notes the objective and the gradient norm of the current iterate (or batch), and returns the norm; ends the
         run where a rule says so. They are fetched when it is time, or when something hangs on them."""
-        norm = gradient_norm(self._gradients())
-        self._readings.add(row, loss, norm)
+        norm = gradient_norm(self._gradients()) if norm is None else norm
+        self._readings.add(row, *(self._at_eval or (loss, norm)))
         if self._readings.full or at_end or self._verdict(row) is not None:
             self._look(row)
             self._end_if_over(row)
@@ -370,7 +509,20 @@ class Loop:
             self._pause_clock()
 
     def _evaluated_weights(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._average is None else self._average.in_use()
+        return self._as_evaluated() if self._average is None else self._average.in_use()
+
+    @contextlib.contextmanager
+    def _as_evaluated(self) -> Iterator[None]:
+        """In it the weights are those of the optimizer's `eval()`, and batch norm's statistics those at them, where the
+        optimizer asks for either; afterwards all is as it was, to the bit."""
+        batches = self._protocol.batch_norm if self.progress.step else 0
+        with contextlib.ExitStack() as stack:
+            if self._modes is not None:
+                stack.enter_context(self._modes.in_use())
+            if batches:
+                stack.enter_context(kept_buffers(self.problem.module))
+                self.problem.refresh_batch_norm(self.progress.step, batches)
+            yield
 
     def _evaluate(self, row: Row) -> None:
         p = self.progress

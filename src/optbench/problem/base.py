@@ -388,6 +388,47 @@ class AbstractProblem(ABC):
         loss.backward()
         return loss
 
+    def differentiate_with_graph(self, batch: Batch) -> Tensor:
+        """The objective on the batch; its gradients become those of the parameters, with the graph that they are
+        differentiated by once more."""
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        total, sums = torch.zeros((), device=parameters[0].device), list[Tensor | None]([None] * len(parameters))
+        for part, share in self.parts(batch):
+            loss = self.objective(part)
+            loss = loss if share == 1.0 else loss * share
+            found = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+            sums = [b if a is None else a if b is None else a + b for a, b in zip(sums, found, strict=True)]
+            total = loss.detach() if share == 1.0 else total + loss.detach()
+        for p, gradient in zip(parameters, sums, strict=True):
+            if gradient is not None and not gradient.requires_grad:
+                gradient = torch.add(gradient, p, alpha=0)  # the same everywhere: products with the Hessian are 0
+            # to write in a view, as clipping does, gives it another graph
+            p.grad = gradient.clone() if gradient is not None and gradient._is_view() else gradient
+        return total
+
+    def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
+        """The parts in which a batch is differentiated, and the share of each in the objective."""
+        yield batch, 1.0
+
+    def differentiate_sampled(self, batch: Batch, step: int) -> None:
+        """Adds to the gradients those of the objective on labels that are drawn from the model's own probabilities, by
+        a stream of update `step`.
+
+        Raises:
+            IncompatibleError: there are none.
+        """
+        raise IncompatibleError("labels are drawn from a network's probabilities, and a surface has none")
+
+    def seed_draws(self, step: int) -> None:
+        """Seeds torch's global generators as for the passes of update `step`; on a surface, for what an optimizer
+        draws."""
+        return
+
+    def refresh_batch_norm(self, step: int, batches: int) -> bool:
+        """Gives batch norm the statistics of the training batches of the `batches` updates before `step`, at the
+        weights as they are; False, and nothing changes, where the model has none."""
+        return False
+
     def compile(self) -> float | None:
         """Compiles what is to be compiled before the first update, where something is, and gives the seconds of it.
 

@@ -424,13 +424,54 @@ class NetworkProblem(AbstractProblem):
         if self.mini_batch == self.batch_size and self._scaler is None:
             return super().differentiate(batch)
         whole = torch.zeros((), device=self._device)
-        for piece in batch.pieces(self.mini_batch):
-            loss = self.objective(piece) * (piece.mass / batch.mass)
+        for piece, share in self.parts(batch):
+            loss = self.objective(piece) * share
             (loss if self._scaler is None else self._scaler.scaled(loss)).backward()
             whole += loss.detach()
         if self._scaler is not None:
             self._scaler.unscale()
         return whole
+
+    def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
+        if self.mini_batch == self.batch_size and self._scaler is None:
+            yield batch, 1.0
+            return
+        for piece in batch.pieces(self.mini_batch):
+            yield piece, piece.mass / batch.mass
+
+    def differentiate_sampled(self, batch: Batch, step: int) -> None:
+        self._check_distribution()
+        generator = stream(self._seed, "labels", step)
+        for part, share in self.parts(batch):
+            outputs = self._forward(part.inputs)
+            likely = torch.softmax(outputs.detach().double(), dim=-1).cpu()
+            drawn = torch.multinomial(likely, 1, generator=generator).flatten()
+            (self.loss(outputs, moved(drawn, self._device)).mean() * share).backward()
+
+    def _check_distribution(self) -> None:
+        """Raises IncompatibleError where labels cannot be drawn from the model's outputs."""
+        outputs = getattr(self.loss, "n_outputs", None)
+        if not self._has_classes or hasattr(self.loss, "predict") or outputs not in (None, self.data.n_classes):
+            raise IncompatibleError(
+                f"labels are drawn from probabilities of classes, and {type(self.loss).__name__} has none",
+                "use loss=cross_entropy",
+            )
+
+    def seed_draws(self, step: int) -> None:
+        seed_torch(stream_seed(self._seed, "model", step), self._device)
+
+    @torch.no_grad()
+    def refresh_batch_norm(self, step: int, batches: int) -> bool:
+        normed = [m for m in self._model.modules() if getattr(m, "track_running_stats", False)]
+        if not normed or not batches:
+            return False
+        training = self._model.training
+        self._model.train()
+        for k in range(max(0, step - batches), max(step, 1)):
+            for part, _ in self.parts(self.batch(k)):
+                forward(self._precision, self._model, part.inputs)
+        self._model.train(training)
+        return True
 
     def objective(self, batch: Batch) -> Tensor:
         outputs = self._watched(batch.inputs) if self.exact_gradient else self._forward(batch.inputs)

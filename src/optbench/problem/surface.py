@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from optbench.errors import UserError
-from optbench.problem.base import AbstractProblem, AbstractSurface, Batch, stream, surface_objective
-from optbench.problem.streams import start_values
+from optbench.problem.base import AbstractProblem, AbstractSurface, Batch, seed_torch, stream, surface_objective
+from optbench.problem.streams import start_values, stream_seed
 from optbench.settings import SurfaceTrainer
 
 
@@ -90,6 +90,9 @@ class SurfaceProblem(AbstractProblem):
 
     def objective(self, batch: Batch) -> Tensor:
         return self.field(self._module.x)
+
+    def seed_draws(self, step: int) -> None:
+        seed_torch(stream_seed(self._seed, "optimizer", step), self._module.x.device)
 
     def evaluate(self) -> dict[str, float]:
         return {}

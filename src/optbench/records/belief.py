@@ -24,7 +24,7 @@ LOSSES = ("final_loss", "best_loss", "val_loss", "best_val_loss")
 _WITHIN_STEPS = ("best_step", "best_val_step", "steps_to_target")
 _LARGEST = sys.float_info.max
 BOUNDS: tuple[tuple[tuple[str, ...], float, float, bool], ...] = (
-    (("steps", "evals", *_WITHIN_STEPS), 0, _LARGEST, True),
+    (("steps", "evals", "gradients", "hessian_products", *_WITHIN_STEPS), 0, _LARGEST, True),
     (("seconds", "epochs", "final_grad_norm"), 0, _LARGEST, False),
     (("val_accuracy", "best_val_accuracy"), 0, 1, False),
     (LOSSES, -_LARGEST, _LARGEST, False),

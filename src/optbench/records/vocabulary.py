@@ -24,8 +24,9 @@ class CurveColumn:
     Attributes:
         name: of the column.
         rule: what stands in it.
-        of: which runs have it: "all", "network", "surface", "curvature" (those with trainer.curvature_every), or
-            "groups" (those with parameter groups of several learning rates).
+        of: which runs have it: "all", "network", "surface", "backward" (those whose optimizer differentiates in a way
+            of its own), "curvature" (those with trainer.curvature_every), or "groups" (those with parameter groups of
+            several learning rates).
         in_rows: under which name the engine that runs rows keeps it; None: the rows of a batch have no such column.
         whole: whether its numbers are whole.
     """
@@ -41,6 +42,13 @@ _CURVE = (
     CurveColumn("step", "updates made before this iterate", in_rows="step", whole=True),
     CurveColumn("epoch", "passes over the training data before it", of="network"),
     CurveColumn("evals", "evaluations of objective and gradient before it", in_rows="step", whole=True),
+    CurveColumn("gradients", "backward passes of the objective before it", of="backward", whole=True),
+    CurveColumn(
+        "hessian_products",
+        "backward passes through the graph of the gradient before it: products with the Hessian",
+        of="backward",
+        whole=True,
+    ),
     CurveColumn("seconds", "time of training before it; evaluation, records and checkpoints are not counted"),
     CurveColumn(
         "lr", "learning rate of the update that follows; of parameter group 0 where there are several", in_rows="lr"
@@ -63,7 +71,8 @@ WHOLE_COLUMNS = tuple(column.name for column in _CURVE if column.whole)
 CURVATURE_COLUMNS = tuple(column.name for column in _CURVE if column.of == "curvature")
 """Further columns with trainer.curvature_every."""
 RUN_COLUMNS = ("run_id", "sweep", "status", "reason", "model", "data", "loss_name", "optimizer", "scheduler", "seed",
-               "engine", "device", "steps", "evals", "epochs", "seconds", "seconds_of", "compile_seconds",
+               "engine", "device", "steps", "evals", "gradients", "hessian_products",
+               "epochs", "seconds", "seconds_of", "compile_seconds",
                "final_loss", "best_loss", "best_step", "final_grad_norm", "val_accuracy", "target", "steps_to_target",
                "stopped_at", "critical_type", "lambda_min")  # fmt: skip
 ROW_ENGINES = frozenset({"eager", "fused"})
@@ -90,7 +99,9 @@ _AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
 """What augmentation was called while it was a setting of the data, `data.augment`, and what it is now."""
 
 
-def curve_columns(dim: int | None, network: bool, curvature: bool = False, rates: int = 1) -> tuple[CurveColumn, ...]:
+def curve_columns(
+    dim: int | None, network: bool, curvature: bool = False, rates: int = 1, backward: bool = False
+) -> tuple[CurveColumn, ...]:
     """The columns of the curve of a run, in order, whichever engine makes it.
 
     Args:
@@ -98,8 +109,10 @@ def curve_columns(dim: int | None, network: bool, curvature: bool = False, rates
         network: whether the model is a network.
         curvature: whether the run has trainer.curvature_every.
         rates: parameter groups whose learning rates are recorded each; those after the first stand last: lr1, lr2 ...
+        backward: whether its optimizer differentiates in a way of its own (optimizer.protocol.backward).
     """
-    kinds = {"all", *(["network"] if network else []), *(["curvature"] if curvature else [])}
+    has = {"network": network, "curvature": curvature, "backward": backward}
+    kinds = {"all", *(kind for kind, holds in has.items() if holds)}
     count = dim if dim is not None and dim <= MAX_COORDINATES else 0
     place = (CurveColumn(f"x{i}", f"coordinate {i} of the iterate", "surface", f"x{i}") for i in range(count))
     further = (CurveColumn(f"lr{i}", f"learning rate of parameter group {i}", "groups") for i in range(1, rates))
@@ -237,6 +250,18 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),
     "trainer.engine": (None, "auto"),
+    "optimizer.protocol": (None, {}),
+    "optimizer.protocol.closure": ("auto",),
+    "optimizer.protocol.backward": ("plain",),
+    "optimizer.protocol.draws": ("fresh",),
+    "optimizer.protocol.statistics": ("every",),
+    "optimizer.protocol.modes": (None,),
+    "optimizer.protocol.batch_norm": (0,),
+    "optimizer.protocol.after_step": (None,),
+    "optimizer.protocol.extra_every": (None,),
+    "optimizer.protocol.extra_call": ("update_hessian",),
+    "optimizer.protocol.rows_as": (None,),
+    "optimizer.protocol.first_step": ("moves",),
 }
 """Settings that came later, with the values that do nothing: the runs of before are those of now."""
 _PSEUDO = tuple(f"trainer.pseudo_{name}" for name in ("threshold", "start", "every", "weight", "ramp"))
