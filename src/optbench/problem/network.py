@@ -445,8 +445,10 @@ class NetworkProblem(AbstractProblem):
         for part, share in self.parts(batch):
             outputs = self._forward(part.inputs)
             likely = torch.softmax(outputs.detach().double(), dim=-1).cpu()
-            drawn = torch.multinomial(likely, 1, generator=generator).flatten()
-            (self.loss(outputs, moved(drawn, self._device)).mean() * share).backward()
+            drawn = torch.multinomial(likely.flatten(0, -2), 1, generator=generator).reshape(part.targets.shape)
+            losses = row_losses(self.loss, outputs, moved(drawn, self._device))
+            losses = losses if part.weights is None else losses * part.weights
+            (losses.mean() * share).backward()
 
     def _check_distribution(self) -> None:
         """Raises IncompatibleError where labels cannot be drawn from the model's outputs."""
