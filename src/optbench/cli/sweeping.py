@@ -48,7 +48,7 @@ def sweep(
     on_error: Annotated[str, typer.Option("--on-error", help="keep (go on after a failed run) or stop.")] = "keep",
     samples: Annotated[int, typer.Option("--samples", help="Random points drawn from intervals.", min=1)] = SAMPLES,
     points: PointsFile = None,
-    engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager, fused or portable.")] = "auto",
+    engine: Annotated[str, typer.Option("--engine", help="auto, loop, eager, fused, portable, stacked.")] = "auto",
     curves: Annotated[
         int,
         typer.Option("--curves", help="Curves kept per batch; can be raised later.", min=0),
@@ -126,10 +126,10 @@ def _check(retry: str, on_error: str, engine: str) -> None:
 def _print_plan(plan: Sweep, division: Division, place: Launcher, options: Options, as_json: bool) -> None:
     from optbench.launch.probe import Cost, engine_of, estimate
 
-    engine = "auto" if options.engine == "loop" else options.engine
-    cost = estimate(division, options.recorded, engine) if division.todo else Cost()
+    cost = estimate(division, options.recorded, options.backend) if division.todo else Cost()
     planned = dict.fromkeys(cost.incompatible, "incompatible") | dict(division.done)
     engines = {p.run_id: "rows" for r in division.rows for p in r.planned}
+    engines |= {p.run_id: "stacked" for s in division.stacks for p in s.planned}
     engines |= {p.run_id: engine_of(p) for p in division.single if p.run_id not in planned}
     rows = [
         {
@@ -165,6 +165,8 @@ def _print_cost(division: Division, cost: Cost, place: Launcher) -> None:
     if batched:
         programs = f"{len(division.rows)} array program{'s' * (len(division.rows) > 1)}"
         typer.echo(f"{batched} as rows of {programs}")
+    for stack in division.stacks:
+        typer.echo(f"{len(stack.planned)} stacked as one program: {stack.why}")
     if division.single:
         typer.echo(f"{len(division.single)} one by one, {place.where(division.single)}")
     for sentence in division.notes(everything=True):

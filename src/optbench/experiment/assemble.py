@@ -53,15 +53,13 @@ def build_problem(
         IncompatibleError: parts that do not belong together.
         StoppedError: `stop` says so.
     """
-    import torch
-
-    from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, as_loss, stream
+    from optbench.problem import AbstractSurface, NetworkProblem, SurfaceProblem, as_loss
 
     config = as_now(config)
     trainer, seed = trainer_from(config), config["seed"]
     loss = as_loss(build(config["loss"], "loss"))
     augmentation = build(config["augment"], "augment")
-    torch.manual_seed(stream(seed, "init").initial_seed())
+    _seed_weights(seed)
     data = built_data(config)
     if data is not None and hasattr(data, "progress"):
         data.progress = functools.partial(_decoded, display, stop)
@@ -89,6 +87,24 @@ def build_problem(
         accumulate=trainer.accumulate, precision=trainer.precision, compiled=trainer.compile,
         pseudo=pseudo_labels(config, data),
     )  # fmt: skip
+
+
+def _seed_weights(seed: int) -> None:
+    """Begins what the initial weights of a run are drawn from."""
+    import torch
+
+    from optbench.problem import stream
+
+    torch.manual_seed(stream(seed, "init").initial_seed())
+
+
+def seeded_model(config: Mapping[str, Any]) -> nn.Module:
+    """The model of a configuration with the initial weights of its run, as `build_problem` draws them."""
+    config = as_now(config)
+    _seed_weights(config["seed"])
+    built_data(config)  # the data of anyone else may draw too
+    model: nn.Module = build(config["model"], "model")
+    return model
 
 
 def _decoded(display: Display | None, stop: Stop | None, done: int, total: int) -> None:

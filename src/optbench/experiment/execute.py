@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +31,7 @@ from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import device_column, place, provenance
-from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop
+from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, saved
 from optbench.experiment.sources import check_loaded
 from optbench.experiment.traced import ENGINE, Traced, TracedRun, traced
 from optbench.experiment.traced import arrival_of as where_it_stopped
@@ -46,7 +46,9 @@ from optbench.records import (
     locked,
     part_sums,
     write_bytes,
+    write_curve,
     write_sealed,
+    write_together,
     write_yaml,
     writing,
 )
@@ -195,13 +197,13 @@ def _looped(
             return found
         dtype, threads = dtype_of(loop.problem), torch.get_num_threads()
         facts = provenance(str(device), threads, dtype, deterministic(device), name_of(device))
-        facts = {**facts, **_facts_of(loop.problem, trainer)}
+        facts = {**facts, **facts_of(loop.problem, trainer)}
         if planned.config["optimizer"].get("groups"):
             facts["parameter_groups"] = account(planned.config["optimizer"], loop.problem.module)
         return _recorded(planned, loop, recorder, facts, force)
 
 
-def _facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer) -> dict[str, Any]:
+def facts_of(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrainer) -> dict[str, Any]:
     """What the record says of a problem beside its results."""
     facts: dict[str, Any] = {}
     if accounts := getattr(getattr(problem, "data", None), "accounts", None):
@@ -382,6 +384,45 @@ def _in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {first[0]}"
 
 
+def write_whole(
+    planned: Planned,
+    summary: Summary,
+    facts: Mapping[str, Any],
+    curve: Iterable[Mapping[str, Any]],
+    checkpoints: Mapping[str, Mapping[str, Any] | None],
+    engine: str,
+    force: bool = False,
+) -> Run:
+    """Records a network that was trained among others, in one go: what it leaves by itself it leaves so.
+
+    Args:
+        planned: the run.
+        summary: how it ended; its seconds are its batch's.
+        facts: provenance, with that of the batch.
+        curve: its rows.
+        checkpoints: name without suffix to what it holds; None: there is none.
+        engine: what executed it.
+        force: whether what an earlier run left is replaced; else the record of another process that was first stays.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    folder = planned.folder
+    with locked(folder, _WAIT_SECONDS):
+        if (found := _done(planned, force)) is not None:
+            return found
+        _clear(folder)
+        with writing(folder):
+            for left_over in (*folder.rglob(".*.tmp"), folder / "best.pt", folder / "run.json"):
+                left_over.unlink(missing_ok=True)
+        write_yaml(folder / "config.yaml", planned.config)
+        write_curve(folder / CURVE, [column.name for column in curve_columns(None, network=True)], curve)
+        files = {folder / f"{name}.pt": saved(state) for name, state in checkpoints.items() if state is not None}
+        write_together(files)
+        sums = {**part_sums(folder), **{path.name: sum_of_bytes(data) for path, data in files.items()}}
+        return write_record(planned, summary, {**facts, "files": sums}, engine=engine, clock="batch")
+
+
 def write_record(
     planned: Planned,
     summary: Summary,
@@ -389,9 +430,11 @@ def write_record(
     arrival: Mapping[str, Any] = MappingProxyType({}),
     engine: str = _LOOP,
     wait: bool = True,
+    clock: str = "run",
 ) -> Run:
     """Writes run.json: the row of the `runs` table; `arrival`: the columns of where it stopped; `wait`: until the disk
-    has it, as must be of what is done, and need not be of what is only begun."""
+    has it, as must be of what is done, and need not be of what is only begun; `clock`: whose the seconds are, "run" or
+    "batch", of which a run has none of its own."""
     choices = planned.choices
     known: dict[str, Any] = {
         "run_id": planned.run_id,
@@ -406,8 +449,9 @@ def write_record(
         "device": device_column(facts),
         "data_fingerprint": planned.data_fingerprint,
         "numerics": NUMERICS,
-        "seconds_of": "run",
+        "seconds_of": clock,
         **asdict(summary),
+        **({"seconds": None} if clock == "batch" else {}),
         **arrival,
     }
     if differs := against_the_book(choices["optimizer"], str(planned.config["optimizer"]["_target_"])):

@@ -153,9 +153,9 @@ class Recorder:
         Those files are written by `let_go`, once the record is: if the process dies before, the run goes on from the
         state on the disk, and until all is written the record's checksums say that it is not whole.
         """
-        self._ends = {_LAST: _saved(state)}
+        self._ends = {_LAST: saved(state)}
         if self._best is not None and not self._best_is_written:
-            self._ends = {_BEST: _saved(self._best), **self._ends}
+            self._ends = {_BEST: saved(self._best), **self._ends}
         return {self._path(name).name: sum_of_bytes(data) for name, data in self._ends.items()}
 
     def let_go(self) -> None:
@@ -164,7 +164,7 @@ class Recorder:
         self._ends = {}
 
     def _write(self, name: str, state: Mapping[str, Any]) -> None:
-        write_bytes(self._path(name), _saved(state))
+        write_bytes(self._path(name), saved(state))
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.pt"
@@ -178,7 +178,7 @@ class Recorder:
         self._writer.close()
 
 
-def _saved(state: Mapping[str, Any]) -> memoryview:
+def saved(state: Mapping[str, Any]) -> memoryview:
     """A state as the bytes of a checkpoint."""
     import torch
 

@@ -65,6 +65,11 @@ class Launcher(ABC):
     def where(self, planned: Sequence[Planned]) -> str:
         """In a few words, where and how these runs would execute; nothing is started."""
 
+    @property
+    def cores(self) -> int:
+        """Cores of this machine that what runs in this process may use."""
+        return available_cores()
+
     def expect(self, planned: Sequence[Planned]) -> None:  # noqa: B027  most have nothing to start
         """These runs will be launched in a moment: what takes seconds to be ready may start now."""
 

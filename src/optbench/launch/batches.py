@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 LEAST_ROWS = 16
 """Fewer runs than this keep a folder each, with figures and curves of their own."""
 
-_NETWORK = "networks train one at a time"
+ALONE = "networks train one by one: "
+"""How every reason begins for which networks are no stack."""
+_NETWORK = f"{ALONE}they are no rows of a surface"
 _APART = {
     "data._target_": _NETWORK,
     "trainer.seconds": "trainer.seconds is a limit that each run has for itself; trainer.steps makes them rows",
@@ -50,14 +52,15 @@ _APART = {
 _DEVICE = "rows are computed on the CPU; trainer.device=cpu makes them rows"
 
 
-_FEW = "fewer than {0} that differ in numbers alone; {0} or more (seeds={0}) are rows"
+FEW = "fewer than {0} that differ in numbers alone; {0} or more (seeds={0}) are rows"
 LOOP = "asked for, by --engine loop"
 _PORTABLE = "trainer.engine=portable has rows of optimizers alone whose settings optbench knows the ranges of"
 
 
 def is_usual(reason: str) -> bool:
     """Whether a plan names the reason, and where nobody asked for rows it needs no word otherwise."""
-    return reason in (*_APART.values(), _DEVICE, LOOP) or reason.startswith(_FEW.partition(" {")[0])
+    usual = reason in (*_APART.values(), _DEVICE, LOOP)
+    return usual or reason.startswith((FEW.partition(" {")[0], ALONE))
 
 
 _FREE = ("trainer.start", "trainer.grad_noise", "seed")
@@ -117,7 +120,7 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
         programs: whether they may be executed as programs that are kept, and not by torch.
     """
     groups: dict[Any, list[Planned]] = defaultdict(list)
-    shape = _Shapes()
+    shape = Shapes()
     why: dict[str, str] = {}
     for item in planned:
         apart = apart_from_rows(item.config)
@@ -140,7 +143,7 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
         few = len(members) < least
         reason = None if few and programs and is_shelved(members[0].config) else _without_form(rows)
         if few:
-            words = _FEW.format(least) + (f", but not these: {reason}" if reason else "")
+            words = FEW.format(least) + (f", but not these: {reason}" if reason else "")
             why |= dict.fromkeys((m.run_id for m in members), words)
             continue
         if reason is None:
@@ -164,7 +167,7 @@ def apart_from_rows(config: Mapping[str, Any]) -> str | None:
     return None if trainer["device"] in ("auto", "cpu") else _DEVICE
 
 
-class _Shapes:
+class Shapes:
     """Everything that rows of one batch share, as something to compare."""
 
     def __init__(self) -> None:
@@ -201,7 +204,7 @@ def _known(rows: Rows) -> Rows | None:
     if "trainer.grad_noise" in rows.varying:  # then some have noise
         return None
     try:
-        found = known_batch(rows.planned[0].config, _node(rows, "optimizer"), _node(rows, "scheduler"))
+        found = known_batch(rows.planned[0].config, node_of(rows, "optimizer"), node_of(rows, "scheduler"))
     except IncompatibleError:  # each run by itself says why
         return None
     return None if found is None else replace(rows, known=found[0], surface=found[1].program)
@@ -232,8 +235,8 @@ def _against(rows: Rows, known: dict[str, str | None]) -> str | None:
     from optbench.descend.agreement import rule_disagreement, schedule_disagreement
 
     first = rows.planned[0].config
-    some = _telling(rows)
-    optimizer, scheduler, steps = _node(some, "optimizer"), _node(some, "scheduler"), first["trainer"]["steps"]
+    some = telling(rows)
+    optimizer, scheduler, steps = node_of(some, "optimizer"), node_of(some, "scheduler"), first["trainer"]["steps"]
     n = len(some.planned)
 
     def remembered(question: Callable[[], str | None], *about: Any) -> str | None:
@@ -244,19 +247,22 @@ def _against(rows: Rows, known: dict[str, str | None]) -> str | None:
 
     lr = optimizer.get("lr")
     return (
-        remembered(lambda: rule_disagreement(optimizer, n), _plain(optimizer))
+        remembered(lambda: rule_disagreement(optimizer, n), plain_node(optimizer))
         or remembered(
-            lambda: schedule_disagreement(optimizer, scheduler, n, steps), _plain(scheduler), _plain({"lr": lr}), steps
+            lambda: schedule_disagreement(optimizer, scheduler, n, steps),
+            plain_node(scheduler),
+            plain_node({"lr": lr}),
+            steps,
         )
         or remembered(lambda: _surface_against(some), first["model"], first["loss"], first["trainer"]["start"])
     )
 
 
-def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
+def plain_node(node: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in node.items()}
 
 
-def _telling(rows: Rows) -> Rows:
+def telling(rows: Rows) -> Rows:
     """Some of the rows, the ends of every varied number among them."""
     from optbench.descend.agreement import telling_rows
 
@@ -372,8 +378,8 @@ def batch_of(
     return Batch(
         objective=problem_of(rows).field if rows.known is None else Later(configs[0]),
         starts=starts,
-        optimizer=_node(rows, "optimizer"),
-        scheduler=_node(rows, "scheduler"),
+        optimizer=node_of(rows, "optimizer"),
+        scheduler=node_of(rows, "scheduler"),
         trainer=trainer,
         grad_noise=np.array([c["trainer"]["grad_noise"] for c in configs], dtype=np.float64),
         seeds=np.array([c["seed"] for c in configs], dtype=np.int64),
@@ -388,7 +394,7 @@ def batch_of(
     )
 
 
-def _node(rows: Rows, part: str) -> dict[str, Any]:
+def node_of(rows: Rows, part: str) -> dict[str, Any]:
     """The configuration node of the batch: what varies becomes an array."""
     node = dict(rows.planned[0].config[part])
     for key in node:

@@ -80,6 +80,11 @@ class LocalLauncher(Launcher):
         plural = "es" if jobs > 1 else ""
         return f"in {jobs} worker process{plural} of {threads} thread{'s' if threads > 1 else ''}"
 
+    @property
+    def cores(self) -> int:
+        jobs, threads = self._settings.jobs, self._settings.threads
+        return available_cores() if jobs is None else max(1, jobs) * (threads or 1)
+
     def expect(self, planned: Sequence[Planned]) -> None:
         if self._shares(planned)[0] and not gpus_for(planned):
             start_server()

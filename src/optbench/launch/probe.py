@@ -20,6 +20,7 @@ from optbench.experiment import Planned
 from optbench.experiment.assemble import build_problem, optimizer_of
 from optbench.experiment.programs import shelved
 from optbench.launch.batches import Rows, batch_of, startable
+from optbench.launch.stacks import Stacked, seconds_of
 from optbench.launch.sweep import Division
 from optbench.problem.planning import planning
 from optbench.records import flatten
@@ -75,6 +76,8 @@ def estimate(division: Division, recorded: int, engine: str = "auto") -> Cost:
     total = Cost()
     for rows in division.rows:
         total += _rows_cost(rows, recorded, engine)
+    for stack in division.stacks:
+        total += _stack_cost(stack)
     kinds: dict[tuple[str, ...], list[Planned]] = defaultdict(list)
     for item in division.single:
         kinds[tuple(item.choices.values())].append(item)
@@ -103,6 +106,18 @@ def _rows_cost(rows: Rows, recorded: int, engine: str) -> Cost:
         return _unable(rows.planned, error)
     curves = min(recorded, len(rows.planned)) * batch.steps * 60
     return Cost(seconds, 200 * len(rows.planned) + curves)
+
+
+def _stack_cost(stack: Stacked) -> Cost:
+    from optbench.launch.base import available_cores
+
+    steps, n = stack.rows.networks.steps, len(stack.planned)
+    weights = 2 * 4 * sum(p.numel() for p in stack.problem.module.parameters())
+    try:
+        seconds = seconds_of(stack, available_cores())
+    except Exception as error:  # parts are anyone's code
+        return _unable(stack.planned, error)
+    return Cost(seconds, n * (_BYTES_A_RUN + steps * _BYTES_A_ROW + weights))
 
 
 def _rows_seconds(batch: Batch, rows: int) -> float:

@@ -18,11 +18,13 @@ from optbench.experiment.plan import Sweep
 from optbench.experiment.programs import is_shelved
 from optbench.experiment.schedule_note import note_of
 from optbench.launch.base import Launcher, Watcher, available_cores
-from optbench.launch.batches import LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
+from optbench.launch.batches import ALONE, LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
 from optbench.launch.kept_curves import fill
+from optbench.launch.local import is_network
 from optbench.launch.members import check_members
 from optbench.launch.outlook import TooLargeError, chunk_rows, chunks, outlook
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
+from optbench.launch.stacks import Stacked, run_stack, stacks
 from optbench.records import Run, Status, check_place, read
 from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import write_plan
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "loop", "eager", "fused", "portable")
+ENGINES = ("auto", "loop", "eager", "fused", "portable", "stacked")
 
 
 class SweepWatcher(Watcher):
@@ -65,7 +67,8 @@ class Options:
         force: run again what is done.
         retry_failed: run again what failed.
         stop_on_error: end the sweep at the first failed run.
-        engine: "auto"; "loop": every run by itself; "eager" or "fused": rows by this engine.
+        engine: "auto"; "loop": every run by itself; "eager" or "fused": rows by this engine; "stacked": networks that
+            can train as one program do, whichever way is quicker.
         recorded: how many runs of a batch keep their whole curve, see kept_curves.
         least: fewer runs than this that would be rows of one batch keep a folder each.
     """
@@ -76,6 +79,11 @@ class Options:
     engine: str = "auto"
     recorded: int = RECORDED
     least: int = LEAST_ROWS
+
+    @property
+    def backend(self) -> str:
+        """What computes rows on surfaces."""
+        return "auto" if self.engine in ("loop", "stacked") else self.engine
 
 
 @dataclass
@@ -110,6 +118,7 @@ class Division:
         done: run_id to status of the runs that are done.
         rows: batches to do.
         single: runs to do one by one.
+        stacks: networks to train as one program.
         why: run_id to why a single run is no row; see batches.is_usual.
         flaws: of runs to do whose place is not empty, what is wrong with what lies there.
     """
@@ -119,16 +128,19 @@ class Division:
     single: Sequence[Planned]
     why: Mapping[str, str] = field(default_factory=dict)
     flaws: Mapping[str, str] = field(default_factory=dict)
+    stacks: Sequence[Stacked] = ()
 
     @property
     def todo(self) -> int:
         """Number of runs to do."""
-        return len(self.single) + sum(len(r.planned) for r in self.rows)
+        return len(self.single) + sum(len(each.planned) for each in (*self.rows, *self.stacks))
 
     def without(self, run_ids: Collection[str]) -> Division:
         """The same without some of the runs to do; a batch goes as a whole."""
         rows = [r for r in self.rows if r.planned[0].run_id not in run_ids]
-        return replace(self, rows=rows, single=[item for item in self.single if item.run_id not in run_ids])
+        stacks = [s for s in self.stacks if s.planned[0].run_id not in run_ids]
+        single = [item for item in self.single if item.run_id not in run_ids]
+        return replace(self, rows=rows, stacks=stacks, single=single)
 
     def alone(self, everything: bool = False) -> list[str]:
         """One sentence for each reason for which runs go one by one; `everything`: for the usual ones, too."""
@@ -141,7 +153,7 @@ class Division:
     def notes(self, everything: bool = False) -> list[str]:
         """What the user should know of the runs to do, a sentence each: who goes alone, which schedule never acts."""
         idle: dict[str, list[Planned]] = defaultdict(list)
-        for item in (*self.single, *(p for rows in self.rows for p in rows.planned)):
+        for item in (*self.single, *(p for each in (*self.rows, *self.stacks) for p in each.planned)):
             if (note := note_of(item.config)) is not None:
                 idle[note].append(item)
         return [
@@ -187,7 +199,24 @@ def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
     if options.engine == "loop":
         todo = [replace(item, engine="loop") for item in todo]
         return Division(done, [], todo, dict.fromkeys((item.run_id for item in todo), LOOP), flaws)
-    return Division(done, *batches(todo, options.least, options.engine != "eager"), flaws)
+    sorted_ = batches(todo, options.least, options.engine != "eager")
+    return _with_stacks(sweep, Division(done, *sorted_, flaws), options)
+
+
+def _with_stacks(sweep: Sweep, division: Division, options: Options) -> Division:
+    """The same with the networks that train as one program apart; elsewhere than on this machine each goes by itself."""
+    if not any(map(is_network, division.single)):
+        return division
+    why = dict(division.why)
+    if sweep.launcher.get("name", "local") != "local":
+        words = f"{ALONE}hydra/launcher={sweep.launcher['name']} gives each a place of its own"
+        why |= dict.fromkeys((item.run_id for item in division.single if is_network(item)), words)
+        return replace(division, why=why)
+    found, reasons = stacks(division.single, options.least, options.force, always=options.engine == "stacked")
+    taken = {item.run_id for stack in found for item in stack.planned}
+    single = [item for item in division.single if item.run_id not in taken]
+    why = {run_id: words for run_id, words in (why | reasons).items() if run_id not in taken}
+    return replace(division, single=single, why=why, stacks=found)
 
 
 def _check_places(sweep: Sweep, todo: Sequence[Planned]) -> None:
@@ -233,6 +262,9 @@ def run_sweep(
     for sentence in division.notes(everything=options.engine in ("eager", "fused")):
         watcher.note(sentence)
     single = list(division.single)
+    for stack in division.stacks:
+        if not stop.requested:
+            single += _run_stack(stack, launcher.cores, stop, watcher, options, outcome)
     for part in parts:
         if not stop.requested:
             whole = any(part is rows for rows in division.rows)
@@ -255,7 +287,7 @@ def _to_check(division: Division) -> tuple[list[Planned], set[str]]:
     """The runs whose members are to be built before the first starts, and which of them had their problem built: not
     those that are known, which were built when their program was made."""
     unknown = [rows for rows in division.rows if rows.known is None]
-    single: Sequence[Planned] = division.single
+    single: Sequence[Planned] = [*division.single, *(item for stack in division.stacks for item in stack.planned)]
     if len(single) <= _LOOKED_UP:
         single = [item for item in single if item.engine != "auto" or not is_shelved(item.config)]
     built = {item.run_id for rows in unknown if rows.shared is not None for item in rows.planned}
@@ -331,7 +363,7 @@ def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, option
         if not cut and kept >= wanted and (sweep.folder / CURVES).exists():
             return
         try:
-            fill(sweep, sweep.folder, wanted, stop, available_cores(), options.engine)
+            fill(sweep, sweep.folder, wanted, stop, available_cores(), options.backend)
         except (OutputError, RecordError):
             raise
         except Exception as error:  # parts are anyone's code
@@ -416,6 +448,31 @@ def sweep(
     return recorded(plan)
 
 
+def _run_stack(
+    stack: Stacked, cores: int, stop: Stop, watcher: SweepWatcher, options: Options, outcome: Outcome
+) -> Sequence[Planned]:
+    """Trains a stack; returns the runs that must go one by one."""
+    watcher.batch(f"{stack.label}, stacked", len(stack.planned))
+    try:
+        runs, alone = run_stack(
+            stack,
+            stop,
+            cores,
+            watcher.rows,
+            lambda words, share: watcher.stage(f"{stack.label}: {words}", share),
+            options.force,
+        )
+    except (OutputError, RecordError):
+        raise
+    except Exception as error:  # parts are anyone's code
+        log.debug("%s", stack.label, exc_info=True)
+        log.warning("%s: its %d runs go one by one (%r)", stack.label, len(stack.planned), error)
+        return stack.planned
+    for run in runs:
+        outcome.add(run)
+    return alone
+
+
 def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, outcome: Outcome) -> Sequence[Planned]:
     """Executes a batch; returns the runs that must go one by one, where each gets its own status and reason."""
     first = rows.planned[0]
@@ -430,7 +487,7 @@ def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, 
             stop,
             watcher.rows,
             threads=available_cores(),
-            backend=options.engine,
+            backend=options.backend,
             recorded=options.recorded,
             on_stage=lambda words, share: watcher.stage(f"{label}: {words}", share),
         )

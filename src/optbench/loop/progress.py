@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +82,19 @@ class Progress:
         enough = plateau_delta * abs(self.plateau_measure) if math.isfinite(self.plateau_measure) else 0.0
         if measure < self.plateau_measure - enough:
             self.plateau_measure, self.plateau_step = measure, self.step
+
+    def evaluated(self, figures: Mapping[str, float]) -> bool:
+        """Takes an evaluation at the current iterate into account; whether it is the best one so far: by accuracy, then
+        by loss. A regression has the loss alone."""
+        self.val_loss, self.val_accuracy = figures["val_loss"], figures.get("val_accuracy")
+        now, best = (-1.0 if value is None else value for value in (self.val_accuracy, self.best_val_accuracy))
+        better = now > best if self.val_accuracy is not None else self.val_loss < self.best_val_loss
+        self.stale = 0 if better else self.stale + 1
+        if not (now, -self.val_loss) > (best, -self.best_val_loss):
+            return False
+        self.best_val_accuracy, self.best_val_loss = self.val_accuracy, self.val_loss
+        self.best_val_step = self.step
+        return True
 
     def summary(self, status: Status, reason: str, target: float | None, per_epoch: int | None = None) -> Summary:
         """The summary of the run so far, under this status.

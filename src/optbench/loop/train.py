@@ -529,13 +529,7 @@ class Loop:
         with self._evaluated_weights():
             figures = self.problem.evaluate()
         row.update(figures)
-        p.val_loss, p.val_accuracy = figures["val_loss"], figures.get("val_accuracy")
-        # by accuracy, then by loss; a regression has the loss alone
-        now, best = (-1.0 if value is None else value for value in (p.val_accuracy, p.best_val_accuracy))
-        better = now > best if p.val_accuracy is not None else p.val_loss < p.best_val_loss
-        p.stale = 0 if better else p.stale + 1
-        if (now, -p.val_loss) > (best, -p.best_val_loss):
-            p.best_val_accuracy, p.best_val_loss, p.best_val_step = p.val_accuracy, p.val_loss, p.step
+        if p.evaluated(figures):
             self.observer.checkpoint("best", self._weights())
         if self._wants_metric and p.step:
             self.scheduler.step(p.val_loss)

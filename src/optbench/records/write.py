@@ -234,6 +234,17 @@ _LINES = 64
 """Rows that are handed to the file together."""
 
 
+def write_curve(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a curve that is known as a whole, as `CurveWriter` does row by row; atomically."""
+    lines = [",".join(columns), *(_line(row, columns) for row in rows)]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def _line(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """A row of a curve; missing or None values stay empty, floats keep all their digits."""
+    return ",".join([repr(v) if type(v) in _NUMBERS else _cell(v) for v in map(row.get, columns)])
+
+
 class CurveWriter:
     """Appends rows to metrics.csv; a line is whole or, if the process dies in it, ignored.
 
@@ -256,8 +267,7 @@ class CurveWriter:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends one row; missing or None values stay empty, floats keep all their digits."""
-        values = map(row.get, self.columns)
-        self._lines.append(",".join([repr(v) if type(v) in _NUMBERS else _cell(v) for v in values]))
+        self._lines.append(_line(row, self.columns))
         if len(self._lines) >= _LINES:
             self._hand_over()
 

@@ -1,0 +1,404 @@
+"""Which networks train as one program, and their runs recorded one by one: each has the folder that it would have alone.
+
+Runs go together whose configurations are equal but for the seed and the numbers of optimizer and schedule, whose model is
+a chain of layers (`stacked.chain`), and whose optimizer and schedule have a form for rows. What a run alone can do and a
+row not (a limit of seconds, checkpoints on the way, augmentation ...) goes by the loop, and the plan says why. What
+computes is believed after a trial: some rows make some updates beside the loop's own objects (`stacked.trial`).
+
+Whether it is quicker follows from the sizes (`pays`), by what `benchmarks/stacked.py` measured, and not from a probe: the
+same sweep is the same numbers on a busy machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optbench.errors import IncompatibleError, OptbenchError
+from optbench.experiment import Planned, Run, Stop
+from optbench.experiment.assemble import build_problem, seeded_model, set_up
+from optbench.experiment.execute import facts_of, write_whole
+from optbench.experiment.kept_data import keeping_data
+from optbench.launch.batches import ALONE, FEW, LEAST_ROWS, Rows, Shapes, node_of, plain_node, telling, varying_keys
+from optbench.records import Status
+from optbench.settings import NetworkTrainer, trainer_from
+
+if TYPE_CHECKING:
+    import torch
+
+    from optbench.descend.plan import Plan
+    from optbench.problem import NetworkProblem
+    from optbench.stacked.assembled import Rows as StackedRows
+    from optbench.stacked.train import Ended
+
+log = logging.getLogger(__name__)
+
+ENGINE = "stacked"
+
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "seconds": (None,), "curvature_every": (None,), "accumulate": (1,), "ema": (None,), "nan": ("stop",),
+    "precision": ("fp32",), "compile": (False,), "stochastic_depth": (None, 0), "unlabelled": (None,),
+    "checkpoint_every": (None,), "keep_every": (None,), "threads": (None,),
+}  # fmt: skip
+"""What each setting of the trainer is where a run can be one of a stack."""
+
+_LOOP_STEP, _LOOP_FLOP = 4.6e-4, 8.5e-12
+_STACK_ROW, _STACK_FLOP, _STACK_WEIGHT = 2.0e-5, 9.0e-12, 1.0e-9
+_RUN_SECONDS = 0.06
+_PAYS = 1.25
+_PAUSE = 0.25
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Planned runs that train as one program.
+
+    Attributes:
+        planned: the runs.
+        rows: the same, ready to train.
+        problem: of the first of them.
+        why: why the sizes speak for it, in a sentence.
+    """
+
+    planned: Sequence[Planned]
+    rows: StackedRows = field(repr=False)
+    problem: NetworkProblem = field(repr=False)
+    why: str
+
+    @property
+    def label(self) -> str:
+        """In a few words."""
+        first = self.planned[0].choices
+        return f"{first['model']} {first['optimizer']}"
+
+
+def apart_from_stacks(config: Mapping[str, Any]) -> str | None:
+    """Why a network can only train by itself, by its settings alone; None where it may be one of a stack."""
+    trainer = config["trainer"]
+    for key, neutral in _NEUTRAL.items():
+        if trainer.get(key) not in neutral:
+            return f"{ALONE}trainer.{key}={trainer[key]} is for a run by itself"
+    if config["augment"].get("_target_") is not None:
+        return f"{ALONE}augmentation draws for one run at a time"
+    if config["data"].get("folds") is not None:
+        return f"{ALONE}a run on a fold predicts what it was not trained on"
+    return None
+
+
+def stacks(
+    planned: Sequence[Planned], least: int = LEAST_ROWS, force: bool = False, always: bool = False
+) -> tuple[list[Stacked], dict[str, str]]:
+    """The networks among runs that train as one program, and of the others why they do not, by run_id.
+
+    Args:
+        planned: runs to do.
+        least: smallest stack.
+        force: whether what was begun is begun anew.
+        always: whether the sizes have no say.
+    """
+    groups: dict[Any, list[Planned]] = defaultdict(list)
+    why: dict[str, str] = {}
+    shape = Shapes()
+    for item in planned:
+        if "batch_size" not in item.config["trainer"]:
+            continue
+        apart = apart_from_stacks(item.config)
+        if apart is None and not force and (item.folder / "last.pt").exists():
+            apart = f"{ALONE}it goes on from its checkpoint"
+        if apart is None:
+            groups[shape(item.config)].append(item)
+        else:
+            why[item.run_id] = apart
+    found: list[Stacked] = []
+    known: dict[str, str | None] = {}
+    for members in groups.values():
+        if len(members) < least:
+            made: Stacked | str = ALONE + FEW.format(least).replace("rows", "a stack")
+        else:
+            made = _assembled(Rows(members, varying_keys([m.config for m in members])), known, always)
+        if isinstance(made, str):
+            why |= dict.fromkeys((m.run_id for m in members), made)
+        else:
+            found.append(made)
+    return found, why
+
+
+def _assembled(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | str:
+    """The stack, or why it is none."""
+    from optbench.descend import unsupported
+    from optbench.descend.rule import UnsupportedError
+    from optbench.stacked.chain import UnstackedError
+
+    first = rows.planned[0]
+    reason = _on_vectors(first.config["optimizer"]) or unsupported(first.config["optimizer"], first.config["scheduler"])
+    if reason is not None:
+        return f"{ALONE}{reason}"
+    try:
+        with keeping_data(first):
+            return _built(rows, known, always)
+    except (UnstackedError, UnsupportedError) as error:
+        return f"{ALONE}{error}"
+    except OptbenchError as error:  # it cannot start: each run says so in its record
+        return f"{ALONE}{error.message}"
+    except Exception as error:  # parts are anyone's code
+        log.debug("%s", first.label, exc_info=True)
+        return f"{ALONE}{type(error).__name__}: {error}"
+
+
+def _on_vectors(node: Mapping[str, Any]) -> str | None:
+    """Why an optimizer has a form for rows of coordinates and none for networks."""
+    from optbench.descend.rule import find
+
+    made = find(str(node["_target_"]))
+    if isinstance(made, type) and any("on_vectors" in vars(base) for base in made.__mro__):
+        return f"{made.__name__} treats a matrix as more than its numbers"
+    return None
+
+
+def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | str:
+    from optbench.descend.rules import rule_for
+    from optbench.loop import total_steps
+    from optbench.problem import NetworkProblem
+    from optbench.stacked.assembled import Rows as StackedRows
+    from optbench.stacked.assembled import networks_of, plan_of
+
+    config = rows.planned[0].config
+    trainer = trainer_from(config)
+    assert isinstance(trainer, NetworkTrainer)
+    device = _device_of(trainer)
+    rule_for(node_of(rows, "optimizer"))
+    problem = build_problem(config, device)
+    assert isinstance(problem, NetworkProblem)
+    steps = total_steps(problem, trainer)
+    if (reason := _against(rows, steps, known)) is not None:
+        return reason
+    plan = plan_of(node_of(rows, "optimizer"), node_of(rows, "scheduler"), len(rows.planned), steps)
+    networks = networks_of(problem, trainer, plan)
+    width, whole = networks.form.width, sum(p.numel() for p in problem.module.parameters())
+    quick, words = pays(len(rows.planned), width, whole, problem.batch_size)
+    if not quick and not always and device.type == "cpu":
+        return f"{ALONE}{words}"
+    seeds = [item.config["seed"] for item in rows.planned]
+    made = StackedRows(networks, plan, seeds, functools.cache(_starts(rows.planned, problem)))
+    return Stacked(rows.planned, made, problem, words)
+
+
+def _device_of(trainer: NetworkTrainer) -> torch.device:
+    from optbench.device import pick_device
+
+    return pick_device(trainer.device)
+
+
+def _against(rows: Rows, steps: int, known: dict[str, str | None]) -> str | None:
+    """Why rule or schedule are not the optimizer's or the scheduler's own; as for the rows of a surface."""
+    from optbench.descend.agreement import rule_disagreement, schedule_disagreement
+
+    some = telling(rows)
+    optimizer, scheduler, n = node_of(some, "optimizer"), node_of(some, "scheduler"), len(some.planned)
+    key = repr([plain_node(optimizer), plain_node(scheduler), steps])
+    if key not in known:
+        found = rule_disagreement(optimizer, n) or schedule_disagreement(optimizer, scheduler, n, steps)
+        known[key] = None if found is None else f"{ALONE}{found}"
+    return known[key]
+
+
+def _starts(planned: Sequence[Planned], problem: NetworkProblem) -> Callable[[int], Mapping[str, torch.Tensor]]:
+    """The state before the first update of a run with a seed."""
+    by_seed = {item.config["seed"]: item for item in planned}
+    shared = {name: value.cpu().clone() for name, value in problem.module.state_dict().items()}
+
+    def start(seed: int) -> Mapping[str, torch.Tensor]:
+        item = by_seed[seed]
+        with keeping_data(item):
+            own = seeded_model(item.config).state_dict()
+        return {**shared, **{name: value.detach() for name, value in own.items()}}
+
+    return start
+
+
+def pays(rows: int, width: int, weights: int, batch: int) -> tuple[bool, str]:
+    """Whether a stack is quicker than the loop on a CPU, and why, in words.
+
+    Args:
+        rows: runs.
+        width: numbers that are trained of a run.
+        weights: its weights; more, where some inputs are equal.
+        batch: examples of an update.
+
+    The seconds of an update of one run are, by a fit to `benchmarks/stacked.py`: in the loop those of its calls and of 6
+    operations a weight and example; in a stack those of a row, of as many operations on what is trained, and of the
+    memory that it goes through.
+    """
+    alone = _LOOP_STEP + _LOOP_FLOP * 6 * weights * batch
+    together = _STACK_ROW + _STACK_FLOP * 6 * width * batch + _STACK_WEIGHT * width
+    times = alone / together
+    sizes = f"{rows} networks of {weights} weights" + (f" ({width} that differ)" if width < weights else "")
+    words = f"{sizes}, {batch} examples an update: about {times:.2g} times as quick as the loop"
+    return times >= _PAYS, words
+
+
+# the run --------------------------------------------------------------------------------------------------------------
+
+
+def run_stack(
+    stack: Stacked,
+    stop: Stop,
+    threads: int,
+    on_rows: Callable[[int], None],
+    on_stage: Callable[[str, float], None],
+    force: bool = False,
+) -> tuple[list[Run], Sequence[Planned]]:
+    """Trains a stack and records its runs; gives the records of those that ended, and the runs that must go alone.
+
+    Rows that `stop` found under way have no record, and are left to do.
+
+    Args:
+        stack: the runs.
+        stop: see experiment.interruptible.
+        threads: cores to use.
+        on_rows: told how many runs have ended since it was told last.
+        on_stage: told now and then what is being done, and which share of it lies behind.
+        force: whether what lies in the runs' folders is replaced.
+
+    Raises:
+        OutputError: records cannot be written.
+    """
+    trainer = stack.rows.networks.trainer
+    device = set_up(trainer, 1)
+    if (words := _trial(stack)) is not None:
+        log.warning("%s: its %d runs go one by one: %s", stack.label, len(stack.planned), words)
+        return [], stack.planned
+    work = _Work(stack, stop, threads if device.type == "cpu" else 1, on_rows, on_stage, force)
+    return work.run(), []
+
+
+def _trial(stack: Stacked) -> str | None:
+    """What a stack computes otherwise than the loop; see `stacked.trial`."""
+    from optbench.config import build_optimizer, build_scheduler
+    from optbench.stacked.trial import disagreement
+
+    def alone(i: int) -> tuple[NetworkProblem, Any, Any]:
+        config = stack.planned[i].config
+        with keeping_data(stack.planned[i]):
+            problem: Any = build_problem(config, stack.rows.networks.device)
+        optimizer = build_optimizer(config, problem.module)
+        return problem, optimizer, build_scheduler(config, optimizer, stack.rows.networks.steps)
+
+    try:
+        return disagreement(stack.rows, alone)
+    except Exception as error:  # parts are anyone's code
+        log.debug("%s", stack.label, exc_info=True)
+        return f"{type(error).__name__}: {error}"
+
+
+class _Work:
+    """A stack under way: chunks on threads, records on one more."""
+
+    def __init__(
+        self,
+        stack: Stacked,
+        stop: Stop,
+        threads: int,
+        on_rows: Callable[[int], None],
+        on_stage: Callable[[str, float], None],
+        force: bool,
+    ) -> None:
+        self._stack, self._stop, self._threads, self._force = stack, stop, threads, force
+        self._on_rows, self._on_stage = on_rows, on_stage
+        self._facts = _facts(stack, threads)
+        self._began = self._said = time.perf_counter()
+        self._done, self._all = 0, len(stack.planned) * stack.rows.networks.steps
+        self._broken = False
+
+    def run(self) -> list[Run]:
+        """Trains all chunks; gives the records."""
+        chunks = list(self._stack.rows.chunks(self._threads))
+        for seed in dict.fromkeys(item.config["seed"] for item in self._stack.planned):
+            self._stack.rows.start(seed)  # draws from the process's generator, which the threads share
+        records: list[Run] = []
+        with ThreadPoolExecutor(2) as writers, ThreadPoolExecutor(self._threads) as pool:
+            begun = [pool.submit(self._chunk, chunk, writers) for chunk in chunks]
+            try:
+                for chunk in begun:
+                    records += [record.result() for record in chunk.result()]
+            except BaseException:
+                self._broken = True
+                raise
+        return records
+
+    def _chunk(self, rows: range, writers: ThreadPoolExecutor) -> list[Future[Run]]:
+        import torch
+
+        torch.set_num_threads(1)  # of this thread
+        if self._over():
+            return []
+        stack = self._stack.rows.stack(rows)
+        return [writers.submit(self._record, ended) for ended in stack.run(self._over, self._count)]
+
+    def _over(self) -> bool:
+        return self._stop.requested or self._broken
+
+    def _count(self, updates: int) -> None:
+        self._done += updates
+        now = time.perf_counter()
+        if now - self._said >= _PAUSE:
+            self._said = now
+            share = min(1.0, self._done / self._all)
+            self._on_stage(f"{self._done / (now - self._began):.3g} updates/s, stacked", share)
+
+    def _record(self, ended: Ended) -> Run:
+        clock = {**self._facts["batch"], "seconds": time.perf_counter() - self._began}
+        facts = {**self._facts, "batch": clock}
+        best = None if ended.best is None else {"model": ended.best[0], "step": ended.best[1]}
+        last = {"model": ended.last, "step": ended.summary.steps}
+        planned = self._stack.planned[ended.row]
+        run = write_whole(planned, ended.summary, facts, ended.curve, {"best": best, "last": last}, ENGINE, self._force)
+        self._on_rows(1)
+        return run
+
+
+def _facts(stack: Stacked, threads: int) -> dict[str, Any]:
+    """The provenance of every run of a stack."""
+    from optbench.device import name_of
+    from optbench.experiment.assemble import deterministic, dtype_of
+    from optbench.experiment.provenance import provenance
+
+    networks = stack.rows.networks
+    device = networks.device
+    facts = provenance(str(device), threads, dtype_of(stack.problem), deterministic(device), name_of(device))
+    clock = {
+        "rows": len(stack.planned),
+        "seconds": None,
+        "compile_seconds": 0.0,
+        "why": stack.why + (f"; the update is not compiled: {stack.rows.why}" if stack.rows.why else ""),
+        "trained": networks.form.width,
+    }
+    return {**facts, **facts_of(stack.problem, networks.trainer), "batch": clock}
+
+
+def seconds_of(stack: Stacked, threads: int) -> float:
+    """Seconds that a stack takes on one core, from a few updates of its first chunk."""
+    rows, updates = next(iter(stack.rows.chunks(threads))), min(_PROBED, stack.rows.networks.steps)
+    made = 0
+
+    def count(n: int) -> None:
+        nonlocal made
+        made += n
+
+    began = time.perf_counter()
+    for _ in stack.rows.stack(rows).run(lambda: made >= updates * len(rows), count):
+        pass
+    a_step = (time.perf_counter() - began) / max(made, 1)
+    return len(stack.planned) * (stack.rows.networks.steps * a_step + _RECORD_SECONDS)
+
+
+_PROBED, _RECORD_SECONDS = 12, 0.02

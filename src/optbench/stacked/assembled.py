@@ -1,0 +1,152 @@
+"""A problem to what the rows of a stack share, and rows to chunks that the caches hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optbench.descend import Batch
+from optbench.descend.plan import Plan, make_plan
+from optbench.loop import total_steps
+from optbench.problem import NetworkProblem, Split
+from optbench.problem.network import label_rule, to_inputs
+from optbench.settings import NetworkTrainer, SurfaceTrainer
+from optbench.stacked.chain import Chain, chain_of, table_of
+from optbench.stacked.columns import columns_of
+from optbench.stacked.train import Examples, Networks, Stack
+from optbench.stacked.updates import (
+    Apply,
+    Norms,
+    Numbers,
+    by_operations,
+    compiled,
+    compiled_norms,
+    moves_alike,
+    norms_by_operations,
+)
+from optbench.stacked.weights import Form
+
+_TOGETHER = 512
+_CHUNK_BYTES = 12 << 20
+"""Weights, gradients and memories of the rows that step together: what a second-level cache and a bit more hold."""
+_LEAST, _MOST = 8, 64
+
+
+def plan_of(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any], rows: int, steps: int) -> Plan:
+    """The rule, numbers and tables of rows whose nodes have arrays where they differ.
+
+    Raises:
+        UnsupportedError: the optimizer or the schedule has no form for rows.
+    """
+    trainer = SurfaceTrainer(steps=steps)
+    return make_plan(
+        Batch(
+            objective=_no_objective,
+            starts=np.zeros((rows, 1)),
+            optimizer=optimizer,
+            scheduler=scheduler,
+            trainer=trainer,
+        )
+    )
+
+
+def _no_objective(x: Tensor) -> Tensor:
+    raise AssertionError("the objective of a stack is its networks'")
+
+
+def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | None = None) -> Networks:
+    """What rows on a problem share.
+
+    Args:
+        problem: of any of them.
+        trainer: their settings.
+        plan: of their optimizer: where it allows, inputs that are equal are trained as one. None: all as they are.
+
+    Raises:
+        UnstackedError: its model is no chain of layers.
+    """
+    device = next(problem.module.parameters()).device
+    watched = to_inputs(problem.train.images[:4].repeat(2, 1, 1, 1)[:4], device, False)
+    chain = chain_of(problem.module, watched)
+    tables = [_table(problem, chain, split, device) for split in (problem.train, problem.validation)]
+    columns = None
+    if plan is not None and moves_alike(plan, Numbers(plan, np.zeros(1, dtype=np.int64)).names) is not None:
+        columns = columns_of(*tables)
+    if columns is not None:
+        tables = [table.index_select(1, columns.first) for table in tables]
+    splits = zip(tables, (problem.train, problem.validation), strict=True)
+    train, validation = (Examples(table.contiguous(), _labels(split, device)) for table, split in splits)
+    return Networks(
+        problem.module, chain, Form(problem.module, chain, columns), train, validation, problem.loss,
+        label_rule(problem.loss) if problem.data.n_classes > 0 else None,
+        problem.batch_size, problem.steps_per_epoch, problem.exact_gradient, trainer, total_steps(problem, trainer),
+    )  # fmt: skip
+
+
+def _table(problem: NetworkProblem, chain: Chain, split: Split, device: torch.device) -> Tensor:
+    parts = (to_inputs(part, device, False) for part in split.images.split(_TOGETHER))
+    return table_of(problem.module, chain, parts)
+
+
+def _labels(split: Split, device: torch.device) -> Tensor:
+    assert split.labels is not None
+    return split.labels.to(device)
+
+
+def chunks(width: int, memories: int, rows: int, threads: int) -> list[range]:
+    """Rows that step together, so that the threads have as much to do as each other."""
+    fits = max(_LEAST, min(_MOST, _CHUNK_BYTES // (4 * width * (2 + memories))))
+    count = max(-(-rows // fits), min(threads, rows // _LEAST))
+    count = -(-count // threads) * threads if count > 1 else 1
+    bounds = [round(i * rows / count) for i in range(count + 1)]
+    return [range(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b]
+
+
+def _forms(networks: Networks, plan: Plan, names: tuple[str, ...]) -> tuple[Apply, Norms, str]:
+    """The update and the norms, compiled where that can be, and why they are not where it cannot."""
+    counts, why = networks.form.counts, "on a GPU it is operations"
+    if networks.device.type == "cpu":
+        try:
+            return compiled(plan, names, counts), compiled_norms(counts), ""
+        except NotImplementedError as error:
+            why = str(error)
+    return by_operations(plan, names, counts), norms_by_operations(counts), why
+
+
+class Rows:
+    """The rows of a stack, to be trained chunk by chunk.
+
+    Args:
+        networks: what they share.
+        plan: of their optimizers and schedules.
+        seeds: of each row.
+        start: of a seed, the state_dict before the first update.
+
+    Attributes:
+        start: the same.
+        count: number of rows.
+        why: why the update is not compiled; empty where it is.
+    """
+
+    def __init__(
+        self, networks: Networks, plan: Plan, seeds: Sequence[int], start: Callable[[int], Mapping[str, Tensor]]
+    ) -> None:
+        self.networks, self.plan, self._seeds, self.start = networks, plan, seeds, start
+        self.count = len(seeds)
+        names = Numbers(plan, np.zeros(1, dtype=np.int64)).names
+        self._update, self._norms, self.why = _forms(networks, plan, names)
+        together = networks.form.counts is not None
+        self._decays = together and moves_alike(plan, names) == "decays"
+
+    def stack(self, rows: Sequence[int]) -> Stack:
+        """Some of the rows before their first update."""
+        seeds, starts = [self._seeds[i] for i in rows], [self.start(self._seeds[i]) for i in rows]
+        return Stack(self.networks, self.plan, rows, seeds, starts, self._update, self._norms, self._decays)
+
+    def chunks(self, threads: int) -> Iterator[range]:
+        """The rows in chunks; see `chunks`."""
+        yield from chunks(self.networks.form.width, len(self.plan.rule.memories), len(self._seeds), threads)

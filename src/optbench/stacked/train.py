@@ -1,0 +1,410 @@
+"""The rows of a stack from their first update to their last: what `loop.train` does for one run, for all of them at once.
+
+Rows step together. What ends a row are the loop's own rules (`loop.rules`): after each update all rows are looked at as
+arrays, and the rules are asked about those alone that may have ended. A row that ends is handed over with the state that
+it has then; whatever is computed in its place afterwards is never looked at, and at the end of the epoch the rows that
+are left move together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from optbench.descend.plan import Plan
+from optbench.loop.progress import Progress, Row, Summary
+from optbench.loop.rules import verdict
+from optbench.problem import stream
+from optbench.records import Status
+from optbench.settings import NetworkTrainer
+from optbench.stacked.chain import Chain
+from optbench.stacked.updates import Apply, Norms, Numbers
+from optbench.stacked.weights import Form, counted
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A split as the first layers of all rows take it.
+
+    Attributes:
+        inputs: (n, features) float32.
+        labels: (n,).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What the rows of a stack share.
+
+    Attributes:
+        model: any of them; its weights are not looked at.
+        chain: its layers.
+        form: how its parameters lie in a row.
+        train, validation: the examples.
+        loss: (outputs (n, outputs), labels (n,)) to (n,).
+        labels: outputs (n, outputs) to labels (n,); None: there are no classes.
+        batch_size, steps_per_epoch, exact_gradient: as of the problem.
+        trainer: the settings, on which all rows agree.
+        steps: updates that each makes at most.
+    """
+
+    model: nn.Module
+    chain: Chain
+    form: Form
+    train: Examples
+    validation: Examples
+    loss: Callable[[Tensor, Tensor], Tensor]
+    labels: Callable[[Tensor], Tensor] | None
+    batch_size: int
+    steps_per_epoch: int
+    exact_gradient: bool
+    trainer: NetworkTrainer
+    steps: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are computed."""
+        return self.train.inputs.device
+
+
+@dataclass
+class Ended:
+    """A row that has ended.
+
+    Attributes:
+        row: its number.
+        summary: as of a run by itself, without its own seconds.
+        curve: the rows of its curve.
+        last: its state at the end, as the model's state_dict.
+        best: the same at its best evaluation, with the step; None where it had none.
+    """
+
+    row: int
+    summary: Summary
+    curve: list[Row]
+    last: dict[str, Tensor]
+    best: tuple[dict[str, Tensor], int] | None
+
+
+@dataclass
+class _Line:
+    """A row that is under way."""
+
+    number: int
+    seed: int
+    start: State
+    progress: Progress = field(default_factory=Progress)
+    evaluated: dict[int, dict[str, float]] = field(default_factory=dict)
+    best: tuple[Tensor, dict[str, Tensor], float, int] | None = None
+    ended: bool = False
+
+
+class Stack:
+    """Some rows of a stack.
+
+    Args:
+        networks: what they share.
+        plan: of the optimizer and the schedule of all rows.
+        rows: their numbers in the plan.
+        seeds, starts: of each row, its seed and its state_dict before the first update.
+        update: the optimizer.
+        norms: of gradients.
+        decays: whether decoupled weight decay multiplies sums of weights (`updates.moves_alike`).
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        plan: Plan,
+        rows: Sequence[int],
+        seeds: Sequence[int],
+        starts: Sequence[State],
+        update: Apply,
+        norms: Norms,
+        decays: bool,
+    ) -> None:
+        self._net, self._update, self._norms, self._decays = networks, update, norms, decays
+        self._lines = [_Line(*one) for one in zip(rows, seeds, starts, strict=True)]
+        self._numbers = Numbers(plan, np.asarray(rows, dtype=np.int64))
+        n, form, device = len(rows), networks.form, networks.device
+        self.flat = form.taken(starts, device)
+        self._gradient = torch.empty_like(self.flat)
+        self._memory = torch.zeros(len(plan.rule.memories), n, form.width, device=device)
+        self._buffers = {name: torch.stack([s[name] for s in starts]).to(device) for name in form.buffers}
+        self._kept = np.ones(n)
+        self._step = 0
+        self._curve = _Curve(n)
+        self._correct, self._seen = torch.zeros(n, dtype=torch.int64, device=device), 0
+        self._orders: dict[int, Tensor] = {}
+        self._order = torch.empty(0)
+
+    def run(self, stop: Callable[[], bool], on_step: Callable[[int], None]) -> Iterator[Ended]:
+        """Trains the rows, and gives each as it ends; where `stop` says so those under way are left.
+
+        Args:
+            stop: asked before each update.
+            on_step: told how many updates were made, those of all rows counted.
+        """
+        while self._lines:
+            if self._closes(self._step):
+                yield from self._close_epoch()
+                self._compact()
+            if not self._lines or stop():
+                return
+            yield from self._one_step()
+            on_step(len(self._lines))
+
+    def measure(self, updates: int) -> list[list[tuple[float, float]]]:
+        """Loss and gradient norm of each row before each of so many updates and after the last, whatever the rules say;
+        for a look at rows that are not trained on."""
+        for _ in range(updates + 1):
+            for _ in self._one_step():
+                pass
+        curves = [self._curve.rows(i) for i in range(len(self._lines))]
+        return [[(row["loss"], row["grad_norm"]) for row in curve] for curve in curves]
+
+    # one update ------------------------------------------------------------------------------------------------------
+
+    def _one_step(self) -> Iterator[Ended]:
+        loss, norm = self.measured()
+        self._curve.add(loss, norm, self._numbers.rates(self._step))
+        for i in self._judged(loss, norm):
+            yield from self._look(i)
+        self._clip(norm)
+        keep = self._numbers.decay(self._step) if self._decays else np.ones(len(self._lines))
+        with torch.no_grad(), np.errstate(over="ignore", invalid="ignore"):
+            self._update(self.flat, self._gradient, self._memory, self._numbers.at(self._step), keep, self._step)
+        self._kept = self._kept * keep
+        self._step += 1
+
+    def measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Loss and gradient norm of each row on its batch, (rows,) each; the gradients lie in the matrix for them."""
+        net = self._net
+        inputs, labels = self._batch()
+        leaves, places = net.form.leaves(self.flat), net.form.views(self._gradient)
+        outputs = net.chain.forward(leaves, self._buffers, inputs.mT, places)
+        rows, b = labels.shape
+        whole = outputs.mT.flatten(0, 1)
+        losses = net.loss(whole, labels.reshape(-1)).view(rows, b).mean(dim=1)
+        found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+        for place, gradient in zip(places.values(), found, strict=True):
+            if gradient is not None:  # of a linear layer it is there
+                place.copy_(gradient)
+        if net.labels is not None:
+            said = net.labels(whole.detach()).view(rows, b)
+            self._correct += (said == labels).sum(dim=1)
+            self._seen += b
+        both = torch.stack([losses.detach().double(), self._norms(self._gradient).double()]).cpu().numpy()
+        return both[0], both[1]
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """The batch of this update of each row: inputs (rows, b, features), labels (rows, b)."""
+        net, n = self._net, len(self._net.train.labels)
+        position = self._step % net.steps_per_epoch
+        if position == 0 or not len(self._order):
+            self._order = self._ordered(self._step // net.steps_per_epoch)
+        first = position * net.batch_size
+        last = n if position == net.steps_per_epoch - 1 else first + net.batch_size
+        index = self._order[:, first:last]
+        picked = index.reshape(-1)
+        inputs = net.train.inputs.index_select(0, picked).unflatten(0, tuple(index.shape))
+        return inputs, net.train.labels.index_select(0, picked).view(index.shape)
+
+    def _ordered(self, epoch: int) -> Tensor:
+        """(rows, n) the order of the examples in an epoch; runs of one seed have the same."""
+        n = len(self._net.train.labels)
+        seeds = {line.seed for line in self._lines}
+        made = {seed: torch.randperm(n, generator=stream(seed, "order", epoch)) for seed in seeds}
+        return torch.stack([made[line.seed] for line in self._lines]).to(self._net.device)
+
+    def _clip(self, norm: NDArray[np.float64]) -> None:
+        """As torch.nn.utils.clip_grads_with_norm_ does, row by row."""
+        if (most := self._net.trainer.clip_norm) is not None:
+            factor = np.minimum(most / (norm + 1e-6), 1.0)
+            self._gradient *= torch.from_numpy(factor).to(self._gradient)[:, None]
+
+    # the rules -------------------------------------------------------------------------------------------------------
+
+    def _judged(self, loss: NDArray[np.float64], norm: NDArray[np.float64]) -> list[int]:
+        """Places of the rows that some rule may end at this iterate."""
+        net, trainer = self._net, self._net.trainer
+        start = np.maximum(1.0, np.abs(np.nan_to_num(self._curve.start)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            may = ~(np.abs(loss) <= trainer.divergence_factor * start) | ~np.isfinite(norm)
+            if net.exact_gradient:
+                may |= norm <= trainer.grad_tol
+        if trainer.plateau_steps is not None:
+            since = np.array([line.progress.plateau_step for line in self._lines])
+            may |= self._step - since >= trainer.plateau_steps
+        return [i for i in np.flatnonzero(may).tolist() if not self._lines[i].ended]
+
+    def _look(self, i: int) -> Iterator[Ended]:
+        """Asks the rules about a row whose loss and gradient of this step are known."""
+        progress, net = self._synced(i), self._net
+        begun = self._step // net.steps_per_epoch * net.steps_per_epoch
+        progress.epoch_losses = self._curve.losses(i, begun)
+        row = {"step": self._step, "loss": progress.epoch_losses[-1], "grad_norm": progress.grad_norm}
+        found = verdict(row, progress, net.trainer, net.exact_gradient)
+        if found is not None:
+            yield self._end(i, *found)
+
+    def _synced(self, i: int) -> Progress:
+        progress = self._lines[i].progress
+        progress.step = progress.evals = self._step
+        if self._curve.measured:
+            progress.start_loss, progress.grad_norm = float(self._curve.start[i]), self._curve.norm(i)
+        return progress
+
+    # epochs ----------------------------------------------------------------------------------------------------------
+
+    def _closes(self, step: int) -> bool:
+        return step % self._net.steps_per_epoch == 0 or step >= self._net.steps
+
+    def _close_epoch(self) -> Iterator[Ended]:
+        """Judges the epoch that ended, evaluates where due, and ends rows where a rule says so; see loop.train."""
+        net, last = self._net, self._step >= self._net.steps
+        epoch = self._step // net.steps_per_epoch
+        begun = (self._step - 1) // net.steps_per_epoch * net.steps_per_epoch if self._step else 0
+        shares = (self._correct.double() / self._seen).tolist() if self._seen else []
+        self._correct.zero_()
+        self._seen = 0
+        due = epoch % net.trainer.eval_every == 0 or last
+        figures = self._evaluate() if due else []
+        for i, line in enumerate(self._lines):
+            if line.ended:
+                continue
+            progress, at = self._synced(i), line.evaluated.setdefault(self._step, {})
+            if self._step:
+                if shares:
+                    at["train_accuracy"] = shares[i]
+                losses = self._curve.losses(i, begun)
+                progress.judge(sum(losses) / len(losses), net.trainer.plateau_delta)
+                progress.epoch_losses = []
+            if due:
+                at.update(figures[i])
+                if progress.evaluated(figures[i]):
+                    self._keep_best(i)
+            found = verdict({"step": self._step, **at}, progress, net.trainer, net.exact_gradient) if self._step else None
+            if found is None and last:
+                found = Status.COMPLETED, f"made all {self._step} updates"
+            if found is not None:
+                yield self._end(i, *found)
+
+    @torch.no_grad()
+    def _evaluate(self) -> list[dict[str, float]]:
+        net, rows = self._net, len(self._lines)
+        weights, held = net.form.views(self.flat), net.validation
+        inputs = held.inputs.mT.expand(rows, *held.inputs.mT.shape)
+        outputs = net.chain.forward(weights, self._buffers, inputs).mT.flatten(0, 1)
+        labels = held.labels.repeat(rows)
+        losses = net.loss(outputs, labels).view(rows, -1).mean(dim=1).tolist()
+        if net.labels is None:
+            return [{"val_loss": value} for value in losses]
+        right = (net.labels(outputs) == labels).view(rows, -1).double().mean(dim=1).tolist()
+        return [{"val_loss": value, "val_accuracy": share} for value, share in zip(losses, right, strict=True)]
+
+    def _keep_best(self, i: int) -> None:
+        statistics = {name: buffer[i].clone() for name, buffer in self._buffers.items()}
+        self._lines[i].best = (self.flat[i].clone(), statistics, float(self._kept[i]), self._step)
+
+    # the end of a row ------------------------------------------------------------------------------------------------
+
+    def _end(self, i: int, status: Status, reason: str) -> Ended:
+        net, line = self._net, self._lines[i]
+        line.ended = True
+        now = {name: buffer[i] for name, buffer in self._buffers.items()}
+        batches = self._curve.measured  # forward passes of the training
+        last = self._state(line, self.flat[i], now, float(self._kept[i]), batches)
+        best = None
+        if line.best is not None:
+            *kept, step = line.best
+            best = self._state(line, *kept, step), step
+        summary = line.progress.summary(status, reason, net.trainer.target, net.steps_per_epoch)
+        return Ended(line.number, summary, list(self._rows(i, line)), last, best)
+
+    def _state(
+        self, line: _Line, row: Tensor, statistics: Mapping[str, Tensor], kept: float, batches: int
+    ) -> dict[str, Tensor]:
+        """A row's state_dict, in the order of the model's, after so many batches; on the CPU."""
+        found = self._net.form.state(row, line.start, kept) | {n: b.clone() for n, b in statistics.items()}
+        found |= {name: torch.full_like(b, batches) for name, b in line.start.items() if counted(name)}
+        return {name: found.get(name, before).cpu() for name, before in line.start.items()}
+
+    def _rows(self, i: int, line: _Line) -> Iterator[Row]:
+        """The rows of the curve that are recorded, as the loop records them."""
+        per_epoch, every, end = self._net.steps_per_epoch, self._net.trainer.record_every, line.progress.step
+        measured = self._curve.rows(i)
+        if len(measured) <= end:
+            measured.append({"step": end, "lr": float(self._numbers.rates(end)[i])})
+        for row in measured[: end + 1]:
+            beside = line.evaluated.get(row["step"], {})
+            if row["step"] % every == 0 or "val_loss" in beside or row["step"] == end:
+                yield {**row, "epoch": row["step"] / per_epoch, "evals": row["step"], **beside}
+
+    def _compact(self) -> None:
+        """Lets the rows go that have ended."""
+        if not any(line.ended for line in self._lines):
+            return
+        left = [i for i, line in enumerate(self._lines) if not line.ended]
+        where = torch.tensor(left, dtype=torch.int64, device=self._net.device)
+        self._lines = [self._lines[i] for i in left]
+        self.flat = self.flat.index_select(0, where)
+        self._gradient = torch.empty_like(self.flat)
+        self._memory = self._memory.index_select(1, where)
+        self._buffers = {name: buffer.index_select(0, where) for name, buffer in self._buffers.items()}
+        self._correct = self._correct.index_select(0, where)
+        self._order = self._order.index_select(0, where) if len(self._order) else self._order
+        kept = np.array(left, dtype=np.int64)
+        self._kept, self._numbers = self._kept[kept], self._numbers.some(kept)
+        self._curve.take(kept)
+
+
+class _Curve:
+    """What the rows measured, step by step: loss, gradient norm and learning rate."""
+
+    def __init__(self, rows: int) -> None:
+        self._values = np.empty((64, rows, 3))
+        self.measured = 0
+        """Steps whose numbers are known: 0 to one less."""
+
+    @property
+    def start(self) -> NDArray[np.float64]:
+        """(rows,) the loss before the first update."""
+        return self._values[0, :, 0]
+
+    def add(self, *columns: NDArray[np.float64]) -> None:
+        """What a step measured, (rows,) each."""
+        if self.measured == len(self._values):
+            self._values = np.concatenate([self._values, np.empty_like(self._values)])
+        self._values[self.measured] = np.stack(columns, axis=1)
+        self.measured += 1
+
+    def losses(self, i: int, begin: int = 0) -> list[float]:
+        """Of a row, from a step on."""
+        found: list[float] = self._values[begin : self.measured, i, 0].tolist()
+        return found
+
+    def norm(self, i: int) -> float:
+        """The last one of a row."""
+        return float(self._values[self.measured - 1, i, 1])
+
+    def rows(self, i: int) -> list[Row]:
+        """Of a row, all that was measured."""
+        of_row = self._values[: self.measured, i].tolist()
+        return [{"step": k, "loss": loss, "grad_norm": norm, "lr": lr} for k, (loss, norm, lr) in enumerate(of_row)]
+
+    def take(self, which: NDArray[np.int64]) -> None:
+        """Keeps some of the rows."""
+        self._values = self._values[:, which]
