@@ -35,11 +35,17 @@ EASY = ("model=sphere", "trainer.steps=3", "trainer.start=random")
         (("seeds=16", "trainer.curvature_every=1"), "without it they are rows"),
         (("seeds=16", "trainer.device=cuda"), "trainer.device=cpu makes them rows"),
         (("seeds=16", "optimizer=lbfgs"), "LBFGS"),
-        (("model=mlp", "seeds=16"), "networks train one at a time"),
+        (("model=mlp", "seeds=15"), "networks train one by one: fewer than 16"),
+        (
+            ("model=hw3_cnn", "model.width=1", "seeds=16"),
+            "networks train one by one: Conv2d (cnn.0) is no layer that stacks",
+        ),
+        (("model=mlp", "seeds=16", "trainer.seconds=9"), "networks train one by one: trainer.seconds=9"),
+        (("model=mlp", "seeds=16", "scheduler=plateau"), "a schedule that follows the loss"),
     ],
 )
 def test_every_run_that_is_no_row_has_its_reason(words: tuple[str, ...], reason: str, tmp_path: Path) -> None:
-    base = EASY if "model=mlp" not in words else ()
+    base = EASY if words[0][:6] != "model=" else ()
     division = divide(plan_sweep([*base, *words], out=tmp_path), Options())
     assert not division.rows
     assert {reason in division.why[item.run_id] for item in division.single} == {True}

@@ -259,6 +259,7 @@ def _against(rows: Rows, known: dict[str, str | None]) -> str | None:
 
 
 def plain_node(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node with lists in the place of arrays."""
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in node.items()}
 
 

@@ -1,41 +1,39 @@
-"""Which networks train as one program, and their runs recorded one by one: each has the folder that it would have alone.
+"""Which networks train as one program, and their runs recorded one by one: each has the folder that it would have
+alone.
 
-Runs go together whose configurations are equal but for the seed and the numbers of optimizer and schedule, whose model is
-a chain of layers (`stacked.chain`), and whose optimizer and schedule have a form for rows. What a run alone can do and a
-row not (a limit of seconds, checkpoints on the way, augmentation ...) goes by the loop, and the plan says why. What
-computes is believed after a trial: some rows make some updates beside the loop's own objects (`stacked.trial`).
+Runs go together whose configurations are equal but for the seed and the numbers of optimizer and schedule, whose
+model is a chain of layers (`stacked.chain`), and whose optimizer and schedule have a form for rows. What a run alone
+can do and a row not (a limit of seconds, checkpoints on the way, augmentation ...) goes by the loop, and the plan
+says why. What computes is believed after a trial: some rows make some updates beside the loop's own objects
+(`stacked.trial`).
 
-Whether it is quicker follows from the sizes (`pays`), by what `benchmarks/stacked.py` measured, and not from a probe: the
-same sweep is the same numbers on a busy machine.
+Whether it is quicker follows from the sizes (`pays`), by what `benchmarks/stacked.py` measured, and not from a
+probe: the same sweep is the same numbers on a busy machine.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import math
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from optbench.errors import IncompatibleError, OptbenchError
-from optbench.experiment import Planned, Run, Stop
+from optbench.errors import OptbenchError
+from optbench.experiment import Planned, Stop
 from optbench.experiment.assemble import build_problem, seeded_model, set_up
 from optbench.experiment.execute import facts_of, write_whole
 from optbench.experiment.kept_data import keeping_data
 from optbench.launch.batches import ALONE, FEW, LEAST_ROWS, Rows, Shapes, node_of, plain_node, telling, varying_keys
-from optbench.records import Status
+from optbench.records import Run
 from optbench.settings import NetworkTrainer, trainer_from
 
 if TYPE_CHECKING:
     import torch
 
-    from optbench.descend.plan import Plan
     from optbench.problem import NetworkProblem
     from optbench.stacked.assembled import Rows as StackedRows
     from optbench.stacked.train import Ended
@@ -234,8 +232,8 @@ def pays(rows: int, width: int, weights: int, batch: int) -> tuple[bool, str]:
         weights: its weights; more, where some inputs are equal.
         batch: examples of an update.
 
-    The seconds of an update of one run are, by a fit to `benchmarks/stacked.py`: in the loop those of its calls and of 6
-    operations a weight and example; in a stack those of a row, of as many operations on what is trained, and of the
+    The seconds of an update of one run are, by a fit to `benchmarks/stacked.py`: in the loop those of its calls and of
+    6 operations a weight and example; in a stack those of a row, of as many operations on what is trained, and of the
     memory that it goes through.
     """
     alone = _LOOP_STEP + _LOOP_FLOP * 6 * weights * batch

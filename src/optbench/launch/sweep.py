@@ -133,7 +133,11 @@ class Division:
     @property
     def todo(self) -> int:
         """Number of runs to do."""
-        return len(self.single) + sum(len(each.planned) for each in (*self.rows, *self.stacks))
+        return len(self.single) + sum(map(len, self._programs()))
+
+    def _programs(self) -> list[Sequence[Planned]]:
+        """The runs of each program that executes many."""
+        return [*(rows.planned for rows in self.rows), *(stack.planned for stack in self.stacks)]
 
     def without(self, run_ids: Collection[str]) -> Division:
         """The same without some of the runs to do; a batch goes as a whole."""
@@ -153,7 +157,7 @@ class Division:
     def notes(self, everything: bool = False) -> list[str]:
         """What the user should know of the runs to do, a sentence each: who goes alone, which schedule never acts."""
         idle: dict[str, list[Planned]] = defaultdict(list)
-        for item in (*self.single, *(p for each in (*self.rows, *self.stacks) for p in each.planned)):
+        for item in (*self.single, *(p for members in self._programs() for p in members)):
             if (note := note_of(item.config)) is not None:
                 idle[note].append(item)
         return [
@@ -204,7 +208,7 @@ def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
 
 
 def _with_stacks(sweep: Sweep, division: Division, options: Options) -> Division:
-    """The same with the networks that train as one program apart; elsewhere than on this machine each goes by itself."""
+    """The same with the networks that train as one program apart; on other machines each goes by itself."""
     if not any(map(is_network, division.single)):
         return division
     why = dict(division.why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -103,7 +104,7 @@ def chunks(width: int, memories: int, rows: int, threads: int) -> list[range]:
     count = max(-(-rows // fits), min(threads, rows // _LEAST))
     count = -(-count // threads) * threads if count > 1 else 1
     bounds = [round(i * rows / count) for i in range(count + 1)]
-    return [range(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b]
+    return [range(a, b) for a, b in itertools.pairwise(bounds) if a < b]
 
 
 def _forms(networks: Networks, plan: Plan, names: tuple[str, ...]) -> tuple[Apply, Norms, str]:

@@ -1,8 +1,8 @@
 """Networks that are a chain: layers, each of which takes what the one before it made, and nothing else.
 
-Seen, not declared: the model runs on a few examples while its layers are watched. Whatever it does before the first layer
-(flattening, normalising the inputs) has no parameters and treats each example alone; then it is done once for all
-examples, and a batch of a chain is a choice of rows of that table.
+Seen, not declared: the model runs on a few examples while its layers are watched. Whatever it does before the first
+layer (flattening, normalising the inputs) has no parameters and treats each example alone; then it is done once for
+all examples, and a batch of a chain is a choice of rows of that table.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Chain:
 
         Args:
             weights: name of a parameter to (rows, ...).
-            buffers: name of a floating-point buffer to (rows, ...), contiguous; in training they are brought up to date.
+            buffers: name of a floating-point buffer to (rows, ...), contiguous; in training they are updated.
             x: (rows, features, b), what the first layer takes.
             gradients: in training, where the gradients of the linear layers are put by the backward pass, which gives
                 None for them; like the weights. None: evaluation.
@@ -70,7 +70,7 @@ class _Linear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, of_weight: Tensor, of_bias: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -78,7 +78,7 @@ class _Linear(torch.autograd.Function):
         return _linear(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_weight, of_bias = ctx.places
         torch.bmm(slope, x.mT, out=of_weight)
@@ -116,8 +116,8 @@ def _applied(
         train = gradients is not None
         made = batch_norm(x.reshape(1, -1, x.shape[2]), mean, variance, scale, shifts, train, layer.momentum, layer.eps)
         return made.view(x.shape)
-    made = layer(x)
-    return made
+    kept: Tensor = layer(x)
+    return kept
 
 
 def chain_of(model: nn.Module, examples: Tensor) -> Chain:

@@ -1,13 +1,13 @@
 """Inputs that are equal in every example, as one input each.
 
 Weights on equal inputs have equal gradients. So where an optimizer works element by element and moves a weight by an
-amount that does not depend on it (but for decoupled weight decay, which multiplies all by one factor), the weights on c
-equal inputs stay what they were plus one common amount d, and their sum is all that the outputs see:
+amount that does not depend on it (but for decoupled weight decay, which multiplies all by one factor), the weights
+on c equal inputs stay what they were plus one common amount d, and their sum is all that the outputs see:
 
     sum_j w_j  =  k sum_j w_j(0) + c d,        w_j = k w_j(0) + d
 
-with k the product of the decays. A stack trains the sum and knows the weights. Digits enlarged to 32 x 32 in three equal
-channels have 900 inputs that differ of 3072.
+with k the product of the decays. A stack trains the sum and knows the weights. Digits enlarged to 32 x 32 in three
+equal channels have 900 inputs that differ of 3072.
 """
 
 from __future__ import annotations

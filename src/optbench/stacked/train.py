@@ -1,17 +1,16 @@
-"""The rows of a stack from their first update to their last: what `loop.train` does for one run, for all of them at once.
+"""The rows of a stack from their first update to their last: what `loop.train` does for one run, for all of them at
+once.
 
-Rows step together. What ends a row are the loop's own rules (`loop.rules`): after each update all rows are looked at as
-arrays, and the rules are asked about those alone that may have ended. A row that ends is handed over with the state that
-it has then; whatever is computed in its place afterwards is never looked at, and at the end of the epoch the rows that
-are left move together.
+Rows step together. What ends a row are the loop's own rules (`loop.rules`): after each update all rows are looked at
+as arrays, and the rules are asked about those alone that may have ended. A row that ends is handed over with the
+state that it has then; whatever is computed in its place afterwards is never looked at, and at the end of the epoch
+the rows that are left move together.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -296,7 +295,9 @@ class Stack:
                 at.update(figures[i])
                 if progress.evaluated(figures[i]):
                     self._keep_best(i)
-            found = verdict({"step": self._step, **at}, progress, net.trainer, net.exact_gradient) if self._step else None
+            found = (
+                verdict({"step": self._step, **at}, progress, net.trainer, net.exact_gradient) if self._step else None
+            )
             if found is None and last:
                 found = Status.COMPLETED, f"made all {self._step} updates"
             if found is not None:
@@ -329,8 +330,8 @@ class Stack:
         last = self._state(line, self.flat[i], now, float(self._kept[i]), batches)
         best = None
         if line.best is not None:
-            *kept, step = line.best
-            best = self._state(line, *kept, step), step
+            row, statistics, kept, step = line.best
+            best = self._state(line, row, statistics, kept, step), step
         summary = line.progress.summary(status, reason, net.trainer.target, net.steps_per_epoch)
         return Ended(line.number, summary, list(self._rows(i, line)), last, best)
 

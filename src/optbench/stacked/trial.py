@@ -1,9 +1,9 @@
 """Whether a stack computes what the loop does, seen on some of its rows before it is believed.
 
-The rows with the smallest and the largest learning rate make a few updates in a stack, and the loop's objects (problem,
-optimizer, scheduler) make the same ones. What is compared is the loss and the gradient norm of each update, which all that
-came before has gone into. float32 sums in another order part by 1e-6; a network that each update throws far enlarges
-that, so more is allowed for each later one, and what is not finite ends the comparison.
+The rows with the smallest and the largest learning rate make a few updates in a stack, and the loop's objects
+(problem, optimizer, scheduler) make the same ones. What is compared is the loss and the gradient norm of each update,
+which all that came before has gone into. float32 sums in another order part by 1e-6; a network that each update throws
+far enlarges that, so more is allowed for each later one, and what is not finite ends the comparison.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The optimizer of a stack: its rule on the matrix of all rows, each row with its own numbers.
 
 Two forms of one rule. *Operations*: the rule as it stands, on tensors; a dozen passes over memory. *Compiled*: the rule
-traced once for a single number, as `descend` traces the step of a surface, and compiled by numba into one pass, on a CPU.
-The compiled form is held to the other on drawn numbers before it is used.
+traced once for a single number, as `descend` traces the step of a surface, and compiled by numba into one pass, on a
+CPU. The compiled form is held to the other on drawn numbers before it is used.
 
 Where weights move as one (`columns`), the sum s of c weights goes to k s + c u, with u the rule's move of a weight at 0
 and k = 1 - lr lambda under decoupled weight decay, else 1. `moves_alike` tells for which rules that holds.
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.descend.emit import vector_math, vector_math_single
+from optbench.descend import vector_math, vector_math_single
 from optbench.descend.forms import FORMS
 from optbench.descend.kernel import load
 from optbench.descend.plan import Plan, learning_rates
@@ -102,8 +102,8 @@ def by_operations(plan: Plan, names: tuple[str, ...], counts: Tensor | None) -> 
 
 
 def moves_alike(plan: Plan, names: tuple[str, ...]) -> str | None:
-    """Whether a rule moves weights with equal gradients by an equal amount wherever they are: "still" where nothing else
-    happens to them, "decays" where they are multiplied by 1 - lr weight_decay too; None where it does not."""
+    """Whether a rule moves weights with equal gradients by an equal amount wherever they are: "still" where nothing
+    else happens to them, "decays" where they are multiplied by 1 - lr weight_decay too; None where it does not."""
     random = np.random.default_rng(0)
     numbers = {name: 0.05 + 0.4 * random.random() for name in names}
     numbers |= {n: float(v) for n, v in plan.hyper.items() if not isinstance(v, np.ndarray) and v == 0.0}
@@ -214,7 +214,7 @@ def _text(program: Program, value: Value, places: Mapping[str, str]) -> str:
     return places[str(payload)] if op == "input" else FORMS[op].format(*(f"v{a}" for a in args))
 
 
-_TEMPLATE = '''"""Written by optbench.stacked.updates, named by the hash of its text: a change here is never looked at."""
+_TEMPLATE = '''"""Written by optbench.stacked.updates, and named by its hash: a change here is never looked at."""
 
 import math
 
@@ -274,7 +274,7 @@ def compiled_norms(counts: Tensor | None) -> Norms:
     return norms
 
 
-_NORMS = '''"""Written by optbench.stacked.updates, named by the hash of its text: a change here is never looked at."""
+_NORMS = '''"""Written by optbench.stacked.updates, and named by its hash: a change here is never looked at."""
 
 import numba
 import numpy as np
