@@ -100,10 +100,13 @@ def _seed_weights(seed: int) -> None:
 
 def seeded_model(config: Mapping[str, Any]) -> nn.Module:
     """The model of a configuration with the initial weights of its run, as `build_problem` draws them."""
+    from optbench.problem import as_loss
+
     config = as_now(config)
+    loss = as_loss(build(config["loss"], "loss"))
     _seed_weights(config["seed"])
-    built_data(config)  # the data of anyone else may draw too
-    model: nn.Module = build(config["model"], "model")
+    data = built_data(config)  # that of anyone else may draw too
+    model: nn.Module = build(with_outputs(config["model"], outputs_for(data, loss)), "model")
     return model
 
 

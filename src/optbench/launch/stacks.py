@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import OptbenchError
 from optbench.experiment import Planned, Stop
-from optbench.experiment.assemble import build_problem, seeded_model, set_up
+from optbench.experiment.assemble import build_problem, optimizer_of, seeded_model, set_up
 from optbench.experiment.execute import facts_of, write_whole
 from optbench.experiment.kept_data import keeping_data
 from optbench.launch.batches import ALONE, FEW, LEAST_ROWS, Rows, Shapes, node_of, plain_node, telling, varying_keys
@@ -137,7 +137,7 @@ def _assembled(rows: Rows, known: dict[str, str | None], always: bool) -> Stacke
     from optbench.stacked.chain import UnstackedError
 
     first = rows.planned[0]
-    reason = _on_vectors(first.config["optimizer"]) or unsupported(first.config["optimizer"], first.config["scheduler"])
+    reason = _in_parts(first.config["optimizer"]) or unsupported(first.config["optimizer"], first.config["scheduler"])
     if reason is not None:
         return f"{ALONE}{reason}"
     try:
@@ -152,10 +152,13 @@ def _assembled(rows: Rows, known: dict[str, str | None], always: bool) -> Stacke
         return f"{ALONE}{type(error).__name__}: {error}"
 
 
-def _on_vectors(node: Mapping[str, Any]) -> str | None:
+def _in_parts(node: Mapping[str, Any]) -> str | None:
     """Why an optimizer has a form for rows of coordinates and none for networks."""
+    from optbench.config.groups import KEYS
     from optbench.descend.rule import find
 
+    if (key := next((key for key in KEYS if node.get(key)), None)) is not None:
+        return f"optimizer.{key} tells parameters apart"
     made = find(str(node["_target_"]))
     if isinstance(made, type) and any("on_vectors" in vars(base) for base in made.__mro__):
         return f"{made.__name__} treats a matrix as more than its numbers"
@@ -185,9 +188,11 @@ def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | 
     quick, words = pays(len(rows.planned), width, whole, problem.batch_size)
     if not quick and not always and device.type == "cpu":
         return f"{ALONE}{words}"
-    seeds = [item.config["seed"] for item in rows.planned]
-    made = StackedRows(networks, plan, seeds, functools.cache(_starts(rows.planned, problem)))
-    return Stacked(rows.planned, made, problem, words)
+    seeds, start = [item.config["seed"] for item in rows.planned], functools.cache(_starts(rows.planned, problem))
+    begun = problem.module.state_dict()
+    if not all(value.equal(begun[name].cpu()) for name, value in start(seeds[0]).items()):
+        return f"{ALONE}the initial weights are not those that its seed draws"
+    return Stacked(rows.planned, StackedRows(networks, plan, seeds, start), problem, words)
 
 
 def _device_of(trainer: NetworkTrainer) -> torch.device:
@@ -281,14 +286,14 @@ def run_stack(
 
 def _trial(stack: Stacked) -> str | None:
     """What a stack computes otherwise than the loop; see `stacked.trial`."""
-    from optbench.config import build_optimizer, build_scheduler
+    from optbench.config import build_scheduler
     from optbench.stacked.trial import disagreement
 
     def alone(i: int) -> tuple[NetworkProblem, Any, Any]:
         config = stack.planned[i].config
         with keeping_data(stack.planned[i]):
             problem: Any = build_problem(config, stack.rows.networks.device)
-        optimizer = build_optimizer(config, problem.module)
+        optimizer = optimizer_of(config, problem)
         return problem, optimizer, build_scheduler(config, optimizer, stack.rows.networks.steps)
 
     try:

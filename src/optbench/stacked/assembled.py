@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,10 +14,10 @@ from torch import Tensor
 from optbench.descend import Batch
 from optbench.descend.plan import Plan, make_plan
 from optbench.loop import total_steps
-from optbench.problem import NetworkProblem, Split
+from optbench.problem import NetworkProblem, Split, row_losses
 from optbench.problem.network import label_rule, to_inputs
 from optbench.settings import NetworkTrainer, SurfaceTrainer
-from optbench.stacked.chain import Chain, chain_of, table_of
+from optbench.stacked.chain import Chain, UnstackedError, chain_of, table_of
 from optbench.stacked.columns import columns_of
 from optbench.stacked.train import Examples, Networks, Stack
 from optbench.stacked.updates import (
@@ -31,7 +32,7 @@ from optbench.stacked.updates import (
 )
 from optbench.stacked.weights import Form
 
-_TOGETHER = 512
+_TOGETHER, _WATCHED = 512, 4
 _CHUNK_BYTES = 12 << 20
 """Weights, gradients and memories of the rows that step together: what a second-level cache and a bit more hold."""
 _LEAST, _MOST = 8, 64
@@ -71,7 +72,9 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | N
         UnstackedError: its model is no chain of layers.
     """
     device = next(problem.module.parameters()).device
-    watched = to_inputs(problem.train.images[:4].repeat(2, 1, 1, 1)[:4], device, False)
+    for split in (problem.train, problem.validation):
+        _check_split(split)
+    watched = to_inputs(problem.train.inputs[:_WATCHED], device, False)
     chain = chain_of(problem.module, watched)
     tables = [_table(problem, chain, split, device) for split in (problem.train, problem.validation)]
     columns = None
@@ -80,22 +83,32 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | N
     if columns is not None:
         tables = [table.index_select(1, columns.first) for table in tables]
     splits = zip(tables, (problem.train, problem.validation), strict=True)
-    train, validation = (Examples(table.contiguous(), _labels(split, device)) for table, split in splits)
+    train, validation = (Examples(table.contiguous(), _targets(split, device)) for table, split in splits)
     return Networks(
-        problem.module, chain, Form(problem.module, chain, columns), train, validation, problem.loss,
-        label_rule(problem.loss) if problem.data.n_classes > 0 else None,
+        problem.module, chain, Form(problem.module, chain, columns), train, validation,
+        functools.partial(row_losses, problem.loss), label_rule(problem.loss) if problem.data.n_classes > 0 else None,
         problem.batch_size, problem.steps_per_epoch, problem.exact_gradient, trainer, total_steps(problem, trainer),
     )  # fmt: skip
 
 
 def _table(problem: NetworkProblem, chain: Chain, split: Split, device: torch.device) -> Tensor:
-    parts = (to_inputs(part, device, False) for part in split.images.split(_TOGETHER))
+    parts = (to_inputs(part, device, False) for part in split.inputs.split(_TOGETHER))
     return table_of(problem.module, chain, parts)
 
 
-def _labels(split: Split, device: torch.device) -> Tensor:
-    assert split.labels is not None
-    return split.labels.to(device)
+def _check_split(split: Split) -> None:
+    """Raises UnstackedError for examples that are more than one tensor and one target each."""
+    if not isinstance(split.inputs, Tensor):
+        raise UnstackedError("the inputs are more than one tensor")
+    if split.weights is not None:
+        raise UnstackedError("the examples have weights")
+    if split.targets is None or split.targets.ndim != 1:
+        raise UnstackedError("an example has more than one target")
+
+
+def _targets(split: Split, device: torch.device) -> Tensor:
+    assert split.targets is not None
+    return split.targets.to(device)
 
 
 def chunks(width: int, memories: int, rows: int, threads: int) -> list[range]:

@@ -21,8 +21,6 @@ _ELEMENTWISE = (
     nn.Mish, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Identity,
 )  # fmt: skip
 _LAYERS = (nn.Linear, nn.BatchNorm1d, *_ELEMENTWISE)
-_PART = 512
-_WATCHED = 8
 
 
 class UnstackedError(Exception):
