@@ -137,7 +137,7 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
             chosen.append(by_program)
             continue
         if is_portable(members[0].config["trainer"]):  # one by one, where a run without a program says why
-            words = _FEW.format(least) if len(members) < least else _PORTABLE
+            words = FEW.format(least) if len(members) < least else _PORTABLE
             why |= dict.fromkeys((m.run_id for m in members), words)
             continue
         few = len(members) < least
