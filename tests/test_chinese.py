@@ -13,6 +13,7 @@ from members import ROOT
 
 from applebook.claim import STRAY, load_claims
 from applebook.words import PHRASES, WORDS
+from optbench.pages.words import PHRASES as OF_PAGES
 from optbench.plot.translate import PHRASES as FIGURES
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/*.zh-CN.md")])
@@ -31,7 +32,8 @@ def prose(page: str) -> str:
 def texts() -> dict[str, str]:
     """Everything in Chinese, by where it stands."""
     found = {page: prose(page) for page in PAGES}
-    found |= {path.name: "\n".join(yaml.safe_load(path.read_text("utf-8")).values()) for path in (PHRASES, FIGURES)}
+    lists = {f"{path.parent.name}/{path.name}": path for path in (PHRASES, FIGURES, OF_PAGES)}
+    found |= {name: "\n".join(yaml.safe_load(path.read_text("utf-8")).values()) for name, path in lists.items()}
     found["words"] = "\n".join(WORDS["zh"].values())
     for claim in load_claims():
         parts = [claim.section, claim.title, claim.says, claim.setup, claim.note]

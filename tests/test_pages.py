@@ -8,6 +8,7 @@ import html.parser
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,25 @@ def test_a_page_is_refused_before_the_work(tmp_path: Path, capsys: pytest.Captur
         assert (code, out) == (2, "")
         assert said in err
         assert len(err.splitlines()) <= 3
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text in plain data, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings(inner)
+
+
+def test_a_chinese_page_leaves_nothing_in_english(sweep: Path) -> None:
+    found = comparison.compare(sweep)
+    made = document(found, found, Asked(language="zh", ground_of=ground))
+    assert made["title"] == "比较 24 次运行"
+    three = re.compile(r"(?:\b[a-z]{2,}\b[ ,]+){2,}\b[a-z]{2,}\b")
+    assert [text for text in strings(made) if three.search(text)] == []
+    missing = [phrase for phrase in script_phrases() if Words("zh")(phrase) == phrase]
+    assert missing == []
 
 
 def test_what_the_script_says_is_found() -> None:

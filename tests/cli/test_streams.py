@@ -48,6 +48,8 @@ HEAVY = {
     "verify": ["verify", "TRAINED", "--json"],
     "doctor": ["doctor", "--json"],
 }
+SERVES = ("view",)
+"""What answers until it is ended; see test_pages_browser."""
 PROVED = ["classify-critical", "--fn", "sphere", "--quiet", "--certificate"]
 MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json", "plot": "figure.svg",
          "import": "outputs/imported/*/run.json", "predict": "answers.csv", "explain": "layer.png"}  # fmt: skip
@@ -160,7 +162,7 @@ def test_streams_are_given_back(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_all_commands_are_tried() -> None:
-    assert {*LIGHT, *HEAVY} == {command.name for command in every_command()}
+    assert {*LIGHT, *HEAVY, *SERVES} == {command.name for command in every_command()}
 
 
 @pytest.mark.slow

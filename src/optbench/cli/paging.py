@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import paths
-from optbench.errors import UserError
+from optbench.cli.common import ConfigDir, Lang, Which, paths
+from optbench.errors import OptbenchError, UserError
 
 if TYPE_CHECKING:
     from optbench.comparison import Comparison
@@ -62,3 +63,75 @@ def write_page(path: Path, found: Comparison, each: Comparison, asked: Asked) ->
 
     write_bytes(path, page(document(found, each, asked)).encode())
     typer.echo(str(path))
+
+
+_Places = Annotated[list[Path], typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.")]
+_Filters = Annotated[
+    list[str] | None,
+    typer.Option("--filter", "-f", help="Keep runs where key=value holds (also != < > and ~glob).", metavar="TEST"),
+]
+_GroupBy = Annotated[
+    str | None, typer.Option("--group-by", "-g", help="Keys that make a group, comma-separated.", metavar="KEYS")
+]
+_Port = Annotated[
+    int, typer.Option("--port", help="Port on 127.0.0.1; 0: any that is free.", min=0, max=65535, metavar="PORT")
+]
+
+
+def view(
+    where: _Places,
+    filters: _Filters = None,
+    group_by: _GroupBy = None,
+    port: _Port = 0,
+    config_dir: ConfigDir = None,
+    checkpoint: Which = None,
+    lang: Lang = None,
+) -> None:
+    """Serve the page of compare --html while a sweep runs: it follows the records as they are written.
+
+    On this machine alone (127.0.0.1), under an address with a token that nobody else has; it only reads. Ctrl-C ends
+    it. On another machine: ssh -L PORT:127.0.0.1:PORT, and the same address here.
+
+    Examples:
+
+      optbench view outputs/
+
+      optbench view outputs/sweeps/race --port 8000 --group-by optimizer
+    """
+    from optbench.comparison.targets import aim
+    from optbench.pages.serve import Server
+
+    if missing := [str(path) for path in where if not path.exists()]:
+        raise UserError(f"{missing[0]}: there is no such file or folder", "give the folder that the sweep writes to")
+    asked = asked_of(aim(None, "", None), config_dir)
+    try:
+        server = Server(lambda: _now(where, filters or (), group_by, checkpoint, asked), port)
+    except OSError as error:
+        raise UserError(f"--port {port}: {error.strerror}", "--port 0 takes one that is free") from error
+    with server:
+        typer.echo(server.address)
+        typer.echo("Ctrl-C ends it", err=True)
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            typer.echo("ended", err=True)
+
+
+def _now(
+    where: list[Path], filters: Sequence[str], group_by: str | None, checkpoint: str | None, asked: Asked
+) -> Mapping[str, Any]:
+    """The document of what is recorded at this moment; where there is nothing to compare, one that says why."""
+    from optbench.comparison import compare, read_runs
+    from optbench.pages import document
+    from optbench.pages.document import waiting
+    from optbench.records import read
+
+    try:
+        if not len(read(where)):
+            return waiting(asked)
+        runs = read_runs(where)
+        found = compare(runs, filters=filters, group_by=group_by, checkpoint=checkpoint)
+        each = found if group_by is None else compare(runs, filters=filters, checkpoint=checkpoint)
+        return document(found, each, asked)
+    except OptbenchError as error:  # such as seeds that allow no choice yet, which those to come may
+        return waiting(asked, f"{error.message} {error.hint or ''}".strip())

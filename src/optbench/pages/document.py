@@ -25,6 +25,7 @@ from optbench.report import footnotes, unreadable_lines
 from optbench.report.cells import sheets
 
 Plain = dict[str, Any]
+_WARNING = "warning: "
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
     runs = sum(group.n for group in found.groups)
     labels = dict.fromkeys(group.label for group in (*found.groups, *each.groups))
     problems = [_problem(found, name, shown[name], most, asked, words) for name in found.problems]
+    notes = [note.removesuffix(".") for note in footnotes(found)]
     across = figures(found, each, asked.aim, reader, words)
     return {
         "language": asked.language,
@@ -69,13 +71,25 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
         "problems": problems,
         "across": [*_scores(found, words), *across],
         "ends": tables.not_well(found, words),
-        "notes": [words.sentence(note.removesuffix(".")) for note in footnotes(found)],
+        "notes": [words.sentence(note) for note in notes if not note.startswith(_WARNING)],
+        "warnings": [words.sentence(note.removeprefix(_WARNING)) for note in notes if note.startswith(_WARNING)],
         "unreadable": [words.sentence(line) for line in unreadable_lines(found)],
         "provenance": _provenance(found, asked, words),
         "command": clean(shlex.join(asked.command)) if asked.command else "",
         "colours": [clean(label) for label in sorted(labels, key=natural)],
         "words": words.of_script(),
     }
+
+
+def waiting(asked: Asked, why: str = "") -> Plain:
+    """The document while there is nothing to compare: it says so, or why there is no comparison."""
+    words = Words(asked.language)
+    return {
+        "language": asked.language, "title": words("0 runs so far"),
+        "verdicts": [words.sentence(why) if why else words("No run is recorded yet; this page follows.")],
+        "problems": [], "across": [], "ends": None, "notes": [], "warnings": [], "unreadable": [], "provenance": [],
+        "command": "", "colours": [], "words": words.of_script(),
+    }  # fmt: skip
 
 
 def _problem(found: Comparison, name: str, shown: Sequence[Curved], most: int, asked: Asked, words: Words) -> Plain:

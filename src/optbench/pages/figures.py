@@ -143,8 +143,9 @@ def _best_of(found: Searches, words: Words) -> Plain:
         ]  # fmt: skip
         values = np.concatenate([unit * one.best.median for one in own])
         title = words(STATISTICS[own[0].metric].title)
-        views.append(_view(f"{clean(problem)}: {title}", words("settings tried, k"), lines, None, False,
-                           _spans_decades(values)))  # fmt: skip
+        view = _view(f"{clean(problem)}: {title}", words("settings tried, k"), lines, None, False,
+                     _spans_decades(values))  # fmt: skip
+        views.append(view | {"x": {"log": False, "whole": True}})
     tried = {len(line.values) for line in found.lines}
     each = str(min(tried)) if len(tried) == 1 else words("{0} to {1}", min(tried), max(tried))
     notes = [
@@ -179,7 +180,7 @@ def _response(found: Response, words: Words) -> Plain:
     notes = [words("each point: median of {0}; band: its interval, at least 95 %, below 6 runs their range", each)]
     if edges := found.edges():
         notes.append(words("best at the edge of what was tried, beyond which there may be better: {0}",
-                           "; ".join(map(clean, edges))))  # fmt: skip
+                           "; ".join(map(words.sentence, edges))))  # fmt: skip
     left = [text(value) for value in found.values if isinstance(value, str)]
     notes += [words("not on the axis: {0}", ", ".join(map(clean, left)))] if left else []
     return _lines([view | {"points": True} for view in views], notes)

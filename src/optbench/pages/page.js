@@ -11,6 +11,7 @@ const DASHES = [[], [8, 5], [2, 4], [9, 4, 2, 4]];
 const GROUND = { light: [[247, 250, 252], [96, 130, 170]], dark: [[30, 37, 46], [92, 124, 160]] };
 const MARKS = { minimum: "★", saddle: "✕", maximum: "▲", degenerate: "◆" };
 const LIVE_MS = 2000;
+const SHOWN_FIRST = 8;  // lines; more at once are no picture
 
 let data = JSON.parse(document.getElementById("data").textContent);
 const state = { theme: remembered("theme") || "auto", filter: "", sorts: {}, hidden: {}, views: {}, printing: false };
@@ -75,8 +76,10 @@ function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function look(label) {
-  const place = Math.max(0, data.colours.indexOf(label));
+/* Colour and dash of a line: of a configuration the same in all figures, of other lines by their place in the figure. */
+function look(label, among = []) {
+  const known = data.colours.indexOf(label);
+  const place = known >= 0 ? known : Math.max(0, among.indexOf(label));
   const palette = PALETTES[theme()];
   return { colour: palette[place % palette.length], dash: DASHES[Math.floor(place / palette.length) % DASHES.length] };
 }
@@ -161,7 +164,7 @@ function headCell(column, place, key, arrange) {
 
 function tableRow(row, head) {
   const cells = row.cells.map((cell, place) => {
-    const mark = place === 0 && row.mark ? `${row.mark} ` : "";
+    const mark = place === 0 && row.mark ? `${row.mark}\u00a0` : "";
     if (place === 0) return h("th", { scope: "row" }, mark + cell.t);
     return h("td", { class: head[place].number ? "number" : "words", "data-column": head[place].name }, cell.t);
   });
@@ -175,12 +178,14 @@ function notes(lines) {
 // legends -----------------------------------------------------------------------------------------------------------
 
 function legend(key, labels, changed, pointed) {
-  const hidden = (state.hidden[key] = state.hidden[key] || {});
-  const isShown = (label) => !hidden[label] && matches(label);
+  const first = Object.fromEntries(labels.slice(SHOWN_FIRST).map((label) => [label, "at first"]));
+  const hidden = (state.hidden[key] = state.hidden[key] || first);
+  const isHidden = (label) => hidden[label] === true || (hidden[label] === "at first" && state.filter === "");
+  const isShown = (label) => !isHidden(label) && matches(label);
   const keys = new Map(labels.map((label, place) => {
     const swatch = svg("svg", { width: 26, height: 10, "aria-hidden": "true" });
     const value = h("span", { class: "value" });
-    const press = () => { hidden[label] = !hidden[label]; refresh(); changed(); };
+    const press = () => { hidden[label] = !isHidden(label); refresh(); changed(); };
     const button = h("button", {
       type: "button", class: "key", id: `${key}-key-${place}`, onclick: press,
       onmouseenter: () => pointed(label), onmouseleave: () => pointed(null),
@@ -190,15 +195,16 @@ function legend(key, labels, changed, pointed) {
   }));
   const refresh = () => {
     for (const [label, { button, swatch }] of keys) {
-      const { colour, dash } = look(label);
-      button.setAttribute("aria-pressed", String(!hidden[label]));
+      const { colour, dash } = look(label, labels);
+      button.setAttribute("aria-pressed", String(!isHidden(label)));
       button.hidden = !matches(label);
       swatch.replaceChildren(svg("line", { x1: 1, x2: 25, y1: 5, y2: 5, stroke: colour, "stroke-width": 2.5,
         "stroke-dasharray": dash.map((part) => part / 1.5).join(" ") }));
     }
   };
   const all = (shown) => { for (const label of labels) hidden[label] = !shown; refresh(); changed(); };
-  const both = labels.length > 2 ? [
+  const few = labels.length > SHOWN_FIRST ? [h("span", { class: "dim" }, say("the best {0} are shown at first", SHOWN_FIRST))] : [];
+  const both = labels.length > 2 ? [...few,
     h("button", { type: "button", class: "all", onclick: () => all(true) }, say("all")),
     h("button", { type: "button", class: "all", onclick: () => all(false) }, say("none")),
   ] : [];
@@ -268,7 +274,7 @@ function linesFigure(figure, key) {
     if (plot) plot.destroy();
     plot = null;
     holder.replaceChildren();
-    const made = chart(now, shown, logs, holder, (x) => tell(now, x));
+    const made = chart(now, shown, logs, holder, labels, (x) => tell(now, x));
     [plot, series] = [made.plot, made.series];
     for (const label of labels) keys.value(label, "");
     read.textContent = "";
@@ -327,25 +333,25 @@ function lastValues(view, shown) {
 }
 
 /* One chart: a series for each line, two more without a stroke for its band, one more for what is dotted. */
-function chart(view, shown, logs, holder, moved) {
+function chart(view, shown, logs, holder, labels, moved) {
   const styles = [], bands = [], tables = [], series = [];
   const paths = view.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined;
   for (const line of shown) {
     const kept = line.x.map((x, i) => i).filter((i) => line.x[i] !== null && (!logs.x || line.x[i] > 0));
     const column = (values) => kept.map((i) => (values[i] === null || (logs.y && values[i] <= 0) ? null : values[i]));
-    const { colour, dash } = look(line.label);
+    const { colour, dash } = look(line.label, labels);
     const few = kept.length <= 40 && !view.stepped;
     const parts = [kept.map((i) => line.x[i]), column(line.y)];
     styles.push({ label: line.label, stroke: colour, width: 2, dash, paths, points: { show: few, size: 5, fill: colour } });
     series.push(line.label);
-    if (line.low) {
-      const least = Math.min(...line.y.filter((y) => y !== null && y > 0), ...line.high.filter((y) => y !== null && y > 0));
-      const floor = (values) => kept.map((i) => (values[i] === null ? null : logs.y ? Math.max(values[i], least * 1e-3) : values[i]));
+    const least = Math.min(...line.y.filter((y) => y !== null && y > 0));
+    if (line.low && (!logs.y || Number.isFinite(least))) {
+      const floor = (values) => kept.map((i) => (values[i] === null ? null : logs.y && values[i] <= 0 ? least * 1e-3 : values[i]));
       parts.push(floor(line.high), floor(line.low));
       const bare = { stroke: null, width: 0, points: { show: false }, paths };
       styles.push({ ...bare, label: "" }, { ...bare, label: "" });
       series.push(line.label, line.label);
-      bands.push({ series: [styles.length - 1, styles.length], fill: colour + "26" });
+      bands.push({ series: [styles.length - 1, styles.length], fill: colour + (shown.length > 3 ? "1c" : "2e") });
     }
     if (line.dotted) {
       parts.push(column(line.dotted));
@@ -366,21 +372,29 @@ function chart(view, shown, logs, holder, moved) {
 function options(view, logs, holder, styles, bands, moved) {
   const axis = (title, log) => ({
     stroke: css("--dim"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 },
-    label: title, labelSize: 22, labelFont: "13px system-ui, sans-serif", font: "12px system-ui, sans-serif",
+    label: title || undefined, labelSize: title ? 20 : 0, labelFont: "13px system-ui, sans-serif", font: "12px system-ui, sans-serif",
     values: (plot, splits) => splits.map((value) => (value === null ? "" : short(value))),
     ...(log ? { splits: marks, filter: (plot, splits) => splits } : {}),
   });
-  const width = Math.max(240, holder.clientWidth);
+  const width = Math.max(240, holder.clientWidth), height = Math.round(Math.min(360, Math.max(250, width * 0.5)));
   const limits = view.y.limits;
   const range = limits && logs.y === view.y.log ? () => limits : undefined;
   return {
-    width, height: Math.round(Math.min(360, Math.max(250, width * 0.5))), legend: { show: false },
-    scales: { x: { time: false, distr: logs.x ? 3 : 1 }, y: { distr: logs.y ? 3 : 1, ...(range ? { range } : {}) } },
-    axes: [{ ...axis(view.over, logs.x), space: 60 }, { ...axis(view.what, logs.y), size: 58, labelGap: 4 }],
+    width, height, legend: { show: false },
+    scales: { x: { time: false, distr: logs.x ? 3 : 1, range: ends }, y: { distr: logs.y ? 3 : 1, ...(range ? { range } : {}) } },
+    axes: [
+      { ...axis(view.over, logs.x), space: 60, size: 32, ...(view.x && view.x.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100] } : {}) },
+      { ...axis(view.what.length * 7 < height - 60 ? view.what : "", logs.y), size: 58, labelGap: 4 },
+    ],
     cursor: { focus: { prox: 24 }, drag: { x: true, y: false } }, focus: { alpha: 0.3 },
     series: [{}, ...styles], bands,
     hooks: { setCursor: [(plot) => moved(plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, "x") : null)] },
   };
+}
+
+/* The horizontal axis ends where the data do. */
+function ends(plot, low, high) {
+  return low < high ? [low, high] : [low - Math.abs(low) / 2 - 1e-9, high + Math.abs(high) / 2 + 1e-9];
 }
 
 /* Of a logarithmic axis the powers of ten, as many as there is room for; where there are few, twice and five times them.
@@ -673,7 +687,7 @@ function render() {
   const problems = data.problems.map(problemSection);
   const across = data.across.map((figure, i) => drawFigure(figure, `a${i}`));
   const ends = data.ends ? table(data.ends, "ends") : h("p", {}, say("All runs ended well."));
-  const sections = [
+  const sections = data.problems.length === 0 ? [] : [
     ...problems,
     ...(across.length ? [section(say("Over runs, problems and settings"), "across", ...across)] : []),
     section(say("Runs that did not end well"), "ends", ends, notes(data.unreadable)),
@@ -682,8 +696,9 @@ function render() {
   ];
   const links = sections.map((one) => one.firstChild).map((title) => h("a", { href: `#${title.id}` }, title.textContent));
   const verdicts = data.verdicts.map((line) => h("p", { class: "verdict" }, line));
+  const warned = data.warnings.length ? h("details", { class: "warned" }, h("summary", {}, say("what to be careful about: {0}", data.warnings.length)), notes(data.warnings)) : null;
   document.getElementById("page").replaceChildren(
-    h("header", {}, h("h1", {}, data.title), ...verdicts.slice(0, 12)), toolbar(),
+    h("header", {}, h("h1", {}, data.title), ...verdicts.slice(0, 12), warned), toolbar(),
     h("nav", { "aria-label": say("sections") }, ...links), h("main", {}, ...sections));
   redraw();
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,9 @@ def paths_figure(shown: Sequence[Curved], ground_of: GroundOf | None, words: Wor
         return without(title, words.sentence(error.message))
     fewer = len(drawn) < len(shown)
     notes = [words("{0} of {1} configurations are drawn", len(drawn), len(shown))] if fewer else []
-    notes.append(words("one run of each configuration, that of its lowest seed; circle: start, square: where it is"))
+    seed = _shared_seed(drawn)
+    told = "one run of each configuration, of seed {0} where it has a curve; circle: start, square: where it is"
+    notes.append(words(told, seed))
     if ground.spots is None:
         notes.append(words("the critical points of this surface are not listed"))
     elif all(spot.proved for spot in ground.spots):
@@ -87,7 +90,7 @@ def paths_figure(shown: Sequence[Curved], ground_of: GroundOf | None, words: Wor
     return {
         "kind": "paths", "title": title, "notes": notes, **_picture(ground),
         "spots": [{"x": list(spot.x), "type": spot.type, "proved": spot.proved} for spot in ground.spots or ()],
-        "paths": [_path(one) for one in drawn],
+        "paths": [_path(one, seed) for one in drawn],
     }  # fmt: skip
 
 
@@ -107,9 +110,15 @@ def _picture(ground: Ground) -> Plain:
     }  # fmt: skip
 
 
-def _path(one: Curved) -> Plain:
+def _shared_seed(shown: Sequence[Curved]) -> Any:
+    """The seed of which the most configurations have a curve, the lowest of equals: their starts are comparable."""
+    counts = Counter(seed for one in shown for seed in {run.summary.get("seed") for run in one.runs})
+    return min(counts, key=lambda seed: (-counts[seed], str(seed).zfill(12)))
+
+
+def _path(one: Curved, seed: Any) -> Plain:
     seeds = [run.summary.get("seed") for run in one.runs]
-    first = min(range(len(seeds)), key=lambda i: (seeds[i] is None, seeds[i]))
+    first = seeds.index(seed) if seed in seeds else 0
     curve = one.curves[first]
     at = _thinned(curve)
     step, x, y, loss = (np.asarray(curve[name], dtype=float)[at] for name in ("step", "x0", "x1", "loss"))

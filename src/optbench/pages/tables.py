@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.comparison import Comparison, Group
+from optbench.comparison.judged import Verdict
 from optbench.comparison.labels import text
 from optbench.metrics import Estimate
 from optbench.pages.words import Words, clean
@@ -14,6 +15,7 @@ from optbench.records import Status
 from optbench.report.cells import Sheet, shown, statuses
 from optbench.report.verdicts import of_interest
 from optbench.statistics import INTERVAL, STATISTICS, Statistic
+from optbench.statistics.numbers import interval
 
 Plain = dict[str, Any]
 ENDED_WELL = (Status.COMPLETED, Status.CONVERGED, Status.TARGET_REACHED)
@@ -43,7 +45,10 @@ def scores(comparison: Comparison, problem: str, words: Words) -> Plain:
     groups = comparison.problems[problem]
     columns = shown(groups, comparison.checkpoint)
     untold = comparison.untold(problem)
-    head: list[Plain] = [{"name": name, "title": words(name), "rule": words(told)} for name, told in _RULES.items()]
+    head: list[Plain] = [
+        {"name": name, "title": words(name), "rule": words(told), "number": name == "runs"}
+        for name, told in _RULES.items()
+    ]
     head += [{"name": one.name, "title": words(one.title), "rule": rule(one, words), "number": True} for one in columns]
     rows = [
         {
@@ -132,14 +137,29 @@ def _setting(value: Any) -> Plain:
 
 def verdicts(comparison: Comparison, problem: str, words: Words) -> Plain | None:
     """The verdicts on the pairs of a problem that its table shows; None where there are none."""
-    found = [one.in_words() for one in of_interest(comparison, problem)]
+    found = [_in_words(one, words) for one in of_interest(comparison, problem)]
     if not found:
         return None
     head = [{"name": name, "title": words(name), "rule": ""} for name in ("verdict", "evidence")]
-    rows = [{"label": clean(said), "mark": "", "cells": [cell(words.sentence(said), None),
-                                                         cell(words.sentence(told), None)]}
-            for said, told in found]  # fmt: skip
+    rows = [{"label": clean(said), "mark": "", "cells": [cell(said, None), cell(told, None)]} for said, told in found]
     return {"id": "verdicts", "title": words("Verdicts"), "head": head, "rows": rows}
+
+
+def _in_words(one: Verdict, words: Words) -> tuple[str, str]:
+    """A verdict, and the numbers that it rests on."""
+    if words.language == "en":
+        return one.in_words()
+    if one.verdict == "undecided":
+        known = (
+            "not enough evidence (n = {0}; another {1} would decide)"
+            if one.more_seeds
+            else "not enough evidence (n = {0})"
+        )
+        return words("{0} and {1}", one.a, one.b), words(known, one.n, one.more_seeds)
+    saying = "{0} and {1} are equivalent" if one.verdict == "equivalent" else f"{{0}} is {one.verdict} than {{1}}"
+    effect = interval(one.effect, one.n)
+    title = words(STATISTICS[one.metric].title).partition("%")[0].strip(" ,，（(")
+    return words(saying, one.a, one.b), f"{title} {effect}，n = {one.n}，p = {one.p_adjusted:.2g}（已校正）"
 
 
 def not_well(comparison: Comparison, words: Words) -> Plain | None:
@@ -177,7 +197,8 @@ def sentence(comparison: Comparison, problem: str, metric: str, words: Words) ->
     told = (name, clean(leader.label), title.strip(" ,，（("), value, leader.n)
     if len(groups) == 1:
         return words("{0}: {1}, the only configuration, has {2} {3} (n = {4}).", *told)
-    return " ".join([words("{0}: {1} is the best of {5}: {2} {3} (n = {4}).", *told, len(groups)),
+    between = "" if words.language == "zh" else " "
+    return between.join([words("{0}: {1} is the best of {5}: {2} {3} (n = {4}).", *told, len(groups)),
                      *_beside(comparison, problem, words)])  # fmt: skip
 
 
