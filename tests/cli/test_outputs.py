@@ -61,7 +61,9 @@ def test_every_option_that_writes_is_found() -> None:
     assert {("basins", "--plot"), ("sensitivity", "--plot"), ("evaluate", "--plot"), ("curvature", "--plot")} <= set(
         WRITTEN
     )
-    assert {("reproduce", "--out"), ("reproduce", "--html"), ("reproduce", "--docs")} <= set(WRITTEN)
+    assert {("reproduce", "--out"), ("reproduce", "--html"), ("reproduce", "--docs"), ("compare", "--html")} <= set(
+        WRITTEN
+    )
 
 
 def commands(place: str) -> list[list[str]]:

@@ -27,9 +27,9 @@ def check_page(path: Path | None) -> Path | None:
         return None
     from optbench.records import check_place
 
+    check_place(path.expanduser())
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--html {path}: expected a file ending in {' or '.join(SUFFIXES)}")
-    check_place(path.expanduser())
     return path
 
 

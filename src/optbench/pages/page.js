@@ -730,7 +730,6 @@ addEventListener("resize", () => {
   waiting = setTimeout(redraw, 150);
 });
 addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
-addEventListener("scroll", hideTip, { passive: true });
 addEventListener("beforeprint", () => { state.printing = true; redraw(); });
 addEventListener("afterprint", () => { state.printing = false; redraw(); });
 wantsDark.addEventListener("change", redraw);
