@@ -234,6 +234,21 @@ def test_confusion_is_counted_from_kept_predictions(tmp_path: Path) -> None:
     assert "checksum" in figure["why"]
 
 
+def test_a_curve_that_was_changed_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2):
+        make_run(
+            tmp_path / str(seed), {"seed": seed}, provenance={"files": {"metrics.csv": "00000000"}} if seed else {}
+        )
+    code, out, err = invoke(capsys, "compare", tmp_path, "--html", tmp_path / "a.html", "--lang", "en")
+    assert (code, out) == (0, f"{tmp_path / 'a.html'}\n")
+    assert "metrics.csv: it was changed after the run" in err
+    made = data_of((tmp_path / "a.html").read_text("utf-8"))
+    assert made["unread"] == err.splitlines()
+    assert made["problems"][0]["figures"][0]["notes"][:2] == [
+        "each line: one run", "of these 1 of 2 runs have a recorded curve",
+    ]  # fmt: skip
+
+
 def test_only_our_scripts_are_in_the_page_and_the_policy_names_them(tmp_path: Path) -> None:
     for i, name in enumerate(hostile_names(25)):
         make_run(

@@ -212,8 +212,6 @@ def test_hostile_names_execute_nothing(browser: Browser, tmp_path: Path) -> None
 
 
 def test_a_sweep_is_followed_and_strangers_are_refused(browser: Browser, tmp_path: Path) -> None:
-    for seed in range(3):
-        make_run(tmp_path / str(seed), {"seed": seed}, final_loss=0.5)
     server = subprocess.Popen([sys.executable, "-m", "optbench", "view", str(tmp_path), "--lang", "en"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     try:
@@ -223,6 +221,9 @@ def test_a_sweep_is_followed_and_strangers_are_refused(browser: Browser, tmp_pat
         strangers(address)
         tab = browser.page()
         tab.open(address)
+        tab.until("document.querySelector('h1').textContent === '0 runs so far'")
+        for seed in range(3):
+            make_run(tmp_path / str(seed), {"seed": seed}, final_loss=0.5)
         tab.until("document.querySelector('h1').textContent.startsWith('3 runs')")
         tab.click("#filter")
         tab.write("adam")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.common import ConfigDir, Lang, Which, paths
+from optbench.cli.common import ConfigDir, Lang, Which, paths, print_lines
+from optbench.cli.targets import aim_of
 from optbench.errors import OptbenchError, UserError
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ def write_page(path: Path, found: Comparison, each: Comparison, asked: Asked) ->
     from optbench.pages import document, page
     from optbench.records import write_bytes
 
-    write_bytes(path, page(document(found, each, asked)).encode())
+    made = document(found, each, asked)
+    write_bytes(path, page(made).encode())
     typer.echo(str(path))
+    print_lines(made["unread"], err=True)
 
 
 _Places = Annotated[list[Path], typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.")]
@@ -98,12 +101,11 @@ def view(
 
       optbench view outputs/sweeps/race --port 8000 --group-by optimizer
     """
-    from optbench.comparison.targets import aim
     from optbench.pages.serve import Server
 
     if missing := [str(path) for path in where if not path.exists()]:
         raise UserError(f"{missing[0]}: there is no such file or folder", "give the folder that the sweep writes to")
-    asked = asked_of(aim(None, "", None), config_dir)
+    asked = asked_of(aim_of(None, "", None, config_dir), config_dir)
     try:
         server = Server(lambda: _now(where, filters or (), group_by, checkpoint, asked), port)
     except OSError as error:

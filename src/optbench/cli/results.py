@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +10,13 @@ import typer
 
 from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
 from optbench.cli.paging import asked_of, check_page, write_page
+from optbench.cli.targets import aim_of, minimum_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
     from optbench.comparison import Comparison, Drawn
     from optbench.comparison.targets import Aim
-    from optbench.records import Run
 
 Filters = Annotated[
     list[str] | None,
@@ -146,12 +146,12 @@ def compare(
     found = comparison.compare(
         runs, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
-        pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=_minimum_of(config_dir),
+        pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=minimum_of(config_dir),
         spread=spread, step_worth=step_worth,
     )  # fmt: skip
     if html is not None:
         each = found if group_by is None else comparison.compare(runs, filters=filters or (), checkpoint=checkpoint)
-        write_page(html, found, each, asked_of(_aim(cost, target, budget, config_dir), config_dir))
+        write_page(html, found, each, asked_of(aim_of(cost, target, budget, config_dir), config_dir))
     _print(found, form, html is None)
 
 
@@ -179,23 +179,6 @@ def _form(**asked: bool) -> str | None:
     if forms == ["parquet"] and sys.stdout.isatty():
         raise UserError("--parquet: a terminal shows no Parquet", "optbench compare ... --parquet > results.parquet")
     return forms[0] if forms else None
-
-
-def _aim(cost: str | None, target: str, budget: str | None, config_dir: list[Path] | None) -> Aim:
-    from optbench.comparison.targets import aim
-
-    return aim(cost, target, budget, _minimum_of(config_dir))
-
-
-def _minimum_of(config_dir: list[Path] | None) -> Callable[[Run], float | None]:
-    """Tells the minimum of the surface of a run; what that takes is imported where it is asked."""
-
-    def minimum(run: Run) -> float | None:
-        from optbench.experiment.surface import recorded_minimum
-
-        return recorded_minimum(run, paths(config_dir))
-
-    return minimum
 
 
 def _explain(names: list[str]) -> None:
@@ -363,7 +346,6 @@ def _over_problems(
 ) -> MplFigure:  # fmt: skip
     """A figure of FIGURES."""
     from optbench.comparison import compare as compare_runs
-    from optbench.comparison.targets import aim
     from optbench.errors import UserError
     from optbench.report import unreadable_lines
 
@@ -371,7 +353,7 @@ def _over_problems(
         raise UserError(f"--figure {kind}: expected one of {', '.join(FIGURES)}")
     if kind in ("ranks", "best-of") and (cost is not None or target or budget is not None):
         raise UserError(f"--figure {kind} knows no targets: --cost, --target and --budget are of ecdf and profile")
-    asked = aim(cost, target, budget, _minimum_of(config_dir))
+    asked = aim_of(cost, target, budget, config_dir)
     grouped = None if kind == "best-of" else group_by  # whose lines are of settings, each a group
     found = compare_runs(runs, filters=filters, group_by=grouped, checkpoint=checkpoint)
     print_lines([*unreadable_lines(found), *found.notes, *(() if kind == "best-of" else found.warnings)], err=True)

@@ -11,6 +11,7 @@ import numpy as np
 from optbench.comparison import Group
 from optbench.comparison.learning import ALONG, MEASURES, WITHOUT, Series, band, loss_scale, series
 from optbench.comparison.targets import Reader
+from optbench.errors import RecordError
 from optbench.pages.words import Words
 from optbench.records import CURVATURE_COLUMNS, Run
 from optbench.records.columns import Floats
@@ -36,22 +37,35 @@ def rounded(values: Floats, digits: int = 5) -> list[float | None]:
 
 
 class Cache:
-    """Reads the curves of runs, each once however many figures are of it.
+    """Reads the curves of runs, each once however many figures are of it. One that cannot be read is as none.
 
     Args:
         reader: reads those that are not known yet.
+
+    Attributes:
+        unread: why a curve could not be read, a sentence each.
     """
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._known = reader, dict[tuple[str, str], Columns]()
+        self.unread: list[str] = []
 
     def __call__(self, runs: Sequence[Run]) -> list[Columns]:
-        """The curve of each run. Raises RecordError."""
+        """The curve of each run."""
         keys = [(str(run.path or run.table), run.run_id) for run in runs]
         new = [place for place, key in enumerate(keys) if key not in self._known]
-        for place, curve in zip(new, self._reader([runs[place] for place in new]), strict=True):
+        for place, curve in zip(new, self._read([runs[place] for place in new]), strict=True):
             self._known[keys[place]] = curve
         return [self._known[key] for key in keys]
+
+    def _read(self, runs: Sequence[Run]) -> Sequence[Columns]:
+        try:
+            return self._reader(runs)
+        except RecordError as error:
+            if len(runs) == 1:
+                self.unread.append(error.message)
+                return [{}]
+            return [curve for run in runs for curve in self._read([run])]
 
 
 @dataclass(frozen=True)
@@ -71,13 +85,15 @@ class Curved:
 
 
 def curved(groups: Sequence[Group], reader: Reader) -> list[Curved]:
-    """The configurations of a problem that are drawn, the best first. Raises RecordError."""
+    """The configurations of a problem that are drawn, the best first."""
     found: list[Curved] = []
     for group in groups:
         rows = group.rows.take(group.rows.has_curve())
         if len(rows) and len(found) < MOST_LINES:
             runs = rows.runs()
-            found.append(Curved(group.label, runs, reader(runs), group.n))
+            known = [(run, curve) for run, curve in zip(runs, reader(runs), strict=True) if curve]
+            if known:
+                found.append(Curved(group.label, [run for run, _ in known], [curve for _, curve in known], group.n))
     return found
 
 

@@ -66,7 +66,7 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
     across = figures(found, each, asked.aim, reader, words)
     return {
         "language": asked.language,
-        "title": words("{0} runs compared", runs),
+        "title": words("1 run compared") if runs == 1 else words("{0} runs compared", runs),
         "verdicts": [one["sentence"] for one in problems],
         "problems": problems,
         "across": [*_scores(found, words), *across],
@@ -74,6 +74,7 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
         "notes": [words.sentence(note) for note in notes if not note.startswith(_WARNING)],
         "warnings": [words.sentence(note.removeprefix(_WARNING)) for note in notes if note.startswith(_WARNING)],
         "unreadable": [words.sentence(line) for line in unreadable_lines(found)],
+        "unread": [words.sentence(line) for line in reader.unread],
         "provenance": _provenance(found, asked, words),
         "command": clean(shlex.join(asked.command)) if asked.command else "",
         "colours": [clean(label) for label in sorted(labels, key=natural)],
@@ -87,8 +88,8 @@ def waiting(asked: Asked, why: str = "") -> Plain:
     return {
         "language": asked.language, "title": words("0 runs so far"),
         "verdicts": [words.sentence(why) if why else words("No run is recorded yet; this page follows.")],
-        "problems": [], "across": [], "ends": None, "notes": [], "warnings": [], "unreadable": [], "provenance": [],
-        "command": "", "colours": [], "words": words.of_script(),
+        "problems": [], "across": [], "ends": None, "notes": [], "warnings": [], "unreadable": [], "unread": [],
+        "provenance": [], "command": "", "colours": [], "words": words.of_script(),
     }  # fmt: skip
 
 

@@ -135,7 +135,7 @@ function table(given, key) {
     body.replaceChildren(...shown.map((row) => row.element));
     heads.forEach((cell, place) =>
       cell.setAttribute("aria-sort", place !== column ? "none" : down ? "descending" : "ascending"));
-    count.textContent = shown.length < rows.length ? " " + say("{0} of {1} rows", shown.length, rows.length) : "";
+    count.textContent = shown.length < rows.length ? " · " + say("{0} of {1} rows", shown.length, rows.length) : "";
   }
 
   listeners.push(arrange);
@@ -690,7 +690,7 @@ function render() {
   const sections = data.problems.length === 0 ? [] : [
     ...problems,
     ...(across.length ? [section(say("Over runs, problems and settings"), "across", ...across)] : []),
-    section(say("Runs that did not end well"), "ends", ends, notes(data.unreadable)),
+    section(say("Runs that did not end well"), "ends", ends, notes([...data.unreadable, ...data.unread])),
     section(say("How to read this"), "rules", notes(data.notes)),
     provenance(),
   ];

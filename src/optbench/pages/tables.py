@@ -58,7 +58,9 @@ def scores(comparison: Comparison, problem: str, words: Words) -> Plain:
         }
         for group in groups
     ]  # fmt: skip
-    title = words("{0} runs in {1} configurations", sum(group.n for group in groups), len(groups))
+    runs = sum(group.n for group in groups)
+    told = "{0} runs in {1} configurations" if runs > 1 else "{0} run in {1} configuration"
+    title = words(told if len(groups) > 1 or runs == 1 else "{0} runs of one configuration", runs, len(groups))
     return {"id": "scores", "title": title, "head": head, "rows": rows}
 
 
@@ -209,7 +211,8 @@ def _beside(comparison: Comparison, problem: str, words: Words) -> list[str]:
     mine = [one.seen_from(leader.label) for one in comparison.pairs
             if one.problem == problem and leader.label in (one.a, one.b)]  # fmt: skip
     if not mine:
-        return [words.sentence(comparison.unsought or "Whether that is more than chance was not asked.")]
+        why = words.sentence(comparison.unsought or "whether that is more than chance was not asked")
+        return [f"{why[0].upper()}{why[1:]}{'。' if words.language == 'zh' else '.'}"]
     count = {verdict: [clean(one.b) for one in mine if one.verdict == verdict]
              for verdict in ("better", "worse", "equivalent", "undecided")}  # fmt: skip
     said = []
