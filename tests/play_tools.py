@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
+from browser import browser_path, chromium
 
 from optbench.play import program
 
 ENGINE = Path(program.__file__).with_name("engine.js")
-
-
-def chromium() -> str | None:
-    """A Chromium to run without a window."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((path for path in map(shutil.which, names) if path), None)
-
-
-def printed_by_page(html: Path, *options: str, budget: int = 20000) -> str:
-    """The document of a page after its scripts have run, without a network."""
-    browser = chromium()
-    assert browser is not None
-    with tempfile.TemporaryDirectory() as profile:
-        command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
-                   "--host-resolver-rules=MAP * ~NOTFOUND", f"--virtual-time-budget={budget}", *options]  # fmt: skip
-        command += ["--dump-dom", html.as_uri()]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    return found.stdout
 
 
 def javascript(text: str, folder: Path) -> str:
@@ -40,7 +22,7 @@ def javascript(text: str, folder: Path) -> str:
         found = subprocess.run([node, str(script)], capture_output=True, text=True, timeout=120, check=False)
         assert found.returncode == 0, found.stderr[-2000:]
         return found.stdout
-    if chromium() is None:
+    if browser_path() is None:
         pytest.skip("neither node nor chromium is installed: apt-get install nodejs, or chromium")
     page = folder / "script.html"
     page.write_text(
@@ -48,4 +30,8 @@ def javascript(text: str, folder: Path) -> str:
         'const print = (line) => { document.getElementById("out").textContent += line + "\\n"; };\n'
         + text.replace("</script", "<\\/script") + "</script>"
     )  # fmt: skip
-    return printed_by_page(page).partition('<pre id="out">')[2].partition("</pre>")[0]
+    with chromium(folder / "profile") as browser:
+        tab = browser.page()
+        tab.open(page.as_uri())
+        assert not tab.errors, tab.errors
+        return str(tab.js("document.getElementById('out').textContent"))

@@ -66,6 +66,7 @@ COMMANDS = (
     Command("curvature", "Describe the loss where a run stopped.", "optbench.cli.curvature:curvature"),
     Command("check-proof", "Check a certificate of critical points.", "optbench.cli.proof:check_proof"),
     Command("basins", "Show where each start of a grid ends.", "optbench.cli.exploring:basins", True),
+    Command("play", "Make a page to play with.", "optbench.cli.playing:play", True, True),
     Command("sensitivity", "Show the outcome over the learning rate.", "optbench.cli.exploring:sensitivity", True),
     Command("evaluate", "Compute accuracy and confusion matrix.", "optbench.cli.homework:evaluate"),
     Command("predict", "Classify images, write submission.csv.", "optbench.cli.homework:predict"),

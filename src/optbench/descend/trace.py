@@ -82,6 +82,25 @@ def trace_step(objective: Objective, sample: Sequence[float], plan: Plan) -> Ste
     )
 
 
+def trace_update(plan: Plan) -> tuple[Program, Value, dict[str, Value]]:
+    """The update of one coordinate alone, as a program of `x[0]`, its gradient `g[0]`, memories and numbers.
+
+    Returns:
+        The program, the next iterate and the next memories. Raises NotImplementedError, see trace_step.
+    """
+    tracer = Tracer()
+    with tracer, torch.no_grad():
+        sample = torch.tensor([0.5], dtype=torch.float64)
+        x, gradient = (_input(tracer, sample.clone(), name) for name in ("x", "g"))
+        memory = {name: _input(tracer, sample.clone(), name) for name in plan.rule.memories}
+        names = [*plan.hyper, *plan.tables[0].names, "t"]
+        numbers = {name: _input(tracer, torch.tensor(0.5, dtype=torch.float64), name) for name in names}
+        t = numbers.pop("t")
+        following, after = plan.rule.update(x, gradient, memory, plan.structured(numbers), t)
+    after_values = {name: tracer.values(value, (1,))[0] for name, value in after.items()}
+    return tracer.program, tracer.values(following, (1,))[0], after_values
+
+
 def _input(tracer: Tracer, tensor: Tensor, name: str) -> Tensor:
     if tensor.ndim:
         values = [tracer.program.input(f"{name}[{i}]") for i in range(len(tensor))]

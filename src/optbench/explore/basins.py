@@ -8,7 +8,7 @@ or a *maximum* has no such level: there the last iterate is in the disk, and mor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -166,19 +166,18 @@ def find_basins(
     hint = f"a smaller --grid, or fewer optimizers{', or no --plot' * drawn}"
     check_fits(grid * grid * each, f"{grid} x {grid} starts{' and their figure' * drawn}", hint)
     box = box or field.surface.domain
-    found, disks = _points(field, cases[0], box, radius, budget)
+    found, disks = points_in(field, cases[0].config, box, radius, budget)
     basins = Basins(field, found, box, disks, (), tuple(c.trainer.steps for c in cases))
     starts = _centres(box, grid)
     maps = [_follow(basins, case, starts, i * len(starts), len(cases), run) for i, case in enumerate(cases)]
     return replace(basins, maps=tuple(maps))
 
 
-def _points(
-    field: Field | ShelvedField, case: Case, box: Box, radius: float | None, budget: float
+def points_in(
+    field: Field | ShelvedField, config: Mapping[str, Any], box: Box, radius: float | None, budget: float
 ) -> tuple[CriticalSet, Disks]:
-    """The critical points in the box and their disks; of a surface that is known, a proved list is kept."""
+    """The critical points in the box and their disks; a proved list is kept, of the package's own surfaces."""
     from optbench.experiment.programs import kept_points
-    from optbench.experiment.surface import ShelvedField
 
     def find() -> tuple[CriticalSet, Disks]:
         from optbench.critical import critical_points
@@ -187,8 +186,7 @@ def _points(
         found = critical_points(field.objective, box, name=field.name, seconds=budget)
         return found, disks_round(field.objective, found.points, box, _radius(found, box, radius))
 
-    known = isinstance(field, ShelvedField)
-    return kept_points(case.config, (box, radius, field.name), find) if known else find()
+    return kept_points(config, (box, radius, field.name), find)
 
 
 def _dim_hint(case: Case) -> str:

@@ -53,17 +53,30 @@ def page(document: Mapping[str, Any], live: str = "") -> str:
         "data": embedded({**document, "live": live}),
         "noscript": html.escape(" ".join(document.get("verdicts", ()))),
     }
-    template = (HERE / "page.html").read_text(encoding="utf-8")
+    return filled((HERE / "page.html").read_text(encoding="utf-8"), parts)
+
+
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """A template with its gaps {{name}} filled, in one pass: what a part holds is no gap."""
     return _GAP.sub(lambda gap: parts[gap[1]], template)
 
 
-def policy(scripts: list[str], style: str, live: str = "") -> str:
-    """The Content-Security-Policy of a page: what may run, by hash, and nothing else."""
+def policy(scripts: list[str], style: str, live: str = "", workers: bool = False) -> str:
+    """The Content-Security-Policy of a page: what may run, by hash, and nothing else.
+
+    Args:
+        scripts: the texts of its script elements, as they stand there.
+        style: that of its style element.
+        live: an address that it may ask; empty: none.
+        workers: whether the scripts make workers of their own text. Trusted types, which would refuse that, are then
+            not asked for.
+    """
     allowed = " ".join(map(_hash, scripts))
+    strict = ["worker-src blob:"] if workers else ["require-trusted-types-for 'script'", "trusted-types 'none'"]
     return "; ".join([
         "default-src 'none'", f"script-src {allowed}", f"style-src {_hash(style)}", "img-src data:",
         f"connect-src {chr(39)}self{chr(39)}" if live else "connect-src 'none'", "base-uri 'none'",
-        "form-action 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'",
+        "form-action 'none'", *strict,
     ])  # fmt: skip
 
 

@@ -98,11 +98,17 @@ class Walk {
     else if (this.k >= this.steps) this.ended = "completed";
   }
 
-  step() {
-    if (this.ended !== null) return false;
+  // The next iterate, whatever a rule says of this one.
+  advance() {
     for (let i = 0; i < this.spec.state; i++) this.given[i] = this.out[3 + i];
     this.k += 1;
+    this.ended = null;
     this.evaluate();
+  }
+
+  step() {
+    if (this.ended !== null) return false;
+    this.advance();
     return true;
   }
 
