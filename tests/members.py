@@ -100,7 +100,7 @@ def surfaces() -> list[str]:
 
 
 def networks() -> list[str]:
-    """Names in conf/model that are networks."""
+    """Names in conf/model that are networks on images."""
     return [n for n in names("model") if "_network" in str(read("model", n).get("defaults", ""))]
 
 

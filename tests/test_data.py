@@ -38,9 +38,8 @@ from optbench.problem import AbstractData, stream
 
 AUGMENTATIONS = [name for name in members.names("augment") if members.read("augment", name)["_target_"] is not None]
 SETS = [name for name in members.names("data") if members.read("data", name)["_target_"] is not None]
-NUMBERS = [name for name in SETS if members.read("data", name)["n_classes"] == 0]
-"""Those without classes: regressions."""
-DATA = sorted(set(SETS) - set(NUMBERS))
+DATA = [name for name in SETS if members.read("data", name).get("image_size", 1) != 1]
+"""Those of pictures."""
 SPLITS = ("train", "validation", "test")
 FEW = {"train_per_class": 2, "validation_per_class": 1, "n_test": 4}
 

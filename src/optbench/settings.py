@@ -179,6 +179,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _word(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
 def _one_of(*words: str) -> Check:
     return (lambda v: v in words, f"one of {', '.join(words)}")
 
@@ -231,6 +235,22 @@ RANGES: Mapping[str, Check] = {
     "data.test_share": _fraction,
     "data.split_seed": _from_zero,
     "data.picture_seed": _from_zero,
+    "data.path": _path,
+    "data.target": (
+        lambda v: (isinstance(v, str) and bool(v)) or (isinstance(v, list) and bool(v) and all(map(_word, v))),
+        "the name of a column, or a list of names",
+    ),
+    "data.inputs": (lambda v: _word(v), "the name of an array"),
+    "data.weight": (lambda v: _word(v), "the name of a column of weights, or null"),
+    "data.drop": (lambda v: isinstance(v, list) and all(map(_word, v)), "a list of names of columns"),
+    "data.task": _one_of("classification", "regression"),
+    "data.standardize": _switch,
+    "data.density": _count,
+    "data.context": _count,
+    "data.train_windows": _count,
+    "data.validation_windows": _count,
+    "data.test_windows": _count,
+    "data.text_seed": _from_zero,
     "data.folds": (lambda v: _whole(v) and 2 <= v <= 1000, "a whole number from 2 to 1000"),
     "data.fold": _from_zero,
     "data.train_per_class": _count,
@@ -251,6 +271,10 @@ RANGES: Mapping[str, Check] = {
     "model.in_channels": _count,
     "model.image_size": _count,
     "model.dropout": _share,
+    "model.length": (lambda v: _whole(v) and v >= 5, "a whole number of at least 5"),
+    "model.context": _count,
+    "model.layers": _count,
+    "model.heads": _count,
     "model.stochastic_depth_prob": _share,
     "loss.n_classes": (lambda v: _whole(v) and (v == 0 or v >= 2), "a whole number of at least 2, or 0 for unknown"),
     "loss.weight": _weights,
@@ -400,8 +424,9 @@ _NULL_IS_A_VALUE = frozenset(
         "loss.weight",
         "data.root",
         "n_outputs",
-        "data.n_classes",
         "data.n_targets",
+        "data.task",
+        "data.weight",
         "model.n_outputs",
         "model.num_classes",
         "model.in_channels",

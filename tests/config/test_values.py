@@ -156,7 +156,6 @@ def test_every_value_of_every_key_runs_or_is_refused(
         ("scheduler.factor=2.0", "a number in [0, 1]"),
         ("trainer.start_anywhere=-1", "expected true or false"),
         ("trainer.start=null", "expected usual, random"),
-        ("n_outputs=null", "expected a whole number"),
     ],
 )
 def test_what_is_refused_as_it_is_composed(text: str, expected: str, composer: Composer) -> None:

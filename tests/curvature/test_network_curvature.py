@@ -200,7 +200,7 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 def test_what_cannot_be_looked_at_is_refused() -> None:
     with pytest.raises(UserError, match="labelled"):
-        network_objective(tanh_net(), LOSS, replace(images(), labels=None))
+        network_objective(tanh_net(), LOSS, replace(images(), targets=None))
     with pytest.raises(UserError, match="trainable"):
         network_objective(tanh_net().requires_grad_(False), LOSS, images())
     with pytest.raises(UserError, match="--products 3"):

@@ -169,8 +169,10 @@ def outputs_for(data: AbstractData | None, loss: nn.Module) -> int | None:
     """Outputs that a model needs for the data under a loss; None: there are no data to say so."""
     if data is None:
         return None
+    if not data.n_classes:
+        return data.n_targets
     own: int | None = getattr(loss, "n_outputs", None)
-    return own or data.n_classes or data.n_targets
+    return own or data.n_classes
 
 
 _OUTPUTS = ("n_outputs", "num_classes")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build
+from optbench.experiment.sources import KEY
 
 if TYPE_CHECKING:
     from optbench.experiment.plan import Planned
@@ -46,7 +47,8 @@ def built_data(config: Mapping[str, Any]) -> Any:
 def _built(config: Mapping[str, Any], node: Mapping[str, Any]) -> Any:
     if not _fingerprints or not str(node.get("_target_")).startswith(_OURS):
         return build(node, "data")
-    key = json.dumps([node, _fingerprints[-1]], sort_keys=True, default=str)
+    content = (config.get(KEY) or {}).get("data")  # of a file that a setting names
+    key = json.dumps([node, _fingerprints[-1], content], sort_keys=True, default=str)
     if key not in _kept:
         _kept.clear()  # one at a time: they can be large
         data: Any = build(node, "data")

@@ -119,7 +119,7 @@ def _files(node: Mapping[str, Any], folders: bool) -> Iterator[str]:
     """A line for each file that a setting names; `folders`: and for each folder, where the class is the user's own."""
     own = folders and is_own(str(node.get("_target_") or ""))
     for key, text in _texts(node):
-        if key.startswith("_") or key == "root" or not _PATH.search(text):
+        if key.startswith("_") or key == "root" or not (key == "path" or _PATH.search(text)):
             continue
         with contextlib.suppress(OSError, ValueError, DataError, RuntimeError):  # the last: of a user whom nobody knows
             path = Path(text).expanduser()

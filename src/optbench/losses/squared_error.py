@@ -11,11 +11,13 @@ class SquaredError(nn.Module):
     """e = (yhat - y)^2 for labels y that are numbers; of several numbers the mean over them.
 
     Attributes:
+        n_outputs: outputs that the model must have, for one number.
         takes_numbers: it learns numbers, and not classes.
 
     Source: Apple Book (LeeDL), chapter 3, classification and regression.
     """
 
+    n_outputs = 1
     takes_numbers = True
 
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:

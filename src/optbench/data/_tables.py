@@ -1,0 +1,135 @@
+"""What data sets of rows have in common: the cut into splits by split_seed, and columns measured in deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optbench.errors import DataError
+from optbench.problem import AbstractData, Split, stream
+
+SPLITS = ("train", "validation", "test")
+
+
+def check_cut(validation_share: float, test_share: float, split_seed: int) -> None:
+    """Raises DataError for shares that leave nothing to train or to validate on, or a negative split_seed."""
+    if not (validation_share > 0 and test_share >= 0 and validation_share + test_share < 1):
+        raise DataError(f"validation_share={validation_share}, test_share={test_share}: expected shares of the "
+                        "examples that leave some for training and for validation")  # fmt: skip
+    if split_seed < 0:
+        raise DataError(f"split_seed={split_seed}: expected 0 or more")
+
+
+def cut(targets: Tensor, shares: dict[str, float], split_seed: int) -> dict[str, Tensor]:
+    """Indices of the splits, rising, stratified where the targets (n,) are classes; each example stands in one.
+
+    Args:
+        targets: (n,) whole numbers, or (n, ...) numbers or tokens, which are no strata.
+        shares: of the splits beside "train".
+        split_seed: names the cut.
+    """
+    classes = not targets.is_floating_point() and targets.ndim == 1
+    strata = [torch.nonzero(targets == k).flatten() for k in targets.unique()] if classes else [None]
+    parts: dict[str, list[Tensor]] = {name: [] for name in (*shares, "train")}
+    for number, members in enumerate(strata):
+        members = torch.arange(len(targets)) if members is None else members
+        members = members[torch.randperm(len(members), generator=stream(split_seed, "split", number))]
+        start = 0
+        for name, share in shares.items():
+            count = round(share * len(members))
+            parts[name].append(members[start : start + count])
+            start += count
+        parts["train"].append(members[start:])
+    return {name: torch.cat(indices).sort().values for name, indices in parts.items()}
+
+
+class Rows(AbstractData):
+    """Rows of numbers with a target each, cut into splits.
+
+    Args:
+        name: for messages.
+        inputs: (n, ...), floating point, or tokens.
+        targets: whole numbers below n_classes, or floating point (n,) or (n, k).
+        class_names: in the order of their numbers; none of a regression.
+        names: n names; None: the numbers of the rows, from 1.
+        weights: (n,) of the examples; None: all alike.
+        validation_share, test_share, split_seed: of the cut.
+        standardize: whether inputs that are numbers, and targets that are, are measured in standard deviations from the
+            mean of the training data, column by column.
+
+    Raises:
+        DataError: fewer rows than splits.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Tensor,
+        targets: Tensor,
+        class_names: Sequence[str],
+        validation_share: float,
+        test_share: float,
+        split_seed: int,
+        standardize: bool,
+        names: Sequence[str] | None = None,
+        weights: Tensor | None = None,
+    ) -> None:
+        check_cut(validation_share, test_share, split_seed)
+        self.n_classes, self.class_names = len(class_names), tuple(class_names)
+        self.n_targets = targets.shape[1] if not class_names and targets.ndim > 1 else 1
+        self._name, self._inputs, self._targets, self._weights = name, inputs, targets, weights
+        self._names = tuple(names) if names is not None else tuple(f"{row + 1:04d}" for row in range(len(inputs)))
+        self._parts = cut(targets, {"test": test_share, "validation": validation_share}, split_seed)
+        wanted = [split for split in SPLITS if split != "test" or test_share]
+        if empty := [split for split in wanted if not len(self._parts[split])]:
+            raise DataError(f"{name}: {len(inputs)} rows are too few for a {empty[0]} split of these shares",
+                            "change data.validation_share or data.test_share, or give more rows")  # fmt: skip
+        self._standardize = standardize
+
+    def load(self, split: str) -> Split:
+        """The "train", "validation" or "test" split, all with targets; DataError where there is none."""
+        chosen = self._parts.get(split)
+        if chosen is None or not len(chosen):
+            raise DataError(
+                f"{self._name}: no rows in split {split!r} (expected a non-empty train, validation or test)"
+            )
+        inputs, targets = (self._measured(values, chosen) for values in (self._inputs, self._targets))
+        names = tuple(self._names[index] for index in chosen.tolist())
+        return Split(inputs, targets, names, None if self._weights is None else self._weights[chosen])
+
+    def _measured(self, values: Tensor, chosen: Tensor) -> Tensor:
+        """Some rows; of numbers in float32, in standard deviations of the training rows where that is asked for."""
+        if not values.is_floating_point():
+            return values[chosen]
+        if not self._standardize:
+            return values[chosen].float()
+        train = values[self._parts["train"]].double()
+        mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0)
+        differs = deviation > 1e-9 * mean.abs().clamp(min=1.0)  # beyond the rounding of the mean
+        return ((values[chosen].double() - mean) / torch.where(differs, deviation, 1.0)).float()
+
+
+def scikit_learns(file: str) -> tuple[Tensor, Tensor, list[str]]:
+    """A table that comes with scikit-learn: inputs float64 (n, d), labels int64 (n,) and the names of the classes.
+
+    Its file is read without scikit-learn, whose import takes longer than most runs on it.
+
+    Raises:
+        DataError: scikit-learn is not installed, or keeps the file elsewhere.
+    """
+    spec = find_spec("sklearn")
+    places = [Path(folder, "datasets", "data", file) for folder in (spec and spec.submodule_search_locations) or ()]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise DataError(f"{file} is not where scikit-learn keeps it", "install scikit-learn 1.x")
+    with found.open(encoding="utf-8") as lines:
+        n, d, *class_names = next(lines).strip().split(",")
+        table = np.loadtxt(lines, delimiter=",")
+    both = torch.from_numpy(table)
+    assert both.shape == (int(n), int(d) + 1)
+    return both[:, :-1], both[:, -1].long(), class_names

@@ -1,0 +1,325 @@
+"""Data that are no pictures: contract, sources, files of one's own and what is wrong with them; and their networks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import members
+import numpy as np
+import pytest
+import torch
+from command_tools import invoke
+from torch import nn
+
+import optbench
+from optbench.data.made_text import ALPHABET, MadeText, written
+from optbench.data.mnist1d import signals
+from optbench.data.table_csv import Table
+from optbench.data.table_npz import Arrays
+from optbench.errors import DataError, UserError
+from optbench.experiment.plan import plan_run
+from optbench.models.cnn1d import CNN1D
+from optbench.models.gpt import GPT
+from optbench.models.lstm import LSTM
+from optbench.problem import AbstractData, read_split, stream
+
+SPLITS = ("train", "validation", "test")
+OWN = ("csv", "npz")
+EMBEDDED = [
+    name for name in members.names("data")
+    if (found := members.read("data", name))["_target_"] and "image_size" not in found and name not in OWN
+]  # fmt: skip
+
+
+def test_tables_are_discovered() -> None:
+    assert {"breast_cancer", "made_text", "mnist1d", "two_spirals", "wine"} <= set(EMBEDDED)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_every_split_keeps_the_contract(name: str) -> None:
+    data, seen = members.make("data", name), []
+    for part in SPLITS:
+        split, again = read_split(data, part), members.make("data", name).load(part)
+        assert torch.equal(split.inputs, again.inputs)
+        assert torch.equal(split.targets, again.targets)
+        assert split.inputs.dtype in (torch.float32, torch.int64)
+        assert split.targets is not None
+        assert set(split.targets.unique().tolist()) <= set(range(data.n_classes))
+        assert len(data.class_names) == data.n_classes
+        seen += split.names
+    if name != "made_text":  # whose splits are texts of their own
+        assert len(seen) == len(set(seen))
+    with pytest.raises(DataError, match="'holdout'"):
+        data.load("holdout")
+    key = "text_seed" if name == "made_text" else "split_seed"
+    other = members.make("data", name, **{key: 1}).load("validation")
+    assert other.names != data.load("validation").names or name == "made_text"
+    assert not torch.equal(other.inputs, data.load("validation").inputs)
+    for change in ({key: -1}, {"n_classes": 1}):
+        with pytest.raises(DataError, match=f"{next(iter(change))}="):
+            members.make("data", name, **change)
+
+
+@pytest.mark.slow  # scikit-learn takes seconds to import
+@pytest.mark.parametrize("name", ["wine", "breast_cancer"])
+def test_tables_are_scikit_learns(name: str) -> None:
+    import sklearn.datasets
+
+    x, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+    data = members.make("data", name)
+    rows = {part: np.array([int(one) - 1 for one in data.load(part).names]) for part in SPLITS}
+    mean, deviation = x[rows["train"]].mean(0), x[rows["train"]].std(0)
+    for part in SPLITS:
+        split = data.load(part)
+        np.testing.assert_allclose(split.inputs.numpy(), (x[rows[part]] - mean) / deviation, atol=1e-5)
+        assert split.labels.tolist() == y[rows[part]].tolist()
+    assert sum(map(len, rows.values())) == len(y)
+
+
+def test_signals_are_made_by_the_published_recipe() -> None:
+    """The same draws in a plain second writing of the recipe, a signal at a time; and facts of the paper."""
+    from scipy.interpolate import interp1d
+    from scipy.ndimage import gaussian_filter
+
+    from optbench.data.mnist1d import _TEMPLATES
+
+    def longer(x: Any, n: int) -> Any:
+        return interp1d(np.linspace(0, 1, len(x)), x)(np.linspace(0, 1, n))
+
+    shapes = np.array(_TEMPLATES)
+    shapes = (shapes - shapes.mean(1, keepdims=True)) / shapes.std(1, keepdims=True)
+    shapes = (shapes - shapes[:, :1]) / 6
+    random, made = np.random.RandomState(42), []
+    for _ in range(7):  # of digit 0, which comes first
+        x = longer(np.concatenate([shapes[0] + 1e-8, np.zeros(36 + random.randint(25))]), 72)
+        x = x * (1 + 0.4 * (random.rand() - 0.5))
+        k = random.choice(48)
+        x = np.concatenate([x[-k:], x[:-k]])
+        x = np.where(x != 0, x, gaussian_filter(0.25 * random.randn(72), 2))
+        x = x + 0.02 * random.randn(72)
+        made.append(longer(x - 0.75 * (random.rand() - 0.5) * np.linspace(-0.5, 0.5, 72), 40))
+    ours, digits = signals()
+    zeros = ours[digits == 0]
+    centred = (zeros - zeros.mean(1, keepdims=True)) / zeros.std(1, keepdims=True)
+    for x in made:
+        wanted = (x - x.mean()) / x.std()
+        assert np.abs(centred - wanted).max(axis=1).min() < 1e-9
+    assert ours.shape == (5000, 40)
+    assert np.bincount(digits).tolist() == [500] * 10
+    assert (abs(ours.mean()) < 1e-12, ours.std()) == (True, pytest.approx(1.0))
+    assert sum(p.numel() for p in CNN1D().parameters()) == 5210  # Table 1 of the paper
+
+
+def test_spirals_are_half_a_turn_apart_and_end_where_the_benchmark_says() -> None:
+    data = members.make("data", "two_spirals", test_share=0.0)
+    points = {name: (x, int(y)) for part in ("train", "validation") for split in [data.load(part)]
+              for name, x, y in zip(split.names, split.inputs, split.targets, strict=True)}  # fmt: skip
+    assert len(points) == 194
+    one = torch.stack([points[f"{i:04d}"][0] for i in range(1, 98)]).double()
+    other = torch.stack([points[f"{i:04d}"][0] for i in range(98, 195)]).double()
+    torch.testing.assert_close(one, -other)
+    radius = 6.5 * one.norm(dim=1)
+    torch.testing.assert_close(radius, 6.5 * (104 - torch.arange(97.0, dtype=torch.float64)) / 104, atol=1e-6, rtol=0)
+    turns = torch.atan2(one[:, 0], one[:, 1])
+    torch.testing.assert_close(
+        torch.remainder(turns, 2 * math.pi)[1], torch.tensor(math.pi / 16).double(), atol=1e-5, rtol=0
+    )
+
+
+def test_the_entropy_of_the_made_language_is_that_of_its_sentences() -> None:
+    """By counting: the mean of minus the logarithm of the probability of sentences, a letter."""
+    text = written(60_000, stream(9, "text"))
+    assert set(text) <= set(ALPHABET)
+    nats, sentences = 0.0, text.split(". ")[:-1]
+    for sentence in sentences:
+        words = sentence.split(" ")
+        nats += math.log(2)
+        number = 0
+        for word in words:
+            number += word in ("the", "a")
+            nats += (
+                {"the": math.log(4), "a": math.log(4), "sleeps": 0.0}.get(word, -1.0)
+                if word in ("the", "a", "sleeps")
+                else _of(word)
+            )
+        assert number == (1 if words[-1] == "sleeps" else 2)
+    letters = sum(len(sentence) + 2 for sentence in sentences)
+    assert nats / letters == pytest.approx(MadeText().entropy, rel=0.01)
+    split = MadeText(context=8).load("train")
+    assert split.targets is not None
+    assert torch.equal(split.inputs.flatten()[1:], split.targets.flatten()[:-1])
+
+
+def _of(word: str) -> float:
+    from optbench.data import made_text
+
+    kinds = {"_ADJECTIVES": 8, "_NOUNS": 12, "_VERBS": 8}
+    return next(math.log(n) for name, n in kinds.items() if word in getattr(made_text, name))
+
+
+# files of one's own ---------------------------------------------------------------------------------------------------
+
+HEAD = "a,b,y,kind\n"
+ROWS = "".join(f"{i},{i * i % 7},{i / 3:.4f},{'hi' if i % 3 else 'lo'}\n" for i in range(40))
+
+
+def table(tmp_path: Path, text: str, **more: Any) -> Table:
+    file = tmp_path / "t.csv"
+    file.write_text(text)
+    return Table(str(file), **more)
+
+
+def test_a_table_is_read_as_it_stands(tmp_path: Path) -> None:
+    data = table(tmp_path, HEAD + ROWS, target="kind", drop=["y"], weight="b", standardize=False)
+    assert (data.n_classes, data.class_names) == (2, ("hi", "lo"))
+    for part in SPLITS:
+        split = read_split(data, part)
+        i = torch.tensor([int(name.split()[1]) - 2 for name in split.names])
+        assert torch.equal(split.inputs[:, 0], i.float())
+        assert split.weights is not None
+        assert torch.equal(split.weights, (i * i % 7).float())
+        assert split.labels.tolist() == [0 if k % 3 else 1 for k in i.tolist()]
+    several = table(tmp_path, HEAD + ROWS, target=["y", "b"], drop=["kind"])
+    assert (several.n_classes, several.n_targets) == (0, 2)
+    train = several.load("train")
+    torch.testing.assert_close(train.targets.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    assert table(tmp_path, HEAD + ROWS, target="b", drop=["kind"]).class_names == ("0", "1", "2", "4")
+    assert table(tmp_path, HEAD + ROWS, target="b", drop=["kind"], task="regression").n_classes == 0
+
+
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
+    "empty": ("", {}, "the file is empty"),
+    "no rows": (HEAD, {}, "no rows below the headings"),
+    "missing column": (HEAD + ROWS, {"target": "z"}, "has no column 'z'"),
+    "missing drop": (HEAD + ROWS, {"drop": ["z"]}, "data.drop: .* has no column 'z'"),
+    "text among inputs": (HEAD + ROWS, {}, "column 'kind' has 'lo', which is no finite number, in line 2"),
+    "NaN": (HEAD + "1,nan,1,x\n" + ROWS, {"drop": ["kind"]}, "column 'b' has no value in line 2"),
+    "infinite": (HEAD + "1,inf,1,x\n" + ROWS, {"drop": ["kind"]}, "column 'b' has 'inf'"),
+    "no cell": (HEAD + ROWS + ",1,1,x\n", {"drop": ["kind"]}, "column 'a' has no value in line 42"),
+    "no target": (HEAD + ROWS + "1,1,,x\n", {"drop": ["kind"]}, "column 'y' has no value in line 42"),
+    "mixed": (HEAD + ROWS + "1,x,1,x\n", {"drop": ["kind"]}, "column 'b' has 'x'"),
+    "mixed classes": (HEAD + ROWS + "1,1,1,3\n", {"target": "kind"}, "has numbers and 'lo' in line 2"),
+    "one class": (HEAD + ROWS.replace("lo", "hi"), {"target": "kind", "drop": ["y"]}, "one class, nothing to tell"),
+    "constant": ("a,y\n" + "1,2.5\n2,2.5\n" * 9, {}, "is 2.5 in each row: nothing to learn"),
+    "few rows": ("a,y\n1,2.5\n2,3.5\n", {}, "2 rows are too few for a"),
+    "short line": (HEAD + ROWS + "1,2\n", {}, "line 42 has 2 values, there are 4 headings"),
+    "twice": ("a,a\n1,2\n", {"target": "a"}, "two columns 'a'"),
+    "twice named": (HEAD + ROWS, {"drop": ["y"]}, "is named twice"),
+    "negative weights": (HEAD + "1,-1,1,x\n" + ROWS, {"drop": ["kind"], "weight": "b"}, "negative weights"),
+    "nothing left": ("y\n1.5\n2.5\n", {}, "no column is left"),
+    "task": (HEAD + ROWS, {"task": "ranking"}, "task=ranking"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_a_table_is_named(case: str, tmp_path: Path) -> None:
+    text, more, words = WRONG[case]
+    with pytest.raises(DataError, match=words) as error:
+        table(tmp_path, text, **{"target": "y", **more})
+    assert "\n" not in error.value.message
+
+
+X, Y = np.arange(60.0).reshape(30, 2), np.arange(30) / 7
+
+
+@pytest.mark.parametrize(("arrays", "more", "words"), [
+    ({"x": X}, {}, "has no such array"),
+    ({"x": X, "y": Y[:5]}, {}, "'x' has 30 rows and 'y' 5"),
+    ({"x": np.full((30, 2), np.nan), "y": Y}, {}, "has nan in row 0"),
+    ({"x": X, "y": np.zeros(30)}, {}, "nothing to learn"),
+    ({"x": X, "y": np.zeros(30, int)}, {}, "one class"),
+    ({"x": X[:0], "y": Y[:0]}, {}, "is empty"),
+    ({"x": np.array(["a"] * 30), "y": Y}, {}, "expected numbers"),
+    ({"x": np.array([{}] * 30, dtype=object), "y": Y}, {}, "Python objects are not read"),
+    ({"x": X, "y": Y}, {"task": "classification"}, "not whole"),
+    ({"x": X, "y": Y, "w": -Y - 1}, {"weight": "w"}, "negative"),
+    ({"x": X[:2], "y": Y[:2]}, {}, "too few"),
+])  # fmt: skip
+def test_what_is_wrong_with_arrays_is_named(
+    arrays: dict[str, Any], more: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.npz"
+    np.savez(file, **arrays)
+    with pytest.raises(DataError, match=words) as error:
+        Arrays(str(file), **more)
+    assert "\n" not in error.value.message
+
+
+def test_arrays_are_read_by_their_types(tmp_path: Path) -> None:
+    def read(x: Any, y: Any, **more: Any) -> AbstractData:
+        np.savez(tmp_path / "a.npz", x=x, y=y)
+        return Arrays(str(tmp_path / "a.npz"), **more)
+
+    tokens = np.arange(30 * 4).reshape(30, 4) % 6
+    assert (read(X, np.stack([Y, Y**2], 1)).n_targets, read(X, Y).n_classes) == (2, 0)
+    names = read(X, np.array(["u", "v", "v"] * 10))
+    assert (names.class_names, names.load("train").labels.dtype) == (("u", "v"), torch.int64)
+    text = read(tokens, tokens)
+    assert (text.n_classes, text.load("train").inputs.dtype) == (6, torch.int64)
+    assert read(X.astype(np.uint8), Y).load("train").inputs.dtype == torch.uint8
+    (tmp_path / "a.npz").write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"no \.npz file|Python objects"):
+        Arrays(str(tmp_path / "a.npz"))
+
+
+def test_a_run_on_a_file_is_its_content_wherever_it_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one.csv", tmp_path / "other"
+    one.write_text(HEAD + ROWS)
+    other.write_text(HEAD + ROWS)
+    words = ["model=mlp", "model.hidden=[4]", "data=csv", "data.target=kind", "data.drop=[y]", "trainer.epochs=1",
+             "trainer.batch_size=full"]  # fmt: skip
+    ids = [plan_run([*words, f"data.path={file}"]).run_id for file in (one, other)]
+    monkeypatch.chdir(tmp_path)
+    ids.append(plan_run([*words, "data.path=other"]).run_id)
+    assert len(set(ids)) == 1
+    other.write_text(HEAD + ROWS + "1,2,3,hi\n")
+    assert plan_run([*words, "data.path=other"]).run_id != ids[0]
+    run = optbench.run(*words, f"data.path={one}", out=tmp_path / "out")
+    assert run.summary["loss_name"] == "by_targets"
+    again = optbench.rebuild(run.path)
+    assert again.model(torch.zeros(1, 2)).shape == (1, 2)
+    for extra in ("data.path=nowhere.csv", "data.target=z", "data.path=null", "loss=squared_error"):
+        code, _, err = invoke(capsys, "run", *words, f"data.path={one}", extra, "-o", str(tmp_path / "no"), "--quiet")
+        assert code == 2, extra
+        assert 1 <= len(err.strip().splitlines()) <= 3, err
+
+
+# networks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [GPT(n_outputs=5, context=6, width=8), LSTM(n_outputs=5, width=8)])
+def test_the_next_token_is_told_from_those_before_it_alone(model: nn.Module) -> None:
+    model = model.double().eval()
+    tokens = torch.arange(12).reshape(2, 6) % 5
+    whole = model(tokens)
+    assert whole.shape == (2, 6, 5)
+    changed = tokens.clone()
+    changed[:, 4] = (changed[:, 4] + 1) % 5
+    torch.testing.assert_close(model(changed)[:, :4], whole[:, :4], rtol=0, atol=0)
+    assert not torch.allclose(model(changed)[:, 4], whole[:, 4])
+    torch.testing.assert_close(model(tokens[:, :3]), whole[:, :3])
+    with pytest.raises(UserError, match="tokens"):
+        model(torch.zeros(2, 6))
+
+
+def test_attention_is_torchs() -> None:
+    model = GPT(n_outputs=5, context=6, width=8, heads=2, layers=1).double()
+    layer = model.blocks[0].attention
+    x = torch.randn(3, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    q, k, v = (part.reshape(3, 6, 2, 4).transpose(1, 2) for part in layer.queries_keys_values(x).chunk(3, dim=-1))
+    expected = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(3, 6, 8)
+    torch.testing.assert_close(layer(x), layer.out(expected))
+
+
+@pytest.mark.parametrize(("words", "least"), [
+    (["model=gpt", "trainer.epochs=2"], 0.30), (["model=lstm", "trainer.epochs=1"], 0.5),
+    (["model=mlp", "data=wine"], 0.8), (["model=cnn1d", "trainer.epochs=1"], 0.2),
+])  # fmt: skip
+@pytest.mark.slow
+def test_they_learn(words: list[str], least: float, tmp_path: Path) -> None:
+    run = optbench.run(*words, "optimizer.lr=0.01", "trainer.threads=1", out=tmp_path)
+    assert run.summary["val_accuracy"] > least
