@@ -84,7 +84,8 @@ def assert_readable(error: OptbenchError) -> None:
 ])  # fmt: skip
 def test_every_choice_composes(composer: Composer, group: str, name: str) -> None:
     """Resolved, with every key of its YAML, the same run after a round trip through YAML, and trusted in a record."""
-    config = composer.compose([f"{group}={name}"]).config
+    files = {"csv": ["data.path=a.csv", "data.target=y"], "npz": ["data.path=a.npz"]}  # which they cannot do without
+    config = composer.compose([f"{group}={name}", *(files.get(name, []) if group == "data" else [])]).config
     assert config["choices"][group] == name
     assert not [v for v in flatten(config).values() if isinstance(v, str) and ("${" in v or v == "???")]
     if group != "experiment":
