@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,25 @@ def optimizer_of(config: Mapping[str, Any], problem: AbstractProblem) -> torch.o
     examples = len(problem.train) if isinstance(problem, NetworkProblem) else None
     steps = total_steps(problem, trainer_from(config))
     made: torch.optim.Optimizer = build_optimizer(config, problem.module, steps, examples)
+    _rate_where_none_is(made, config)
     return made
+
+
+def _rate_where_none_is(optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> None:
+    """Gives groups without a learning rate one that is no number: torch's schedules want to multiply it.
+
+    Raises:
+        IncompatibleError: the schedule would change a rate that is not there.
+    """
+    without = [group for group in getattr(optimizer, "param_groups", ()) if "lr" not in group]
+    if not without:
+        return
+    if config["scheduler"].get("_target_") != "torch.optim.lr_scheduler.ConstantLR":
+        name = config["choices"]["scheduler"]
+        raise IncompatibleError(f"{type(optimizer).__name__} has no lr for scheduler={name} to set",
+                                "use scheduler=constant")  # fmt: skip
+    for group in without:
+        group["lr"] = math.nan
 
 
 def build_problem(

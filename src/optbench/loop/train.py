@@ -89,8 +89,11 @@ def total_steps(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrain
 
 
 def rates_of(optimizer: torch.optim.Optimizer) -> int:
-    """How many parameter groups' learning rates a curve has: all, where they begin with different ones; else 1."""
+    """How many parameter groups' learning rates a curve has: all, where they begin with different ones; else 1, and 0 of
+    an optimizer that has none (`experiment.assemble` gives it one that is no number)."""
     begin = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    if any(map(math.isnan, begin)):
+        return 0
     return len(begin) if len(set(begin)) > 1 else 1
 
 
@@ -346,7 +349,7 @@ class Loop:
         if self._protocol.first_step == "idle" and not is_idle:
             raise RunFailure(f"{type(self.optimizer).__name__} declares optimizer.protocol.first_step=idle, and moved",
                              "leave it out")  # fmt: skip
-        p.idle_first = is_idle and row["lr"] > 0
+        p.idle_first = is_idle and self.optimizer.param_groups[0]["lr"] != 0
 
     def _took_place(self) -> None:
         self.progress.left_out_in_a_row = 0
@@ -514,10 +517,12 @@ class Loop:
     @contextlib.contextmanager
     def _as_evaluated(self) -> Iterator[None]:
         """In it the weights are those of the optimizer's `eval()`, and batch norm's statistics those at them, where the
-        optimizer asks for either; afterwards all is as it was, to the bit."""
-        batches = self._protocol.batch_norm if self.progress.step else 0
+        optimizer asks for either; afterwards all is as it was, to the bit. Before the first update there is nothing to
+        average, and some classes break on it."""
+        is_begun = self.progress.step > self.progress.left_out
+        batches = self._protocol.batch_norm if is_begun else 0
         with contextlib.ExitStack() as stack:
-            if self._modes is not None:
+            if self._modes is not None and is_begun:
                 stack.enter_context(self._modes.in_use())
             if batches:
                 stack.enter_context(kept_buffers(self.problem.module))
