@@ -89,8 +89,10 @@ def total_steps(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrain
 
 
 def rates_of(optimizer: torch.optim.Optimizer) -> int:
-    """How many parameter groups' learning rates a curve has: all, where they begin with different ones; else 1, and 0 of
-    an optimizer that has none (`experiment.assemble` gives it one that is no number)."""
+    """How many parameter groups' learning rates a curve has: all, where they begin with different ones; else 1.
+
+    It is 0 of an optimizer that has none, to which `experiment.assemble` gives one that is no number.
+    """
     begin = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     if any(map(math.isnan, begin)):
         return 0
