@@ -220,6 +220,7 @@ _weights: Check = (
 RANGES: Mapping[str, Check] = {
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
     "model.dim": _dimension,
+    "model.instance": _count,
     "model.condition": _at_least_one,
     "model.l2": _not_negative,
     "model.third": _finite,
@@ -409,6 +410,9 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
         "optimizer.m": _one_of("gradient", "momentum", "sum", "mean"),
         "optimizer.sigma": _one_of("one", "adagrad", "rmsprop"),
     },
+    "optbench.surfaces.bbob.Bbob": {
+        "model.function": (lambda v: _whole(v) and 1 <= v <= 24, "a whole number from 1 to 24"),
+    },
     "optbench.data.diabetes.Diabetes": {"data.channels": (lambda v: _whole(v) and v == 10, "10")},
     "torch.optim.lr_scheduler.ConstantLR": {"scheduler.factor": _share},
     "torch.optim.lr_scheduler.ReduceLROnPlateau": {"scheduler.factor": _fraction},
@@ -417,6 +421,7 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
 
 _NULL_IS_A_VALUE = frozenset(
     (
+        "model.instance",
         "optimizer.max_eval",
         "optimizer.foreach",
         "optimizer.fused",

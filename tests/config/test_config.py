@@ -108,7 +108,7 @@ def test_the_default_run_is_rmsprop_on_rosenbrock(composer: Composer) -> None:
         "trainer": "surface",
     }
     assert config["seed"] == 0
-    assert config["model"] == {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": 2}
+    assert config["model"] == {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": 2, "instance": None}
 
 
 @pytest.mark.parametrize("model", members.surfaces())
@@ -439,6 +439,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.batch_size": ([1, "full"], [0, "half", 1.5]),
     "trainer.start": (["usual", "random", [0.5, -1]], ["nowhere", [], [math.nan], ["1"]]),
     "model.condition": ([1, 1.5], [0.999, -2]),
+    "model.instance": ([1, 15], [0, 1.5, "a"]),
     "model.l2": ([0, 0.5], [-1e-9]),
     "model.third": ([-3, 0, 0.5], [math.inf, "a"]),
     "model.dropout": ([0, 0.5, 1], [-0.1, 1.1]),
@@ -616,7 +617,7 @@ def test_an_overlay_adds_choices(overlay: Path) -> None:
         rates = [job.composed.config["optimizer"]["lr"] for job in composer.grid(["experiment=own_race"])]
         steps = composer.compose(["experiment=own_race"]).config["trainer"]["steps"]
     assert config["optimizer"] == {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.5}
-    assert config["model"] == {"_target_": "my.module.Bowl", "steep": 2.0}
+    assert config["model"] == {"_target_": "my.module.Bowl", "steep": 2.0, "instance": None}
     assert config["choices"]["trainer"] == "surface"
     assert rates == [0.5, 0.25]
     assert steps == 7

@@ -40,7 +40,9 @@ LISTS = (
     "0.5",
 )
 ENDS = {Status.COMPLETED, Status.CONVERGED, Status.TARGET_REACHED, Status.DIVERGED, Status.TIMED_OUT}
-NULL_SPEAKS = {"optimizer.fused"} | {f"scheduler.{key}" for key in ("step_size", "total_iters", "warmup_steps", "T_0")}
+NULL_SPEAKS = {"optimizer.fused", "model.instance"} | {
+    f"scheduler.{key}" for key in ("step_size", "total_iters", "warmup_steps", "T_0")
+}
 """Where null is a value: left to torch, or the length of the run."""
 TINY = ("model=logistic", "data.image_size=8", "trainer.steps=2", "trainer.batch_size=full")
 EASY = ("model=sphere", "trainer.steps=3")

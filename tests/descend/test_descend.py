@@ -137,6 +137,22 @@ def test_operations_that_users_may_write(
     np.testing.assert_allclose(found.x, expected.x, rtol=1e-13)
 
 
+def test_instances_of_a_surface_share_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = [[0.7, -1.3, 2.0, 4.4], [-3.1, 0.4, 0.1, -2.0]]
+    texts, given = set(), set()
+    for function, instance in ((15, 1), (15, 2), (7, 1), (7, 2)):  # rotations; stairs
+        rows = Rows("sphere", "adam", changes={"lr": [0.1, 0.2]}, starts=starts, trainer=SurfaceTrainer(steps=12))
+        batch = replace(rows.batch("fused"), objective=members.make("model", "bbob", function=function,
+                                                                    instance=instance, dim=4))  # fmt: skip
+        fused = fuse(batch, make_plan(batch))
+        texts.add(fused.source)
+        given.add(tuple(fused.constants))
+        found, expected = as_python(batch, monkeypatch), descend(replace(batch, backend="eager"))
+        np.testing.assert_allclose(found.curves.loss, expected.curves.loss, rtol=1e-11)
+        np.testing.assert_allclose(found.x, expected.x, rtol=1e-11)
+    assert (len(texts), len(given)) == (2, 4)
+
+
 ENDS = [[0.0, 0.0], [-0.0, 1.0], [math.inf, 1.0], [-math.inf, -math.inf], [math.inf, -math.inf], [math.nan, 1.0],
         [1e200, -1e200], [710.0, -710.0], [800.0, 900.0], [5e-324, -5e-324]]  # fmt: skip
 
@@ -148,7 +164,7 @@ ENDS = [[0.0, 0.0], [-0.0, 1.0], [math.inf, 1.0], [-math.inf, -math.inf], [math.
         lambda x: torch.logsumexp((x * x).log(), dim=-1),  # minus infinity everywhere at 0
         lambda x: -torch.log_softmax(x, dim=-1)[..., 0],
         lambda x: torch.softmax(x, dim=-1)[..., 0],
-        lambda x: x.amax(dim=-1),
+        lambda x: x.amax(dim=-1) + x.floor().sum(-1),
         lambda x: x.amin(dim=-1) + x.abs().sum(-1),
         lambda x: (x.sigmoid() + x.tanh()).sum(-1),
         lambda x: (x.exp() + x.expm1()).sum(-1),
@@ -319,7 +335,7 @@ def test_pieces_choose_the_engine_of_the_whole(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pieces, "TABLE_LIMIT", 2 * 4 * (batch.steps + 1))
     seen = []
 
-    def estimates(piece: Batch, rows: int, compiled: bool) -> dict[str, float]:
+    def estimates(piece: Batch, rows: int, compiled: bool, cost: int) -> dict[str, float]:
         seen.append((piece.rows, rows))
         return {"fused": 1.0, "eager": 0.0}
 

@@ -16,7 +16,7 @@ import pytest
 from descend_tools import interpreted
 
 import optbench
-from optbench.descend import array_rows
+from optbench.descend import array_rows, library
 from optbench.descend.array_rows import has_arrays, run_arrays
 from optbench.descend.batch import Batch, BatchResult
 from optbench.descend.engine import estimates
@@ -242,26 +242,49 @@ def test_rows_side_by_side_that_are_stopped_are_left_to_do(tmp_path: Path) -> No
     assert np.isnan(found.curves.loss[~quick]).all()
 
 
-def test_functions_of_numpy_are_not_trusted_with_bits(tmp_path: Path) -> None:
+def test_functions_of_numpy_are_not_trusted_with_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for surface, exact in (("rosenbrock", True), ("ackley", False)):
         found = batch([f"model={surface}", "trainer.steps=3"], tmp_path, True)
         assert found is not None
-        assert has_arrays(found[1]) is exact
+        assert has_arrays(found[1])  # with functions of our own
         assert not has_arrays(replace(found[1], known=None))
+        with monkeypatch.context() as patch:
+            patch.setattr(library, "is_there", lambda: False)
+            assert has_arrays(found[1]) is exact
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["model=ackley", "model.dim=3"],
+        ["model=rastrigin", "optimizer.lr=0.1,1e9"],
+        ["model=easom"],
+        ["model=tanh_2neuron"],
+    ]
+    + [["model=bbob", f"model.function={f}", "model.dim=3"] for f in (2, 6, 7, 10, 14, 16, 17, 20, 22, 23, 24)],
+    ids=" ".join,
+)
+def test_functions_of_arrays_have_the_bits_of_single_numbers(model: list[str], tmp_path: Path) -> None:
+    words = [*model, "optimizer=gd", "trainer.steps=60", "seeds=9", "trainer.start=random"]
+    (rows,) = batches(plan_sweep(words, (), tmp_path, "swept"), 1).rows
+    this = batch_of(startable(rows)[0], Stop(), recorded=5)
+    assert plainly(executed(this, arrays=True)) == plainly(executed(this, scalar=True))
 
 
 def test_the_engine_follows_the_size_of_a_batch(tmp_path: Path) -> None:
     found = batch(["model=rosenbrock", "trainer.steps=500"], tmp_path, True)
     assert found is not None
 
-    def quickest(rows: int, compiled: bool = False) -> str:
-        seconds = estimates(found[1], rows, compiled)
+    def quickest(rows: int, compiled: bool = False, cost: int = 100) -> str:
+        seconds = estimates(found[1], rows, compiled, cost)
         assert next(iter(seconds)) == "fused"
         return min(seconds, key=lambda name: seconds[name])
 
     assert (quickest(3), quickest(1000), quickest(3_000_000)) == ("scalar", "arrays", "fused")
+    assert quickest(3_000_000, cost=10_000_000) == "arrays"  # what takes a day to compile
     by_torch = replace(found[1], known=None)
-    assert set(estimates(by_torch, 1000, False)) == {"fused", "eager"}
+    assert set(estimates(by_torch, 1000, False, 100)) == {"fused", "eager"}
 
 
 def test_a_record_says_why_its_engine_ran_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ def build(node: Mapping[str, Any], what: str, *args: Any, **more: Any) -> Any:
 
     if node.get("_target_", "") is None:
         return None
+    if what == "model" and "instance" in node and not _takes_instance(node):
+        return _instance(node)
     if str(node.get("_target_", "")).startswith("torchvision"):
         import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
     try:
@@ -76,6 +79,30 @@ def build(node: Mapping[str, Any], what: str, *args: Any, **more: Any) -> Any:
         raise _refused(error.__cause__ or error, node, what) from error
     except Exception as error:  # a constructor given a wrong value raises what it likes: IndexError, RuntimeError ...
         raise _refused(error, node, what) from error
+
+
+def _takes_instance(node: Mapping[str, Any]) -> bool:
+    """Whether what a node names has instances of its own."""
+    from hydra.utils import get_object
+
+    try:
+        return "instance" in inspect.signature(get_object(str(node["_target_"]))).parameters
+    except Exception:  # whatever importing it raises, building it raises again
+        return False
+
+
+def _instance(node: Mapping[str, Any]) -> Any:
+    """A model, or an instance of it where it is a surface."""
+    number = node["instance"]
+    model = build({key: value for key, value in node.items() if key != "instance"}, "model")
+    if number is None:
+        return model
+    from optbench.problem import AbstractSurface
+    from optbench.problem.instances import instance_of
+
+    if not isinstance(model, AbstractSurface):
+        raise ConfigError(f"model.instance={number}: {type(model).__name__} is no surface, and has no instances")
+    return instance_of(model, number)
 
 
 def _refused(cause: BaseException, node: Mapping[str, Any], what: str) -> OptbenchError:

@@ -62,7 +62,8 @@ MAX_RUNS = 10_000_000
 class _Schema:
     """Root of every configuration; `n_outputs` is what the loss wants of the model (null:
     as many as the data have classes, which is known when they are read), `claim` what an experiment of the
-    book says about its runs: no part of any run, and taken out as soon as it is composed."""
+    book says about its runs, `suite` the problems that a sweep of one goes over: no part of any run, and taken out as
+    soon as they are composed."""
 
     data: Any = None
     augment: Any = None
@@ -74,6 +75,7 @@ class _Schema:
     seed: int = 0
     n_outputs: Any = "${oc.select:data.n_classes,null}"
     claim: Any = None
+    suite: Any = None
 
 
 def _by_problem(surface: Any, network: Any, *, _root_: Any) -> Any:
@@ -155,6 +157,7 @@ class Composer:
         self._found: set[str] = set()
         self.kept = Kept(self._dirs)
         self._templates: dict[tuple[str, ...], DictConfig] = {}
+        self._suites: dict[tuple[str, ...], Any] = {}
         self._groups: dict[str, bool] = {}
 
     def __enter__(self) -> Composer:
@@ -223,7 +226,8 @@ class Composer:
         """The runs of a sweep: the product of every choice, range and glob, and random points of the intervals.
 
         Sweeps that the composed configuration itself declares (hydra.sweeper.params, as an experiment does) are
-        included; an override of the same key on the command line replaces them.
+        included; an override of the same key on the command line replaces them. A suite that it declares is an axis of
+        its problems.
 
         Args:
             overrides: in Hydra's sweep grammar; of a key that stands in two, the first has a single value.
@@ -238,11 +242,12 @@ class Composer:
             parsed = self.parse(overrides, sweep=True)
             _check_nothing_lost(parsed)
             fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-            declared = self.template(self._shape(self.parse(fixed))).hydra.sweeper.get("params") or {}
+            shape = self._shape(self.parse(fixed))
+            declared = self.template(shape).hydra.sweeper.get("params") or {}
             given = {o.key_or_group for o in parsed}
             lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
             everything = self.parse([*lines, *(o.input_line or "" for o in parsed)], sweep=True)
-            axes, count = _axes(self, everything, samples, sample_seed, points)
+            axes, count = _axes(self, everything, samples, sample_seed, points, self._suite(shape))
             return Grid(self, axes, count, whole=lambda plain: self.kept.put("sweep", overrides, *more, value=plain))
 
     def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
@@ -291,6 +296,18 @@ class Composer:
                     fixed.append(text)
             return found, fixed
 
+    def _suite(self, shape: tuple[str, ...]) -> list[Mapping[str, Any]]:
+        """The problems of an experiment's suite, each a mapping of some keys to values. Raises ConfigError."""
+        from omegaconf import OmegaConf
+
+        suite = self._suites[shape]
+        found = OmegaConf.to_container(suite, resolve=True) if OmegaConf.is_config(suite) else suite
+        if found is None:
+            return []
+        if not isinstance(found, list) or not found or not all(isinstance(one, dict) and one for one in found):
+            raise ConfigError("suite: expected a list of problems", "each as {model: rastrigin, model.dim: 5}")
+        return [{str(key): value for key, value in one.items()} for one in found]
+
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:  # Hydra lists folders for the answer: 50 ms
             self._groups[key] = bool(self.loader.get_group_options(key))
@@ -322,6 +339,7 @@ class Composer:
                 config = self._app.compose_config("config", [*shape, f"loss={loss}"], RunMode.RUN)
             with open_dict(config):
                 del config["claim"]
+                self._suites[shape] = config.pop("suite")
                 trainer = config.get("trainer") or {}
                 if "batch_size" in trainer and trainer["batch_size"] is None:
                     whole = wants_whole_batch(*_optimizer(config, config.hydra.runtime.choices))
@@ -467,6 +485,12 @@ class Grid:
         for lines, plain in shapes:
             self._shapes[tuple(lines)] = _Shape(composer, tuple(lines), plain)
 
+    @property
+    def swept(self) -> list[str]:
+        """Keys that differ between runs; the problems of a suite may have keys of their own."""
+        differing = [axis for axis in self.axes if len(axis) > 1]
+        return list(dict.fromkeys(s.key for axis in differing for settings in _kinds(axis) for s in settings))
+
     def __iter__(self) -> Iterator[Job]:
         """The runs, the last axis fastest. Raises ConfigError for a value that does not fit."""
         # what has one value is set first, so that all runs share what comes of it
@@ -485,6 +509,11 @@ class Grid:
             self._whole({"axes": axes, "count": self.count, "shapes": shapes})
 
 
+def _kinds(axis: Axis) -> list[tuple[Setting, ...]]:
+    """One point of an axis, or all where there may be several kinds: those of a single key have one."""
+    return axis[:1] if len(axis[0]) == 1 else axis
+
+
 def _axes_from(plain: Sequence[Any]) -> list[Axis]:
     """The axes that a Grid gave as plain data."""
     return [[tuple(Setting(*fields) for fields in settings) for settings in axis] for axis in plain]
@@ -496,6 +525,7 @@ def _axes(
     samples: int,
     sample_seed: int,
     points: Sequence[Mapping[str, Any]],
+    suite: Sequence[Mapping[str, Any]],
 ) -> tuple[list[Axis], int]:
     """The axes of a sweep, and how many runs they make.
 
@@ -505,14 +535,21 @@ def _axes(
         samples: points of the joint axis of intervals.
         sample_seed: of their draws.
         points: that are given.
+        suite: problems, each with keys of its own.
 
     Raises:
         ConfigError: an axis without values, more than MAX_RUNS runs, or points that are not alike.
     """
     random = [o for o in overrides if o.is_interval_sweep()]
     axes: list[Axis] = [_axis(composer, o) for o in overrides if not o.is_interval_sweep()]
+    others = {o.key_or_group for o in overrides}
+    if suite:
+        _check_apart(
+            {key for one in suite for key in one}, others | {key for point in points for key in point}, "suite"
+        )
+        axes.append([tuple(_setting(composer, key, value) for key, value in one.items()) for one in suite])
     if points:
-        axes.append(_given(composer, points, {o.key_or_group for o in overrides}))
+        axes.append(_given(composer, points, others))
     count = math.prod(len(axis) for axis in axes) * (samples if random else 1)
     if count > MAX_RUNS:
         raise ConfigError(f"{count} runs: a sweep has at most {MAX_RUNS}", "sweep fewer values")
@@ -542,9 +579,14 @@ def _given(composer: Composer, points: Sequence[Mapping[str, Any]], others: Coll
     for number, point in enumerate(points):
         if list(point) != keys:
             raise ConfigError(f"point {number} sets {', '.join(point)}: the first one sets {', '.join(keys)}")
-    if twice := [key for key in keys if key in others]:
-        raise ConfigError(f"{twice[0]} is set by the points and by an override", "leave one of them out")
+    _check_apart(keys, others, "points")
     return [tuple(_setting(composer, key, value) for key, value in point.items()) for point in points]
+
+
+def _check_apart(keys: Collection[str], others: Collection[str], what: str) -> None:
+    """Raises ConfigError where a key of `what` is set elsewhere too."""
+    if twice := [key for key in keys if key in others]:
+        raise ConfigError(f"{twice[0]} is set by the {what} and by an override", "leave one of them out")
 
 
 def _setting(composer: Composer, key: str, value: Any) -> Setting:

@@ -1,8 +1,9 @@
 """The rows of a middling batch side by side, as arrays: too many to go one by one, too few to compile for.
 
-Where every operation of a step is one that IEEE 754 rounds, NumPy comes to the bits of Python's own floats and of the
-compiled loop, so which of them runs a batch is a matter of time alone. Functions of the C library are none: NumPy has
-its own. The rules are those of `scalar_rows`, in the same order; a row that ended is taken out of the arrays.
+Where IEEE 754 rounds an operation, NumPy comes to the bits of Python's own floats and of the compiled loop; sin, exp,
+log and their like are those of the compiled loop (`library`), since NumPy has its own. So which of the three runs a
+batch is a matter of time alone. The rules are those of `scalar_rows`, in the same order; a row that ended is taken out
+of the arrays, and one whose sine is out of reach is run again by torch.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optbench.descend import library
 from optbench.descend.batch import COMPLETED, DIVERGED, PLATEAU, REST, RUNNING, TARGET, Batch, Floats, Ints
-from optbench.descend.fused import largest_square
+from optbench.descend.fused import by_torch, largest_square
+from optbench.descend.library import LIBRARY
 from optbench.descend.plan import Plan
 from optbench.descend.portable import PREFIX
 from optbench.descend.portable_math import FUNCTIONS
 from optbench.descend.scalar import array_function_of
 from optbench.descend.store import Store
+from optbench.descend.vector_math import FARTHEST
 
 _EXACT = frozenset(
     ("const", "input", "add", "sub", "mul", "div", "neg", "sqrt", "abs", "floor", "sign", "maximum", "minimum",
@@ -36,17 +40,24 @@ def has_arrays(batch: Batch) -> bool:
     """Whether the step of a batch is known, and arrays come to its bits."""
     if batch.known is None or batch.dtype != "float64":
         return False
-    return all(op in _EXACT for op, _, _ in batch.known.program["step"]["code"])
+    others = {op for op, _, _ in batch.known.program["step"]["code"]} - _EXACT
+    return not others or (others <= set(LIBRARY) and library.is_there())
 
 
 def run_arrays(batch: Batch, plan: Plan, store: Store) -> None:
     """Runs a batch that `has_arrays` into the store."""
     assert batch.known is not None
-    function, given = array_function_of(batch.known.program["step"]), _inputs(batch, plan)
+    program, far = batch.known.program["step"], list[int]()
+    needed = any(op in LIBRARY for op, _, _ in program["code"])
+    function, given = array_function_of(program, library=library.functions() if needed else None), _inputs(batch, plan)
     for first in range(0, batch.rows, BLOCK):
         if batch.stop_requested():
             break
-        _Block(batch, plan, store, np.arange(first, min(first + BLOCK, batch.rows))).run(function, given)
+        block = _Block(batch, plan, store, np.arange(first, min(first + BLOCK, batch.rows)))
+        block.run(function, given)
+        far += block.far
+    if far:
+        by_torch(batch, plan, store, np.array(far, dtype=np.int64))
 
 
 class _Block:
@@ -55,6 +66,9 @@ class _Block:
     Args:
         batch, plan, store: as in run_arrays.
         rows: which of the batch's rows.
+
+    Attributes:
+        far: rows that were left where sin or cos is out of reach.
     """
 
     def __init__(self, batch: Batch, plan: Plan, store: Store, rows: Ints) -> None:
@@ -65,14 +79,21 @@ class _Block:
         self.low, self.low_step = np.full(n, math.inf), np.zeros(n, dtype=np.int64)
         self.reached = np.full((n, len(batch.targets)), -1)
         self.flat = largest_square(batch.trainer.grad_tol, np.float64)
+        self.far: list[int] = []
 
     def run(self, function: Callable[..., tuple[Any, ...]], given: Given) -> None:
         """Runs the rows to their ends, or until a stop is asked for: then those that did not end are left to do."""
         n = len(self.rows)
         for k in range(self.batch.steps + 1):
-            loss, slope, _, *following = (
+            loss, slope, farthest, *following = (
                 np.broadcast_to(value, len(self.rows)) for value in function(*self.state, *given(k, self.rows))
             )
+            if (gone := farthest > FARTHEST).any():
+                self.far += self.rows[gone].tolist()
+                self.batch.on_rows(int(gone.sum()))
+                self._keep(~gone)
+                self.state = [value[~gone] for value in self.state]
+                loss, slope, *following = (value[~gone] for value in (loss, slope, *following))
             self._record(k, loss, slope)
             code = self._judged(k, loss, slope)
             ended = code != RUNNING

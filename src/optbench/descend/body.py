@@ -1,17 +1,22 @@
 """The loops over lanes that make up a step, as text: the traced program, then statistics and stop rules.
 
 A long program is cut into several loops (`order`); what one computes and a later one needs passes through the scratch
-array.
+array. A program with many constants (a rotation) is given them as numbers of the batch: then one kernel serves every
+instance of a surface.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from optbench.descend.forms import FORMS, TRUTHS
 from optbench.descend.layout import LANES, Layout, at, variable
 from optbench.descend.order import pieces, schedule
 from optbench.descend.program import Program, Step, Value
+
+_MANY = 40
+"""Constants of a program that are written into its text; the textbook's surfaces with any optimizer have fewer."""
 
 
 class Body:
@@ -20,6 +25,7 @@ class Body:
     Attributes:
         lines: the loops over lanes.
         slots: quantities in the scratch array, those of the layout and those that only pass from loop to loop.
+        constants: of a program with many, those that the kernel is given, after its uniform numbers.
     """
 
     def __init__(self, step: Step, layout: Layout) -> None:
@@ -32,9 +38,18 @@ class Body:
         self._far = farthest(step.program, results)
         results += [] if self._far is None else [self._far]
         self._pieces = pieces(step.program, schedule(step.program, results))
+        self._given = self._constants(results)
+        self.constants = [float(step.program.code[v].payload) for v in self._given]
         self.slots = len(layout.slots)
         self._places = self._crossings(results)
         self.lines = [line for n in range(len(self._pieces)) for line in self._loop(n)]
+
+    def _constants(self, results: Sequence[Value]) -> dict[Value, int]:
+        """The constants that are given, and the place of each; none where they are few."""
+        code = self._program.code
+        values = [v for v in self._program.needed(results) if code[v].op == "const"]
+        given = [v for v in values if math.isfinite(code[v].payload) and code[v].payload not in (0.0, 1.0, -1.0)]
+        return {v: i for i, v in enumerate(given)} if len(given) > _MANY else {}
 
     def _crossings(self, results: Sequence[Value]) -> dict[Value, str]:
         """Where values that later loops need are kept: a memory in its own place, if its old value is done with."""
@@ -56,8 +71,11 @@ class Body:
 
     def _loop(self, n: int) -> Iterator[str]:
         """One loop over the lanes; the last one judges and stores."""
+        args = (a for v in self._pieces[n] for a in self._program.code[v].args)
+        known: set[Value] = {a for a in args if a in self._given}
+        first = len(self._layout.uniform)
+        yield from (f"v{v} = uniform[{first + self._given[v]}]" for v in sorted(known))
         yield "for lane in range(LANES):"
-        known: set[Value] = set()
         for value in self._pieces[n]:
             if self._program.code[value].op not in ("const", "input"):
                 for a in self._program.code[value].args:
@@ -79,6 +97,8 @@ class Body:
 
     def _text(self, value: Value) -> str:
         op, args, payload = self._program.code[value]
+        if value in self._given:
+            return f"uniform[{len(self._layout.uniform) + self._given[value]}]"
         if op == "const":
             number = repr(float(payload))
             return {"inf": "INF", "-inf": "-INF", "nan": "NAN"}.get(number, f"F({number})")

@@ -21,8 +21,8 @@ from optbench.descend.layout import ENDINGS, FAR, LANES, STATISTICS, Layout, at,
 from optbench.descend.program import Step
 
 
-def emit(step: Step, layout: Layout, dtype: str) -> str:
-    """The source of the kernel's module."""
+def emit(step: Step, layout: Layout, dtype: str) -> tuple[str, list[float]]:
+    """The source of the kernel's module, and the constants that it is given (see `Body`)."""
     library = vector_math if dtype == "float64" else vector_math_single
     called = any(i.op in library.FUNCTIONS for i in step.program.code)
     own = {i.op for i in step.program.code if i.op.startswith(portable.PREFIX)}
@@ -31,7 +31,7 @@ def emit(step: Step, layout: Layout, dtype: str) -> str:
     functions = [vector_math.source(library.FUNCTIONS)] if called else []
     functions += [portable.numba_source(own)] if own else []
     body = Body(step, layout)
-    return _TEMPLATE.format(
+    text = _TEMPLATE.format(
         functions="\n\n\n".join(functions),
         farthest=library.FARTHEST,
         dtype=dtype,
@@ -51,6 +51,7 @@ def emit(step: Step, layout: Layout, dtype: str) -> str:
         **{name: f"w[{at(layout, name)}]" for name in ("loss", "slope", "start", "bound", "ending")},
         leave=_lines(12, _leave(layout)),
     )
+    return text, body.constants
 
 
 def _lines(indent: int, lines: Sequence[str]) -> str:

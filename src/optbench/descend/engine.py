@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from optbench.descend import library
 from optbench.descend.array_rows import BLOCK, has_arrays
 from optbench.descend.batch import Batch, BatchResult
 from optbench.descend.kept import has_agreed, keep_agreement
@@ -22,6 +23,7 @@ from optbench.descend.portable import ENGINE as PORTABLE
 from optbench.descend.portable import PREFIX
 from optbench.descend.rule import UnsupportedError
 from optbench.descend.store import Store
+from optbench.descend.vector_math import FUNCTIONS
 from optbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,14 +32,16 @@ if TYPE_CHECKING:
 _Ready = tuple[str, str, Callable[[Store], None]]
 
 # Seconds of CPU time, measured on one core of an AMD EPYC with Python 3.11; only their ratios matter. What is compiled
-# depends on the step: 0.9 to 1.9 s, and 0.5 to 4 ns a coordinate.
+# depends on the step: 1 to 2 s for a textbook's surface in two dimensions, 25 s for a rotated ellipsoid in ten.
 _EAGER_STEP, _EAGER_COORDINATE = 3e-4, 3e-8
-_FUSED_COORDINATE = 1.5e-9
+_FUSED_COST = 5e-11  # of a machine instruction of the step, see order.cost_of
 _SCALAR_STEP, _SCALAR_OP = 8.5e-7, 1.35e-8
 _ARRAYS_STEP, _ARRAYS_OP = 2.5e-5, 7e-7  # of a block
 _ARRAYS_ROW, _ARRAYS_NUMBER = 3e-9, 3.3e-10
 _SCALAR_CALL, _ARRAYS_CALL = 300, 60  # operations that a portable function is
-_COMPILE, _IMPORT_NUMBA = 1.4, 0.2
+_SCALAR_TURN, _LIBRARY_OP, _LIBRARY_NUMBER = 6e-6, 1.5e-6, 1e-8  # of a sin, cos or exp; of a function of `library`
+_LIBRARY = 0.5  # a share of the 4 s that compiling it takes, once a machine for all surfaces
+_COMPILE, _COMPILE_COST, _IMPORT_NUMBA = 0.5, 9e-3, 0.2
 _WORDS = {"fused": "compiled", "eager": "eager", "scalar": "one by one", "arrays": "side by side"}
 
 
@@ -180,11 +184,11 @@ def forecast(batch: Batch, rows: int) -> tuple[str, float | None]:
 
 def _quickest(batch: Batch, rows: int, fused: Fused) -> tuple[str, dict[str, float]]:
     """The engine for so many rows, and what each would take."""
-    seconds = estimates(batch, rows, is_compiled(fused.source))
+    seconds = estimates(batch, rows, is_compiled(fused.source), fused.cost)
     return min(seconds, key=lambda name: seconds[name]), seconds
 
 
-def estimates(batch: Batch, rows: int, compiled: bool) -> dict[str, float]:
+def estimates(batch: Batch, rows: int, compiled: bool, cost: int) -> dict[str, float]:
     """Seconds that so many rows will take, roughly, by each engine that may run them, the compiled one first.
 
     What is known has the same bits whichever engine runs it: which one does is a matter of time alone.
@@ -193,20 +197,25 @@ def estimates(batch: Batch, rows: int, compiled: bool) -> dict[str, float]:
         batch: the runs, or a piece of them.
         rows: all of them.
         compiled: whether the kernel of the step is there already.
+        cost: machine instructions of a step, about.
     """
     coordinates = float(rows) * batch.dim * batch.steps
-    once = (0.0 if compiled else _COMPILE) + (0.0 if "numba" in sys.modules else _IMPORT_NUMBA)
-    found = {"fused": once + coordinates * _FUSED_COORDINATE / batch.threads}
+    once = (0.0 if compiled else _COMPILE + _COMPILE_COST * cost) + (0.0 if "numba" in sys.modules else _IMPORT_NUMBA)
+    found = {"fused": once + float(rows) * batch.steps * cost * _FUSED_COST / batch.threads}
     if batch.known is None:
         eager = batch.steps * math.ceil(rows / batch.rows) * _EAGER_STEP + coordinates * _EAGER_COORDINATE
         return {**found, "eager": eager}
-    code = batch.known.program["step"]["code"]
-    called = sum(op.startswith(PREFIX) for op, _, _ in code)
+    code = [op for op, _, _ in batch.known.program["step"]["code"]]
+    called, turns = sum(op.startswith(PREFIX) for op in code), sum(op in FUNCTIONS for op in code)
     operations = len(code) + _SCALAR_CALL * called
-    found["scalar"] = float(rows) * batch.steps * (_SCALAR_STEP + operations * _SCALAR_OP)
+    found["scalar"] = float(rows) * batch.steps * (_SCALAR_STEP + operations * _SCALAR_OP + turns * _SCALAR_TURN)
     operations = len(code) + _ARRAYS_CALL * called
     if has_arrays(batch):
         calls, numbers = batch.steps * math.ceil(rows / BLOCK), float(rows) * batch.steps
         found["arrays"] = calls * (_ARRAYS_STEP + operations * _ARRAYS_OP)
         found["arrays"] += numbers * (_ARRAYS_ROW + operations * _ARRAYS_NUMBER)
+        if functions := sum(op in library.LIBRARY for op in code):
+            found["arrays"] += functions * (calls * _LIBRARY_OP + numbers * _LIBRARY_NUMBER)
+            found["arrays"] += 0.0 if library.is_ready() else _LIBRARY
+            found["arrays"] += 0.0 if "numba" in sys.modules else _IMPORT_NUMBA
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from optbench.descend.emit import emit
 from optbench.descend.kernel import Kernel
 from optbench.descend.known import plain_step, step_of
 from optbench.descend.layout import ENDINGS, FAR, LANES, STATISTICS, Layout, layout_of
+from optbench.descend.order import cost_of
 from optbench.descend.plan import Plan, make_plan
 from optbench.descend.program import Step
 from optbench.descend.store import Store
@@ -31,10 +32,14 @@ class Fused:
     Attributes:
         source: of the kernel's module.
         layout: of its arguments.
+        constants: what it is given after the uniform numbers.
+        cost: machine instructions of a step, about.
     """
 
     source: str
     layout: Layout
+    constants: Sequence[float]
+    cost: int
 
 
 def fuse(batch: Batch, plan: Plan) -> Fused:
@@ -47,7 +52,8 @@ def fuse(batch: Batch, plan: Plan) -> Fused:
         raise NotImplementedError("float32 cannot count that many steps")
     step = _traced(batch, plan) if batch.known is None else batch.known.step
     layout = layout_of(plan, batch.dim, len(batch.targets), batch.trainer.plateau_steps is not None)
-    return Fused(emit(step, layout, batch.dtype), layout)
+    source, constants = emit(step, layout, batch.dtype)
+    return Fused(source, layout, constants, cost_of(step.program))
 
 
 def _traced(batch: Batch, plan: Plan) -> Step:
@@ -68,14 +74,14 @@ def run_fused(batch: Batch, plan: Plan, store: Store, fused: Fused, kernel: Kern
     others = np.flatnonzero(store.place < 0)
     for rows, every in ((store.recorded, batch.trainer.record_every), (others, 0)):
         if len(rows):
-            far[rows] = _Run(batch, plan, store, fused.layout, kernel, rows, every).run()
+            far[rows] = _Run(batch, plan, store, fused, kernel, rows, every).run()
     if far.any():
         by_torch(batch, plan, store, np.flatnonzero(far))
 
 
 def run_some(batch: Batch, plan: Plan, store: Store, rows: Ints, fused: Fused, kernel: Kernel) -> None:
     """Runs some recorded rows, all that the store has, and no others."""
-    far = _Run(batch, plan, store, fused.layout, kernel, rows, batch.trainer.record_every).run()
+    far = _Run(batch, plan, store, fused, kernel, rows, batch.trainer.record_every).run()
     if far.any():
         by_torch(batch, plan, store, rows[far])
 
@@ -94,7 +100,7 @@ class _Run:
     """One pass of the kernel over some rows; arrays have one column per row, filled up to whole blocks."""
 
     def __init__(
-        self, batch: Batch, plan: Plan, store: Store, layout: Layout, kernel: Kernel, rows: Ints, every: int
+        self, batch: Batch, plan: Plan, store: Store, fused: Fused, kernel: Kernel, rows: Ints, every: int
     ) -> None:
         self.batch, self.store, self.kernel, self.rows, self.every = batch, store, kernel, rows, every
         self.dtype: Any = np.dtype(batch.dtype)
@@ -108,15 +114,16 @@ class _Run:
         self.statistics[0] = 0.0
         points = len(store.grid) if every else 0
         self.curve = np.empty((points, 2 + batch.dim, columns if every else 0), dtype=self.dtype)
-        self.fixed = self._numbers(plan, layout)
+        self.fixed = self._numbers(plan, fused)
 
-    def _numbers(self, plan: Plan, layout: Layout) -> tuple[NDArray[Any], ...]:
+    def _numbers(self, plan: Plan, fused: Fused) -> tuple[NDArray[Any], ...]:
         """The kernel's arguments from per_row to limits."""
+        layout = fused.layout
         numbers: dict[str, Any] = dict(plan.hyper) | {"floor": plan.floor}
         per_row = np.empty((len(layout.per_row), self.x.shape[1]), dtype=self.dtype)
         for i, name in enumerate(layout.per_row):
             per_row[i] = numbers[name][self.take]
-        uniform = np.array([numbers[name] for name in layout.uniform], dtype=self.dtype)
+        uniform = np.array([*(numbers[name] for name in layout.uniform), *fused.constants], dtype=self.dtype)
         tables = [np.ascontiguousarray(table.values, dtype=self.dtype) for table in plan.tables]
         none = np.zeros(0, dtype=np.int64)
         index = [none if table.index is None else np.ascontiguousarray(table.index[self.take]) for table in plan.tables]

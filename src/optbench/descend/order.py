@@ -18,6 +18,11 @@ _FREE = ("const", "input")
 _TURNS = {"sin": "cos", "cos": "sin"}
 
 
+def cost_of(program: Program) -> int:
+    """Machine instructions of a program, about."""
+    return sum(_COSTS.get(instruction.op, 1) for instruction in program.code)
+
+
 def schedule(program: Program, results: Sequence[Value]) -> list[Value]:
     """What the results depend on, depth first, in an order in which few values wait to be used.
 

@@ -69,11 +69,20 @@ def function_of(plain: Plain) -> Function:
     return function
 
 
-def array_function_of(plain: Plain, texts: Mapping[str, str] = ARRAYS) -> Callable[..., tuple[Any, ...]]:
-    """The same program as a function of arrays (rows,), to rounding, a portable one to the bit; a result that is the
-    same for all is a number."""
+def array_function_of(
+    plain: Plain, texts: Mapping[str, str] = ARRAYS, library: Mapping[str, Callable[..., Any]] | None = None
+) -> Callable[..., tuple[Any, ...]]:
+    """The same program as a function of arrays (rows,); a result that is the same for all is a number.
+
+    Args:
+        plain: the program.
+        texts: of the operations; a portable program is so to the bit.
+        library: functions of arrays for some operations; without it they are NumPy's, and the rest is so to rounding.
+    """
+    own = {op: f"library_{op}({'{0}, {1}' if op == 'pow' else '{0}'})" for op in library or ()}
     names = {**_NAMES, **(array_functions() if calls_portable(plain) else {})}
-    exec(compile(_text("rows", plain, texts), "<traced rows>", "exec"), names)
+    names |= {f"library_{op}": function for op, function in (library or {}).items()}
+    exec(compile(_text("rows", plain, {**texts, **own}), "<traced rows>", "exec"), names)
     function: Callable[..., tuple[Any, ...]] = np.errstate(all="ignore")(names["rows"])
     return function
 

@@ -228,13 +228,13 @@ def plan_sweep(
         raise UserError(f"--name {name[:20]}...: {len(name.encode())} bytes long; expected at most {_LONGEST_NAME}")
     with Composer(config_dirs) as composer:
         grid = composer.grid(overrides, samples, points=points.rows)
-        keys = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
+        keys = grid.swept
         runs: dict[str, Planned] = {}
         identify = _Identifier(progress)
         folder_of = PerObject(lambda parent: parent / name)
         for job in grid:
             folder = folder_of(out or job.composed.sweep_dir)
-            planned = identify(job.composed, folder, name, {k: _set_to(job, k) for k in keys})
+            planned = identify(job.composed, folder, name, _set_to(job, keys))
             runs.setdefault(planned.run_id, planned)
     _check_idle(planned.config for planned in runs.values())
     return Sweep(
@@ -242,15 +242,21 @@ def plan_sweep(
     )
 
 
-def _set_to(job: Job, key: str) -> Any:
-    """The value of a swept key in a run: as composed, or the choice of a group."""
-    value: Any = job.composed.config
-    for part in key.split("."):
-        if isinstance(value, list):
-            value = value[int(part)] if part.isdecimal() and int(part) < len(value) else None
-        else:
-            value = value.get(part) if isinstance(value, Mapping) else None
-    return job.given[key] if value is None or isinstance(value, Mapping) else value
+def _set_to(job: Job, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of the swept keys in a run: as composed, or the choice of a group; without those that it has not."""
+    found = {}
+    for key in keys:
+        value: Any = job.composed.config
+        for part in key.split("."):
+            if isinstance(value, list):
+                value = value[int(part)] if part.isdecimal() and int(part) < len(value) else None
+            else:
+                value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None and not isinstance(value, Mapping):
+            found[key] = value
+        elif key in job.given:
+            found[key] = job.given[key]
+    return found
 
 
 def _check_texts(overrides: Sequence[object]) -> None:

@@ -93,7 +93,7 @@ def plan_cases(
         grid = composer.grid(list(overrides))
         if grid.count > MOST:
             raise UserError(f"{grid.count} configurations side by side: at most {MOST} fit", "give fewer values")
-        swept = [s.key for axis in grid.axes if len(axis) > 1 for s in axis[0]]
+        swept = grid.swept
         return _same_surface([_case(job, swept, defaults) for job in grid])
 
 
@@ -102,7 +102,7 @@ def _case(job: Job, swept: Sequence[str], defaults: Mapping[str, Any]) -> Case:
     trainer = trainer_from(config)
     if not isinstance(trainer, SurfaceTrainer):
         raise UserError(f"{config['choices']['model']} is a network, not a surface", "see optbench list model")
-    others = [k for k in swept if k != "optimizer"]
+    others = [k for k in swept if k != "optimizer" and k in job.given]
     words = [job.given[k] if k in GROUPS else f"{k.rpartition('.')[2]}={shown(job.given[k])}" for k in others]
     return Case(" ".join(map(str, [config["choices"]["optimizer"], *words])), config, replace(trainer, **defaults))
 

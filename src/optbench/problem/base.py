@@ -76,9 +76,12 @@ class AbstractSurface(ABC):
         minimizers: known global minimizers, each of length dim; empty when there is none or a continuum.
         minimum: the value there; None when the surface is unbounded below or its infimum is not attained.
         label: class of the one example when `__call__` returns logits (..., n_classes) and not values; else None.
+        may_turn: whether an instance may be turned, see `problem.instances`: False where outside its domain
+            the surface goes below its minimum, or is undefined.
     """
 
     label: int | None = None
+    may_turn: bool = True
 
     def __init__(
         self,

@@ -241,6 +241,7 @@ def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _OFF: Mapping[str, tuple[Any, ...]] = {
+    "model.instance": (None,),
     "trainer.clip_norm": (None,),
     "trainer.ema": (None,),
     "trainer.nan": (None, "stop"),

@@ -18,6 +18,8 @@ class McCormick(AbstractSurface):
     Source: S. Surjanovic & D. Bingham, Virtual Library of Simulation Experiments, "McCormick"; start (3, -2) ours.
     """
 
+    may_turn = False  # beyond its domain it has no lower bound
+
     def __init__(self) -> None:
         third = math.pi / 3.0
         minimizer = [0.5 - third, -0.5 - third]

@@ -22,6 +22,8 @@ class Schwefel(AbstractSurface):
     Library of Simulation Experiments, "Schwefel"; start (-300, 200, -300, ...) ours.
     """
 
+    may_turn = False  # in the corners of a turned box it is lower
+
     def __init__(self, dim: int = 2) -> None:
         check_dim(dim)
         minimizer, minimum = [420.96874635998205] * dim, 1.2727566293725214e-5 * dim
