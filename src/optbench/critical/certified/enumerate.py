@@ -97,7 +97,11 @@ class Search:
             if self._only_multiplies(low, high):
                 low, high = self._afresh()
                 continue
-            low, high = self._set_continua_aside(low, high)
+            try:
+                low, high = self._set_continua_aside(low, high)
+            except Spent as reason:
+                self.stopped = str(reason)
+                break
             settled = 1.0 - self._share(low, high)
             words = f"{100 * settled:.4g} % of the volume settled, {len(self.unique)} certified, {len(low)} boxes open"
             self.progress(settled, words)
