@@ -61,6 +61,7 @@ def test_every_option_that_writes_is_found() -> None:
     assert {("basins", "--plot"), ("sensitivity", "--plot"), ("evaluate", "--plot"), ("curvature", "--plot")} <= set(
         WRITTEN
     )
+    assert {("play", "--out"), ("play", "--records")} <= set(WRITTEN)
     assert {("reproduce", "--out"), ("reproduce", "--html"), ("reproduce", "--docs"), ("compare", "--html")} <= set(
         WRITTEN
     )

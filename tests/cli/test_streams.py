@@ -38,6 +38,7 @@ HEAVY = {
     "classify-critical": ["classify-critical", "--fn", "sphere", "--json"],
     "basins": ["basins", *STEPS, "--grid", "3", "--json"],
     "sensitivity": ["sensitivity", *STEPS, "--json"],
+    "play": ["play", *STEPS, "--json"],
     "check-proof": ["check-proof", "PROOF", "--json"],
     "reproduce": ["reproduce", "--list"],
     "curvature": ["curvature", "TRAINED", "--json"],
@@ -52,7 +53,8 @@ SERVES = ("view",)
 """What answers until it is ended; see test_pages_browser."""
 PROVED = ["classify-critical", "--fn", "sphere", "--quiet", "--certificate"]
 MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json", "plot": "figure.svg",
-         "import": "outputs/imported/*/run.json", "predict": "answers.csv", "explain": "layer.png"}  # fmt: skip
+         "import": "outputs/imported/*/run.json", "predict": "answers.csv", "explain": "layer.png",
+         "play": "play.html"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -47,11 +47,14 @@ def play(
     from optbench.play.build import Played, make_page, plan_play, prepared
     from optbench.records import check_place, write_bytes
 
+    check_place(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: expected a name that ends in .html")
-    check_place(out)
+    if records is not None:
+        check_place(records, folder=True)
     given = list(overrides or [])
     plan = plan_play(given, paths(config_dir), records)
+    check_place(plan[0].folder.parent, folder=True)
     steps = [prepared(item) for item in plan]
     played: list[Played] = []
     with experiment.interruptible() as stop, display(quiet or as_json) as shown:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optbench.catalogue import catalogue
 from optbench.descend.javascript import library
@@ -20,9 +20,11 @@ from optbench.experiment.programs import shelved
 from optbench.language import Phrases, language
 from optbench.pages.embed import embedded, filled, policy
 from optbench.play.program import Emitted, bits, emitted, keywords
-from optbench.play.surface import Ground, ground_of
 from optbench.records import Run, flatten
 from optbench.settings import RANGES, SurfaceTrainer, trainer_from
+
+if TYPE_CHECKING:
+    from optbench.play.surface import Ground
 
 MOST_RUNS = 8
 """As many as there are colours that readers tell apart."""
@@ -122,6 +124,8 @@ def make_page(
         budget: seconds to search for critical points.
         config_dirs: folders laid over conf/.
     """
+    from optbench.play.surface import ground_of
+
     ground = ground_of(played[0].planned.config, budget)
     field = portable_program(ground.field)
     programs = [plain for one in played for plain in one.step.programs.values()]
