@@ -57,6 +57,7 @@ COMMANDS = (
     Command("which", "Find the best optimizer within a budget.", "optbench.cli.which:which", True, True),
     Command("compare", "Compare recorded runs.", "optbench.cli.results:compare"),
     Command("view", "Follow a sweep in the browser.", "optbench.cli.paging:view"),
+    Command("rank", "Rank configurations in a sentence.", "optbench.cli.ranking:rank"),
     Command("plot", "Draw loss curves, or paths on a surface.", "optbench.cli.results:plot"),
     Command("classify-critical", "Find and classify critical points.", "optbench.cli.critical:classify_critical", True),
     Command("power", "Say how many seeds a difference needs.", "optbench.cli.planning:power"),

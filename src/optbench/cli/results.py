@@ -28,19 +28,19 @@ _Places = Annotated[
     list[Path] | None,
     typer.Argument(metavar="PATH", help="Run folders, sweep folders, or folders of them.", show_default=False),
 ]
-_GroupBy = Annotated[
+GroupBy = Annotated[
     str | None, typer.Option("--group-by", "-g", help="Keys that make a group, comma-separated.", metavar="KEYS")
 ]
 _Sort = Annotated[
     str | None, typer.Option("--sort", "-s", help="Column to sort by; -column for descending.", metavar="COLUMN")
 ]
-_TuneSeeds = Annotated[
+TuneSeeds = Annotated[
     str, typer.Option("--tune-seeds", help="Choose settings on these, report the others: 0..2", metavar="SEEDS")
 ]
-_Pool = Annotated[bool, typer.Option("--pool", help="Pool the settings of a group; do not take the best.")]
+Pool = Annotated[bool, typer.Option("--pool", help="Pool the settings of a group; do not take the best.")]
 _Baseline = Annotated[str | None, typer.Option("--baseline", help="Judge all others against this one.", metavar="NAME")]
-_Metric = Annotated[str | None, typer.Option("--metric", help="Rank and judge by this score of runs.", metavar="NAME")]
-_Alpha = Annotated[float, typer.Option("--alpha", help="Chance of any false verdict.")]
+Metric = Annotated[str | None, typer.Option("--metric", help="Rank and judge by this score of runs.", metavar="NAME")]
+Alpha = Annotated[float, typer.Option("--alpha", help="Chance of any false verdict.")]
 _Within = Annotated[
     float | None, typer.Option("--equivalent-within", help="A difference below this is none.", metavar="D")
 ]
@@ -76,13 +76,13 @@ _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, howe
 def compare(
     where: _Places = None,
     filters: Filters = None,
-    group_by: _GroupBy = None,
+    group_by: GroupBy = None,
     sort: _Sort = None,
-    tune_seeds: _TuneSeeds = "",
-    pool: _Pool = False,
+    tune_seeds: TuneSeeds = "",
+    pool: Pool = False,
     baseline: _Baseline = None,
-    metric: _Metric = None,
-    alpha: _Alpha = 0.05,
+    metric: Metric = None,
+    alpha: Alpha = 0.05,
     equivalent_within: _Within = None,
     anytime: _Anytime = False,
     pairs: _Pairs = False,
@@ -239,7 +239,7 @@ def plot(
     over: Over = None,
     score: Score = None,
     figure: Figure = None,
-    group_by: _GroupBy = None,
+    group_by: GroupBy = None,
     cost: _Cost = None,
     target: _Target = "",
     budget: _Budget = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optbench.comparison.by_seed import by_seed
@@ -99,6 +99,10 @@ class Verdict:
         more_seeds: how many more seeds would decide, were the effect what it seems; None where none would, or where
             a seed changes nothing.
         within: the difference that counts as none; None: none does.
+        test: what p is of: signed-rank, rank-sum or bets; "none" where there is nothing to compare.
+        beats: the probability that a run of a is better than one of b, ties as halves, and interval.
+        p_equivalent: of the difference being `within` or more, adjusted; None where nothing was named.
+        family: number of pairs that were judged together.
     """
 
     problem: str
@@ -113,6 +117,10 @@ class Verdict:
     paired: bool
     more_seeds: int | None
     within: float | None = None
+    test: str = ""
+    beats: Estimate | None = None
+    p_equivalent: float | None = None
+    family: int = 1
 
     def seen_from(self, name: str) -> Verdict:
         """The same with this configuration first."""
@@ -121,8 +129,11 @@ class Verdict:
         turned = {"better": "worse", "worse": "better"}.get(self.verdict, self.verdict)
         low, high = (None if end is None else -end for end in (self.effect.high, self.effect.low))
         effect = Estimate(0.0 - self.effect.value, low, high, self.effect.coverage, self.effect.n)
-        return Verdict(self.problem, self.metric, self.b, self.a, turned, self.p, self.p_adjusted, effect, self.n,
-                       self.paired, self.more_seeds, self.within)  # fmt: skip
+        beats = self.beats
+        if beats is not None:
+            ends = [None if end is None else 1 - end for end in (beats.high, beats.low)]
+            beats = Estimate(1 - beats.value, ends[0], ends[1], beats.coverage, beats.n)
+        return replace(self, a=self.b, b=self.a, verdict=turned, effect=effect, beats=beats)
 
     def in_words(self) -> tuple[str, str]:
         """The verdict, and the numbers that it rests on."""
@@ -133,7 +144,7 @@ class Verdict:
         ends = (self.effect.low, self.effect.high)
         span = "" if None in ends else f" [{number(ends[0])}, {number(ends[1])}]"
         title = STATISTICS[self.metric].title.partition(",")[0]
-        told = f"{title} {number(self.effect.value)}{span}, {seeds}, p = {_p(self.p_adjusted)} (adj.)"
+        told = f"{title} {number(self.effect.value)}{span}, {seeds}, p = {p_text(self.p_adjusted)} (adj.)"
         if self.verdict == "equivalent":
             return f"{self.a} and {self.b} are equivalent within {number(self.within)}", told
         return f"{self.a} is {self.verdict} than {self.b}", told
@@ -149,7 +160,8 @@ class Verdict:
         return {**names, **finite, "n": self.n, "more_seeds": self.more_seeds}
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value as people read it."""
     return f"{value:.2g}" if value >= 1e-3 else f"{value:.0e}"
 
 
@@ -197,7 +209,8 @@ def judged(
         a, b = groups[one.a], groups[one.b]
         more = None if {id(a), id(b)} <= fixed else one.more_seeds  # their seeds would change nothing
         verdicts.append(Verdict(problem, metric, a.label, b.label, one.verdict, one.p, one.p_adjusted, one.effect,
-                                one.n, one.paired, more, question.within))  # fmt: skip
+                                one.n, one.paired, more, question.within, one.test, one.beats,
+                                one.p_equivalent_adjusted, len(measured)))  # fmt: skip
     return verdicts, ""
 
 

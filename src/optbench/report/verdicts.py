@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from optbench.comparison import Comparison
 from optbench.comparison.judged import Verdict
-from optbench.statistics.numbers import printable
+from optbench.metrics import Estimate
+from optbench.statistics import STATISTICS
+from optbench.statistics.numbers import interval, number, percent, printable
 
 WIDTH = 80
+SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
+"""Scores that are read as percentages."""
 MOST = 4
 """Verdicts of a problem that are printed unasked."""
 
@@ -43,3 +48,38 @@ def lines_of(one: Verdict) -> list[str]:
     said, told = map(printable, one.in_words())
     whole = f"{said}: {told}"
     return [whole] if len(whole) <= WIDTH else [f"{said}:", f"    {told}"]
+
+
+def quoted(head: str, metric: str, of: Estimate, n: int) -> str:
+    """How a sentence that a paper can quote begins: "adam, lr 0.1: final loss 0.02 [0.01, 0.05], n = 12".
+
+    Args:
+        head: what it is of.
+        metric: a score.
+        of: its estimate.
+        n: number of runs.
+    """
+    share = metric in SHARES
+    title = STATISTICS[metric].title.removesuffix(", %") if metric in STATISTICS else metric
+    value, _, ends = interval(of, of.n or n, share=share).partition(" [")
+    return f"{head}: {title} {value}{' %' * share}{f' [{ends}' * bool(ends)}, n = {n}"
+
+
+def against(one: Verdict, metric: str) -> str:
+    """How such a sentence goes on: how the first of a pair does against the second."""
+    if one.verdict == "undecided":
+        more = f" (another {one.more_seeds} seeds would decide)" * bool(one.more_seeds)
+        return f"{one.b} cannot be told from it{more}"
+    if one.verdict == "equivalent":
+        return f"equivalent to {one.b} within {number(one.within)}"
+    if not math.isfinite(one.effect.value):
+        return f"{one.verdict} than {one.b}"
+    share = metric in SHARES
+    form = percent if share else number
+    size, ends = form(abs(one.effect.value)), [one.effect.low, one.effect.high]
+    span = ""
+    if None not in ends and all(math.isfinite(end) for end in ends):  # type: ignore[arg-type]
+        sign = 1 if one.effect.value >= 0 else -1
+        low, high = sorted(sign * end for end in ends)  # type: ignore[operator]
+        span = f" [{form(low)}, {form(high)}]"
+    return f"{one.verdict} than {one.b} by {size}{' points' * share}{span}"

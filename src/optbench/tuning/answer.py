@@ -12,12 +12,12 @@ from optbench.launch.outlook import duration
 from optbench.metrics.tuned import share_within
 from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
-from optbench.report.verdicts import lines_of
+from optbench.report.verdicts import SHARES, against, lines_of, quoted
 from optbench.statistics import INTERVAL, STATISTICS
-from optbench.statistics.numbers import interval, number, percent, printable
+from optbench.statistics.numbers import interval, printable
 from optbench.tuning.runs import direction_of
 from optbench.tuning.tournament import Entrant, Found
-from optbench.tuning.words import SHARES, edge_line, seeds_text, values_json, verdicts_of
+from optbench.tuning.words import edge_line, seeds_text, values_json, verdicts_of
 
 _RATE = "optimizer.lr"
 _WITHIN = 0.05
@@ -85,32 +85,11 @@ def sentence(found: Found) -> str:
     of = final.estimate(best.reported)
     if not math.isfinite(of.value):
         return f"{final.problem}: no contender has a result on half of the fresh seeds"
-    share = final.metric in SHARES
-    title = STATISTICS[final.metric].title.removesuffix(", %") if final.metric in STATISTICS else final.metric
-    said = interval(of, of.n or len(best.reported), share=share)
-    value, _, ends = said.partition(" [")
-    value = f"{value} %" * share or value
-    told = [_against(one.seen_from(best.name), share) for one in verdicts_of(final) if best.name in (one.a, one.b)]
-    head = f"{found.final.problem}: {best.name}, {_setting(best.chosen.point if best.chosen else {})}: "
-    head += f"{title} {value}{f' [{ends}' * bool(ends)}, n = {len(best.reported)}"
-    return printable("; ".join([head, *told]))
-
-
-def _against(one: Verdict, share: bool) -> str:
-    """How the best one does against another."""
-    if one.verdict == "undecided":
-        more = f" (another {one.more_seeds} seeds would decide)" * bool(one.more_seeds)
-        return f"{one.b} cannot be told from it{more}"
-    if not math.isfinite(one.effect.value):
-        return f"{one.verdict} than {one.b}"
-    form = percent if share else number
-    size, ends = form(abs(one.effect.value)), [one.effect.low, one.effect.high]
-    span = ""
-    if None not in ends and all(math.isfinite(end) for end in ends):  # type: ignore[arg-type]
-        sign = 1 if one.effect.value >= 0 else -1
-        low, high = sorted(sign * end for end in ends)  # type: ignore[operator]
-        span = f" [{form(low)}, {form(high)}]"
-    return f"{one.verdict} than {one.b} by {size}{' points' * share}{span}"
+    told = [
+        against(one.seen_from(best.name), final.metric) for one in verdicts_of(final) if best.name in (one.a, one.b)
+    ]
+    head = f"{final.problem}: {best.name}, {_setting(best.chosen.point if best.chosen else {})}"
+    return printable("; ".join([quoted(head, final.metric, of, len(best.reported)), *told]))
 
 
 def _no_answer(found: Found) -> str:

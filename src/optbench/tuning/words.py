@@ -13,13 +13,12 @@ from optbench.config.space import Dimension
 from optbench.metrics.tuned import Edge
 from optbench.report.cells import Sheet, column_widths
 from optbench.report.tables import aligned
-from optbench.report.verdicts import lines_of
+from optbench.report.verdicts import SHARES, lines_of
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, percent, printable
 from optbench.tuning.tune import Result, Tuned
 
 _WIDTH = 80
-SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
 
 
 def tuned_lines(result: Result) -> list[str]:
