@@ -63,7 +63,10 @@ _StepWorth = Annotated[
 ]
 _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 _Markdown = Annotated[bool, typer.Option("--md", help="Print Markdown.")]
-_Explain = Annotated[bool, typer.Option("--explain", help="Print the rule of a score: give its NAME in place of PATH.")]
+_Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Print the rule of a score, given its NAME; with PATHs why the verdicts are so."),
+]
 _Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX tables (booktabs).")]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Write a Parquet table to standard output.")]
 _Html = Annotated[
@@ -132,23 +135,30 @@ def compare(
       optbench compare outputs/ --html report.html
 
       optbench compare --explain ert
+
+      optbench compare outputs/ --explain adam sgd
     """
     from optbench import comparison
     from optbench.errors import UserError
 
+    form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
+    names: list[str] = []
     if explain:
-        _explain(list(map(str, where or ())))
-        return
+        where, names = _explained(where or [], form or html)
+        if not where:
+            return
     if not where:
         raise UserError("no PATH to compare", "run folders, or folders of them: outputs/; see optbench compare --help")
-    form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
     runs = comparison.read_runs(where)
     found = comparison.compare(
         runs, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
         pool=pool, baseline=baseline, metric=metric, alpha=alpha, equivalent_within=equivalent_within, anytime=anytime,
-        pairs=pairs, score=score, cost=cost, target=target, budget=budget, minimum_of=minimum_of(config_dir),
-        spread=spread, step_worth=step_worth,
+        pairs=pairs or explain, score=score, cost=cost, target=target, budget=budget,
+        minimum_of=minimum_of(config_dir), spread=spread, step_worth=step_worth,
     )  # fmt: skip
+    if explain:
+        _print_reasons(found, names, pairs)
+        return
     if html is not None:
         each = found if group_by is None else comparison.compare(runs, filters=filters or (), checkpoint=checkpoint)
         write_page(html, found, each, asked_of(aim_of(cost, target, budget, config_dir), config_dir))
@@ -181,17 +191,32 @@ def _form(**asked: bool) -> str | None:
     return forms[0] if forms else None
 
 
-def _explain(names: list[str]) -> None:
-    from optbench.comparison.rules import RULES, explain
-    from optbench.errors import UserError
-    from optbench.statistics import STATISTICS
-    from optbench.statistics.of_targets import OF_TARGETS
+def _explained(given: list[Path], form: object) -> tuple[list[Path], list[str]]:
+    """The paths and the configurations among what --explain is given; rules that are named are printed.
 
-    if not names:
-        raise UserError(
-            "--explain needs the NAME of a score", f"scores: {', '.join([*STATISTICS, *OF_TARGETS, *RULES])}"
-        )
-    print_lines([explain(name) for name in names])
+    Raises:
+        UserError: nothing to explain, a name without a path that is no rule, or a form of output beside it.
+    """
+    from optbench.comparison.rules import KNOWN, explain
+    from optbench.errors import UserError
+
+    if form:
+        raise UserError("--explain prints words: no other form of output, and no --html, go with it")
+    places = [one for one in given if one.exists()]
+    names = [str(one) for one in given if one not in places]
+    if not given:
+        raise UserError("--explain needs a PATH or the NAME of a score", f"names: {', '.join(KNOWN)}")
+    rules = [name for name in names if name in KNOWN or not places]
+    print_lines([explain(name) for name in rules])
+    return places, [name for name in names if name not in rules]
+
+
+def _print_reasons(found: Comparison, names: list[str], every: bool) -> None:
+    from optbench.report import unreadable_lines
+    from optbench.report.reasons import reasons
+
+    print_lines(reasons(found, names, every))
+    print_lines([*found.notes, *(f"warning: {said}" for said in found.warnings), *unreadable_lines(found)], err=True)
 
 
 FIGURES = ("ecdf", "profile", "ranks", "best-of")

@@ -32,6 +32,8 @@ RULES = {
     **within.RULES,
 }
 """A clause each."""
+KNOWN = (*STATISTICS, *OF_TARGETS, *RULES)
+"""Names that have a rule."""
 
 
 def explain(name: str) -> str:
@@ -48,8 +50,7 @@ def explain(name: str) -> str:
         one = OF_TARGETS[name]
         better = "small" if one.direction < 0 else "large"
         return f"{name} ({one.title}): {one.rule}.\nCommon targets: {TARGETS}.\nBetter: {better}."
-    known = [*STATISTICS, *OF_TARGETS, *RULES]
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, KNOWN, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     raise UserError(
         f"no score or rule {name!r}",
