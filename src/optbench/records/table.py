@@ -73,6 +73,7 @@ class RunTable:
         self._starts = np.cumsum([0, *(source.size for source in sources)])
         self._columns: dict[str | None, Column] = {}
         self._numbers: dict[str, Floats] = {}
+        self._present: dict[str, Bools] = {}
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> RunTable:
@@ -149,7 +150,9 @@ class RunTable:
         """Which rows have a value in a column, (n,)."""
         if name == "seconds":
             return ~np.isnan(self.numbers(name))
-        return self._masked([source.present(name) for source in self._sources])
+        if name not in self._present:
+            self._present[name] = self._all()._masked([source.present(name) for source in self._sources])
+        return self._present[name] if self._at is None else self._present[name][self._at]
 
     def has_curve(self) -> Bools:
         """Which rows have a recorded curve, (n,). Raises RecordError where a table of curves cannot be read."""
