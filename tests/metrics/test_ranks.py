@@ -115,3 +115,10 @@ def test_ranks_want_numbers() -> None:
         ranks.friedman([[1.0, 2.0]])
     with pytest.raises(ValueError, match="at least 1 problem"):
         ranks.critical_difference(5, 1)
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 10, 40])
+@pytest.mark.parametrize("alpha", [0.001, 0.05, 0.3])
+def test_the_critical_difference_is_of_the_studentized_range(k: int, alpha: float) -> None:
+    q = scipy.stats.studentized_range.ppf(1 - alpha, k, np.inf) / math.sqrt(2)
+    assert ranks.critical_difference(7, k, alpha) == pytest.approx(q * math.sqrt(k * (k + 1) / 42), rel=1e-6)

@@ -281,7 +281,10 @@ def _lines(runs: RunTable) -> Iterator[tuple[str, str, Floats, RunTable]]:
 
 
 def _start(rows: RunTable) -> tuple[str, float | None]:
-    """The column of runs that is the final loss, and the median of that loss at step 0; None where no curve tells."""
+    """The column of runs that is the final loss, and the median of that loss at step 0 over the seeds, on which alone
+    it depends; None where no curve tells."""
+    rows = rows.take(rows.has_curve())
+    rows = rows.take(np.unique(rows.numbers("seed"), return_index=True)[1])
     curves = [curve for curve in read_columns(rows.runs()) if len(curve.get("step", ())) and curve["step"][0] == 0]
     for column, name in (("val_loss", "val_loss"), ("final_loss", "loss")):
         starts = [float(curve[name][0]) for curve in curves if name in curve and math.isfinite(curve[name][0])]
