@@ -135,11 +135,13 @@ def _mean(values: Floats, weights: Floats) -> Floats:
 def _middle(values: Floats, weights: Floats) -> Floats:
     """Mean of what lies between the quarters of the weight, of each row."""
     if (weights == weights[0, 0]).all():
-        ordered, own = np.sort(values, axis=1), weights
+        ordered, own = np.sort(values, axis=1), weights[:1]  # one row stands for all
     else:
         order = np.argsort(values, axis=1, kind="stable")
         ordered, own = np.take_along_axis(values, order, axis=1), np.take_along_axis(weights, order, axis=1)
     above = np.cumsum(own, axis=1)
     inside = np.clip(np.minimum(above, 0.75) - np.maximum(above - own, 0.25), 0.0, None)
     taken = np.where(inside > 1e-12, inside, 0.0)  # what rounding leaves of a run beside a quarter
+    some = (taken > 0).any(axis=0)
+    ordered, taken = ordered[:, some], taken[:, some]
     return np.asarray((np.where(taken > 0, ordered, 0.0) * taken).sum(axis=1) / taken.sum(axis=1))
