@@ -139,16 +139,11 @@ def compare(
       optbench compare outputs/ --explain adam sgd
     """
     from optbench import comparison
-    from optbench.errors import UserError
 
     form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
-    names: list[str] = []
-    if explain:
-        where, names = _explained(where or [], form or html)
-        if not where:
-            return
+    where, names = _places(where or [], explain, form or html)
     if not where:
-        raise UserError("no PATH to compare", "run folders, or folders of them: outputs/; see optbench compare --help")
+        return
     runs = comparison.read_runs(where)
     found = comparison.compare(
         runs, filters=filters or (), group_by=group_by, sort=sort, checkpoint=checkpoint, tune_seeds=tune_seeds,
@@ -156,13 +151,13 @@ def compare(
         pairs=pairs or explain, score=score, cost=cost, target=target, budget=budget,
         minimum_of=minimum_of(config_dir), spread=spread, step_worth=step_worth,
     )  # fmt: skip
-    if explain:
-        _print_reasons(found, names, pairs)
-        return
     if html is not None:
         each = found if group_by is None else comparison.compare(runs, filters=filters or (), checkpoint=checkpoint)
         write_page(html, found, each, asked_of(aim_of(cost, target, budget, config_dir), config_dir))
-    _print(found, form, html is None)
+    if explain:
+        _print_reasons(found, names, pairs)
+    else:
+        _print(found, form, html is None)
 
 
 def _print(found: Comparison, form: str | None, shown: bool) -> None:
@@ -191,15 +186,23 @@ def _form(**asked: bool) -> str | None:
     return forms[0] if forms else None
 
 
-def _explained(given: list[Path], form: object) -> tuple[list[Path], list[str]]:
-    """The paths and the configurations among what --explain is given; rules that are named are printed.
+def _places(given: list[Path], explain: bool, form: object) -> tuple[list[Path], list[str]]:
+    """The paths, and with --explain the configurations that are named beside them; rules that are named are printed,
+    and without paths there is nothing more to do.
 
     Raises:
-        UserError: nothing to explain, a name without a path that is no rule, or a form of output beside it.
+        UserError: no path to compare, nothing to explain, a name without a path that is no rule, or a form of output
+            beside it.
     """
-    from optbench.comparison.rules import KNOWN, explain
+    from optbench.comparison.rules import KNOWN
+    from optbench.comparison.rules import explain as rule_of
     from optbench.errors import UserError
 
+    if not explain:
+        if not given:
+            hint = "run folders, or folders of them: outputs/; see optbench compare --help"
+            raise UserError("no PATH to compare", hint)
+        return given, []
     if form:
         raise UserError("--explain prints words: no other form of output, and no --html, go with it")
     places = [one for one in given if one.exists()]
@@ -207,7 +210,7 @@ def _explained(given: list[Path], form: object) -> tuple[list[Path], list[str]]:
     if not given:
         raise UserError("--explain needs a PATH or the NAME of a score", f"names: {', '.join(KNOWN)}")
     rules = [name for name in names if name in KNOWN or not places]
-    print_lines([explain(name) for name in rules])
+    print_lines([rule_of(name) for name in rules])
     return places, [name for name in names if name not in rules]
 
 
