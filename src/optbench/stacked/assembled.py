@@ -141,7 +141,7 @@ class Rows:
         start: of a seed, the state_dict before the first update.
 
     Attributes:
-        start: the same.
+        seeds, start: the same.
         count: number of rows.
         why: why the update is not compiled; empty where it is.
     """
@@ -149,7 +149,7 @@ class Rows:
     def __init__(
         self, networks: Networks, plan: Plan, seeds: Sequence[int], start: Callable[[int], Mapping[str, Tensor]]
     ) -> None:
-        self.networks, self.plan, self._seeds, self.start = networks, plan, seeds, start
+        self.networks, self.plan, self.seeds, self.start = networks, plan, seeds, start
         self.count = len(seeds)
         names = Numbers(plan, np.zeros(1, dtype=np.int64)).names
         self._update, self._norms, self.why = _forms(networks, plan, names)
@@ -158,9 +158,9 @@ class Rows:
 
     def stack(self, rows: Sequence[int]) -> Stack:
         """Some of the rows before their first update."""
-        seeds, starts = [self._seeds[i] for i in rows], [self.start(self._seeds[i]) for i in rows]
+        seeds, starts = [self.seeds[i] for i in rows], [self.start(self.seeds[i]) for i in rows]
         return Stack(self.networks, self.plan, rows, seeds, starts, self._update, self._norms, self._decays)
 
     def chunks(self, threads: int) -> Iterator[range]:
         """The rows in chunks; see `chunks`."""
-        yield from chunks(self.networks.form.width, len(self.plan.rule.memories), len(self._seeds), threads)
+        yield from chunks(self.networks.form.width, len(self.plan.rule.memories), len(self.seeds), threads)
