@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def mistakes(groups: Sequence[Group], words: Words) -> Plain:
     if not found:
         run = next((run.path for group in groups for run in group.runs if run.path is not None), "RUN")
         why = words("these runs kept their weights and not their predictions; this makes them:")
-        return {**without(title, " ".join([why, *said])), "command": f"optbench evaluate {clean(str(run))}"
+        return {**without(title, " ".join([why, *said])), "command": f"optbench evaluate {shlex.quote(clean(str(run)))}"
                 " --plot confusion.png --errors worst.png"}  # fmt: skip
     note = words("predictions of each image by the network that did not train on it (out of fold)")
     return {"kind": "confusion", "title": title, "matrices": found, "notes": [note, *said]}
