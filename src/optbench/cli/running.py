@@ -47,6 +47,8 @@ def run(
 
       optbench run model=mlp optimizer=sgd trainer.batch_size=1
 
+      optbench run model=hw3_cnn data=digits optimizer=adamw optimizer.groups=no_decay
+
       optbench run experiment=hw3/boss data=food11 data.root=path/to/food11 --dry-run
     """
     from optbench import experiment
