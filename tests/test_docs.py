@@ -18,7 +18,8 @@ from optbench.cli import every_command
 from optbench.config import Composer
 
 PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/book.md",
-         "docs/book.zh-CN.md", "docs/gallery.md", "docs/pages.md", "docs/races.md", "docs/races.zh-CN.md"]  # fmt: skip
+         "docs/book.zh-CN.md", "docs/gallery.md", "docs/optimizers.md", "docs/pages.md", "docs/races.md",
+         "docs/races.zh-CN.md"]  # fmt: skip
 READMES = PAGES[:2]
 RACES = PAGES[-2:]
 
@@ -33,7 +34,11 @@ def commands(page: str) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_every_command_exists_and_its_overrides_compose() -> None:
-    found = [*commands(READMES[0]), *commands(RACES[0])]  # the others have the same, see below
+    found = [
+        *commands(READMES[0]),
+        *commands(RACES[0]),
+        *commands("docs/optimizers.md"),
+    ]  # the others have the same, see below
     assert len(found) > 20
     known = {command.name for command in every_command()}
     with Composer() as composer:

@@ -124,8 +124,8 @@ class AbstractPureOptimizer(AbstractOptimizer):
             gradient, "decoupled" multiplies x by 1 - lr lambda, "none" leaves it to `pure`.
 
     Options that every leaf has, as entries of a group or of the defaults: `maximize`, which turns the gradient round,
-    and `foreach`. Where that is not said, small parameters are updated together and, on a CPU, large ones in parts, some
-    ten thousand numbers at a time: few operations, and what they make on the way stays in the cache. False: each
+    and `foreach`. Where that is not said, small parameters are updated together and, on a CPU, large ones in parts, ten
+    thousands of numbers at a time: few operations, and what they make on the way stays in the cache. False: each
     parameter by itself; true: all of a group as one long vector, for a copy of them, their gradients and memories. None
     of this changes a bit, since updates are elementwise.
     """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import members
 import pytest
 import torch
 from command_tools import invoke
@@ -301,3 +303,32 @@ def test_a_sweep_skips_where_a_rule_fits_no_network(tmp_path: Path, capsys: pyte
     assert found["mlp"][0] == "completed"
     assert found["logistic"][0] == "skipped"
     assert "(role first) matches no parameter of Logistic" in found["logistic"][1]
+
+
+def test_the_muons_of_the_page_are_what_it_says(tmp_path: Path) -> None:
+    """The YAML files of docs/optimizers.md as they stand there, on a network and on a surface."""
+    text = (members.ROOT / "docs" / "optimizers.md").read_text(encoding="utf-8")
+    for name, block in re.findall(r"```yaml\n# mine/(optimizer/\w+.yaml)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    with Composer([tmp_path]) as composer:
+        network, surface = (
+            composer.compose([model, "optimizer=torch_muon"]).config for model in ("model=hw3_cnn", "model=sphere")
+        )
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 5), nn.Linear(5, 5), nn.Linear(5, 2))
+    first, second = build_optimizer(network, module).parts
+    assert (type(first), type(second)) == (torch.optim.AdamW, torch.optim.Muon)
+    assert [p.shape for p in second.param_groups[0]["params"]] == [(5, 2), (5, 5)]
+    assert second.param_groups[0]["lr"] == network["optimizer"]["lr"]
+    point = nn.Module()
+    point.x = nn.Parameter(torch.zeros(2))
+    assert type(build_optimizer(surface, point)) is torch.optim.AdamW
+    pytest.importorskip("pytorch_optimizer", reason="the extra with other people's optimizers is not installed")
+    with Composer([tmp_path]) as composer:
+        config = composer.compose(["model=hw3_cnn", "optimizer=their_muon"]).config
+    theirs = build_optimizer(config, module)
+    assert [(group["use_muon"], len(group["params"])) for group in theirs.param_groups] == [(True, 2), (False, 6)]
+    module(torch.ones(2, 1, 3, 3)).square().sum().backward()
+    before = [p.detach().clone() for p in module.parameters()]
+    theirs.step()
+    assert not any(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))

@@ -9,7 +9,6 @@ Source: Chen et al., *Symbolic Discovery of Optimization Algorithms* (2023), arX
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
