@@ -231,7 +231,7 @@ def _cut(piece: _Piece, size: int) -> Iterable[_Piece]:
     return zip(*(one.permute(order).view(-1).split(size) for one in piece), strict=True)
 
 
-def _order(x: Tensor) -> Sequence[int] | None:
+def _order(x: Tensor) -> list[int] | None:
     """The dimensions in the order in which the numbers lie in memory; None where there are gaps."""
     order = sorted(range(x.ndim), key=lambda i: x.stride(i), reverse=True)
     return order if x.permute(order).is_contiguous() else None
