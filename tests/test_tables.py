@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -282,10 +285,47 @@ def test_a_run_on_a_file_is_its_content_wherever_it_lies(
     assert run.summary["loss_name"] == "by_targets"
     again = optbench.rebuild(run.path)
     assert again.model(torch.zeros(1, 2)).shape == (1, 2)
+    capsys.readouterr()
+    found = json.loads(invoke(capsys, "evaluate", str(run.path), "--json")[1])
+    assert found["loss"] == pytest.approx(run.summary["best_val_loss"])
+    assert found["accuracy"] == run.summary["best_val_accuracy"]
+    code, _, err = invoke(capsys, "evaluate", str(run.path), "--plot", "confusion.png")
+    assert (code, "for pictures" in err) == (2, True)
+    assert invoke(capsys, "predict", str(run.path), "-o", "p.csv")[0] == 0
+    rows = [line.split(",") for line in Path("p.csv").read_text().splitlines()]
+    assert rows[0] == ["name", "prediction", "p_hi", "p_lo", "label"]
+    split = Table(str(one), "kind", drop=["y"]).load("test")
+    shares = again.model(split.inputs).double().softmax(-1)
+    assert [row[0] for row in rows[1:]] == list(split.names)
+    assert [float(row[2]) for row in rows[1:]] == pytest.approx(shares[:, 0].tolist(), abs=1e-6)
     for extra in ("data.path=nowhere.csv", "data.target=z", "data.path=null", "loss=squared_error"):
         code, _, err = invoke(capsys, "run", *words, f"data.path={one}", extra, "-o", str(tmp_path / "no"), "--quiet")
         assert code == 2, extra
         assert 1 <= len(err.strip().splitlines()) <= 3, err
+
+
+def test_the_page_on_data_of_ones_own_is_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From an empty folder: the files that the page shows are written, its commands run, its figures come again."""
+    page = (members.ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", page, re.S):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    exec((tmp_path / "make.py").read_text(), {})
+    ran, folder = 0, ""
+    for command, shown in re.findall(r"^\$ optbench (.*?)\n(.*?)(?=^\$|^```)", page, re.M | re.S):
+        code, out, err = invoke(
+            capsys, *command.replace("RUN", folder).split(), *(["--quiet"] if " run" in command else [])
+        )
+        assert code == 0, err
+        folder = out.strip().splitlines()[-1] if command.startswith("run") else folder
+        for line in (line for line in shown.splitlines() if line.strip() and "..." not in line):
+            assert line in out, (command, line, out)
+        ran += 1
+    assert ran >= 4
 
 
 # networks -------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import typer
 from optbench.cli.common import ConfigDir, Json, Lang, Quiet, check_figure, paths, print_json, print_lines
 
 if TYPE_CHECKING:
+    from optbench.experiment.rebuild import Rebuilt
     from optbench.prediction import Ensemble, Evaluation, Pictures
 
 Runs = Annotated[
@@ -76,7 +77,8 @@ def evaluate(
     """Compute accuracy, accuracy by class and confusion matrix of a trained network, or of several together.
 
     Labelled images are a folder a class, or files such as 3_100.jpg with the label first. Of a sweep over folds
-    (data.folds=5) it is how right each network is on the images that it did not train on.
+    (data.folds=5) it is how right each network is on the images that it did not train on. Of tables, signals and text
+    it is the loss and the figures that there are of such targets: RMSE, MAE and R2 of numbers.
 
     Examples:
 
@@ -91,6 +93,8 @@ def evaluate(
     check_figure(plot)
     check_figure(errors)
     question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
+    if _evaluate_examples(question, split, {"--data": data, "--plot": plot, "--errors": errors}, as_json):
+        return
     if question.is_out_of_fold(data, split):
         _evaluate_out_of_fold(question, plot, errors, as_json)
         return
@@ -108,6 +112,24 @@ def evaluate(
         names = scored.class_names, found[0].names
         save(worst_pictures(images, true, predicted.numpy(), shares, *names), errors)
         typer.echo(f"figure    {errors}", err=as_json)
+
+
+def _evaluate_examples(question: _Question, split: str | None, given: dict[str, Any], as_json: bool) -> bool:
+    """Of a run on data that are no pictures: its figures; gives whether it is one."""
+    network = question.examples(given)
+    if network is None:
+        return False
+    from optbench.prediction.examples import figures
+
+    found = figures(network, split or "validation")
+    if as_json:
+        own = {"split": found.split, "n": found.n, "loss": found.loss, **found.figures}
+        print_json({"run": question.runs[0], "checkpoint": network.checkpoint, **own})
+        return True
+    where = f"on {found.n} {found.split} examples (checkpoint {network.checkpoint})"
+    lines = [f"{'loss':<12}{found.loss:.4g} {where}"]
+    print_lines([*lines, *(f"{name:<12}{value:.4g}" for name, value in found.figures.items())])
+    return True
 
 
 def _labels_of(found: Pictures) -> Any:
@@ -161,6 +183,19 @@ class _Question(NamedTuple):
         for folder in folders:
             check_own_run(read_run(folder))
         return folders
+
+    def examples(self, given: dict[str, Any]) -> Rebuilt | None:
+        """The network of a run on data that are no pictures, where options for pictures (by what was given of each)
+        are refused; None where the runs are on pictures."""
+        from optbench.records import read_run
+
+        folders = self.folders()
+        if read_run(folders[0]).config["data"].get("image_size", 1) != 1:
+            return None
+        from optbench.prediction.examples import of_examples
+
+        options = {**given, "--vote": self.vote, "--greedy": self.greedy, "--tta": self.views}
+        return of_examples(folders, self.checkpoint, self.config_dirs, [key for key, value in options.items() if value])
 
     def ensemble(self) -> Ensemble:
         """The networks; with --greedy those that were chosen, which is said on standard error."""
@@ -288,7 +323,8 @@ def predict(
 
     The Id is the number that names the file (0001.jpg has 0001). Of several runs the probabilities are averaged, or
     they vote. With --tta views of each image count too, by the augmentation of the training: half, as in the homework.
-    Where folders or names say the labels, accuracy and confusion matrix are printed.
+    Where folders or names say the labels, accuracy and confusion matrix are printed. Of tables, signals and text the
+    file has a line an example of the test split: its name, what is predicted, and what is true.
 
     Examples:
 
@@ -305,6 +341,13 @@ def predict(
             raise OutputError(f"{file} already exists", "choose another name with -o or --proba, or add --overwrite")
         check_place(file)
     question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
+    if (network := question.examples({"--data": data, "--proba": proba})) is not None:
+        from optbench.prediction.examples import table
+
+        text = table(network, "test")
+        write_bytes(output, text.encode())
+        typer.echo(f"{len(text.splitlines()) - 1} predictions in {output} (checkpoint {network.checkpoint})")
+        return
     asked = question.ensemble()
     from optbench.prediction import filled, numbered, probability_table, submission
 

@@ -1,0 +1,107 @@
+"""How good predictions are: figures of outputs held against targets, of classes, tokens and numbers.
+
+Each is a function of outputs and targets as rows (`problem.losses.tokenwise` makes rows of tokens) and of weights, (n,)
+or None, by which the examples count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from optbench.problem.losses import tokenwise, weighted_mean
+
+Weights = Tensor | None
+_BINS = 15
+"""Bins of confidence: Guo et al., On calibration of modern neural networks (2017), section 2."""
+
+
+def accuracy(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """Share of rows whose largest output is that of the target: (n, C) and (n,)."""
+    return weighted_mean((outputs.argmax(dim=-1) == targets).double(), weights).item()
+
+
+def top5(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """Share of rows whose target is among the five largest outputs."""
+    among = (outputs.topk(min(5, outputs.shape[-1]), dim=-1).indices == targets[:, None]).any(dim=-1)
+    return weighted_mean(among.double(), weights).item()
+
+
+def macro_f1(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """Mean of 2 TP / (2 TP + FP + FN) over the classes that are predicted or there."""
+    predicted, n = outputs.argmax(dim=-1), outputs.shape[-1]
+    mass = torch.ones(len(targets), dtype=torch.float64) if weights is None else weights.double()
+
+    def counted(labels: Tensor, counts: Tensor) -> Tensor:
+        return torch.zeros(n, dtype=torch.float64).index_add_(0, labels, counts)
+
+    right = counted(targets, mass * (predicted == targets))
+    both = counted(targets, mass) + counted(predicted, mass)
+    there = (torch.bincount(targets, minlength=n) + torch.bincount(predicted, minlength=n)) > 0
+    return (2.0 * right[there] / both[there].clamp(min=1e-300)).mean().item()
+
+
+def expected_calibration_error(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """Mean of |accuracy - mean confidence| over 15 equal bins of confidence (the largest softmax), by their size."""
+    confidence, predicted = outputs.double().softmax(dim=-1).max(dim=-1)
+    mass = torch.ones(len(targets), dtype=torch.float64) if weights is None else weights.double()
+    place = (confidence * _BINS).ceil().long().sub(1).clamp(0, _BINS - 1)
+    surplus = torch.zeros(_BINS, dtype=torch.float64)
+    surplus.index_add_(0, place, mass * ((predicted == targets).double() - confidence))
+    return (surplus.abs().sum() / mass.sum()).item()
+
+
+def perplexity(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """exp of the mean of -log p(target), p the softmax."""
+    logs = outputs.double().log_softmax(dim=-1).gather(-1, targets[:, None])[:, 0]
+    return weighted_mean(-logs, weights).exp().item()
+
+
+def rmse(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """Root of the mean squared error over rows and columns: (n, k) and (n, k)."""
+    return weighted_mean((outputs.double() - targets.double()).square().mean(dim=1), weights).sqrt().item()
+
+
+def mean_absolute_error(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """Mean of |error| over rows and columns."""
+    return weighted_mean((outputs.double() - targets.double()).abs().mean(dim=1), weights).item()
+
+
+def r2(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+    """1 - sum of squared errors over that of the mean, the mean over the columns; NaN where a target does not vary."""
+    outputs, targets = outputs.double(), targets.double()
+    mass = torch.ones(len(targets), 1, dtype=torch.float64) if weights is None else weights.double()[:, None]
+    mean = (mass * targets).sum(dim=0) / mass.sum()
+    left = (mass * (outputs - targets).square()).sum(dim=0)
+    whole = (mass * (targets - mean).square()).sum(dim=0)
+    return (1.0 - left / torch.where(whole > 0, whole, torch.nan)).mean().item()
+
+
+Measure = Callable[[Tensor, Tensor, Weights], float]
+OF_CLASSES: Mapping[str, Measure] = MappingProxyType(
+    {"accuracy": accuracy, "top5": top5, "macro_f1": macro_f1, "ece": expected_calibration_error,
+     "perplexity": perplexity}
+)  # fmt: skip
+OF_NUMBERS: Mapping[str, Measure] = MappingProxyType({"rmse": rmse, "mae": mean_absolute_error, "r2": r2})
+
+
+def measured(outputs: Tensor, targets: Tensor, weights: Weights = None) -> dict[str, float]:
+    """All figures that there are of such targets, by name.
+
+    Args:
+        outputs: (n, C), (n, t, C), (n, 1) or (n, k).
+        targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k).
+        weights: (n,) of the examples; None: all alike.
+    """
+    if targets.is_floating_point():
+        known, outputs, targets = OF_NUMBERS, outputs.reshape(len(targets), -1), targets.reshape(len(targets), -1)
+    else:
+        known, length = OF_CLASSES, targets[0].numel()
+        weights = None if weights is None else weights.repeat_interleave(length)
+        outputs, targets = tokenwise(outputs, targets)
+        if outputs.shape[-1] <= 5:  # each target is among the five
+            known = {name: measure for name, measure in known.items() if name != "top5"}
+    return {name: measure(outputs, targets, weights) for name, measure in known.items()}
