@@ -291,6 +291,8 @@ def test_a_run_on_a_file_is_its_content_wherever_it_lies(
     assert found["accuracy"] == run.summary["best_val_accuracy"]
     code, _, err = invoke(capsys, "evaluate", str(run.path), "--plot", "confusion.png")
     assert (code, "for pictures" in err) == (2, True)
+    code, _, err = invoke(capsys, "explain", str(run.path))
+    assert (code, "has no pictures to look at" in err) == (2, True)
     assert invoke(capsys, "predict", str(run.path), "-o", "p.csv")[0] == 0
     rows = [line.split(",") for line in Path("p.csv").read_text().splitlines()]
     assert rows[0] == ["name", "prediction", "p_hi", "p_lo", "label"]

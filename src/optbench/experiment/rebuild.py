@@ -77,8 +77,12 @@ class Rebuilt:
         return found
 
     def setting(self, name: str) -> Any:
-        """A setting of its data, such as image_size."""
-        return self.config["data"][name]
+        """A setting of its data, such as image_size. Raises UserError for data that have none of that name."""
+        node = self.config["data"]
+        if name not in node:
+            raise UserError(f"data={self.config['choices']['data']} has no {name}, and no pictures to ask about",
+                            "optbench evaluate and predict take a run folder alone, without --data")  # fmt: skip
+        return node[name]
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -188,7 +192,7 @@ def _outputs(run: Run, config: Mapping[str, Any]) -> int | None:
 
 def check_classes(rebuilt: Rebuilt) -> None:
     """Raises UserError for a regression."""
-    if rebuilt.setting("n_classes") == 0:
+    if rebuilt.config["data"].get("n_classes", rebuilt.data.n_classes) == 0:
         name = str(rebuilt.config["data"]["_target_"]).rpartition(".")[2]
         raise UserError(f"{name} is a regression: there are no classes to tell apart",
                         "its validation loss is val_loss in metrics.csv")  # fmt: skip

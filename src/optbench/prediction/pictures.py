@@ -18,6 +18,7 @@ from optbench.images import read
 from optbench.pictures import Splits, files_at, place_at
 from optbench.prediction.runs import natural
 from optbench.problem import AbstractData, Split, read_split
+from optbench.problem.splits import is_pictures
 
 Progress = Callable[[int, int], None]
 
@@ -80,13 +81,17 @@ def pictures(
         usual: split that is taken of a data set where none is named.
 
     Raises:
-        UserError: another split, or one named for a folder of images.
+        UserError: another split, or one named for a folder of images; data without pictures.
         DataError: what cannot be read.
     """
     if split is not None and split not in SPLITS:
         raise UserError(f"--split {split}: expected {', '.join(SPLITS)}")
     if place is None:
-        return _of_split(_where_it_was(member), split or usual, progress)
+        data = _where_it_was(member)
+        if not is_pictures(data):
+            raise UserError(f"data={member.config['choices']['data']} has no pictures to look at",
+                            "optbench evaluate and predict take tables, signals and text")  # fmt: skip
+        return _of_split(data, split or usual, progress)
     place = place.expanduser()
     if (by_folder := _is_class_folders(place, member)) or not member.has_root or not _is_root(place):
         if split is not None:
