@@ -333,20 +333,11 @@ def predict(
       optbench predict RUN1 RUN2 RUN3 --vote --tta --proba probabilities.csv
     """
     from optbench.cli.progress import counter
-    from optbench.errors import OutputError
-    from optbench.records import check_place, write_bytes
+    from optbench.records import write_bytes
 
-    for file in (output, *([proba] if proba is not None else [])):
-        if file.exists() and not overwrite:
-            raise OutputError(f"{file} already exists", "choose another name with -o or --proba, or add --overwrite")
-        check_place(file)
+    _check_new([output, *([proba] if proba is not None else [])], overwrite)
     question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
-    if (network := question.examples({"--data": data, "--proba": proba})) is not None:
-        from optbench.prediction.examples import table
-
-        text = table(network, "test")
-        write_bytes(output, text.encode())
-        typer.echo(f"{len(text.splitlines()) - 1} predictions in {output} (checkpoint {network.checkpoint})")
+    if _predict_examples(question, {"--data": data, "--proba": proba}, output):
         return
     asked = question.ensemble()
     from optbench.prediction import filled, numbered, probability_table, submission
@@ -367,3 +358,28 @@ def predict(
         known = found[0].is_readable
         scored = _scored(asked, found[0].what, predicted[known], found[0].labels[known], None)
         print_lines(["", *_evaluation_lines(scored, _by_whom(asked))])
+
+
+def _check_new(files: list[Path], overwrite: bool) -> None:
+    """Raises OutputError for files that are there, unless they may be replaced, and for places that cannot be."""
+    from optbench.errors import OutputError
+    from optbench.records import check_place
+
+    for file in files:
+        if file.exists() and not overwrite:
+            raise OutputError(f"{file} already exists", "choose another name with -o or --proba, or add --overwrite")
+        check_place(file)
+
+
+def _predict_examples(question: _Question, given: dict[str, Any], output: Path) -> bool:
+    """Of a run on data that are no pictures: writes its predictions on the test split; gives whether it is one."""
+    network = question.examples(given)
+    if network is None:
+        return False
+    from optbench.prediction.examples import table
+    from optbench.records import write_bytes
+
+    text = table(network, "test")
+    write_bytes(output, text.encode())
+    typer.echo(f"{len(text.splitlines()) - 1} predictions in {output} (checkpoint {network.checkpoint})")
+    return True
