@@ -208,7 +208,7 @@ def _places(given: list[Path], explain: bool, form: object) -> tuple[list[Path],
     places = [one for one in given if one.exists()]
     names = [str(one) for one in given if one not in places]
     if not given:
-        raise UserError("--explain needs a PATH or the NAME of a score", f"names: {', '.join(KNOWN)}")
+        raise UserError("--explain needs the NAME of a score, or a PATH", f"scores: {', '.join(KNOWN)}")
     rules = [name for name in names if name in KNOWN or not places]
     print_lines([rule_of(name) for name in rules])
     return places, [name for name in names if name not in rules]
