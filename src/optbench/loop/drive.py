@@ -94,7 +94,7 @@ def _with_closure(step: Callable[..., None], name: str, kind: str) -> Update:
                     "declare optimizer.protocol.closure=several",
                 )
             called = True
-            loss = _measured(closure)
+            loss = closure() if torch.is_grad_enabled() else _measured(closure)
             return loss.detach().item() if is_float else loss
 
         step(measured)

@@ -196,6 +196,7 @@ class Driven:
         """Whether the closure may be called again once the weights have been moved."""
         after = self.protocol.after_step
         self._after_step: Callable[[], Any] | None = None if after is None else getattr(optimizer, after)
+        self.has_extra, self.tells_rows = self.protocol.extra_every is not None, self.protocol.rows_as is not None
         self.has_end = after is not None or self.protocol.backward == "create_graph"
         """Whether there is something to do after an update, which `end` does."""
 

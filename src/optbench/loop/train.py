@@ -246,7 +246,8 @@ class Loop:
             self._finish(row, Status.COMPLETED, f"made all {p.step} updates")
         self._resume_clock()
         batch = self.problem.batch(p.step)
-        self._keep_for_return()
+        if self._skips:
+            self._keep_for_return()
         try:
             if self._is_foreign:
                 self._foreign_update(row, batch, at_end)
@@ -280,7 +281,7 @@ class Loop:
     def _update(self, row: Row, batch: Batch, at_end: bool) -> None:
         """Makes the update of a row, or ends the run before it."""
         p, driven = self.progress, self.driven
-        if driven.is_extra_due(p.step):
+        if driven.has_extra and driven.is_extra_due(p.step):
             driven.extra(batch, p.step)
             p.evals += 1
         if driven.is_fused:
@@ -303,7 +304,10 @@ class Loop:
                 self._clip(norm)
                 return loss
 
-            driven.update(closure, len(batch) or 1)
+            if driven.tells_rows:
+                driven.update(closure, len(batch) or 1)
+            else:
+                driven.update(closure)
         if driven.has_end:
             count = driven.end()
             p.hessian_products = None if p.hessian_products is None else p.hessian_products + count
@@ -359,9 +363,7 @@ class Loop:
             self._average.update()
 
     def _keep_for_return(self) -> None:
-        """Keeps what an update changes, where it may have to be left out."""
-        if not self._skips:
-            return
+        """Keeps what an update changes, which may have to be left out."""
         self._before = {"buffers": [b.clone() for b in self.problem.module.buffers()]}
         if self.driven.calls_again:  # a later pass may be the one that is not finite
             weights = [q.detach().clone() for q in self._parameters]
