@@ -49,9 +49,8 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 }  # fmt: skip
 """What each setting of the trainer is where a run can be one of a stack."""
 
-_LOOP_STEP, _LOOP_FLOP = 4.6e-4, 8.5e-12
-_STACK_ROW, _STACK_FLOP, _STACK_WEIGHT = 2.0e-5, 9.0e-12, 1.0e-9
-_RUN_SECONDS = 0.06
+_LOOP_STEP, _LOOP_FLOP, _LOOP_WEIGHT = 5.1e-4, 5.1e-11, 5.3e-10
+_STACK_ROW, _STACK_FLOP, _STACK_WEIGHT = 1.3e-4, 3.5e-11, 1.2e-9
 _PAYS = 1.25
 _PAUSE = 0.25
 
@@ -241,7 +240,7 @@ def pays(rows: int, width: int, weights: int, batch: int) -> tuple[bool, str]:
     6 operations a weight and example; in a stack those of a row, of as many operations on what is trained, and of the
     memory that it goes through.
     """
-    alone = _LOOP_STEP + _LOOP_FLOP * 6 * weights * batch
+    alone = _LOOP_STEP + _LOOP_FLOP * 6 * weights * batch + _LOOP_WEIGHT * weights
     together = _STACK_ROW + _STACK_FLOP * 6 * width * batch + _STACK_WEIGHT * width
     times = alone / together
     sizes = f"{rows} networks of {weights} weights" + (f" ({width} that differ)" if width < weights else "")
