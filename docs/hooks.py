@@ -1,4 +1,5 @@
-"""The pages of the site that are made from what exists: commands, choices, the Python API, the papers of the root.
+"""The pages of the site that are made from what exists: commands, choices, lessons, the Python API, the
+papers of the root.
 
 mkdocs calls these hooks (`hooks:` in mkdocs.yml). Nothing here describes anything: the text of the commands is their
 own help, the choices are the first lines of their YAML files, the API is the docstrings of what `optbench` exports.
@@ -6,8 +7,11 @@ own help, the choices are the first lines of their YAML files, the API is the do
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import re
+import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,8 @@ import optbench
 from optbench.catalogue import GROUPS, catalogue
 from optbench.cli import build_app, every_command
 from optbench.comparison.rules import RULES
+from optbench.language import LANGUAGES, choose
+from optbench.play.lesson import lessons
 from optbench.records.vocabulary import curve_columns
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS
 from optbench.statistics.of_targets import OF_TARGETS
@@ -40,6 +46,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the generated pages."""
     pages = {page: _paper(paper) for paper, page in PAPERS.items()}
     pages |= {"commands.md": _commands(), "choices.md": _choices(), "rules.md": _rules(), "api.md": _api()}
+    pages |= {"lessons.md": _lessons(), **_lesson_pages()}
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -94,6 +101,38 @@ def _rules() -> str:
     lines += ["## Columns of a curve\n", "| column | what it is |"]
     lines += ["|---|---|", *(f"| `{one.name}` | {_cell(one.rule)} |" for one in curve_columns(1, True, True))]
     return "\n".join(lines)
+
+
+def _lessons() -> str:
+    lines = ["# Lessons · 课程\n", "Pages to play with, each with a text and a challenge that the page itself checks: for"]
+    lines += ["the sections of the book's chapter. `optbench play --lesson NAME` makes one, `--lang zh` in Chinese.\n"]
+    lines += ["按书中本章各节安排，可以动手：先看什么，再做一道由网页自己检查的挑战。用 `optbench play --lesson NAME --lang zh` 生成。\n"]
+    lines += ["| section | lesson | 课程 |", "|---|---|---|"]
+    for one in lessons().values():
+        links = (f"[{one.title[language]}]({_lesson_file(one.name, language)})" for language in LANGUAGES)
+        lines.append(f"| {one.section} | {' | '.join(links)} |")
+    return "\n".join(lines)
+
+
+def _lesson_file(name: str, language: str) -> str:
+    return f"lessons/{name}{'' if language == 'en' else '.' + language}.html"
+
+
+def _lesson_pages() -> dict[str, str]:
+    """The lessons themselves, as the command makes them."""
+    command, found = typer.main.get_command(build_app()), {}
+    with tempfile.TemporaryDirectory() as folder:
+        records = Path(folder) / "records"
+        for name in lessons():
+            for language in LANGUAGES:
+                file = _lesson_file(name, language)
+                own = Path(folder) / Path(file).name
+                given = ["play", "--lesson", name, "--lang", language, "--json", "-o", str(own), "--records", str(records)]
+                with contextlib.redirect_stdout(io.StringIO()):
+                    command.main(given, prog_name="optbench", standalone_mode=False)
+                found[file] = own.read_text(encoding="utf-8")
+    choose(None)
+    return found
 
 
 def _cell(text: str) -> str:

@@ -14,6 +14,8 @@ from members import ROOT
 from applebook.claim import STRAY, load_claims
 from applebook.words import PHRASES, WORDS
 from optbench.pages.words import PHRASES as OF_PAGES
+from optbench.play.build import WORDS as OF_PLAY
+from optbench.play.lesson import lessons
 from optbench.plot.translate import PHRASES as FIGURES
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/*.zh-CN.md")])
@@ -32,9 +34,12 @@ def prose(page: str) -> str:
 def texts() -> dict[str, str]:
     """Everything in Chinese, by where it stands."""
     found = {page: prose(page) for page in PAGES}
-    lists = {f"{path.parent.name}/{path.name}": path for path in (PHRASES, FIGURES, OF_PAGES)}
+    lists = {f"{path.parent.name}/{path.name}": path for path in (PHRASES, FIGURES, OF_PAGES, OF_PLAY)}
     found |= {name: "\n".join(yaml.safe_load(path.read_text("utf-8")).values()) for name, path in lists.items()}
     found["words"] = "\n".join(WORDS["zh"].values())
+    for lesson in lessons().values():
+        parts = [lesson.title, lesson.challenge["text"], lesson.solution["text"]]
+        found[f"lesson {lesson.name}"] = "\n".join([*lesson.text["zh"], *(part["zh"] for part in parts)])
     for claim in load_claims():
         parts = [claim.section, claim.title, claim.says, claim.setup, claim.note]
         parts += [*(p.quantity for p in claim.predictions), *claim.figures.values(), *claim.tables.values()]

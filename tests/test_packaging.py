@@ -104,6 +104,9 @@ def test_the_wheel_holds_code_and_conf_and_nothing_else(built: Path) -> None:
     assert code == {p.relative_to(SRC).as_posix() for p in SRC.rglob("*.py")}
     assert {"optbench/py.typed", "applebook/py.typed"} <= set(files)
     assert "applebook/phrases.zh.yaml" in files
+    lessons = [p.relative_to(SRC).as_posix() for p in (SRC / "optbench/play/lessons").glob("*.yaml")]
+    assert lessons
+    assert set(lessons) <= set(files)
     roots = {n.partition("/")[0] for n in files}
     assert {r for r in roots if not r.endswith(".dist-info")} == {"optbench", "applebook"}
     assert any(n.endswith("licenses/LICENSE") for n in files)

@@ -19,6 +19,7 @@ from members import ROOT
 import optbench
 from optbench.catalogue import catalogue
 from optbench.cli import every_command
+from optbench.play.lesson import lessons
 from optbench.records import Status
 
 TINY = re.compile(r"\b\d(\.\d+)?e-[12]\d\b")
@@ -67,6 +68,8 @@ def test_everything_there_is_stands_on_the_site(site: Path) -> None:
     assert [c.name for c in every_command() if f"Usage: optbench {c.name} " not in commands] == []
     choices = Page(site / "choices.html").text
     assert [e for e in catalogue() if e.name not in choices or e.description.split("  ")[0] not in choices] == []
+    pages = {path.name for path in (site / "lessons").glob("*.html")}
+    assert pages == {f"{name}{ending}" for name in lessons() for ending in (".html", ".zh.html")}
     api = (site / "api.html").read_text(encoding="utf-8")
     homes = [f"{getattr(optbench, name).__module__}.{name}" for name in optbench.__all__]
     assert [home for home in homes if f'id="{home}"' not in api] == []

@@ -15,6 +15,9 @@ def play(
     out: Annotated[Path, typer.Option("--out", "-o", help="The page, an .html file.", metavar="FILE")] = Path(
         "play.html"
     ),
+    lesson: Annotated[
+        bool, typer.Option("--lesson", help="A lesson with a challenge, given its NAME; without a name what there is.")
+    ] = False,
     records: Annotated[
         Path | None,
         typer.Option("--records", help="Folder that holds the runs' records.", show_default="outputs/sweeps"),
@@ -40,20 +43,49 @@ def play(
       optbench play model=rosenbrock optimizer=adam optimizer.lr=0.01,0.1 trainer.start=[-1.5,2]
 
       optbench play --config-dir mine model=my_surface optimizer=my_optimizer --lang zh
+
+      optbench play --lesson saddle -o saddle.html
     """
+    if lesson and not overrides:
+        return _tell_lessons(as_json)
+    from optbench.errors import UserError
+    from optbench.records import check_place
+
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {out}: expected a name that ends in .html")
+    if lesson and config_dir:
+        raise UserError("--config-dir does not go with --lesson, a lesson has its own settings")
+    check_place(out)
+    if records is not None:
+        check_place(records, folder=True)
+    _make(overrides or [], lesson, out, records, budget, paths(config_dir), force, as_json, quiet)
+    return None
+
+
+def _tell_lessons(as_json: bool) -> None:
+    from optbench.play.lesson import lesson_lines, lessons
+
+    if as_json:
+        print_json([{"name": one.name, "section": one.section, "title": one.title} for one in lessons().values()])
+        return
+    print_lines(lesson_lines())
+
+
+def _make(
+    given: list[str], lesson: bool, out: Path, records: Path | None, budget: float, config_dirs: list[Path],
+    force: bool, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Plans, records and writes; says what was done."""
     from optbench import experiment
     from optbench.cli.progress import display
     from optbench.errors import UserError
-    from optbench.play.build import Played, make_page, plan_play, prepared
+    from optbench.play.lesson import lesson_of
+
+    taught = lesson_of(given) if lesson else None
+    from optbench.play.build import Played, make_page, plan_lesson, plan_play, prepared
     from optbench.records import check_place, write_bytes
 
-    check_place(out)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {out}: expected a name that ends in .html")
-    if records is not None:
-        check_place(records, folder=True)
-    given = list(overrides or [])
-    plan = plan_play(given, paths(config_dir), records)
+    plan = plan_play(given, config_dirs, records) if taught is None else plan_lesson(taught, records)
     check_place(plan[0].folder.parent, folder=True)
     steps = [prepared(item) for item in plan]
     played: list[Played] = []
@@ -65,8 +97,16 @@ def play(
             if not run.status.final:
                 raise UserError(f"{item.label}: {run.status}: {run.reason}")
             played.append(Played(item, run, step, lines))
-    command = ["optbench", "play", *given, *(f"--config-dir={p}" for p in paths(config_dir)), "-o", out.name]
-    page = make_page(played, given, command, budget, paths(config_dir)).encode()
+    command = [
+        "optbench",
+        "play",
+        *(["--lesson"] if lesson else []),
+        *given,
+        *(f"--config-dir={p}" for p in config_dirs),
+        "-o",
+        out.name,
+    ]
+    page = make_page(played, given, command, budget, config_dirs, taught).encode()
     write_bytes(out, page)
     if as_json:
         print_json({"page": out, "bytes": len(page), "runs": [{**p.run.summary, "path": p.run.path} for p in played]})

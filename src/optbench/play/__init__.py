@@ -2,7 +2,8 @@
 
     program    a recorded run and its program, as the page has them
     surface    what the page knows of the surface: its field as a program, its critical points with their types
-    page       one file of all of it
+    build      one file of all of it
+    lesson     a page with a text and a challenge, from a file in lessons/
     engine.js  runs programs; page.js, page.css: shows them
 
 The page runs the tool's own programs (`descend.javascript`): there is no second implementation of an optimizer or of a

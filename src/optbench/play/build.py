@@ -19,6 +19,7 @@ from optbench.experiment import Planned, plan_sweep
 from optbench.experiment.programs import shelved
 from optbench.language import Phrases, language
 from optbench.pages.embed import embedded, filled, policy
+from optbench.play.lesson import Lesson
 from optbench.play.program import Emitted, bits, emitted, keywords
 from optbench.records import Run, flatten
 from optbench.settings import RANGES, SurfaceTrainer, trainer_from
@@ -89,6 +90,11 @@ def plan_play(overrides: Sequence[str], config_dirs: Sequence[Path], records: Pa
     return list(plan)
 
 
+def plan_lesson(lesson: Lesson, records: Path | None) -> list[Planned]:
+    """The runs that the page of a lesson repeats."""
+    return [item for own in lesson.runs for item in plan_play([*lesson.common, *own], [], records)]
+
+
 def prepared(planned: Planned) -> tuple[Emitted, list[dict[str, Any]]]:
     """The program of a run, and its formula.
 
@@ -114,6 +120,7 @@ def make_page(
     command: Sequence[str],
     budget: float,
     config_dirs: Sequence[Path] = (),
+    lesson: Lesson | None = None,
 ) -> str:
     """The page.
 
@@ -123,6 +130,7 @@ def make_page(
         command: that makes the page again.
         budget: seconds to search for critical points.
         config_dirs: folders laid over conf/.
+        lesson: whose page it is.
     """
     from optbench.play.surface import ground_of
 
@@ -143,12 +151,13 @@ def make_page(
         "command": shlex.join(command),
         "surface": _surface(played[0].planned, ground, config_dirs),
         "points": {"conclusion": _conclusion(ground), "radius": ground.radius, "list": ground.points},
-        "runs": [_run(one, overrides) for one in played],
+        "runs": [_run(one, _chosen(one.planned, overrides, lesson)) for one in played],
+        "lesson": None if lesson is None else lesson.said(),
     }
     scripts = {"engine": read["engine.js"], "programs": emitted_text, "page": read["page.js"]}
     parts = {
         "lang": _LANGUAGE[language()],
-        "title": html.escape(_title(played)),
+        "title": html.escape(_title(played) if lesson is None else lesson.title[language()]),
         "policy": policy(list(scripts.values()), read["page.css"], workers=True),
         "data": embedded(data),
         "css": read["page.css"],
@@ -189,7 +198,7 @@ def _conclusion(ground: Ground) -> str:
     return done if ground.complete else said("NOT COMPLETE: {}", ground.conclusion.partition("NOT COMPLETE: ")[2])
 
 
-def _run(one: Played, overrides: Sequence[str]) -> dict[str, Any]:
+def _run(one: Played, chosen: str) -> dict[str, Any]:
     run, config, planned = one.run, one.planned.config, one.planned
     curve = run.columns()
     path = [value for pair in zip(curve["x0"], curve["x1"], strict=True) for value in pair]
@@ -202,13 +211,15 @@ def _run(one: Played, overrides: Sequence[str]) -> dict[str, Any]:
         "path": bits(path),
         "sliders": sliders(one.step, config["optimizer"]),
         "formula": list(one.formula),
-        "chosen": _chosen(planned, overrides),
+        "chosen": chosen,
     }
 
 
-def _chosen(planned: Planned, overrides: Sequence[str]) -> str:
+def _chosen(planned: Planned, overrides: Sequence[str], lesson: Lesson | None) -> str:
     """How the learning rate was chosen, in a sentence."""
     rate = f"{planned.config['optimizer']['lr']:g}"
+    if lesson is not None:
+        return said("learning rate {}: given by the lesson", rate)
     if any(text.lstrip("+").startswith("optimizer.lr=") for text in overrides):
         return said("learning rate {}: given on the command line", rate)
     name = planned.choices["optimizer"]

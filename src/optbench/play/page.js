@@ -10,8 +10,9 @@ const SHAPES = ["circle", "square", "triangle", "diamond", "star", "circle", "sq
 const MARKS = { minimum: "circle", maximum: "triangle", saddle: "cross", degenerate: "diamond" };
 const [[X0, X1], [Y0, Y1]] = DATA.surface.domain;
 const STEPS = Math.max(...DATA.runs.map((run) => run.spec.steps));
+const FOCUS = DATA.lesson ? DATA.lesson.solution.run : 0;
 const recorded = () => ({ start: [...doubles(DATA.runs[0].path).slice(0, 2)], k: 0, on: DATA.runs.map(() => true),
-  keywords: DATA.runs.map((run) => structuredClone(run.keywords)), view: "map", basin: -1, focus: 0, coordinate: 0, arrows: true });
+  keywords: DATA.runs.map((run) => structuredClone(run.keywords)), view: "map", basin: -1, focus: FOCUS, coordinate: 0, arrows: true });
 let state = recorded(), theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", playing = false;
 let yaw = -0.7, pitch = 0.85;
 const colour = (r) => COLOURS[theme][r % 8];
@@ -403,7 +404,7 @@ function tellBasins() {
 function again(which) {
   (which === undefined ? DATA.runs.map((_, r) => r) : [which]).forEach(simulate);
   if (which !== undefined && which === state.basin) startBasins();
-  keep(); draw();
+  judgeLesson(); keep(); draw();
 }
 function setStart(x, y) {
   if (!Number.isFinite(x) || !Number.isFinite(y)) return;
@@ -465,6 +466,64 @@ function showControls() {
   $("focus").value = state.focus; $("basin").value = state.basin; $("coordinate").value = state.coordinate; $("arrows").checked = state.arrows;
 }
 
+// the lesson ----------------------------------------------------------------------------------------------------------------
+const nowOf = (r, name) => name.split(".").reduce((node, part) => node?.[part], state.keywords[r]);
+// what a condition says of a run: whether it holds, its words, and what is the case
+function judged(c, r) {
+  const { loss, x, last, ended } = races[r];
+  if ("setting" in c) {
+    const v = nowOf(r, c.setting), most = "at_most" in c;
+    return [most ? v <= c.at_most : v >= c.at_least,
+      most ? t("{} at most {}", c.setting, short(c.at_most)) : t("{} at least {}", c.setting, short(c.at_least)), t("now {}", v === undefined ? "–" : short(v))];
+  }
+  if ("at" in c) return [ended !== "diverged" && loss[last] < c.loss_below, t("loss below {} where the run ends", short(c.loss_below)),
+    t("{} at step {}", short(loss[last]), last)];
+  const [px, py] = c.distance_to || [0, 0], far = "above" in c;
+  const value = (k) => "distance_to" in c ? Math.hypot(x[2 * k] - px, x[2 * k + 1] - py) : loss[k];
+  let best = far ? -Infinity : Infinity, met = -1;
+  for (let k = 0; k <= Math.min(c.within, last) && met < 0; k++) {
+    const v = value(k);
+    if (far ? v > c.above : v < (c.below ?? c.loss_below)) met = k;
+    if (far ? v > best : v < best) best = v;
+  }
+  const text = far ? t("distance to ({}, {}) above {} within {} steps", short(px), short(py), short(c.above), c.within)
+    : "distance_to" in c ? t("distance to ({}, {}) below {} within {} steps", short(px), short(py), short(c.below), c.within)
+    : t("loss below {} within {} steps", short(c.loss_below), c.within);
+  return [met >= 0, text, met >= 0 ? t("at step {}", met) : t("at best {}", short(best))];
+}
+function judgeLesson() {
+  if (!DATA.lesson) return;
+  const { run, conditions } = DATA.lesson.challenge, first = recorded().start;
+  const held = state.start.every((v, i) => Object.is(v, first[i]));
+  // any run: the one that meets most, of equals the one in focus
+  const [r, found] = (run === null ? [state.focus, ...DATA.runs.keys()] : [run]).map((i) => [i, conditions.map((c) => judged(c, i))])
+    .reduce((a, b) => b[1].filter(([ok]) => ok).length > a[1].filter(([ok]) => ok).length ? b : a);
+  const lines = [...found, [held, t("from the start as recorded"), ""]], met = lines.every(([ok]) => ok);
+  $("conditions").replaceChildren(...lines.map(([ok, text, is]) => {
+    const item = document.createElement("li");
+    item.className = ok ? "good" : ""; item.textContent = `${ok ? "✓" : "○"} ${text}${is ? ` (${is})` : ""}`;
+    return item;
+  }));
+  $("outcome").className = met ? "good" : "quiet";
+  $("outcome").textContent = met ? t("Met, by {}.", DATA.runs[r].label)
+    : t("Not met yet: {} of {} hold for {}.", lines.filter(([ok]) => ok).length, lines.length, DATA.runs[r].label);
+  document.documentElement.dataset.challenge = met ? "met" : "open";
+}
+function showLesson() {
+  const { lesson } = DATA;
+  if (!lesson) return;
+  $("lesson").hidden = false;
+  for (const text of lesson.text) { const p = document.createElement("p"); p.textContent = text; $("lesson-text").append(p); }
+  $("challenge").textContent = lesson.challenge.text;
+  const { run, set, text } = lesson.solution;
+  $("solution").textContent = `${text} ${DATA.runs[run].label}: ${Object.entries(set).map(([name, v]) => `${name} ${short(v)}`).join(", ")}`;
+  $("solve").onclick = () => {
+    state.start = recorded().start; state.focus = run;
+    DATA.runs[run].sliders.forEach((slider) => { if (slider.name in set) write(run, slider, set[slider.name]); });
+    showControls(); again();
+  };
+}
+
 // the address ---------------------------------------------------------------------------------------------------------------
 let waiting = 0;
 function keep() {
@@ -476,7 +535,7 @@ function address() {
   if (!state.on.every(Boolean)) parts.set("on", state.on.map(Number).join(""));
   if (state.view !== "map") parts.set("view", state.view);
   if (state.basin >= 0) parts.set("basin", state.basin);
-  if (state.focus) parts.set("of", state.focus);
+  if (state.focus !== FOCUS) parts.set("of", state.focus);
   if (state.coordinate) parts.set("c", state.coordinate);
   DATA.runs.forEach((run, r) => run.sliders.forEach((slider) => {
     const before = slider.place === null ? run.keywords[slider.key] : run.keywords[slider.key][slider.place];
@@ -491,13 +550,13 @@ function fromAddress() {
   const start = (parts.get("s") || "").split(",").map(Number);
   if (parts.has("s") && start.length === 2 && start.every(Number.isFinite)) fresh.start = start;
   fresh.k = whole("k", STEPS) ?? 0; fresh.basin = whole("basin", DATA.runs.length - 1) ?? -1;
-  fresh.focus = whole("of", DATA.runs.length - 1) ?? 0; fresh.coordinate = whole("c", 1) ?? 0;
+  fresh.focus = whole("of", DATA.runs.length - 1) ?? FOCUS; fresh.coordinate = whole("c", 1) ?? 0;
   if (/^[01]+$/.test(parts.get("on") || "")) fresh.on = fresh.on.map((_, r) => parts.get("on")[r] !== "0");
   if (parts.get("view") === "solid") fresh.view = "solid";
   state = fresh;
   DATA.runs.forEach((run, r) => run.sliders.forEach((slider) => {
     const v = Number(parts.get(`${r}.${slider.name}`));
-    if (parts.has(`${r}.${slider.name}`) && Number.isFinite(v) && v > 0 && (!slider.rest || v < 1)) write(r, slider, v);
+    if (parts.has(`${r}.${slider.name}`) && Number.isFinite(v) && (slider.rest ? v >= 0 && v < 1 : v > 0)) write(r, slider, v);
   }));
 }
 
@@ -536,7 +595,7 @@ function listen() {
   $("view-map").onclick = () => setView("map"); $("view-solid").onclick = () => setView("solid");
   $("arrows").onchange = () => { state.arrows = $("arrows").checked; draw(); };
   $("basin").onchange = () => { state.basin = +$("basin").value; startBasins(); keep(); draw(); };
-  $("focus").onchange = () => { state.focus = +$("focus").value; keep(); draw(); };
+  $("focus").onchange = () => { state.focus = +$("focus").value; judgeLesson(); keep(); draw(); };
   $("coordinate").onchange = () => { state.coordinate = +$("coordinate").value; keep(); draw(); };
   $("theme").onclick = () => setTheme(theme === "dark" ? "light" : "dark");
   for (const id of ["x", "y"]) $(id).oninput = () => setStart(+$("x").value, +$("y").value);
@@ -562,6 +621,6 @@ function listen() {
   addEventListener("hashchange", () => { if (location.hash.slice(1) !== address()) { fromAddress(); showControls(); setView(state.view); again(); startBasins(); } });
   new ResizeObserver(() => { ground = null; draw(); }).observe(map);
 }
-fillWords(); makeRuns(); fromAddress(); verify(); again(); showControls(); listen(); setView(state.view); setTheme(theme); startBasins();
+fillWords(); showLesson(); makeRuns(); fromAddress(); verify(); again(); showControls(); listen(); setView(state.view); setTheme(theme); startBasins();
 document.documentElement.dataset.ready = "yes";
 })();
