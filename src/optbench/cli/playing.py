@@ -51,11 +51,11 @@ def play(
     from optbench.errors import UserError
     from optbench.records import check_place
 
+    check_place(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: expected a name that ends in .html")
     if lesson and config_dir:
         raise UserError("--config-dir does not go with --lesson, a lesson has its own settings")
-    check_place(out)
     if records is not None:
         check_place(records, folder=True)
     _make(overrides or [], lesson, out, records, budget, paths(config_dir), force, as_json, quiet)
