@@ -380,7 +380,7 @@ def _facts(stack: Stacked, threads: int) -> dict[str, Any]:
     clock = {
         "rows": len(stack.planned),
         "seconds": None,
-        "compile_seconds": 0.0,
+        "compile_seconds": None,  # the update is compiled as the stack is put together, and nobody timed it
         "why": stack.why + (f"; the update is not compiled: {stack.rows.why}" if stack.rows.why else ""),
         "trained": networks.form.width,
     }
