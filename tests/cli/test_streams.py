@@ -24,6 +24,7 @@ LIGHT = {  # without torch: a third of a second each
     "config": ["config", "model=sphere"],
     "compare": ["compare", "RUNS", "--json"],
     "power": ["power", "RUNS", "--difference", "1", "--json"],
+    "rank": ["rank", "RUNS", "--json"],
     "cache": ["cache", "--json"],
     "import": ["import", "LOG", "--json"],
 }
@@ -60,8 +61,8 @@ MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    for seed in range(2):
-        make_run(folder / f"run-{seed}", {"seed": seed})
+    for seed, lr in product(range(2), (0.1, 0.2)):
+        make_run(folder / f"run-{seed}-{lr}", {"seed": seed, "optimizer.lr": lr})
     return folder
 
 

@@ -429,6 +429,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.plateau_delta": ([0], [-1e-9]),
     "trainer.divergence_factor": ([1.0001], [1, 0]),
     "trainer.record_every": ([1], [0]),
+    "trainer.engine": (["auto", "portable"], ["fused", "", 1]),
     "trainer.curvature_every": ([1], [0]),
     "trainer.curvature_share": ([1e-9, 1], [0, 1.1]),
     "trainer.eval_every": ([1], [0]),

@@ -388,7 +388,7 @@ def test_a_folder_that_another_process_holds(tmp_path: Path) -> None:
     assert optbench.run(*SURFACE, out=tmp_path).status == "completed"
 
 
-@pytest.mark.parametrize(("builder", "words"), [("traced", []), ("build_optimizer", ["trainer.grad_noise=0.1"])])
+@pytest.mark.parametrize(("builder", "words"), [("traced", []), ("optimizer_of", ["trainer.grad_noise=0.1"])])
 def test_a_run_that_another_process_finished_meanwhile_is_not_repeated(
     builder: str, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

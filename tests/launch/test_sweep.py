@@ -486,6 +486,7 @@ CHANGES: dict[str, list[Any]] = {
     "trainer.steps": [5, 6],
     "trainer.seconds": [None, 1.0],
     "trainer.curvature_every": [None, 2],
+    "trainer.engine": ["auto", "portable"],
     "trainer.device": ["auto", "cpu", "cuda"],
     "trainer.target": [None, 0.5],
     "trainer.grad_tol": [0.0, 1e-3],

@@ -175,7 +175,7 @@ def loss_scale(losses: Sequence[Any]) -> Scale:
     if values.min() >= 0 and positive.size and positive.max() > 3 * positive.min():
         top = _FAR * max(starts)
         return Scale(True, (float(positive.min()) / 2, top) if values.max() > top > positive.min() else None)
-    reach = _FAR * max(1.0, *map(abs, starts))
+    reach = _FAR * max([1.0, *map(abs, starts)])
     low, high = max(float(values.min()), min(starts) - reach), min(float(values.max()), max(starts) + reach)
     if (floor := _FLAT * max(abs(low), abs(high))) > high - low:  # its last digits would fill the axes
         return Scale(False, ((low + high - floor) / 2, (low + high + floor) / 2))

@@ -192,7 +192,10 @@ def _outputs(run: Run, config: Mapping[str, Any]) -> int | None:
 
 def check_classes(rebuilt: Rebuilt) -> None:
     """Raises UserError for a regression."""
-    if rebuilt.config["data"].get("n_classes", rebuilt.data.n_classes) == 0:
+    classes = rebuilt.config["data"].get("n_classes")
+    if classes is None:  # else the data are not asked: they may have moved
+        classes = rebuilt.data.n_classes
+    if classes == 0:
         name = str(rebuilt.config["data"]["_target_"]).rpartition(".")[2]
         raise UserError(f"{name} is a regression: there are no classes to tell apart",
                         "its validation loss is val_loss in metrics.csv")  # fmt: skip

@@ -26,6 +26,7 @@ from optbench.report.cells import sheets
 
 Plain = dict[str, Any]
 _WARNING = "warning: "
+_NEEDS = "Tables and figures of this page need JavaScript."
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
         "language": asked.language,
         "title": words("1 run compared") if runs == 1 else words("{0} runs compared", runs),
         "verdicts": [one["sentence"] for one in problems],
+        "needs": words(_NEEDS),
         "problems": problems,
         "across": [*_scores(found, words), *across],
         "ends": tables.not_well(found, words),
@@ -86,7 +88,7 @@ def waiting(asked: Asked, why: str = "") -> Plain:
     """The document while there is nothing to compare: it says so, or why there is no comparison."""
     words = Words(asked.language)
     return {
-        "language": asked.language, "title": words("0 runs so far"),
+        "language": asked.language, "title": words("0 runs so far"), "needs": words(_NEEDS),
         "verdicts": [words.sentence(why) if why else words("No run is recorded yet; this page follows.")],
         "problems": [], "across": [], "ends": None, "notes": [], "warnings": [], "unreadable": [], "unread": [],
         "provenance": [], "command": "", "colours": [], "words": words.of_script(),

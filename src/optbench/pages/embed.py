@@ -52,6 +52,7 @@ def page(document: Mapping[str, Any], live: str = "") -> str:
         "script": script,
         "data": embedded({**document, "live": live}),
         "noscript": html.escape(" ".join(document.get("verdicts", ()))),
+        "needs": html.escape(document.get("needs", "")),
     }
     return filled((HERE / "page.html").read_text(encoding="utf-8"), parts)
 

@@ -86,7 +86,7 @@ def _ecdf(found: Distributions, words: Words) -> Plain:
     log = _spans_decades(np.concatenate(ends))
     lines = []
     for line in found.lines[:MOST_LINES]:
-        x = np.concatenate([[0.0], line.costs, [max(line.end, *line.costs[-1:].tolist())]])
+        x = np.concatenate([[0.0], line.costs, [max([line.end, *line.costs[-1:].tolist()])]])
         last = line.shares[-1:] if len(line.shares) else [0.0]
         lines.append(_line(line.label, x, 100.0 * np.concatenate([[0.0], line.shares, last])))
     view = _view(words("pairs of run and target reached, %"), words(COSTS[found.cost]), lines, (0.0, 100.0), log)
@@ -96,7 +96,7 @@ def _ecdf(found: Distributions, words: Words) -> Plain:
 
 
 def _profile(found: Profiles, words: Words) -> Plain:
-    end = 1.15 * max(2.0, *(float(line.ratios.max(initial=1.0)) for line in found.lines))
+    end = 1.15 * max([2.0, *(float(line.ratios.max(initial=1.0)) for line in found.lines)])
     lines = []
     for line in found.lines[:MOST_LINES]:
         at_once = line.ratios[:1].tolist() == [1.0]
