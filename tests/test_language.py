@@ -227,6 +227,8 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "surface curve": lambda path: plot.loss_curves([away(path)]),
     "stuck": lambda path: plot.curvature_curves([network(path)]),
     "path": lambda path: plot.path_on_contours(ground(), [away(path)]),
+    "panels": lambda path: plot.path_facets(ground(), [away(path)] * 26, [f"{i}" for i in range(26)]),
+    "relief": lambda path: plot.path_on_relief(ground(), [away(path)]),
     "points": lambda path: plot.critical_points_figure(ground()),
     "boxes": lambda path: boxes(),
     "basins": lambda path: basins(),

@@ -12,7 +12,7 @@ import torch
 from optbench.critical import critical_points
 from optbench.errors import UserError
 from optbench.experiment.surface import Field, recorded_field
-from optbench.plot import Landscape, Mark, loss_curves, path_on_contours, save
+from optbench.plot import Landscape, Mark, Race, loss_curves, path_facets, path_on_contours, path_on_relief, save
 from optbench.plot.shown import in_language
 from optbench.records import Run, check_own_run
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _GRID = 301
 _SECONDS_FOR_POINTS = 5.0
+_VIEWS = {"contours": path_on_contours, "facets": path_facets, "3d": path_on_relief}
 
 
 def landscape(objective: Objective, box: Box, marks: Sequence[Mark] = (), title: str = "") -> Landscape:
@@ -67,13 +68,36 @@ def _field_landscape(field: Field) -> Landscape:
     return landscape(field.objective, box, [Mark(p.x, p.type) for p in found.points], field.name)
 
 
-def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: Sequence[str] | None = None) -> Figure:
-    """The paths of runs on one surface over its contours, with its critical points; labels as `path_on_contours`.
-    In the language that is meant, as `optbench.loss_curves`.
+def paths_figure(
+    runs: Sequence[Run],
+    config_dirs: Sequence[Path] = (),
+    labels: Sequence[str] | None = None,
+    view: str = "contours",
+) -> Figure:
+    """The paths of runs on one surface, with its critical points; labels as `path_on_contours`. In the language that is
+    meant, as `optbench.loss_curves`.
+
+    Args:
+        runs: of one surface.
+        config_dirs: configuration folders of one's own, in which the surface may be.
+        labels: one a run; None: what differs.
+        view: contours; facets, a panel a configuration; or 3d.
 
     Raises:
-        UserError: runs on several problems, on a network, or on more than two coordinates; an imported run.
+        UserError: runs on several problems, on a network, or on more than two coordinates; an imported run; no such
+            view.
     """
+    if view not in _VIEWS:
+        raise UserError(f"view {view!r}: expected one of {', '.join(_VIEWS)}")
+    return in_language(_VIEWS[view](_surface_of(runs, config_dirs), runs, labels))
+
+
+def race(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: Sequence[str] | None = None) -> Race:
+    """The paths of runs on one surface as a film, which `optbench.plot.save_race` writes; see `paths_figure`."""
+    return Race(_surface_of(runs, config_dirs), runs, labels)
+
+
+def _surface_of(runs: Sequence[Run], config_dirs: Sequence[Path]) -> Landscape:
     for run in runs:
         check_own_run(run)
     problems = {(str(r.config["model"]), str(r.config["loss"])): r for r in runs}
@@ -82,7 +106,7 @@ def paths_figure(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: 
         raise UserError(
             f"paths of several problems do not fit in one figure ({', '.join(names)})", "draw one at a time"
         )
-    return in_language(path_on_contours(_field_landscape(recorded_field(runs[0], config_dirs)), runs, labels))
+    return _field_landscape(recorded_field(runs[0], config_dirs))
 
 
 def draw_run(run: Run, config_dirs: Sequence[Path] = ()) -> list[Path]:

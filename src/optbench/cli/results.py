@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from optbench.comparison import Comparison, Drawn
     from optbench.comparison.targets import Aim
+    from optbench.plot import Race
 
 Filters = Annotated[
     list[str] | None,
@@ -225,6 +226,10 @@ def _print_reasons(found: Comparison, names: list[str], every: bool) -> None:
 FIGURES = ("ecdf", "profile", "ranks", "best-of")
 """What --figure draws."""
 ByPath = Annotated[bool, typer.Option("--path", help="Paths over the contours of the surface instead of loss curves.")]
+Facets = Annotated[
+    bool, typer.Option("--facets", help="With --path: a panel a configuration, where paths hide each other.")
+]
+Relief = Annotated[bool, typer.Option("--3d", help="With --path: the surface as a relief, the paths on it.")]
 Curvature = Annotated[
     bool,
     typer.Option("--curvature", help="Also gradient norm and extreme eigenvalues: why training got stuck."),
@@ -257,10 +262,12 @@ Curves = Annotated[
 
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, sweep folders, or folders of them.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")] = Path(
-        "curves.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf; with --path also .gif, .mp4.")
+    ] = Path("curves.png"),
     path: ByPath = False,
+    facets: Facets = False,
+    relief: Relief = False,
     curvature: Curvature = False,
     bands: Bands = False,
     along: Along = "step",
@@ -281,6 +288,11 @@ def plot(
 ) -> None:
     """Draw loss curves, paths over a surface with its minima, saddles and maxima, or scores over a setting.
 
+    With --path -o race.gif (or .mp4, with 'optbench[video]') the runs race step by step, each with a fading tail, in at
+    most 120 frames: the first a step apart, the later further, and the last with the whole paths. --path draws paths
+    that lie on one another as stripes, and beyond seven of them, or in a tangle, --facets shows more: nothing switches
+    to it by itself. In --3d what the surface hides of a path is dotted.
+
     With --over, a score of compare over the values of a setting, such as accuracy over the learning rate: a hollow star
     is a best that lies at the edge of what was tried. With --bands, the median curve of each configuration.
 
@@ -300,6 +312,12 @@ def plot(
 
       optbench plot outputs/sweeps/race --path -o race.svg
 
+      optbench plot outputs/sweeps/race --path -o race.gif
+
+      optbench plot outputs/sweeps/race --path --facets -o panels.png
+
+      optbench plot outputs/sweeps/race --path --3d -o relief.png
+
       optbench plot outputs/sweeps/race --filter optimizer=adam,sgd --curves 40
 
       optbench plot outputs/runs/hw3_cnn-* --curvature -o stuck.png
@@ -314,26 +332,57 @@ def plot(
     """
     _check_kind({"--path": path, "--curvature": curvature, "--bands": bands, "--over": over is not None,
                  "--figure": figure is not None},
-                {"--along": ("--bands", along != "step"), "--score": ("--over", score is not None),
+                {"--facets": ("--path", facets), "--3d": ("--path", relief),
+                 "--along": ("--bands", along != "step"), "--score": ("--over", score is not None),
                  "--group-by": ("--figure", group_by is not None), "--cost": ("--figure", cost is not None),
                  "--target": ("--figure", bool(target)), "--budget": ("--figure", budget is not None),
                  "--checkpoint": ("--over or --figure", checkpoint is not None)})  # fmt: skip
-    check_figure(output)
+    view = _view(output, path, facets, relief)
     inches = _size(size)
+    drawn: MplFigure | Race
     if over is not None:
         drawn = _over(runs, over, score, filters or (), checkpoint)
     elif figure is not None:
         drawn = _over_problems(runs, figure, filters or (), group_by, checkpoint, cost, target, budget, config_dir)
     else:
-        drawn = _of_runs(runs, filters or (), curves, path, curvature, bands, along, config_dir)
-    from optbench.plot import entitle, resize, save
-
-    if inches:
-        resize(drawn, *inches)
-    if title:
-        entitle(drawn, title)
-    save(drawn, output)
+        drawn = _of_runs(runs, filters or (), curves, view, curvature, bands, along, config_dir)
+    _write(drawn, output, inches, title)
     typer.echo(str(output))
+
+
+def _view(output: Path, path: bool, facets: bool, relief: bool) -> str | None:
+    """How paths are drawn: contours, facets, 3d, or race; None: not at all. The output is tried.
+
+    Raises:
+        UserError: two of them, or a film of anything else.
+    """
+    from optbench.errors import UserError
+    from optbench.plot import FILMS, check_film
+
+    asked = [view for view, wanted in (("facets", facets), ("3d", relief)) if wanted]
+    if len(asked) > 1:
+        raise UserError("--facets and --3d: choose one view")
+    if output.suffix.lower() not in FILMS:
+        check_figure(output)
+        return (asked or ["contours"])[0] if path else None
+    if asked or not path:
+        raise UserError(f"{output}: a film is of --path alone", f"optbench plot ... --path -o {output.name}")
+    check_film(output)
+    return "race"
+
+
+def _write(drawn: MplFigure | Race, output: Path, inches: tuple[float, float] | None, title: str) -> None:
+    from optbench.plot import Race, entitle, resize, save, save_race
+
+    figure = drawn.figure if isinstance(drawn, Race) else drawn
+    if inches:
+        resize(figure, *inches)
+    if title:
+        entitle(figure, title)
+    if isinstance(drawn, Race):
+        save_race(drawn, output)
+    else:
+        save(drawn, output)
 
 
 def _size(given: str | None) -> tuple[float, float] | None:
@@ -346,9 +395,9 @@ def _size(given: str | None) -> tuple[float, float] | None:
 
 
 def _of_runs(
-    runs: list[Path], filters: Sequence[str], curves: int, path: bool, curvature: bool, bands: bool, along: str,
+    runs: list[Path], filters: Sequence[str], curves: int, view: str | None, curvature: bool, bands: bool, along: str,
     config_dir: list[Path] | None,
-) -> MplFigure:  # fmt: skip
+) -> MplFigure | Race:  # fmt: skip
     """Curves or paths of runs."""
     from optbench.comparison import drawn
 
@@ -356,12 +405,18 @@ def _of_runs(
     _say_what_is_drawn(found)
     from optbench.plot import band_curves, curvature_curves, footnote, loss_curves
 
+    if view == "race":
+        from optbench.landscape import race
+
+        film = race(found.runs, paths(config_dir), found.labels)
+        footnote(film.figure, found.left_out)
+        return film
     if bands:
         figure = band_curves(found.runs, found.labels, along)
-    elif path:
+    elif view is not None:
         from optbench.landscape import paths_figure
 
-        figure = paths_figure(found.runs, paths(config_dir), found.labels)
+        figure = paths_figure(found.runs, paths(config_dir), found.labels, view)
     else:
         figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
     footnote(figure, found.left_out)

@@ -10,9 +10,12 @@ from optbench.plot.basins import Panel, basins_figure
 from optbench.plot.confusion import confusion
 from optbench.plot.curvature import curvature_curves
 from optbench.plot.curves import loss_curves
+from optbench.plot.facets import path_facets
+from optbench.plot.film import FILMS, Race, check_film, save_race
 from optbench.plot.landscape import Landscape, Mark, critical_points_figure, path_on_contours
 from optbench.plot.over_problems import best_of_figure, ecdf_figure, profile_figure, ranks_figure
 from optbench.plot.pictures import features_figure, saliency_figure, worst_pictures
+from optbench.plot.relief import path_on_relief
 from optbench.plot.response import response_figure
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
 from optbench.plot.spectrum import spectral_density
@@ -20,16 +23,19 @@ from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, entitle, footno
 from optbench.plot.translate import chinese_font
 
 __all__ = [
+    "FILMS",
     "PALETTE",
     "SUFFIXES",
     "Landscape",
     "Mark",
     "Outcome",
     "Panel",
+    "Race",
     "Scale",
     "band_curves",
     "basins_figure",
     "best_of_figure",
+    "check_film",
     "check_suffix",
     "chinese_font",
     "confusion",
@@ -43,13 +49,16 @@ __all__ = [
     "loss_curves",
     "new_figure",
     "parse_size",
+    "path_facets",
     "path_on_contours",
+    "path_on_relief",
     "profile_figure",
     "ranks_figure",
     "resize",
     "response_figure",
     "saliency_figure",
     "save",
+    "save_race",
     "sensitivity_figure",
     "spectral_density",
     "worst_pictures",

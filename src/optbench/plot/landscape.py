@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
@@ -29,9 +30,10 @@ from optbench.records.run import read_columns
 
 Floats = npt.NDArray[np.float64]
 
-_SHAPES = {"minimum": ("*", 190), "saddle": ("X", 80), "maximum": ("^", 80), "degenerate": ("D", 55)}
+SHAPES = {"minimum": ("*", 190), "saddle": ("X", 80), "maximum": ("^", 80), "degenerate": ("D", 55)}
 _ABOVE_ENDS = 6.5  # zorder: a path that ends in a minimum would hide its star
 _SMALL_STAR = 75  # beside which the corners of such an end are seen
+_TERMINALS = {"start": "o", "end": "s"}
 _PLURALS = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima", "degenerate": "degenerate points"}
 _CURVES = {1: ("curves up (eigenvalue > 0)", "#0072B2"), -1: ("curves down (eigenvalue < 0)", "#D55E00"),
            0: ("flat (eigenvalue 0)", "#E69F00")}  # fmt: skip
@@ -108,27 +110,45 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
         labels: one a run; runs with the same label share a colour. None: what differs.
     """
     labels = label_runs(runs) if labels is None else labels
-    figure, ax = _ground(landscape)
+    figure, ax = ground(landscape)
     style = styles(labels)
     handles: dict[str, Artist] = {}
-    named = zip(labels, (_path(curve, landscape) for curve in read_columns(runs)), strict=True)
-    shown = [(label, path) for label, path in named if len(path)]
-    drawable = [_drawable(path, landscape) for _, path in shown]
-    depths, above = _stripes(drawable, landscape)
-    for (label, path), points, depth, over in zip(shown, drawable, depths, above, strict=True):
-        left = not landscape.inside(path[-1, : len(landscape.box)].tolist())
-        handle = _draw_path(ax, points, style[label], depth, over)
-        handles.setdefault(label + (" (left the box)" if left else ""), handle)
-    if any(depths):
-        footnote(figure, "Paths that lie on one another are drawn as stripes, the first of the legend outermost.")
-    elif any(above):
-        footnote(figure, "Where paths lie on one another, the later of the legend hide the earlier.")
+    shown = recorded_paths(landscape, runs, labels)
+    points_of = [drawable(path, landscape) for _, path in shown]
+    depths, above = stripes(points_of, landscape)
+    for (label, path), points, depth, over in zip(shown, points_of, depths, above, strict=True):
+        handle = draw_path(ax, points, style[label], depth, over)
+        handles.setdefault(named(label, path, landscape), handle)
+    footnote(figure, overlap(depths, above))
     if handles:
-        for name, shape in (("start", "o"), ("end", "s")):
-            handles[name] = Line2D([], [], marker=shape, linestyle="", color="0.4")
+        handles |= terminals()
     handles |= draw_marks(ax, landscape, ends=True)
     legend_outside(figure, handles)
     return figure
+
+
+def recorded_paths(landscape: Landscape, runs: Sequence[Run], labels: Sequence[str]) -> list[tuple[str, Floats]]:
+    """Label and recorded points (see `recorded`) of the runs that have some."""
+    paths = zip(labels, (recorded(curve, landscape) for curve in read_columns(runs)), strict=True)
+    return [(label, path) for label, path in paths if len(path)]
+
+
+def named(label: str, path: Floats, landscape: Landscape) -> str:
+    """What a path is called: its label, and whether it left the box for good."""
+    left = not landscape.inside(path[-1, : len(landscape.box)].tolist())
+    return label + (" (left the box)" if left else "")
+
+
+def overlap(depths: Sequence[int], above: Sequence[bool]) -> str:
+    """The note on paths that lie on one another, of what `stripes` found; empty where none do."""
+    if any(depths):
+        return "Paths that lie on one another are drawn as stripes, the first of the legend outermost."
+    return "Where paths lie on one another, the later of the legend hide the earlier." if any(above) else ""
+
+
+def terminals() -> dict[str, Artist]:
+    """The legend's handles of where paths start and end."""
+    return {name: Line2D([], [], marker=shape, linestyle="", color="0.4") for name, shape in _TERMINALS.items()}
 
 
 def critical_points_figure(landscape: Landscape, cells: Cells | None = None) -> Figure:
@@ -140,7 +160,7 @@ def critical_points_figure(landscape: Landscape, cells: Cells | None = None) -> 
         landscape: the surface, with its critical points.
         cells: boxes that a certified search examined, to be drawn beneath contour lines; None: filled contours.
     """
-    figure, ax = _ground(landscape, filled=cells is None)
+    figure, ax = ground(landscape, filled=cells is None)
     handles = draw_marks(ax, landscape) | ({} if cells is None else draw_cells(ax, cells, landscape.box))
     if len(landscape.points) <= _NUMBERED:
         handles |= _draw_directions(ax, landscape)
@@ -152,9 +172,24 @@ def critical_points_figure(landscape: Landscape, cells: Cells | None = None) -> 
     return figure
 
 
-def _ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
+def ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
+    """A figure with a surface, titled by its name: contours for two coordinates, the graph for one."""
     figure = new_figure(8.6, 5.4)
     ax = figure.subplots()
+    draw_ground(figure, [ax], landscape, filled)
+    as_typed(ax.set_title(landscape.title, fontsize=11))
+    return figure, ax
+
+
+def draw_ground(figure: Figure, axes: Sequence[Axes], landscape: Landscape, filled: bool = True) -> None:
+    """Draws a surface into each of some axes, at the same levels and with one bar for all."""
+    painted = [_draw_ground(ax, landscape, filled) for ax in axes]
+    if painted and painted[0] is not None:
+        _bar(figure, axes, *painted[0])
+
+
+def _draw_ground(ax: Axes, landscape: Landscape, filled: bool) -> tuple[ContourSet, str] | None:
+    painted = None
     if landscape.y is None:
         ax.plot(landscape.x, landscape.z, color="0.45", linewidth=1.5, zorder=1)
         ax.set_ylabel("f(x0)")
@@ -163,7 +198,7 @@ def _ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
         margin = 0.08 * (high - low) or 1.0
         ax.set_ylim(low - margin, high + margin)
     else:
-        _contours(figure, ax, landscape, filled)
+        painted = _contours(ax, landscape, filled)
         ax.set_ylabel("x1")
         ax.set_ylim(*landscape.box[1])
         widths = [high - low for low, high in landscape.box]
@@ -171,8 +206,7 @@ def _ground(landscape: Landscape, filled: bool = True) -> tuple[Figure, Axes]:
             ax.set_aspect("equal")  # right angles look right, such as those between eigenvectors
     ax.set_xlim(*landscape.box[0])
     ax.set_xlabel("x0")
-    as_typed(ax.set_title(landscape.title, fontsize=11))
-    return figure, ax
+    return painted
 
 
 def _value_range(landscape: Landscape) -> tuple[float, float]:
@@ -180,57 +214,110 @@ def _value_range(landscape: Landscape) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
-def _contours(figure: Figure, ax: Axes, landscape: Landscape, filled: bool) -> None:
-    z = np.ma.masked_invalid(landscape.z)
-    values = z.compressed()
+@dataclass(frozen=True)
+class Levels:
+    """How the values of a surface are seen.
+
+    Attributes:
+        levels: of contours, ascending.
+        norm: of their colours.
+        floor: what counts as height 0: the least value where the scale is logarithmic, else 0.
+        low: no height is shown as less; -inf on a linear scale.
+        label: what is shown.
+    """
+
+    levels: Floats
+    norm: Normalize
+    floor: float
+    low: float
+    label: str
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether heights are shown by their logarithms."""
+        return isinstance(self.norm, LogNorm)
+
+    def height(self, values: Floats) -> Floats:
+        """Values of the surface as they are shown, on the scale of the levels."""
+        found: Floats = np.maximum(values - self.floor, self.low)
+        return found
+
+
+def levels_of(landscape: Landscape) -> Levels | None:
+    """The levels at which a surface is drawn; None: its values are too close, or too far apart, for any."""
+    values = landscape.z[np.isfinite(landscape.z)]
     if not values.size or values.max() <= values.min():
-        return
+        return None
     with np.errstate(over="ignore"):
         height = values - values.min()
-    low = max(float(np.quantile(height, 0.005)), 1e-12 * float(height.max()))
+    least, low = float(values.min()), max(float(np.quantile(height, 0.005)), 1e-12 * float(height.max()))
     # Many orders of magnitude between the low tenth and the top: equal levels would show one dark valley. Of more than
     # six (the tails of a softmax) the logarithm shows nothing but the tails, and neither slope nor plateau above them.
     tenth = max(float(np.quantile(height, 0.1)), 1e-300)
-    norm: Normalize
     if not np.isfinite(height).all() or values.min() + height.max() / 44 <= values.min():
-        return  # so wide or so narrow a range that levels in it are not numbers, or not apart
+        return None  # so wide or so narrow a range that levels in it are not numbers, or not apart
     if 30 * tenth < height.max() < 1e6 * tenth:
-        levels, extend = np.geomspace(low, height.max(), 22), "min"
-        shown, norm, label = np.ma.maximum(z - values.min(), low), LogNorm(low, height.max()), "f - min f, in the box"
-    else:
-        levels, extend = np.linspace(values.min(), values.max(), 22), "neither"
-        shown, norm, label = z, Normalize(values.min(), values.max()), "f"
+        norm = LogNorm(low, height.max())
+        return Levels(np.geomspace(low, height.max(), 22), norm, least, low, "f - min f, in the box")
+    return Levels(np.linspace(least, values.max(), 22), Normalize(least, values.max()), 0.0, -math.inf, "f")
+
+
+def _contours(ax: Axes, landscape: Landscape, filled: bool) -> tuple[ContourSet, str] | None:
+    found = levels_of(landscape)
+    if found is None:
+        return None
+    z = np.ma.masked_invalid(landscape.z)
+    shown = np.ma.maximum(z - found.floor, found.low) if found.logarithmic else z
+    levels = found.levels
     if not filled:
         ax.contour(landscape.x, landscape.y, shown, levels=levels, colors="0.5", linewidths=0.5, linestyles="solid")
-        return
-    painted = ax.contourf(landscape.x, landscape.y, shown, levels=levels, norm=norm, cmap=_paper(), extend=extend)
+        return None
+    painted = ax.contourf(landscape.x, landscape.y, shown, levels=levels, norm=found.norm, cmap=paper(),
+                          extend="min" if found.logarithmic else "neither")  # fmt: skip
     ax.contour(landscape.x, landscape.y, shown, levels=levels, colors="white", linewidths=0.5, alpha=0.7,
                linestyles="solid")  # fmt: skip
-    bar = figure.colorbar(painted, ax=ax, label=label, pad=0.02)
-    bar.locator = LogLocator(numticks=9) if isinstance(norm, LogNorm) else MaxNLocator(7)
+    return painted, found.label
+
+
+def _bar(figure: Figure, axes: Sequence[Axes], painted: ContourSet, label: str) -> None:
+    bar = figure.colorbar(painted, ax=axes if len(axes) > 1 else axes[0], label=label, pad=0.02)
+    bar.locator = LogLocator(numticks=9) if isinstance(painted.norm, LogNorm) else MaxNLocator(7)
     bar.minorlocator = NullLocator()
     bar.update_ticks()
 
 
-def _paper() -> Colormap:
+def paper() -> Colormap:
+    """The colours of surfaces beneath paths."""
     # pale, so that paths stand out; light where the loss is low, where the paths end
     return LinearSegmentedColormap.from_list("paper", colormaps["bone_r"](np.linspace(0.04, 0.62, 64)))
 
 
-def _path(curve: Columns, landscape: Landscape) -> Floats:
-    # (n, 2) points up to the step that leaves the box for good; on one coordinate the second is the loss
-    columns = ["x0", "loss"] if landscape.y is None else ["x0", "x1"]
-    if any(column not in curve for column in columns):
-        return np.empty((0, 2))
-    places = np.stack([curve[name] for name in columns], axis=1)
+def recorded(curve: Columns, landscape: Landscape) -> Floats:
+    """The recorded points of a run up to the step that leaves the box for good.
+
+    Args:
+        curve: the columns of a run.
+        landscape: the surface.
+
+    Returns:
+        x0, x1, loss and step, a row each, (n, 4); x0, loss, loss and step on one coordinate. NaN is what was not
+        recorded; empty where that is a coordinate.
+    """
+    columns = ["x0", "loss" if landscape.y is None else "x1", "loss", "step"]
+    if any(column not in curve for column in columns[:2]):
+        return np.empty((0, 4))
+    unknown = np.full(len(curve["x0"]), math.nan)
+    places = np.stack([curve.get(name, unknown) for name in columns], axis=1).astype(np.float64)
     path: Floats = np.clip(places, -1e150, 1e150)  # so that no product overflows
-    path = path[~np.isnan(path).any(axis=1)]
+    path = path[~np.isnan(path[:, :2]).any(axis=1)]
     within = [i for i, point in enumerate(path) if landscape.inside(point[: len(landscape.box)].tolist())]
     return path[: within[-1] + 2 if within else 1]
 
 
-def _drawable(path: Floats, landscape: Landscape) -> Floats:
-    # points far outside are pulled towards the box along their direction from its middle
+def drawable(path: Floats, landscape: Landscape) -> Floats:
+    """The places of recorded points, (n, 2); those far outside are pulled towards the box along their direction from
+    its middle."""
+    path = path[:, :2]
     second = _value_range(landscape) if landscape.y is None else landscape.box[1]
     low, high = np.array([landscape.box[0], second]).T
     away: Floats = (path - (low + high) / 2) / np.maximum(high - low, 1e-12)
@@ -255,7 +342,7 @@ def _cells(path: Floats, size: Floats) -> set[tuple[int, int]]:
     return cells
 
 
-def _stripes(paths: Sequence[Floats], landscape: Landscape) -> tuple[list[int], list[bool]]:
+def stripes(paths: Sequence[Floats], landscape: Landscape) -> tuple[list[int], list[bool]]:
     """How many of the later paths hide each path, passing over a good part of its cells; and who hides another.
 
     Where more paths than a palette has colours lie on one another, none counts as hidden: such stripes are no lines any
@@ -280,13 +367,22 @@ def _stripes(paths: Sequence[Floats], landscape: Landscape) -> tuple[list[int], 
     return [depth[index] for index in range(len(paths))], [index in above for index in range(len(paths))]
 
 
-def _draw_path(ax: Axes, path: Floats, style: dict[str, Any], depth: int, above: bool) -> Artist:
+def draw_path(ax: Axes, path: Floats, style: dict[str, Any], depth: int = 0, above: bool = False) -> Artist:
+    """Draws a path with its ends; returns the legend's handle.
+
+    Args:
+        ax: where.
+        path: places, (n, 2).
+        style: of the line.
+        depth: how many later paths lie on it: it is drawn so much wider.
+        above: whether it lies on another.
+    """
     width = 1.4 + 3.2 * depth
     halo = [] if above else _halo(width + 1.2)  # it would eat the stripe beneath
     (line,) = ax.plot(path[:, 0], path[:, 1], linewidth=width, zorder=4, path_effects=halo, **style)
     if len(path) <= _DOTTED:
         ax.plot(path[:, 0], path[:, 1], ".", markersize=5 + 1.5 * depth, zorder=4, color=style["color"])
-    for point, shape in ((path[:1], "o"), (path[-1:], "s")):
+    for point, shape in zip((path[:1], path[-1:]), _TERMINALS.values(), strict=True):
         ax.scatter(point[:, 0], point[:, 1], s=(6.8 + 3.0 * depth) ** 2, marker=shape, color=style["color"],
                    edgecolors="white", zorder=6)  # fmt: skip
     handle: Artist = Line2D([], [], linewidth=1.8, **style) if depth else line
@@ -307,19 +403,25 @@ def draw_marks(ax: Axes, landscape: Landscape, ends: bool = False) -> dict[str, 
         landscape: the surface.
         ends: whether paths end here: the star of a minimum is then above their ends, and too small to hide them.
     """
-    inside = [mark for mark in landscape.points if landscape.inside(mark.x)]
-    counts = Counter(mark.type for mark in inside)
+    found = counted(landscape)
     handles: dict[str, Artist] = {}
-    shrink = min(1.0, math.sqrt(_NUMBERED / max(1, len(inside))))
-    for kind, (shape, size) in _SHAPES.items():
-        above = ends and kind == "minimum"
-        places = np.array([_place(mark, landscape) for mark in inside if mark.type == kind])
-        if len(places):
-            name = f"{counts[kind]} {_PLURALS[kind]}" if counts[kind] > 1 else kind
-            handles[name] = ax.scatter(places[:, 0], places[:, 1], s=shrink * (_SMALL_STAR if above else size),
-                                       marker=shape, color="white", edgecolors="black", linewidths=0.9 * shrink,
-                                       zorder=_ABOVE_ENDS if above else 5)  # fmt: skip
+    shrink = min(1.0, math.sqrt(_NUMBERED / max(1, sum(len(marks) for *_, marks in found))))
+    for kind, name, marks in found:
+        above, (shape, size) = ends and kind == "minimum", SHAPES[kind]
+        places = np.array([_place(mark, landscape) for mark in marks])
+        handles[name] = ax.scatter(places[:, 0], places[:, 1], s=shrink * (_SMALL_STAR if above else size),
+                                   marker=shape, color="white", edgecolors="black", linewidths=0.9 * shrink,
+                                   zorder=_ABOVE_ENDS if above else 5)  # fmt: skip
     return handles
+
+
+def counted(landscape: Landscape) -> list[tuple[str, str, list[Mark]]]:
+    """The critical points in the box by their type: the type, what the legend says of them, and the points."""
+    inside = [mark for mark in landscape.points if landscape.inside(mark.x)]
+    by_type = [(kind, [mark for mark in inside if mark.type == kind]) for kind in SHAPES]
+    return [
+        (kind, f"{len(marks)} {_PLURALS[kind]}" if len(marks) > 1 else kind, marks) for kind, marks in by_type if marks
+    ]
 
 
 def _curve(mark: Mark, value: float) -> tuple[str, str]:
