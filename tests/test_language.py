@@ -107,6 +107,11 @@ def away(tmp_path: Path) -> Run:
     return read_run(make_run(tmp_path / "away", {}, rows))
 
 
+def stays(tmp_path: Path) -> Run:
+    rows = [{"step": i, "loss": 1.0, "x0": 0.1 * i, "x1": 0.0} for i in range(5)]
+    return read_run(make_run(tmp_path / "stays", {}, rows))
+
+
 def ground() -> plot.Landscape:
     x = np.linspace(-2, 2, 21)
     kinds = ("minimum", "minimum", "saddle", "maximum", "degenerate", "degenerate")
@@ -228,6 +233,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "stuck": lambda path: plot.curvature_curves([network(path)]),
     "path": lambda path: plot.path_on_contours(ground(), [away(path)]),
     "panels": lambda path: plot.path_facets(ground(), [away(path)] * 26, [f"{i}" for i in range(26)]),
+    "panels of many": lambda path: plot.path_facets(ground(), [away(path), stays(path / "b")], ["momentum"] * 2),
     "relief": lambda path: plot.path_on_relief(ground(), [away(path)]),
     "points": lambda path: plot.critical_points_figure(ground()),
     "boxes": lambda path: boxes(),

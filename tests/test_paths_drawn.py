@@ -176,6 +176,9 @@ def test_each_configuration_has_its_panel_on_the_same_axes_and_levels(tmp_path: 
     assert levels[0] == levels[1] == levels[2]
     assert len(panels[0].lines) == 2 * len(panels[1].lines)
     assert bar.get_ylabel() == "f"
+    gone = run_of(tmp_path / "gone", [0.0, 1.0, 5.0], [0.0, 0.5, 1.0])
+    some, all_ = (plot.path_facets(bowl(), of, ["a"] * len(of)).axes[0] for of in ([gone, runs[0], gone], [gone]))
+    assert (some.get_title(), all_.get_title()) == ("a (2 of 3 left the box)", "a (left the box)")
     many = plot.path_facets(bowl(), [runs[2]] * 26, [f"{i}" for i in range(26)])
     assert len(many.axes) == 24 + 1
     assert "24 of 26 configurations are drawn" in many.get_supxlabel()

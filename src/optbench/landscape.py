@@ -87,9 +87,16 @@ def paths_figure(
         UserError: runs on several problems, on a network, or on more than two coordinates; an imported run; no such
             view.
     """
+    return in_language(english_paths_figure(runs, config_dirs, labels, view))
+
+
+def english_paths_figure(
+    runs: Sequence[Run], config_dirs: Sequence[Path], labels: Sequence[str] | None, view: str
+) -> Figure:
+    """The same before it is put into a language, so that it can still get another size; `save` translates it."""
     if view not in _VIEWS:
         raise UserError(f"view {view!r}: expected one of {', '.join(_VIEWS)}")
-    return in_language(_VIEWS[view](_surface_of(runs, config_dirs), runs, labels))
+    return _VIEWS[view](_surface_of(runs, config_dirs), runs, labels)
 
 
 def race(runs: Sequence[Run], config_dirs: Sequence[Path] = (), labels: Sequence[str] | None = None) -> Race:

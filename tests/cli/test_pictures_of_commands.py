@@ -54,7 +54,7 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
     "plot": [
         (*RUN, "optimizer=rmsprop"), (*RUN, "optimizer=book_rmsprop"), (*RUN, "optimizer=adam", "scheduler=cosine"),
         ("plot", "runs"), ("plot", "runs", "--path"), ("plot", "runs", "--bands"),
-        ("plot", "runs", "--path", "--facets"), ("plot", "runs", "--path", "--3d"),
+        ("plot", "runs", "--path", "--facets", "--size", "3.4x2.5in"), ("plot", "runs", "--path", "--3d"),
         ("plot", "runs", "--figure", "ecdf", "--size", "3.4x2.5in", "--title", "As typed"),
         ("plot", "runs", "--figure", "ecdf", "--target", "1,2", "--cost", "evals"),
         ("run", "model=rosenbrock", "optimizer=rmsprop", "trainer.steps=5", "--out", "runs"),

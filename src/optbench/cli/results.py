@@ -414,9 +414,9 @@ def _of_runs(
     if bands:
         figure = band_curves(found.runs, found.labels, along)
     elif view is not None:
-        from optbench.landscape import paths_figure
+        from optbench.landscape import english_paths_figure
 
-        figure = paths_figure(found.runs, paths(config_dir), found.labels, view)
+        figure = english_paths_figure(found.runs, paths(config_dir), found.labels, view)
     else:
         figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
     footnote(figure, found.left_out)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from optbench.comparison import label_runs
 from optbench.errors import UserError
 from optbench.plot.landscape import (
+    Floats,
     Landscape,
     draw_ground,
     draw_marks,
@@ -31,6 +32,7 @@ from optbench.records import Run
 MOST = 24
 """Panels; beyond, each is too small to be read."""
 _WIDTH, _HEIGHT = 2.9, 2.75  # inches of a panel
+_MARK = 0.5  # of a critical point's area in a figure of one panel
 _TITLE = 30  # characters in a line
 
 
@@ -66,9 +68,8 @@ def path_facets(landscape: Landscape, runs: Sequence[Run], labels: Sequence[str]
         own = [path for name, path in paths if name == label]
         for path in own:
             draw_path(ax, drawable(path, landscape), style[label])
-        handles = draw_marks(ax, landscape, ends=True)
-        words = sorted({named(label, path, landscape) for path in own})[-1]
-        ax.set_title(textwrap.fill(words, _TITLE), fontsize=9, color=style[label]["color"])
+        handles = draw_marks(ax, landscape, ends=True, scale=_MARK)
+        ax.set_title(textwrap.fill(_title(label, own, landscape), _TITLE), fontsize=9, color=style[label]["color"])
         ax.label_outer()
         if i + columns >= len(shown):  # nothing is below it
             ax.xaxis.set_tick_params(labelbottom=True)
@@ -78,3 +79,11 @@ def path_facets(landscape: Landscape, runs: Sequence[Run], labels: Sequence[str]
         footnote(figure, f"{len(shown)} of {len(names)} configurations are drawn")
     legend_outside(figure, terminals() | handles)
     return figure
+
+
+def _title(label: str, paths: Sequence[Floats], landscape: Landscape) -> str:
+    """The label of paths, and how many of them left the box for good."""
+    left = sum(named(label, path, landscape) != label for path in paths)
+    return (
+        f"{label} ({left} of {len(paths)} left the box)" if 0 < left < len(paths) else named(label, paths[0], landscape)
+    )

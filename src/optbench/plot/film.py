@@ -138,8 +138,9 @@ class Race:
         for line, paths, looks in ((faint, old, old_style), (tail, new, new_style)):
             line.set_segments(paths)
             line.set_color([colour for colour, _, _ in looks])
-            line.set_linestyle([dashes for _, dashes, _ in looks] or "-")
+            line.set_linestyle("-")  # dashes and widths of unequal number are repeated to their least common multiple
             line.set_linewidth([width for *_, width in looks] or 1.0)
+            line.set_linestyle([dashes for _, dashes, _ in looks] or "-")
         heads = np.array([points[max(1, n) - 1] for points, n in zip(self._points, now, strict=True)])
         over = np.array([n == len(at) and len(at) > 1 for n, at in zip(now, self._at, strict=True)])
         running.set_offsets(np.where(over[:, None], np.nan, heads))

@@ -395,17 +395,18 @@ def _place(mark: Mark, landscape: Landscape) -> tuple[float, float]:
     return mark.x[0], mark.x[1]
 
 
-def draw_marks(ax: Axes, landscape: Landscape, ends: bool = False) -> dict[str, Artist]:
+def draw_marks(ax: Axes, landscape: Landscape, ends: bool = False, scale: float = 1.0) -> dict[str, Artist]:
     """Draws the critical points in the box, a shape for each type; returns the legend's handles.
 
     Args:
         ax: where.
         landscape: the surface.
         ends: whether paths end here: the star of a minimum is then above their ends, and too small to hide them.
+        scale: of their areas.
     """
     found = counted(landscape)
     handles: dict[str, Artist] = {}
-    shrink = min(1.0, math.sqrt(_NUMBERED / max(1, sum(len(marks) for *_, marks in found))))
+    shrink = scale * min(1.0, math.sqrt(_NUMBERED / max(1, sum(len(marks) for *_, marks in found))))
     for kind, name, marks in found:
         above, (shape, size) = ends and kind == "minimum", SHAPES[kind]
         places = np.array([_place(mark, landscape) for mark in marks])

@@ -21,7 +21,7 @@ from optbench.comparison.labels import natural as natural
 from optbench.comparison.learning import drawable as drawable
 from optbench.errors import UserError
 from optbench.language import Phrases, language
-from optbench.plot.translate import NOTES, as_typed, chinese_font, translated
+from optbench.plot.translate import NOTES, as_typed, chinese_font, is_typed, translated
 from optbench.records import write_bytes
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -117,15 +117,23 @@ def resize(figure: Figure, width: float, height: float) -> None:
         for text in ax.findobj(Text):
             if isinstance(text, Text):
                 text.set_fontsize(min(text.get_fontsize(), _SMALL))
+    title_above = figure.get_suptitle()
+    above = next((text for text in figure.texts if title_above and text.get_text() == title_above), None)
+    name, typed = (above.get_text(), is_typed(above)) if above else ("", False)
+    if above and figure.legends:  # they would share a place
+        figure.suptitle("")
     for legend in list(figure.legends):
         names = [text.get_text() for text in legend.get_texts()]
-        artists, title = legend.legend_handles, legend.get_title().get_text()
+        artists, title = legend.legend_handles, legend.get_title().get_text() or name
         legend.remove()
         longest = max(len(line) for name in names for line in name.splitlines())
         columns = max(1, min(len(names), int(_LETTERS_AN_INCH * width / (longest + _HANDLE))))
-        figure.legend([one for one in artists if one is not None], names, loc="outside upper left", frameon=False,
+        there = [one for one in artists if one is not None]
+        made = figure.legend(there, names, loc="outside upper left", frameon=False,
                       fontsize=_SMALL, ncols=columns, alignment="left", title=title or None, title_fontsize=_SMALL,
                       handlelength=1.6, columnspacing=1.0, borderpad=0.1, labelspacing=0.2)  # fmt: skip
+        if typed:
+            as_typed(made.get_title(), whole=True)
     notes = notes_of(figure.get_supxlabel())
     figure.supxlabel("")
     footnote(figure, "\n".join(notes))

@@ -48,6 +48,11 @@ def as_typed(text: Text, whole: bool = False) -> None:
         text.set_label(_TYPED)
 
 
+def is_typed(text: Text) -> bool:
+    """Whether a text is marked by `as_typed`."""
+    return bool(text.get_label() == _TYPED)
+
+
 @functools.cache
 def chinese_font() -> str | None:
     """The font family in which Chinese is written; None where the machine has none, which is logged once."""
@@ -96,7 +101,7 @@ def worded(figure: Figure) -> list[Text]:
 
 
 def _says(text: Text) -> bool:
-    return text.get_label() != _TYPED and _WORD.search(_FORMULA.sub("", text.get_text())) is not None
+    return not is_typed(text) and _WORD.search(_FORMULA.sub("", text.get_text())) is not None
 
 
 def in_chinese(words: str, lists: Iterable[Phrases], notes: bool = False) -> str:
