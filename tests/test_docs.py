@@ -143,7 +143,11 @@ def test_the_python_of_a_page_runs(page: str, whole: bool, tmp_path: Path, monke
         assert len(names["optbench"].compare(made).runs) == len(made)
 
 
-EXAMPLES = [path for path in sorted((ROOT / "src").rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+EXAMPLES = [
+    path
+    for path in sorted((ROOT / "src").rglob("*.py"))
+    if re.search(r"^ *>>> ", path.read_text(encoding="utf-8"), re.M)
+]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import members
+import numpy as np
 import pytest
 import torch
 from test_config import assert_readable
@@ -57,6 +58,19 @@ def leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+FILES = {"csv": ["data.path=a.csv", "data.target=y"], "npz": ["data.path=a.npz"]}
+"""What data of one's own cannot do without; `write_files` makes them."""
+
+
+def write_files() -> None:
+    """The files of FILES, in the folder where the test is."""
+    draws = np.random.default_rng(0)
+    x, y = draws.normal(size=(60, 3)), draws.integers(0, 2, 60)
+    rows = "".join(f"{a:.6f},{b:.6f},{c:.6f},{label}\n" for (a, b, c), label in zip(x, y, strict=True))
+    Path("a.csv").write_text("a,b,c,y\n" + rows)
+    np.savez("a.npz", x=x, y=y)
+
+
 def base(group: str, name: str) -> list[str]:
     """A short run with the member in it."""
     if group == "model":
@@ -65,7 +79,14 @@ def base(group: str, name: str) -> list[str]:
     if group == "data":
         numbers = members.keywords(group, name).get("n_classes") == 0  # a regression
         fits = ["loss=squared_error"] * numbers
-        return ["model=logistic", f"data={name}", *fits, "trainer.steps=1", "trainer.batch_size=2"]
+        return [
+            "model=logistic",
+            f"data={name}",
+            *FILES.get(name, ()),
+            *fits,
+            "trainer.steps=1",
+            "trainer.batch_size=2",
+        ]
     if (group, name) in (("loss", "surface"), ("trainer", "surface")) or group in ("optimizer", "scheduler"):
         return [*EASY, f"{group}={name}"]
     return [*TINY, f"{group}={name}"]
@@ -141,6 +162,7 @@ def test_every_value_of_every_key_runs_or_is_refused(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")  # synthetic_food makes its pictures below whatever data.root says
+    write_files()
     count = 0
     for overrides, last in tried([group], composer, once=group == "model"):
         assert not (wrong := outcome(composer, [*overrides, last], tmp_path)), wrong

@@ -262,13 +262,14 @@ def test_functions_of_numpy_are_not_trusted_with_bits(tmp_path: Path, monkeypatc
         ["model=easom"],
         ["model=tanh_2neuron"],
     ]
-    + [["model=bbob", f"model.function={f}", "model.dim=3"] for f in (2, 6, 7, 10, 14, 16, 17, 20, 22, 23, 24)],
+    + [["model=bbob", f"model.function={f}", "model.dim=3"] for f in (2, 6, 7, 10, 14, 16, 20, 22)],
     ids=" ".join,
 )
 def test_functions_of_arrays_have_the_bits_of_single_numbers(model: list[str], tmp_path: Path) -> None:
     words = [*model, "optimizer=gd", "trainer.steps=60", "seeds=9", "trainer.start=random"]
     (rows,) = batches(plan_sweep(words, (), tmp_path, "swept"), 1).rows
     this = batch_of(startable(rows)[0], Stop(), recorded=5)
+    assert has_arrays(this)  # of bbob 17, 23 and 24 rounding grows so fast that no step but torch's own is believed
     assert plainly(executed(this, arrays=True)) == plainly(executed(this, scalar=True))
 
 
