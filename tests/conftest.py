@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -40,6 +41,25 @@ def _module_path() -> Iterator[None]:
     before = list(sys.path)
     yield
     sys.path[:] = before
+
+
+@pytest.fixture
+def small_files(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Callable[[], None]]:
+    """`preexec_fn=small_files(limit)`: a process whose files may have `limit` bytes, as on a disk that is full.
+
+    It may not keep compiled modules: Python 3.11 takes a short write for a whole one, and the beginning of a `.pyc`
+    that it leaves in the installation is what every process after it fails to read ("marshal data too short").
+    """
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+    def limited(limit: int) -> Callable[[], None]:
+        def before_exec() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        return before_exec
+
+    return limited
 
 
 def pytest_collection_finish() -> None:

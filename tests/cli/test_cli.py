@@ -11,7 +11,6 @@ import inspect
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -455,14 +454,9 @@ def test_ctrl_c_ends_the_step_and_says_interrupted(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [400, 900, 8_000])
-def test_a_full_disk(limit: int, tmp_path: Path) -> None:
+def test_a_full_disk(limit: int, tmp_path: Path, small_files: Callable[[int], Callable[[], None]]) -> None:
     """Files may not grow beyond `limit` bytes: at the configuration, at the record, in the middle of the curve."""
-
-    def small_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    done = optbench("run", "trainer.steps=3000", cwd=tmp_path, preexec_fn=small_files)
+    done = optbench("run", "trainer.steps=3000", cwd=tmp_path, preexec_fn=small_files(limit))
     assert (done.code, done.out) == (2, "")
     assert re.match(r"error: cannot write .*: File too large\n", done.err)
     assert len(done.err.splitlines()) <= 3
