@@ -44,7 +44,7 @@ def three(folder: Path) -> list[Run]:
     return [spiral, straight, early]
 
 
-LABELS = ["spiral", "straight", "early"]
+LABELS = ["a spiral", "straight", "to the end"]
 
 
 def small(runs: list[Run]) -> plot.Race:
@@ -134,7 +134,7 @@ def test_a_gif_has_a_frame_a_step_the_colours_of_all_figures_and_the_same_bytes(
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # of a font that need not have them here
 def test_a_film_speaks_chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    race = plot.Race(bowl(), three(tmp_path)[2:], ["early"])
+    race = plot.Race(bowl(), three(tmp_path)[2:], LABELS[2:])
     monkeypatch.setattr(plot.translate, "chinese_font", lambda: "DejaVu Sans")
     monkeypatch.setattr(film, "chinese_font", lambda: "DejaVu Sans")
     said = [race.moving[-1].get_text() for _ in race.images("zh")]
@@ -161,7 +161,7 @@ def test_an_mp4_has_the_frames_and_holds_the_last_or_says_what_is_missing(
 
 def test_each_configuration_has_its_panel_on_the_same_axes_and_levels(tmp_path: Path) -> None:
     runs = three(tmp_path)
-    figure = plot.path_facets(bowl((plot.Mark((0.0, 0.0), "minimum"),)), [*runs, runs[0]], [*LABELS, "spiral"])
+    figure = plot.path_facets(bowl((plot.Mark((0.0, 0.0), "minimum"),)), [*runs, runs[0]], [*LABELS, LABELS[0]])
     *panels, bar = figure.axes
     assert [ax.get_title() for ax in panels] == LABELS
     colours = [ax.title.get_color() for ax in panels]

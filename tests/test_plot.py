@@ -199,11 +199,11 @@ def test_a_path_that_leaves_is_cut_and_named_and_one_that_returns_is_whole(tmp_p
     figure = plot.path_on_contours(bowl(), [gone, back, outside])
     drawn(figure)
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "-"]
-    assert len(lines[0].get_xydata()) == 3
-    assert np.abs(lines[0].get_xydata()).max() < 1e4
-    assert lines[1].get_xydata().tolist() == [[0, 0], [5, 0], [1, 1]]
+    assert len(lines[-1].get_xydata()) == 3
+    assert np.abs(lines[-1].get_xydata()).max() < 1e4
+    assert lines[0].get_xydata().tolist() == [[0, 0], [5, 0], [1, 1]]
     assert figure.axes[0].get_xlim() == (-2, 2)
-    assert legend(figure)[:3] == ["adam lr=9 (left the box)", "adam lr=0.01", "adam lr=1 (left the box)"]
+    assert legend(figure)[:3] == ["adam lr=0.01", "adam lr=1 (left the box)", "adam lr=9 (left the box)"]
 
 
 def test_runs_without_coordinates_are_not_drawn(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
         ("plot", "runs", "--figure", "ecdf", "--target", "1,2", "--cost", "evals"),
         ("run", "model=rosenbrock", "optimizer=rmsprop", "trainer.steps=5", "--out", "runs"),
         ("run", "model=rosenbrock", "optimizer=book_rmsprop", "trainer.steps=5", "--out", "runs"),
+        ("plot", "runs", "--bands"), ("plot", "runs", "--y-axis", "log,:9", "--x-label", "As typed"),
         ("plot", "runs", "--figure", "profile", "--target", "100", "-f", "optimizer=rmsprop,book_rmsprop"),
         ("plot", "runs", "--figure", "ranks", "-f", "optimizer=rmsprop,book_rmsprop"),
         (*RUN, "optimizer=rmsprop", "optimizer.lr=0.1"), ("plot", "runs", "--figure", "best-of"),

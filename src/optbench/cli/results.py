@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from optbench.comparison import Comparison, Drawn
     from optbench.comparison.targets import Aim
-    from optbench.plot import Race
+    from optbench.plot import Asked, Race
 
 Filters = Annotated[
     list[str] | None,
@@ -255,6 +255,14 @@ Figure = Annotated[
 ]
 Size = Annotated[str | None, typer.Option("--size", help="Size of the figure: 3.4x2.5in, 16x9cm.", metavar="WxH")]
 Title = Annotated[str, typer.Option("--title", help="Title of the figure.", metavar="TEXT")]
+XAxis = Annotated[
+    str | None, typer.Option("--x-axis", help="Scale, limits, or both: log; 0:500; log,1:1e4.", metavar="AXIS")
+]
+YAxis = Annotated[
+    str | None, typer.Option("--y-axis", help="The same of the upper axes: log,1e-8:; :2.", metavar="AXIS")
+]
+XLabel = Annotated[str, typer.Option("--x-label", help="Name of the x axis.", metavar="TEXT")]
+YLabel = Annotated[str, typer.Option("--y-label", help="Name of the upper y axis.", metavar="TEXT")]
 Curves = Annotated[
     int, typer.Option("--curves", help="Most runs to draw, taken from the configurations in turn.", min=1)
 ]
@@ -282,6 +290,10 @@ def plot(
     filters: Filters = None,
     size: Size = None,
     title: Title = "",
+    x_axis: XAxis = None,
+    y_axis: YAxis = None,
+    x_label: XLabel = "",
+    y_label: YLabel = "",
     curves: Curves = 500,
     lang: Lang = None,
     config_dir: ConfigDir = None,
@@ -329,6 +341,8 @@ def plot(
       optbench plot outputs/sweeps/sizes --bands --along epoch
 
       optbench plot outputs/ --figure ecdf --cost evals --size 3.4x2.5in -o ecdf.pdf
+
+      optbench plot outputs/ --bands --y-axis log,1e-6:10 --x-label "update" --title "Which falls first"
     """
     _check_kind({"--path": path, "--curvature": curvature, "--bands": bands, "--over": over is not None,
                  "--figure": figure is not None},
@@ -338,7 +352,7 @@ def plot(
                  "--target": ("--figure", bool(target)), "--budget": ("--figure", budget is not None),
                  "--checkpoint": ("--over or --figure", checkpoint is not None)})  # fmt: skip
     view = _view(output, path, facets, relief)
-    inches = _size(size)
+    form = _looks(size, title, (x_axis, x_label), (y_axis, y_label))
     drawn: MplFigure | Race
     if over is not None:
         drawn = _over(runs, over, score, filters or (), checkpoint)
@@ -346,7 +360,7 @@ def plot(
         drawn = _over_problems(runs, figure, filters or (), group_by, checkpoint, cost, target, budget, config_dir)
     else:
         drawn = _of_runs(runs, filters or (), curves, view, curvature, bands, along, config_dir)
-    _write(drawn, output, inches, title)
+    _write(drawn, output, form)
     typer.echo(str(output))
 
 
@@ -371,27 +385,36 @@ def _view(output: Path, path: bool, facets: bool, relief: bool) -> str | None:
     return "race"
 
 
-def _write(drawn: MplFigure | Race, output: Path, inches: tuple[float, float] | None, title: str) -> None:
-    from optbench.plot import Race, entitle, resize, save, save_race
+class Looks(NamedTuple):
+    """How a figure is to look: size in inches, title, axes."""
+
+    size: tuple[float, float] | None
+    title: str
+    x: Asked
+    y: Asked
+
+
+def _looks(size: str | None, title: str, x: tuple[str | None, str], y: tuple[str | None, str]) -> Looks:
+    """What the options ask for. Raises UserError where that cannot be."""
+    from optbench.plot import parse_axis, parse_size
+
+    inches = None if size is None else parse_size(size)
+    return Looks(inches, title, parse_axis("--x-axis", *x), parse_axis("--y-axis", *y))
+
+
+def _write(drawn: MplFigure | Race, output: Path, form: Looks) -> None:
+    from optbench.plot import Race, entitle, resize, save, save_race, set_axes
 
     figure = drawn.figure if isinstance(drawn, Race) else drawn
-    if inches:
-        resize(figure, *inches)
-    if title:
-        entitle(figure, title)
+    print_lines([f"note: {one}" for one in set_axes(figure, form.x, form.y)], err=True)
+    if form.size:
+        resize(figure, *form.size)
+    if form.title:
+        entitle(figure, form.title)
     if isinstance(drawn, Race):
         save_race(drawn, output)
     else:
         save(drawn, output)
-
-
-def _size(given: str | None) -> tuple[float, float] | None:
-    """What --size asks for, in inches."""
-    if given is None:
-        return None
-    from optbench.plot import parse_size
-
-    return parse_size(given)
 
 
 def _of_runs(
@@ -412,13 +435,15 @@ def _of_runs(
         footnote(film.figure, found.left_out)
         return film
     if bands:
-        figure = band_curves(found.runs, found.labels, along)
+        figure = band_curves(found.runs, found.configurations, along, found.problems)
     elif view is not None:
         from optbench.landscape import english_paths_figure
 
         figure = english_paths_figure(found.runs, paths(config_dir), found.labels, view)
+    elif curvature:
+        figure = curvature_curves(found.runs, found.labels)
     else:
-        figure = (curvature_curves if curvature else loss_curves)(found.runs, found.labels)
+        figure = loss_curves(found.runs, found.configurations, found.problems)
     footnote(figure, found.left_out)
     return figure
 

@@ -25,7 +25,7 @@ once, and the command line stays quick.
 
 from optbench.comparison.comparison import Comparison, compare, read_runs
 from optbench.comparison.groups import Group
-from optbench.comparison.labels import label_runs
+from optbench.comparison.labels import label_runs, named_runs
 from optbench.comparison.response import Best, Line, Response, respond, response_of
 from optbench.comparison.shown import Drawn, drawn
 from optbench.statistics import STATISTICS
@@ -41,6 +41,7 @@ __all__ = [
     "compare",
     "drawn",
     "label_runs",
+    "named_runs",
     "read_runs",
     "respond",
     "response_of",

@@ -197,18 +197,23 @@ def _part(key: str) -> str:
 
 def label_runs(runs: Sequence[Run]) -> list[str]:
     """A label for each run that says how it differs from the others but for the seed; for the legend of a figure."""
-    return label_rows([facts_of(run) for run in runs])
+    return [f"{problem}: {name}" if problem else name for problem, name in named_runs(runs)]
 
 
-def label_rows(rows: Sequence[Facts]) -> list[str]:
-    """The same of what is known of each."""
+def named_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Problem and configuration of each run, see `named_rows`."""
+    return named_rows([facts_of(run) for run in runs])
+
+
+def named_rows(rows: Sequence[Facts]) -> list[tuple[str, str]]:
+    """The name of each one's problem, empty where all have the same, and of its configuration within that problem."""
     problems = problem_names(rows)
     members: dict[Hashable, list[Facts]] = {key: [] for key in problems}
     for row in rows:
         members[row.problem_key].append(row)
     names = {key: configuration_names(of_one)[0] for key, of_one in members.items()}
-    before = {key: "" if len(problems) == 1 else f"{name}: " for key, name in problems.items()}
-    return [before[row.problem_key] + names[row.problem_key][row.configuration_key] for row in rows]
+    said = {key: "" if len(problems) == 1 else name for key, name in problems.items()}
+    return [(said[row.problem_key], names[row.problem_key][row.configuration_key]) for row in rows]
 
 
 def natural(name: str) -> tuple[tuple[bool, float, str], ...]:

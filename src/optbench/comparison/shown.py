@@ -10,7 +10,7 @@ import numpy as np
 
 from optbench.comparison.facts import alike
 from optbench.comparison.filters import nothing, select
-from optbench.comparison.labels import label_rows, without_common
+from optbench.comparison.labels import named_rows, without_common
 from optbench.errors import UserError
 from optbench.records import Run, Unreadable, read
 from optbench.records.columns import Ints
@@ -23,6 +23,8 @@ class Drawn:
     Attributes:
         runs: to draw.
         labels: of each, what tells it from all that were found, drawn or not.
+        problems: the name of each one's problem; empty where all that were found have the same.
+        configurations: of each, what tells it from all that were found of its problem.
         found, with_curve: number of runs that were found, and of those that have a curve.
         unreadable: folders and tables that looked like results and could not be read.
         notes: what a reader must know, one sentence each.
@@ -31,6 +33,8 @@ class Drawn:
 
     runs: list[Run]
     labels: list[str]
+    problems: list[str]
+    configurations: list[str]
     found: int
     with_curve: int
     unreadable: tuple[Unreadable, ...]
@@ -68,15 +72,18 @@ def drawn(paths: Sequence[Path], filters: Sequence[str], most: int, prefer: str 
         curved = has
     codes, facts, by_last = alike(found)
     facts = without_common(facts, ())
-    names = label_rows([*facts, *(facts[kind] for kind in by_last)])[: len(facts)]  # as `form_groups` has them
+    parts = named_rows([*facts, *(facts[kind] for kind in by_last)])[: len(facts)]  # as `form_groups` has them
+    names = [f"{problem}: {name}" if problem else name for problem, name in parts]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     at = np.flatnonzero(curved)
     chosen = at[_spread(np.array([numbers[name] for name in names])[codes[at]], most)]
-    labels = [names[kind] for kind in codes[chosen].tolist()]
+    kinds = codes[chosen].tolist()
+    labels = [names[kind] for kind in kinds]
     with_curve = {names[kind] for kind in np.unique(codes[at]).tolist()}
     left_out = _left_out(len(chosen), len(found), list(dict.fromkeys(names)), with_curve, set(labels))
     runs = found.take(chosen).runs()
-    return Drawn(runs, labels, len(found), len(at), found.unreadable, found.notes, left_out)
+    problems, configurations = [parts[kind][0] for kind in kinds], [parts[kind][1] for kind in kinds]
+    return Drawn(runs, labels, problems, configurations, len(found), len(at), found.unreadable, found.notes, left_out)
 
 
 _MOST_NAMES = 6

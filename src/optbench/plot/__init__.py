@@ -5,6 +5,7 @@ and the same data gives the same file. Colours stay apart for colour-blind reade
 """
 
 from optbench.plot import _quiet as _quiet  # first of all
+from optbench.plot.axes import Asked, parse_axis, set_axes
 from optbench.plot.bands import band_curves
 from optbench.plot.basins import Panel, basins_figure
 from optbench.plot.confusion import confusion
@@ -26,6 +27,7 @@ __all__ = [
     "FILMS",
     "PALETTE",
     "SUFFIXES",
+    "Asked",
     "Landscape",
     "Mark",
     "Outcome",
@@ -48,6 +50,7 @@ __all__ = [
     "heat_figure",
     "loss_curves",
     "new_figure",
+    "parse_axis",
     "parse_size",
     "path_facets",
     "path_on_contours",
@@ -60,6 +63,7 @@ __all__ = [
     "save",
     "save_race",
     "sensitivity_figure",
+    "set_axes",
     "spectral_density",
     "worst_pictures",
 ]

@@ -5,7 +5,7 @@ The numbers are those of `comparison.learning`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,54 +13,81 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optbench.comparison import label_runs
-from optbench.comparison.learning import ALONG, MEASURES, WITHOUT, Series, band, series
+from optbench.comparison import named_runs
+from optbench.comparison.learning import ALONG, MEASURES, WITHOUT, Band, band, series
 from optbench.errors import UserError
-from optbench.plot.curves import scale_loss
-from optbench.plot.style import footnote, legend_outside, natural, new_figure, styles
+from optbench.plot.blocks import blocks
+from optbench.plot.curves import by_problem, scale_loss
+from optbench.plot.style import footnote, legend_outside, styles
 from optbench.records import Run
 from optbench.records.curves import Columns
 from optbench.records.run import read_columns
 
+_OPACITY, _OVERLAID = 0.15, 6  # of a band; beyond so many, each is fainter, so that all of them are as dark together
 
-def band_curves(runs: Sequence[Run], labels: Sequence[str] | None = None, along: str = "step") -> Figure:
-    """Loss over steps, evaluations, epochs or seconds, below it validation loss and accuracy of networks; medians.
+
+def band_curves(
+    runs: Sequence[Run],
+    labels: Sequence[str] | None = None,
+    along: str = "step",
+    problems: Sequence[str] | None = None,
+) -> Figure:
+    """Loss over steps, evaluations, epochs or seconds, below it validation loss and accuracy of networks; medians. Each
+    problem has axes of its own, in which the configuration that ends best is drawn last.
 
     The loss of a network is the mean of the batches of an epoch, as `loss_curves` has it.
 
     Args:
         runs: at least one.
-        labels: one a run; runs with the same label are one line. None: what differs.
+        labels: one a run; runs of a problem with the same label are one line. None: what differs among them.
         along: one of ALONG.
+        problems: the name of each run's problem, as `loss_curves` has it.
 
     Raises:
         UserError: not one of ALONG, or a run whose curve does not have it.
     """
     if along not in ALONG:
         raise UserError(f"curves over {along!r}: expected {', '.join(ALONG)}")
-    labels = label_runs(runs) if labels is None else labels
+    if labels is None:
+        problems, labels = zip(*named_runs(runs), strict=True)
     curves = read_columns(runs)
     _check(curves, along)
-    names = [name for name in MEASURES if any(name in curve for curve in curves)]
-    figure = new_figure(8.0, 1.0 + 2.3 * len(names))
-    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    look = styles(sorted(set(labels), key=natural))
-    handles: dict[str, Artist] = {}
-    members = {label: [i for i, one in enumerate(labels) if one == label] for label in look}
-    for ax, name in zip(axes, names, strict=True):
-        for label, own in members.items():
-            known = [found for i in own if len((found := series(runs[i], curves[i], name, along))[0])]
-            if known:
-                handles[label] = _draw(ax, known, look[label])
-        if name != "val_accuracy":
-            scale_loss(ax, [{"loss": curve[name]} for curve in curves if name in curve])
-        ax.set_ylabel(MEASURES[name])
-        ax.grid(True, alpha=0.25)
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xlabel(ALONG[along])
+    look, handles, sizes = styles(labels), dict[str, Artist](), set[int]()
+    members = by_problem(problems, len(runs))
+    panels = {
+        problem: [name for name in MEASURES if any(name in curves[i] for i in own)] for problem, own in members.items()
+    }
+    figure, axes = blocks(panels, dict.fromkeys(MEASURES, 1.0), 1.0 + 2.3 * max(map(len, panels.values())))
+    for problem, by_name in axes.items():
+        own = members[problem]
+        groups = {label: [i for i in own if labels[i] == label] for label in look}
+        groups = {label: these for label, these in groups.items() if these}
+        sizes |= {len(these) for these in groups.values()}
+        for name, ax in by_name.items():
+            found = {
+                label: [known for i in these if len((known := series(runs[i], curves[i], name, along))[0])]
+                for label, these in groups.items()
+            }
+            handles |= _draw_all(ax, {label: band(each) for label, each in found.items() if each}, look, name)
+            if name != "val_accuracy":
+                scale_loss(ax, [{"loss": curves[i][name]} for i in own if name in curves[i]])
+            ax.set_ylabel(MEASURES[name])
+        list(by_name.values())[-1].set_xlabel(ALONG[along])
     legend_outside(figure, {label: handles[label] for label in look if label in handles})
-    footnote(figure, _note({len(own) for own in members.values()}))
+    footnote(figure, _note(sizes))
     return figure
+
+
+def _draw_all(ax: Axes, lines: Mapping[str, Band], look: Mapping[str, dict[str, Any]], name: str) -> dict[str, Artist]:
+    """Draws lines into the same axes, the best last; returns their handles."""
+    better = 1.0 if name == "val_accuracy" else -1.0
+
+    def ending(label: str) -> tuple[bool, float]:
+        last = float(lines[label].middle[-1])
+        return np.isfinite(last), better * last if np.isfinite(last) else 0.0
+
+    opacity = _OPACITY * min(1.0, _OVERLAID / max(1, len(lines)))
+    return {label: _draw(ax, lines[label], look[label], opacity) for label in sorted(lines, key=ending)}
 
 
 def _note(sizes: set[int]) -> str:
@@ -76,10 +103,9 @@ def _check(curves: Sequence[Columns], along: str) -> None:
         raise UserError(f"{without} of {len(curves)} runs have no {along} in their curve", WITHOUT[along])
 
 
-def _draw(ax: Axes, found: Sequence[Series], look: dict[str, Any]) -> Artist:
-    line = band(found)
+def _draw(ax: Axes, line: Band, look: dict[str, Any], opacity: float) -> Artist:
     (handle,) = ax.plot(line.moments, line.middle, linewidth=1.6, marker="." if len(line.moments) <= 40 else "", **look)
     if line.low is not None and line.high is not None:
         ax.fill_between(line.moments, line.low, line.high, where=np.isfinite(line.middle), color=look["color"],
-                        alpha=0.15, linewidth=0)  # fmt: skip
+                        alpha=opacity, linewidth=0)  # fmt: skip
     return handle

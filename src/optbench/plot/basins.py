@@ -66,6 +66,9 @@ def basins_figure(landscape: Landscape, names: Sequence[str], panels: Sequence[P
         marks = draw_marks(ax, landscape)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
+    for ax in axes[max(0, len(panels) - across) : len(panels)]:  # nothing is below them
+        ax.xaxis.set_tick_params(labelbottom=True)
+        ax.set_xlabel("x0")
     shades = ListedColormap([str(v) for v in np.linspace(1.0, _DARKEST, 64)])
     bar = ScalarMappable(scale, shades)
     key = figure.colorbar(bar, ax=list(axes), shrink=0.7, pad=0.02, location="bottom", aspect=40)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from optbench.comparison import label_runs
 from optbench.errors import UserError
-from optbench.plot.style import drawable, legend_outside, new_figure, styles
+from optbench.plot.style import drawable, legend_outside, natural, new_figure, styles
 from optbench.records import CURVATURE_COLUMNS, Run
 from optbench.records.run import read_columns
 
@@ -66,7 +66,8 @@ def curvature_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -
         UserError: no run has any measurements.
     """
     labels = label_runs(runs) if labels is None else labels
-    measured = [(label, curve) for label, curve in zip(labels, read_columns(runs), strict=True) if _is_measured(curve)]
+    each = sorted(zip(labels, read_columns(runs), strict=True), key=lambda one: natural(one[0]))
+    measured = [(label, curve) for label, curve in each if _is_measured(curve)]
     if not measured:
         raise UserError(
             f"no curvature was measured along {'this run' if len(runs) == 1 else 'these runs'}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optbench.comparison import label_runs
+from optbench.comparison import named_runs
 from optbench.comparison.learning import loss_scale, over_epochs
-from optbench.plot.style import drawable, legend_outside, natural, new_figure, styles
+from optbench.plot.blocks import blocks
+from optbench.plot.style import drawable, legend_outside, styles
 from optbench.records import Run
 from optbench.records.curves import Columns
 from optbench.records.run import read_columns
@@ -37,8 +38,15 @@ _MEANINGS: dict[str, dict[str, Any]] = {
 """What the lines and marks of networks mean, by name, in grey."""
 
 
-def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Figure:
-    """Loss over steps; below it the accuracies of networks, and the learning rate where it changes.
+_HEIGHTS = {"loss": 2.2, "val_accuracy": 1.0, "lr": 1.0}
+_ENOUGH = 30  # runs of a problem; beyond, lines are thinner
+
+
+def loss_curves(
+    runs: Sequence[Run], labels: Sequence[str] | None = None, problems: Sequence[str] | None = None
+) -> Figure:
+    """Loss over steps; below it the accuracies of networks, and the learning rate where it changes. Each problem has
+    axes of its own.
 
     The loss axis is logarithmic where no loss is negative and the losses differ by more than a factor of 3; a diverged
     run leaves through the edge. Of networks the line is the mean of the batch losses of an epoch, in the middle of the
@@ -48,35 +56,55 @@ def loss_curves(runs: Sequence[Run], labels: Sequence[str] | None = None) -> Fig
 
     Args:
         runs: the runs, at least one.
-        labels: one a run; runs with the same label share a colour and a place in the legend. None: what differs.
+        labels: one a run; runs with the same label share a colour and a place in the legend. None: what differs among
+            the runs of a problem.
+        problems: the name of each run's problem. None: as the runs have them, or all the same where labels are given.
     """
-    labels = label_runs(runs) if labels is None else labels
-    curves = read_columns(runs)
+    if labels is None:
+        problems, labels = zip(*named_runs(runs), strict=True)
+    curves, style = read_columns(runs), styles(labels)
+    members = by_problem(problems, len(runs))
+    panels = {problem: _panels([curves[i] for i in own]) for problem, own in members.items()}
+    rows = max(map(len, panels.values()))
+    figure, axes = blocks(panels, _HEIGHTS, 2.6 + 1.7 * rows)
+    handles: dict[str, Artist] = {}
+    for problem, own in axes.items():
+        these = [(runs[i], labels[i], curves[i]) for i in members[problem]]
+        handles |= _draw_problem(own, these, style)
+    drawn = [ax for own in axes.values() for ax in own.values()]
+    legend_outside(figure, _meanings(drawn) | {label: handles[label] for label in style if label in handles})
+    return figure
+
+
+def by_problem(problems: Sequence[str] | None, n: int) -> dict[str, list[int]]:
+    """The places of the runs of each problem, of n runs; None: all are of one."""
+    names = [""] * n if problems is None else problems
+    return {problem: [i for i, name in enumerate(names) if name == problem] for problem in dict.fromkeys(names)}
+
+
+def _panels(curves: Sequence[Columns]) -> list[str]:
     panels = ["loss"]
     panels += ["val_accuracy"] if any("val_accuracy" in curve for curve in curves) else []
-    panels += ["lr"] if any("lr" in curve and _changes(curve["lr"]) for curve in curves) else []
-    figure = new_figure(8.0, 2.6 + 1.7 * len(panels))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[2.2] + [1.0] * (len(panels) - 1))[
-        :, 0
-    ]
-    style = styles(sorted(set(labels), key=natural))
+    return panels + (["lr"] if any("lr" in curve and _changes(curve["lr"]) for curve in curves) else [])
+
+
+def _draw_problem(
+    axes: Mapping[str, Axes], of: Sequence[tuple[Run, str, Columns]], style: Mapping[str, dict[str, Any]]
+) -> dict[str, Artist]:
+    """Draws runs, their labels and curves into the panels of their problem; returns the legend's handles."""
     handles: dict[str, Artist] = {}
-    ordered = sorted(zip(runs, labels, curves, strict=True), key=lambda one: -_ending(one[2]))
+    ordered = sorted(of, key=lambda one: -_ending(one[2]))
     for run, label, curve in ordered:  # the best above the others
         if "loss" in curve:
-            look, few = style[label], len(runs) <= len(style)
-            handles.setdefault(label, _draw_loss(axes[0], curve, look, few, len(runs) == 1))
-            _draw_validation(axes[0], curve, "val_loss", look, _best_step(run, curve))
-    scale_loss(axes[0], curves)
-    for ax, name in zip(axes[1:], panels[1:], strict=True):
+            few = len(of) <= len({name for _, name, _ in of})
+            handles.setdefault(label, _draw_loss(axes["loss"], curve, style[label], few, len(of)))
+            _draw_validation(axes["loss"], curve, "val_loss", style[label], _best_step(run, curve))
+    scale_loss(axes["loss"], [curve for *_, curve in of])
+    for name, ax in list(axes.items())[1:]:
         for run, label, curve in ordered:
             _draw_extra(ax, curve, name, style[label], _best_step(run, curve))
-    axes[-1].set_xlabel("step")
-    for ax in axes:
-        ax.grid(True, alpha=0.25)
-        ax.spines[["top", "right"]].set_visible(False)
-    legend_outside(figure, _meanings(axes) | {label: handles[label] for label in style if label in handles})
-    return figure
+    list(axes.values())[-1].set_xlabel("step")
+    return handles
 
 
 def _ending(curve: Columns) -> float:
@@ -96,16 +124,16 @@ def _changes(values: Any) -> bool:
     return len(np.unique(values[~np.isnan(values)])) > 1
 
 
-def _draw_loss(ax: Axes, curve: Columns, style: dict[str, Any], few: bool, alone: bool) -> Artist:
+def _draw_loss(ax: Axes, curve: Columns, style: dict[str, Any], few: bool, n: int) -> Artist:
     step, loss = curve["step"].astype(float), drawable(curve["loss"])
-    look: dict[str, Any] = {"linewidth": 1.6 if few else 1.1, "alpha": 1.0 if few else 0.75}
+    look: dict[str, Any] = {"linewidth": 1.6 if few else 1.1 if n <= _ENOUGH else 0.8, "alpha": 1.0 if few else 0.75}
     if "epoch" in curve:
         mean, batch, *_ = _MEANINGS
         middles, means = over_epochs(curve["epoch"], step, loss)
         if len(means) < 2:
             look["gid"] = batch
         else:
-            if alone:
+            if n == 1:
                 ax.plot(step, loss, linewidth=0.6, alpha=0.25, gid=batch, **style)
             step, loss = middles, means
             look |= {"gid": mean, "marker": "." if len(means) <= _MARKED else ""}

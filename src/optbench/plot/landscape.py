@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from optbench.comparison import label_runs
 from optbench.plot.cells import Cells, draw_cells
-from optbench.plot.style import PALETTE, footnote, legend_outside, new_figure, styles
+from optbench.plot.style import PALETTE, footnote, legend_outside, natural, new_figure, styles
 from optbench.plot.translate import as_typed
 from optbench.records import Run
 from optbench.records.curves import Columns
@@ -128,9 +128,9 @@ def path_on_contours(landscape: Landscape, runs: Sequence[Run], labels: Sequence
 
 
 def recorded_paths(landscape: Landscape, runs: Sequence[Run], labels: Sequence[str]) -> list[tuple[str, Floats]]:
-    """Label and recorded points (see `recorded`) of the runs that have some."""
+    """Label and recorded points (see `recorded`) of the runs that have some, the labels in natural order."""
     paths = zip(labels, (recorded(curve, landscape) for curve in read_columns(runs)), strict=True)
-    return [(label, path) for label, path in paths if len(path)]
+    return sorted(((label, path) for label, path in paths if len(path)), key=lambda one: natural(one[0]))
 
 
 def named(label: str, path: Floats, landscape: Landscape) -> str:

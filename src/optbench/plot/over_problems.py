@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from optbench.comparison import STATISTICS
 from optbench.comparison.figures import Distributions, Drop, Profiles, Ranking, Search, Searches
-from optbench.plot.style import drawable, footnote, legend_outside, natural, new_figure, styles
+from optbench.plot.style import drawable, footnote, legend_outside, new_figure, styles
 from optbench.plot.translate import as_typed
 
 _COST = {"steps": "steps", "evals": "evaluations", "epochs": "epochs", "seconds": "seconds of training"}
@@ -36,7 +36,7 @@ _RUN_ENDED = "the longest run ended"
 
 def looks(shown: Iterable[str], left_out: Iterable[Drop] = ()) -> dict[str, dict[str, Any]]:
     """Colour and line of each configuration: the same whichever of them a figure leaves out."""
-    return styles(sorted({*shown, *(name for drop in left_out for name in drop.names)}, key=natural))
+    return styles({*shown, *(name for drop in left_out for name in drop.names)})
 
 
 def ecdf_figure(found: Distributions) -> Figure:

@@ -28,6 +28,9 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", ":", "-.")
 SUFFIXES = (".png", ".svg", ".pdf")
 _LEGEND_LINES = 24
+_LETTERS, _LEAST_LETTERS = 9.0, 5.5  # points, of a legend
+_LINE_OF_LEGEND = 1.68  # of its letters: a line with the blank below it
+_POINTS_AN_INCH = 72.0
 _FOOTNOTE_WIDTH = 130
 _FOOTNOTE_AN_INCH, _TITLE_AN_INCH, _LETTERS_AN_INCH = 18, 10, 18  # characters
 _FOOTNOTE_SIZE, _FOOTNOTE_NARROW, _SMALL = 7.0, 6.0, 7.0  # points
@@ -48,24 +51,31 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """A colour and a line for each different label, in order of appearance; 28 before any repeats."""
+    """A colour and a line for each different label, in natural order, so that a configuration has the same in every
+    figure of the same runs; 28 before any repeats."""
     return {
         label: {"color": PALETTE[i % len(PALETTE)], "linestyle": LINES[i // len(PALETTE) % len(LINES)]}
-        for i, label in enumerate(dict.fromkeys(labels))
+        for i, label in enumerate(sorted(set(labels), key=natural))
     }
 
 
 def legend_outside(figure: Figure, handles: dict[str, Artist]) -> None:
-    """A legend to the right of the axes, where it hides nothing; what does not fit is counted."""
+    """A legend to the right of the axes, where it hides nothing; what does not fit is counted. Many names in a low
+    figure have smaller letters."""
     wrapped = [(textwrap.fill(name, _LEGEND_WIDTH), artist) for name, artist in handles.items()]
     lines = np.cumsum([name.count("\n") + 1 for name, _ in wrapped])
-    shown = wrapped[: max(1, int(np.searchsorted(lines, _LEGEND_LINES, side="right")))]
+    room = _POINTS_AN_INCH * figure.get_figheight()
+    size = max(_LEAST_LETTERS, min(_LETTERS, room / (_LINE_OF_LEGEND * (min(lines[-1], _LEGEND_LINES) + 2)))) \
+        if wrapped else _LETTERS  # fmt: skip
+    most = min(_LEGEND_LINES, int(room / (_LINE_OF_LEGEND * size)) - 2)
+    shown = wrapped[: max(1, int(np.searchsorted(lines, most, side="right")))]
     left = len(handles) - len(shown)
     if not shown:
         return
     artists, names = [artist for _, artist in shown], [name for name, _ in shown]
     title = f"first {len(shown)} of {len(handles)}" if left else None
-    figure.legend(artists, names, loc="outside right upper", frameon=False, fontsize=9, title=title, title_fontsize=9)
+    figure.legend(artists, names, loc="outside right upper", frameon=False, fontsize=size, title=title,
+                  title_fontsize=size)  # fmt: skip
 
 
 def footnote(figure: Figure, text: str) -> None:
