@@ -74,6 +74,14 @@ _Html = Annotated[
     Path | None,
     typer.Option("--html", help="Write a page to look at, one file.", metavar="FILE", callback=check_page),
 ]
+_Curves = Annotated[
+    bool | None,
+    typer.Option(
+        "--curves/--no-curves",
+        help="Each loss as a line of blocks.",
+        show_default="on a terminal, where there is room",
+    ),
+]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
 
 
@@ -104,6 +112,7 @@ def compare(
     as_latex: _Latex = False,
     as_parquet: _Parquet = False,
     html: _Html = None,
+    curves: _Curves = None,
     lang: Lang = None,
     explain: _Explain = False,
 ) -> None:
@@ -142,6 +151,7 @@ def compare(
     from optbench import comparison
 
     form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
+    _check_curves(curves, form or html or explain)
     where, names = _places(where or [], explain, form or html)
     if not where:
         return
@@ -158,15 +168,24 @@ def compare(
     if explain:
         _print_reasons(found, names, pairs)
     else:
-        _print(found, form, html is None)
+        _print(found, form, html is None, curves)
 
 
-def _print(found: Comparison, form: str | None, shown: bool) -> None:
+def _check_curves(curves: bool | None, other: object) -> None:
+    from optbench.errors import UserError
+
+    if curves and other:
+        raise UserError(
+            "--curves are beside the rows of the table that is printed", "optbench plot draws them in a file"
+        )
+
+
+def _print(found: Comparison, form: str | None, shown: bool, curves: bool | None) -> None:
     """A comparison in the form that was asked for; without one, where it is to be shown, as the terminal has it."""
     from optbench.report import export, parquet_bytes, print_comparison, unreadable_lines
 
     if form is None and shown:
-        print_comparison(found)
+        print_comparison(found, curves=curves)
     elif form is not None:
         typer.echo(parquet_bytes(found) if form == "parquet" else export(found, form), nl=False)
         print_lines([] if form in ("md", "latex") else [*found.notes, *found.warnings], err=True)

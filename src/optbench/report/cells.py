@@ -30,6 +30,7 @@ class Sheet:
         close: for each row, whether it cannot be told from the best; empty: none is said to be.
         lines: what stands below the table.
         words: which columns are words; the others are numbers.
+        problem: whose configurations the rows are, in the order of its groups; empty: they are something else.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Sheet:
     close: tuple[bool, ...] = ()
     lines: tuple[str, ...] = ()
     words: tuple[int, ...] = (0, 2)
+    problem: str = ""
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -59,6 +61,7 @@ _COLUMNS = sorted((one for one in _EVERY.values() if one.place is not None), key
 _DROPPED_FIRST = [one.title for one in sorted(_COLUMNS, key=lambda one: one.spare) if one.spare]
 WORDS = 3  # columns before the scores: configuration, n, status
 GAP = 2  # blanks between columns
+_NAME = 12  # characters of a name that stay, however narrow the output
 _MOST_POINTS = 5  # critical points of a configuration that have a line of their own
 
 
@@ -69,8 +72,8 @@ def column_widths(sheet: Sheet) -> list[int]:
 
 
 def narrowed(sheet: Sheet, width: int) -> tuple[Sheet, list[str]]:
-    """The sheet fitted into `width` characters, one blank between columns: intervals go below their values first, then
-    the lesser columns go.
+    """The sheet fitted into `width` characters, one blank between columns: intervals go below their values and statuses
+    below each other first, then the lesser columns go, and last of long names the middle, where they stay different.
 
     Returns:
         The sheet, and the names of the columns that it is without.
@@ -81,7 +84,8 @@ def narrowed(sheet: Sheet, width: int) -> tuple[Sheet, list[str]]:
 
     dropped: list[str] = []
     if not fits():
-        sheet = replace(sheet, rows=tuple((*row[:WORDS], *map(_folded, row[WORDS:])) for row in sheet.rows))
+        sheet = replace(sheet, rows=tuple((*row[:2], *map(_folded, row[2:])) for row in sheet.rows)) \
+            if "status" in sheet.header else sheet  # fmt: skip
     for name in _DROPPED_FIRST:
         if fits():
             break
@@ -90,7 +94,25 @@ def narrowed(sheet: Sheet, width: int) -> tuple[Sheet, list[str]]:
             header, *rows = (tuple(row[i] for i in kept) for row in (sheet.header, *sheet.rows))
             sheet = replace(sheet, header=header, rows=tuple(rows))
             dropped.append(name)
-    return sheet, dropped
+    return sheet if fits() else _named_shorter(sheet, width), dropped
+
+
+def _named_shorter(sheet: Sheet, width: int) -> Sheet:
+    """The sheet with names that leave room for its other columns; as it is where two would become the same."""
+    widths = column_widths(sheet)
+    room = max(_NAME, width - sum(widths[1:]) - (len(widths) - 1))
+    names = [
+        row[0] if len(row[0]) <= room else f"{row[0][: (room - 1) // 2]}…{row[0][-(room // 2) :]}" for row in sheet.rows
+    ]
+    if len(set(names)) < len({row[0] for row in sheet.rows}):
+        return sheet
+    return replace(sheet, rows=tuple((name, *row[1:]) for name, row in zip(names, sheet.rows, strict=True)))
+
+
+def with_column(sheet: Sheet, heading: str, cells: Sequence[str]) -> Sheet:
+    """The sheet with one more column of words, the last."""
+    rows = tuple((*row, cell) for row, cell in zip(sheet.rows, cells, strict=True))
+    return replace(sheet, header=(*sheet.header, heading), rows=rows, words=(*sheet.words, len(sheet.header)))
 
 
 def gap_within(sheet: Sheet, width: int) -> int:
@@ -100,8 +122,8 @@ def gap_within(sheet: Sheet, width: int) -> int:
 
 
 def _folded(cell: str) -> str:
-    """A value with its interval below it."""
-    return cell.replace(" [", "\n[", 1)
+    """A value with its interval below it, statuses below each other."""
+    return cell.replace(" [", "\n[", 1) if "[" in cell else cell.replace(", ", ",\n")
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
@@ -198,4 +220,4 @@ def _sheet(problem: str, groups: Sequence[Group], checkpoint: str) -> Sheet:
     )
     n = sum(group.n for group in groups)
     title = f"{printable(problem)}: {n} run{'s' * (n != 1)} in {len(groups)} configuration{'s' * (len(groups) != 1)}"
-    return Sheet(title, header, rows, tuple(group.best for group in groups))
+    return Sheet(title, header, rows, tuple(group.best for group in groups), problem=problem)

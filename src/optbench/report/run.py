@@ -8,9 +8,9 @@ from typing import Any
 
 from optbench.records import Run
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
+from optbench.report.strips import BLOCKS
 from optbench.statistics.numbers import number, percent, printable
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _FLAT = 0.01
 """Of its size: a loss that changes by less is a flat line."""
 _LEVEL = 1e-6
@@ -142,6 +142,6 @@ def sparkline(values: Sequence[float], width: int = 48) -> str:
     span = max(high - low, floor) or 1.0
 
     def block(value: float) -> str:
-        return _BLOCKS[round((scale(value) - low) / span * (len(_BLOCKS) - 1))] if math.isfinite(value) else " "
+        return BLOCKS[round((scale(value) - low) / span * (len(BLOCKS) - 1))] if math.isfinite(value) else " "
 
     return "".join(map(block, picked))

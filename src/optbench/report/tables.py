@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from optbench.catalogue import against_the_book
@@ -13,7 +14,10 @@ from optbench.comparison.arrivals import RULE, at_points
 from optbench.comparison.judged import RULE as JUDGED
 from optbench.comparison.observations import RULE as DISTINCT
 from optbench.comparison.tuned import RULE as TUNED
-from optbench.report.cells import GAP, Sheet, column_widths, gap_within, narrowed, sheets, shown
+from optbench.errors import RecordError
+from optbench.report import strips
+from optbench.report.cells import GAP, Sheet, column_widths, gap_within, narrowed, sheets, shown, with_column
+from optbench.report.failures import failure_lines
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 from optbench.statistics.numbers import printable
 
@@ -92,12 +96,29 @@ def unreadable_lines(found: Comparison | Drawn | Response) -> list[str]:
     return [f"{len(bad)} could not be read and are left out:", *(f"  {printable(b.why)}" for b in bad)]
 
 
-def text_lines(comparison: Comparison) -> list[str]:
-    """Aligned columns without colours or boxes, of any width; the best row of a problem starts with a star."""
+def text_lines(comparison: Comparison, signs: str = "") -> list[str]:
+    """Aligned columns without colours or boxes, of any width; the best row of a problem starts with a star.
+
+    Args:
+        comparison: what to print.
+        signs: of the curves in a last column, see `strips`; empty: without.
+    """
     lines: list[str] = []
-    for sheet in sheets(comparison):
+    for whole in sheets(comparison):
+        sheet = _with_curves(whole, comparison, strips.WIDEST, signs) if signs and whole.problem else whole
         lines += [sheet.title, *aligned(sheet), *sheet.lines, ""]
-    return [*lines, *footnotes(comparison)]
+    return [*lines, *footnotes(comparison), *([f"{_rule_of(signs)}."] if signs else [])]
+
+
+def _with_curves(sheet: Sheet, comparison: Comparison, width: int, signs: str) -> Sheet:
+    """The sheet of a problem with the curves of its configurations beside them, where there are any."""
+    drawn = strips.strips(comparison.problems[sheet.problem], width, signs)
+    return with_column(sheet, strips.HEADING, drawn) if any(drawn) else sheet
+
+
+def _rule_of(signs: str) -> str:
+    said = strips.rule(signs)
+    return said[0].upper() + said[1:]
 
 
 def aligned(sheet: Sheet) -> list[str]:
@@ -115,15 +136,22 @@ def _place(cell: str, width: int, words: bool) -> str:
     return cell.ljust(width) if words else cell.rjust(width)
 
 
-def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Prints the tables and their rules: rich tables on a terminal, plain aligned text into a pipe or a file.
+def print_comparison(comparison: Comparison, console: Console | None = None, curves: bool | None = None) -> None:
+    """Prints the tables and their rules: rich tables on a terminal, above them what did not end well; plain aligned
+    text into a pipe or a file.
 
     Args:
         comparison: what to print.
         console: where to; None: standard output.
+        curves: whether the loss of each configuration is drawn beside it; None: on a terminal with blocks, where there
+            is room for it and at most `strips.MOST` configurations are compared.
+
+    Raises:
+        RecordError: curves that were asked for cannot be read.
     """
     if console is None and not (sys.stdout.isatty() or _FORCED & os.environ.keys()):  # rich need not be asked
-        sys.stdout.write("\n".join(text_lines(comparison)) + "\n")
+        signs = strips.signs_for(sys.stdout.encoding) if curves else ""
+        sys.stdout.write("\n".join(text_lines(comparison, signs)) + "\n")
         return
     from rich.console import Console
     from rich.table import Table
@@ -131,18 +159,24 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
     console = console or Console()
     if not console.is_terminal:
-        console.file.write("\n".join(text_lines(comparison)) + "\n")
+        signs = strips.signs_for(console.encoding) if curves else ""
+        console.file.write("\n".join(text_lines(comparison, signs)) + "\n")
         return
-    for whole in sheets(comparison):
-        sheet, dropped = narrowed(whole, console.width)
+    for line in (bad := failure_lines(comparison)):
+        console.print(Text(line, style="bold red" if line is bad[0] else "", no_wrap=True, overflow="ellipsis"))
+    console.print(*[""] * bool(bad), end="\n" * bool(bad))
+    signs, drawn = strips.signs_for(console.encoding), False
+    for whole in map(_marked, sheets(comparison)):
+        sheet, dropped = _fitted(whole, comparison, console.width, signs, curves)
+        drawn |= strips.HEADING in sheet.header
         table = Table(
             title=Text(sheet.title), title_justify="left", title_style="bold", header_style="dim", box=None,
             pad_edge=False, padding=(0, gap_within(sheet, console.width) or 1, 0, 0),
         )  # fmt: skip
         for i, name in enumerate(sheet.header):
             table.add_column(Text(name), justify="left" if i in sheet.words else "right", overflow="fold")
-        for (name, *cells), mark in zip(sheet.rows, sheet.marks, strict=True):
-            table.add_row(Text(name + _close(mark)), *map(Text, cells), style="bold" if mark == "*" else None)
+        for row, mark in zip(sheet.rows, sheet.marks, strict=True):
+            table.add_row(*map(Text, row), style="bold" if mark == "*" else None)
         console.print(table)
         for line in sheet.lines:
             console.print(Text(line))
@@ -151,8 +185,35 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
                 Text(f"too narrow for {', '.join(dropped)}; pipe the output or use --csv to see them", style="dim")
             )
         console.print()
-    for line in footnotes(comparison):
+    for line in [*footnotes(comparison), *([f"{_rule_of(signs)}."] if drawn else [])]:
         console.print(Text(line, style="dim"))
+
+
+def _fitted(
+    sheet: Sheet, comparison: Comparison, width: int, signs: str, curves: bool | None
+) -> tuple[Sheet, list[str]]:
+    """A sheet as wide as the terminal, and the columns that it is without; with curves as `print_comparison` has them:
+    unasked only where no other column goes for them."""
+    unasked = signs == strips.BLOCKS and len(comparison.groups) <= strips.MOST
+    if not sheet.problem or not (unasked if curves is None else curves):
+        return narrowed(sheet, width)
+    fitted, dropped = narrowed(sheet, width)
+    tried, without = narrowed(sheet, width - strips.LEAST - 1)
+    if (curves is None and without != dropped) or not gap_within(tried, width - strips.LEAST - 1):
+        return fitted, dropped
+    room = width - sum(column_widths(tried)) - len(tried.header)
+    try:
+        return _with_curves(tried, comparison, min(strips.WIDEST, room), signs), without
+    except RecordError:
+        if curves:
+            raise
+        return fitted, dropped  # the numbers are there without them
+
+
+def _marked(sheet: Sheet) -> Sheet:
+    """The sheet with the marks of what cannot be told from the best after the names."""
+    rows = zip(sheet.rows, sheet.marks, strict=True)
+    return replace(sheet, rows=tuple((name + _close(mark), *cells) for (name, *cells), mark in rows))
 
 
 def _close(mark: str) -> str:
