@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = "no Chromium on this machine (apt-get install chromium): pages were not looked at in a browser"
 
@@ -161,6 +163,23 @@ class Browser:
         """A new tab."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         return Page(self, self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"])
+
+
+def serious(tab: Page, address: str) -> list[Any]:
+    """What axe finds serious or critical in a page, everything unfolded; the test is skipped where there is no axe."""
+    place = os.environ.get("OPTBENCH_AXE")
+    if place is None:
+        words = "axe: pip install axe-core-python, or OPTBENCH_AXE=axe.min.js"
+        package = pytest.importorskip("axe_core_python", reason=words)
+        (place,) = map(str, Path(package.__file__).parent.rglob("axe.min.js"))
+    tab.call("Page.setBypassCSP", enabled=True)
+    tab.open(address)
+    tab.js("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    tab.js(Path(place).read_text("utf-8") + "\n;0")
+    tell = "v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))]"
+    found = tab.js(f"axe.run(document).then(r => r.violations.map({tell}))")
+    tab.call("Page.setBypassCSP", enabled=False)
+    return [one for one in found if one[0] in ("serious", "critical")]
 
 
 @contextmanager

@@ -4,7 +4,8 @@ The first comment line of a YAML (after Hydra's own `# @package` header, where t
 the only place where that sentence is written. So is a comment line `# book: ...` for how the member differs from what
 the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set. `# tune: ...`
 is an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
-`# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one.
+`# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one. `# zh: ...` is
+the entry in Chinese, for pages that are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer
 
 
 _BOOK, _BATCH, _ROOT, _LOSS = "# book: ", "# batch: ", "# root: ", "# loss: "
+_CHINESE = "# zh: "
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,22 @@ def makes_its_root(data: str, target: str) -> bool:
 def loss_of_data(data: str, config_dirs: Sequence[Path] = ()) -> str | None:
     """The loss that the YAML of a data set asks for; None where it asks for none. Of several folders that have the data
     set the last one counts."""
-    files = [folder / "data" / f"{data}.yaml" for folder in (conf_folder(), *config_dirs)]
-    there = [file for file in files if file.is_file()]
-    words = _comment(there[-1], _LOSS).split() if there else []
+    words = _comment(there, _LOSS).split() if (there := _file_of("data", data, config_dirs)) else []
     return words[0] if words else None
+
+
+def described(group: str, name: str, language: str, config_dirs: Sequence[Path] = ()) -> str:
+    """The catalogue entry of a choice in a language, en or zh: in English where it has none in Chinese, "" where there
+    is no such choice. Of several folders that have it the last one counts."""
+    if (there := _file_of(group, name, config_dirs)) is None:
+        return ""
+    return (_comment(there, _CHINESE) if language == "zh" else "") or first_comment(there)
+
+
+def _file_of(group: str, name: str, config_dirs: Sequence[Path]) -> Path | None:
+    """The YAML of a choice, the last one of several folders that have it."""
+    files = [folder / group / f"{name}.yaml" for folder in (conf_folder(), *config_dirs)]
+    return next((file for file in reversed(files) if file.is_file()), None)
 
 
 @functools.lru_cache
@@ -132,15 +146,14 @@ def searched(group: str, name: str, network: bool, config_dirs: Sequence[Path] =
         network: which of the two.
         config_dirs: the user's own conf folders.
     """
-    files = [folder / group / f"{name}.yaml" for folder in (conf_folder(), *config_dirs)]
-    there = [file for file in files if file.is_file()]
+    there = _file_of(group, name, config_dirs)
     found = []
-    for line in there[-1].read_text(encoding="utf-8").splitlines() if there else ():
+    for line in there.read_text(encoding="utf-8").splitlines() if there else ():
         if not line.startswith("# tune"):
             continue
         if (match := _TUNE.fullmatch(line)) is None:
             what = "expected # tune: key=tag(log,interval(low,high))  (source), or # tune on a surface: ..."
-            raise ConfigError(f"{there[-1]}: {line}", what)
+            raise ConfigError(f"{there}: {line}", what)
         if match["where"] in (None, "network" if network else "surface"):
             found.append(Searched(match["override"], match["source"] or ""))
     return found

@@ -39,8 +39,8 @@ class Trainer:
         device: auto, cpu, cuda, cuda:0 ...
         threads: torch's threads; None: 1 on a surface, all cores on a network.
         engine: portable: of a run on a surface, the traced step with functions that have the same bits on every machine
-            and in JavaScript (`descend.portable`); part of the run's identity, since the last digits are its own. None,
-            as auto: whatever is quickest.
+            and in JavaScript (`descend.portable`), but for the factors of a schedule; part of the run's identity, since
+            the last digits are its own. None, as auto: whatever is quickest.
     """
 
     steps: int | None = 1000

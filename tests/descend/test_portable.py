@@ -10,6 +10,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+import torch
 from play_tools import ENGINE, javascript
 
 from optbench import run
@@ -26,6 +27,7 @@ from optbench.descend.plan import make_plan
 from optbench.descend.portable import array_functions, portable_step, scalar_functions
 from optbench.descend.portable_coefficients import named
 from optbench.descend.portable_math import FARTHEST, FUNCTIONS
+from optbench.descend.portable_noise import MOST_NOISY, normal_draws
 from optbench.descend.recipe import recipe_of
 from optbench.descend.scalar import ScalarStep, Walk
 from optbench.descend.scalar_rows import run_scalar
@@ -36,7 +38,7 @@ from optbench.experiment import plan_run
 from optbench.experiment.programs import Later, Shelved
 from optbench.experiment.traced import Traced, _numbers
 from optbench.play.program import bits, emitted, keywords
-from optbench.problem import surface_objective
+from optbench.problem import stream, surface_objective
 from optbench.settings import SurfaceTrainer
 
 BOUNDS = {"exp": 1, "log": 1, "sin": 1, "cos": 1, "atan": 1, "pow": 1, "expm1": 3, "log1p": 3, "tan": 3, "tanh": 3}
@@ -212,12 +214,26 @@ def test_one_row_among_many_compiled_as_arrays_and_alone_has_the_same_bits() -> 
     assert descend(batch).engine == "portable"
 
 
+def test_gradient_noise_is_what_other_engines_draw(tmp_path: Path) -> None:
+    """To rounding: torch.randn itself, and what its training loop makes of it."""
+    for dim in (1, 2, 3, MOST_NOISY):
+        given = [torch.randn(dim, generator=stream(5, "noise", k), dtype=torch.float64) for k in range(40)]
+        np.testing.assert_allclose(normal_draws(5, 40, dim), torch.stack(given), rtol=1e-13, atol=1e-15)
+    asked = ["model=two_well", "optimizer=adam", "trainer.grad_noise=0.7", "trainer.steps=60", "seed=2"]
+    portable, loop = (run(*asked, f"trainer.engine={e}", out=tmp_path) for e in ("portable", "auto"))
+    assert (portable.summary["engine"], loop.summary["engine"]) == ("portable", "loop")
+    for name in ("x0", "x1", "loss", "grad_norm"):
+        np.testing.assert_allclose(portable.columns()[name], loop.columns()[name], rtol=1e-9, atol=1e-12)
+    with pytest.raises(IncompatibleError, match="15 coordinates"):
+        run("model=sphere", "model.dim=16", "trainer.grad_noise=1", "trainer.engine=portable", out=tmp_path)
+
+
 def test_the_engine_is_part_of_a_runs_identity_and_neutral_where_it_is_not_asked_for(tmp_path: Path) -> None:
     usual, portable = (plan_run(["optimizer=adam", *more]) for more in ([], ["trainer.engine=portable"]))
     assert usual.run_id == plan_run(["optimizer=adam", "trainer.engine=auto"]).run_id != portable.run_id
     found = run("optimizer=adam", "trainer.engine=portable", "trainer.steps=5", out=tmp_path)
     assert found.summary["engine"] == "portable"
-    for refused, words in (("optimizer=lbfgs", "no pure update rule"), ("trainer.grad_noise=1", "noise")):
+    for refused, words in (("optimizer=lbfgs", "no pure update rule"), ("trainer.seconds=1", "seconds")):
         with pytest.raises(IncompatibleError, match=words):
             run(refused, "trainer.engine=portable", out=tmp_path)
     with pytest.raises(IncompatibleError, match="networks"):

@@ -25,7 +25,7 @@ def run(
         bool, typer.Option("--dry-run", help="Say how long it will take, from ten updates; run nothing.")
     ] = False,
     engine: Annotated[
-        str, typer.Option("--engine", help="auto, or portable: a surface's bits are the same on every machine.")
+        str, typer.Option("--engine", help="auto, or portable: the same bits everywhere, but for a schedule's factors.")
     ] = "auto",
     lang: Lang = None,
     as_json: Json = False,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from optbench.descend.body import farthest, slope_of
 from optbench.descend.portable import PREFIX
 from optbench.descend.portable_coefficients import named
+from optbench.descend.portable_noise import noise_inputs
 from optbench.descend.program import Instruction, Program, Step
 from optbench.descend.recipe import numbers_of
 from optbench.descend.rule import Rule
@@ -78,8 +79,8 @@ def _no_update(*given: Any) -> Any:
     raise AssertionError("a kept step has a program and no update")
 
 
-def plain_step(step: Step, plan: Plan, dim: int) -> dict[str, Any]:
-    """A traced step as plain data.
+def plain_step(step: Step, plan: Plan, dim: int, noisy: bool = False) -> dict[str, Any]:
+    """A traced step as plain data; `noisy`: it was traced so, and its last inputs are the noise of each coordinate.
 
     Returns:
         step: its program (see scalar.ScalarStep).
@@ -94,7 +95,7 @@ def plain_step(step: Step, plan: Plan, dim: int) -> dict[str, Any]:
     far = farthest(step.program, [step.loss, slope, *step.x, *memory])
     far = step.program.const(0.0) if far is None else far
     inputs = [f"{name}[{i}]" for name in ("x", *names) for i in range(dim)]
-    inputs += [*plan.hyper, *plan.tables[0].names, "t"]
+    inputs += [*plan.hyper, *plan.tables[0].names, "t", *(noise_inputs(dim) if noisy else ())]
     results = [step.loss, slope, far, *step.x, *memory]
     place = {value: i for i, value in enumerate(step.program.needed(results))}
     code = step.program.code

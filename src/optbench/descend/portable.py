@@ -1,4 +1,5 @@
-"""The portable engine: a traced step whose bits are the same on every machine, in numba, NumPy, Python and JavaScript.
+"""The portable engine: a traced step with the same bits in numba, NumPy, Python and JavaScript, on every machine but
+for the factors of a schedule.
 
 A step is a program of operations that IEEE 754 rounds in one way, but for sin, exp and their kin, and its coefficients
 are powers that NumPy takes from wherever it was built. Here both get functions that are made of such operations alone
@@ -6,7 +7,7 @@ are powers that NumPy takes from wherever it was built. Here both get functions 
 portable` chooses it; it is part of a run's identity, since the last digits are others than elsewhere.
 
 What stays of the machine: the factors of a schedule, which its own scheduler makes (a cosine by the C library). They
-are data of a run, and go with it as such.
+are data of a run, and go with it as such. Gradient noise is `portable_noise`'s, the same everywhere.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class Walk:
             row.update({f"x{i}": self.x[i] for i in shown})
             p.start_loss = loss if p.start_loss is None else p.start_loss
             p.judge(loss, trainer.plateau_delta)
-            self.ended = verdict(row, p, trainer, True)
+            self.ended = verdict(row, p, trainer, not trainer.grad_noise)
             if self.ended is None and k == trainer.steps:
                 self.ended = Status.COMPLETED, f"made all {k} updates"
             p.seconds += perf_counter() - begun

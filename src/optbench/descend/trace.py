@@ -18,6 +18,7 @@ from torch import Tensor
 import optbench.descend.aten_losses  # noqa: F401  registers its operations
 from optbench.descend.aten import LOWERINGS
 from optbench.descend.plan import Plan
+from optbench.descend.portable_noise import NOISE
 from optbench.descend.program import Program, Step, Value
 from optbench.problem import Objective
 from optbench.tracing import SymbolTracer
@@ -47,13 +48,15 @@ class Tracer(SymbolTracer):
         return [self.program.lifted(symbol) for symbol in symbols.reshape(-1).tolist()]
 
 
-def trace_step(objective: Objective, sample: Sequence[float], plan: Plan) -> Step:
+def trace_step(objective: Objective, sample: Sequence[float], plan: Plan, noisy: bool = False) -> Step:
     """One step from any point.
 
     Args:
         objective: the scalar field.
         sample: (dim,) a point where it can be evaluated.
         plan: the optimizer's rule and the names of its numbers.
+        noisy: whether the rule is given the gradient plus an input `noise`, a number a coordinate; the step's own
+            gradient is without it.
 
     Raises:
         NotImplementedError: an operation that has no lowering, by its name; data-dependent control flow is one.
@@ -72,7 +75,8 @@ def trace_step(objective: Objective, sample: Sequence[float], plan: Plan) -> Ste
         (gradient,) = torch.autograd.grad(loss, x)
         with torch.no_grad():
             t = numbers.pop("t")
-            following, after = plan.rule.update(x.detach(), gradient, memory, plan.structured(numbers), t)
+            seen = gradient + _input(tracer, torch.full_like(gradient, 0.5), NOISE) if noisy else gradient
+            following, after = plan.rule.update(x.detach(), seen, memory, plan.structured(numbers), t)
     return Step(
         tracer.program,
         tracer.values(loss, ())[0],

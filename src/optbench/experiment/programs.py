@@ -7,8 +7,8 @@ schedule over the steps, and the critical points that say where a run stopped. W
 torch; what does not makes it first and then runs the same program.
 
 What is not for this room goes by the training loop, or by rows that torch computes: networks, code of the user's own,
-noise, a limit of seconds, another device than the CPU, and what has no form for rows (L-BFGS, a schedule that follows
-the loss).
+noise but under the portable engine, which draws its own (`portable_noise`), a limit of seconds, another device than the
+CPU, and what has no form for rows (L-BFGS, a schedule that follows the loss).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from optbench import shelf
 from optbench.config import build
 from optbench.descend.kept import in_use
 from optbench.descend.portable import is_portable, portable_step
+from optbench.descend.portable_noise import MOST_NOISY, NOISE
 from optbench.descend.recipe import numbers_of, recipe_of
 from optbench.errors import IncompatibleError, OptbenchError
 from optbench.experiment.sources import KEY
@@ -93,8 +94,6 @@ def _without_program(config: Config) -> str | None:
     trainer = config["trainer"]
     if config["data"].get("_target_") is not None or "batch_size" in trainer:
         return "it runs surfaces, not networks"
-    if trainer["grad_noise"]:
-        return "gradient noise is drawn step by step (trainer.grad_noise)"
     for name in ("seconds", "curvature_every"):
         if trainer[name] is not None:
             return f"trainer.{name} is looked at step by step"
@@ -148,7 +147,7 @@ def has_program(config: Config) -> bool:
         and config["augment"].get("_target_") is None
         and "batch_size" not in trainer
         and trainer["device"] in ("auto", "cpu")
-        and not trainer["grad_noise"]
+        and (not trainer["grad_noise"] or is_portable(trainer))
         and all(trainer[name] is None for name in ("seconds", "curvature_every"))
         and trainer["steps"] <= _MOST_STEPS
     )
@@ -161,7 +160,8 @@ def is_ours(config: Config) -> bool:
 
 def _keys(config: Config) -> tuple[str, str]:
     """Where the program is kept, and where the schedule, which is the same for every learning rate."""
-    program = key_of(_ROOMS, config["model"], config["loss"], in_use(config["optimizer"]))
+    noisy = [NOISE] if config["trainer"]["grad_noise"] else []
+    program = key_of(_ROOMS, config["model"], config["loss"], in_use(config["optimizer"]), *noisy)
     return program, key_of(_ROOMS, config["scheduler"], config["trainer"]["steps"])
 
 
@@ -317,6 +317,11 @@ def _learned(config: Config) -> tuple[Plain, Plain]:
         raise NotHereError("its coefficients are none of torch's")
     schedule = _learned_schedule(batch, plan)
     _check_program(batch, plan, program, schedule)
+    if config["trainer"]["grad_noise"]:  # the same, with one addition
+        if surface.dim > MOST_NOISY:
+            raise NotHereError(f"gradient noise in more than {MOST_NOISY} coordinates is drawn by torch alone")
+        noisy = trace_step(batch.objective, list(surface.start), plan, noisy=True)
+        program |= plain_step(noisy, plan, surface.dim, noisy=True)
     return program, schedule
 
 

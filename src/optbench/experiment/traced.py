@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optbench.descend.portable_coefficients import named
+from optbench.descend.portable_noise import noise_inputs, normal_draws
 from optbench.descend.recipe import numbers_of
 from optbench.descend.scalar import Numbers, ScalarStep, Walk
 from optbench.experiment.programs import Shelved, landmarks_of, shelved
@@ -71,6 +72,9 @@ def _numbers(config: Mapping[str, Any], steps: int, found: Shelved) -> Numbers:
     t = np.arange(steps + 1, dtype=np.float64)
     tables = named(program["coefficients"])(t, {name: hyper[name] for name in program["inputs"]})
     lines = {name: np.broadcast_to(table, t.shape).tolist() for name, table in tables.items()}
+    if sigma := config["trainer"]["grad_noise"]:
+        noise = sigma * normal_draws(config["seed"], steps + 1, len(program["domain"]))
+        lines |= dict(zip(noise_inputs(noise.shape[1]), noise.T.tolist(), strict=True))
     return Numbers(hyper, found.floor, lines, found.factors)
 
 

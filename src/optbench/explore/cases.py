@@ -147,9 +147,9 @@ def descended(case: Case, batch: Batch) -> BatchResult:
         if found is not None:
             return descend(replace(batch, known=found[0]))
     if is_portable(case.trainer):
-        raise _no_rows(
-            case, "the portable engine has rows of optimizers alone whose settings optbench knows the ranges of"
-        )
+        noisy = "the portable engine draws gradient noise one run at a time"
+        known = "the portable engine has rows of optimizers alone whose settings optbench knows the ranges of"
+        raise _no_rows(case, noisy if batch.noisy else known)
     from optbench.descend import UnsupportedError, disagreement, refused
 
     for row, words in refused(batch).items():

@@ -55,6 +55,7 @@ _DEVICE = "rows are computed on the CPU; trainer.device=cpu makes them rows"
 FEW = "fewer than {0} that differ in numbers alone; {0} or more (seeds={0}) are rows"
 LOOP = "asked for, by --engine loop"
 _PORTABLE = "trainer.engine=portable has rows of optimizers alone whose settings optbench knows the ranges of"
+_NOISY = "trainer.engine=portable draws gradient noise one run at a time"
 
 
 def is_usual(reason: str) -> bool:
@@ -137,7 +138,8 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
             chosen.append(by_program)
             continue
         if is_portable(members[0].config["trainer"]):  # one by one, where a run without a program says why
-            words = FEW.format(least) if len(members) < least else _PORTABLE
+            noisy = any(m.config["trainer"]["grad_noise"] for m in members)
+            words = FEW.format(least) if len(members) < least else _NOISY if noisy else _PORTABLE
             why |= dict.fromkeys((m.run_id for m in members), words)
             continue
         few = len(members) < least
@@ -201,7 +203,8 @@ def _is_row_number(key: str, value: Any) -> bool:
 
 def _known(rows: Rows) -> Rows | None:
     """The rows with the program of their step; None where they have none, and are to be looked at by torch."""
-    if "trainer.grad_noise" in rows.varying:  # then some have noise
+    trainer = rows.planned[0].config["trainer"]
+    if "trainer.grad_noise" in rows.varying or trainer["grad_noise"]:  # then some have noise
         return None
     try:
         found = known_batch(rows.planned[0].config, node_of(rows, "optimizer"), node_of(rows, "scheduler"))

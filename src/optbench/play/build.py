@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.catalogue import catalogue
+from optbench.catalogue import described
 from optbench.descend.javascript import library
 from optbench.descend.portable import portable_program
 from optbench.errors import UserError
@@ -41,7 +41,6 @@ WORDS = _FOLDER / "phrases.zh.yaml"
 _REFUSED = {
     "trainer.engine": "the page runs the portable engine alone",
     "trainer.record_every": "the page is held to every step",
-    "trainer.grad_noise": "gradient noise is drawn step by step, and a page has no such stream",
     "seeds": "one seed, or several starts, are given in the page",
 }
 
@@ -111,7 +110,7 @@ def prepared(planned: Planned) -> tuple[Emitted, list[dict[str, Any]]]:
     if (dim := len(found.program["domain"])) != 2:
         hint = "add model.dim=2" if "dim" in planned.config["model"] else "choose a surface of two coordinates"
         raise UserError(f"{planned.choices['model']} has {dim} coordinates; a page shows two", hint)
-    return emitted(found, trainer), formula(*traced_update(planned.config))
+    return emitted(found, trainer, planned.config["seed"]), formula(*traced_update(planned.config))
 
 
 def make_page(
@@ -186,7 +185,7 @@ def _title(played: Sequence[Played]) -> str:
 
 def _surface(planned: Planned, ground: Ground, config_dirs: Sequence[Path]) -> dict[str, Any]:
     name = planned.choices["model"]
-    about = next((entry.description for entry in catalogue("model", config_dirs) if entry.name == name), "")
+    about = described("model", name, language(), config_dirs)
     return {"name": name, "about": about, "domain": ground.domain, "minimum": ground.minimum}
 
 
@@ -202,12 +201,17 @@ def _run(one: Played, chosen: str) -> dict[str, Any]:
     run, config, planned = one.run, one.planned.config, one.planned
     curve = run.columns()
     path = [value for pair in zip(curve["x0"], curve["x1"], strict=True) for value in pair]
-    others = [f"{k.rpartition('.')[2]}={v}" for k, v in planned.swept.items() if k != "optimizer"]
+    noise = one.step.spec["noise"]
+    others = [
+        f"{k.rpartition('.')[2]}={f'{v:g}' if isinstance(v, float) else v}"
+        for k, v in planned.swept.items()
+        if k != "optimizer"
+    ]
     return {
         "id": run.run_id,
         "label": " ".join([planned.choices["optimizer"], *others]),
         "spec": one.step.spec,
-        "keywords": keywords(config["optimizer"]),
+        "keywords": keywords(config["optimizer"]) | ({noise["key"]: noise["scale"]} if noise else {}),
         "path": bits(path),
         "sliders": sliders(one.step, config["optimizer"]),
         "formula": list(one.formula),
@@ -227,8 +231,8 @@ def _chosen(planned: Planned, overrides: Sequence[str], lesson: Lesson | None) -
 
 
 def sliders(step: Emitted, node: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The numbers of an optimizer that its program looks at, each with the powers of ten that its slider goes through:
-    of the number, or of what is left to 1 where it is a share near 1."""
+    """The numbers of an optimizer that its program looks at, and the size of its noise, each with the powers of
+    ten that its slider goes through: of the number, or of what is left to 1 where it is a share near 1."""
     used = {payload for plain in step.programs.values() for op, _, payload in plain["code"] if op == "input"}
     forms = {tuple(form[1:]) for name, form in step.spec["hyper"].items() if name in used and form[0] != "const"}
     found = []
@@ -241,6 +245,10 @@ def sliders(step: Emitted, node: Mapping[str, Any]) -> list[dict[str, Any]]:
             rest = key != "lr" and number < 1.0 and (bounded or number >= 0.8)
             low, high = (-5.0, 0.0) if rest else (math.log10(number) - DECADES, math.log10(number) + DECADES)
             found.append({"name": name, "key": key, "place": place, "rest": rest, "low": low, "high": high})
+    if noise := step.spec["noise"]:
+        middle = math.log10(noise["scale"])
+        found.append({"name": noise["key"], "key": noise["key"], "place": None, "rest": False,
+                      "low": middle - DECADES, "high": middle + DECADES})  # fmt: skip
     return found
 
 

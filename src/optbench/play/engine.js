@@ -34,6 +34,8 @@ class Walk {
   constructor(spec, programs, keywords, start, steps) {
     this.spec = spec; this.programs = programs; this.steps = steps; this.dim = spec.dim;
     this.numbers = numbersOf(spec.hyper, keywords);
+    this.draws = spec.noise ? doubles(spec.noise.draws) : null; // one for each coordinate of each update
+    this.sigma = spec.noise ? keywords[spec.noise.key] ?? spec.noise.scale : 0;
     this.factors = typeof spec.factors === "string" ? doubles(spec.factors) : spec.factors;
     this.given = new Float64Array(spec.inputs.length);
     this.out = new Float64Array(3 + spec.state);
@@ -83,6 +85,7 @@ class Walk {
     given[place.lr] = this.rate(this.k);
     given[place.t] = this.k;
     for (let j = 0; j < this.tables.length; j++) given[place[spec.coefficients.names[j]]] = this.tables[j][this.k];
+    if (this.draws) for (let i = 0; i < this.dim; i++) given[place[`noise[${i}]`]] = this.sigma * this.draws[this.k * this.dim + i];
     this.programs.step(given, this.out, null);
     this.loss = this.out[0];
     this.slope = this.out[1];
@@ -94,7 +97,7 @@ class Walk {
     const { rules } = this.spec, size = Math.abs(this.loss);
     if (!(size <= this.bound) || size === Infinity || !(this.slope < Infinity)) this.ended = "diverged";
     else if (rules.target !== null && this.loss <= rules.target) this.ended = "target_reached";
-    else if (Math.sqrt(this.slope) <= rules.grad_tol) this.ended = "converged";
+    else if (!this.draws && Math.sqrt(this.slope) <= rules.grad_tol) this.ended = "converged";
     else if (this.k >= this.steps) this.ended = "completed";
   }
 

@@ -18,11 +18,11 @@ def formula(program: Program, x: Value, memory: Mapping[str, Value]) -> list[dic
     """The lines of an update of one coordinate (`trace.trace_update`).
 
     Returns:
-        For each memory, and then for `x`: `name`, and `tokens`, texts that follow each other; one that begins with `$`
-        is a quantity by name, with a prime where it is a memory after the update.
+        For each memory that the update changes, and then for `x`: `name`, and `tokens`, texts that follow each
+        other; one that begins with `$` is a quantity by name, with a prime where it is a memory after the update.
     """
     after = {value: f"${name}′" for name, value in memory.items() if program.code[value].op not in ("input", "const")}
-    lines = [(name, value) for name, value in memory.items()] + [("x", x)]
+    lines = [(name, value) for name, value in memory.items() if value in after] + [("x", x)]
     found = []
     for name, value in lines:
         known = {v: word for v, word in after.items() if word != f"${name}′"}

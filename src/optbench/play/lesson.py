@@ -13,7 +13,7 @@ the page opens.
         {loss_below: v, within: n}                        at a step up to n
         {loss_below: v, at: end}                          where the run ends, and it has not diverged
         {distance_to: [x, y], below or above: r, within: n}
-        {setting: name, at_most or at_least: v}           of the optimizer
+        {setting: name, at_most or at_least: v}           of the optimizer, or grad_noise
     solution         run and the settings to set in it
     misses           the same, of settings that do not meet the challenge
 """
@@ -33,10 +33,6 @@ from optbench.errors import UserError
 from optbench.language import LANGUAGES, language
 
 FOLDER = Path(__file__).with_name("lessons")
-LEFT_OUT = {
-    "batch-size": "a small batch is noise in the gradient; noise is drawn step by step, and a page has no such stream"
-}
-"""Lessons of the chapter that there are not, and why."""
 _FORMS = (
     {"loss_below", "within"},
     {"loss_below", "at"},
@@ -124,8 +120,6 @@ def lesson_of(names: Sequence[str]) -> Lesson:
         raise UserError(f"--lesson {name}: {more[0]} does not go with it, a lesson has its own settings")
     if (found := lessons().get(name)) is not None:
         return found
-    if name in LEFT_OUT:
-        raise UserError(f"no lesson {name}: {LEFT_OUT[name]}", f"lessons: {', '.join(lessons())}")
     close = difflib.get_close_matches(name, lessons(), n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     raise UserError(f"no lesson {name}", f"{meant}lessons: {', '.join(lessons())}")

@@ -143,6 +143,11 @@ function arrow(g, x, y, dx, dy, stroke, ratio, label) {
   const lx = x + dx + ux * 20 * ratio, ly = y + dy + uy * 20 * ratio;
   g.lineWidth = 3 * ratio; g.strokeStyle = css("--back"); g.strokeText(label, lx, ly); g.fillText(label, lx, ly);
 }
+// a coordinate of the gradient that update k is given, with its noise if it has any
+function seen(race, k, c) {
+  const given = race.given[k], noise = race.place[`noise[${c}]`];
+  return field(given[0], given[1])[1 + c] + (noise === undefined ? 0 : given[noise]);
+}
 const SCALES = new Set(["v", "sum", "sigma", "u", "largest", "size"]);
 function drawArrows(g, place, ratio) {
   const r = state.focus, race = races[r], spec = DATA.runs[r].spec, k = at(r);
@@ -152,7 +157,7 @@ function drawArrows(g, place, ratio) {
     const [qx, qy] = place(x + dx, y + dy), size = Math.hypot(qx - px, qy - py);
     return size > 0 && Number.isFinite(size) ? [(qx - px) / size * most, (qy - py) / size * most] : [0, 0];
   };
-  const g0 = field(x, y).slice(1), ink = css("--ink");
+  const g0 = [seen(race, k, 0), seen(race, k, 1)], ink = css("--ink");
   arrow(g, px, py, ...unit(-g0[0], -g0[1], 58 * ratio), ink, ratio, "−g");
   spec.memories.forEach((name, j) => {
     const a = out[3 + 2 + 2 * j], b = out[3 + 2 + 2 * j + 1];
@@ -285,7 +290,7 @@ const decade = (v) => v > 0 ? Math.log10(v) : -16; // of pixels alone
 function fillFormula() {
   const r = state.focus, run = DATA.runs[r], race = races[r], c = state.coordinate, k = at(r), { given, out, place } =
     { given: race.given[k], out: race.out[k], place: race.place };
-  const g0 = field(given[0], given[1])[1 + c], names = run.spec.memories;
+  const g0 = seen(race, k, c), names = run.spec.memories;
   const number = (name) => {
     if (name === "x") return given[c];
     if (name === "g") return g0;
@@ -306,7 +311,9 @@ function fillFormula() {
     box.append(line, filled);
   }
   const note = document.createElement("div");
-  note.textContent = t("g is the gradient at step {}: {}", k, short(g0));
+  const { noise } = run.spec, added = noise && given[place[`noise[${c}]`]], exact = field(given[0], given[1])[1 + c];
+  note.textContent = !noise ? t("g is the gradient at step {}: {}", k, short(g0))
+    : t("g is the gradient at step {}, {}, and noise, {}: {} times a normal number that seed {} draws", k, short(exact), short(added), short(state.keywords[r][noise.key]), noise.seed);
   box.append(note);
 }
 const WORDS = { completed: "all steps made", converged: "converged", diverged: "diverged", target_reached: "target reached" };
@@ -314,6 +321,7 @@ function fillNumbers() {
   $("k").value = state.k; $("k-text").textContent = `${state.k} / ${STEPS}`;
   DATA.runs.forEach((run, r) => {
     const k = at(r), race = races[r];
+    $(`l${r}`).textContent = nameOf(r);
     $(`n${r}`).textContent = `f ${short(race.loss[k])} · (${short(race.x[2 * k])}, ${short(race.x[2 * k + 1])})` +
       (k === race.last ? ` · ${t(WORDS[race.ended] || race.ended)} (${k})` : "");
   });
@@ -444,7 +452,8 @@ function makeRuns() {
     box.className = "run"; box.dataset.run = r;
     const on = document.createElement("input"); on.type = "checkbox"; on.checked = state.on[r]; on.id = `on${r}`;
     on.onchange = () => { state.on[r] = on.checked; keep(); draw(); };
-    label.append(on, run.label);
+    const title = document.createElement("span"); title.id = `l${r}`; title.textContent = run.label;
+    label.append(on, title);
     const numbers = document.createElement("span"); numbers.className = "numbers"; numbers.id = `n${r}`;
     head.append(label, numbers); box.append(head);
     const sliders = document.createElement("div"); sliders.className = "sliders";
@@ -467,6 +476,9 @@ function showControls() {
 }
 
 // the lesson ----------------------------------------------------------------------------------------------------------------
+// a run by its name, and by what was changed in it since
+const changed = (r) => DATA.runs[r].sliders.filter((s) => !Object.is(read(r, s), s.place === null ? DATA.runs[r].keywords[s.key] : DATA.runs[r].keywords[s.key][s.place]));
+const nameOf = (r) => [DATA.runs[r].label, ...changed(r).map((s) => `${s.name} → ${short(read(r, s))}`)].join(", ");
 const nowOf = (r, name) => name.split(".").reduce((node, part) => node?.[part], state.keywords[r]);
 // what a condition says of a run: whether it holds, its words, and what is the case
 function judged(c, r) {
@@ -505,8 +517,8 @@ function judgeLesson() {
     return item;
   }));
   $("outcome").className = met ? "good" : "quiet";
-  $("outcome").textContent = met ? t("Met, by {}.", DATA.runs[r].label)
-    : t("Not met yet: {} of {} hold for {}.", lines.filter(([ok]) => ok).length, lines.length, DATA.runs[r].label);
+  $("outcome").textContent = met ? t("Met, by {}.", nameOf(r))
+    : t("Not met yet: {} of {} hold for {}.", lines.filter(([ok]) => ok).length, lines.length, nameOf(r));
   document.documentElement.dataset.challenge = met ? "met" : "open";
 }
 function showLesson() {
@@ -537,10 +549,7 @@ function address() {
   if (state.basin >= 0) parts.set("basin", state.basin);
   if (state.focus !== FOCUS) parts.set("of", state.focus);
   if (state.coordinate) parts.set("c", state.coordinate);
-  DATA.runs.forEach((run, r) => run.sliders.forEach((slider) => {
-    const before = slider.place === null ? run.keywords[slider.key] : run.keywords[slider.key][slider.place];
-    if (!Object.is(read(r, slider), before)) parts.set(`${r}.${slider.name}`, read(r, slider));
-  }));
+  DATA.runs.forEach((_, r) => changed(r).forEach((slider) => parts.set(`${r}.${slider.name}`, read(r, slider))));
   return parts.toString();
 }
 function fromAddress() {

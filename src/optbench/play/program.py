@@ -12,10 +12,13 @@ import numpy as np
 from optbench.descend import javascript
 from optbench.descend.portable import PREFIX
 from optbench.descend.portable_coefficients import coefficient_program
+from optbench.descend.portable_noise import normal_draws
 from optbench.experiment.programs import Shelved
 from optbench.settings import SurfaceTrainer
 
 Plain = Mapping[str, Any]
+GRAD_NOISE = "grad_noise"
+"""The setting of the trainer that a page has among those of the optimizer."""
 _NONE: Plain = {"code": [], "inputs": [], "results": []}
 _UNSHOWN = ("_target_", "_partial_")
 
@@ -38,12 +41,13 @@ class Emitted:
         return f"(() => {{\n{chr(10).join(parts)}\nreturn {{ {', '.join(self.programs)} }};\n}})()"
 
 
-def emitted(found: Shelved, trainer: SurfaceTrainer) -> Emitted:
+def emitted(found: Shelved, trainer: SurfaceTrainer, seed: int = 0) -> Emitted:
     """The step of a run for the page.
 
     Args:
         found: its program in the portable form (`experiment.programs.shelved` under trainer.engine=portable).
-        trainer: budget and stop rules.
+        trainer: budget, stop rules and gradient noise.
+        seed: root seed of the run, whose draws the noise is.
     """
     program = found.program
     names, coefficients = coefficient_program(program["coefficients"].removeprefix(PREFIX))
@@ -58,6 +62,7 @@ def emitted(found: Shelved, trainer: SurfaceTrainer) -> Emitted:
         "hyper": program["hyper"],
         "floor": found.floor,
         "factors": bits(found.factors),
+        "noise": _noise(trainer, seed, dim),
         "coefficients": {
             "names": list(names),
             "inputs": list(coefficients["inputs"]),
@@ -71,6 +76,14 @@ def emitted(found: Shelved, trainer: SurfaceTrainer) -> Emitted:
         "steps": trainer.steps,
     }
     return Emitted(spec, {"step": step, "coefficients": coefficients})
+
+
+def _noise(trainer: SurfaceTrainer, seed: int, dim: int) -> Plain | None:
+    """The standard normal draws of each update, and what they are multiplied by; None: the gradient is exact."""
+    if not trainer.grad_noise:
+        return None
+    draws = bits(normal_draws(seed, trainer.steps + 1, dim))
+    return {"key": GRAD_NOISE, "scale": trainer.grad_noise, "seed": seed, "draws": draws}
 
 
 def keywords(node: Mapping[str, Any]) -> dict[str, Any]:
