@@ -151,8 +151,7 @@ def compare(
     from optbench import comparison
 
     form = _form(csv=as_csv, json=as_json, md=as_md, latex=as_latex, parquet=as_parquet)
-    _check_curves(curves, form or html or explain)
-    where, names = _places(where or [], explain, form or html)
+    where, names = _places(where or [], explain, form or html, curves)
     if not where:
         return
     runs = comparison.read_runs(where)
@@ -165,19 +164,7 @@ def compare(
     if html is not None:
         each = found if group_by is None else comparison.compare(runs, filters=filters or (), checkpoint=checkpoint)
         write_page(html, found, each, asked_of(aim_of(cost, target, budget, config_dir), config_dir))
-    if explain:
-        _print_reasons(found, names, pairs)
-    else:
-        _print(found, form, html is None, curves)
-
-
-def _check_curves(curves: bool | None, other: object) -> None:
-    from optbench.errors import UserError
-
-    if curves and other:
-        raise UserError(
-            "--curves are beside the rows of the table that is printed", "optbench plot draws them in a file"
-        )
+    _print(found, form, html is None, curves) if not explain else _print_reasons(found, names, pairs)
 
 
 def _print(found: Comparison, form: str | None, shown: bool, curves: bool | None) -> None:
@@ -206,18 +193,22 @@ def _form(**asked: bool) -> str | None:
     return forms[0] if forms else None
 
 
-def _places(given: list[Path], explain: bool, form: object) -> tuple[list[Path], list[str]]:
+def _places(given: list[Path], explain: bool, form: object, curves: bool | None) -> tuple[list[Path], list[str]]:
     """The paths, and with --explain the configurations that are named beside them; rules that are named are printed,
     and without paths there is nothing more to do.
 
     Raises:
         UserError: no path to compare, nothing to explain, a name without a path that is no rule, or a form of output
-            beside it.
+            beside it; curves beside anything but the table.
     """
     from optbench.comparison.rules import KNOWN
     from optbench.comparison.rules import explain as rule_of
     from optbench.errors import UserError
 
+    if curves and (explain or form):
+        raise UserError(
+            "--curves are beside the rows of the table that is printed", "optbench plot draws them in a file"
+        )
     if not explain:
         if not given:
             hint = "run folders, or folders of them: outputs/; see optbench compare --help"
