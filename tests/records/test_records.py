@@ -21,10 +21,12 @@ from made_runs import CONFIG, CURVE, configure, make_run, make_table
 
 from optbench import records
 from optbench.errors import OutputError, RecordError
-from optbench.records.curves import columns_of
-from optbench.records.files import read_bytes
+from optbench.records.curves import columns_of, columns_of_csv
+from optbench.records.files import read_bytes, rows_of
+from optbench.records.run import read_columns
 from optbench.records.seal import sum_of_bytes
 from optbench.records.sweep_plan import write_plan
+from optbench.records.table import read
 from optbench.records.tables import add_curves, add_rows, remove_folders
 from optbench.records.vocabulary import curve_columns, kept_checkpoint, kept_checkpoints
 from optbench.records.write import locked, write_together
@@ -461,6 +463,49 @@ def test_numbers_of_a_curve_are_whole_where_all_of_them_are() -> None:
     for odd in ("1.5", "", "x"):
         assert columns_of([*rows, {**rows[0], "step": odd}])["step"].dtype.kind == "f"
     assert columns_of([]) == {}
+
+
+cells = st.sampled_from(
+    ["", "0", "1.5", "nan", "inf", "-Infinity", " 2 ", "1_0", "x", '"3"', '"a,b"', "é", "\0", "1e-310"]
+)
+cells |= st.floats().map(repr)
+lines = st.lists(st.lists(cells, min_size=2, max_size=4), max_size=6)
+headers = st.lists(st.sampled_from(["step", "evals", "loss", "lr", ' "x"', "seconds"]), min_size=1, max_size=4)
+
+
+@settings(max_examples=100)
+@given(headers, lines, st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", "7,8", "\n", '"']), st.booleans())
+def test_a_file_cut_at_its_commas_is_what_a_reader_of_csv_makes_of_it(
+    header: list[str], rows: list[list[str]], end: str, torn: str, even: bool
+) -> None:
+    """Whatever is in it: quotes, too few or too many cells, names that come twice, lines that are blank or torn."""
+    rows = [(row * 4)[: len(header)] if even else row for row in rows]
+    data = (end.join(",".join(row) for row in [header, *rows]) + end + torn).encode()
+    whole = columns_of(rows_of(data, Path("metrics.csv")))
+    for names in (None, ("loss", "step"), ("lr",), ()):
+        found = columns_of_csv(data, "metrics.csv", names)
+        expected = {name: values for name, values in whole.items() if names is None or name in names}
+        assert list(found) == list(expected)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values, strict=True)
+
+
+def test_what_no_reader_of_csv_takes_is_refused_whatever_is_wanted() -> None:
+    long = b"step,loss\n0," + b"1" * 200_000 + b"\n"
+    for names in (None, ("step",), ("loss",)):
+        with pytest.raises(RecordError, match="field larger"):
+            columns_of_csv(long, "metrics.csv", names)
+    assert columns_of_csv(b"", "metrics.csv") == columns_of_csv(b"step,loss", "metrics.csv") == {}
+
+
+def test_of_folders_and_tables_the_wanted_columns_are_read(tmp_path: Path) -> None:
+    make_run(tmp_path / "folders")
+    make_table(tmp_path / "rows", [{"seed": 1}, {"seed": 2}])
+    runs = read([tmp_path]).runs()
+    assert len({run.path is None for run in runs}) == 2
+    for run, whole, part in zip(runs, read_columns(runs), read_columns(runs, ("loss", "seconds", "none")), strict=True):
+        assert set(part) == {"loss", "seconds", "none"} & set(whole)
+        assert all(np.array_equal(part[name], whole[name]) for name in part), run
 
 
 def test_kept_weights_are_found_by_epoch(tmp_path: Path) -> None:

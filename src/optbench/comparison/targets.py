@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,8 +37,8 @@ _UNITS |= {cost: cost for cost in COSTS}
 _MOST = 51
 MinimumOf = Callable[[Run], float | None]
 """The minimum of the surface that a run descended; None where it is not known."""
-Reader = Callable[[Sequence[Run]], Sequence[Columns]]
-"""Reads the curve of each run, as `records.run.read_columns` does."""
+Reader = Callable[[Sequence[Run], Collection[str] | None], Sequence[Columns]]
+"""Reads the curve of each run, the named columns at least, as `records.run.read_columns` does."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def curves_of(
     for place, group in enumerate(groups):
         rows = group.rows.take(distinct(group.rows, np.zeros(group.n, dtype=np.int64)))
         runs = rows.runs()
-        read = [_cut(curve, aim, column, sign) for curve in reader(runs)]
+        read = [_cut(curve, aim, column, sign) for curve in reader(runs, _names(aim, column))]
         lost = [
             own is None and (has_result(run.status) or run.status == "diverged")
             for own, run in zip(read, runs, strict=True)
@@ -220,9 +220,14 @@ def curves_of(
     return found, without
 
 
+def _names(aim: Aim, column: str) -> list[str]:
+    """The columns that a curve is cut by: costs, values, and those of the budget."""
+    return [_COLUMN[aim.cost], column, *([_COLUMN[aim.budget[0]]] if aim.budget else [])]
+
+
 def _cut(curve: Columns, aim: Aim, column: str, sign: float) -> tuple[Floats, Floats] | None:
     """Costs and values of a curve up to the budget; None where it lacks a column."""
-    names = [_COLUMN[aim.cost], column, *([_COLUMN[aim.budget[0]]] if aim.budget else [])]
+    names = _names(aim, column)
     if any(name not in curve for name in names):
         return None
     costs, values = curve[names[0]].astype(np.float64), sign * curve[column].astype(np.float64)
@@ -249,8 +254,9 @@ def _levels(
         return minimum + PRECISIONS, f"targets: minimum {number(minimum)} + {len(PRECISIONS)} precisions 1e2 to 1e-8"
     best = min(groups, key=lambda group: (rank(group.statistics, ranked), group.label))
     run = _median_run(best, ranked)
-    (curve,) = reader([run])
-    cut = _cut(curve, Aim(budget=aim.budget), column, sign)
+    short = Aim(budget=aim.budget)
+    (curve,) = reader([run], _names(short, column))
+    cut = _cut(curve, short, column, sign)
     values = np.zeros(0) if cut is None else cut[1][~np.isnan(cut[1])]
     if not len(values):
         raise UserError(
@@ -304,7 +310,8 @@ def _grid(curves: Curves, runs: Sequence[int], group: Group, target: float, aim:
     measured = {run: ~np.isnan(curves.values[run]) for run in runs}
     whole = [run for run in runs if has_result(curves.statuses[run])]
     costs = [curves.costs[run][measured[run]] for run in whole]
-    shared = functools.reduce(np.intersect1d, costs) if costs else np.zeros(0)
+    different = {one.tobytes(): one for one in costs}.values()  # nearly always they are the same
+    shared = functools.reduce(np.intersect1d, different, np.unique(costs[0])) if costs else np.zeros(0)
     if decays(group.rows).any():  # what a schedule has not ended is no run of that length
         ended = (
             not (aim.budget or cut_inside(group.rows).any()) and len({float(one[-1]) for one in costs if len(one)}) == 1

@@ -120,7 +120,7 @@ _Found = tuple[list[Estimate | None], list[str]]
 
 
 def _shares(problem: str, groups: Sequence[Group], place: int, asked: Asked) -> _Found:
-    from optbench.metrics.profiles import share_of_cost
+    from optbench.metrics.profiles import shares_of_cost
 
     column, sign = measure(groups)
     curves, without = curves_of(groups, asked.aim, column, sign)
@@ -129,14 +129,13 @@ def _shares(problem: str, groups: Sequence[Group], place: int, asked: Asked) -> 
     theirs = _flat(curves, place, lost=True)
     if theirs is None:
         return [None] * len(groups), [*said, f"{problem}: no share of cost: {baseline} has no run with a curve"]
-    found: list[Estimate | None] = []
-    for i in range(len(groups)):
-        ours = _flat(curves, i)
-        try:
-            found.append(None if ours is None else share_of_cost(ours, theirs))
-        except ValueError:
-            why = "half of its runs have no result to reach"
-            return [None] * len(groups), [*said, f"{problem}: no share of the cost of {baseline}: {why}"]
+    flat = [_flat(curves, i) for i in range(len(groups))]
+    try:
+        shares = iter(shares_of_cost([ours for ours in flat if ours is not None], theirs))
+    except ValueError:
+        why = "half of its runs have no result to reach"
+        return [None] * len(groups), [*said, f"{problem}: no share of the cost of {baseline}: {why}"]
+    found = [None if ours is None else next(shares) for ours in flat]
     cost = f"{problem}: share_of_cost is of the cost of {baseline} in {asked.aim.cost}, to its final {column}"
     return found, [*said, cost]
 
@@ -285,7 +284,8 @@ def _start(rows: RunTable) -> tuple[str, float | None]:
     it depends; None where no curve tells."""
     rows = rows.take(rows.has_curve())
     rows = rows.take(np.unique(rows.numbers("seed"), return_index=True)[1])
-    curves = [curve for curve in read_columns(rows.runs()) if len(curve.get("step", ())) and curve["step"][0] == 0]
+    read = read_columns(rows.runs(), ("step", "val_loss", "loss"))
+    curves = [curve for curve in read if len(curve.get("step", ())) and curve["step"][0] == 0]
     for column, name in (("val_loss", "val_loss"), ("final_loss", "loss")):
         starts = [float(curve[name][0]) for curve in curves if name in curve and math.isfinite(curve[name][0])]
         if starts and rows.present(column).any():

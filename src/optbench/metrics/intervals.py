@@ -55,9 +55,11 @@ def paired_shifts(d: Floats, level: float = 0.95) -> list[Estimate]:
     left, right = np.triu_indices(d.shape[1])
     found: list[Estimate] = []
     for part in parts(len(d), len(left)):
+        half = d[part] / 2
         with np.errstate(invalid="ignore"):
-            averages = d[part][:, left] / 2 + d[part][:, right] / 2
-        averages[np.isnan(averages)] = 0.0
+            averages = np.take(half, left, axis=1) + np.take(half, right, axis=1)
+        if np.isinf(half).any():
+            averages[np.isnan(averages)] = 0.0
         found += _ordered(averages, share, coverage, n)
     return found
 

@@ -47,10 +47,11 @@ def pair_chances(d: Floats) -> Chances:
     one = float(_above(d).mean())
     if n == 1:
         return Chances(one, one, one)
-    with np.errstate(invalid="ignore"):
-        above = _above(np.nan_to_num(d[:, None] + d[None, :], nan=0.0, posinf=np.inf, neginf=-np.inf))
-    np.fill_diagonal(above, 0.0)
-    own, squares = above.sum(axis=1), (above**2).sum(axis=1)
+    # d + d' > 0 is d' > -d, counted in the sorted differences; every count is of wholes and halves, and so exact
+    ordered, itself = np.sort(d), _above(d)
+    left, right = (np.searchsorted(ordered, -d, side) for side in ("left", "right"))
+    larger, tied = n - right, right - left
+    own, squares = larger + tied / 2 - itself, larger + tied / 4 - itself**2
     two = float(own.sum() / (n * (n - 1)))
     three = float((own**2 - squares).sum() / (n * (n - 1) * (n - 2))) if n > 2 else two
     return Chances(one, two, three)

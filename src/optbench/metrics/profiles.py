@@ -181,9 +181,16 @@ def share_of_cost(ours: Curves, baseline: Curves, level: float = 0.95, draws: in
     Raises:
         ValueError: there are no runs, a run has no row, or the baseline's median final value is infinite.
     """
+    return shares_of_cost([ours], baseline, level, draws)[0]
+
+
+def shares_of_cost(
+    several: Sequence[Curves], baseline: Curves, level: float = 0.95, draws: int = DRAWS
+) -> list[Estimate]:
+    """`share_of_cost` of several configurations against one baseline, whose runs are resampled once."""
     costs, seen, offsets = (np.asarray(part, dtype=float) for part in baseline)
     last = offsets[1:].astype(np.int64) - 1
-    if (np.diff(offsets) < 1).any() or not len(last) or len(np.asarray(ours[2])) < 2:
+    if (np.diff(offsets) < 1).any() or not len(last) or any(len(np.asarray(ours[2])) < 2 for ours in several):
         raise ValueError("at least one run of both, and of each run at least one row")
     order = np.lexsort((costs[last], seen[last]))
     finals = np.where(np.isnan(seen[last]), np.inf, seen[last])[order]
@@ -194,10 +201,14 @@ def share_of_cost(ours: Curves, baseline: Curves, level: float = 0.95, draws: in
     if np.isinf(targets[-1]):
         raise ValueError("half of the baseline's runs have no final value to reach")
     different, which = np.unique(np.minimum(targets, np.finfo(float).max), return_inverse=True)
-    hits = first_hits(*ours, different)
-    hits = hits[np.lexsort(hits.T)]
-    mine = drawn(random, len(hits), draws)
-    reached = np.median(hits[mine, which[:-1, None]], axis=1)
-    share = float(np.median(hits[:, which[-1]]) / np.median(ends))
-    n = min(len(hits), len(ends))
-    return percentiles(share, (reached / np.median(ends[theirs], axis=1))[:, None], level, n)[0]
+    spent, after = np.median(ends[theirs], axis=1), random.bit_generator.state
+    found = []
+    for ours in several:
+        hits = first_hits(*ours, different)
+        hits = hits[np.lexsort(hits.T)]
+        random.bit_generator.state = after  # each has the resamples that it has alone
+        mine = drawn(random, len(hits), draws)
+        reached = np.median(hits[mine, which[:-1, None]], axis=1)
+        share = float(np.median(hits[:, which[-1]]) / np.median(ends))
+        found += percentiles(share, (reached / spent)[:, None], level, min(len(hits), len(ends)))
+    return found

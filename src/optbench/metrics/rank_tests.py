@@ -120,10 +120,11 @@ def _tails_of_patterns(ranks: Ints, found: Ints, tails: _OneRow) -> tuple[Floats
         tails: from one row of ranks and the statistics found with it to both tails of each.
     """
     lower, upper = np.ones(len(ranks)), np.ones(len(ranks))
-    patterns, which = np.unique(ranks, axis=0, return_inverse=True)
-    members = np.split(np.argsort(which.reshape(-1), kind="stable"), np.cumsum(np.bincount(which.reshape(-1)))[:-1])
-    for pattern, rows in zip(patterns, members, strict=True):
-        lower[rows], upper[rows] = tails(pattern, found[rows])
+    members: dict[bytes, list[int]] = {}
+    for place, row in enumerate(ranks):
+        members.setdefault(row.tobytes(), []).append(place)
+    for rows in members.values():
+        lower[rows], upper[rows] = tails(ranks[rows[0]], found[rows])
     return lower, upper
 
 

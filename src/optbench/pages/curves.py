@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,8 @@ class Cache:
         self._reader, self._known = reader, dict[tuple[str, str], Columns]()
         self.unread: list[str] = []
 
-    def __call__(self, runs: Sequence[Run]) -> list[Columns]:
-        """The curve of each run."""
+    def __call__(self, runs: Sequence[Run], names: Collection[str] | None = None) -> list[Columns]:
+        """The curve of each run, whole, whatever columns are asked for: other figures want others of it."""
         keys = [(str(run.path or run.table), run.run_id) for run in runs]
         new = [place for place, key in enumerate(keys) if key not in self._known]
         for place, curve in zip(new, self._read([runs[place] for place in new]), strict=True):
@@ -60,7 +60,7 @@ class Cache:
 
     def _read(self, runs: Sequence[Run]) -> Sequence[Columns]:
         try:
-            return self._reader(runs)
+            return self._reader(runs, None)
         except RecordError as error:
             if len(runs) == 1:
                 self.unread.append(error.message)
@@ -91,7 +91,7 @@ def curved(groups: Sequence[Group], reader: Reader) -> list[Curved]:
         rows = group.rows.take(group.rows.has_curve())
         if len(rows) and len(found) < MOST_LINES:
             runs = rows.runs()
-            known = [(run, curve) for run, curve in zip(runs, reader(runs), strict=True) if curve]
+            known = [(run, curve) for run, curve in zip(runs, reader(runs, None), strict=True) if curve]
             if known:
                 found.append(Curved(group.label, [run for run, _ in known], [curve for _, curve in known], group.n))
     return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optbench.records.files import as_number, reading_table
+from optbench.records.files import as_number, reading_table, rows_of, whole_lines
 from optbench.records.vocabulary import WHOLE_COLUMNS
 
 Columns = dict[str, NDArray[Any]]
@@ -24,8 +26,67 @@ def columns_of(rows: Sequence[Mapping[str, str]]) -> Columns:
     return _there({name: np.array([as_number(row[name]) for row in rows], dtype=np.float64) for name in names})
 
 
-def columns_in(table: Path, run_ids: Sequence[str]) -> dict[str, Columns]:
-    """The curves of some runs in a `curves` table, by run_id; a run without one is left out. Raises RecordError."""
+def columns_of_csv(data: bytes, path: str | Path, names: Collection[str] | None = None) -> Columns:
+    """The curve in a CSV file.
+
+    Of thousands of files a few columns are wanted. One without quotes is cut at its commas as a whole, and only the
+    wanted cells become numbers: a tenth of the time of a row at a time, and the same numbers, by the same `float`. A
+    file that is not plainly a rectangle is read a row at a time.
+
+    Args:
+        data: the file's content.
+        path: where it came from.
+        names: of the columns that are wanted; None: all.
+
+    Raises:
+        RecordError: the file is no CSV.
+    """
+    cells = _cells(whole_lines(data), names)
+    if cells is None:
+        found = columns_of(rows_of(data, path))
+        return found if names is None else {name: values for name, values in found.items() if name in names}
+    return _there({name: np.array(_numbers(texts), dtype=np.float64) for name, texts in cells.items()})
+
+
+def _cells(text: str, names: Collection[str] | None) -> dict[str, list[str]] | None:
+    """The cells of the wanted columns of a CSV text; None where a reader of CSV must look at it.
+
+    Every line must have as many cells as the first: with a cell of its own put for each end of a line, those ends are
+    then at every (n + 1)-th place and nowhere else.
+    """
+    first, _, body = text.partition("\n")
+    header = first.split(",")
+    n = len(header)
+    if n == 1 or len(set(header)) < n or '"' in text or "\0" in text or not body:
+        return None
+    cells = body.replace("\n", ",\n,").split(",")
+    rows = body.count("\n")
+    if len(cells) != rows * (n + 1) + 1 or cells[n :: n + 1].count("\n") != rows:
+        return None
+    if len(text) > csv.field_size_limit() and max(map(len, (*header, *cells))) > csv.field_size_limit():
+        return None
+    return {name: cells[i : -1 : n + 1] for i, name in enumerate(header) if names is None or name in names}
+
+
+def _numbers(texts: Sequence[str]) -> list[float]:
+    """Cells as `as_number` has them."""
+    try:
+        return [float(text) if text else math.nan for text in texts]
+    except ValueError:
+        return list(map(as_number, texts))
+
+
+def columns_in(table: Path, run_ids: Sequence[str], names: Collection[str] | None = None) -> dict[str, Columns]:
+    """The curves of some runs in a `curves` table, by run_id; a run without one is left out.
+
+    Args:
+        table: the file.
+        run_ids: of the runs.
+        names: of the columns that are wanted; None: all.
+
+    Raises:
+        RecordError: it is no table of curves.
+    """
     import pyarrow.compute as pc
     from pyarrow import parquet
 
@@ -33,7 +94,9 @@ def columns_in(table: Path, run_ids: Sequence[str]) -> dict[str, Columns]:
     from optbench.records.arrow_values import floats_of_arrow, is_number, of_arrow
 
     with reading_table(table):
-        found = parquet.ParquetFile(table).read()
+        file = parquet.ParquetFile(table)
+        wanted = [name for name in file.schema_arrow.names if names is None or name in (*names, "run_id")]
+        found = file.read(columns=wanted)
         found = found.filter(pc.is_in(found["run_id"], texts_of(run_ids)))
         ids = of_arrow(found["run_id"])
         columns: Columns = {
@@ -58,8 +121,11 @@ def _there(columns: Columns) -> Columns:
     for name, values in columns.items():
         if values.dtype == object:
             found |= {name: values} if any(value is not None for value in values) else {}
-        elif not np.isnan(values).all():
-            with np.errstate(invalid="ignore"):
-                whole = name in WHOLE_COLUMNS and bool((values % 1 == 0).all())
-            found[name] = values.astype(np.int64) if whole else values
+        elif len(values) and (values[0] == values[0] or not np.isnan(values).all()):
+            found[name] = values.astype(np.int64) if name in WHOLE_COLUMNS and _are_whole(values) else values
     return found
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool(((values % 1 == 0) & (np.abs(values) < 2**53)).all())

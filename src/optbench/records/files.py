@@ -44,9 +44,11 @@ def read_bytes(path: str | Path, most: int = _MAX_CURVE) -> bytes:
     return b"".join(parts)
 
 
-def _whole_lines(data: bytes) -> list[str]:
-    lines = data.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return lines[:-1]  # what follows the last newline is a line that was being written
+def whole_lines(data: bytes) -> str:
+    """The text of a CSV file to its last newline: what follows that is a line that was being written."""
+    text = data.decode(errors="replace")
+    text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    return text[: text.rfind("\n") + 1]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -59,10 +61,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         raise RecordError(f"{path}: {error}") from error
 
 
-def rows_of(data: bytes, path: Path) -> list[dict[str, str]]:
+def rows_of(data: bytes, path: str | Path) -> list[dict[str, str]]:
     """The same of the file's content; `path` is where it came from."""
     try:
-        return [row for row in csv.DictReader(_whole_lines(data)) if None not in row and None not in row.values()]
+        lines = whole_lines(data).split("\n")[:-1]
+        return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
     except csv.Error as error:
         raise RecordError(f"{path}: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,15 +94,16 @@ class Run:
 
         return pd.DataFrame(self.columns())
 
-    def columns(self) -> Columns:
-        """The same as arrays by name, without the weight of a DataFrame."""
-        from optbench.records.curves import columns_in, columns_of
+    def columns(self, names: Collection[str] | None = None) -> Columns:
+        """The same as arrays by name, without the weight of a DataFrame; of `names` alone where they are given."""
+        from optbench.records.curves import columns_in, columns_of_csv
 
         if self.path is not None:
-            return columns_of(_own_rows(self.path / "metrics.csv", sums(self.summary).get("metrics.csv")))
+            path = f"{self.path}/metrics.csv"  # no Path: there are thousands
+            return columns_of_csv(_own_curve(path, sums(self.summary).get("metrics.csv")), path, names)
         if self.table is None or not self.table.exists():
             return {}
-        return columns_in(self.table, [self.run_id]).get(self.run_id, {})
+        return columns_in(self.table, [self.run_id], names).get(self.run_id, {})
 
     def losses(self) -> list[float]:
         """The column `loss` of its curve, NaN where nothing stands; of a folder without the weight of a DataFrame.
@@ -113,36 +114,45 @@ class Run:
         if self.path is None:
             curve = self.curve()
             return [float(v) for v in curve["loss"]] if "loss" in curve else []
-        rows = _own_rows(self.path / "metrics.csv", sums(self.summary).get("metrics.csv"))
+        path = self.path / "metrics.csv"
+        rows = rows_of(_own_curve(path, sums(self.summary).get("metrics.csv")), path)
         return [as_number(row["loss"]) for row in rows if "loss" in row]
 
 
-def _own_rows(path: Path, expected: str | None) -> list[dict[str, str]]:
-    """The rows of metrics.csv, none where it is missing, checked to be what the run wrote if that is known."""
+def _own_curve(path: str | Path, expected: str | None) -> bytes:
+    """What metrics.csv holds, nothing where it is missing, checked to be what the run wrote if that is known."""
     try:
         data = read_bytes(path)
     except FileNotFoundError:
-        return []
+        return b""
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: {error}") from error
     if expected is not None and sum_of(data) != expected:
         raise RecordError(f"{path}: it was changed after the run: its checksum differs", AGAIN)
-    return rows_of(data, path)
+    return data
 
 
-def read_columns(runs: Sequence[Run]) -> list[Columns]:
-    """The curve of each run; a sweep's table is read once and not once a run. Raises RecordError."""
+def read_columns(runs: Sequence[Run], names: Collection[str] | None = None) -> list[Columns]:
+    """The curve of each run; a sweep's table is read once and not once a run.
+
+    Args:
+        runs: of folders and tables.
+        names: of the columns that are wanted, for only those become numbers; None: all.
+
+    Raises:
+        RecordError: a curve that cannot be read, or is not the one that its run wrote.
+    """
     from optbench.records import curves
 
     wanted: dict[Path, list[str]] = {}
     for run in runs:
         if run.path is None and run.table is not None and run.table.exists():
             wanted.setdefault(run.table, []).append(run.run_id)
-    found = {table: curves.columns_in(table, ids) for table, ids in wanted.items()}
+    found = {table: curves.columns_in(table, ids, names) for table, ids in wanted.items()}
 
     def of(run: Run) -> Columns:  # most rows of a large sweep have none
         if run.path is not None or run.table is None:
-            return run.columns()
+            return run.columns(names)
         return found.get(run.table, {}).get(run.run_id, {})
 
     return [of(run) for run in runs]
