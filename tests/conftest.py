@@ -27,6 +27,10 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["OPTBENCH_LANG"] = "en"  # whatever the machine's locale is
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or Ray keeps a token in HOME, and asks for it from then on
 
+# some hundred processes that tests start would each compile the package anew, and the slow suite all tests again
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 gc.set_threshold(100_000, 20, 20)  # what 8,000 tests keep is alive, and looked through in vain
 os.fsync = lambda handle: None  # some thousands of runs are recorded, and no test takes the power away
 

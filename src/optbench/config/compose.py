@@ -99,6 +99,8 @@ def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
     from hydra.core.singleton import Singleton
     from omegaconf import OmegaConf
 
+    from optbench.config.reading import Reading
+
     state = Singleton.get_state()
     version.setbase("1.3")
     OmegaConf.register_new_resolver("by_problem", _by_problem, replace=True)
@@ -111,7 +113,9 @@ def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
         search_path.prepend("overlay", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="main"))
     GlobalHydra.instance().clear()
     try:
-        yield Hydra.create_main_hydra2(task_name="optbench", config_search_path=search_path)
+        app: Any = Hydra.create_main_hydra2(task_name="optbench", config_search_path=search_path)
+        app.config_loader.repository = Reading(search_path)
+        yield app
     finally:
         GlobalHydra.instance().clear()
         Singleton.set_state(state)
