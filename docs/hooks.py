@@ -21,7 +21,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import optbench
-from optbench.catalogue import GROUPS, catalogue
+from optbench.catalogue import LISTED, catalogue
 from optbench.cli import build_app, every_command
 from optbench.comparison.rules import RULES
 from optbench.language import LANGUAGES, choose
@@ -80,7 +80,7 @@ def _commands() -> str:
 
 def _choices() -> str:
     lines = ["# Choices\n", "What `optbench list` prints: `group=name` on the command line.\n"]
-    for group in GROUPS:
+    for group in LISTED:
         lines += [f"## {group}\n", "| name | what it is |", "|---|---|"]
         for entry in catalogue(group):
             book = f" (book: {entry.book})" if entry.book else ""

@@ -10,7 +10,8 @@
     >>> figure = optbench.loss_curves(runs)                             # matplotlib; optbench.paths_figure on a surface
 
 To derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractData (which gives Splits) and
-AbstractAugmentation. And what applications are built of, as applebook is (ARCHITECTURE, What is public):
+AbstractAugmentation; Callback, which is told of runs (RunStart, Run).
+And what applications are built of, as applebook is (ARCHITECTURE, What is public):
 
     run and stop        run, sweep; Stop, interruptible, SweepWatcher, Crew (workers kept between sweeps)
     records             Run, Status, read_curves, compare, provenance; to_json, check_place, write_bytes
@@ -30,6 +31,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optbench.callback_base import Callback, RunStart
     from optbench.catalogue import surface_names
     from optbench.comparison import Comparison, compare
     from optbench.config import build_optimizer
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _NAMES = {
+    "callback_base": ("Callback", "RunStart"),
     "catalogue": ("surface_names",),
     "comparison": ("Comparison", "compare"),
     "config": ("build_optimizer",),
@@ -87,11 +90,13 @@ __all__ = [
     "AbstractOptimizer",
     "AbstractPureOptimizer",
     "AbstractSurface",
+    "Callback",
     "Comparison",
     "Crew",
     "Field",
     "Rebuilt",
     "Run",
+    "RunStart",
     "Split",
     "Status",
     "Stop",

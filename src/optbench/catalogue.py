@@ -22,6 +22,10 @@ from optbench.settings import did_you_mean
 
 GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer", "experiment")
 """The open sets, one folder of conf/ each, in the order in which people choose."""
+CALLBACK = "callback"
+"""The open set of what `--callback` names: no part of a run, and of no composition."""
+LISTED = (*GROUPS, CALLBACK)
+"""All open sets."""
 
 
 _BOOK, _BATCH, _ROOT, _LOSS = "# book: ", "# batch: ", "# root: ", "# loss: "
@@ -42,15 +46,15 @@ class Entry:
 
 def catalogue(group: str | None = None, config_dirs: Sequence[Path] = ()) -> list[Entry]:
     """All choices, or those of one group, sorted within groups. Raises ConfigError for an unknown group."""
-    if group is not None and group not in GROUPS:
-        raise ConfigError(f"there is no group '{group}' (groups: {', '.join(GROUPS)})", did_you_mean(group, GROUPS))
+    if group is not None and group not in LISTED:
+        raise ConfigError(f"there is no group '{group}' (groups: {', '.join(LISTED)})", did_you_mean(group, LISTED))
     found: dict[tuple[str, str], Entry] = {}
     for folder in (conf_folder(), *config_dirs):
         if not folder.is_dir():
             raise ConfigError(f"--config-dir {folder}: no such folder")
-        for name in [group] if group else GROUPS:
+        for name in [group] if group else LISTED:
             found |= {(e.group, e.name): e for e in _entries(folder, name)}
-    return sorted(found.values(), key=lambda e: (GROUPS.index(e.group), e.name))
+    return sorted(found.values(), key=lambda e: (LISTED.index(e.group), e.name))
 
 
 def having(group: str, key: str) -> list[str]:

@@ -47,6 +47,7 @@ HEAVY = {
     "predict": ["predict", "TRAINED", "-o", "answers.csv"],
     "explain": ["explain", "TRAINED", "--features", "layer.png"],
     "cost": ["cost", *SMALL, "--repeats", "1", "--json"],
+    "export": ["export", "RUNS", "--callback", "jsonl", "--json"],
     "verify": ["verify", "TRAINED", "--json"],
     "doctor": ["doctor", "--json"],
 }
@@ -55,7 +56,7 @@ SERVES = ("view",)
 PROVED = ["classify-critical", "--fn", "sphere", "--quiet", "--certificate"]
 MAKES = {"run": "outputs/runs/*/run.json", "sweep": "outputs/sweeps/*/*/run.json", "plot": "figure.svg",
          "import": "outputs/imported/*/run.json", "predict": "answers.csv", "explain": "layer.png",
-         "play": "play.html"}  # fmt: skip
+         "play": "play.html", "export": "outputs/events.jsonl"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,7 @@ COMMANDS = (
     Command("cost", "Measure what optimizers cost.", "optbench.cli.costing:cost", True),
     Command("verify", "Run again and compare the numbers.", "optbench.cli.verifying:verify"),
     Command("import", "Make records of other tools' logs.", "optbench.cli.importing:import_logs"),
+    Command("export", "Write runs for TensorBoard, MLflow, W&B.", "optbench.cli.exporting:export"),
     Command("curvature", "Describe the loss where a run stopped.", "optbench.cli.curvature:curvature"),
     Command("check-proof", "Check a certificate of critical points.", "optbench.cli.proof:check_proof"),
     Command("basins", "Show where each start of a grid ends.", "optbench.cli.exploring:basins", True),

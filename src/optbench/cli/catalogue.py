@@ -14,7 +14,7 @@ def list_choices(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="model, data, augment, loss, optimizer, scheduler, trainer or experiment.",
+            help="model, data, augment, loss, optimizer, scheduler, trainer, experiment or callback.",
             autocompletion=complete_group,
             show_default=False,
         ),
@@ -32,7 +32,7 @@ def list_choices(
     """
     from dataclasses import asdict
 
-    from optbench.catalogue import catalogue
+    from optbench.catalogue import CALLBACK, catalogue
 
     entries = catalogue(group, paths(config_dir))
     if as_json:
@@ -42,7 +42,8 @@ def list_choices(
     shown = None
     for entry in entries:
         if entry.group != shown:
-            typer.secho(("" if shown is None else "\n") + f"{entry.group}=", bold=True)
+            head = f"--{entry.group} " if entry.group == CALLBACK else f"{entry.group}="
+            typer.secho(("" if shown is None else "\n") + head, bold=True)
             shown = entry.group
         book = f"; book: {entry.book}" if entry.book else ""
         typer.echo(f"  {entry.name:<{width}}  {entry.description}{book}" + ("  (yours)" if entry.own else ""))

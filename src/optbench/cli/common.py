@@ -67,6 +67,15 @@ Which = Annotated[
         show_default="OPTBENCH_CHECKPOINT, or best",
     ),
 ]
+Callbacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--callback",
+        help="Told of every run: tensorboard, mlflow, wandb or yours (repeatable; NAME:KEY=VALUE,...).",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Run again even what is already done.")]

@@ -28,6 +28,6 @@ def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_group(incomplete: str) -> list[str]:
     """Groups that begin so."""
-    from optbench.catalogue import GROUPS
+    from optbench.catalogue import LISTED
 
-    return [g for g in GROUPS if g.startswith(incomplete)]
+    return [g for g in LISTED if g.startswith(incomplete)]

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.common import ConfigDir, Force, Json, Lang, Out, Overrides, Quiet, paths, print_json, print_lines
+from optbench.cli.common import (
+    Callbacks,
+    ConfigDir,
+    Force,
+    Json,
+    Lang,
+    Out,
+    Overrides,
+    Quiet,
+    paths,
+    print_json,
+    print_lines,
+)
 
 if TYPE_CHECKING:
     from optbench.experiment import Planned, Stop
@@ -27,6 +39,7 @@ def run(
     engine: Annotated[
         str, typer.Option("--engine", help="auto, or portable: the same bits everywhere, but for a schedule's factors.")
     ] = "auto",
+    callback: Callbacks = None,
     lang: Lang = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -49,6 +62,8 @@ def run(
 
       optbench run model=hw3_cnn data=digits optimizer=adamw optimizer.groups=no_decay
 
+      optbench run model=hw3_cnn --callback tensorboard
+
       optbench run experiment=hw3/boss data=food11 data.root=path/to/food11 --dry-run
     """
     from optbench import experiment
@@ -61,7 +76,8 @@ def run(
     if engine not in ("auto", "portable"):
         raise UserError(f"--engine {engine}: expected auto or portable")
     with counter_of_many("reading pictures", quiet or as_json) as progress:
-        planned = experiment.plan_run(by_engine(overrides or [], engine)[0], paths(config_dir), out, progress)
+        asked, folders = by_engine(overrides or [], engine)[0], paths(config_dir)
+        planned = experiment.plan_run(asked, folders, out, progress, callback or ())
     if dry_run:
         _say_how_long(planned, as_json)
         return
@@ -72,18 +88,21 @@ def run(
     if plot and before is not None:
         check_place(planned.folder / "loss.png")
     note = note_of(planned.config)
-    if note is not None:
-        typer.echo(f"note: {note}", err=True)
+    _say(note)
     with experiment.interruptible() as stop, display(quiet or as_json) as shown:
         shown.start(planned.label, 0, 1)
         done = before if known and before is not None else experiment.execute(planned, stop, shown, force, looked=True)
         shown.end(done)
     if note is None and done.status == "completed":  # on a network the data say how many updates there are
-        note = note_of(planned.config, done.summary["steps"])
-        if note is not None:
-            typer.echo(f"note: {note}", err=True)
-    _show(done, known, plot, as_json, paths(config_dir))
+        _say(note_of(planned.config, done.summary["steps"]))
+    if known and callback:
+        typer.echo("callbacks are told of runs that execute; optbench export tells of this one", err=True)
+    _show(done, known, plot, as_json, folders)
     exit_for([done], stop)
+
+
+def _say(note: str | None) -> None:
+    print_lines([f"note: {note}"] if note else [], err=True)
 
 
 def _show(done: Run, known: bool, plot: bool, as_json: bool, config_dirs: Sequence[Path]) -> None:

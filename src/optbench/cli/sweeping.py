@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optbench.cli.common import (
+    Callbacks,
     ConfigDir,
     Force,
     Json,
@@ -54,6 +55,7 @@ def sweep(
         typer.Option("--curves", help="Curves kept per batch; can be raised later.", min=0),
     ] = 20,
     checkpoint: Which = None,
+    callback: Callbacks = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -75,12 +77,15 @@ def sweep(
 
       optbench sweep optimizer=adam --points settings.csv seeds=3
 
+      optbench sweep model=mlp optimizer=sgd,adam seeds=3 --callback tensorboard:folder=tb
+
       optbench sweep +experiment=book_optimizers --dry-run
 
       optbench sweep hydra/launcher=ray hydra.launcher.address=auto seeds=100
     """
     from optbench import experiment
     from optbench.cli.progress import counter_of_many
+    from optbench.config.callbacks import parse_callbacks
     from optbench.experiment.plan import NO_POINTS, Points
     from optbench.experiment.seed_note import seed_note
     from optbench.launch import launcher
@@ -89,15 +94,13 @@ def sweep(
     from optbench.settings import by_engine
 
     _check(retry, on_error, engine)
-    which = chosen(checkpoint)
+    which, told = chosen(checkpoint), parse_callbacks(callback or (), paths(config_dir))
     with counter_of_many("reading pictures", quiet or as_json) as progress:
         rows = NO_POINTS if points is None else Points.read(points)
-        asked = overrides or ([DEFAULT] if points is None else [])
-        asked, engine = by_engine(asked, engine)
+        asked, engine = by_engine(overrides or ([DEFAULT] if points is None else []), engine)
         plan = experiment.plan_sweep(asked, paths(config_dir), out, name, samples, progress, rows)
-    given = {key: value for key, value in (("jobs", jobs), ("threads", threads)) if value is not None}
-    place = launcher({**plan.launcher, **given})
-    options = Options(force, retry == "failed", on_error == "stop", engine, curves)
+    place = launcher({**plan.launcher, **{k: v for k, v in (("jobs", jobs), ("threads", threads)) if v is not None}})
+    options = Options(force, retry == "failed", on_error == "stop", engine, curves, callbacks=told)
     print_lines(seed_note(plan), err=True)
     if dry_run:
         _print_plan(plan, divide(plan, options), place, options, as_json)

@@ -10,7 +10,7 @@ Example:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def run(
     out: str | Path | None = None,
     force: bool = False,
     display: Display | None = None,
+    callbacks: Sequence[str] = (),
 ) -> Run:
     """Runs one configuration and returns its record; a run that is done already is read, not repeated.
 
@@ -68,11 +69,12 @@ def run(
         out: folder that holds runs; default outputs/runs.
         force: run again although it is done.
         display: who watches; default nobody.
+        callbacks: as `--callback` has them.
 
     Raises:
         ConfigError, DataError, IncompatibleError, OutputError: nothing ran; the message says why.
     """
-    planned = plan_run(overrides, paths_of(config_dir), Path(out) if out else None)
+    planned = plan_run(overrides, paths_of(config_dir), Path(out) if out else None, callbacks=callbacks)
     if not force and (flaw := planned.look()[1]) is not None:
         log.warning("%s: %s; the run is done again", planned.folder, flaw)
     with interruptible() as stop:

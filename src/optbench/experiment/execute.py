@@ -35,6 +35,7 @@ from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, 
 from optbench.experiment.sources import check_loaded
 from optbench.experiment.traced import ENGINE, Traced, TracedRun, traced
 from optbench.experiment.traced import arrival_of as where_it_stopped
+from optbench.experiment.watching import Watching, planned_start
 from optbench.landmarks.columns import arrival_of
 from optbench.protocol import protocol_of
 from optbench.records import (
@@ -127,11 +128,19 @@ def execute(
         raise IncompatibleError(f"trainer.engine=portable is another engine than --engine {planned.engine}")
     with contextlib.suppress(TooFarError):
         if planned.engine == "auto" and (program := traced(planned.config)) is not None:
-            return _walked(planned, program, Recorder(planned.folder, display, stop), force, wait)
+            return _walked(planned, program, _recorder(planned, display, stop), force, wait)
     from optbench.descend.uncompiled import uncompiled
 
     with uncompiled():
         return _looped(planned, stop, display, force, threads, wait)
+
+
+def _recorder(planned: Planned, display: Display | None, stop: Stop) -> Recorder:
+    """Who records a run and tells its callbacks; of a callback that fails the display is told, or else the log."""
+    watching = (
+        Watching(planned.callbacks, log.warning if display is None else display.note) if planned.callbacks else None
+    )
+    return Recorder(planned.folder, display, stop, watching)
 
 
 def _walked(planned: Planned, this: Traced, recorder: Recorder, force: bool, wait: float) -> Run:
@@ -145,13 +154,14 @@ def _walked(planned: Planned, this: Traced, recorder: Recorder, force: bool, wai
         engine = portable.ENGINE if portable.is_portable(planned.config["trainer"]) else ENGINE
         _begin(planned, facts, engine)
         recorder.open([column.name for column in curve_columns(len(this.start), network=False)])
+        recorder.begin(planned_start(planned))
         run = TracedRun(this, recorder)
         try:
             summary = _run(run, planned.folder)
         finally:
             recorder.close()
         arrival = where_it_stopped(planned.config, this.name, summary.status, run.x)
-        return _end(planned, summary, facts, arrival, engine)
+        return recorder.ended(_end(planned, summary, facts, arrival, engine))
 
 
 def _clear(folder: Path) -> None:
@@ -184,7 +194,7 @@ def _looped(
 
     trainer = trainer_from(planned.config)
     device = set_up(trainer, threads)
-    recorder = Recorder(planned.folder, display, stop)
+    recorder = _recorder(planned, display, stop)
     try:
         loop = _build_loop(planned.config, trainer, device, recorder, display, stop)
     except StoppedError as error:
@@ -293,6 +303,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     else:
         recorder.open(names, loop.progress.step, resumed.get("best"))
         recorder.note(_from_where(loop))
+    recorder.begin(planned_start(planned, None if resumed is None else loop.progress.step, loop))
     from optbench.loop.rules import leaves_out
 
     summary, sums = make(loop, recorder, folder)
@@ -309,7 +320,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     recorder.let_go()
     if held is not None:
         write_bytes(folder / OUT_OF_FOLD, held)
-    return run
+    return recorder.ended(run)
 
 
 def _from_where(loop: Loop) -> str:

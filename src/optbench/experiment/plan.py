@@ -12,15 +12,16 @@ import importlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
 
 from optbench.catalogue import makes_its_root
 from optbench.config import Composed, Composer, Job
+from optbench.config.callbacks import Callbacks, parse_callbacks
 from optbench.config.hydra_keys import RUN, SWEEP, check_hydra_keys
-from optbench.errors import ConfigError, DataError, UserError
+from optbench.errors import ConfigError, DataError, IncompatibleError, UserError
 from optbench.experiment import unlabelled
 from optbench.experiment.sources import KEY, PARTS, is_own, names_in, sources
 from optbench.folders import Progress, fingerprint, place_of
@@ -47,6 +48,7 @@ class Planned:
         swept: the overrides that set it apart within its sweep, by override name.
         data_fingerprint: of the data folder, where the data is one.
         engine: "auto", or "loop" where the training loop was asked for.
+        callbacks: who is told of it: name and configuration node of each.
     """
 
     config: Mapping[str, Any]
@@ -56,6 +58,7 @@ class Planned:
     swept: Mapping[str, Any] = field(default_factory=dict)
     data_fingerprint: str | None = None
     engine: str = "auto"
+    callbacks: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     @property
     def choices(self) -> Mapping[str, str]:
@@ -85,20 +88,34 @@ def plan_run(
     config_dirs: Sequence[Path] = (),
     out: Path | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[str] = (),
 ) -> Planned:
-    """The one run that the overrides describe; `progress` as of `data_fingerprint`.
+    """The one run that the overrides describe; `progress` as of `data_fingerprint`, `callbacks` as of `--callback`.
 
     Raises:
         UserError, ConfigError, DataError: it cannot be planned.
+        IncompatibleError: a callback asks for what such a run has not.
     """
     _check_texts(overrides)
+    told = parse_callbacks(callbacks, config_dirs)
     check_hydra_keys(overrides, RUN)
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
     _check_idle([composed.config])
     name = composed.config["choices"]["optimizer"]
     check_served(protocol_of(composed.config), trainer_from(composed.config), name)
-    return _Identifier(progress)(composed, out or composed.run_dir)
+    return _with_callbacks(_Identifier(progress)(composed, out or composed.run_dir), told)
+
+
+def _with_callbacks(planned: Planned, callbacks: Callbacks) -> Planned:
+    """The run with callbacks; where one looks into the module, by the training loop. Raises IncompatibleError."""
+    if not callbacks.need_module:
+        return replace(planned, callbacks=callbacks.nodes)
+    from optbench.descend.portable import is_portable
+
+    if is_portable(planned.config["trainer"]):
+        raise IncompatibleError("a callback looks into the module, and trainer.engine=portable has none")
+    return replace(planned, callbacks=callbacks.nodes, engine="loop")
 
 
 class Sweep(Sequence[Planned]):
@@ -313,6 +330,11 @@ def _sweep_name(overrides: Sequence[str]) -> str:
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def slug_of(config: Mapping[str, Any], run_id: str) -> str:
+    """The name of a run's folder."""
+    return f"{_slug(config['choices'])}-s{config['seed']}-{run_id}"
 
 
 def _slug(choices: Mapping[str, Any]) -> str:

@@ -13,7 +13,10 @@ from optbench.records import CurveWriter, write_bytes, write_together, writing
 from optbench.records.seal import sum_of_bytes
 
 if TYPE_CHECKING:
+    from optbench.callback_base import RunStart
+    from optbench.experiment.watching import Watching
     from optbench.loop import Row
+    from optbench.records import Run
 
 _FLUSH_SECONDS = 1.0
 LEAST_SECONDS = 5.0
@@ -70,10 +73,11 @@ class Recorder:
         folder: the run's folder.
         display: told at every step; None: nobody watches.
         stop: whether the user asked to stop.
+        watching: callbacks that are told of every row.
     """
 
-    def __init__(self, folder: Path, display: Display | None, stop: Stop) -> None:
-        self._folder, self._display, self._stop = folder, display, stop
+    def __init__(self, folder: Path, display: Display | None, stop: Stop, watching: Watching | None = None) -> None:
+        self._folder, self._display, self._stop, self._watching = folder, display, stop, watching
         self._writer: CurveWriter
         self._flushed = time.monotonic()
         self._due = self._flushed + LEAST_SECONDS
@@ -100,8 +104,21 @@ class Recorder:
             self._write_best()
         self._due = time.monotonic() + LEAST_SECONDS
 
+    def begin(self, start: RunStart) -> None:
+        """Tells callbacks that the run begins, or goes on."""
+        if self._watching is not None:
+            self._watching.begin(start)
+
+    def ended(self, run: Run) -> Run:
+        """The same run, once callbacks are told that it ended."""
+        if self._watching is not None:
+            self._watching.end(run)
+        return run
+
     def row(self, row: Row) -> None:
         self._writer.write(row)
+        if self._watching is not None:
+            self._watching.row(row)
         now = time.monotonic()
         if now - self._flushed > _FLUSH_SECONDS:
             self._writer.flush()

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optbench.config.callbacks import NONE, Callbacks, parse_callbacks
 from optbench.descend.portable import is_portable
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, UserError
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.experiment.programs import is_shelved
 from optbench.experiment.schedule_note import note_of
+from optbench.experiment.watching import tell
 from optbench.launch.base import Launcher, Watcher, available_cores
 from optbench.launch.batches import ALONE, LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
 from optbench.launch.kept_curves import fill
@@ -26,6 +28,7 @@ from optbench.launch.outlook import TooLargeError, chunk_rows, chunks, outlook
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
 from optbench.launch.stacks import Stacked, run_stack, stacks
 from optbench.records import Run, Status, check_place, read
+from optbench.records.run import read_columns
 from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import write_plan
 from optbench.records.tables import CURVES, RUNS, recorded_ids
@@ -71,6 +74,7 @@ class Options:
             can train as one program do, whichever way is quicker.
         recorded: how many runs of a batch keep their whole curve, see kept_curves.
         least: fewer runs than this that would be rows of one batch keep a folder each.
+        callbacks: told of the runs that execute now: live of those that go one by one, at the end of all others.
     """
 
     force: bool = False
@@ -79,6 +83,7 @@ class Options:
     engine: str = "auto"
     recorded: int = RECORDED
     least: int = LEAST_ROWS
+    callbacks: Callbacks = NONE
 
     @property
     def backend(self) -> str:
@@ -133,9 +138,9 @@ class Division:
     @property
     def todo(self) -> int:
         """Number of runs to do."""
-        return len(self.single) + sum(map(len, self._programs()))
+        return len(self.single) + sum(map(len, self.programs()))
 
-    def _programs(self) -> list[Sequence[Planned]]:
+    def programs(self) -> list[Sequence[Planned]]:
         """The runs of each program that executes many."""
         return [*(rows.planned for rows in self.rows), *(stack.planned for stack in self.stacks)]
 
@@ -157,7 +162,7 @@ class Division:
     def notes(self, everything: bool = False) -> list[str]:
         """What the user should know of the runs to do, a sentence each: who goes alone, which schedule never acts."""
         idle: dict[str, list[Planned]] = defaultdict(list)
-        for item in (*self.single, *(p for members in self._programs() for p in members)):
+        for item in (*self.single, *(p for members in self.programs() for p in members)):
             if (note := note_of(item.config)) is not None:
                 idle[note].append(item)
         return [
@@ -200,9 +205,15 @@ def divide(sweep: Sweep, options: Options, to_run: bool = False) -> Division:
         _check_places(sweep, todo)
     if options.engine in ("loop", "eager") and any(is_portable(item.config["trainer"]) for item in todo):
         raise UserError(f"--engine {options.engine} and trainer.engine=portable: expected one of them")
-    if options.engine == "loop":
+    todo = [replace(item, callbacks=options.callbacks.nodes) for item in todo] if options.callbacks else todo
+    if options.callbacks.need_module and options.engine in ("eager", "fused", "stacked", "portable"):
+        raise UserError(
+            f"--engine {options.engine}: one of the callbacks looks into the module of a run that goes alone"
+        )
+    if options.engine == "loop" or options.callbacks.need_module:
         todo = [replace(item, engine="loop") for item in todo]
-        return Division(done, [], todo, dict.fromkeys((item.run_id for item in todo), LOOP), flaws)
+        why = LOOP if options.engine == "loop" else f"{ALONE}a callback looks into the module"
+        return Division(done, [], todo, dict.fromkeys((item.run_id for item in todo), why), flaws)
     sorted_ = batches(todo, options.least, options.engine != "eager")
     return _with_stacks(sweep, Division(done, *sorted_, flaws), options)
 
@@ -281,10 +292,23 @@ def run_sweep(
             counted.look(run)
             if run.status is Status.FAILED and options.stop_on_error:
                 stop.requested = True
+    told = {item.run_id for members in division.programs() for item in members} - {item.run_id for item in single}
     if outcome.by_status.total() == len(sweep):
         _keep_curves(sweep, division, kept, stop, options, cut=len(parts) > len(division.rows))
         outcome.gone = _gone(sweep)
+    if options.callbacks and told:
+        _tell(sweep, told, options.callbacks, watcher)
     return outcome
+
+
+def _tell(sweep: Sweep, run_ids: Collection[str], callbacks: Callbacks, watcher: SweepWatcher) -> None:
+    """Tells callbacks of the runs that executed as parts of programs."""
+    runs = [run for run in read([sweep.folder]).runs() if run.run_id in run_ids]
+    curves = read_columns(runs)
+    for run, columns in zip(runs, curves, strict=True):
+        tell(run, columns, callbacks.nodes, watcher.note)
+    if bare := sum(not columns for columns in curves):
+        watcher.note(f"callbacks were told the end alone of {bare} runs, whose curves are not kept; see --curves")
 
 
 def _to_check(division: Division) -> tuple[list[Planned], set[str]]:
@@ -421,6 +445,7 @@ def sweep(
     stop: Stop | None = None,
     watcher: SweepWatcher | None = None,
     crew: Crew | None = None,
+    callbacks: Sequence[str] = (),
 ) -> list[Run]:
     """Runs every combination that the overrides describe and returns the records, in the order of the plan.
 
@@ -438,6 +463,7 @@ def sweep(
         stop: ends it in order, between two updates; by default Ctrl-C does.
         watcher: told what happens; default nobody.
         crew: worker processes to keep between sweeps on this machine.
+        callbacks: as `--callback` has them.
 
     Returns:
         One record a planned run; fewer only when the user stopped it.
@@ -446,7 +472,8 @@ def sweep(
 
     asked_for, engine = by_engine(overrides, engine)
     plan = plan_sweep(asked_for, paths_of(config_dir), Path(out) if out else None, name, samples)
-    options = Options(force, retry_failed, engine=engine, recorded=curves, least=least)
+    options = Options(force, retry_failed, engine=engine, recorded=curves, least=least,
+                      callbacks=parse_callbacks(callbacks, paths_of(config_dir)))  # fmt: skip
     with nullcontext(stop) if stop is not None else interruptible() as asked:
         run_sweep(plan, launcher(plan.launcher, crew), asked, watcher or Silent(), options)
     return recorded(plan)

@@ -1,0 +1,1 @@
+"""Callbacks, one file each; reached through conf/callback/."""
