@@ -22,10 +22,13 @@ from made_runs import make_run
 
 from optbench import comparison
 from optbench.comparison.learning import band, extremes
+from optbench.errors import DataError
 from optbench.pages import Ground, Spot, document, page
 from optbench.pages.document import Asked
 from optbench.pages.embed import HERE, LIBRARY, LIBRARY_STYLE, embedded
+from optbench.pages.networks import Example, Looked, Networks
 from optbench.pages.words import Words, script_phrases
+from optbench.records import Run
 from optbench.records.seal import sum_of_bytes
 from optbench.statistics import STATISTICS
 
@@ -232,6 +235,44 @@ def test_confusion_is_counted_from_kept_predictions(tmp_path: Path) -> None:
     (folder / "out_of_fold.csv").write_bytes(kept.replace(b"0.9", b"0.8"))
     figure = document(found, found)["problems"][0]["figures"][-1]
     assert "checksum" in figure["why"]
+
+
+def test_networks_are_asked_where_it_is_quick_and_why_not_is_said(tmp_path: Path) -> None:
+    """The best configuration's alone, and as many as were allowed."""
+    weights = {"files": {"best.pt": "0"}}
+    for k, (model, optimizer, accuracy) in enumerate((("mlp", "adam", 0.9), ("mlp", "sgd", 0.5), ("cnn", "adam", 0.7))):
+        facts = {**NETWORK, "model": model, "optimizer": optimizer, "val_accuracy": accuracy}
+        slow = {"epochs": 2.0, "seconds": 50.0 if model == "cnn" else 1.0, "best_val_accuracy": accuracy}
+        make_run(tmp_path / str(k), {"model.name": model, "optimizer.name": optimizer}, [], **facts | slow,
+                 provenance=weights)  # fmt: skip
+    asked = []
+
+    def looked_at(run: Run, checkpoint: str | None, count: int) -> Looked:
+        asked.append(run.summary["optimizer"])
+        worst = [Example("<b>.png", 2.5, "cat", "dog", 0.75, b"\x89PNG")]
+        return Looked(run.run_id, 4, ("cat", "dog"), [[1, 1], [0, 2]], worst)
+
+    def figures(networks: Networks | None) -> list[Any]:
+        made = document(found, found, Asked(networks=networks))
+        return [problem["figures"][-1] for problem in made["problems"]]
+
+    found = comparison.compare(tmp_path)
+    cnn, mlp = figures(Networks(looked_at, lambda *given: {}))
+    assert asked == ["adam"]
+    (one,) = mlp["matrices"]
+    assert (one["counts"], one["wrong"], one["worst"]) == ([[1, 1], [0, 2]], 1, [
+        {"image": "<b>.png", "true": "cat", "said": "dog", "share": 0.75, "loss": 2.5, "png": "iVBORw=="},
+    ])  # fmt: skip
+    assert "--worst 1" in cnn["why"]
+    assert [figure["kind"] for figure in figures(Networks(looked_at, lambda *given: {}, 1))] == ["confusion", "none"]
+    assert asked == ["adam", "adam"]
+    assert "no more networks" in figures(Networks(looked_at, lambda *given: {}, 0))[0]["why"]
+
+    def refuses(run: Run, checkpoint: str | None, count: int) -> Looked:
+        raise DataError("food: no such folder now")
+
+    assert "not asked: food: no such" in figures(Networks(refuses, lambda *given: {}, 9))[1]["why"]
+    assert "asked" not in figures(None)[0]["why"]
 
 
 def test_a_curve_that_was_changed_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

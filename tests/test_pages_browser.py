@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import MISSING, Browser, Page, browser_path, chromium, serious
 from hostile import hostile_names
@@ -20,9 +21,12 @@ from test_pages import ground
 from optbench import comparison
 from optbench.pages import document, page
 from optbench.pages.document import Asked
+from optbench.pages.networks import Networks
+from optbench.prediction.worst import thumbnail
 from optbench.records.seal import sum_of_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(browser_path() is None, reason=MISSING)]
+PNG = thumbnail(np.arange(25, dtype=np.uint8).reshape(1, 5, 5))
 LOOKS = [(1280, False), (1280, True), (390, False), (390, True)]
 KEPT = b"image,fold,label,cat,dog\na.png,0,0,0.9,0.1\nb.png,0,0,0.2,0.8\nc.png,0,1,0.4,0.6\n"
 
@@ -52,7 +56,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (net / "out_of_fold.csv").write_bytes(KEPT)
     found = comparison.compare(folder)
     place = folder / "report.html"
-    place.write_text(page(document(found, found, Asked(ground_of=ground, command=["optbench", "compare"]))), "utf-8")
+    networks = Networks(lambda *given: pytest.fail("predictions are kept"), lambda run, names, which: {"b.png": PNG}, 3)
+    asked = Asked(ground_of=ground, networks=networks, command=["optbench", "compare"])
+    place.write_text(page(document(found, found, asked)), "utf-8")
     return place
 
 
@@ -100,6 +106,9 @@ def test_a_reader_sorts_filters_looks_and_plays(browser: Browser, report: Path, 
     )
     plays(tab)
     shades(tab, dark)
+    tab.js("document.querySelector('.seen img').scrollIntoView()")
+    image = "(i => [i.complete, i.naturalWidth, i.alt])(document.querySelector('.seen img'))"
+    assert tab.js(image) == [True, 5, "picture of b.png"]
     assert tab.errors == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from optbench.errors import DataError, UserError
 from optbench.experiment.rebuild import rebuild
 from optbench.plot import worst_pictures
 from optbench.prediction import Ensemble, Views, ensemble, natural, numbered, submission
+from optbench.prediction.worst import looked_at, thumbnail, thumbnails
+from optbench.records import read_run
 
 SMALL = ["model=mlp", "model.hidden=[16]", "trainer.epochs=2", "trainer.threads=1", "data.image_size=8"]
 FOOD = ["model=mlp", "model.hidden=[16]", "trainer.epochs=2", "trainer.threads=1", "trainer.batch_size=8",
@@ -64,6 +67,40 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     moved = tmp_path_factory.mktemp("here") / "moved"
     shutil.move(root, moved)
     return run.path, moved
+
+
+def test_a_page_is_told_what_a_network_is_most_wrong_about(digits: list[Path], folders: tuple[Path, Path]) -> None:
+    """Against torch's own cross-entropy of its outputs, and with pictures that are those of the data."""
+    run, network = read_run(digits[0]), rebuild(digits[0])
+    found = looked_at(run, None, (), 5)
+    part = network.data.load("validation")
+    outputs = network.outputs(part.images)
+    losses = torch.nn.functional.cross_entropy(outputs, part.labels, reduction="none")
+    wrong = outputs.argmax(1) != part.labels
+    assert found.counts is not None
+    assert [sum(map(sum, found.counts)), sum(row[i] for i, row in enumerate(found.counts))] == [
+        len(part), int((~wrong).sum()),
+    ]  # fmt: skip
+    worst = losses[wrong].sort(descending=True)
+    assert [one.loss for one in found.worst] == pytest.approx(worst.values[:5].tolist(), rel=1e-5)
+    place = torch.nonzero(wrong).flatten()[worst.indices[0]]
+    first = found.worst[0]
+    assert (first.name, int(first.true)) == (part.names[place], int(part.labels[place]))
+    assert first.png is not None
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(first.png))), part.images[place].permute(1, 2, 0).numpy())
+    assert thumbnails(run, [first.name], None, ()) == {first.name: first.png}
+    with pytest.raises(DataError, match="no such folder now"):
+        looked_at(read_run(folders[0]), None, (), 5)
+
+
+def test_a_thumbnail_is_small_whatever_the_picture_is() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 400, 300), dtype=np.uint8)
+    for image in (noise, noise[:1], noise[:2].astype(np.float32) - 7.5, np.zeros((1, 5, 5))):
+        file = thumbnail(image)
+        assert len(file) <= 12_000
+        width, height = Image.open(io.BytesIO(file)).size
+        assert max(width, height) <= 96
+        assert width / height == pytest.approx(image.shape[2] / image.shape[1], rel=0.1)
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True), st.sampled_from(["", "img", "a b_"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from optbench.errors import OptbenchError, UserError
 if TYPE_CHECKING:
     from optbench.comparison import Comparison
     from optbench.comparison.targets import Aim
-    from optbench.pages import Asked, Ground
+    from optbench.pages import Asked, Ground, Looked, Networks
     from optbench.records import Run
 
 SUFFIXES = (".html", ".htm")
@@ -34,7 +34,7 @@ def check_page(path: Path | None) -> Path | None:
     return path
 
 
-def asked_of(aim: Aim, config_dir: list[Path] | None) -> Asked:
+def asked_of(aim: Aim, config_dir: list[Path] | None, networks: Networks | None = None) -> Asked:
     """What a page is asked for: in the language that is meant, with the command line that makes it."""
     from importlib.metadata import version
 
@@ -47,7 +47,26 @@ def asked_of(aim: Aim, config_dir: list[Path] | None) -> Asked:
         return recorded_ground(run, paths(config_dir))
 
     command = ["optbench", *sys.argv[1:]]
-    return Asked(language(), command, aim, ground, version("optbench"))
+    return Asked(language(), command, aim, ground, networks, version("optbench"))
+
+
+def networks_of(most: int | None, config_dir: list[Path] | None) -> Networks:
+    """Networks that say what they get wrong: at most so many, or a few quick ones. torch is imported for the first."""
+    from optbench.pages import Networks
+
+    dirs = paths(config_dir)
+
+    def looked_at(run: Run, checkpoint: str | None, count: int) -> Looked:
+        from optbench.prediction.worst import looked_at
+
+        return looked_at(run, checkpoint, dirs, count)
+
+    def thumbnails(run: Run, names: Collection[str], checkpoint: str | None) -> Mapping[str, bytes]:
+        from optbench.prediction.worst import thumbnails
+
+        return thumbnails(run, names, checkpoint, dirs)
+
+    return Networks(looked_at, thumbnails, most)
 
 
 def write_page(path: Path, found: Comparison, each: Comparison, asked: Asked) -> None:

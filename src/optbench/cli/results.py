@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
-from optbench.cli.paging import asked_of, check_page, write_page
+from optbench.cli.paging import asked_of, check_page, networks_of, write_page
 from optbench.cli.targets import aim_of, minimum_of
 
 if TYPE_CHECKING:
@@ -82,6 +82,12 @@ _Curves = Annotated[
         show_default="on a terminal, where there is room",
     ),
 ]
+_Worst = Annotated[
+    int | None,
+    typer.Option(
+        "--worst", help="With --html: ask N networks what they get wrong (3, quick ones).", metavar="N", min=0
+    ),
+]
 _Pairs = Annotated[bool, typer.Option("--pairs", help="Print every verdict, however many there are.")]
 
 
@@ -112,6 +118,7 @@ def compare(
     as_latex: _Latex = False,
     as_parquet: _Parquet = False,
     html: _Html = None,
+    worst: _Worst = None,
     curves: _Curves = None,
     lang: Lang = None,
     explain: _Explain = False,
@@ -163,7 +170,8 @@ def compare(
     )  # fmt: skip
     if html is not None:
         each = found if group_by is None else comparison.compare(runs, filters=filters or (), checkpoint=checkpoint)
-        write_page(html, found, each, asked_of(aim_of(cost, target, budget, config_dir), config_dir))
+        aim = aim_of(cost, target, budget, config_dir)
+        write_page(html, found, each, asked_of(aim, config_dir, networks_of(worst, config_dir)))
     _print(found, form, html is None, curves) if not explain else _print_reasons(found, names, pairs)
 
 

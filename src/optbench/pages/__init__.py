@@ -6,7 +6,7 @@ print, by keyboard, and in English or Chinese; and the same page served while a 
     figures    its figures over runs, targets, problems and settings, or why there is none
     curves     learning curves and curvature along training
     surface    paths over the contours of a surface, with its critical points
-    networks   confusion matrices of runs that kept their predictions
+    networks   confusion matrices and worst examples, of kept predictions or of networks that are asked
     words      what the page says, in the language that is meant
     embed      the data, the drawing library and our script in one file, under a policy that runs nothing else
     serve      the page on 127.0.0.1, made anew as records change
@@ -19,6 +19,7 @@ build step.
 
 from optbench.pages.document import Asked, document
 from optbench.pages.embed import page
+from optbench.pages.networks import Example, Looked, Networks
 from optbench.pages.surface import Ground, Spot
 
-__all__ = ["Asked", "Ground", "Spot", "document", "page"]
+__all__ = ["Asked", "Example", "Ground", "Looked", "Networks", "Spot", "document", "page"]

@@ -16,10 +16,10 @@ from optbench.comparison.targets import Aim
 from optbench.pages import tables
 from optbench.pages.curves import Cache, Curved, curvature_figure, curved, learning_figure, points_of_a_line
 from optbench.pages.figures import figures
-from optbench.pages.networks import mistakes
+from optbench.pages.networks import Asking, Networks, mistakes
 from optbench.pages.surface import GroundOf, is_surface, paths_figure
 from optbench.pages.words import Words, clean
-from optbench.records.chosen import ACCURACY, criteria
+from optbench.records.chosen import criteria
 from optbench.records.run import read_columns
 from optbench.report import footnotes, unreadable_lines
 from optbench.report.cells import sheets
@@ -38,6 +38,7 @@ class Asked:
         command: the command line that makes it, word by word; empty: it is not said.
         aim: which targets, and what costs are counted in.
         ground_of: gives the surface that a run descended; None: no contours.
+        networks: how networks are asked what they get wrong; None: they are not.
         version: of optbench.
     """
 
@@ -45,6 +46,7 @@ class Asked:
     command: Sequence[str] = ()
     aim: Aim = field(default_factory=Aim)
     ground_of: GroundOf | None = None
+    networks: Networks | None = None
     version: str = ""
 
 
@@ -62,7 +64,8 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
     most = points_of_a_line(4 * sum(map(len, shown.values())))
     runs = sum(group.n for group in found.groups)
     labels = dict.fromkeys(group.label for group in (*found.groups, *each.groups))
-    problems = [_problem(found, name, shown[name], most, asked, words) for name in found.problems]
+    asking = Asking(asked.networks, found.checkpoint, words)
+    problems = [_problem(found, name, shown[name], most, asked, asking) for name in found.problems]
     notes = [note.removesuffix(".") for note in footnotes(found)]
     across = figures(found, each, asked.aim, reader, words)
     return {
@@ -95,17 +98,16 @@ def waiting(asked: Asked, why: str = "") -> Plain:
     }  # fmt: skip
 
 
-def _problem(found: Comparison, name: str, shown: Sequence[Curved], most: int, asked: Asked, words: Words) -> Plain:
+def _problem(found: Comparison, name: str, shown: Sequence[Curved], most: int, asked: Asked, asking: Asking) -> Plain:
     """The section of a problem: sentence, tables and figures."""
+    words = asking.words
     groups = found.problems[name]
     metric = found.question.metric or _metric(groups, criteria(found.checkpoint))
     drawn = [learning_figure(shown, len(groups), most, words)]
     if is_surface(shown):
         drawn.append(paths_figure(shown, asked.ground_of, words))
     elif any(group.keys.get("data") not in (None, "none") for group in groups):
-        drawn.append(curvature_figure(shown, most, words))
-        if any(group.statistics[one] for group in groups for one in ACCURACY.values()):
-            drawn.append(mistakes(groups, words))
+        drawn += [curvature_figure(shown, most, words), mistakes(groups, asking)]
     own = [tables.scores(found, name, words), tables.verdicts(found, name, words), *_stopped(found, name, words),
            tables.settings(found, name, words)]  # fmt: skip
     said = [words.sentence(one.in_words()) for one in found.differences if one.problem == name]

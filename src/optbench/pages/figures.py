@@ -161,7 +161,7 @@ def _best_of(found: Searches, words: Words) -> Plain:
 
 def _response(found: Response, words: Words) -> Plain:
     numbers = np.array([value for value in found.values if not isinstance(value, str)], dtype=np.float64)
-    views = []
+    views: list[Plain] = []
     for problem in dict.fromkeys(line.problem for line in found.lines):
         for score in found.scores:
             own = [line for line in found.lines if line.problem == problem][:MOST_LINES]
@@ -172,6 +172,8 @@ def _response(found: Response, words: Words) -> Plain:
                 value, low, high = (_unit(score) * _column(made, end) for end in ("value", "low", "high"))
                 all_values.append(value)
                 lines.append(_line(one.label, numbers[[one.at[i] for i in at]], value, low, high))
+            if not np.isfinite(np.concatenate(all_values)).any() and (views or score != found.scores[-1]):
+                continue  # such as accuracies of a surface
             title = f"{clean(problem)}: {words(STATISTICS[score].title)}"
             views.append(_view(title, words(found.key), lines, None, _spans_decades(numbers),
                                _spans_decades(np.concatenate(all_values))))  # fmt: skip

@@ -79,9 +79,21 @@ function css(name) {
 /* Colour and dash of a line: of a configuration the same in all figures, of other lines by their place in the figure. */
 function look(label, among = []) {
   const known = data.colours.indexOf(label);
-  const place = known >= 0 ? known : Math.max(0, among.indexOf(label));
+  const place = known >= 0 ? known : freePlace(label, among);
   const palette = PALETTES[theme()];
   return { colour: palette[place % palette.length], dash: DASHES[Math.floor(place / palette.length) % DASHES.length] };
+}
+
+/* The place of a line that is of no configuration: one that no configuration of its figure has. */
+function freePlace(label, among) {
+  const taken = new Set(among.map((one) => data.colours.indexOf(one)));
+  let place = -1;
+  for (const other of among) {
+    if (data.colours.includes(other)) continue;
+    do place++; while (taken.has(place));
+    if (other === label) break;
+  }
+  return Math.max(0, place);
 }
 
 function redraw() {
@@ -605,6 +617,8 @@ function spotList(spots) {
 
 function confusionFigure(figure) {
   const parts = figure.matrices.flatMap((one) => {
+    const list = worstList(one);
+    if (!one.counts) return [h("p", {}, one.label), list];
     const matrix = h("table", { class: "matrix" });
     const total = one.counts.flat().reduce((a, b) => a + b, 0);
     const right = one.counts.reduce((sum, row, i) => sum + row[i], 0);
@@ -621,19 +635,30 @@ function confusionFigure(figure) {
         h("td", { class: "wide" }, sum ? ((100 * row[i]) / sum).toFixed(1) : "–"));
     });
     const percent = total ? ((100 * right) / total).toFixed(1) : "–";
-    const title = `${one.label}: ${say("{0} images, {1} % right; columns: the class that was said", total, percent)}`;
+    const title = `${one.label}: ${say("{0} examples, {1} % right; columns: the class that was said", total, percent)}`;
     matrix.append(h("caption", {}, title), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
     drawings.push(() => cells.forEach(([cell, share, diagonal]) => {
       const strength = Math.round(70 * share);
       cell.style.background = `color-mix(in srgb, ${diagonal ? "#3b8ee0" : "#e0703b"} ${strength}%, transparent)`;
     }));
-    const worst = one.worst.map((image) => h("li", {}, say("{0}: true {1}, said {2} ({3} %)", image.image,
-      one.classes[image.true], one.classes[image.said], (100 * image.share).toFixed(1))));
-    const list = worst.length ? h("details", {}, h("summary", {}, say("the worst of {0} images that are wrong", one.wrong)),
-      h("ol", { class: "notes" }, ...worst)) : null;
     return [h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title }, matrix), list];
   });
   return h("figure", { "data-figure": figure.kind }, h("h3", {}, figure.title), ...parts, notes(figure.notes));
+}
+
+/* What it is most wrong about, with pictures where there are any. */
+function worstList(one) {
+  if (!one.worst.length) return null;
+  const items = one.worst.map((image) => {
+    const said = image.share === null ? say("wanted {0}, said {1}", image.true, image.said)
+      : say("true {0}, said {1} ({2} %)", image.true, image.said, (100 * image.share).toFixed(1));
+    const loss = image.loss === null ? null : h("span", {}, `${say("loss")} ${short(image.loss)}`);
+    const picture = image.png ? h("img", { src: `data:image/png;base64,${image.png}`, alt: say("picture of {0}", image.image) }) : null;
+    return h("li", {}, picture, h("b", {}, image.image), h("span", {}, said), loss);
+  });
+  const title = one.wrong === null ? say("the examples with the largest loss") : say("the worst of {0} that are wrong", one.wrong);
+  const seen = one.worst.some((image) => image.png);
+  return h("details", seen || !one.counts ? { open: true } : {}, h("summary", {}, title), h("ol", { class: seen ? "worst seen" : "worst" }, ...items));
 }
 
 // the page ----------------------------------------------------------------------------------------------------------

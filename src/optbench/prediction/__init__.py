@@ -7,6 +7,7 @@
     cross        cross-validated runs: predictions of images that a network did not train on, greedy selection
     scores       predictions held against labels
     examples     networks on tables, signals and text: figures of a split, predictions as a table
+    worst        what a network is most wrong about, for the page of a comparison
     explain      what a network looks at, and how a layer sees its images
     files        predictions as the homework's submission, and probabilities as a table
 
