@@ -21,6 +21,7 @@ from optbench.comparison.facts import Facts
 from optbench.comparison.tuned import Candidates, Tuning, best, leave_one_out, loss_median, parse_seeds
 from optbench.errors import UserError
 from optbench.metrics.tuned import choose, nested
+from optbench.pages.words import Words
 from optbench.report import footnotes
 from optbench.settings import RANGES
 
@@ -121,7 +122,7 @@ def test_the_edge_of_a_range_is_said_with_what_widens_it(rates: list[float], cho
     losses = [[float(i != chosen)] * 3 for i in range(len(rates))]
     _, tuned = best(candidates(losses, rates), Tuning())
     assert len(tuned.edges) == bool(said)
-    assert said in "".join(tuned.edges)
+    assert said in "".join(one.in_words() for one in tuned.edges)
 
 
 def test_no_value_is_proposed_that_a_setting_refuses() -> None:
@@ -129,7 +130,7 @@ def test_no_value_is_proposed_that_a_setting_refuses() -> None:
     facts = [Facts({"optimizer.beta1": beta}) for beta in (0.5, 0.9)]
     found = Candidates("adam", facts, found.at, found.losses, found.seeds)
     (edge,) = best(found, Tuning())[1].edges
-    assert edge == "best optimizer.beta1=0.9 lies on the edge of 0.5 to 0.9"
+    assert edge.in_words() == "best optimizer.beta1=0.9 lies on the edge of 0.5 to 0.9"
     assert not RANGES["optimizer.beta1"][0](1.62)
 
 
@@ -166,6 +167,24 @@ def test_a_group_of_several_settings_is_its_best_and_says_so(tmp_path: Path) -> 
     assert found.table_rows()[0]["settings"] == 3
     pooled = compare([tmp_path], group_by="optimizer", pool=True)
     assert [(g.label, g.n, g.tuned) for g in pooled.groups] == [("adam", 12, None), ("sgd", 8, None)]
+
+
+def test_edges_of_many_problems_are_one_line_a_configuration(tmp_path: Path) -> None:
+    """Details stay with the groups; a line that is the same for several problems is said once."""
+    for model, rates in (("rosenbrock", [0.01, 0.1]), ("beale", [0.01, 0.1]), ("booth", [0.001, 0.01])):
+        for name, tried in (("Adam", rates), ("SGD", [0.001, 0.01, 0.1])):
+            swept(tmp_path / model, name, tried, 3, **{"model._target_": model, "choices.model": model})
+    found = compare([tmp_path], group_by="optimizer")
+    assert found.warnings == (
+        "3 problems: not tuned equally: settings tried Adam 2, SGD 3",
+        "Adam: best optimizer.lr lies on the edge of its range on 3 of 3 problems (the least on 2, the largest on 1); "
+        "optimizer.lr=0.001,0.1 in the sweep would widen it",
+    )
+    told = [group["tuned"]["edges"] for group in found.to_json()["groups"]]
+    assert sum(map(len, told)) == 3
+    page = Words("zh").sentence(found.warnings[1])
+    assert page.startswith("Adam：")
+    assert "problems" not in page
 
 
 def test_tuning_seeds_are_never_reported(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.comparison.devices import by_device, on_several
+from optbench.comparison.edges import edges_over
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
@@ -405,9 +406,12 @@ def _of_tuning(groups: Sequence[Group]) -> list[str]:
     tuned: dict[str, dict[str, Tuned | None]] = defaultdict(dict)
     for group in groups:
         tuned[group.problem][group.label] = group.tuned
-    said = [f"{problem}: {line}" for problem, own in tuned.items() if any(own.values()) for line in unequal(own)]
-    edges = [(group, edge) for group in groups if group.tuned for edge in group.tuned.edges]
-    return [*said, *(f"{group.problem}: {group.label}: {edge}" for group, edge in edges)]
+    lines: dict[str, list[str]] = defaultdict(list)
+    for problem, own in tuned.items():
+        for line in unequal(own) if any(own.values()) else ():
+            lines[line].append(problem)
+    said = [f"{where[0] if len(where) == 1 else f'{len(where)} problems'}: {line}" for line, where in lines.items()]
+    return [*said, *edges_over((group.problem, group.label, group.tuned.edges) for group in groups if group.tuned)]
 
 
 def _places(given: Any) -> list[Path]:

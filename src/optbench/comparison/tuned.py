@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from optbench.comparison.edges import AtEdge, edges
 from optbench.comparison.facts import FOLD, Facts
 from optbench.comparison.labels import short_names, text, varying
 from optbench.comparison.observations import idle
@@ -26,7 +27,6 @@ from optbench.errors import UserError
 from optbench.records import RunTable
 from optbench.records.columns import Bools, Floats, Ints, factorized
 from optbench.records.sweep_plan import TUNING
-from optbench.settings import RANGES
 from optbench.statistics.numbers import number
 
 RULE = (
@@ -83,7 +83,7 @@ class Tuned:
         apparent: what would be reported had the reported seeds chosen: the best median, in units of the metric.
         honest: median of what is reported.
         optimism: by how much `apparent` is better; 0 where both are infinite.
-        edges: of the chosen values that are the least or largest that were tried, in words with what widens the range.
+        edges: of the best values those that are the least or largest that were tried.
         evidence: numbers of runs that settings were judged by: the least and the largest.
     """
 
@@ -95,7 +95,7 @@ class Tuned:
     apparent: float
     honest: float
     optimism: float
-    edges: tuple[str, ...] = ()
+    edges: tuple[AtEdge, ...] = ()
     evidence: tuple[int, int] = (0, 0)
 
     def in_words(self) -> str:
@@ -114,7 +114,7 @@ class Tuned:
         return {
             "settings": self.settings, "chosen": dict(self.chosen), "share": self.share, "seeds": self.seeds,
             "metric": self.metric, **{k: v if np.isfinite(v) else None for k, v in numbers.items()},
-            "edges": list(self.edges),
+            "edges": [one.in_words() for one in self.edges],
         }  # fmt: skip
 
 
@@ -239,36 +239,6 @@ def _middle(ordered: Floats, left: Any, without: Ints) -> Floats:
     with np.errstate(invalid="ignore", over="ignore"):
         middle = np.where(one == other, one, one / 2 + other / 2)
     return np.where(left > 0, middle, np.nan)
-
-
-def edges(settings: Sequence[Facts], medians: Floats, keys: Sequence[str]) -> list[str]:
-    """Of the numbers that were tried, which best one is the least or the largest, and the override that goes on.
-
-    Args:
-        settings: all that were tried.
-        medians: of their losses, (s,).
-        keys: in which they differ.
-    """
-    from optbench.metrics.tuned import edge
-
-    found = []
-    for key in keys:
-        values: list[Any] = [one.configuration.get(key) for one in settings]
-        known = [i for i, value in enumerate(values) if _is_number(value)]
-        tried = [values[i] for i in known]
-        if not tried or (at := edge(tried, medians[known], log=min(tried) > 0)) is None:
-            continue
-        span = f"{text(min(tried))} to {text(max(tried))}"
-        whole = all(isinstance(value, int) for value in tried)
-        wider = round(at.wider) if whole else float(f"{at.wider:.3g}")
-        allowed = key not in RANGES or RANGES[key][0](wider)
-        widen = f"; {key}={text(wider)} in the sweep would widen it" if allowed and wider not in tried else ""
-        found.append(f"best {key}={text(type(tried[0])(at.best))} lies on the edge of {span}{widen}")
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
