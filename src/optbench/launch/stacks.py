@@ -17,7 +17,7 @@ import functools
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from optbench.experiment import Planned, Stop
 from optbench.experiment.assemble import build_problem, optimizer_of, seeded_model, set_up
 from optbench.experiment.execute import facts_of, write_whole
 from optbench.experiment.kept_data import keeping_data
+from optbench.launch import stacks_kept
 from optbench.launch.batches import ALONE, FEW, LEAST_ROWS, Rows, Shapes, node_of, plain_node, telling, varying_keys
 from optbench.records import Run
 from optbench.settings import NetworkTrainer, trainer_from
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from optbench.problem import NetworkProblem
     from optbench.stacked.assembled import Rows as StackedRows
-    from optbench.stacked.train import Ended
+    from optbench.stacked.train import Ended, Stack
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,8 @@ def stacks(
         if "batch_size" not in item.config["trainer"]:
             continue
         apart = apart_from_stacks(item.config)
-        if apart is None and not force and (item.folder / "last.pt").exists():
+        # a run that goes on has had a record from its first moment; of a row whose recording was cut short there is none
+        if apart is None and not force and all((item.folder / name).exists() for name in ("last.pt", "run.json")):
             apart = f"{ALONE}it goes on from its checkpoint"
         if apart is None:
             groups[shape(item.config)].append(item)
@@ -118,10 +120,11 @@ def stacks(
     found: list[Stacked] = []
     known: dict[str, str | None] = {}
     for members in groups.values():
-        if len(members) < least:
+        begun = not force and stacks_kept.are_there(members[0].folder.parent)
+        if len(members) < (1 if begun else least):
             made: Stacked | str = ALONE + FEW.format(least).replace("rows", "a stack")
         else:
-            made = _assembled(Rows(members, varying_keys([m.config for m in members])), known, always)
+            made = _assembled(Rows(members, varying_keys([m.config for m in members])), known, always or begun)
         if isinstance(made, str):
             why |= dict.fromkeys((m.run_id for m in members), made)
         else:
@@ -257,11 +260,13 @@ def run_stack(
     threads: int,
     on_rows: Callable[[int], None],
     on_stage: Callable[[str, float], None],
+    note: Callable[[str], None],
     force: bool = False,
 ) -> tuple[list[Run], Sequence[Planned]]:
     """Trains a stack and records its runs; gives the records of those that ended, and the runs that must go alone.
 
-    Rows that `stop` found under way have no record, and are left to do.
+    Rows that `stop` found under way have no record, and are left to do; the next call goes on where they stood
+    (`stacks_kept`).
 
     Args:
         stack: the runs.
@@ -269,6 +274,7 @@ def run_stack(
         threads: cores to use.
         on_rows: told how many runs have ended since it was told last.
         on_stage: told now and then what is being done, and which share of it lies behind.
+        note: told in a sentence of rows that go on.
         force: whether what lies in the runs' folders is replaced.
 
     Raises:
@@ -279,7 +285,7 @@ def run_stack(
     if (words := _trial(stack)) is not None:
         log.warning("%s: its %d runs go one by one: %s", stack.label, len(stack.planned), words)
         return [], stack.planned
-    work = _Work(stack, stop, threads if device.type == "cpu" else 1, on_rows, on_stage, force)
+    work = _Work(stack, stop, threads if device.type == "cpu" else 1, on_rows, on_stage, note, force)
     return work.run(), []
 
 
@@ -312,39 +318,77 @@ class _Work:
         threads: int,
         on_rows: Callable[[int], None],
         on_stage: Callable[[str, float], None],
+        note: Callable[[str], None],
         force: bool,
     ) -> None:
+        self._note = note
         self._stack, self._stop, self._threads, self._force = stack, stop, threads, force
         self._on_rows, self._on_stage = on_rows, on_stage
         self._facts = _facts(stack, threads)
         self._began = self._said = time.perf_counter()
         self._done, self._all = 0, len(stack.planned) * stack.rows.networks.steps
+        self._folder, self._before = stack.planned[0].folder.parent, 0.0
         self._broken = False
 
     def run(self) -> list[Run]:
         """Trains all chunks; gives the records."""
-        chunks = list(self._stack.rows.chunks(self._threads))
         for seed in dict.fromkeys(item.config["seed"] for item in self._stack.planned):
             self._stack.rows.start(seed)  # draws from the process's generator, which the threads share
         records: list[Run] = []
         with ThreadPoolExecutor(2) as writers, ThreadPoolExecutor(self._threads) as pool:
-            begun = [pool.submit(self._chunk, chunk, writers) for chunk in chunks]
+            flying = [pool.submit(self._chunk, rows, kept, writers) for rows, kept in self._chunks()]
             try:
-                for chunk in begun:
-                    records += [record.result() for record in chunk.result()]
+                for chunk in flying:
+                    ended, keeper = chunk.result()
+                    records += [record.result() for record in ended]
+                    if not self._over():
+                        keeper.done()
             except BaseException:
                 self._broken = True
                 raise
         return records
 
-    def _chunk(self, rows: range, writers: ThreadPoolExecutor) -> list[Future[Run]]:
+    def _chunks(self) -> Iterator[tuple[Sequence[int], stacks_kept.Kept | None]]:
+        """The rows in chunks: those that were under way before with where they stood, then all others."""
+        numbers = {item.run_id: number for number, item in enumerate(self._stack.planned)}
+        for kept in [] if self._force else stacks_kept.find(self._folder, list(numbers)):
+            step, count = kept.state["step"], len(kept.run_ids)
+            self._note(f"{self._stack.label}: {count} go on from update {step} of {self._stack.rows.networks.steps}")
+            self._before, self._done = max(self._before, kept.seconds), self._done + step * count
+            yield [numbers.pop(run_id) for run_id in kept.run_ids], kept
+        if numbers:
+            yield from ((rows, None) for rows in self._stack.rows.chunks(self._threads, list(numbers.values())))
+
+    def _chunk(
+        self, rows: Sequence[int], kept: stacks_kept.Kept | None, writers: ThreadPoolExecutor
+    ) -> tuple[list[Future[Run]], stacks_kept.Keeper]:
         import torch
 
         torch.set_num_threads(1)  # of this thread
+        keeper = stacks_kept.Keeper(self._folder, {i: self._stack.planned[i].run_id for i in rows}, kept)
         if self._over():
-            return []
+            return [], keeper
         stack = self._stack.rows.stack(rows)
-        return [writers.submit(self._record, ended) for ended in stack.run(self._over, self._count)]
+        if kept is not None:
+            stack = self._restored(stack, kept, rows)
+
+        def count(updates: int) -> None:
+            self._count(updates)
+            if keeper.due:
+                keeper.keep(stack.state())
+
+        ended = [writers.submit(self._record, one) for one in stack.run(self._over, count)]
+        if len(ended) < len(rows):
+            keeper.keep(stack.state())
+        return ended, keeper
+
+    def _restored(self, stack: Stack, kept: stacks_kept.Kept, rows: Sequence[int]) -> Stack:
+        try:
+            stack.restore(kept.state, kept.places)
+        except Exception as error:  # written by another version
+            log.warning("%s is of other networks (%s); its runs start again", kept.path, error)
+            return self._stack.rows.stack(rows)
+        return stack
 
     def _over(self) -> bool:
         return self._stop.requested or self._broken
@@ -358,7 +402,7 @@ class _Work:
             self._on_stage(f"{self._done / (now - self._began):.3g} updates/s, stacked", share)
 
     def _record(self, ended: Ended) -> Run:
-        clock = {**self._facts["batch"], "seconds": time.perf_counter() - self._began}
+        clock = {**self._facts["batch"], "seconds": self._before + time.perf_counter() - self._began}
         facts = {**self._facts, "batch": clock}
         best = None if ended.best is None else {"model": ended.best[0], "step": ended.best[1]}
         last = {"model": ended.last, "step": ended.summary.steps}

@@ -19,6 +19,7 @@ from optbench.experiment.plan import Sweep
 from optbench.experiment.programs import is_shelved
 from optbench.experiment.schedule_note import note_of
 from optbench.experiment.watching import tell
+from optbench.launch import stacks_kept
 from optbench.launch.base import Launcher, Watcher, available_cores
 from optbench.launch.batches import ALONE, LEAST_ROWS, LOOP, Rows, batches, is_usual, startable
 from optbench.launch.kept_curves import fill
@@ -296,6 +297,8 @@ def run_sweep(
     if outcome.by_status.total() == len(sweep):
         _keep_curves(sweep, division, kept, stop, options, cut=len(parts) > len(division.rows))
         outcome.gone = _gone(sweep)
+        if division.stacks:
+            stacks_kept.remove(sweep.folder)
     if options.callbacks and told:
         _tell(sweep, told, options.callbacks, watcher)
     return outcome
@@ -491,6 +494,7 @@ def _run_stack(
             cores,
             watcher.rows,
             lambda words, share: watcher.stage(f"{stack.label}: {words}", share),
+            watcher.note,
             options.force,
         )
     except (OutputError, RecordError):

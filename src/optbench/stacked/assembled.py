@@ -161,6 +161,8 @@ class Rows:
         seeds, starts = [self.seeds[i] for i in rows], [self.start(self.seeds[i]) for i in rows]
         return Stack(self.networks, self.plan, rows, seeds, starts, self._update, self._norms, self._decays)
 
-    def chunks(self, threads: int) -> Iterator[range]:
-        """The rows in chunks; see `chunks`."""
-        yield from chunks(self.networks.form.width, len(self.plan.rule.memories), len(self.seeds), threads)
+    def chunks(self, threads: int, among: Sequence[int] | None = None) -> Iterator[Sequence[int]]:
+        """The rows, or some of them, in chunks; see `chunks`."""
+        rows = range(self.count) if among is None else among
+        for part in chunks(self.networks.form.width, len(self.plan.rule.memories), len(rows), threads):
+            yield rows[part.start : part.stop]

@@ -10,7 +10,8 @@ the rows that are left move together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -97,6 +98,15 @@ class Ended:
     best: tuple[dict[str, Tensor], int] | None
 
 
+class _Best(NamedTuple):
+    """A row's weights and statistics at its best evaluation, the product of its decays, and the step."""
+
+    weights: Tensor
+    statistics: dict[str, Tensor]
+    kept: float
+    step: int
+
+
 @dataclass
 class _Line:
     """A row that is under way."""
@@ -106,7 +116,7 @@ class _Line:
     start: State
     progress: Progress = field(default_factory=Progress)
     evaluated: dict[int, dict[str, float]] = field(default_factory=dict)
-    best: tuple[Tensor, dict[str, Tensor], float, int] | None = None
+    best: _Best | None = None
     ended: bool = False
 
 
@@ -143,7 +153,7 @@ class Stack:
         self._memory = torch.zeros(len(plan.rule.memories), n, form.width, device=device)
         self._buffers = {name: torch.stack([s[name] for s in starts]).to(device) for name in form.buffers}
         self._kept = np.ones(n)
-        self._step = 0
+        self._step, self._closed = 0, -1
         self._curve = _Curve(n)
         self._correct, self._seen = torch.zeros(n, dtype=torch.int64, device=device), 0
         self._orders: dict[int, Tensor] = {}
@@ -154,16 +164,78 @@ class Stack:
 
         Args:
             stop: asked before each update.
-            on_step: told how many updates were made, those of all rows counted.
+            on_step: told how many updates were made, those of all rows counted; the stack may then be asked for its
+                `state`.
         """
         while self._lines:
-            if self._closes(self._step):
+            if self._closes(self._step) and self._closed < self._step:
                 yield from self._close_epoch()
+                self._closed = self._step
                 self._compact()
             if not self._lines or stop():
                 return
             yield from self._one_step()
             on_step(len(self._lines))
+
+    def state(self) -> dict[str, Any]:
+        """All that rows of other objects need to go on from here, on the CPU: tensors, and plain data.
+
+        To be asked for between two updates: as `on_step` is called, or once `run` has returned.
+        """
+        lines = [
+            {
+                "progress": asdict(line.progress),
+                "evaluated": line.evaluated,
+                "best": line.best and list(line.best),
+                "ended": line.ended,
+            }
+            for line in self._lines
+        ]
+        tensors = {"flat": self.flat, "memory": self._memory, "correct": self._correct, **self._arrays()}
+        found = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        buffers = {name: buffer.cpu().clone() for name, buffer in self._buffers.items()}
+        counts = {
+            "rows": [line.number for line in self._lines],
+            "step": self._step,
+            "closed": self._closed,
+            "seen": self._seen,
+        }
+        return {**found, "buffers": buffers, "lines": lines, **counts}
+
+    def _arrays(self) -> dict[str, Tensor]:
+        return {"kept": torch.from_numpy(self._kept), "curve": torch.from_numpy(self._curve.values)}
+
+    def restore(self, state: Mapping[str, Any], places: Sequence[int]) -> None:
+        """Goes on from where these rows stood.
+
+        Args:
+            state: what `state` gave.
+            places: of the rows of this stack in it, in order; none of them had ended.
+
+        Raises:
+            ValueError: it is of other networks.
+        """
+        device, where = self._net.device, torch.tensor(places, dtype=torch.int64)
+        flat, memory = state["flat"][where], state["memory"][:, where]
+        if flat.shape != self.flat.shape or memory.shape != self._memory.shape:
+            raise ValueError(f"weights {tuple(flat.shape)}, and not {tuple(self.flat.shape)}")
+        self.flat, self._memory = flat.to(device), memory.to(device)
+        self._buffers = {name: buffer[where].to(device) for name, buffer in state["buffers"].items()}
+        self._correct, self._seen = state["correct"][where].to(device), state["seen"]
+        self._step, self._closed = state["step"], state["closed"]
+        self._kept = state["kept"][where].numpy()
+        self._curve.restore(state["curve"][:, where].numpy())
+        for line, place in zip(self._lines, places, strict=True):
+            kept = state["lines"][place]
+            line.progress, line.evaluated = Progress(**kept["progress"]), kept["evaluated"]
+            line.best = None if kept["best"] is None else _Best(*kept["best"])
+        if self._step % self._net.steps_per_epoch:
+            self._order = self._ordered(self._step // self._net.steps_per_epoch)
+
+    @property
+    def step(self) -> int:
+        """Updates made."""
+        return self._step
 
     def measure(self, updates: int) -> list[list[tuple[float, float]]]:
         """Loss and gradient norm of each row before each of so many updates and after the last, whatever the rules say;
@@ -318,7 +390,7 @@ class Stack:
 
     def _keep_best(self, i: int) -> None:
         statistics = {name: buffer[i].clone() for name, buffer in self._buffers.items()}
-        self._lines[i].best = (self.flat[i].clone(), statistics, float(self._kept[i]), self._step)
+        self._lines[i].best = _Best(self.flat[i].clone(), statistics, float(self._kept[i]), self._step)
 
     # the end of a row ------------------------------------------------------------------------------------------------
 
@@ -379,6 +451,15 @@ class _Curve:
         self._values = np.empty((64, rows, 3))
         self.measured = 0
         """Steps whose numbers are known: 0 to one less."""
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(steps, rows, 3) all that is known."""
+        return self._values[: self.measured]
+
+    def restore(self, values: NDArray[np.float64]) -> None:
+        """Takes what another one's `values` were."""
+        self._values, self.measured = np.concatenate([values, np.empty_like(self._values[:64])]), len(values)
 
     @property
     def start(self) -> NDArray[np.float64]:
