@@ -110,7 +110,7 @@ def stacks(
         if "batch_size" not in item.config["trainer"]:
             continue
         apart = apart_from_stacks(item.config)
-        # a run that goes on has had a record from its first moment; of a row whose recording was cut short there is none
+        # a run that goes on has had a record from its first moment; a row whose recording was cut short has none
         if apart is None and not force and all((item.folder / name).exists() for name in ("last.pt", "run.json")):
             apart = f"{ALONE}it goes on from its checkpoint"
         if apart is None:
