@@ -201,6 +201,28 @@ def test_a_page_repeats_its_runs_and_does_what_its_controls_say(tab: Page, tmp_p
 
 
 @pytest.mark.slow
+def test_a_surface_of_one_coordinate_is_a_graph(tab: Page, tmp_path: Path) -> None:
+    page = made(tmp_path, "model=double_well_1d", "optimizer=momentum,adam", "trainer.steps=100")
+    opened(tab, page, "#k=20&view=solid")
+    assert tab.js("document.documentElement.dataset.verified") == "2/2"
+    assert tab.js("[...document.querySelectorAll('[data-plane]')].every((e) => e.offsetParent === null)")
+    assert tab.js("document.querySelectorAll('#points tr').length") == 3
+    x, y = tab.middle("#map")
+    for kind, dx in (("mousePressed", 0), ("mouseMoved", 60), ("mouseReleased", 60)):
+        tab.call("Input.dispatchMouseEvent", type=kind, x=x + dx, y=y, button="left", buttons=1, clickCount=1)
+    tab.until("+document.getElementById('x').value > 0.2")
+    tab.until("location.hash.includes('s=0.')")
+    tab.js(
+        "(() => { const s = document.getElementById('basin'); s.value = 0; s.dispatchEvent(new Event('change')); })()"
+    )
+    tab.until("document.documentElement.dataset.basins === '2048'")
+    shares = re.findall(r"([\d.]+) % minimum", text(tab, "basin-text"))
+    assert len(shares) == 2
+    assert shares[0] == shares[1]  # x^4 - 2 x^2 is even, and so is every program of it
+    assert tab.errors == []
+
+
+@pytest.mark.slow
 def test_axe_finds_nothing_serious_in_a_lesson(tab: Page, tmp_path: Path) -> None:
     """In both themes, on a phone and on a desk; a lesson has all that a page has."""
     page = made(tmp_path, "--lesson", "batch-size")

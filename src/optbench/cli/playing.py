@@ -29,7 +29,7 @@ def play(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a page to play with: optimizers race on a surface of two coordinates.
+    """Make a page to play with: optimizers race on a surface of one or two coordinates.
 
     One file that opens from disk without a network, on a phone too: drag the start, change learning rates, step
     through the formula with its numbers, see the basins. The page runs the tool's own traced programs; each run is

@@ -99,7 +99,7 @@ def prepared(planned: Planned) -> tuple[Emitted, list[dict[str, Any]]]:
 
     Raises:
         IncompatibleError: it cannot be traced, with the reason.
-        UserError: not two coordinates.
+        UserError: more than two coordinates.
     """
     from optbench.play.formula import formula
     from optbench.play.surface import traced_update
@@ -107,9 +107,9 @@ def prepared(planned: Planned) -> tuple[Emitted, list[dict[str, Any]]]:
     found, trainer = shelved(planned.config), trainer_from(planned.config)
     assert found is not None
     assert isinstance(trainer, SurfaceTrainer)
-    if (dim := len(found.program["domain"])) != 2:
+    if (dim := len(found.program["domain"])) > 2:
         hint = "add model.dim=2" if "dim" in planned.config["model"] else "choose a surface of two coordinates"
-        raise UserError(f"{planned.choices['model']} has {dim} coordinates; a page shows two", hint)
+        raise UserError(f"{planned.choices['model']} has {dim} coordinates; a page shows one or two", hint)
     return emitted(found, trainer, planned.config["seed"]), formula(*traced_update(planned.config))
 
 
@@ -200,7 +200,8 @@ def _conclusion(ground: Ground) -> str:
 def _run(one: Played, chosen: str) -> dict[str, Any]:
     run, config, planned = one.run, one.planned.config, one.planned
     curve = run.columns()
-    path = [value for pair in zip(curve["x0"], curve["x1"], strict=True) for value in pair]
+    names = [f"x{i}" for i in range(one.step.spec["dim"])]
+    path = [value for place in zip(*(curve[name] for name in names), strict=True) for value in place]
     noise = one.step.spec["noise"]
     others = [
         f"{k.rpartition('.')[2]}={f'{v:g}' if isinstance(v, float) else v}"

@@ -8,10 +8,11 @@ const COLOURS = { light: ["#0072b2", "#d55e00", "#007a5a", "#a6347f", "#6b4c00",
   dark: ["#56b4e9", "#ff9f4a", "#3ddbb0", "#f19ac9", "#f0e442", "#b7b3ff", "#ff8f8f", "#d0d0d0"] };
 const SHAPES = ["circle", "square", "triangle", "diamond", "star", "circle", "square", "triangle"];
 const MARKS = { minimum: "circle", maximum: "triangle", saddle: "cross", degenerate: "diamond" };
-const [[X0, X1], [Y0, Y1]] = DATA.surface.domain;
+const D = DATA.surface.domain.length; // of one coordinate the picture is the graph: its second axis is f
+const [X0, X1] = DATA.surface.domain[0];
 const STEPS = Math.max(...DATA.runs.map((run) => run.spec.steps));
 const FOCUS = DATA.lesson ? DATA.lesson.solution.run : 0;
-const recorded = () => ({ start: [...doubles(DATA.runs[0].path).slice(0, 2)], k: 0, on: DATA.runs.map(() => true),
+const recorded = () => ({ start: [...doubles(DATA.runs[0].path).slice(0, D)], k: 0, on: DATA.runs.map(() => true),
   keywords: DATA.runs.map((run) => structuredClone(run.keywords)), view: "map", basin: -1, focus: FOCUS, coordinate: 0, arrows: true });
 let state = recorded(), theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", playing = false;
 let yaw = -0.7, pitch = 0.85;
@@ -24,16 +25,16 @@ const short = (v) => !Number.isFinite(v) ? (Number.isNaN(v) ? "NaN" : v > 0 ? "�
 function verify() {
   let equal = 0;
   DATA.runs.forEach((run, r) => {
-    const path = doubles(run.path), steps = path.length / 2 - 1, found = new Float64Array(path.length);
-    const walk = new Walk(run.spec, PROGRAMS.runs[r], run.keywords, path.subarray(0, 2), run.spec.steps);
+    const path = doubles(run.path), steps = path.length / D - 1, found = new Float64Array(path.length);
+    const walk = new Walk(run.spec, PROGRAMS.runs[r], run.keywords, path.subarray(0, D), run.spec.steps);
     for (let k = 0; k <= steps; k++) {
-      found.set(walk.x, 2 * k);
+      found.set(walk.x, D * k);
       if (k < steps) walk.advance();
     }
     const place = firstDifference(found, path), line = document.createElement("span");
     line.className = place < 0 ? "good" : "bad";
     line.textContent = place < 0 ? "✓ " + t("{} equals run {}, {} steps, bit for bit", run.label, run.id, steps)
-      : "✗ " + t("{} differs from run {} at step {}", run.label, run.id, place >> 1);
+      : "✗ " + t("{} differs from run {} at step {}", run.label, run.id, Math.floor(place / D));
     equal += place < 0;
     $("verified").append(line);
   });
@@ -48,7 +49,7 @@ function simulate(r) {
   const given = [], out = [], loss = new Float64Array(n), x = new Float64Array(2 * n);
   let k = 0;
   for (;; k++) {
-    x.set(walk.x, 2 * k); loss[k] = walk.loss;
+    x[2 * k] = walk.x[0]; x[2 * k + 1] = D > 1 ? walk.x[1] : walk.loss; loss[k] = walk.loss;
     given.push(walk.given.slice()); out.push(walk.out.slice());
     if (!walk.step()) break;
   }
@@ -57,14 +58,17 @@ function simulate(r) {
 const at = (r) => Math.min(state.k, races[r].last);
 
 // the field --------------------------------------------------------------------------------------------------------------
-const N = 128, pair = new Float64Array(2), three = new Float64Array(3);
-const field = (x, y) => { pair[0] = x; pair[1] = y; PROGRAMS.field(pair, three, null); return three; };
-const heights = new Float64Array(N * N);
-for (let j = 0; j < N; j++) for (let i = 0; i < N; i++) {
-  heights[j * N + i] = field(X0 + (X1 - X0) * i / (N - 1), Y0 + (Y1 - Y0) * j / (N - 1))[0];
+const N = 128, ROWS = D > 1 ? N : 1, pair = new Float64Array(D), three = new Float64Array(1 + D);
+const field = (x, y) => { pair[0] = x; if (D > 1) pair[1] = y; PROGRAMS.field(pair, three, null); return three; };
+const heights = new Float64Array(N * ROWS);
+for (let j = 0; j < ROWS; j++) for (let i = 0; i < N; i++) {
+  const [low, high] = DATA.surface.domain[D - 1];
+  heights[j * N + i] = field(X0 + (X1 - X0) * i / (N - 1), low + (high - low) * j / (N - 1))[0];
 }
 const finite = Float64Array.from(heights.filter(Number.isFinite)).sort();
 const LOW = finite[0], HIGH = finite[finite.length - 1];
+const [Y0, Y1] = D > 1 ? DATA.surface.domain[1] : [LOW - .1 * (HIGH - LOW || 1), HIGH + .1 * (HIGH - LOW || 1)];
+const second = (place) => D > 1 ? place[1] : field(place[0])[0]; // of a place, on the picture's second axis
 const SCALE = Math.max((finite[finite.length >> 2] - LOW), (HIGH - LOW) * 1e-6) || 1;
 const grow = (v) => Math.log1p(v * 8); // of pixels alone
 const TOP = grow((HIGH - LOW) / SCALE) || 1;
@@ -76,6 +80,14 @@ const ramp = (v) => {
 };
 
 let ground = null;
+function drawGraph(g, w, h) {
+  g.strokeStyle = css("--ink"); g.lineWidth = w / 300; g.beginPath();
+  for (let i = 0; i < w; i++) {
+    const v = field(X0 + (X1 - X0) * i / (w - 1))[0];
+    if (Number.isFinite(v)) g.lineTo(i, h - (v - Y0) / (Y1 - Y0) * h);
+  }
+  g.stroke();
+}
 function paintGround(size) {
   const small = new OffscreenCanvas(N, N), pixels = new ImageData(N, N);
   for (let j = 0; j < N; j++) for (let i = 0; i < N; i++) {
@@ -152,24 +164,26 @@ const SCALES = new Set(["v", "sum", "sigma", "u", "largest", "size"]);
 function drawArrows(g, place, ratio) {
   const r = state.focus, race = races[r], spec = DATA.runs[r].spec, k = at(r);
   if (!state.arrows || !state.on[r]) return;
-  const given = race.given[k], out = race.out[k], x = given[0], y = given[1], [px, py] = place(x, y);
-  const unit = (dx, dy, most) => {
-    const [qx, qy] = place(x + dx, y + dy), size = Math.hypot(qx - px, qy - py);
+  const given = race.given[k], out = race.out[k], x = given[0], y = second(given), [px, py] = place(x, y);
+  const unit = (dx, dy, most) => { // a direction on the surface, as long as that many pixels
+    const far = .02 * (X1 - X0) / (Math.hypot(dx, dy) || 1), [qx, qy] = place(x + dx * far, y + dy * far), size = Math.hypot(qx - px, qy - py);
     return size > 0 && Number.isFinite(size) ? [(qx - px) / size * most, (qy - py) / size * most] : [0, 0];
   };
-  const g0 = [seen(race, k, 0), seen(race, k, 1)], ink = css("--ink");
-  arrow(g, px, py, ...unit(-g0[0], -g0[1], 58 * ratio), ink, ratio, "−g");
+  let row = 0; // on a line arrows would lie on each other: each has a row of its own
+  const tell = (dx, dy, stroke, label) => arrow(g, px, D > 1 ? py : py - 20 * ratio * ++row, dx, dy, stroke, ratio, label);
+  const g0 = [seen(race, k, 0), D > 1 ? seen(race, k, 1) : 0], ink = css("--ink");
+  tell(...unit(-g0[0], -g0[1], 58 * ratio), ink, "−g");
   spec.memories.forEach((name, j) => {
-    const a = out[3 + 2 + 2 * j], b = out[3 + 2 + 2 * j + 1];
-    if (!SCALES.has(name)) { arrow(g, px, py, ...unit(-a, -b, 44 * ratio), colour(r), ratio, "−" + name); return; }
+    const a = out[3 + D + D * j], b = D > 1 ? out[3 + D + D * j + 1] : 0;
+    if (!SCALES.has(name)) { tell(...unit(-a, -b, 44 * ratio), colour(r), "−" + name); return; }
     const root = name === "v" || name === "sum" || name === "largest", sa = root ? Math.sqrt(Math.abs(a)) : Math.abs(a);
     const sb = root ? Math.sqrt(Math.abs(b)) : Math.abs(b), most = Math.max(sa, sb);
     if (!(most > 0) || !Number.isFinite(most) || name === "largest") return;
     const label = root ? "√" + name : name;
-    arrow(g, px, py, sa / most * 36 * ratio, 0, css("--quiet"), ratio, sa >= sb ? label : "");
-    arrow(g, px, py, 0, -sb / most * 36 * ratio, css("--quiet"), ratio, sb > sa ? label : "");
+    tell(...unit(1, 0, sa / most * 36 * ratio), css("--quiet"), sa >= sb ? label : "");
+    if (D > 1) tell(...unit(0, 1, sb / most * 36 * ratio), css("--quiet"), sb > sa ? label : "");
   });
-  if (k < race.last) arrow(g, px, py, ...unit(out[3] - x, out[4] - y, 30 * ratio), css("--bad"), ratio, t("step"));
+  if (k < race.last) tell(...unit(out[3] - x, D > 1 ? out[4] - y : 0, 30 * ratio), css("--bad"), t("step"));
 }
 function drawPaths(g, place, ratio) {
   const edge = css("--back");
@@ -193,30 +207,31 @@ function drawPaths(g, place, ratio) {
 function drawPoints(g, place, ratio) {
   const size = Math.max(1.6, 4.6 * Math.min(1, Math.sqrt(40 / DATA.points.list.length))); // many are drawn smaller
   for (const point of DATA.points.list) {
-    const [px, py] = place(point.x[0], point.x[1]);
+    const [px, py] = place(point.x[0], D > 1 ? point.x[1] : point.value);
     mark(g, MARKS[point.type], px, py, size * ratio, theme === "dark" ? "#fff" : "#111", theme === "dark" ? "#000" : "#fff");
   }
 }
 function drawStart(g, place, ratio) {
-  const [px, py] = place(...state.start), r = 8 * ratio;
+  const [px, py] = place(state.start[0], second(state.start)), r = 8 * ratio;
   g.strokeStyle = css("--ink"); g.lineWidth = 2 * ratio; g.beginPath(); g.arc(px, py, r, 0, 7);
   g.moveTo(px - 1.7 * r, py); g.lineTo(px + 1.7 * r, py); g.moveTo(px, py - 1.7 * r); g.lineTo(px, py + 1.7 * r); g.stroke();
 }
 function drawMap() {
   const { g, w, h, ratio } = fitted($("map"));
   if (state.view === "solid") return drawSolid(g, w, h, ratio);
-  if (!ground || ground.width !== w) paintGround(w);
-  g.drawImage(ground, 0, 0, w, h);
+  if (D > 1 && (!ground || ground.width !== w)) paintGround(w);
+  if (D > 1) g.drawImage(ground, 0, 0, w, h); else { g.fillStyle = `rgb(${ramp(.9).join()})`; g.fillRect(0, 0, w, h); }
   if (state.basin >= 0 && basins.picture) {
     g.imageSmoothingEnabled = false; g.globalAlpha = .8; g.drawImage(basins.picture, 0, 0, w, h); g.globalAlpha = 1; g.imageSmoothingEnabled = true;
   }
+  if (D === 1) drawGraph(g, w, h);
   const clamp = (v) => Math.max(-1e5, Math.min(1e5, v));
   const place = (x, y) => [clamp((x - X0) / (X1 - X0) * w), clamp(h - (y - Y0) / (Y1 - Y0) * h)];
   drawPoints(g, place, ratio); drawPaths(g, place, ratio); drawStart(g, place, ratio); drawArrows(g, place, ratio);
   g.fillStyle = css("--ink"); g.font = `${11 * ratio}px system-ui, sans-serif`; g.textBaseline = "bottom";
   g.textAlign = "left"; g.fillText(`x ${short(X0)}`, 4 * ratio, h - 3 * ratio);
   g.textAlign = "right"; g.fillText(short(X1), w - 4 * ratio, h - 3 * ratio);
-  g.textAlign = "left"; g.textBaseline = "top"; g.fillText(`y ${short(Y1)}`, 4 * ratio, 4 * ratio);
+  g.textAlign = "left"; g.textBaseline = "top"; g.fillText(`${D > 1 ? "y" : "f"} ${short(Y1)}`, 4 * ratio, 4 * ratio);
 }
 function drawSolid(g, w, h, ratio) {
   const M = 44, cy = Math.cos(yaw), sy = Math.sin(yaw), cp = Math.cos(pitch), sp = Math.sin(pitch), size = w * .56;
@@ -232,19 +247,20 @@ function drawSolid(g, w, h, ratio) {
   }
   for (let j = 0; j < M; j++) for (let i = 0; i < M; i++) {
     const p = [corner[j * (M + 1) + i], corner[j * (M + 1) + i + 1], corner[(j + 1) * (M + 1) + i + 1], corner[(j + 1) * (M + 1) + i]];
-    quads.push([p[0][2] + p[1][2] + p[2][2] + p[3][2], p]);
+    quads.push([p[0][2] + p[1][2] + p[2][2] + p[3][2], p, basinAt((i + .5) / M, (j + .5) / M)]);
   }
   quads.sort((a, b) => b[0] - a[0]);
   g.lineWidth = .5 * ratio; g.strokeStyle = theme === "dark" ? "rgba(230,238,245,.25)" : "rgba(30,50,70,.28)";
-  for (const [, p] of quads) {
-    g.fillStyle = `rgb(${ramp((p[0][3] + p[1][3] + p[2][3] + p[3][3]) / 4).join()})`;
+  for (const [, p, basin] of quads) {
+    const own = ramp((p[0][3] + p[1][3] + p[2][3] + p[3][3]) / 4);
+    g.fillStyle = `rgb(${own.map((v, c) => basin ? Math.round(.3 * v + .7 * basin[c]) : v).join()})`;
     g.beginPath(); p.forEach(([x, y], n) => n ? g.lineTo(x, y) : g.moveTo(x, y)); g.closePath(); g.fill(); g.stroke();
   }
   const place = (x, y) => {
     const cx = Math.max(X0, Math.min(X1, x)), cy2 = Math.max(Y0, Math.min(Y1, y));
     return raise(cx, cy2, tone(field(cx, cy2)[0]) + .012);
   };
-  drawPoints(g, place, ratio); drawPaths(g, place, ratio); drawStart(g, place, ratio);
+  drawPoints(g, place, ratio); drawPaths(g, place, ratio); drawStart(g, place, ratio); drawArrows(g, place, ratio);
 }
 function drawLoss() {
   const { g, w, h, ratio } = fitted($("loss")), left = 54 * ratio, bottom = 26 * ratio, top = 10 * ratio, right = 10 * ratio;
@@ -295,7 +311,7 @@ function fillFormula() {
     if (name === "x") return given[c];
     if (name === "g") return g0;
     const primed = name.endsWith("′"), j = names.indexOf(primed ? name.slice(0, -1) : name);
-    if (j >= 0) return primed ? out[5 + 2 * j + c] : given[2 + 2 * j + c];
+    if (j >= 0) return primed ? out[3 + D + D * j + c] : given[D + D * j + c];
     return name in place ? given[place[name]] : NaN;
   };
   const box = $("formula");
@@ -304,7 +320,7 @@ function fillFormula() {
     const word = (token) => token.startsWith("$") ? (token === "$x" ? "xy"[c] : token.slice(1)) : token;
     const line = document.createElement("div"), filled = document.createElement("div");
     line.textContent = `${name === "x" ? "xy"[c] : name}′ = ${tokens.map(word).join("")}`;
-    const found = name === "x" ? out[3 + c] : out[5 + 2 * names.indexOf(name) + c];
+    const found = name === "x" ? out[3 + c] : out[3 + D + D * names.indexOf(name) + c];
     const value = (v) => v < 0 || Object.is(v, -0) ? `(${short(v)})` : short(v);
     filled.textContent = `= ${tokens.map((token) => token.startsWith("$") ? value(number(token.slice(1))) : token).join("")} = ${short(found)}`;
     filled.className = "filled";
@@ -322,13 +338,15 @@ function fillNumbers() {
   DATA.runs.forEach((run, r) => {
     const k = at(r), race = races[r];
     $(`l${r}`).textContent = nameOf(r);
-    $(`n${r}`).textContent = `f ${short(race.loss[k])} · (${short(race.x[2 * k])}, ${short(race.x[2 * k + 1])})` +
+    const place = D > 1 ? `(${short(race.x[2 * k])}, ${short(race.x[2 * k + 1])})` : `x ${short(race.x[2 * k])}`;
+    $(`n${r}`).textContent = `f ${short(race.loss[k])} · ${place}` +
       (k === race.last ? ` · ${t(WORDS[race.ended] || race.ended)} (${k})` : "");
   });
   const [x, y] = state.start;
   if (document.activeElement !== $("x")) $("x").value = x;
-  if (document.activeElement !== $("y")) $("y").value = y;
-  $("map").setAttribute("aria-label", t("Contours of {}; start at {}, {}; step {}", DATA.surface.name, short(x), short(y), state.k));
+  if (D > 1 && document.activeElement !== $("y")) $("y").value = y;
+  $("map").setAttribute("aria-label", D > 1 ? t("Contours of {}; start at {}, {}; step {}", DATA.surface.name, short(x), short(y), state.k)
+    : t("Graph of {}; start at {}; step {}", DATA.surface.name, short(x), state.k));
 }
 let asked = false;
 function draw() {
@@ -338,24 +356,24 @@ function draw() {
 }
 
 // basins --------------------------------------------------------------------------------------------------------------------
-const G = 320, basins = { worker: null, picture: null, pixels: null, counts: null, done: 0 };
+const WIDE = D > 1 ? 320 : 2048, TALL = D > 1 ? 320 : 1, basins = { worker: null, picture: null, pixels: null, counts: null, done: 0 };
 const BASIN = ["#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499", "#44aa99", "#999933", "#882255"];
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 function work() { // in a worker: starts in ever finer rasters, each to its end
   const send = postMessage.bind(self);
-  onmessage = ({ data: { run, r, keywords, domain, points, radius, side } }) => {
-    const [[a, b], [c, d]] = domain, walk = new Walk(run.spec, PROGRAMS.runs[r], keywords, [a, c], run.spec.steps);
-    const here = [0, 0], cells = new Int32Array(2 * side);
-    for (let stride = 32; stride >= 1; stride >>= 1) for (let j = 0; j < side; j += stride) {
+  onmessage = ({ data: { run, r, keywords, domain, points, radius, wide, high } }) => {
+    const [[a, b], [c, d]] = [...domain, [0, 0]], here = domain.map(() => 0), cells = new Int32Array(2 * wide);
+    const walk = new Walk(run.spec, PROGRAMS.runs[r], keywords, here, run.spec.steps);
+    for (let stride = 32; stride >= 1; stride >>= 1) for (let j = 0; j < high; j += stride) {
       let n = 0;
-      for (let i = 0; i < side; i += stride) {
+      for (let i = 0; i < wide; i += stride) {
         if (stride < 32 && i % (2 * stride) === 0 && j % (2 * stride) === 0) continue;
-        here[0] = a + (b - a) * (i + .5) / side; here[1] = c + (d - c) * (j + .5) / side;
+        here[0] = a + (b - a) * (i + .5) / wide; if (here.length > 1) here[1] = c + (d - c) * (j + .5) / high;
         walk.start.set(here); walk.reset();
         while (walk.step());
         let best = walk.ended === "diverged" ? -2 : -1, near = radius;
-        if (best === -1) points.forEach(({ x: [x, y], level }, p) => {
-          const s = Math.hypot(walk.x[0] - x, walk.x[1] - y);
+        if (best === -1) points.forEach(({ x, level }, p) => {
+          const s = x.length > 1 ? Math.hypot(walk.x[0] - x[0], walk.x[1] - x[1]) : Math.abs(walk.x[0] - x[0]);
           if (s <= near && (level === null || walk.loss <= level)) { near = s; best = p; }
         });
         cells[n++] = i; cells[n++] = best;
@@ -372,8 +390,8 @@ function startBasins() {
   if (state.basin < 0) return;
   source = source || URL.createObjectURL(new Blob([$("engine").textContent, $("programs").textContent, `(${work})();`], { type: "text/javascript" }));
   const r = state.basin, run = DATA.runs[r];
-  basins.pixels = new ImageData(G, G); basins.counts = new Map(); basins.done = 0;
-  basins.picture = new OffscreenCanvas(G, G);
+  basins.pixels = new ImageData(WIDE, TALL); basins.counts = new Map(); basins.done = 0;
+  basins.picture = new OffscreenCanvas(WIDE, TALL);
   const worker = basins.worker = new Worker(source);
   worker.onerror = (event) => { $("basin-text").textContent = t("Basins cannot be computed here: {}", event.message || "worker"); };
   worker.onmessage = ({ data }) => {
@@ -384,18 +402,24 @@ function startBasins() {
     basins.done += cells.length / 2;
     if (basins.done % 64 < stride || stride > 4) tellBasins();
   };
-  worker.postMessage({ run: { spec: run.spec }, r, keywords: state.keywords[r], domain: DATA.surface.domain, side: G,
+  worker.postMessage({ run: { spec: run.spec }, r, keywords: state.keywords[r], domain: DATA.surface.domain, wide: WIDE, high: TALL,
     points: DATA.points.list, radius: DATA.points.radius });
 }
 const basinColour = (p) => p === -2 ? [0, 0, 0] : p === -1 ? [150, 150, 150] : rgb(BASIN[minima.indexOf(p) % BASIN.length] || "#666666");
 const minima = DATA.points.list.map((p, i) => [p, i]).filter(([p]) => p.type === "minimum").map(([, i]) => i);
 function paintBasin(i, j, stride, p) {
   const [r, g, b] = basinColour(p);
-  for (let y = j; y < Math.min(G, j + stride); y++) for (let x = i; x < Math.min(G, i + stride); x++) {
-    const at4 = 4 * ((G - 1 - y) * G + x);
+  for (let y = j; y < Math.min(TALL, j + stride); y++) for (let x = i; x < Math.min(WIDE, i + stride); x++) {
+    const at4 = 4 * ((TALL - 1 - y) * WIDE + x);
     basins.pixels.data[at4] = r; basins.pixels.data[at4 + 1] = g; basins.pixels.data[at4 + 2] = b; basins.pixels.data[at4 + 3] = 255;
   }
   basins.counts.set(p, (basins.counts.get(p) || 0) + 1);
+}
+// the colour of the basin at a share of the width and of the height, if there is one
+function basinAt(u, v) {
+  if (state.basin < 0 || !basins.pixels) return null;
+  const at4 = 4 * ((TALL - 1 - Math.floor(v * TALL)) * WIDE + Math.floor(u * WIDE)), { data } = basins.pixels;
+  return data[at4 + 3] ? [data[at4], data[at4 + 1], data[at4 + 2]] : null;
 }
 function tellBasins() {
   basins.picture.getContext("2d").putImageData(basins.pixels, 0, 0);
@@ -403,7 +427,7 @@ function tellBasins() {
     const what = p === -2 ? t("diverged") : p === -1 ? t("still moving") : `${t(DATA.points.list[p].type)} (${DATA.points.list[p].x.map(short).join(", ")})`;
     return `${(100 * n / basins.done).toFixed(1)} % ${what}`;
   });
-  $("basin-text").textContent = `${t("{} of {} starts", basins.done, G * G)}: ${share.join("; ")}. ` +
+  $("basin-text").textContent = `${t("{} of {} starts", basins.done, WIDE * TALL)}: ${share.join("; ")}. ` +
     t("A start belongs to a point if its last iterate is within {} of it and, at a minimum, so low that no descent leads away.", short(DATA.points.radius));
   draw();
 }
@@ -415,8 +439,8 @@ function again(which) {
   judgeLesson(); keep(); draw();
 }
 function setStart(x, y) {
-  if (!Number.isFinite(x) || !Number.isFinite(y)) return;
-  state.start = [x, y]; again();
+  if (!Number.isFinite(x) || D > 1 && !Number.isFinite(y)) return;
+  state.start = [x, y].slice(0, D); again();
 }
 function setStep(k) { state.k = Math.max(0, Math.min(STEPS, Math.round(k))); keep(); draw(); }
 function setView(view) {
@@ -557,11 +581,11 @@ function fromAddress() {
     const v = Number(parts.get(name)); return parts.has(name) && Number.isInteger(v) && v >= 0 && v <= most ? v : null;
   };
   const start = (parts.get("s") || "").split(",").map(Number);
-  if (parts.has("s") && start.length === 2 && start.every(Number.isFinite)) fresh.start = start;
+  if (parts.has("s") && start.length === D && start.every(Number.isFinite)) fresh.start = start;
   fresh.k = whole("k", STEPS) ?? 0; fresh.basin = whole("basin", DATA.runs.length - 1) ?? -1;
-  fresh.focus = whole("of", DATA.runs.length - 1) ?? FOCUS; fresh.coordinate = whole("c", 1) ?? 0;
+  fresh.focus = whole("of", DATA.runs.length - 1) ?? FOCUS; fresh.coordinate = whole("c", D - 1) ?? 0;
   if (/^[01]+$/.test(parts.get("on") || "")) fresh.on = fresh.on.map((_, r) => parts.get("on")[r] !== "0");
-  if (parts.get("view") === "solid") fresh.view = "solid";
+  if (D > 1 && parts.get("view") === "solid") fresh.view = "solid";
   state = fresh;
   DATA.runs.forEach((run, r) => run.sliders.forEach((slider) => {
     const v = Number(parts.get(`${r}.${slider.name}`));
@@ -582,6 +606,7 @@ function legend() {
 function fillWords() {
   document.querySelectorAll("[data-t]").forEach((e) => { e.textContent = t(e.dataset.t); });
   document.querySelectorAll("[data-label]").forEach((e) => e.setAttribute("aria-label", t(e.dataset.label)));
+  if (D === 1) document.querySelectorAll("[data-plane]").forEach((e) => { e.hidden = true; });
   $("basin").append(new Option(t("none"), -1));
   $("about").textContent = DATA.surface.about;
   $("complete").textContent = DATA.points.conclusion;
@@ -589,7 +614,7 @@ function fillWords() {
   $("origin").textContent = t("Made by optbench {}. The page runs the tool's own traced programs, emitted as JavaScript; no other code knows these optimizers or this surface.", DATA.version);
   for (const p of DATA.points.list) {
     const row = document.createElement("tr");
-    for (const text of [t(p.type), short(p.x[0]), short(p.x[1]), short(p.value), t(p.basis)]) { const cell2 = document.createElement("td"); cell2.textContent = text; row.append(cell2); }
+    for (const text of [t(p.type), ...p.x.map(short), short(p.value), t(p.basis)]) { const cell2 = document.createElement("td"); cell2.textContent = text; row.append(cell2); }
     $("points").append(row);
   }
 }
@@ -625,7 +650,7 @@ function listen() {
     event.preventDefault();
     if (state.view === "solid") { yaw += way[0] * .1; pitch = Math.max(.15, Math.min(1.45, pitch - way[1] * .1)); return draw(); }
     const size = event.shiftKey ? .1 : .01;
-    setStart(+(state.start[0] + way[0] * size * (X1 - X0)).toPrecision(6), +(state.start[1] + way[1] * size * (Y1 - Y0)).toPrecision(6));
+    setStart(+(state.start[0] + way[0] * size * (X1 - X0)).toPrecision(6), D > 1 ? +(state.start[1] + way[1] * size * (Y1 - Y0)).toPrecision(6) : NaN);
   };
   addEventListener("hashchange", () => { if (location.hash.slice(1) !== address()) { fromAddress(); showControls(); setView(state.view); again(); startBasins(); } });
   new ResizeObserver(() => { ground = null; draw(); }).observe(map);

@@ -23,7 +23,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ground:
-    """A surface of two coordinates.
+    """A surface of one coordinate or two.
 
     Attributes:
         domain: (low, high) of each coordinate.
@@ -53,7 +53,7 @@ def ground_of(config: Config, budget: float) -> Ground:
     return Ground(
         domain=[list(side) for side in surface.domain],
         minimum=surface.minimum if config["choices"]["loss"] == "surface" else None,
-        field=plain_program(program, ["x[0]", "x[1]"], results[:3]),
+        field=plain_program(program, [f"x[{i}]" for i in range(surface.dim)], results[: 1 + surface.dim]),
         points=[
             {"x": list(p.x), "value": p.value, "type": p.type, "basis": p.basis, "level": level}
             for p, level in zip(found.points, disks.levels, strict=True)
