@@ -85,6 +85,8 @@ def test_what_one_page_cannot_show_is_refused_with_the_reason() -> None:
         (["model=mlp"], "network"),
         (["model=himmelblau,ackley"], "one"),
         (["trainer.engine=auto"], "portable engine alone"),
+        (["trainer.start=[1,1],[2,2]"], "several starts"),
+        (["trainer.start=random", "seed=0,1"], "several starts"),
         (["trainer.steps=30000"], "20000 at most"),
         (["optimizer.lr=1,2,3,4,5,6,7,8,9"], "at most 8"),
     ):
@@ -197,6 +199,11 @@ def test_a_page_repeats_its_runs_and_does_what_its_controls_say(tab: Page, tmp_p
         opened(tab, page, "#view=solid&k=50", width=390, phone=True, dark=dark)
         assert tab.js("document.documentElement.scrollWidth") <= 390
         assert tab.js("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    before = tab.js("getComputedStyle(document.body).color")
+    tab.js("dispatchEvent(new Event('beforeprint'))")
+    assert tab.js("document.documentElement.dataset.theme") == "light"  # paper is white
+    tab.js("dispatchEvent(new Event('afterprint'))")
+    assert tab.js("getComputedStyle(document.body).color") == before
     assert tab.errors == []
 
 

@@ -41,7 +41,7 @@ WORDS = _FOLDER / "phrases.zh.yaml"
 _REFUSED = {
     "trainer.engine": "the page runs the portable engine alone",
     "trainer.record_every": "the page is held to every step",
-    "seeds": "one seed, or several starts, are given in the page",
+    "seeds": "give them as seed=0,1,2, of runs with trainer.grad_noise",
 }
 
 
@@ -81,12 +81,20 @@ def plan_play(overrides: Sequence[str], config_dirs: Sequence[Path], records: Pa
     for item in plan:
         if any(item.config[part] != first[part] for part in ("model", "loss")):
             raise UserError("several surfaces: expected one", "make a page for each")
+        if any(_start_of(item.config) != _start_of(first) for item in plan):
+            raise UserError("several starts: expected one", "drag the start in the page")
         trainer = trainer_from(item.config)
         if not isinstance(trainer, SurfaceTrainer):
             raise UserError(f"{item.choices['model']} is a network, not a surface", "see optbench list model")
         if trainer.steps > MOST_STEPS:
             raise UserError(f"trainer.steps={trainer.steps}: a page keeps every step, {MOST_STEPS} at most")
     return list(plan)
+
+
+def _start_of(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What says where a run begins; of a surface's own start and of a given one it is that alone."""
+    start = config["trainer"].get("start")
+    return (start, config["seed"] if start == "random" else None)
 
 
 def plan_lesson(lesson: Lesson, records: Path | None) -> list[Planned]:

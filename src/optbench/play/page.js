@@ -228,10 +228,10 @@ function drawMap() {
   const clamp = (v) => Math.max(-1e5, Math.min(1e5, v));
   const place = (x, y) => [clamp((x - X0) / (X1 - X0) * w), clamp(h - (y - Y0) / (Y1 - Y0) * h)];
   drawPoints(g, place, ratio); drawPaths(g, place, ratio); drawStart(g, place, ratio); drawArrows(g, place, ratio);
-  g.fillStyle = css("--ink"); g.font = `${11 * ratio}px system-ui, sans-serif`; g.textBaseline = "bottom";
-  g.textAlign = "left"; g.fillText(`x ${short(X0)}`, 4 * ratio, h - 3 * ratio);
-  g.textAlign = "right"; g.fillText(short(X1), w - 4 * ratio, h - 3 * ratio);
-  g.textAlign = "left"; g.textBaseline = "top"; g.fillText(`${D > 1 ? "y" : "f"} ${short(Y1)}`, 4 * ratio, 4 * ratio);
+  g.font = `${11 * ratio}px system-ui, sans-serif`; g.lineWidth = 3 * ratio; g.strokeStyle = css("--back"); g.fillStyle = css("--ink");
+  const end = (text, x, y, align, base) => { g.textAlign = align; g.textBaseline = base; g.strokeText(text, x, y); g.fillText(text, x, y); };
+  end(`x ${short(X0)}`, 4 * ratio, h - 3 * ratio, "left", "bottom"); end(short(X1), w - 4 * ratio, h - 3 * ratio, "right", "bottom");
+  end(`${D > 1 ? "y" : "f"} ${short(Y1)}`, 4 * ratio, 4 * ratio, "left", "top");
 }
 function drawSolid(g, w, h, ratio) {
   const M = 44, cy = Math.cos(yaw), sy = Math.sin(yaw), cp = Math.cos(pitch), sp = Math.sin(pitch), size = w * .56;
@@ -632,7 +632,11 @@ function listen() {
   $("focus").onchange = () => { state.focus = +$("focus").value; judgeLesson(); keep(); draw(); };
   $("coordinate").onchange = () => { state.coordinate = +$("coordinate").value; keep(); draw(); };
   $("theme").onclick = () => setTheme(theme === "dark" ? "light" : "dark");
-  for (const id of ["x", "y"]) $(id).oninput = () => setStart(+$("x").value, +$("y").value);
+  const given = (id) => $(id).value === "" ? NaN : +$(id).value; // a field that is being written
+  for (const id of ["x", "y"]) $(id).oninput = () => setStart(given("x"), given("y"));
+  let shown = theme;
+  addEventListener("beforeprint", () => { shown = theme; setTheme("light"); drawMap(); drawLoss(); });
+  addEventListener("afterprint", () => setTheme(shown));
   const map = $("map");
   let held = null;
   const drag = (event) => {
