@@ -6,15 +6,19 @@ the book calls by its name. `# batch: full` says of an optimizer that it is desc
 is an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
 `# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one. `# zh: ...` is
 the entry in Chinese, for pages that are.
+
+Metrics are chosen by a setting, trainer.metrics, and so are no group of a configuration; they lie in conf/metric/ like
+the others.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder
@@ -22,9 +26,11 @@ from optbench.settings import did_you_mean
 
 GROUPS = ("model", "data", "augment", "loss", "optimizer", "scheduler", "trainer", "experiment")
 """The open sets, one folder of conf/ each, in the order in which people choose."""
+METRIC = "metric"
+"""The open set of what trainer.metrics names: a setting, and so no part of a composition."""
 CALLBACK = "callback"
 """The open set of what `--callback` names: no part of a run, and of no composition."""
-LISTED = (*GROUPS, CALLBACK)
+LISTED = (*GROUPS, METRIC, CALLBACK)
 """All open sets."""
 
 
@@ -69,6 +75,38 @@ def surface_names(config_dirs: Sequence[Path] = ()) -> list[str]:
     files = (f for folder in (conf_folder(), *config_dirs) for f in (folder / "model").rglob("*.yaml"))
     pattern = re.compile(r"^defaults:\s*\[?[\s-]*_surface", re.MULTILINE)
     return sorted({f.stem for f in files if not f.stem.startswith("_") and pattern.search(f.read_text("utf-8"))})
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the YAML of a metric says of it.
+
+    Attributes:
+        name: of it.
+        description: its catalogue line.
+        direction: "max" or "min": which values are better.
+    """
+
+    name: str
+    description: str
+    direction: str
+
+
+@functools.cache
+def packaged_metrics() -> Mapping[str, Metric]:
+    """The metrics of the packaged conf/, by name."""
+    found = {}
+    for path in sorted((conf_folder() / METRIC).glob("*.yaml")):
+        direction = re.search(r"^direction: (max|min)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert direction is not None, f"{path}: no line direction: max, or min"
+        found[path.stem] = Metric(path.stem, first_comment(path), direction[1])
+    return MappingProxyType(found)
+
+
+def metric_file(name: str, config_dirs: Sequence[Path] = ()) -> Path | None:
+    """The YAML of a metric, of several folders that have it the last one's; None where there is none."""
+    files = [folder / METRIC / f"{name}.yaml" for folder in (conf_folder(), *config_dirs)]
+    return next((file for file in reversed(files) if file.is_file()), None)
 
 
 def _entries(conf: Path, group: str) -> Iterator[Entry]:

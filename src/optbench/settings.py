@@ -112,7 +112,7 @@ class NetworkTrainer(Trainer):
             has none ends the run. false: on a GPU the quickest, found by timing, so that a run that goes on, or one
             that is repeated, has the same batches and draws and other roundings. On a CPU runs repeat to the bit
             either way.
-        patience: evaluations without a higher validation accuracy that are waited for; one more ends the run as
+        patience: evaluations without a better value of the first metric that are waited for; one more ends the run as
             `converged`. None: it is never ended so.
         normalize: true: the network's inputs have mean 0 and deviation 1 in each channel on the training images, and
             later ones are measured by the same rule. None, as false: inputs are between 0 and 1.
@@ -124,6 +124,11 @@ class NetworkTrainer(Trainer):
         pseudo_weight: weight of a picture with such a label in the loss of an update; a labelled one has 1.
         pseudo_ramp: epochs from pseudo_start on in which that weight still rises, in equal steps.
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
+        metrics: names of metrics (`optbench list metric`) that each evaluation on the validation data computes beside
+            the loss, columns val_NAME: the first says which evaluation is the best one, and so what best.pt and
+            patience go by, and what runs are ranked by. One of the user's own is a YAML in metric/ of a --config-dir,
+            or a node {_target_: ..., direction: max}. None: accuracy where the data have classes, else the loss alone.
+            The accuracy of classes is computed in any case.
         eval_every: epochs between evaluations on the validation data; the last epoch is always evaluated.
         curvature_share: part of the training images that curvature is measured on; always the same ones.
         checkpoint_every: epochs between checkpoints from which a killed run goes on; None: they are written by time,
@@ -152,6 +157,7 @@ class NetworkTrainer(Trainer):
     pseudo_weight: float = 1.0
     pseudo_ramp: int = 0
     target_accuracy: float | None = None
+    metrics: Any = None
     eval_every: int = 1
     curvature_share: float = 1.0
     checkpoint_every: int | None = None
@@ -370,6 +376,12 @@ RANGES: Mapping[str, Check] = {
     "trainer.record_every": _count,
     "trainer.curvature_every": _count,
     "trainer.curvature_share": (lambda v: _number(v) and 0 < v <= 1, "a number above 0 and at most 1"),
+    "trainer.metrics": (
+        lambda v: (
+            isinstance(v, list) and bool(v) and all(_word(w) or (isinstance(w, dict) and "_target_" in w) for w in v)
+        ),
+        "a list of names, such as [accuracy,macro_f1]",
+    ),
     "trainer.eval_every": _count,
     "trainer.checkpoint_every": _count,
     "trainer.keep_every": _count,

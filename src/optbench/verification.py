@@ -27,7 +27,9 @@ from optbench.experiment.plan import Planned, data_fingerprint
 from optbench.experiment.recorder import Display, Stop
 from optbench.experiment.sources import KEY, PARTS, sources
 from optbench.records import Run, Status, read, run_id
+from optbench.records.chosen import CHECKPOINTS
 from optbench.records.curves import Columns
+from optbench.records.metrics import COLUMN, column_of, directions
 from optbench.records.vocabulary import NUMERICS, as_now
 from optbench.records.walk import Unreadable
 
@@ -276,7 +278,8 @@ def _relative(recorded: Any, found: Any) -> float:
 
 
 def _number_differences(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
-    pairs = [(name, recorded.get(name), found.get(name)) for name in _NUMBERS if name in recorded]
+    names = [*_NUMBERS, *(column_of(name, which) for name in directions(recorded.get(COLUMN)) for which in CHECKPOINTS)]
+    pairs = [(name, recorded.get(name), found.get(name)) for name in dict.fromkeys(names) if name in recorded]
     return [Difference(name, _relative(one, two), one, two) for name, one, two in pairs if _relative(one, two)]
 
 

@@ -432,6 +432,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.engine": (["auto", "portable"], ["fused", "", 1]),
     "trainer.curvature_every": ([1], [0]),
     "trainer.curvature_share": ([1e-9, 1], [0, 1.1]),
+    "trainer.metrics": ([["accuracy"], ["ece", {"_target_": "a.b"}], None], [[], [""], "accuracy", [1]]),
     "trainer.eval_every": ([1], [0]),
     "trainer.checkpoint_every": ([1], [0]),
     "trainer.keep_every": ([1], [0]),

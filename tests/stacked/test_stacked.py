@@ -67,6 +67,11 @@ def check_same(stacked: Run, alone: Run, near: float = NEAR) -> None:
     for name in ("val_accuracy", "train_accuracy"):
         if name in curves[1]:
             assert apart(curves[0][name], curves[1][name]) < 0.02, name  # a few examples on the border
+    judged = {name for name in curves[1] if name.startswith("val_")}
+    assert {name for name in curves[0] if name.startswith("val_")} == judged
+    for name in judged - {"val_loss", "val_accuracy"}:
+        assert apart(curves[0][name], curves[1][name]) < 0.02, name
+        assert apart(mine[f"best_{name}"], theirs[f"best_{name}"]) < 0.02, name
     for name in ("last", "best"):
         found, wanted = weights(stacked, name), weights(alone, name)
         assert list(found) == list(wanted)
@@ -152,6 +157,9 @@ def test_every_schedule(name: str, tmp_path: Path) -> None:
     ("model.activation=tanh",), ("trainer.normalize=true",), ("trainer.batch_size=full", "trainer.grad_tol=0.3"),
     ("trainer.eval_every=2", "trainer.record_every=3"), ("trainer.patience=0", "trainer.epochs=6", "optimizer.lr=1e-6"),
     ("trainer.steps=13",), ("trainer.plateau_steps=2", "trainer.plateau_delta=0.5"), ("trainer.batch_size=1258",),
+    ("trainer.metrics=[perplexity,macro_f1,top5]", "trainer.patience=0", "trainer.epochs=3"),
+    ("data=diabetes", "trainer.metrics=[rmse,r2]", "optimizer.lr=1e-3"),
+    ("loss=class_number", "n_outputs=1", "trainer.metrics=[macro_f1]"),
 ])  # fmt: skip
 def test_every_kind_of_run(given: tuple[str, ...], tmp_path: Path) -> None:
     """Losses, models, stop rules and recording."""

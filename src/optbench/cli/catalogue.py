@@ -14,7 +14,7 @@ def list_choices(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="model, data, augment, loss, optimizer, scheduler, trainer, experiment or callback.",
+            help="model, data, augment, loss, optimizer, scheduler, trainer, experiment, metric or callback.",
             autocompletion=complete_group,
             show_default=False,
         ),
@@ -32,7 +32,7 @@ def list_choices(
     """
     from dataclasses import asdict
 
-    from optbench.catalogue import CALLBACK, catalogue
+    from optbench.catalogue import CALLBACK, METRIC, catalogue
 
     entries = catalogue(group, paths(config_dir))
     if as_json:
@@ -42,7 +42,7 @@ def list_choices(
     shown = None
     for entry in entries:
         if entry.group != shown:
-            head = f"--{entry.group} " if entry.group == CALLBACK else f"{entry.group}="
+            head = {CALLBACK: "--callback ", METRIC: "trainer.metrics=[...]"}.get(entry.group, f"{entry.group}=")
             typer.secho(("" if shown is None else "\n") + head, bold=True)
             shown = entry.group
         book = f"; book: {entry.book}" if entry.book else ""

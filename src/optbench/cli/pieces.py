@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from optbench.records.metrics import judged
+
 
 class Piece(NamedTuple):
     """Some words of a line.
@@ -19,10 +21,12 @@ class Piece(NamedTuple):
 
 
 def facts(row: Mapping[str, Any]) -> list[Piece]:
-    """What a row of a curve says, the loss and the validation accuracy kept longest."""
+    """What a row of a curve says, the loss and what evaluations are judged by kept longest."""
     found = [Piece(f"loss {row['loss']:.4g}", 1)] if row.get("loss") is not None else []
-    if row.get("val_accuracy") is not None:
-        found.append(Piece(f"val {row['val_accuracy']:.1%}"))
+    for name, value in judged(row).items():
+        found.append(
+            Piece(f"val {value:.1%}" if name == "val_accuracy" else f"{name.replace('_', ' ', 1)} {value:.4g}")
+        )
     if row.get("epoch") is not None:
         found.append(Piece(f"epoch {row['epoch']:.1f}", 2))
     if row.get("lr") is not None:

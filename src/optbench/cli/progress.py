@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optbench.cli.pieces import Piece, facts
+from optbench.records.metrics import judged
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -90,7 +91,7 @@ class LiveDisplay:
         self._progress = progress
         self._steps: TaskID | None = None
         self._shown = 0.0
-        self._accuracy: float | None = None
+        self._judged: Mapping[str, Any] = {}
         self._forecast = Forecast()
 
     def start(self, label: str, index: int, count: int) -> None:
@@ -105,17 +106,14 @@ class LiveDisplay:
         self._progress.console.print(f"note: {words}", markup=False, soft_wrap=True)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
-        if row.get("val_accuracy") is not None:  # in the rows of evaluations alone
-            self._accuracy = row["val_accuracy"]
+        self._judged = judged(row) or self._judged  # in the rows of evaluations alone
         if words := self._forecast.words(step, total):
             self._progress.console.print(f"note: {words}", markup=False, soft_wrap=True)
         now = time.monotonic()
         if self._steps is None or (now - self._shown < _REFRESH_SECONDS and step < total):
             return
         self._shown = now
-        self._progress.update(
-            self._steps, completed=step, total=total, pieces=facts({**row, "val_accuracy": self._accuracy})
-        )
+        self._progress.update(self._steps, completed=step, total=total, pieces=facts({**row, **self._judged}))
 
     def end(self, run: Any) -> None:
         if run.status in ("failed", "skipped"):

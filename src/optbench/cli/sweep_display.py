@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from optbench.cli.pieces import Piece, facts
 from optbench.launch.sweep import SweepWatcher
 from optbench.records.chosen import ACCURACY, criteria
-from optbench.statistics import STATISTICS, has_result
+from optbench.records.metrics import COLUMN, first_of
+from optbench.statistics import STATISTICS, has_result, learn
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -89,7 +90,7 @@ class LiveSweep(SweepWatcher):
         self._all = self._progress.add_task(label, total=count, pieces=[Piece("starting")], done=0)
         self._running: dict[str, Any] = {}
         self._best: dict[str, tuple[tuple[float, ...], str, str]] = {}
-        self._criteria = criteria(checkpoint)
+        self._checkpoint = checkpoint
         self._heading = "final loss"
         self._failed, self._done, self._began = 0, 0, time.monotonic()
         self._waiting, self._batch_began = "", time.monotonic()
@@ -152,17 +153,18 @@ class LiveSweep(SweepWatcher):
 
     def _rank(self, run: Run) -> None:
         """Takes a run into the table of the best where it is better than its optimizer's best, by `compare`'s rule."""
-        known = {name: value for name in self._criteria if (value := run.summary.get(name)) is not None}
+        metrics = [run.summary.get(COLUMN)]
+        learn(metrics)
+        names = criteria(self._checkpoint, first_of(metrics))
+        known = {name: value for name in names if (value := run.summary.get(name)) is not None}
         if not has_result(run.status) or not known:
             return
-        rank = tuple(
-            -STATISTICS[name].direction * known[name] if name in known else math.inf for name in self._criteria
-        )
+        rank = tuple(-STATISTICS[name].direction * known[name] if name in known else math.inf for name in names)
         optimizer = str(run.summary.get("optimizer"))
         if optimizer in self._best and rank >= self._best[optimizer][0]:
             return
         name, first = next(iter(known.items()))
-        if name != self._criteria[-1]:
+        if name != names[-1]:
             self._heading = STATISTICS[name].title.partition(",")[0]
         value = f"{first:.1%}" if name in ACCURACY.values() else f"{first:.4g}"
         self._best[optimizer] = (rank, value, run.path.name if run.path else run.run_id)

@@ -17,6 +17,7 @@ import numpy as np
 
 from optbench.comparison.by_seed import by_seed
 from optbench.comparison.groups import Group
+from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records.columns import Floats
@@ -136,12 +137,12 @@ class Across:
         return found
 
 
-def shared(problems: Mapping[str, Sequence[Group]], ranked: Sequence[str], asked: str = "--score") -> Across:
+def shared(problems: Mapping[str, Sequence[Group]], ranked: Ranked, asked: str = "--score") -> Across:
     """The configurations that ran on every problem, by name.
 
     Args:
         problems: the groups of each.
-        ranked: what groups are ranked by.
+        ranked: how groups are ranked.
         asked: the option that asked, for the words of an error.
 
     Raises:
@@ -158,9 +159,7 @@ def shared(problems: Mapping[str, Sequence[Group]], ranked: Sequence[str], asked
         )
     at = {problem: {group.label: group for group in groups} for problem, groups in problems.items()}
     groups = tuple(tuple(own[name] for name in names) for own in at.values())
-    metric = tuple(
-        next(name for name in ranked if name == ranked[-1] or any(g.statistics[name] for g in own)) for own in groups
-    )
+    metric = tuple(map(ranked.first, groups))
     return Across(tuple(problems), tuple(names), groups, metric)
 
 

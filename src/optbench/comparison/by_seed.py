@@ -26,7 +26,7 @@ def by_seed(groups: Sequence[Group], metric: str) -> Floats:
 
     Args:
         groups: of one problem.
-        metric: one of OF_EACH.
+        metric: one of `statistics.each.of_single_runs`.
     """
     numbers, seeds = [], []
     for group in groups:

@@ -18,12 +18,14 @@ from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
 from optbench.comparison.header import Difference, warnings
 from optbench.comparison.judged import Question, Verdict, judged
+from optbench.comparison.ranked_by import Ranked, disagreement
 from optbench.comparison.tuned import Tuned, Tuning, chose, parse_seeds, planned_seeds, unequal
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
-from optbench.records.chosen import CHECKPOINTS, chosen, criteria
-from optbench.statistics import STATISTICS
+from optbench.records.chosen import CHECKPOINTS, chosen
+from optbench.records.metrics import COLUMN
+from optbench.statistics import STATISTICS, learn
 from optbench.statistics.of_targets import OF_TARGETS
 
 if TYPE_CHECKING:
@@ -117,7 +119,11 @@ class Comparison:
 
     def _checkpoint_of(self, group: Group) -> str | None:
         """The checkpoint that a group is ranked by; None of a surface."""
-        return self.checkpoint if any(group.statistics[name] for name in criteria(self.checkpoint)[:-1]) else None
+        return (
+            self.checkpoint
+            if any(group.statistics[name] for name in Ranked(self.checkpoint).of([group])[:-1])
+            else None
+        )
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -232,14 +238,15 @@ def compare(
         group_by: keys that define a configuration, comma-separated or as a list; None: every setting but the seed. A
             group of several settings is reported at its best one, see `tuned`.
         sort: column of `table` to sort the groups of a problem by; "-column" from large to small; seconds
-            device by device. None: the best first, by accuracy where there is one, else by validation loss, else by
-            final loss.
+            device by device. None: the best first, as `ranked_by` says: by the first of trainer.metrics, by accuracy
+            where there is one, else by validation loss, else by final loss.
         checkpoint: whose accuracy and validation loss: best or last; None: as `chosen` says.
         tune_seeds: the seeds that settings are chosen on, "0..2" or numbers, reported on the others; none: those
             of a tuning (`tune`) where its runs are here, else each seed's setting is chosen on all other seeds.
         pool: whether the runs of all settings of a group are pooled instead.
         baseline: the configuration that all others are judged against, by its name or its optimizer's; None: all pairs.
-        metric: what groups are ranked and pairs judged by, one of `statistics.each.OF_EACH`; None: as `sort` has it.
+        metric: what groups are ranked and pairs judged by, one of `statistics.each.of_single_runs`; None: as `sort`
+            has it.
         alpha: the probability of any false verdict on a pair.
         equivalent_within: the difference below which two configurations are equivalent; None: none are.
         anytime: whether verdicts shall hold though seeds are added until the result pleases; they then need more seeds.
@@ -260,9 +267,10 @@ def compare(
         RecordError: a path that does not exist.
     """
     which = chosen(checkpoint)
-    question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
-    ranked = criteria(which) if metric is None else (metric,)
     found = paths if isinstance(paths, RunTable) else read_runs(paths)
+    learn(found.different(COLUMN))
+    question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
+    ranked = Ranked(which, metric)
     found = select(found, filters)
     tuning = _tuning(found, tune_seeds, pool, group_by is not None)
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
@@ -274,8 +282,8 @@ def compare(
     groups = list(_sorted(groups, sort, differing, ranked))
     differences = tuple(whole.differences())
     said = [*_of_tuning(groups), *warnings(differences, clocks, whole.cut_short()), *_of_stars(groups)]
-    said += [*on_several(found, groups), *_of_choosing(groups)]
     problems = _by_problem(groups)
+    said += [*on_several(found, groups), *_of_choosing(groups), *disagreement(problems, ranked)]
     verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)
     scores, reference, words = asked.scored(problems, ranked, found)
     return Comparison(
@@ -324,7 +332,7 @@ class _Asked:
 
         return aim(self.cost, self.target, self.budget, self.minimum_of, self.spread)
 
-    def with_targets(self, groups: list[Group], ranked: Sequence[str]) -> tuple[list[Group], list[str]]:
+    def with_targets(self, groups: list[Group], ranked: Ranked) -> tuple[list[Group], list[str]]:
         """The groups with the scores of common targets, where these are asked for, and what must be said."""
         if self.cost is None and not self.target and self.budget is None:
             return groups, []
@@ -333,7 +341,7 @@ class _Asked:
         return with_targets(_by_problem(groups), self.aim, ranked)
 
     def scored(
-        self, problems: Mapping[str, Sequence[Group]], ranked: Sequence[str], runs: RunTable
+        self, problems: Mapping[str, Sequence[Group]], ranked: Ranked, runs: RunTable
     ) -> tuple[tuple[Score, ...], str, list[str]]:
         """The scores that were asked for, the name of what `improvement` is over, and what must be said.
 
@@ -367,7 +375,13 @@ class _Asked:
 
 
 def _names(groups: Sequence[Group]) -> tuple[str, ...]:
-    return (*STATISTICS, *(name for name in OF_TARGETS if any(name in group.statistics for group in groups)))
+    """The statistics that there are, those of metrics and of targets where some group has them."""
+    known = [
+        name
+        for name, one in STATISTICS.items()
+        if one.metric is None or any(group.statistics.get(name) for group in groups)
+    ]
+    return (*known, *(name for name in OF_TARGETS if any(name in group.statistics for group in groups)))
 
 
 def _by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:
@@ -438,11 +452,10 @@ def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | 
     return [resolve_key(name, known) for name in names]
 
 
-def _sorted(
-    groups: Sequence[Group], sort: str | None, differing: Sequence[str], ranked: Sequence[str]
-) -> tuple[Group, ...]:
+def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str], ranked: Ranked) -> tuple[Group, ...]:
     if sort is None:
-        return tuple(sorted(groups, key=lambda group: (group.problem, rank(group.statistics, ranked), group.label)))
+        names = {problem: ranked.of(own) for problem, own in _by_problem(groups).items()}
+        return tuple(sorted(groups, key=lambda one: (one.problem, rank(one.statistics, names[one.problem]), one.label)))
     name = sort.removeprefix("-")
     columns = ["configuration", *IDENTITY, *differing, "n", "distinct", *Status, *_names(groups)]
     key = resolve_key(name, list(map(str, columns)), "column to sort by")

@@ -17,12 +17,12 @@ from optbench.comparison.comparison import Comparison
 from optbench.comparison.filters import resolve_key
 from optbench.comparison.groups import IDENTITY, Group
 from optbench.comparison.labels import text
+from optbench.comparison.ranked_by import Ranked
 from optbench.comparison.targets import Aim, Reader, answered
 from optbench.comparison.tuned import chose
 from optbench.errors import UserError
 from optbench.metrics.tuned import BestOf, best_of
 from optbench.records import RunTable
-from optbench.records.chosen import criteria
 from optbench.records.columns import Floats
 from optbench.records.run import read_columns
 from optbench.statistics import STATISTICS, Groups
@@ -96,7 +96,7 @@ def distributions(found: Comparison, aim: Aim, reader: Reader = read_columns) ->
     targets: list[tuple[str, str]] = []
     said: list[str] = []
     count = 0
-    for one in answered(found.problems, aim, criteria(found.checkpoint), reader):
+    for one in answered(found.problems, aim, Ranked(found.checkpoint), reader):
         said += [one.unrecorded] if one.unrecorded else []
         count += 1
         if one.runtimes is None:
@@ -188,7 +188,7 @@ def profiles(found: Comparison, aim: Aim, reader: Reader = read_columns) -> Prof
     """
     from optbench.metrics.profiles import performance_profile
 
-    ranked = criteria(found.checkpoint)
+    ranked = Ranked(found.checkpoint)
     problems: dict[str, list[Group]] = {}
     targets: list[tuple[str, str]] = []
     said: list[str] = []
@@ -247,7 +247,7 @@ def ranking(found: Comparison) -> Ranking:
     """
     from optbench.metrics.ranks import average_ranks, cliques, critical_difference, friedman
 
-    across = shared(found.problems, criteria(found.checkpoint), "--figure ranks")
+    across = shared(found.problems, Ranked(found.checkpoint), "--figure ranks")
     values = medians(across)
     averages = average_ranks(values)
     order = np.argsort(averages, kind="stable")
@@ -317,7 +317,7 @@ def searches(found: Comparison, by: Sequence[str] = ("optimizer",)) -> Searches:
     Raises:
         UserError: no configuration has two settings; a search that gave its settings different budgets; no such key.
     """
-    ranked = criteria(found.checkpoint)
+    ranked = Ranked(found.checkpoint)
     tuning = any(chose(group.rows).any() for group in found.groups)
     budgets = [key for key in ("trainer.steps", "trainer.epochs") if key in found.differing]
     if tuning and budgets:
@@ -326,7 +326,7 @@ def searches(found: Comparison, by: Sequence[str] = ("optimizer",)) -> Searches:
             "a quasirandom or random search has settings that are independent of each other",
         )
     lines: dict[tuple[str, str], list[float]] = {}
-    metric = {problem: _metric(own, ranked) for problem, own in found.problems.items()}
+    metric = {problem: ranked.first(own) for problem, own in found.problems.items()}
     sizes = []
     for group in found.groups:
         rows = group.rows.take(np.flatnonzero(chose(group.rows))) if tuning else group.rows
@@ -352,10 +352,6 @@ def searches(found: Comparison, by: Sequence[str] = ("optimizer",)) -> Searches:
 def _dropped(why: str, every: Sequence[str], shown: Sequence[str]) -> tuple[Drop, ...]:
     missing = tuple(dict.fromkeys(label for label in every if label not in shown))
     return (Drop(why, missing),) if missing else ()
-
-
-def _metric(groups: Sequence[Group], ranked: Sequence[str]) -> str:
-    return next(name for name in ranked if name == ranked[-1] or any(group.statistics[name] for group in groups))
 
 
 def _setting(rows: RunTable, metric: str) -> float:

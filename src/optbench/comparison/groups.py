@@ -16,10 +16,12 @@ from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
 from optbench.comparison.header import Grouped
 from optbench.comparison.observations import distinct
+from optbench.comparison.ranked_by import Ranked
 from optbench.comparison.tuned import EACH_ON_OTHERS, Chooser, Tuned, Tuning
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
 from optbench.records.columns import Floats, Ints, factorized
+from optbench.records.metrics import COLUMN
 from optbench.statistics import STATISTICS, Groups, Statistic, statistics_of
 
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
@@ -36,8 +38,7 @@ class Group:
         rows: the runs.
         n_by_status: number of runs of each Status, zeros included.
         statistics: STATISTICS by name; None where one does not apply.
-        best: whether no group of the problem has a better accuracy (networks with classes), validation loss (other
-            networks) or final loss (surfaces).
+        best: whether no group of the problem is better by what the problem is ranked by, see `ranked_by`.
         stopped_at: number of runs at each critical point, see `arrivals.stops`; None where nothing is known of it.
         distinct: number of observations, see `observations`: n less the copies.
         tuned: what was chosen where there were several settings; the runs are then those of the chosen one.
@@ -73,14 +74,14 @@ class Group:
 
 
 def form_groups(
-    rows: RunTable, by: Sequence[str] | None, ranked: Sequence[str], tuning: Tuning = EACH_ON_OTHERS
+    rows: RunTable, by: Sequence[str] | None, ranked: Ranked, tuning: Tuning = EACH_ON_OTHERS
 ) -> tuple[list[Group], list[str], Grouped]:
     """The groups of each problem, the settings that differ between groups, and all runs in groups.
 
     Args:
         rows: the runs.
         by: keys that define a configuration; None: every setting but the seed.
-        ranked: what groups are ranked by, the first statistic that applies to a problem, such as `chosen.criteria`.
+        ranked: how groups are ranked.
         tuning: how a group of several settings is brought to one.
 
     Raises:
@@ -135,7 +136,7 @@ def _losses(rows: RunTable) -> Callable[[str], tuple[Floats, float]]:
     return of
 
 
-def _tuned(chooser: Chooser, formed: Sequence[_Formed], ranked: Sequence[str]) -> tuple[RunTable, Ints, list[_Formed]]:
+def _tuned(chooser: Chooser, formed: Sequence[_Formed], ranked: Ranked) -> tuple[RunTable, Ints, list[_Formed]]:
     """The runs that are reported, the kind of each, and the groups that they form."""
     rows, kinds, facts = chooser.rows, chooser.kinds, chooser.facts
     several = {place for place, one in enumerate(formed) if len({facts[k].configuration_key for k in one.kinds}) > 1}
@@ -145,11 +146,13 @@ def _tuned(chooser: Chooser, formed: Sequence[_Formed], ranked: Sequence[str]) -
     for one in formed:
         problem_of[list(one.kinds)] = one.number
     metric: dict[int, str] = {}
-    for name in reversed(ranked):  # the first that applies to a problem
-        metric.update(dict.fromkeys(np.unique(problem_of[kinds[rows.present(name)]]).tolist(), name))
+    names = _criteria(rows, problem_of[kinds], ranked)
+    for number, own in names.items():
+        mine = problem_of[kinds] == number if len(names) > 1 else np.ones(len(kinds), dtype=np.bool_)
+        metric[number] = next((name for name in own if (rows.present(name) & mine).any()), own[-1])
     kept, found = [], []
     for one in formed:
-        at, tuned = chooser.choose(one.label, one.kinds, metric.get(one.number, ranked[-1]))
+        at, tuned = chooser.choose(one.label, one.kinds, metric[one.number])
         kept.append(at)
         found.append(one._replace(kinds=list(dict.fromkeys(kinds[at].tolist())), tuned=tuned))
     where = np.sort(np.concatenate(kept))
@@ -177,7 +180,7 @@ def _labelling(rows: Sequence[Facts], by: Sequence[str] | None) -> tuple[_KeyOf,
 
 
 def _measured(
-    rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], ranked: Sequence[str]
+    rows: RunTable, kinds: Ints, facts: Sequence[Facts], formed: Sequence[_Formed], ranked: Ranked
 ) -> tuple[list[Group], Grouped]:
     n = len(formed)
     number = np.zeros(len(facts), dtype=np.min_scalar_type(n))
@@ -192,7 +195,8 @@ def _measured(
     first = distinct(rows, _configurations(facts)[kinds[order]])
     computed = statistics_of(Groups(rows, codes, n, first))
     observed = np.bincount(codes[first], minlength=n).tolist()
-    best = _best([one.number for one in formed], computed, ranked)
+    numbers = np.array([one.number for one in formed], dtype=np.int64)
+    best = _best(numbers.tolist(), computed, _criteria(rows, numbers[codes], ranked))
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), observed, strict=False)
     groups = [
         Group(
@@ -242,15 +246,29 @@ def _score(name: str, found: Estimate | None) -> float:
     return math.inf if found is None else -STATISTICS[name].direction * found.value
 
 
+def _criteria(rows: RunTable, problems: Ints, ranked: Ranked) -> dict[int, tuple[str, ...]]:
+    """What each problem is ranked by; problems: the number of each row's, (n,)."""
+    known = rows.different(COLUMN)
+    if len(known) < 2:  # a problem is not looked at by itself where all are alike
+        return dict.fromkeys(np.unique(problems).tolist(), ranked.names(known))
+    return {
+        number: ranked.names(rows.take(np.flatnonzero(problems == number)).different(COLUMN))
+        for number in np.unique(problems).tolist()
+    }
+
+
 def _best(
-    problems: Sequence[int], computed: Sequence[Mapping[str, Estimate | None]], ranked: Sequence[str]
+    problems: Sequence[int],
+    computed: Sequence[Mapping[str, Estimate | None]],
+    criteria: Mapping[int, Sequence[str]],
 ) -> list[bool]:
     # by the first criterion that applies to a problem; groups without any result are never the best
     first: dict[int, int] = {}
     for problem, own in zip(problems, computed, strict=True):
+        ranked = criteria[problem]
         applies = next(place for place, name in enumerate(ranked) if own[name] or name == ranked[-1])
         first[problem] = min(applies, first.get(problem, applies))
-    scores = [rank(own, ranked)[first[problem]] for problem, own in zip(problems, computed, strict=True)]
+    scores = [rank(own, criteria[problem])[first[problem]] for problem, own in zip(problems, computed, strict=True)]
     top: dict[int, float] = {}
     for problem, score in zip(problems, scores, strict=True):
         top[problem] = min(score, top.get(problem, math.inf))

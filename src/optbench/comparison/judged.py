@@ -16,10 +16,11 @@ from typing import Any
 from optbench.comparison.by_seed import by_seed
 from optbench.comparison.groups import Group
 from optbench.comparison.observations import idle
+from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.statistics import STATISTICS
-from optbench.statistics.each import OF_EACH
+from optbench.statistics.each import of_single_runs
 from optbench.statistics.numbers import number
 
 MOST_RUNS, MOST_PAIRS = 50, 1000
@@ -48,7 +49,7 @@ class Question:
 
     Attributes:
         baseline: the configuration that all others are judged against; None: all pairs.
-        metric: one of OF_EACH; None: what the groups of a problem are ranked by.
+        metric: one of `of_single_runs`; None: what the groups of a problem are ranked by.
         alpha: the probability of any false verdict.
         within: the difference below which two are equivalent; None: none are.
         anytime: whether verdicts shall hold though seeds are added until the result pleases.
@@ -74,8 +75,8 @@ class Question:
     ) -> Question:
         """A question as it is typed; whoever says anything of it wants its answer. Raises UserError for what cannot be
         asked."""
-        if metric is not None and metric not in OF_EACH:
-            raise UserError(f"--metric {metric}: no score of single runs", f"one of {', '.join(OF_EACH)}")
+        if metric is not None and metric not in (known := of_single_runs()):
+            raise UserError(f"--metric {metric}: no score of single runs", f"one of {', '.join(known)}")
         if not 0 < alpha < 1:
             raise UserError(f"--alpha {alpha:g}: expected a number between 0 and 1, such as 0.05")
         if within is not None and not 0 < within < math.inf:
@@ -165,15 +166,13 @@ def p_text(value: float) -> str:
     return f"{value:.2g}" if value >= 1e-3 else f"{value:.0e}"
 
 
-def judged(
-    problems: Mapping[str, Sequence[Group]], question: Question, criteria: Sequence[str]
-) -> tuple[list[Verdict], str]:
+def judged(problems: Mapping[str, Sequence[Group]], question: Question, ranked: Ranked) -> tuple[list[Verdict], str]:
     """The verdicts on the pairs of every problem, and why there are none where they were not sought.
 
     Args:
         problems: the groups of each, the best first.
         question: what is asked.
-        criteria: what groups are ranked by, the first that applies to a problem.
+        ranked: how groups are ranked.
 
     Raises:
         UserError: no problem has the baseline, or the metric.
@@ -181,7 +180,7 @@ def judged(
     family = {
         problem: (metric, groups)
         for problem, groups in problems.items()
-        if len(groups) > 1 and (metric := _metric(groups, question, criteria)) is not None
+        if len(groups) > 1 and (metric := _metric(groups, question, ranked)) is not None
     }
     if question.metric is not None and not family and any(len(groups) > 1 for groups in problems.values()):
         raise UserError(f"--metric {question.metric}: these runs have none", "see the columns of the table")
@@ -218,8 +217,8 @@ def _pairs_of(groups: int, one_against_all: bool) -> int:
     return groups - 1 if one_against_all else groups * (groups - 1) // 2
 
 
-def _metric(groups: Sequence[Group], question: Question, criteria: Sequence[str]) -> str | None:
-    names = criteria if question.metric is None else (question.metric,)
+def _metric(groups: Sequence[Group], question: Question, ranked: Ranked) -> str | None:
+    names = ranked.of(groups) if question.metric is None else (question.metric,)
     return next((name for name in names if any(group.statistics[name] for group in groups)), None)
 
 

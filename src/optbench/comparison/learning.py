@@ -10,7 +10,7 @@ median is lowest and highest (min-max). Every number of a line is one that was c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from optbench import metrics
 from optbench.records import Run
 from optbench.records.columns import Floats, Ints
 from optbench.records.curves import Columns
-from optbench.statistics import has_result
+from optbench.statistics import STATISTICS, has_result
 
 Series = tuple[Floats, Floats]
 """Moments, rising, and what a run has from each of them on."""
@@ -35,6 +35,8 @@ WITHOUT = {
 }
 """Why a curve may not have one of them."""
 MEASURES = {"loss": "loss", "val_loss": "validation loss", "val_accuracy": "validation accuracy, %"}
+LOSSES = ("loss", "val_loss")
+"""Of these, those whose axis may be logarithmic."""
 MOST = 400  # moments of a line
 _AT_ONCE = 4_000_000  # numbers of a line whose moments are all looked at
 _LARGEST = 1e100  # no axis reaches it; beyond, the arithmetic of those who draw overflows
@@ -66,6 +68,14 @@ class Scale:
     limits: tuple[float, float] | None
 
 
+def measures_in(curves: Iterable[Columns]) -> dict[str, str]:
+    """Columns of some curves that are drawn, with what their axis is called: MEASURES, and metrics."""
+    names = dict.fromkeys(name for curve in curves for name in curve)
+    metrics = (name for name in names if name.startswith("val_") and name not in MEASURES)
+    known = {name: title for name, title in MEASURES.items() if name in names}
+    return known | {name: f"validation {name.removeprefix('val_')}" for name in metrics}
+
+
 def drawable(values: Any) -> Floats:
     """Numbers as an axis takes them: gaps where they are not finite, the largest cut."""
     values = np.asarray(values, dtype=float)
@@ -86,7 +96,8 @@ def series(run: Run, curve: Columns, name: str, along: str) -> Series:
 
     Args:
         run, curve: the run and what was recorded of it.
-        name: of the column; the loss of a network is the mean of the batches of an epoch, an accuracy is in %.
+        name: of the column; the loss of a network is the mean of the batches of an epoch, an accuracy is in %. Of a run
+            without a result the end is the worst there is, by the direction that `statistics` has of it.
         along: one of ALONG; empty where the curve lacks either.
     """
     if name not in curve or along not in curve:
@@ -100,7 +111,8 @@ def series(run: Run, curve: Columns, name: str, along: str) -> Series:
     known = np.isfinite(values) & np.isfinite(x)
     x, values = x[known], values[known]
     if len(x) and not has_result(run.status):
-        worst = -np.inf if name == "val_accuracy" else np.inf
+        score = STATISTICS.get(name)
+        worst = -np.inf if score is not None and score.direction > 0 else np.inf
         end = max(float(np.nanmax(curve[along].astype(float))), x[-1])
         x, values = np.append(x, np.nextafter(end, np.inf)), np.append(values, worst)
     return x, values

@@ -16,9 +16,9 @@ from optbench.comparison.across import Across, medians, shared
 from optbench.comparison.comparison import Comparison, estimate_json
 from optbench.comparison.groups import Group
 from optbench.comparison.judged import Verdict
+from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.records.chosen import criteria
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _over(found: Comparison) -> Ranking:
     from optbench.metrics.ranks import average_ranks, critical_difference, friedman
 
     metric = found.question.metric
-    across = shared(found.problems, criteria(found.checkpoint) if metric is None else (metric,), "rank")
+    across = shared(found.problems, Ranked(found.checkpoint, metric), "rank")
     values = medians(across)
     averages = average_ranks(values).tolist()
     alpha, k = found.question.alpha, len(across.configurations)
@@ -131,7 +131,7 @@ def _place_over(across: Across, averages: Sequence[float], order: Sequence[int],
 def _on(found: Comparison, problem: str) -> Ranking:
     groups = found.problems[problem]
     mine = [one for one in found.pairs if one.problem == problem]
-    metric = mine[0].metric if mine else criteria(found.checkpoint)[-1]
+    metric = mine[0].metric if mine else Ranked(found.checkpoint).first(groups)
     best = groups[0].label
     order = [group.label for group in groups]
     places = [_place_on(groups, metric, group, [one for one in mine if group.label in (one.a, one.b)], order)

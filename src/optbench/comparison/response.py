@@ -16,10 +16,10 @@ from optbench.comparison.comparison import Comparison, Place, compare
 from optbench.comparison.facts import Facts, alike
 from optbench.comparison.filters import resolve_key
 from optbench.comparison.labels import configuration_names, problem_names, short_names, text
+from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import NOT_IDENTITY, Unreadable
-from optbench.records.chosen import ACCURACY
 from optbench.settings import RANGES
 from optbench.statistics import STATISTICS
 
@@ -126,7 +126,7 @@ def respond(
     Args:
         paths: as `compare` has them.
         key: of the setting, such as optimizer.lr; its last part where that is unique.
-        scores: names in STATISTICS; none: accuracy where there is one, else final loss.
+        scores: names in STATISTICS; none: what they are ranked by, where that is one for all problems, else final loss.
         filters: which runs take part, see `select`.
         checkpoint: whose accuracy, where no score is named: best or last; None: as `chosen` says.
 
@@ -164,8 +164,9 @@ def _setting(name: str, found: Comparison) -> str:
 
 
 def _usual(found: Comparison) -> str:
-    accuracy = ACCURACY[found.checkpoint]
-    return accuracy if any(group.statistics[accuracy] for group in found.groups) else "final_loss"
+    """What the problems are ranked by, where it is the same for all; else the last that all have."""
+    firsts = {Ranked(found.checkpoint).first(groups) for groups in found.problems.values()}
+    return firsts.pop() if len(firsts) == 1 else "final_loss"
 
 
 def _value(value: Any) -> Any:

@@ -18,12 +18,12 @@ from optbench.comparison.by_seed import Floats, by_seed
 from optbench.comparison.comparison import Comparison
 from optbench.comparison.filters import resolve_key
 from optbench.comparison.groups import Group
+from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
 from optbench.metrics.pairs import Pair, measure
 from optbench.metrics.power import difference_found, seeds_needed
-from optbench.records.chosen import criteria
 from optbench.statistics import STATISTICS
-from optbench.statistics.each import OF_EACH
+from optbench.statistics.each import of_single_runs
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def seeds_of(
     Args:
         found: the runs.
         difference: in units of the metric, above 0.
-        metric: a score that single runs have, one of OF_EACH; None: what each problem is ranked by.
+        metric: a score that single runs have, one of `of_single_runs`; None: what each problem is ranked by.
         against: label of the configuration to hold the others against, or a part of it that one alone has; None: the
         first
             of each problem, and the correction is for all pairs, since it was chosen by looking.
@@ -92,10 +92,10 @@ def seeds_of(
         UserError: no such score or configuration, or numbers that make no sense.
     """
     _check(difference, alpha, power)
-    name = None if metric is None else resolve_key(metric, OF_EACH, "score of single runs")
+    name = None if metric is None else resolve_key(metric, of_single_runs(), "score of single runs")
     needs: list[Need] = []
     for problem, groups in found.problems.items():
-        score = name or _ranked_by(groups, found.checkpoint)
+        score = name or Ranked(found.checkpoint).first(groups)
         values = by_seed(groups, score)
         base = _place(problem, groups, against)
         pairs = len(groups) - 1 if against else len(groups) * (len(groups) - 1) // 2
@@ -143,12 +143,6 @@ def _check(difference: float, alpha: float, power: float) -> None:
     for name, value in (("alpha", alpha), ("power", power)):
         if not 0 < value < 1:
             raise UserError(f"--{name} {value:g}: expected a probability between 0 and 1")
-
-
-def _ranked_by(groups: Sequence[Group], checkpoint: str) -> str:
-    """The first of what networks and surfaces are ranked by that is known of any group."""
-    known = (name for name in criteria(checkpoint) if any(group.statistics[name] for group in groups))
-    return next(known, "final_loss")
 
 
 def _place(problem: str, groups: Sequence[Group], against: str | None) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 from optbench.comparison.groups import Group, rank
 from optbench.comparison.header import cut_inside, decays
 from optbench.comparison.observations import distinct
+from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
 from optbench.records import Run, Status
 from optbench.records.columns import Floats
@@ -129,9 +130,7 @@ class Answered:
     unrecorded: str
 
 
-def with_targets(
-    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence[str]
-) -> tuple[list[Group], list[str]]:
+def with_targets(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked) -> tuple[list[Group], list[str]]:
     """The groups with the scores of OF_TARGETS beside the others, and what must be said, a sentence each.
 
     Args, Raises: as `answered`.
@@ -152,14 +151,14 @@ def with_targets(
 
 
 def answered(
-    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Sequence[str], reader: Reader = read_columns
+    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked, reader: Reader = read_columns
 ) -> Iterator[Answered]:
     """Each problem with its targets and when each run met them.
 
     Args:
         problems: the groups of each.
         aim: what is asked.
-        ranked: what groups are ranked by.
+        ranked: how groups are ranked.
         reader: reads the curves of runs.
 
     Raises:
@@ -173,7 +172,7 @@ def answered(
         if not curves.groups:
             yield Answered(problem, groups, None, "", "", unrecorded)
             continue
-        levels, words = _levels(problem, groups, aim, column, sign, ranked, reader)
+        levels, words = _levels(problem, groups, aim, column, sign, ranked.of(groups), reader)
         runtimes = _runtimes(curves, groups, levels, aim)
         times = _relevant(runtimes, levels, column, sign, aim)
         yield Answered(problem, groups, runtimes, words, times, unrecorded)
@@ -183,8 +182,10 @@ def measure(groups: Sequence[Group]) -> tuple[str, float]:
     """The column of curves that targets are levels of, and the sign that makes it a loss."""
     if all(group.keys.get("data") in (None, "none") for group in groups):
         return "loss", 1.0
-    classes = any(group.statistics["best_val_accuracy"] or group.statistics["val_accuracy"] for group in groups)
-    return ("val_accuracy", -1.0) if classes else ("val_loss", 1.0)
+    for last, best in zip(Ranked("last").of(groups)[:-1], Ranked("best").of(groups)[:-1], strict=True):
+        if any(group.statistics[last] or group.statistics[best] for group in groups):
+            return last, -float(STATISTICS[last].direction)
+    return "val_loss", 1.0
 
 
 def curves_of(

@@ -162,14 +162,11 @@ def _flat(curves: Curves, place: int, lost: bool = False) -> tuple[Floats, Float
     return np.concatenate([costs for costs, _ in parts]), np.concatenate([values for _, values in parts]), offsets
 
 
-_FINAL = {"loss": "final_loss", "val_accuracy": "val_accuracy", "val_loss": "val_loss"}
-
-
 def _gains(problem: str, groups: Sequence[Group], place: int, asked: Asked) -> _Found:
     from optbench.metrics.steps_to import gain
 
     column, sign = measure(groups)
-    table = sign * by_seed(groups, _FINAL[column])
+    table = sign * by_seed(groups, "final_loss" if column == "loss" else column)
     losses = [row[~np.isnan(row)] for row in table]
     steps = [_length(group) for group in groups]
     unequal = [group.label for group, own in zip(groups, steps, strict=True) if own is None]

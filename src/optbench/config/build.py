@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -55,18 +56,13 @@ def build(node: Mapping[str, Any], what: str, *args: Any, **more: Any) -> Any:
         ConfigError: the target cannot be imported, refuses its keywords, or breaks on them.
     """
     from hydra.errors import InstantiationException
-    from hydra.utils import get_object, instantiate
+    from hydra.utils import instantiate
 
     if node.get("_target_", "") is None:
         return None
     if what == "model" and "instance" in node and not _takes_instance(node):
         return _instance(node)
-    if str(node.get("_target_", "")).startswith("torchvision"):
-        import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
-    try:
-        target = get_object(str(node.get("_target_", "")))
-    except Exception:  # whatever importing it raises, instantiating it raises again
-        target = None
+    target = named_object(str(node.get("_target_", "")))
     if callable(target):
         node = with_tensors(node, target)
         check_keywords(node, target, what)
@@ -79,6 +75,17 @@ def build(node: Mapping[str, Any], what: str, *args: Any, **more: Any) -> Any:
         raise _refused(error.__cause__ or error, node, what) from error
     except Exception as error:  # a constructor given a wrong value raises what it likes: IndexError, RuntimeError ...
         raise _refused(error, node, what) from error
+
+
+def named_object(target: str) -> Any:
+    """What a target names; None where it cannot be imported: whatever that raises, building it raises again."""
+    from hydra.utils import get_object
+
+    if target.startswith(("torchvision", "torchmetrics")):  # of which the second imports the first
+        import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
+    with contextlib.suppress(Exception):
+        return get_object(target)
+    return None
 
 
 def _takes_instance(node: Mapping[str, Any]) -> bool:

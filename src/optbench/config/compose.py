@@ -33,6 +33,7 @@ from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept
 from optbench.config.literal import with_paths_quoted
+from optbench.config.metrics import check_metrics, named
 from optbench.config.space import Dimension
 from optbench.config.targets import check_found, targets_in
 from optbench.config.values import no_value, set_value
@@ -153,20 +154,23 @@ class Composer:
 
     Args:
         config_dirs: folders laid over conf/; of two that name the same, the later one wins.
+
+    Attributes:
+        dirs: these folders.
     """
 
     def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
         self._stack = contextlib.ExitStack()
-        self._dirs = tuple(config_dirs)
+        self.dirs = tuple(config_dirs)
         self._found: set[str] = set()
-        self.kept = Kept(self._dirs)
+        self.kept = Kept(self.dirs)
         self._templates: dict[tuple[str, ...], DictConfig] = {}
         self._suites: dict[tuple[str, ...], Any] = {}
         self._groups: dict[str, bool] = {}
 
     def __enter__(self) -> Composer:
-        importable(self._dirs)
-        for folder in self._dirs:
+        importable(self.dirs)
+        for folder in self.dirs:
             if not folder.is_dir():
                 raise ConfigError(f"--config-dir {folder}: no such folder")
         return self
@@ -176,7 +180,7 @@ class Composer:
 
     @functools.cached_property
     def _app(self) -> Any:
-        return self._stack.enter_context(_hydra(self._dirs))
+        return self._stack.enter_context(_hydra(self.dirs))
 
     @functools.cached_property
     def _parser(self) -> Any:
@@ -209,14 +213,20 @@ class Composer:
 
     def finished(self, config: DictConfig) -> Composed:
         """`resolved`, and all that is to be built can be found. Raises ConfigError."""
-        return self.found(resolved(config))
+        composed = resolved(config)
+        trainer = composed.config["trainer"]
+        if trainer.get("metrics") is not None:
+            trainer["metrics"] = named(trainer["metrics"], self.dirs)
+            check_metrics(composed.config)
+        return self.found(composed)
 
     def found(self, composed: Composed) -> Composed:
         """The same, once all that is to be built can be found. Raises ConfigError."""
         for group, name in composed.config["choices"].items():
             for target in targets_in(composed.config.get(group)):
                 if target not in self._found:
-                    check_found(target, f"{group}={name}", self._dirs)
+                    where = "trainer.metrics" if group == "trainer" else f"{group}={name}"
+                    check_found(target, where, self.dirs)
                     self._found.add(target)
         return composed
 
@@ -361,7 +371,7 @@ class Composer:
         if data.get("_target_") is None:
             return None
         usual = {0: "squared_error", None: "by_targets"}.get(data.get("n_classes"))
-        named = loss_of_data(str(chosen.get("data")), self._dirs) or usual
+        named = loss_of_data(str(chosen.get("data")), self.dirs) or usual
         return None if named == _USUAL_LOSS else named
 
 
@@ -688,6 +698,7 @@ class _Shape:
             groups.check(config["optimizer"])
             _check_batch(config)
             protocol_of(config)
+            check_metrics(config)
         return replace(base, config=config)
 
     def _set(self, config: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
@@ -743,7 +754,7 @@ class _Shape:
         value = OmegaConf.select(scratch, setting.key)
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         check_range(setting.key, plain, self._target(setting))
-        return plain
+        return named(plain, self._composer.dirs) if setting.key == "trainer.metrics" else plain
 
     def _target(self, setting: Setting) -> str:
         part = setting.key.partition(".")[0]

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from optbench.catalogue import GROUPS
+from optbench.catalogue import GROUPS, METRIC
 from optbench.config.literal import corrected
 from optbench.errors import ConfigError, OptbenchError
 from optbench.settings import did_you_mean
@@ -60,6 +60,8 @@ def explain(error: BaseException, choices: Callable[[str], list[str]]) -> Config
         mark = error.problem_mark
         return ConfigError(f"{mark.name}, line {mark.line + 1}: not YAML ({error.problem})")
     match = re.search(r"Could not override '([^']+)'\.", str(error))
+    if match and match[1] == METRIC:
+        return ConfigError("metrics are a setting of the trainer", "trainer.metrics=[accuracy,macro_f1]")
     if match and "No match in the defaults list" in str(error):
         return ConfigError(f"there is no group '{match[1]}'", did_you_mean(match[1], GROUPS, suffix="=...?"))
     cause = error.__cause__ or error

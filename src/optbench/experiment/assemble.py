@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build, build_optimizer
+from optbench.config.build import named_object
+from optbench.config.metrics import WORDS, node_of, unfit
 from optbench.errors import IncompatibleError, StoppedError
 from optbench.experiment.depth import leave_out_branches
 from optbench.experiment.kept_data import built_data
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from optbench.problem import AbstractData, AbstractProblem
+    from optbench.problem.measures import Metric
 
 
 def optimizer_of(config: Mapping[str, Any], problem: AbstractProblem) -> torch.optim.Optimizer:
@@ -104,8 +107,34 @@ def build_problem(
     return NetworkProblem(
         model, data, loss, trainer.batch_size, seed, device, augmentation, normal=bool(trainer.normalize),
         accumulate=trainer.accumulate, precision=trainer.precision, compiled=trainer.compile,
-        pseudo=pseudo_labels(config, data),
+        pseudo=pseudo_labels(config, data), metrics=metrics_of(config, data, loss),
     )  # fmt: skip
+
+
+def metrics_of(config: Mapping[str, Any], data: AbstractData, loss: nn.Module) -> list[Metric]:
+    """The metrics in trainer.metrics of a configuration; none where it is not set.
+
+    Raises:
+        IncompatibleError: one says nothing of such data under this loss.
+        ConfigError: one cannot be built.
+    """
+    from optbench.problem.measures import Metric
+
+    found, choices = [], config["choices"]
+    for node in map(node_of, config["trainer"].get("metrics") or ()):
+        of_data, of_loss = (f"{group}={choices.get(group)}" for group in ("data", "loss"))
+        if (why := unfit(node, data.n_classes, getattr(loss, "predict", None) is None, of_data, of_loss)) is not None:
+            raise IncompatibleError(f"trainer.metrics: {why}")
+        made = build(_built_with(node), f"metric {node['name']}")
+        sign = 1 if node["direction"] == "max" else -1
+        found.append(Metric(node["name"], made, sign, node.get("needs") == "classes"))
+    return found
+
+
+def _built_with(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node as it is built: a class with its keywords, a function as it is, to be called later."""
+    bare = {key: value for key, value in node.items() if key not in WORDS}
+    return {"_partial_": not isinstance(named_object(str(node["_target_"])), type), **bare}
 
 
 def _seed_weights(seed: int) -> None:

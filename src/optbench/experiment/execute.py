@@ -8,7 +8,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.catalogue import against_the_book
 from optbench.config import build_scheduler
 from optbench.config.groups import account, unmatched
+from optbench.config.metrics import node_of
 from optbench.descend import portable
 from optbench.descend.scalar import TooFarError
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure, StoppedError
@@ -53,6 +54,7 @@ from optbench.records import (
     write_yaml,
     writing,
 )
+from optbench.records.metrics import COLUMN, name_of, names_of, written
 from optbench.records.seal import KEY, sum_of_bytes
 from optbench.records.vocabulary import curve_columns, kept_checkpoints
 from optbench.records.whole import CURVE, begins_with
@@ -296,6 +298,7 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
         curvature=loop.trainer.curvature_every is not None,
         rates=loop.rates,
         backward=loop.driven.protocol.backward != "plain",
+        metrics=names_of(planned.config["trainer"]),
     )
     names = [column.name for column in columns]
     if resumed is None:
@@ -427,7 +430,8 @@ def write_whole(
             for left_over in (*folder.rglob(".*.tmp"), folder / "best.pt", folder / "run.json"):
                 left_over.unlink(missing_ok=True)
         write_yaml(folder / "config.yaml", planned.config)
-        write_curve(folder / CURVE, [column.name for column in curve_columns(None, network=True)], curve)
+        columns = curve_columns(None, network=True, metrics=names_of(planned.config["trainer"]))
+        write_curve(folder / CURVE, [column.name for column in columns], curve)
         files = {folder / f"{name}.pt": saved(state) for name, state in checkpoints.items() if state is not None}
         write_together(files)
         sums = {**part_sums(folder), **{path.name: sum_of_bytes(data) for path, data in files.items()}}
@@ -461,12 +465,14 @@ def write_record(
         "data_fingerprint": planned.data_fingerprint,
         "numerics": NUMERICS,
         "seconds_of": clock,
-        **asdict(summary),
+        **summary.columns(),
         **({"seconds": None} if clock == "batch" else {}),
         **arrival,
     }
     if differs := against_the_book(choices["optimizer"], str(planned.config["optimizer"]["_target_"])):
         known["book"] = differs
+    if given := planned.config["trainer"].get("metrics"):
+        known[COLUMN] = written({name_of(one): node_of(one)["direction"] for one in given})
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
     row |= {k: v for k, v in planned.swept.items() if k not in row}
     row["provenance"] = dict(facts)

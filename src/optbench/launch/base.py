@@ -14,6 +14,7 @@ from typing import Any
 from optbench.errors import OptbenchError, RunFailure
 from optbench.experiment import Display, Planned, Stop, skipped
 from optbench.records import Run, Status
+from optbench.records.metrics import judged
 from optbench.records.whole import unheld
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Relay:
 
     def __init__(self, send: Callable[[tuple[Any, ...]], None], pause: float = _REPORT_SECONDS) -> None:
         self._send, self._pause, self._next = send, pause, 0.0
-        self._accuracy: Any = None
+        self._judged: Mapping[str, Any] = {}
 
     def start(self, label: str, index: int, count: int) -> None:
         pass
@@ -151,10 +152,8 @@ class Relay:
         self._send(("note", words))
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
-        if row.get("val_accuracy") is not None:  # in the rows of evaluations alone, most of which are not passed on
-            self._accuracy = row["val_accuracy"]
-        elif self._accuracy is not None:
-            row = {**row, "val_accuracy": self._accuracy}
+        self._judged = judged(row) or self._judged  # in the rows of evaluations alone, most of which are not passed on
+        row = {**row, **self._judged}
         self._pass_on("step", step, total, row)
 
     def end(self, run: Any) -> None:

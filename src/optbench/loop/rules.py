@@ -100,10 +100,12 @@ def _out_of_patience(p: Progress, trainer: Trainer) -> Verdict | None:
     patience = trainer.patience if isinstance(trainer, NetworkTrainer) else None
     if patience is None or p.stale <= patience:
         return None
-    if p.best_val_accuracy is not None:
-        stays = f"accuracy has not risen above {p.best_val_accuracy:.4f}"
-    else:  # a regression has the loss alone
-        stays = f"loss has not fallen below {p.best_val_loss:.4g}"
+    name = p.judged_by.removeprefix("val_")
+    if name == "accuracy":
+        stays = f"accuracy has not risen above {p.best_judged:.4f}"
+    else:
+        words = "risen above" if p.judged_sign > 0 else "fallen below"
+        stays = f"{name} has not {words} {p.judged_sign * p.best_judged:.4g}"
     return Status.CONVERGED, f"validation {stays} in {p.stale} evaluations, after {p.step} updates"
 
 

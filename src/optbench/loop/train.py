@@ -538,7 +538,7 @@ class Loop:
         with self._evaluated_weights():
             figures = self.problem.evaluate()
         row.update(figures)
-        if p.evaluated(figures):
+        if p.evaluated(figures, self.problem.ranked_by):
             self.observer.checkpoint("best", self._weights())
         if self._wants_metric and p.step:
             self.scheduler.step(p.val_loss)

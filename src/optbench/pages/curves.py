@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from optbench.comparison import Group
-from optbench.comparison.learning import ALONG, MEASURES, WITHOUT, Series, band, loss_scale, series
+from optbench.comparison.learning import ALONG, LOSSES, WITHOUT, Series, band, loss_scale, measures_in, series
 from optbench.comparison.targets import Reader
 from optbench.errors import RecordError
 from optbench.pages.words import Words
@@ -114,9 +114,9 @@ def learning_figure(shown: Sequence[Curved], configurations: int, most: int, wor
     title = words("Learning curves")
     views = [
         made
-        for name, what in MEASURES.items()
+        for name, what in measures_in(curve for one in shown for curve in one.curves).items()
         for along, over in ALONG.items()
-        if (made := _view(shown, name, along, words(what), words(over), most)) is not None
+        if (made := _view(shown, name, along, words.sentence(what), words(over), most)) is not None
     ]
     if not views:
         return without(title, words("no curve was recorded: a sweep keeps those of some rows (--curves N)"))
@@ -159,7 +159,7 @@ def _view(shown: Sequence[Curved], name: str, along: str, what: str, over: str, 
     if not lines:
         return None
     raw = [curve[name] for one in shown for curve in one.curves if name in curve]
-    scale = loss_scale(raw) if name in ("loss", "val_loss") else None
+    scale = loss_scale(raw) if name in LOSSES else None
     return {
         "what": what, "over": over, "key": along, "lines": lines,
         "y": {"log": bool(scale and scale.log), "limits": None if scale is None else scale.limits},

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optbench.comparison import Comparison, Group
+from optbench.comparison import Comparison
 from optbench.comparison.across import RULES
 from optbench.comparison.arrivals import RULE as ARRIVALS
 from optbench.comparison.labels import natural
+from optbench.comparison.ranked_by import Ranked
 from optbench.comparison.targets import Aim
 from optbench.pages import tables
 from optbench.pages.curves import Cache, Curved, curvature_figure, curved, learning_figure, points_of_a_line
@@ -19,7 +20,6 @@ from optbench.pages.figures import figures
 from optbench.pages.networks import Asking, Networks, mistakes
 from optbench.pages.surface import GroundOf, is_surface, paths_figure
 from optbench.pages.words import Words, clean
-from optbench.records.chosen import criteria
 from optbench.records.run import read_columns
 from optbench.report import footnotes, unreadable_lines
 from optbench.report.cells import sheets
@@ -102,7 +102,7 @@ def _problem(found: Comparison, name: str, shown: Sequence[Curved], most: int, a
     """The section of a problem: sentence, tables and figures."""
     words = asking.words
     groups = found.problems[name]
-    metric = found.question.metric or _metric(groups, criteria(found.checkpoint))
+    metric = found.question.metric or Ranked(found.checkpoint).first(groups)
     drawn = [learning_figure(shown, len(groups), most, words)]
     if is_surface(shown):
         drawn.append(paths_figure(shown, asked.ground_of, words))
@@ -118,10 +118,6 @@ def _problem(found: Comparison, name: str, shown: Sequence[Curved], most: int, a
         "differs": said,
         "figures": drawn,
     }
-
-
-def _metric(groups: Sequence[Group], ranked: Sequence[str]) -> str:
-    return next(name for name in ranked if name == ranked[-1] or any(group.statistics[name] for group in groups))
 
 
 def _stopped(found: Comparison, problem: str, words: Words) -> list[Plain]:

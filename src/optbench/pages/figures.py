@@ -26,12 +26,12 @@ from optbench.comparison.figures import (
     searches,
 )
 from optbench.comparison.labels import text
+from optbench.comparison.ranked_by import Ranked
 from optbench.comparison.targets import Aim, Reader
 from optbench.errors import OptbenchError, UserError
 from optbench.metrics import Estimate
 from optbench.pages.curves import MOST_LINES, rounded, without
 from optbench.pages.words import Words, clean
-from optbench.records.chosen import criteria
 from optbench.records.columns import Floats
 from optbench.statistics import STATISTICS
 
@@ -73,7 +73,9 @@ def _made(title: str, make: Callable[[], Plain], words: Words) -> Plain:
 
 def _rates(each: Comparison) -> Response:
     """Scores over learning rates. Raises UserError where no configuration was tried with two."""
-    scores = [name for name in criteria(each.checkpoint) if any(group.statistics[name] for group in each.groups)]
+    ranked = (Ranked(each.checkpoint).of(own) for own in each.problems.values())
+    names = dict.fromkeys(name for own in ranked for name in own)
+    scores = [name for name in names if any(group.statistics[name] for group in each.groups)]
     found = response_of(each, "optimizer.lr", scores[:2])
     lines = tuple(line for line in found.lines if len(line.at) > 1)
     if not lines:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optbench.comparison import named_runs
-from optbench.comparison.learning import ALONG, MEASURES, WITHOUT, Band, band, series
+from optbench.comparison.learning import ALONG, LOSSES, WITHOUT, Band, band, measures_in, series
 from optbench.errors import UserError
 from optbench.plot.blocks import blocks
 from optbench.plot.curves import by_problem, scale_loss
@@ -32,7 +32,7 @@ def band_curves(
     along: str = "step",
     problems: Sequence[str] | None = None,
 ) -> Figure:
-    """Loss over steps, evaluations, epochs or seconds, below it validation loss and accuracy of networks; medians. Each
+    """Loss over steps, evaluations, epochs or seconds, below it what validates networks: loss, metrics; medians. Each
     problem has axes of its own, in which the configuration that ends best is drawn last.
 
     The loss of a network is the mean of the batches of an epoch, as `loss_curves` has it.
@@ -53,11 +53,11 @@ def band_curves(
     curves = read_columns(runs)
     _check(curves, along)
     look, handles, sizes = styles(labels), dict[str, Artist](), set[int]()
-    members = by_problem(problems, len(runs))
+    members, titles = by_problem(problems, len(runs)), measures_in(curves)
     panels = {
-        problem: [name for name in MEASURES if any(name in curves[i] for i in own)] for problem, own in members.items()
+        problem: [name for name in titles if any(name in curves[i] for i in own)] for problem, own in members.items()
     }
-    figure, axes = blocks(panels, dict.fromkeys(MEASURES, 1.0), 1.0 + 2.3 * max(map(len, panels.values())))
+    figure, axes = blocks(panels, dict.fromkeys(titles, 1.0), 1.0 + 2.3 * max(map(len, panels.values())))
     for problem, by_name in axes.items():
         own = members[problem]
         groups = {label: [i for i in own if labels[i] == label] for label in look}
@@ -69,9 +69,9 @@ def band_curves(
                 for label, these in groups.items()
             }
             handles |= _draw_all(ax, {label: band(each) for label, each in found.items() if each}, look, name)
-            if name != "val_accuracy":
+            if name in LOSSES:
                 scale_loss(ax, [{"loss": curves[i][name]} for i in own if name in curves[i]])
-            ax.set_ylabel(MEASURES[name])
+            ax.set_ylabel(titles[name])
         list(by_name.values())[-1].set_xlabel(ALONG[along])
     legend_outside(figure, {label: handles[label] for label in look if label in handles})
     footnote(figure, _note(sizes))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from optbench.comparison import named_runs
-from optbench.comparison.learning import loss_scale, over_epochs
+from optbench.comparison.learning import LOSSES, loss_scale, measures_in, over_epochs
 from optbench.plot.blocks import blocks
 from optbench.plot.style import drawable, legend_outside, styles
 from optbench.records import Run
@@ -38,15 +38,15 @@ _MEANINGS: dict[str, dict[str, Any]] = {
 """What the lines and marks of networks mean, by name, in grey."""
 
 
-_HEIGHTS = {"loss": 2.2, "val_accuracy": 1.0, "lr": 1.0}
+_LOSS_HEIGHT = 2.2  # of the panel of the loss, beside the others'
 _ENOUGH = 30  # runs of a problem; beyond, lines are thinner
 
 
 def loss_curves(
     runs: Sequence[Run], labels: Sequence[str] | None = None, problems: Sequence[str] | None = None
 ) -> Figure:
-    """Loss over steps; below it the accuracies of networks, and the learning rate where it changes. Each problem has
-    axes of its own.
+    """Loss over steps; below it the accuracies and metrics of networks, and the learning rate where it changes. Each
+    problem has axes of its own.
 
     The loss axis is logarithmic where no loss is negative and the losses differ by more than a factor of 3; a diverged
     run leaves through the edge. Of networks the line is the mean of the batch losses of an epoch, in the middle of the
@@ -66,7 +66,8 @@ def loss_curves(
     members = by_problem(problems, len(runs))
     panels = {problem: _panels([curves[i] for i in own]) for problem, own in members.items()}
     rows = max(map(len, panels.values()))
-    figure, axes = blocks(panels, _HEIGHTS, 2.6 + 1.7 * rows)
+    heights = dict.fromkeys(("loss", *measures_in(curves), "lr"), 1.0) | {"loss": _LOSS_HEIGHT}
+    figure, axes = blocks(panels, heights, 2.6 + 1.7 * rows)
     handles: dict[str, Artist] = {}
     for problem, own in axes.items():
         these = [(runs[i], labels[i], curves[i]) for i in members[problem]]
@@ -84,7 +85,7 @@ def by_problem(problems: Sequence[str] | None, n: int) -> dict[str, list[int]]:
 
 def _panels(curves: Sequence[Columns]) -> list[str]:
     panels = ["loss"]
-    panels += ["val_accuracy"] if any("val_accuracy" in curve for curve in curves) else []
+    panels += [name for name in measures_in(curves) if name not in LOSSES]
     return panels + (["lr"] if any("lr" in curve and _changes(curve["lr"]) for curve in curves) else [])
 
 
@@ -92,6 +93,7 @@ def _draw_problem(
     axes: Mapping[str, Axes], of: Sequence[tuple[Run, str, Columns]], style: Mapping[str, dict[str, Any]]
 ) -> dict[str, Artist]:
     """Draws runs, their labels and curves into the panels of their problem; returns the legend's handles."""
+    titles = measures_in(curve for *_, curve in of)
     handles: dict[str, Artist] = {}
     ordered = sorted(of, key=lambda one: -_ending(one[2]))
     for run, label, curve in ordered:  # the best above the others
@@ -102,7 +104,7 @@ def _draw_problem(
     scale_loss(axes["loss"], [curve for *_, curve in of])
     for name, ax in list(axes.items())[1:]:
         for run, label, curve in ordered:
-            _draw_extra(ax, curve, name, style[label], _best_step(run, curve))
+            _draw_extra(ax, curve, name, titles.get(name, "learning rate"), style[label], _best_step(run, curve))
     list(axes.values())[-1].set_xlabel("step")
     return handles
 
@@ -177,11 +179,13 @@ def scale_loss(ax: Axes, curves: Sequence[Columns]) -> None:
         ax.set_ylim(*scale.limits)
 
 
-def _draw_extra(ax: Axes, curve: Columns, name: str, style: dict[str, Any], best: float | None) -> None:
-    ax.set_ylabel({"val_accuracy": "accuracy, %", "lr": "learning rate"}[name])
-    if name == "val_accuracy":
+def _draw_extra(ax: Axes, curve: Columns, name: str, title: str, style: dict[str, Any], best: float | None) -> None:
+    ax.set_ylabel("accuracy, %" if name == "val_accuracy" else title.removeprefix("validation "))
+    if name != "lr":
         _draw_validation(ax, curve, name, style, best)
-        if "train_accuracy" in curve:  # stands in the row that ends its epoch; it belongs in the middle, as the loss
+        if (
+            name == "val_accuracy" and "train_accuracy" in curve
+        ):  # stands in the row that ends its epoch; it belongs in the middle, as the loss
             at = ~np.isnan(curve["train_accuracy"])
             end = curve["step"].astype(float)[at]
             middle = end - np.diff(end, prepend=0.0) / 2

@@ -1,22 +1,25 @@
 """How good predictions are: figures of outputs held against targets, of classes, tokens and numbers.
 
 Each is a function of outputs and targets as rows (`problem.losses.tokenwise` makes rows of tokens) and of weights, (n,)
-or None, by which the examples count.
+or None, by which the examples count. A `Metric` is such a function with its name and with which values are better, as
+trainer.metrics names it; one of the user's own is asked in the same form, without weights where the data have none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
+from optbench.errors import RunFailure
 from optbench.problem.losses import tokenwise, weighted_mean
 
 Weights = Tensor | None
-_BINS = 15
-"""Bins of confidence: Guo et al., On calibration of modern neural networks (2017), section 2."""
 
 
 def accuracy(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
@@ -44,12 +47,15 @@ def macro_f1(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float
     return (2.0 * right[there] / both[there].clamp(min=1e-300)).mean().item()
 
 
-def expected_calibration_error(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
-    """Mean of |accuracy - mean confidence| over 15 equal bins of confidence (the largest softmax), by their size."""
+def expected_calibration_error(outputs: Tensor, targets: Tensor, weights: Weights = None, bins: int = 15) -> float:
+    """Mean of |accuracy - mean confidence| over equal bins of confidence (the largest softmax), by their size.
+
+    Source: Guo et al., On calibration of modern neural networks (2017), section 2; it takes 15 bins.
+    """
     confidence, predicted = outputs.double().softmax(dim=-1).max(dim=-1)
     mass = torch.ones(len(targets), dtype=torch.float64) if weights is None else weights.double()
-    place = (confidence * _BINS).ceil().long().sub(1).clamp(0, _BINS - 1)
-    surplus = torch.zeros(_BINS, dtype=torch.float64)
+    place = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    surplus = torch.zeros(bins, dtype=torch.float64)
     surplus.index_add_(0, place, mass * ((predicted == targets).double() - confidence))
     return (surplus.abs().sum() / mass.sum()).item()
 
@@ -88,6 +94,77 @@ OF_CLASSES: Mapping[str, Measure] = MappingProxyType(
 OF_NUMBERS: Mapping[str, Measure] = MappingProxyType({"rmse": rmse, "mae": mean_absolute_error, "r2": r2})
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A function of predictions with a name.
+
+    Attributes:
+        name: its column is val_NAME.
+        function: (outputs, targets) or (outputs, targets, weights) to one number, a float or a tensor of one.
+        sign: what is better: 1 large values, -1 small ones.
+        of_labels: whether classes are enough for it, as a loss that reads them in its own way has them.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    sign: int
+    of_labels: bool = False
+
+    def __call__(self, outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
+        """Its value, NaN where it has none.
+
+        Raises:
+            RunFailure: it is not one number.
+        """
+        given = (outputs, targets) if weights is None else (outputs, targets, weights)
+        value = self.function(*given)
+        if callable(reset := getattr(self.function, "reset", None)):  # of torchmetrics, which keeps what it has seen
+            reset()
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise RunFailure(f"metric {self.name} gave {what}; expected one number") from error
+
+
+def in_rows(outputs: Tensor, targets: Tensor, weights: Weights = None) -> tuple[Tensor, Tensor, Weights]:
+    """Outputs, targets and weights as measures take them: a row for each example, or token.
+
+    Args:
+        outputs: (n, C), (n, t, C), (n, 1) or (n, k).
+        targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k).
+        weights: (n,) of the examples; None: all alike.
+    """
+    if targets.is_floating_point():
+        return outputs.reshape(len(targets), -1), targets.reshape(len(targets), -1), weights
+    weights = None if weights is None else weights.repeat_interleave(targets[0].numel())
+    return *tokenwise(outputs, targets), weights
+
+
+def columns(
+    metrics: Iterable[Metric],
+    outputs: Tensor,
+    targets: Tensor,
+    weights: Weights = None,
+    labels: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, float]:
+    """The columns of an evaluation, val_NAME of each metric.
+
+    Args:
+        metrics: that are computed.
+        outputs, targets, weights: as `in_rows` gives them.
+        labels: outputs to classes, of a loss that reads them in its own way; None: the largest output is the class.
+    """
+    found = {}
+    for metric in metrics:
+        own = outputs
+        if labels is not None and metric.of_labels:
+            predicted = labels(outputs)
+            own = one_hot(predicted, int(max(predicted.max(), targets.max())) + 1).double()
+        found[f"val_{metric.name}"] = metric(own, targets, weights)
+    return found
+
+
 def measured(outputs: Tensor, targets: Tensor, weights: Weights = None) -> dict[str, float]:
     """All figures that there are of such targets, by name.
 
@@ -96,12 +173,8 @@ def measured(outputs: Tensor, targets: Tensor, weights: Weights = None) -> dict[
         targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k).
         weights: (n,) of the examples; None: all alike.
     """
-    if targets.is_floating_point():
-        known, outputs, targets = OF_NUMBERS, outputs.reshape(len(targets), -1), targets.reshape(len(targets), -1)
-    else:
-        known, length = OF_CLASSES, targets[0].numel()
-        weights = None if weights is None else weights.repeat_interleave(length)
-        outputs, targets = tokenwise(outputs, targets)
-        if outputs.shape[-1] <= 5:  # each target is among the five
-            known = {name: measure for name, measure in known.items() if name != "top5"}
+    known = OF_NUMBERS if targets.is_floating_point() else OF_CLASSES
+    outputs, targets, weights = in_rows(outputs, targets, weights)
+    if known is OF_CLASSES and outputs.shape[-1] <= 5:  # each target is among the five
+        known = {name: measure for name, measure in known.items() if name != "top5"}
     return {name: measure(outputs, targets, weights) for name, measure in known.items()}

@@ -8,7 +8,7 @@ function of these too, which lie in the checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -33,6 +33,7 @@ from optbench.problem.base import (
 )
 from optbench.problem.compiled import GRAPHS, Compiled
 from optbench.problem.losses import check_values, row_losses, tokenwise, weighted_mean
+from optbench.problem.measures import Metric, columns, in_rows
 from optbench.problem.normal import channels, normalise
 from optbench.problem.precision import Scaler, forward
 from optbench.problem.pseudo import PseudoLabels, Taken
@@ -194,6 +195,8 @@ class NetworkProblem(AbstractProblem):
         precision: of the passes of the training, see `problem.precision`.
         compiled: whether those passes are compiled, see `problem.compiled`; "graphs": and repeated as CUDA graphs.
         pseudo: unlabelled pictures that join the training; None: there are none.
+        metrics: computed at each evaluation beside the loss; evaluations are judged by the first. None: by the accuracy
+            of classes, by the loss of numbers.
 
     Raises:
         IncompatibleError: parts that do not fit; what is for images asked of other data.
@@ -215,6 +218,7 @@ class NetworkProblem(AbstractProblem):
         precision: str = "fp32",
         compiled: bool | str = False,
         pseudo: PseudoLabels | None = None,
+        metrics: Sequence[Metric] = (),
     ) -> None:
         _check_parts(data, loss, pseudo)
         _check_for_images(data, augmentation, pseudo)
@@ -223,7 +227,7 @@ class NetworkProblem(AbstractProblem):
         self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = loss.to(device)
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
-        self.pseudo = pseudo
+        self.pseudo, self.metrics = pseudo, tuple(metrics)
         if normal:
             of_each = channels(self.train.inputs)
             against = (-1, *[1] * (self.train.inputs.ndim - 2))
@@ -578,8 +582,22 @@ class NetworkProblem(AbstractProblem):
         assert targets is not None
         loss = weighted_mean(row_losses(self.loss.cpu(), outputs, targets), weights).item()
         self.loss.to(self._device)
-        if not self._has_classes:
-            return {"val_loss": float(loss)}
-        outputs, targets = tokenwise(outputs, targets)
-        accuracy = (self._labels(outputs) == targets).double().mean().item()
-        return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
+        figures = {"val_loss": float(loss)}
+        if self.metrics or self._has_classes:
+            figures |= self.judged(*in_rows(outputs, targets, weights))
+        return figures
+
+    def judged(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> dict[str, float]:
+        """The columns of the metrics of predictions as rows; of classes the accuracy is among them."""
+        own = getattr(self.loss, "predict", None)
+        found = columns(self.metrics, outputs, targets, weights, own)
+        if self._has_classes and "val_accuracy" not in found:
+            right = (self._labels(outputs) == targets).double()
+            found["val_accuracy"] = weighted_mean(right, weights).item()
+        return found
+
+    @property
+    def ranked_by(self) -> tuple[str, int]:
+        if self.metrics:
+            return f"val_{self.metrics[0].name}", self.metrics[0].sign
+        return super().ranked_by if self._has_classes else ("val_loss", -1)

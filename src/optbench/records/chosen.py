@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from optbench.errors import UserError
+from optbench.records.metrics import column_of
 
 CHECKPOINTS = ("best", "last")
 VARIABLE = "OPTBENCH_CHECKPOINT"
@@ -38,7 +39,16 @@ def chosen(asked: str | None = None, others: bool = False) -> str:
     raise UserError(f"{where}{value}: expected {', '.join(CHECKPOINTS)}{' or an epoch' if others else ''}")
 
 
-def criteria(checkpoint: str) -> tuple[str, str, str]:
-    """What runs are ranked by, the first one first, as columns of a summary: the accuracy of a checkpoint, its
-    validation loss (the first that a regression has), and the final loss (all that a surface has)."""
-    return ACCURACY[checkpoint], VALIDATION_LOSS[checkpoint], "final_loss"
+def criteria(checkpoint: str, metric: str | None = None) -> tuple[str, ...]:
+    """What runs are ranked by, the first one first, as columns of a summary.
+
+    Args:
+        checkpoint: best or last.
+        metric: that the runs name first (trainer.metrics); None: none.
+
+    Returns:
+        The metric of the checkpoint, its accuracy, its validation loss (the first that a regression without metrics
+        has), and the final loss (all that a surface has).
+    """
+    first = () if metric is None else (column_of(metric, checkpoint),)
+    return tuple(dict.fromkeys((*first, ACCURACY[checkpoint], VALIDATION_LOSS[checkpoint], "final_loss")))

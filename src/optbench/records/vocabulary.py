@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from optbench.records.metrics import column_of
 from optbench.records.shared import PerObject
 
 NUMERICS = 1
@@ -25,8 +26,8 @@ class CurveColumn:
         name: of the column.
         rule: what stands in it.
         of: which runs have it: "all", "network", "surface", "backward" (those whose optimizer differentiates in a way
-            of its own), "curvature" (those with trainer.curvature_every), or "groups" (those with parameter groups of
-            several learning rates).
+            of its own), "curvature" (those with trainer.curvature_every), "metrics" (those with trainer.metrics), or
+            "groups" (those with parameter groups of several learning rates).
         in_rows: under which name the engine that runs rows keeps it; None: the rows of a batch have no such column.
         whole: whether its numbers are whole.
     """
@@ -100,7 +101,12 @@ _AUGMENTATIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 def curve_columns(
-    dim: int | None, network: bool, curvature: bool = False, rates: int = 1, backward: bool = False
+    dim: int | None,
+    network: bool,
+    curvature: bool = False,
+    rates: int = 1,
+    backward: bool = False,
+    metrics: Sequence[str] = (),
 ) -> tuple[CurveColumn, ...]:
     """The columns of the curve of a run, in order, whichever engine makes it.
 
@@ -110,13 +116,20 @@ def curve_columns(
         curvature: whether the run has trainer.curvature_every.
         rates: parameter groups whose learning rates are recorded each; those after the first stand last: lr1, lr2 ...
         backward: whether its optimizer differentiates in a way of its own (optimizer.protocol.backward).
+        metrics: names in trainer.metrics; those without a column of their own have val_NAME.
     """
     has = {"network": network, "curvature": curvature, "backward": backward}
     kinds = {"all", *(kind for kind, holds in has.items() if holds)}
     count = dim if dim is not None and dim <= MAX_COORDINATES else 0
     place = (CurveColumn(f"x{i}", f"coordinate {i} of the iterate", "surface", f"x{i}") for i in range(count))
     further = (CurveColumn(f"lr{i}", f"learning rate of parameter group {i}", "groups") for i in range(1, rates))
-    return (*(column for column in _CURVE if column.of in kinds), *place, *further)
+    known = {column.name for column in _CURVE}
+    judged = (
+        CurveColumn(name, "that metric of the validation data, where it was evaluated", "metrics")
+        for name in map(column_of, metrics)
+        if name not in known
+    )
+    return (*(column for column in _CURVE if column.of in kinds), *judged, *place, *further)
 
 
 class Status(StrEnum):
@@ -250,6 +263,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.stochastic_depth": (None, 0),
     "trainer.deterministic": (None, False),
     "trainer.patience": (None,),
+    "trainer.metrics": (None, ["accuracy"]),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),
     "trainer.engine": (None, "auto"),

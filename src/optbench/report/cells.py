@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
+from optbench.comparison.ranked_by import Ranked, metrics_of
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
+from optbench.records.metrics import column_of, directions
 from optbench.report.verdicts import verdict_lines
 from optbench.statistics import STATISTICS, Statistic
 from optbench.statistics.numbers import interval, printable
@@ -31,6 +33,7 @@ class Sheet:
         lines: what stands below the table.
         words: which columns are words; the others are numbers.
         problem: whose configurations the rows are, in the order of its groups; empty: they are something else.
+        lesser: columns that a narrow table goes without first.
     """
 
     title: str
@@ -41,6 +44,7 @@ class Sheet:
     lines: tuple[str, ...] = ()
     words: tuple[int, ...] = (0, 2)
     problem: str = ""
+    lesser: tuple[str, ...] = ()
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -86,7 +90,7 @@ def narrowed(sheet: Sheet, width: int) -> tuple[Sheet, list[str]]:
     if not fits():
         sheet = replace(sheet, rows=tuple((*row[:2], *map(_folded, row[2:])) for row in sheet.rows)) \
             if "status" in sheet.header else sheet  # fmt: skip
-    for name in _DROPPED_FIRST:
+    for name in (*sheet.lesser, *_DROPPED_FIRST):
         if fits():
             break
         if name in sheet.header:
@@ -192,14 +196,21 @@ def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:
 
 
 def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
-    """The statistics that the table of a problem has, in order: of the accuracies the one of that checkpoint, and only
-    where there is none of the validation losses."""
+    """The statistics that the table of a problem has, in order: the metrics that its runs name, of the accuracies the
+    one of that checkpoint, and only where there is neither of the validation losses."""
+
+    def there(name: str) -> bool:
+        return any(group.statistics.get(name) is not None for group in groups)
+
+    named = [column_of(name, checkpoint) for text in metrics_of(groups) for name in directions(text)]
+    first = Ranked(checkpoint).first(groups)
+    own = [name for name in dict.fromkeys((first, *named)) if name in named and there(name)]
     losses = set(VALIDATION_LOSS.values())
-    if not any(group.statistics[name] for group in groups for name in ACCURACY.values()):
+    if not own and not any(map(there, ACCURACY.values())):
         losses.remove(VALIDATION_LOSS[checkpoint])
-    others = losses | {name for which, name in ACCURACY.items() if which != checkpoint}
-    columns = [one for one in _COLUMNS if one.name not in others]
-    return [one for one in columns if any(group.statistics.get(one.name) is not None for group in groups)]
+    others = losses | {name for which, name in ACCURACY.items() if which != checkpoint} | set(own)
+    columns = [one for one in _COLUMNS if one.name not in others and there(one.name)]
+    return [*(STATISTICS[name] for name in own), *columns]
 
 
 def _runs(group: Group) -> str:
@@ -220,4 +231,6 @@ def _sheet(problem: str, groups: Sequence[Group], checkpoint: str) -> Sheet:
     )
     n = sum(group.n for group in groups)
     title = f"{printable(problem)}: {n} run{'s' * (n != 1)} in {len(groups)} configuration{'s' * (len(groups) != 1)}"
-    return Sheet(title, header, rows, tuple(group.best for group in groups), problem=problem)
+    lesser = [one.title for one in columns[1:] if one.metric is not None or one.name in ACCURACY.values()]
+    best = tuple(group.best for group in groups)
+    return Sheet(title, header, rows, best, problem=problem, lesser=tuple(reversed(lesser)))

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.records import Run
-from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
+from optbench.records.chosen import ACCURACY, CHECKPOINTS, VALIDATION_LOSS
+from optbench.records.metrics import COLUMN, column_of, directions
 from optbench.report.strips import BLOCKS
 from optbench.statistics.numbers import number, percent, printable
 
@@ -48,16 +49,24 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
 
 
 def _validation(facts: Mapping[str, Any]) -> list[str]:
-    """The validation accuracy, of a regression the validation loss, of the best epoch and of the last one: of best.pt
-    and of last.pt."""
-    if facts.get(ACCURACY["last"]) is not None:
-        what, kept = "validation accuracy", ACCURACY
+    """Of the best epoch and of the last one, of best.pt and of last.pt: the metrics that the run names, else the
+    validation accuracy, of a regression the validation loss."""
+    if names := directions(facts.get(COLUMN)):
+        columns: list[tuple[str, Mapping[str, str]]] = [
+            (name, {which: column_of(name, which) for which in CHECKPOINTS}) for name in names
+        ]
     else:
-        what, kept = "validation loss", VALIDATION_LOSS
+        of_classes = facts.get(ACCURACY["last"]) is not None
+        columns = [("accuracy", ACCURACY) if of_classes else ("loss", VALIDATION_LOSS)]
+    return [line for name, kept in columns for line in _judged(facts, f"validation {name}", kept)]
+
+
+def _judged(facts: Mapping[str, Any], what: str, kept: Mapping[str, str]) -> list[str]:
+    """A figure of a run at the best epoch and at the last; nothing of one that was not computed."""
 
     def text(which: str) -> str:
         value = facts.get(kept[which])
-        return f"{percent(value)} %" if kept is ACCURACY else number(value)
+        return f"{percent(value)} %" if kept["last"] == ACCURACY["last"] else number(value)
 
     if facts.get(kept["last"]) is None:
         return []

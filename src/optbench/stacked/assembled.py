@@ -15,6 +15,7 @@ from optbench.descend import Batch
 from optbench.descend.plan import Plan, make_plan
 from optbench.loop import total_steps
 from optbench.problem import NetworkProblem, Split, row_losses
+from optbench.problem.measures import in_rows
 from optbench.problem.network import label_rule, to_inputs
 from optbench.settings import NetworkTrainer, SurfaceTrainer
 from optbench.stacked.chain import Chain, UnstackedError, chain_of, table_of
@@ -87,8 +88,14 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | N
     return Networks(
         problem.module, chain, Form(problem.module, chain, columns), train, validation,
         functools.partial(row_losses, problem.loss), label_rule(problem.loss) if problem.data.n_classes > 0 else None,
+        _judged(problem), problem.ranked_by,
         problem.batch_size, problem.steps_per_epoch, problem.exact_gradient, trainer, total_steps(problem, trainer),
     )  # fmt: skip
+
+
+def _judged(problem: NetworkProblem) -> Callable[[Tensor, Tensor], dict[str, float]] | None:
+    """What a problem computes of predictions beside loss and accuracy."""
+    return (lambda outputs, labels: problem.judged(*in_rows(outputs, labels))) if problem.metrics else None
 
 
 def _table(problem: NetworkProblem, chain: Chain, split: Split, device: torch.device) -> Tensor:

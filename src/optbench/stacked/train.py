@@ -55,7 +55,8 @@ class Networks:
         train, validation: the examples.
         loss: (outputs (n, outputs), labels (n,)) to (n,).
         labels: outputs (n, outputs) to labels (n,); None: there are no classes.
-        batch_size, steps_per_epoch, exact_gradient: as of the problem.
+        judged: outputs (n, outputs) and labels (n,) to the columns of trainer.metrics; None: there are none.
+        ranked_by, batch_size, steps_per_epoch, exact_gradient: as of the problem.
         trainer: the settings, on which all rows agree.
         steps: updates that each makes at most.
     """
@@ -67,6 +68,8 @@ class Networks:
     validation: Examples
     loss: Callable[[Tensor, Tensor], Tensor]
     labels: Callable[[Tensor], Tensor] | None
+    judged: Callable[[Tensor, Tensor], dict[str, float]] | None
+    ranked_by: tuple[str, int]
     batch_size: int
     steps_per_epoch: int
     exact_gradient: bool
@@ -365,7 +368,7 @@ class Stack:
                 progress.epoch_losses = []
             if due:
                 at.update(figures[i])
-                if progress.evaluated(figures[i]):
+                if progress.evaluated(figures[i], net.ranked_by):
                     self._keep_best(i)
             found = (
                 verdict({"step": self._step, **at}, progress, net.trainer, net.exact_gradient) if self._step else None
@@ -383,10 +386,14 @@ class Stack:
         outputs = net.chain.forward(weights, self._buffers, inputs).mT.flatten(0, 1)
         labels = held.labels.repeat(rows)
         losses = net.loss(outputs, labels).view(rows, -1).mean(dim=1).tolist()
-        if net.labels is None:
-            return [{"val_loss": value} for value in losses]
-        right = (net.labels(outputs) == labels).view(rows, -1).double().mean(dim=1).tolist()
-        return [{"val_loss": value, "val_accuracy": share} for value, share in zip(losses, right, strict=True)]
+        found = [{"val_loss": value} for value in losses]
+        if net.judged is not None:
+            each, wanted = outputs.view(rows, len(held.labels), -1).cpu(), held.labels.cpu()
+            return [{**own, **net.judged(of_row, wanted)} for own, of_row in zip(found, each, strict=True)]
+        if net.labels is not None:
+            right = (net.labels(outputs) == labels).view(rows, -1).double().mean(dim=1).tolist()
+            return [{**own, "val_accuracy": share} for own, share in zip(found, right, strict=True)]
+        return found
 
     def _keep_best(self, i: int) -> None:
         statistics = {name: buffer[i].clone() for name, buffer in self._buffers.items()}

@@ -2,6 +2,7 @@
 
     statistic    Statistic, and Groups: the runs of several groups as arrays, from which it is computed
     scores       STATISTICS, the list: a further one is a further entry in it
+    of_metrics   those of metrics, of one's own too
     each         the number of each single run that a score is of
     numbers      numbers as people read them
 
@@ -9,7 +10,7 @@ Headings of tables, columns of CSV, keys of JSON, what can be sorted by, footnot
 and the page of rules in the documentation follow from the list.
 """
 
-from optbench.statistics.scores import INTERVAL, MEDIAN, STATISTICS, explain, statistics_of
+from optbench.statistics.scores import INTERVAL, MEDIAN, STATISTICS, explain, learn, statistics_of
 from optbench.statistics.statistic import Groups, Statistic, has_result
 
-__all__ = ["INTERVAL", "MEDIAN", "STATISTICS", "Groups", "Statistic", "explain", "has_result", "statistics_of"]
+__all__ = ["INTERVAL", "MEDIAN", "STATISTICS", "Groups", "Statistic", "explain", "has_result", "learn", "statistics_of"]

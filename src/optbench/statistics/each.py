@@ -13,8 +13,14 @@ from optbench.statistics.statistic import Groups
 
 Floats = npt.NDArray[np.float64]
 
-OF_EACH = tuple(name for name in STATISTICS if name not in ("success_rate", "ert"))
-"""Scores that a single run has; the others are of a group only."""
+_OF_GROUPS = ("success_rate", "ert")
+
+
+def of_single_runs() -> tuple[str, ...]:
+    """Scores that a single run has; the others are of a group only."""
+    return tuple(name for name in STATISTICS if name not in _OF_GROUPS)
+
+
 _VALIDATED = ("best_val_accuracy", "val_accuracy", "best_val_loss", "val_loss")
 _COSTS = ("steps", "evals")
 
@@ -25,7 +31,7 @@ def of_each(groups: Groups, name: str) -> Floats:
 
     Args:
         groups: the runs; a validation score applies to the groups in which it was measured at all.
-        name: one of OF_EACH.
+        name: one of `of_single_runs`.
     """
     runs, values = groups.runs, groups.runs.numbers(name)
     if name in _COSTS:
@@ -35,7 +41,7 @@ def of_each(groups: Groups, name: str) -> Floats:
     if name == "steps_to_target":
         return np.where(groups.with_target, np.where(np.isnan(values), math.inf, values), math.nan)
     found = groups.results(name, -STATISTICS[name].direction * math.inf)
-    if name not in _VALIDATED:
+    if name not in _VALIDATED and STATISTICS[name].metric is None:
         return found
     measured: npt.NDArray[Any] = np.bincount(groups.codes[~np.isnan(values)], minlength=groups.count) > 0
     return np.where(measured[groups.codes], found, math.nan)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
 from optbench import metrics
 from optbench.errors import UserError
 from optbench.metrics import Estimate
+from optbench.statistics import of_metrics
 from optbench.statistics.numbers import alone, interval
+from optbench.statistics.of_metrics import NO_RESULT, packaged, validation
 from optbench.statistics.statistic import Found, Groups, Statistic
 
 MEDIAN = "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)"
@@ -24,7 +27,6 @@ _TIMED = (
     "over the runs that were timed by themselves (k of n: so many of the group); rows of a batch share one clock and "
     "have no time of their own, nor has a group whose runs were on several devices"
 )
-_NO_RESULT = "a run that diverged, failed, was interrupted or skipped counts as"
 
 
 def _result(name: str, worst: float) -> Callable[[Groups], Found]:
@@ -33,16 +35,6 @@ def _result(name: str, worst: float) -> Callable[[Groups], Found]:
 
 def _known(name: str) -> Callable[[Groups], Found]:
     return lambda groups: groups.medians(groups.runs.numbers(name))
-
-
-def _validation(name: str, worst: float) -> Callable[[Groups], Found]:
-    """Of groups in which it was measured at all."""
-
-    def found(groups: Groups) -> Found:
-        known = np.bincount(groups.codes[~np.isnan(groups.runs.numbers(name))], minlength=groups.count) > 0
-        return groups.medians(np.where(known[groups.codes], groups.results(name, worst), math.nan))
-
-    return found
 
 
 def _seconds(groups: Groups) -> Found:
@@ -86,34 +78,35 @@ def _expected_running_time(groups: Groups) -> Found:
 _OF_TARGET = ("steps_to_target", "target", "trainer.target", "trainer.target_accuracy")
 _LIST = (
     Statistic(
-        "final_loss", "final loss", f"median of the loss at the last iterate; {_NO_RESULT} +inf",
+        "final_loss", "final loss", f"median of the loss at the last iterate; {NO_RESULT} +inf",
         ("final_loss", "status"), _result("final_loss", math.inf), -1, interval, place=4,
     ),
     Statistic(
-        "best_loss", "best loss", f"median of the least loss of each run; {_NO_RESULT} +inf",
+        "best_loss", "best loss", f"median of the least loss of each run; {NO_RESULT} +inf",
         ("best_loss", "status"), _result("best_loss", math.inf), -1, interval, place=5, spare=3,
     ),
     Statistic(
-        "best_val_accuracy", "best accuracy, %", "median of the highest accuracy of each run on the validation data, "
-        f"which is that of best.pt; a little high, since these data chose it; {_NO_RESULT} -inf",
-        ("best_val_accuracy", "status"), _validation("best_val_accuracy", -math.inf), 1, partial(interval, share=True),
+        "best_val_accuracy", "best accuracy, %", "median of the accuracy of each run on the validation data at its "
+        "best evaluation, which is that of best.pt, and the highest unless trainer.metrics names another metric "
+        f"first; a little high, since these data chose it; {NO_RESULT} -inf",
+        ("best_val_accuracy", "status"), validation("best_val_accuracy", -math.inf), 1, partial(interval, share=True),
         place=0, noted=True,
     ),
     Statistic(
         "val_accuracy", "last accuracy, %", "median of the last accuracy of each run on the validation data, which "
-        f"is that of last.pt; {_NO_RESULT} -inf",
-        ("val_accuracy", "status"), _validation("val_accuracy", -math.inf), 1, partial(interval, share=True),
+        f"is that of last.pt; {NO_RESULT} -inf",
+        ("val_accuracy", "status"), validation("val_accuracy", -math.inf), 1, partial(interval, share=True),
         place=1, noted=True,
     ),
     Statistic(
         "best_val_loss", "best validation loss", "median of the loss of each run on the validation data at its best "
-        f"evaluation, which is that of best.pt; a little low, since these data chose it; {_NO_RESULT} +inf",
-        ("best_val_loss", "status"), _validation("best_val_loss", math.inf), -1, interval, place=2, noted=True,
+        f"evaluation, which is that of best.pt; a little low, since these data chose it; {NO_RESULT} +inf",
+        ("best_val_loss", "status"), validation("best_val_loss", math.inf), -1, interval, place=2, noted=True,
     ),
     Statistic(
         "val_loss", "last validation loss", "median of the last loss of each run on the validation data, which is that "
-        f"of last.pt; {_NO_RESULT} +inf",
-        ("val_loss", "status"), _validation("val_loss", math.inf), -1, interval, place=3, noted=True,
+        f"of last.pt; {NO_RESULT} +inf",
+        ("val_loss", "status"), validation("val_loss", math.inf), -1, interval, place=3, noted=True,
     ),
     Statistic(
         "steps", "steps", "median number of updates, over the started runs",
@@ -153,13 +146,19 @@ _LIST = (
         (*_OF_TARGET, "steps"), _expected_running_time, -1, alone, place=8, spare=1, noted=True,
     ),
 )  # fmt: skip
-STATISTICS = {one.name: one for one in _LIST}
-"""What is computed of each group, by name; a statistic that does not apply to it is None."""
+STATISTICS = {**{one.name: one for one in _LIST}, **packaged()}
+"""What is computed of each group, by name; a statistic that does not apply to it is None. Those of metrics of the
+user's own join when records that have them are read, see `learn`."""
+
+
+def learn(texts: Iterable[Any]) -> None:
+    """Takes the metrics that records have into STATISTICS; arguments and errors as of `of_metrics.learn`."""
+    of_metrics.learn(texts, STATISTICS)
 
 
 def statistics_of(groups: Groups) -> list[dict[str, Estimate | None]]:
     """STATISTICS of each group, by name: of its observations; of a clock, of its runs."""
-    found = [one.compute(groups if one.timed else groups.observed) for one in _LIST]
+    found = [one.compute(groups if one.timed else groups.observed) for one in STATISTICS.values()]
     return [dict(zip(STATISTICS, own, strict=True)) for own in zip(*found, strict=True)]
 
 

@@ -141,6 +141,7 @@ class Statistic:
         noted: whether the rule stands below every table that has the column, and not only where it is of some runs.
         timed: whether it is of a clock, for which copies of a run are observations too.
         cost: whether it is what the runs took, and no result of theirs.
+        metric: the metric that it is of; None: it is of none.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Statistic:
     noted: bool = False
     timed: bool = False
     cost: bool = False
+    metric: str | None = None
 
     @property
     def sentence(self) -> str:

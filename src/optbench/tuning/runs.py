@@ -16,7 +16,8 @@ from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
 from optbench.metrics import median_interval
 from optbench.records import Run, Status
 from optbench.records.chosen import criteria
-from optbench.statistics import STATISTICS, has_result
+from optbench.records.metrics import COLUMN, first_of
+from optbench.statistics import STATISTICS, has_result, learn
 from optbench.tuning.search import Point
 
 _BUDGETS = ("trainer.steps", "trainer.epochs")
@@ -119,7 +120,9 @@ class Runs:
     def values(self, runs: Sequence[Run]) -> list[float]:
         """The metric of each run, NaN without a result."""
         if self._metric is None:
-            names = criteria(self._checkpoint)
+            metrics = [run.summary.get(COLUMN) for run in runs]
+            learn(metrics)
+            names = criteria(self._checkpoint, first_of(metrics))
             has = [name for name in names if any(run.summary.get(name) is not None for run in runs)]
             self._metric = has[0] if has else None
         if self._metric is None:
