@@ -95,7 +95,7 @@ def _rules() -> str:
         "What every number is: the scores of `optbench compare` (`--explain NAME` says the same)",
     ]
     lines += ["and the columns of a run's curve.\n", "## Scores\n"]
-    lines += [f"**{_cell(one.name)}** ({_cell(one.title)}): {_cell(one.rule)}.\n" for one in (*STATISTICS.values(), *OF_TARGETS.values())]
+    lines += [f"**{_cell(one.name)}** ({_cell(one.title)}): {_cell(one.rule)}.\n" for one in (*STATISTICS.values(), *STATISTICS.of_metrics.values(), *OF_TARGETS.values())]
     lines += [f"Median: {_cell(MEDIAN)}. {_cell(INTERVAL)}.\n"]
     lines += ["## Comparisons\n", *(f"**{name}**: {_cell(rule)}.\n" for name, rule in RULES.items())]
     lines += ["## Columns of a curve\n", "| column | what it is |"]

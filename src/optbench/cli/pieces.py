@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from optbench.records.metrics import judged
-
 
 class Piece(NamedTuple):
     """Some words of a line.
@@ -22,6 +20,8 @@ class Piece(NamedTuple):
 
 def facts(row: Mapping[str, Any]) -> list[Piece]:
     """What a row of a curve says, the loss and what evaluations are judged by kept longest."""
+    from optbench.records.metrics import judged  # other commands show lines too, and read no records
+
     found = [Piece(f"loss {row['loss']:.4g}", 1)] if row.get("loss") is not None else []
     for name, value in judged(row).items():
         found.append(

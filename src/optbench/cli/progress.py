@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optbench.cli.pieces import Piece, facts
-from optbench.records.metrics import judged
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -106,6 +105,8 @@ class LiveDisplay:
         self._progress.console.print(f"note: {words}", markup=False, soft_wrap=True)
 
     def step(self, step: int, total: int, row: Mapping[str, Any]) -> None:
+        from optbench.records.metrics import judged
+
         self._judged = judged(row) or self._judged  # in the rows of evaluations alone
         if words := self._forecast.words(step, total):
             self._progress.console.print(f"note: {words}", markup=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from optbench.cli.pieces import Piece, facts
 from optbench.launch.sweep import SweepWatcher
 from optbench.records.chosen import ACCURACY, criteria
 from optbench.records.metrics import COLUMN, first_of
-from optbench.statistics import STATISTICS, has_result, learn
+from optbench.statistics import STATISTICS, has_result
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -154,7 +154,7 @@ class LiveSweep(SweepWatcher):
     def _rank(self, run: Run) -> None:
         """Takes a run into the table of the best where it is better than its optimizer's best, by `compare`'s rule."""
         metrics = [run.summary.get(COLUMN)]
-        learn(metrics)
+        STATISTICS.learn(metrics)
         names = criteria(self._checkpoint, first_of(metrics))
         known = {name: value for name in names if (value := run.summary.get(name)) is not None}
         if not has_result(run.status) or not known:

@@ -25,7 +25,7 @@ from optbench.metrics import Estimate
 from optbench.records import RUN_COLUMNS, Run, RunTable, Status, Unreadable, read, read_curves
 from optbench.records.chosen import CHECKPOINTS, chosen
 from optbench.records.metrics import COLUMN
-from optbench.statistics import STATISTICS, learn
+from optbench.statistics import STATISTICS
 from optbench.statistics.of_targets import OF_TARGETS
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Comparison:
         """The checkpoint that a group is ranked by; None of a surface."""
         return (
             self.checkpoint
-            if any(group.statistics[name] for name in Ranked(self.checkpoint).of([group])[:-1])
+            if any(group.statistics.get(name) for name in Ranked(self.checkpoint).of([group])[:-1])
             else None
         )
 
@@ -268,7 +268,7 @@ def compare(
     """
     which = chosen(checkpoint)
     found = paths if isinstance(paths, RunTable) else read_runs(paths)
-    learn(found.different(COLUMN))
+    STATISTICS.learn(found.different(COLUMN))
     question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
     ranked = Ranked(which, metric)
     found = select(found, filters)
@@ -376,12 +376,8 @@ class _Asked:
 
 def _names(groups: Sequence[Group]) -> tuple[str, ...]:
     """The statistics that there are, those of metrics and of targets where some group has them."""
-    known = [
-        name
-        for name, one in STATISTICS.items()
-        if one.metric is None or any(group.statistics.get(name) for group in groups)
-    ]
-    return (*known, *(name for name in OF_TARGETS if any(name in group.statistics for group in groups)))
+    more = [name for name in (*STATISTICS.of_metrics, *OF_TARGETS) if any(name in group.statistics for group in groups)]
+    return (*STATISTICS, *more)
 
 
 def _by_problem(groups: Iterable[Group]) -> dict[str, list[Group]]:

@@ -239,7 +239,7 @@ def rank(statistics: Mapping[str, Estimate | None], ranked: Sequence[str]) -> tu
         statistics: of a group.
         ranked: names of statistics.
     """
-    return tuple(_score(name, statistics[name]) for name in ranked)
+    return tuple(_score(name, statistics.get(name)) for name in ranked)
 
 
 def _score(name: str, found: Estimate | None) -> float:
@@ -266,7 +266,7 @@ def _best(
     first: dict[int, int] = {}
     for problem, own in zip(problems, computed, strict=True):
         ranked = criteria[problem]
-        applies = next(place for place, name in enumerate(ranked) if own[name] or name == ranked[-1])
+        applies = next(place for place, name in enumerate(ranked) if own.get(name) or name == ranked[-1])
         first[problem] = min(applies, first.get(problem, applies))
     scores = [rank(own, criteria[problem])[first[problem]] for problem, own in zip(problems, computed, strict=True)]
     top: dict[int, float] = {}

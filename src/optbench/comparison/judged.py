@@ -219,7 +219,7 @@ def _pairs_of(groups: int, one_against_all: bool) -> int:
 
 def _metric(groups: Sequence[Group], question: Question, ranked: Ranked) -> str | None:
     names = ranked.of(groups) if question.metric is None else (question.metric,)
-    return next((name for name in names if any(group.statistics[name] for group in groups)), None)
+    return next((name for name in names if any(group.statistics.get(name) for group in groups)), None)
 
 
 def _too_many(family: Sequence[Sequence[Group]]) -> str:

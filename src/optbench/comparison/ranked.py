@@ -147,12 +147,12 @@ def _place_on(
     from optbench.statistics import STATISTICS
 
     def value(one: Group) -> float:
-        estimate = one.statistics[metric]
+        estimate = one.statistics.get(metric)
         return float("inf") if estimate is None else -STATISTICS[metric].direction * estimate.value
 
     seen = sorted((one.seen_from(group.label) for one in pairs), key=lambda one: order.index(one.b))
     untold = tuple(one.b for one in seen if one.verdict in ("undecided", "equivalent"))
     worse = tuple(one.b for one in seen if one.verdict == "better")
     place = 1 + sum(value(other) < value(group) for other in groups)
-    own = group.statistics[metric] or Estimate(float("nan"), n=0)
+    own = group.statistics.get(metric) or Estimate(float("nan"), n=0)
     return Place(place, group.label, own, group.distinct, untold, worse)

@@ -151,7 +151,7 @@ def response_of(found: Comparison, key: str, scores: Sequence[str] = ()) -> Resp
         raise UserError(f"{key} is {text(values[0])} in all of these runs", "a figure over it needs two values")
     scores = tuple(scores) or (_usual(found),)
     for score in scores:
-        if all(group.statistics[score] is None for group in found.groups):
+        if all(group.statistics.get(score) is None for group in found.groups):
             raise UserError(f"none of these runs has the score {score}", f"scores: {', '.join(STATISTICS)}")
     lines = _lines(found, [Facts({k: v for k, v in one.items() if k != key}) for one in told],
                    [values.index(_value(one.get(key))) for one in told], scores)  # fmt: skip
@@ -192,6 +192,6 @@ def _lines(found: Comparison, rest: Sequence[Facts], places: Sequence[int], scor
         for configuration, same in configurations.items():
             groups = [found.groups[i] for i in sorted(same, key=lambda i: places[i])]
             at, runs = tuple(sorted(places[i] for i in same)), tuple(group.n for group in groups)
-            estimates = {score: [group.statistics[score] for group in groups] for score in scores}
+            estimates = {score: [group.statistics.get(score) for group in groups] for score in scores}
             lines.append(Line(problems[problem], names[configuration], at, estimates, runs))
     return tuple(sorted(lines, key=lambda line: line.problem))

@@ -183,7 +183,7 @@ def measure(groups: Sequence[Group]) -> tuple[str, float]:
     if all(group.keys.get("data") in (None, "none") for group in groups):
         return "loss", 1.0
     for last, best in zip(Ranked("last").of(groups)[:-1], Ranked("best").of(groups)[:-1], strict=True):
-        if any(group.statistics[last] or group.statistics[best] for group in groups):
+        if any(group.statistics.get(last) or group.statistics.get(best) for group in groups):
             return last, -float(STATISTICS[last].direction)
     return "val_loss", 1.0
 
@@ -272,7 +272,7 @@ def _levels(
 
 def _median_run(group: Group, ranked: Sequence[str]) -> Run:
     """The run in the middle by what groups are ranked by; the worse one of two."""
-    name = next(name for name in ranked if group.statistics[name] or name == ranked[-1])
+    name = next(name for name in ranked if group.statistics.get(name) or name == ranked[-1])
     sign = -STATISTICS[name].direction
     values = sign * group.rows.numbers(name)
     results = group.rows.where("status", has_result)

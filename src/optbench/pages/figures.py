@@ -75,7 +75,7 @@ def _rates(each: Comparison) -> Response:
     """Scores over learning rates. Raises UserError where no configuration was tried with two."""
     ranked = (Ranked(each.checkpoint).of(own) for own in each.problems.values())
     names = dict.fromkeys(name for own in ranked for name in own)
-    scores = [name for name in names if any(group.statistics[name] for group in each.groups)]
+    scores = [name for name in names if any(group.statistics.get(name) for group in each.groups)]
     found = response_of(each, "optimizer.lr", scores[:2])
     lines = tuple(line for line in found.lines if len(line.at) > 1)
     if not lines:

@@ -190,7 +190,7 @@ def sentence(comparison: Comparison, problem: str, metric: str, words: Words) ->
     """The verdict on a problem in a sentence."""
     groups, leader = comparison.problems[problem], comparison.leader(problem)
     name = clean(problem)
-    found = None if leader is None else leader.statistics[metric]
+    found = None if leader is None else leader.statistics.get(metric)
     if leader is None or found is None:
         return words("{0}: no configuration has a result.", name)
     one = STATISTICS[metric]

@@ -10,7 +10,7 @@ Headings of tables, columns of CSV, keys of JSON, what can be sorted by, footnot
 and the page of rules in the documentation follow from the list.
 """
 
-from optbench.statistics.scores import INTERVAL, MEDIAN, STATISTICS, explain, learn, statistics_of
+from optbench.statistics.scores import INTERVAL, MEDIAN, STATISTICS, explain, statistics_of
 from optbench.statistics.statistic import Groups, Statistic, has_result
 
-__all__ = ["INTERVAL", "MEDIAN", "STATISTICS", "Groups", "Statistic", "explain", "has_result", "learn", "statistics_of"]
+__all__ = ["INTERVAL", "MEDIAN", "STATISTICS", "Groups", "Statistic", "explain", "has_result", "statistics_of"]

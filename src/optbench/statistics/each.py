@@ -18,7 +18,7 @@ _OF_GROUPS = ("success_rate", "ert")
 
 def of_single_runs() -> tuple[str, ...]:
     """Scores that a single run has; the others are of a group only."""
-    return tuple(name for name in STATISTICS if name not in _OF_GROUPS)
+    return tuple(name for name in (*STATISTICS, *STATISTICS.of_metrics) if name not in _OF_GROUPS)
 
 
 _VALIDATED = ("best_val_accuracy", "val_accuracy", "best_val_loss", "val_loss")

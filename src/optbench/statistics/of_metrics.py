@@ -1,7 +1,7 @@
 """The scores of metrics: of each its value at the best evaluation of a run, and at the last.
 
 Those of the packaged conf/ are known by themselves. One of the user's own is known once a record was read that has it
-(`learn`): the record says which of its values are better.
+(`Scores.learn`): the record says which of its values are better.
 """
 
 from __future__ import annotations
@@ -30,21 +30,19 @@ def validation(name: str, worst: float) -> Callable[[Groups], Found]:
     """
 
     def found(groups: Groups) -> Found:
-        if all(value is None for value in groups.runs.different(name)):
-            return [None] * groups.count
         known = np.bincount(groups.codes[~np.isnan(groups.runs.numbers(name))], minlength=groups.count) > 0
         return groups.medians(np.where(known[groups.codes], groups.results(name, worst), math.nan))
 
     return found
 
 
-def of_metric(name: str, direction: str, description: str = "") -> tuple[Statistic, Statistic]:
+def of_metric(name: str, description: str, direction: str) -> tuple[Statistic, Statistic]:
     """The scores of a metric, at the best evaluation and at the last.
 
     Args:
         name: of the metric.
+        description: what it is, a clause; empty where that is not known.
         direction: max or min: which values are better.
-        description: what it is, a clause.
     """
     sign = 1 if direction == "max" else -1
     what = f" ({name}: {description})" if description else ""
@@ -62,31 +60,39 @@ def of_metric(name: str, direction: str, description: str = "") -> tuple[Statist
     return best, last
 
 
-def packaged() -> dict[str, Statistic]:
-    """Those of the packaged metrics but the accuracy, by name."""
-    found = (of_metric(*vars_of) for vars_of in _packaged())
-    return {one.name: one for both in found for one in both}
+class Scores(dict[str, Statistic]):
+    """Scores by name. It holds, and goes through, those of any runs; one of a metric is found by its name as well."""
 
+    def __init__(self, scores: Iterable[Statistic]) -> None:
+        super().__init__((one.name, one) for one in scores)
+        named = (of_metric(*vars(one).values()) for one in packaged_metrics().values() if one.name != "accuracy")
+        self.of_metrics = {one.name: one for both in named for one in both}
 
-def _packaged() -> Iterable[tuple[str, str, str]]:
-    return ((one.name, one.direction, one.description) for one in packaged_metrics().values() if one.name != "accuracy")
+    def __missing__(self, name: str) -> Statistic:
+        return self.of_metrics[name]
 
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self.of_metrics
 
-def learn(texts: Iterable[Any], known: dict[str, Statistic]) -> None:
-    """Adds the scores of metrics that records have.
+    def get(self, name: str, default: Any = None) -> Any:
+        """The score, or the default."""
+        found: Statistic | None = super().get(name) or self.of_metrics.get(name)
+        return default if found is None else found
 
-    Args:
-        texts: of their columns `metrics`.
-        known: STATISTICS.
+    def learn(self, texts: Iterable[Any]) -> None:
+        """Takes in the scores of metrics that records have.
 
-    Raises:
-        UserError: of one metric some records say that large values are better, and others that small ones are.
-    """
-    seen: dict[str, str] = {}
-    for name, direction in (pair for text in texts for pair in directions(text).items()):
-        if seen.setdefault(name, direction) != direction:
-            raise UserError(f"{name}: in some of these records large values are better, in others small ones",
-                            "compare them apart: --filter 'trainer.metrics=...'")  # fmt: skip
-        sign = 1 if direction == "max" else -1
-        if (old := known.get(column_of(name))) is None or old.direction != sign:
-            known.update({one.name: one for one in of_metric(name, direction)})
+        Args:
+            texts: of their columns `metrics`.
+
+        Raises:
+            UserError: of one metric some records say that large values are better, and others that small ones are.
+        """
+        seen: dict[str, str] = {}
+        for name, direction in (pair for text in texts for pair in directions(text).items()):
+            if seen.setdefault(name, direction) != direction:
+                raise UserError(f"{name}: in some of these records large values are better, in others small ones",
+                                "compare them apart")  # fmt: skip
+            old = None if name == "accuracy" else self.of_metrics.get(column_of(name))
+            if name != "accuracy" and (old is None or old.direction != (1 if direction == "max" else -1)):
+                self.of_metrics.update({one.name: one for one in of_metric(name, "", direction)})

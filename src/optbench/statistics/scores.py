@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 
 from optbench import metrics
 from optbench.errors import UserError
 from optbench.metrics import Estimate
-from optbench.statistics import of_metrics
 from optbench.statistics.numbers import alone, interval
-from optbench.statistics.of_metrics import NO_RESULT, packaged, validation
+from optbench.statistics.of_metrics import NO_RESULT, Scores, validation
 from optbench.statistics.statistic import Found, Groups, Statistic
 
 MEDIAN = "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)"
@@ -146,20 +144,19 @@ _LIST = (
         (*_OF_TARGET, "steps"), _expected_running_time, -1, alone, place=8, spare=1, noted=True,
     ),
 )  # fmt: skip
-STATISTICS = {**{one.name: one for one in _LIST}, **packaged()}
-"""What is computed of each group, by name; a statistic that does not apply to it is None. Those of metrics of the
-user's own join when records that have them are read, see `learn`."""
-
-
-def learn(texts: Iterable[Any]) -> None:
-    """Takes the metrics that records have into STATISTICS; arguments and errors as of `of_metrics.learn`."""
-    of_metrics.learn(texts, STATISTICS)
+STATISTICS = Scores(_LIST)
+"""What is computed of each group, by name; a statistic that does not apply to it is None. Those of metrics are found by
+name, and computed where records have them."""
 
 
 def statistics_of(groups: Groups) -> list[dict[str, Estimate | None]]:
-    """STATISTICS of each group, by name: of its observations; of a clock, of its runs."""
-    found = [one.compute(groups if one.timed else groups.observed) for one in STATISTICS.values()]
-    return [dict(zip(STATISTICS, own, strict=True)) for own in zip(*found, strict=True)]
+    """STATISTICS of each group, by name, those of metrics that some run has among them: of its observations; of a
+    clock, of its runs."""
+    of_metrics = (one for one in STATISTICS.of_metrics.values() if groups.runs.different(one.name) not in ([], [None]))
+    every = [*STATISTICS.values(), *of_metrics]
+    found = [one.compute(groups if one.timed else groups.observed) for one in every]
+    names = [one.name for one in every]
+    return [dict(zip(names, own, strict=True)) for own in zip(*found, strict=True)]
 
 
 def explain(name: str) -> str:

@@ -17,7 +17,7 @@ from optbench.metrics import median_interval
 from optbench.records import Run, Status
 from optbench.records.chosen import criteria
 from optbench.records.metrics import COLUMN, first_of
-from optbench.statistics import STATISTICS, has_result, learn
+from optbench.statistics import STATISTICS, has_result
 from optbench.tuning.search import Point
 
 _BUDGETS = ("trainer.steps", "trainer.epochs")
@@ -121,7 +121,7 @@ class Runs:
         """The metric of each run, NaN without a result."""
         if self._metric is None:
             metrics = [run.summary.get(COLUMN) for run in runs]
-            learn(metrics)
+            STATISTICS.learn(metrics)
             names = criteria(self._checkpoint, first_of(metrics))
             has = [name for name in names if any(run.summary.get(name) is not None for run in runs)]
             self._metric = has[0] if has else None
