@@ -46,7 +46,7 @@ def options(name: str) -> Options:
 NAMES = [command.name for command in every_command()]
 RUN = ("run", "model=himmelblau", "trainer.steps=5", "--out", "runs")
 NETWORK = ("run", "model=mlp", "model.hidden=[4]", "data.image_size=8", "data.channels=1", "trainer.batch_size=full",
-           "trainer.epochs=2", "trainer.curvature_every=1", "--out", "net")  # fmt: skip
+           "trainer.epochs=2", "trainer.curvature_every=1", "trainer.keep_every=1", "--out", "net")  # fmt: skip
 FEW = ("model=himmelblau", "optimizer=momentum")
 SURFACE = ("classify-critical", "--fn", "himmelblau", "--box", "2,4")
 WORDS: dict[str, list[tuple[str, ...]]] = {
@@ -78,7 +78,10 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
     ],
     "evaluate": [
         (*NETWORK, "--plot"), ("evaluate", "net/*", "--plot", "g.png", "--errors", "j.png"),
-        ("plot", "net"), ("plot", "net", "--curvature"),
+        ("plot", "net"), ("plot", "net", "--curvature"), ("plot", "net", "--plane", "random", "--points", "3"),
+        ("plot", "net", "--plane", "pca", "--points", "3", "--share", "0.5"), (*NETWORK, "seed=1"),
+        ("plot", "net", "--interpolate", "--points", "3"), (*NETWORK, "seed=2"),
+        ("plot", "net", "--plane", "checkpoints", "--points", "3"),
     ],
     "explain": [NETWORK, ("explain", "net/*", "--saliency", "h.png", "--features", "i.png"),
                 ("explain", "net/*", "--method", "tsne")],

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from optbench.cli.common import ConfigDir, Json, Lang, Which, check_figure, paths, print_lines
+from optbench.cli.common import ConfigDir, Json, Lang, Quiet, Which, check_figure, paths, print_lines
 from optbench.cli.paging import asked_of, check_page, networks_of, write_page
+from optbench.cli.slicing import Interpolate, OnPlane, Points, SeedOf, Share, SplitOf, sliced, wanted_of
+from optbench.cli.slicing import check as check_slices
 from optbench.cli.targets import aim_of, minimum_of
 
 if TYPE_CHECKING:
@@ -286,36 +288,31 @@ Curves = Annotated[
 ]
 
 
+_WhichOne = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="Which one of a network: best or last; of --interpolate and --plane also an epoch that was kept.",
+        metavar="best|last|N",
+        show_default="OPTBENCH_CHECKPOINT, or best",
+    ),
+]
+
+
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, sweep folders, or folders of them.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf; with --path also .gif, .mp4.")
     ] = Path("curves.png"),
-    path: ByPath = False,
-    facets: Facets = False,
-    relief: Relief = False,
-    curvature: Curvature = False,
-    bands: Bands = False,
-    along: Along = "step",
-    over: Over = None,
-    score: Score = None,
-    figure: Figure = None,
-    group_by: GroupBy = None,
-    cost: _Cost = None,
-    target: _Target = "",
-    budget: _Budget = None,
-    checkpoint: Which = None,
-    filters: Filters = None,
-    size: Size = None,
-    title: Title = "",
-    x_axis: XAxis = None,
-    y_axis: YAxis = None,
-    x_label: XLabel = "",
-    y_label: YLabel = "",
-    curves: Curves = 500,
-    lang: Lang = None,
-    config_dir: ConfigDir = None,
-) -> None:
+    path: ByPath = False, facets: Facets = False, relief: Relief = False, curvature: Curvature = False,
+    bands: Bands = False, along: Along = "step", over: Over = None, score: Score = None, figure: Figure = None,
+    group_by: GroupBy = None, cost: _Cost = None, target: _Target = "", budget: _Budget = None,
+    interpolate: Interpolate = False, plane: OnPlane = None, points: Points = None, share: Share = 1.0,
+    split: SplitOf = "train", seed: SeedOf = 0,
+    checkpoint: _WhichOne = None, filters: Filters = None, size: Size = None, title: Title = "",
+    x_axis: XAxis = None, y_axis: YAxis = None, x_label: XLabel = "", y_label: YLabel = "",
+    curves: Curves = 500, lang: Lang = None, config_dir: ConfigDir = None, quiet: Quiet = False,
+) -> None:  # fmt: skip
     """Draw loss curves, paths over a surface with its minima, saddles and maxima, or scores over a setting.
 
     With --path -o race.gif (or .mp4, with 'optbench[video]') the runs race step by step, each with a fading tail, in at
@@ -330,6 +327,12 @@ def plot(
     Hessian, and where a loss that no longer falls has a large gradient, is at a saddle, or in a minimum. The gradient
     counts as small where one step of length 1/max|lambda| promises less than 0.1 % of the whole fall of the loss; a
     saddle has lambda_min below -0.1 % of max|lambda|.
+
+    With --interpolate, loss and accuracy on the straight line between the checkpoints of two networks, and the barrier:
+    the most that the loss rises above the chord of its ends. With --plane, the loss on a plane through a network's
+    weights: spanned by two random filter-normalised directions, through three checkpoints, or by the directions in
+    which training moved most (pca, of a run with trainer.keep_every); the share of the path that the plane explains is
+    printed. Batch norm's statistics are made anew at every point. Each point costs an evaluation of the data.
 
     With --figure ecdf, the share of pairs of a run and a target that were reached by each cost (--cost, --target,
     --budget as compare has them), over all problems; with profile, Dolan and More's performance profile of the same
@@ -358,17 +361,26 @@ def plot(
 
       optbench plot outputs/sweeps/sizes --bands --along epoch
 
+      optbench plot outputs/runs/mlp-adam-s0-* outputs/runs/mlp-adam-s1-* --interpolate -o barrier.png
+
+      optbench plot outputs/runs/hw3_cnn-adam-* --plane random --points 15 --share 0.1 -o plane.png
+
       optbench plot outputs/ --figure ecdf --cost evals --size 3.4x2.5in -o ecdf.pdf
 
       optbench plot outputs/ --bands --y-axis log,1e-6:10 --x-label "update" --title "Which falls first"
     """
     _check_kind({"--path": path, "--curvature": curvature, "--bands": bands, "--over": over is not None,
-                 "--figure": figure is not None},
+                 "--figure": figure is not None, "--interpolate": interpolate, "--plane": plane is not None},
                 {"--facets": ("--path", facets), "--3d": ("--path", relief),
                  "--along": ("--bands", along != "step"), "--score": ("--over", score is not None),
                  "--group-by": ("--figure", group_by is not None), "--cost": ("--figure", cost is not None),
                  "--target": ("--figure", bool(target)), "--budget": ("--figure", budget is not None),
-                 "--checkpoint": ("--over or --figure", checkpoint is not None)})  # fmt: skip
+                 "--points": ("--interpolate or --plane", points is not None),
+                 "--share": ("--interpolate or --plane", share != 1.0), "--seed": ("--plane", seed != 0),
+                 "--split": ("--plane", split != "train"),
+                 "--checkpoint": ("--over or --figure or --interpolate or --plane",
+                                  checkpoint is not None)})  # fmt: skip
+    check_slices(plane, points, share, split)
     view = _view(output, path, facets, relief)
     form = _looks(size, title, (x_axis, x_label), (y_axis, y_label))
     drawn: MplFigure | Race
@@ -376,9 +388,12 @@ def plot(
         drawn = _over(runs, over, score, filters or (), checkpoint)
     elif figure is not None:
         drawn = _over_problems(runs, figure, filters or (), group_by, checkpoint, cost, target, budget, config_dir)
+    elif interpolate or plane is not None:
+        wanted = wanted_of(checkpoint, share, points, seed, split, config_dir)
+        drawn = sliced(_found(runs, filters or (), curves), plane, wanted, quiet)
     else:
         drawn = _of_runs(runs, filters or (), curves, view, curvature, bands, along, config_dir)
-    _write(drawn, output, form)
+    _write(drawn, output, form, quiet)
     typer.echo(str(output))
 
 
@@ -420,7 +435,8 @@ def _looks(size: str | None, title: str, x: tuple[str | None, str], y: tuple[str
     return Looks(inches, title, parse_axis("--x-axis", *x), parse_axis("--y-axis", *y))
 
 
-def _write(drawn: MplFigure | Race, output: Path, form: Looks) -> None:
+def _write(drawn: MplFigure | Race, output: Path, form: Looks, quiet: bool) -> None:
+    from optbench.cli.progress import counter
     from optbench.plot import Race, entitle, resize, save, save_race, set_axes
 
     figure = drawn.figure if isinstance(drawn, Race) else drawn
@@ -430,9 +446,19 @@ def _write(drawn: MplFigure | Race, output: Path, form: Looks) -> None:
     if form.title:
         entitle(figure, form.title)
     if isinstance(drawn, Race):
-        save_race(drawn, output)
+        with counter(output.name, quiet) as progress:
+            save_race(drawn, output, progress=progress)
     else:
         save(drawn, output)
+
+
+def _found(runs: list[Path], filters: Sequence[str], curves: int, prefer: str | None = None) -> Drawn:
+    """The runs that a figure shows; what it does not show is said."""
+    from optbench.comparison import drawn
+
+    found = drawn(runs, filters, curves, prefer)
+    _say_what_is_drawn(found)
+    return found
 
 
 def _of_runs(
@@ -440,10 +466,7 @@ def _of_runs(
     config_dir: list[Path] | None,
 ) -> MplFigure | Race:  # fmt: skip
     """Curves or paths of runs."""
-    from optbench.comparison import drawn
-
-    found = drawn(runs, filters, curves, "trainer.curvature_every" if curvature else None)
-    _say_what_is_drawn(found)
+    found = _found(runs, filters, curves, "trainer.curvature_every" if curvature else None)
     from optbench.plot import band_curves, curvature_curves, footnote, loss_curves
 
     if view == "race":

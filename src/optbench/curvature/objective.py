@@ -144,7 +144,7 @@ def network_objective(
         raise UserError("the model has no trainable weights")
     dtype = dtype or (torch.float64 if n <= DOUBLE_UP_TO else torch.float32)
     model, loss = copy.deepcopy(model).eval().to(dtype), copy.deepcopy(loss).eval().to(dtype)
-    used = _subset(split, share, seed)
+    used = share_of(split, share, seed)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     layout = tuple((name, p.shape) for name, p in trained.items())
     weights = torch.cat([p.detach().reshape(-1) for p in trained.values()])
@@ -169,7 +169,8 @@ def _rows(split: Split, start: int, end: int) -> tuple[Any, ...]:
     return found if split.weights is None else (*found, split.weights[rows])
 
 
-def _subset(split: Split, share: float, seed: int) -> Split:
+def share_of(split: Split, share: float, seed: int = 0) -> Split:
+    """So large a part of a split, at least one example; which ones is decided by `seed`."""
     count = max(1, round(share * len(split)))
     if count == len(split):
         return split

@@ -6,7 +6,7 @@ that are built must be named by the trusted conf tree, and a checkpoint is loade
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,27 @@ def _weights_file(folder: Path, checkpoint: str) -> Path:
         else "none was kept: run again with trainer.keep_every=1 --force, or take best or last"
     )
     raise RecordError(f"{folder}: no checkpoint of epoch {int(checkpoint)}", hint)
+
+
+def checkpoints(rebuilt: Rebuilt) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The step and the weights (as `model.state_dict` has them) of every checkpoint that a run kept: those of
+    trainer.keep_every, best and last; loaded one at a time, on the CPU, several of one step where they are the same.
+
+    Raises:
+        RecordError: one that is not a checkpoint.
+    """
+    folder = rebuilt.run.path
+    assert folder is not None
+    expected = sums(rebuilt.run.summary)
+    for file in (*kept_checkpoints(folder).values(), *(folder / f"{name}.pt" for name in CHECKPOINTS)):
+        if not file.exists():
+            continue
+        try:
+            state = load_checkpoint(file, "cpu", expected.get(file.relative_to(folder).as_posix()))
+            step, weights = int(state["step"] if "step" in state else state["progress"]["step"]), state["model"]
+        except Exception as error:  # as in _assemble
+            raise RecordError(f"{file}: not a checkpoint of this run ({type(error).__name__})") from error
+        yield step, weights
 
 
 def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Path, trusted: frozenset[str]) -> Rebuilt:

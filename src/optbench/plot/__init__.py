@@ -19,6 +19,7 @@ from optbench.plot.pictures import features_figure, saliency_figure, worst_pictu
 from optbench.plot.relief import path_on_relief
 from optbench.plot.response import response_figure
 from optbench.plot.sensitivity import Outcome, Scale, heat_figure, sensitivity_figure
+from optbench.plot.slices import line_figure, plane_figure
 from optbench.plot.spectrum import spectral_density
 from optbench.plot.style import PALETTE, SUFFIXES, check_suffix, entitle, footnote, new_figure, parse_size, resize, save
 from optbench.plot.translate import chinese_font
@@ -48,6 +49,7 @@ __all__ = [
     "features_figure",
     "footnote",
     "heat_figure",
+    "line_figure",
     "loss_curves",
     "new_figure",
     "parse_axis",
@@ -55,6 +57,7 @@ __all__ = [
     "path_facets",
     "path_on_contours",
     "path_on_relief",
+    "plane_figure",
     "profile_figure",
     "ranks_figure",
     "resize",

@@ -199,13 +199,16 @@ def _encoder() -> Any:
         raise UserError(".mp4 needs imageio-ffmpeg", "pip install 'optbench[video]', or -o race.gif") from None
 
 
-def save_race(race: Race, path: Path | str, tongue: str | None = None) -> Path:
+def save_race(
+    race: Race, path: Path | str, tongue: str | None = None, progress: Callable[[int, int], None] | None = None
+) -> Path:
     """Writes a film, whole or not at all; the suffix says the format.
 
     Args:
         race: the film.
         path: of the file, .gif or .mp4.
         tongue: en or zh; None: see `optbench.plot.save`.
+        progress: is told how many of how many frames are drawn.
 
     Raises:
         UserError: another suffix; an MP4 without its encoder.
@@ -215,7 +218,12 @@ def save_race(race: Race, path: Path | str, tongue: str | None = None) -> Path:
     makers: dict[str, Callable[[Race, list[Pixels]], bytes]] = {".gif": _gif, ".mp4": _mp4}
     if path.suffix.lower() not in makers:
         raise UserError(f"{path}: expected a film ending in {' or '.join(FILMS)}")
-    write_bytes(path, makers[path.suffix.lower()](race, list(race.images(tongue))))
+    frames = []
+    for frame in race.images(tongue):
+        frames.append(frame)
+        if progress is not None:
+            progress(len(frames), len(race.steps))
+    write_bytes(path, makers[path.suffix.lower()](race, frames))
     return path
 
 

@@ -202,6 +202,8 @@ def save(figure: Figure, path: Path | str, tongue: str | None = None, more: Sequ
     path = Path(path)
     suffix = check_suffix(path)
     buffer = io.BytesIO()
+    if any(ax.get_aspect() != "auto" for ax in figure.axes):
+        figure.draw_without_rendering()  # beside a colour bar such axes find their place at the second time
     context = mpl.rc_context({"svg.hashsalt": "optbench", "pdf.fonttype": _TRUETYPE})
     with context, translated(figure, tongue or language(), more):
         figure.savefig(buffer, format=suffix[1:], dpi=150, metadata=_METADATA[suffix])

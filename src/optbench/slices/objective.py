@@ -1,0 +1,166 @@
+"""The loss and the accuracy of a network over data, at any weights.
+
+The model is a copy in evaluation mode. Batch norm's running statistics belong to the weights that they were recorded
+at: between two checkpoints, or beside one, those of neither are right, and a barrier that they make is none. So they
+are made anew at every point, from the training data at these weights: layer by layer in one pass, the mean over batches
+of equal size of each batch's own statistics, as torch's `update_bn` has it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from optbench.curvature.objective import DOUBLE_UP_TO
+from optbench.errors import UserError
+from optbench.problem import Split, predicted_labels, row_losses, scaled
+from optbench.problem.losses import tokenwise
+from optbench.problem.trees import called, mapped, part_of
+
+BATCH = 256
+
+Layout = tuple[tuple[str, torch.Size], ...]
+
+
+class Reading(NamedTuple):
+    """What a split says at some weights: mean loss, and of classes the share that is right, else None."""
+
+    loss: float
+    accuracy: float | None
+
+
+class NetworkLoss:
+    """A network's loss over splits, as a function of all its weights.
+
+    Attributes:
+        weights: those that the model had, (n,) float64.
+        layout: name and shape of each of the parameters that a vector of weights lines up, in order.
+        normed: whether it has batch norm, whose statistics are made anew at every point.
+        splits: the names of the splits.
+
+    Args:
+        model: inputs by the rule of `problem.trees` to outputs (b, ...); copied.
+        loss: (outputs, targets) to (b,), see `problem.losses`; copied.
+        splits: labelled examples by name; where they have weights, means are weighted.
+        statistics: the inputs that batch norm's statistics are of; None: those of the split "train".
+        batch: examples at a time.
+        dtype: float64 or float32; None: float64 up to 100,000 weights.
+
+    Raises:
+        UserError: no labelled examples.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        splits: Mapping[str, Split],
+        *,
+        statistics: Any = None,
+        batch: int = BATCH,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        for name, split in splits.items():
+            if split.targets is None or not len(split):
+                raise UserError(f"the {name} split has no labelled examples: there is no loss to look at")
+        own = list(model.named_parameters())
+        self.layout: Layout = tuple((name, p.shape) for name, p in own)
+        self.weights = flattened(dict(own), self.layout)
+        self._dtype = dtype or (torch.float64 if len(self.weights) <= DOUBLE_UP_TO else torch.float32)
+        self._model = copy.deepcopy(model).eval().requires_grad_(False).to(self._dtype)
+        self._loss = copy.deepcopy(loss).eval().to(self._dtype)
+        self._splits, self._batch = dict(splits), batch
+        self._device = next((p.device for p in self._model.parameters()), torch.device("cpu"))
+        self._norms = [m for m in self._model.modules() if getattr(m, "track_running_stats", False)]
+        self._statistics = statistics if statistics is not None or "train" not in splits else splits["train"].inputs
+
+    @property
+    def normed(self) -> bool:
+        """See the class."""
+        return bool(self._norms)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """See the class."""
+        return tuple(self._splits)
+
+    @torch.no_grad()
+    def __call__(self, weights: Tensor) -> dict[str, Reading]:
+        """Loss and accuracy on each split at weights (n,)."""
+        nn.utils.vector_to_parameters(weights.to(self._device, self._dtype), self._model.parameters())
+        self._refresh()
+        return {name: self._read(split) for name, split in self._splits.items()}
+
+    def _refresh(self) -> None:
+        """Makes batch norm's statistics those of the training data at the present weights."""
+        if not self._norms or self._statistics is None:
+            return
+        before = [norm.momentum for norm in self._norms]
+        for norm in self._norms:
+            norm.reset_running_stats()  # type: ignore[operator]
+            norm.momentum = None  # type: ignore[assignment]  # the mean over all batches
+            norm.train()  # dropout stays off
+        for inputs in self._batches(self._statistics):
+            called(self._model, inputs)
+        for norm, momentum in zip(self._norms, before, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+
+    def _batches(self, inputs: Any) -> Sequence[Any]:
+        """Inputs in parts of nearly equal size, each made when it is asked for."""
+        from optbench.problem.trees import rows
+
+        return _Lazy(inputs, _edges(rows(inputs), self._batch), partial(self._as_input))
+
+    def _as_input(self, inputs: Tensor) -> Tensor:
+        made = scaled(inputs.to(self._device), self._dtype)
+        return made.contiguous(memory_format=torch.channels_last) if made.ndim == 4 else made
+
+    def _read(self, split: Split) -> Reading:
+        total, right, counted, mass = 0.0, 0, 0, 0.0
+        targets = cast(Tensor, split.targets)
+        edges = pairwise(_edges(len(split), self._batch))
+        for inputs, (start, end) in zip(self._batches(split.inputs), edges, strict=True):
+            outputs, wanted = called(self._model, inputs), targets[start:end].to(self._device)
+            wanted = wanted.to(self._dtype) if wanted.is_floating_point() else wanted
+            losses = row_losses(self._loss, outputs, wanted).double()
+            own = None if split.weights is None else split.weights[start:end].to(losses)
+            total += float(losses.sum() if own is None else (losses * own).sum())
+            mass += float(end - start if own is None else own.sum())
+            if not targets.is_floating_point():
+                flat, labels = tokenwise(outputs, wanted)
+                right += int((predicted_labels(self._loss, flat) == labels).sum())
+                counted += labels.numel()
+        return Reading(total / mass, right / counted if counted else None)
+
+
+class _Lazy(Sequence[Any]):
+    """Parts of a tree of tensors, made one at a time."""
+
+    def __init__(self, inputs: Any, edges: Sequence[int], make: Any) -> None:
+        self._inputs, self._edges, self._make = inputs, edges, make
+
+    def __len__(self) -> int:
+        return len(self._edges) - 1
+
+    def __getitem__(self, i: Any) -> Any:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        return mapped(self._make, part_of(self._inputs, slice(self._edges[i], self._edges[i + 1])))
+
+
+def _edges(count: int, size: int) -> list[int]:
+    # parts of nearly equal size: each counts alike in batch norm's statistics
+    pieces = -(-count // size)
+    return [count * i // pieces for i in range(pieces + 1)]
+
+
+def flattened(state: Mapping[str, Tensor], layout: Layout) -> Tensor:
+    """The tensors of a state that a layout names, in its order, as one vector (n,) float64 on the CPU."""
+    return torch.cat([state[name].detach().double().cpu().reshape(-1) for name, _ in layout])
