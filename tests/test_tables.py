@@ -192,12 +192,71 @@ def test_a_table_is_read_as_it_stands(tmp_path: Path) -> None:
     assert table(tmp_path, HEAD + ROWS, target="b", drop=["kind"], task="regression").n_classes == 0
 
 
+def test_words_are_inputs_of_their_own(tmp_path: Path) -> None:
+    """As pandas makes them: a column a kind, in order, in the place of the column."""
+    import pandas as pd
+
+    data = table(tmp_path, HEAD + ROWS, target="y", standardize=False)
+    wanted = pd.get_dummies(pd.read_csv(tmp_path / "t.csv")[["a", "b", "kind"]], dtype=float)
+    for part in SPLITS:
+        split = data.load(part)
+        lines = [int(name.split()[1]) - 2 for name in split.names]
+        assert np.array_equal(split.inputs.numpy(), wanted.to_numpy()[lines].astype(np.float32))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_numbers_come_back_in_their_units(several: bool, tmp_path: Path) -> None:
+    target = ["y", "b"] if several else "y"
+    data = table(tmp_path, HEAD + ROWS, target=target, drop=["kind"])
+    raw = table(tmp_path, HEAD + ROWS, target=target, drop=["kind"], standardize=False)
+    scale = data.units()
+    assert scale is not None
+    assert raw.units() is None
+    assert table(tmp_path, HEAD + ROWS, target="kind").units() is None
+    for part in SPLITS:
+        learnt, measured = (one.load(part).targets for one in (data, raw))
+        assert learnt is not None
+        assert measured is not None
+        back = scale[0] + scale[1] * learnt.reshape(len(learnt), -1).double()
+        torch.testing.assert_close(back.float(), measured.reshape(len(learnt), -1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow  # a run
+def test_predictions_are_in_the_units_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(HEAD + ROWS)
+    words = ("model=linear", "data=csv", "data.path=t.csv", "data.target=y", "trainer.batch_size=full")
+    run = optbench.run(*words, "trainer.epochs=2", out=tmp_path)
+    code, out, _ = invoke(capsys, "predict", str(run.path), "-o", "p.csv")
+    assert code == 0
+    assert "in the units of the target" in out
+    rows = [line.split(",") for line in Path("p.csv").read_text().splitlines()[1:]]
+    said, true = (np.array([float(row[k]) for row in rows]) for k in (1, 2))
+    assert true == pytest.approx([round((int(row[0].split()[1]) - 2) / 3, 4) for row in rows], abs=1e-5)
+    found = json.loads(invoke(capsys, "evaluate", str(run.path), "--split", "test", "--json")[1])
+    assert found["rmse_in_units"] == pytest.approx([np.sqrt(np.square(said - true).mean())], rel=1e-5)
+    assert found["mae_in_units"] == pytest.approx([np.abs(said - true).mean()], rel=1e-5)
+    assert found["rmse"] < found["rmse_in_units"][0]  # the deviation of the target is about 4
+
+
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "empty": ("", {}, "the file is empty"),
     "no rows": (HEAD, {}, "no rows below the headings"),
     "missing column": (HEAD + ROWS, {"target": "z"}, "has no column 'z'"),
     "missing drop": (HEAD + ROWS, {"drop": ["z"]}, "data.drop: .* has no column 'z'"),
-    "text among inputs": (HEAD + ROWS, {}, "column 'kind' has 'lo', which is no finite number, in line 2"),
+    "text among inputs": (
+        HEAD + "1,1,1,7\n" + ROWS,
+        {},
+        "column 'kind' has 'lo', which is no finite number, in line 3",
+    ),
+    "many words": (
+        "a,y\n" + "".join(f"w{i},{i}.5\n" for i in range(30)),
+        {},
+        "30 different words; up to 20 are inputs",
+    ),
+    "a word missing": (HEAD + "1,1,1,\n" + ROWS, {}, "column 'kind' has no value in line 2"),
     "NaN": (HEAD + "1,nan,1,x\n" + ROWS, {"drop": ["kind"]}, "column 'b' has no value in line 2"),
     "infinite": (HEAD + "1,inf,1,x\n" + ROWS, {"drop": ["kind"]}, "column 'b' has 'inf'"),
     "no cell": (HEAD + ROWS + ",1,1,x\n", {"drop": ["kind"]}, "column 'a' has no value in line 42"),

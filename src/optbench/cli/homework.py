@@ -78,7 +78,8 @@ def evaluate(
 
     Labelled images are a folder a class, or files such as 3_100.jpg with the label first. Of a sweep over folds
     (data.folds=5) it is how right each network is on the images that it did not train on. Of tables, signals and text
-    it is the loss and the figures that there are of such targets: RMSE, MAE and R2 of numbers.
+    it is the loss and the figures that there are of such targets: RMSE, MAE and R2 of numbers, the first two also in
+    the units of the target where it is learnt in standard deviations.
 
     Examples:
 
@@ -124,11 +125,16 @@ def _evaluate_examples(question: _Question, split: str | None, given: dict[str, 
     found = figures(network, split or "validation")
     if as_json:
         own = {"split": found.split, "n": found.n, "loss": found.loss, **found.figures}
+        own |= {f"{name}_in_units": values for name, values in found.in_units.items()}
         print_json({"run": question.runs[0], "checkpoint": network.checkpoint, **own})
         return True
     where = f"on {found.n} {found.split} examples (checkpoint {network.checkpoint})"
     lines = [f"{'loss':<12}{found.loss:.4g} {where}"]
-    print_lines([*lines, *(f"{name:<12}{value:.4g}" for name, value in found.figures.items())])
+    for name, value in found.figures.items():
+        measured = ", ".join(f"{one:.4g}" for one in found.in_units.get(name, ()))
+        units = f" standard deviations; {measured} in the units of the target" if measured else ""
+        lines.append(f"{name:<12}{value:.4g}{units}")
+    print_lines(lines)
     return True
 
 
@@ -381,5 +387,6 @@ def _predict_examples(question: _Question, given: dict[str, Any], output: Path) 
 
     text = table(network, "test")
     write_bytes(output, text.encode())
-    typer.echo(f"{len(text.splitlines()) - 1} predictions in {output} (checkpoint {network.checkpoint})")
+    units = ", in the units of the target" if network.data.units() is not None else ""
+    typer.echo(f"{len(text.splitlines()) - 1} predictions in {output} (checkpoint {network.checkpoint}{units})")
     return True

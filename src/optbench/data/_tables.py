@@ -108,10 +108,21 @@ class Rows(AbstractData):
             return values[chosen]
         if not self._standardize:
             return values[chosen].float()
+        mean, deviation = self._scale(values)
+        return ((values[chosen].double() - mean) / deviation).float()
+
+    def _scale(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the training rows, the latter 1 where they do not differ."""
         train = values[self._parts["train"]].double()
         mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0)
         differs = deviation > 1e-9 * mean.abs().clamp(min=1.0)  # beyond the rounding of the mean
-        return ((values[chosen].double() - mean) / torch.where(differs, deviation, 1.0)).float()
+        return mean, torch.where(differs, deviation, 1.0)
+
+    def units(self) -> tuple[Tensor, Tensor] | None:
+        if not (self._standardize and self._targets.is_floating_point()):
+            return None
+        mean, deviation = self._scale(self._targets)
+        return mean.reshape(-1), deviation.reshape(-1)
 
 
 def scikit_learns(file: str) -> tuple[Tensor, Tensor, list[str]]:

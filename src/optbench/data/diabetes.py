@@ -72,16 +72,25 @@ class Diabetes(AbstractData):
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split, all with labels; DataError where there is none."""
         x, y = _read()
-        order = torch.randperm(len(y), generator=stream(self._split_seed, "split"))
-        parts, begin = {}, 0
-        for name, share in self._shares.items():
-            count = round(share * len(y))
-            parts[name], begin = order[begin : begin + count], begin + count
-        parts["train"] = train = order[begin:]
-        chosen = parts.get(split)
+        parts = self._parts(len(y))
+        chosen, train = parts.get(split), parts["train"]
         if chosen is None or not len(chosen) or not len(train) > 1:
             raise DataError(f"diabetes: no patients in split {split!r} (expected train, validation or test)")
         chosen = chosen.sort().values
         x, y = ((v[chosen] - v[train].mean(dim=0)) / v[train].std(dim=0) for v in (x, y))
         names = tuple(f"{index + 1:04d}" for index in chosen.tolist())
         return Split(x.float(), y.float(), names)
+
+    def _parts(self, n: int) -> dict[str, Tensor]:
+        """The numbers of the patients in each split."""
+        order = torch.randperm(n, generator=stream(self._split_seed, "split"))
+        parts, begin = {}, 0
+        for name, share in self._shares.items():
+            count = round(share * n)
+            parts[name], begin = order[begin : begin + count], begin + count
+        return {**parts, "train": order[begin:]}
+
+    def units(self) -> tuple[Tensor, Tensor] | None:
+        _, y = _read()
+        train = y[self._parts(len(y))["train"]]
+        return train.mean().reshape(1), train.std().reshape(1)

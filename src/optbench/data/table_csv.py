@@ -16,12 +16,16 @@ from optbench.folders import place_of
 
 _TASKS = ("classification", "regression")
 _MOST_CLASSES = 20
-"""Different whole numbers in a column up to which they count as classes, where nobody says."""
+"""Different whole numbers in a column up to which they count as classes, where nobody says; kinds of words in a column
+of inputs."""
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
 class Table(Rows):
     """Rows of a CSV file.
+
+    A column of words alone, of at most 20 kinds, is as many inputs, one for each kind in the order of the alphabet: 1
+    in its rows, 0 elsewhere.
 
     Args:
         path: of the file, UTF-8 with a line of headings; relative to where the program was started.
@@ -71,7 +75,7 @@ class Table(Rows):
         used = [name for name in columns if name not in {*wanted, *drop, *([weight] if weight else [])}]
         if not used:
             raise DataError(f"{path}: no column is left to learn {', '.join(wanted)} from")
-        inputs = torch.stack([self._numbers(columns[name], name) for name in used], dim=1)
+        inputs = torch.stack([part for name in used for part in self._inputs_of(columns[name], name)], dim=1)
         names, targets = (
             self._classes(columns[wanted[0]], wanted[0]) if classes else ([], self._targets_of(columns, wanted))
         )
@@ -80,6 +84,24 @@ class Table(Rows):
         super().__init__(
             path, inputs, targets, names, validation_share, test_share, split_seed, standardize, lines, weights
         )
+
+    def _inputs_of(self, texts: Sequence[str], name: str) -> list[Tensor]:
+        """A column of numbers as it is; one of words as a column a kind, 1 where it is that and else 0.
+
+        Raises:
+            DataError: words and numbers, or more than 20 kinds.
+        """
+        kinds = [text.strip() for text in texts]
+        if any(_number(kind) is not None or kind.lower() in _MISSING for kind in kinds):
+            return [self._numbers(texts, name)]
+        ordered = sorted(set(kinds))
+        if len(ordered) > _MOST_CLASSES:
+            raise DataError(
+                f"{self._path}: column {name!r} has {len(ordered)} different words; up to {_MOST_CLASSES} are inputs",
+                f"leave out the column: data.drop=[{name}]",
+            )
+        place = torch.tensor([ordered.index(kind) for kind in kinds])
+        return [(place == k).double() for k in range(len(ordered))]
 
     def _numbers(self, texts: Sequence[str], name: str) -> Tensor:
         """A column as float64. Raises DataError naming the line of what is no number."""

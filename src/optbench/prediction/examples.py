@@ -2,7 +2,8 @@
 
 classes   name, prediction, the probability of each class, and the label
 tokens    name, the most probable token after each one: letters as a text, others with blanks between them
-numbers   name, a prediction for each number (in the units that the data set has them in), and the numbers
+numbers   name, a prediction for each number, and the numbers, in the units in which they were measured: where a data
+          set learns them in standard deviations (`AbstractData.units`) they are brought back
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from optbench.errors import DataError, UserError
 from optbench.experiment.rebuild import SPLITS, Rebuilt, rebuild
-from optbench.problem import Split, probabilities, read_split
+from optbench.problem import AbstractData, Split, probabilities, read_split
 from optbench.problem.losses import row_losses, weighted_mean
-from optbench.problem.measures import measured
+from optbench.problem.measures import SCALING, in_rows, measured
 from optbench.problem.splits import is_pictures
 from optbench.records import read_run
 
@@ -31,13 +34,16 @@ class Figures:
         split: train, validation or test.
         n: number of examples.
         loss: their mean loss.
-        figures: of `problem.measures`, by name.
+        figures: of `problem.measures`, by name, as they are learnt.
+        in_units: RMSE and MAE of each target in the units in which it was measured, by name; empty where these are
+            the ones that are learnt.
     """
 
     split: str
     n: int
     loss: float
     figures: dict[str, float]
+    in_units: dict[str, list[float]] = field(default_factory=dict)
 
 
 def of_examples(
@@ -75,7 +81,19 @@ def figures(network: Rebuilt, split: str) -> Figures:
         raise UserError(f"the {split} split has no targets to compare with", "use optbench predict")
     outputs = network.outputs(part.inputs)
     loss = weighted_mean(row_losses(network.loss.cpu(), outputs, part.targets), part.weights)
-    return Figures(split, len(part), float(loss), measured(outputs, part.targets, part.weights))
+    found = measured(outputs, part.targets, part.weights)
+    return Figures(split, len(part), float(loss), found, _in_units(network.data, outputs, part))
+
+
+def _in_units(data: AbstractData, outputs: Tensor, part: Split) -> dict[str, list[float]]:
+    """The figures of numbers that scale with them, of each target by itself: they may have different units."""
+    scale = data.units()
+    if scale is None or part.targets is None:
+        return {}
+    rows, wanted, weights = in_rows(outputs, part.targets, part.weights)
+    each = zip(rows.T, wanted.T, scale[1].tolist(), strict=True)
+    parts = [(a[:, None], b[:, None], unit) for a, b, unit in each]
+    return {name: [unit * of(a, b, weights) for a, b, unit in parts] for name, of in SCALING.items()}
 
 
 def table(network: Rebuilt, split: str) -> str:
@@ -98,14 +116,20 @@ def table(network: Rebuilt, split: str) -> str:
         rows: list[list[Any]] = [[names[k], *map(repr, own)] for k, own in zip(labels, shares, strict=True)]
         truth = [] if part.targets is None else [[names[k]] for k in part.targets.tolist()]
     else:
-        many = outputs.reshape(len(part), -1)
+        scale = data.units()
+        many = _measured(outputs.reshape(len(part), -1), scale)
         heads = [""] if many.shape[1] == 1 else [f"_{k}" for k in range(many.shape[1])]
         writer.writerow(["name", *(f"prediction{k}" for k in heads), *(f"target{k}" for k in heads if known)])
         rows = many.tolist()
-        truth = [] if part.targets is None else part.targets.reshape(len(part), -1).tolist()
+        truth = [] if part.targets is None else _measured(part.targets.reshape(len(part), -1), scale).tolist()
     for k, name in enumerate(part.names):
         writer.writerow([name, *rows[k], *(truth[k] if truth else [])])
     return text.getvalue()
+
+
+def _measured(values: Tensor, scale: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Numbers (n, k) in the units in which they were measured."""
+    return values if scale is None else (scale[0] + scale[1] * values.double()).float()
 
 
 def _part(network: Rebuilt, split: str) -> Split:

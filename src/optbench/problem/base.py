@@ -238,6 +238,12 @@ class AbstractData(ABC):
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; DataError where there is none."""
 
+    def units(self) -> tuple[Tensor, Tensor] | None:
+        """How the numbers that a network learns are brought back to those that were measured, which are mean +
+        deviation * target: mean and deviation, (n_targets,) float64 each. None: they are learnt as they were measured.
+        """
+        return None
+
 
 class AbstractAugmentation(ABC):
     """What is done to the images of a training batch before the network sees them; never to validation or test images.

@@ -63,6 +63,10 @@ class Folds(AbstractData):
         self._data, self._folds, self._fold = data, folds, fold
         self.n_classes, self.n_targets, self.class_names = data.n_classes, data.n_targets, data.class_names
 
+    def units(self) -> tuple[Tensor, Tensor] | None:
+        """Those of the data set, whose own training data say what a deviation is."""
+        return self._data.units()
+
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; names say of which part an image is: train/3_100.jpg."""
         if split not in ("train", "validation"):

@@ -91,6 +91,8 @@ OF_CLASSES: Mapping[str, Measure] = MappingProxyType(
     {"accuracy": accuracy, "top5": top5, "macro_f1": macro_f1, "ece": expected_calibration_error,
      "perplexity": perplexity}
 )  # fmt: skip
+SCALING: Mapping[str, Measure] = MappingProxyType({"rmse": rmse, "mae": mean_absolute_error})
+"""Those that are in the units of the numbers."""
 OF_NUMBERS: Mapping[str, Measure] = MappingProxyType({"rmse": rmse, "mae": mean_absolute_error, "r2": r2})
 
 
