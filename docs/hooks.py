@@ -144,5 +144,16 @@ def _cell(text: str) -> str:
 def _api() -> str:
     idea, code, rest = (inspect.getdoc(optbench) or "").split("\n\n", 2)
     lines = ["# Python\n", f"{idea}\n", f"```pycon\n{textwrap.dedent(code)}\n```\n", f"{rest}\n"]
+    worked = [f"`{name}`: [{title}]({page})" for name, (title, page) in _WORKED.items()]
+    lines += [f"Examples to follow from an empty folder: {', '.join(worked)}.\n"]
     homes = [getattr(optbench, name).__module__ for name in optbench.__all__]
     return "\n".join([*lines, *(f"::: {home}.{name}" for home, name in zip(homes, optbench.__all__, strict=True))])
+
+
+_WORKED = {
+    "AbstractData": ("data of your own", "own_data.md#a-class"),
+    "Split": ("the same", "own_data.md#a-class"),
+    "AbstractSurface": ("a surface of your own", "own_surface.md#a-class"),
+    "AbstractPureOptimizer": ("add an optimizer", "contributing.md#add-an-optimizer"),
+}
+"""Names to derive from, with the pages that show how."""

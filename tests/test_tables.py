@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -365,28 +366,30 @@ def test_a_run_on_a_file_is_its_content_wherever_it_lies(
         assert 1 <= len(err.strip().splitlines()) <= 3, err
 
 
-def test_the_page_on_data_of_ones_own_is_true(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("name", "least"), [("own_data", 5), ("own_surface", 3)])
+def test_the_pages_on_what_is_ones_own_are_true(
+    name: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From an empty folder: the files that the page shows are written, its commands run, its figures come again."""
-    page = (members.ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    """From an empty folder: the files that a page shows are written, its commands run, its figures come again."""
+    page = (members.ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     for name, text in re.findall(r"`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", page, re.S):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
-    exec((tmp_path / "make.py").read_text(), {})
+    if (tmp_path / "make.py").is_file():
+        exec((tmp_path / "make.py").read_text(), {})
     ran, folder = 0, ""
     for command, shown in re.findall(r"^\$ optbench (.*?)\n(.*?)(?=^\$|^```)", page, re.M | re.S):
         code, out, err = invoke(
-            capsys, *command.replace("RUN", folder).split(), *(["--quiet"] if " run" in command else [])
+            capsys, *shlex.split(command.replace("RUN", folder)), *(["--quiet"] if " run" in command else [])
         )
         assert code == 0, err
         folder = out.strip().splitlines()[-1] if command.startswith("run") else folder
         for line in (line for line in shown.splitlines() if line.strip() and "..." not in line):
             assert line in out, (command, line, out)
         ran += 1
-    assert ran >= 4
+    assert ran >= least
 
 
 # networks -------------------------------------------------------------------------------------------------------------
