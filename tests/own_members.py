@@ -35,6 +35,27 @@ class Signed(AbstractPureOptimizer):
         m = hyper["beta"] * memory["m"] + gradient
         return x - hyper["lr"] * m, {"m": m}
 ''',
+    "calm.py": '''
+from optbench import AbstractWrapper
+
+class Calm(AbstractWrapper):
+    """A share of every gradient; counts its updates."""
+
+    def __init__(self, inner, share):
+        super().__init__(inner)
+        self.share = share
+
+    def update(self, closure):
+        def calmed():
+            loss = closure()
+            for p in self.parameters:
+                p.grad.mul_(self.share)
+            return loss
+
+        self.drive(calmed)
+        self.memory["updates"] = self.memory.get("updates", 0) + 1
+''',
+    "wrap/calm.yaml": "# @package wrap.calm\n# my wrapper\n_target_: calm.Calm\n_partial_: true\nshare: 0.9\n",
     "optimizer/signed.yaml": "# my optimizer\n_target_: signed.Signed\n_partial_: true\nlr: 0.05\nbeta: 0.5\n",
     "fading.py": '''
 from torch.optim.lr_scheduler import LambdaLR

@@ -9,8 +9,8 @@
     7
     >>> figure = optbench.loss_curves(runs)                             # matplotlib; optbench.paths_figure on a surface
 
-To derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractData (which gives Splits) and
-AbstractAugmentation; Callback, which is told of runs (RunStart, Run).
+To derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractWrapper, AbstractData (which gives
+Splits) and AbstractAugmentation; Callback, which is told of runs (RunStart, Run).
 And what applications are built of, as applebook is (ARCHITECTURE, What is public):
 
     run and stop        run, sweep; Stop, interruptible, SweepWatcher, Crew (workers kept between sweeps)
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Split, stream
     from optbench.records import Run, Status, check_place, read_curves, to_json, write_bytes
     from optbench.settings import SurfaceTrainer, did_you_mean
+    from optbench.wrapper_base import AbstractWrapper
 
 # Read by OpenMP when torch is loaded: idle threads sleep and do not spin. Where another process holds a core, spinning
 # threads wait for a thread that does not run: the HW3 CNN then trained 2.5 to 7 times as slowly (measured, 2 cores).
@@ -81,6 +82,7 @@ _NAMES = {
     "problem": ("AbstractAugmentation", "AbstractData", "AbstractSurface", "Split", "stream"),
     "records": ("Run", "Status", "check_place", "read_curves", "to_json", "write_bytes"),
     "settings": ("SurfaceTrainer", "did_you_mean"),
+    "wrapper_base": ("AbstractWrapper",),
 }
 _HOMES = {name: f"optbench.{home}" for home, names in _NAMES.items() for name in names}
 
@@ -90,6 +92,7 @@ __all__ = [
     "AbstractOptimizer",
     "AbstractPureOptimizer",
     "AbstractSurface",
+    "AbstractWrapper",
     "Callback",
     "Comparison",
     "Crew",

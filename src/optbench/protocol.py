@@ -16,7 +16,7 @@ What can be seen of a class is not asked for (`loop.driven`): whether `step` tak
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from optbench.errors import ConfigError, IncompatibleError
@@ -91,22 +91,85 @@ _VALUES: Mapping[str, _Check] = {
 
 MANY = ("several", "again")
 """Kinds of closure that may be called more than once in an update, once the weights have been moved."""
+ORDER = "order"
+"""Where the node `wrap` of a configuration names its wrappers, the innermost first, if it has several."""
 
 
 def protocol_of(config: Mapping[str, Any]) -> OptimizerProtocol:
-    """The protocol that a configuration declares: that of `optimizer`, and over it that of `wrap`, where there is one.
+    """The protocol that the optimizer of a configuration declares; what is around it asks for more, see `wrapped`.
 
     Raises:
         ConfigError: a foreign key, a value that is none, or two that exclude each other.
     """
-    said: dict[str, Any] = {}
-    for part in ("optimizer", "wrap"):
-        said |= _read(f"{part}.{KEY}", (config.get(part) or {}).get(KEY))
-    found = OptimizerProtocol(**said)
+    for name, node in wrappers(config).items():
+        _read(f"wrap.{name}.{KEY}", node.get(KEY))
+    found = OptimizerProtocol(**_read(f"optimizer.{KEY}", config["optimizer"].get(KEY)))
     for holds, why in _TOGETHER:
         if holds(found):
             raise ConfigError(f"optimizer.{KEY}: {why}")
     return found
+
+
+def wrappers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The nodes of what a configuration puts around its optimizer, by name, the innermost first."""
+    node = config.get("wrap") or {}
+    return {name: node[name] for name in node.get(ORDER) or node}
+
+
+def wrapped(config: Mapping[str, Any]) -> OptimizerProtocol:
+    """What an optimizer and all that is around it declare together.
+
+    Raises:
+        ConfigError: as `protocol_of`.
+        IncompatibleError: something cannot be put around what is within it, as far as that is declared or known.
+    """
+    found = protocol_of(config)
+    if found.closure == "auto" and config["optimizer"].get("_target_") in _SEVERAL:
+        found = replace(found, closure="several")
+    within = str(config["choices"]["optimizer"])
+    for name, node in wrappers(config).items():
+        found = around(found, node.get(KEY) or {}, name, within)
+        within = f"{within}+{name}"
+    return found
+
+
+_SEVERAL = ("torch.optim.LBFGS", "optbench.optimizers.lbfgs.LBFGS")
+"""Of these it is known without a look that they call the closure several times."""
+
+
+def around_name(choices: Mapping[str, Any]) -> str:
+    """What the optimizer of a run is called with all that is around it: adam, adam+sam."""
+    return "+".join(str(choices[group]) for group in ("optimizer", "wrap") if choices.get(group) not in (None, "none"))
+
+
+def around(within: OptimizerProtocol, said: Mapping[str, Any], name: str, optimizer: str) -> OptimizerProtocol:
+    """The protocol of a wrapper around an optimizer.
+
+    Args:
+        within: the protocol of what is within.
+        said: what the wrapper declares.
+        name: the wrapper's.
+        optimizer: what is within, for the sentence.
+
+    Raises:
+        IncompatibleError: the one cannot be around the other.
+    """
+    closure, many = said.get("closure"), within.closure in MANY
+    for holds, why in (
+        (within.backward == "fused", "it updates within its backward pass, so there is no step to be around"),
+        (closure in MANY and many, "both call the closure several times an update"),
+        (closure in MANY and within.backward == "create_graph",
+         "a second pass moves the weights, which the graph of the gradient (create_graph) is of"),
+        (closure == "once" and many, "it looks at one gradient an update, and there are several"),
+        (said.get("modes") is True and within.modes is True,
+         "both are judged at weights of their own; two averages have no meaning together"),
+    ):  # fmt: skip
+        if holds:
+            raise IncompatibleError(f"wrap={name} around {optimizer}: {why}")
+    most = max(within.batch_norm, said.get("batch_norm") or 0)
+    kept = {"closure": within.closure} if closure in (None, "auto", "once") else {}
+    modes = True if within.modes is True else said.get("modes", within.modes)
+    return replace(within, **{**said, **kept, "modes": modes, "batch_norm": most})
 
 
 def _read(where: str, node: Any) -> dict[str, Any]:

@@ -323,6 +323,15 @@ RANGES: Mapping[str, Check] = {
     "optimizer.history_size": _count,
     "optimizer.tolerance_grad": _not_negative,
     "optimizer.tolerance_change": _not_negative,
+    **dict.fromkeys(("wrap.clip.norm", "wrap.clip.value", "wrap.swa.lr"), _positive),
+    **dict.fromkeys(("wrap.agc.clipping", "wrap.agc.eps"), _positive),
+    "wrap.sam.rho": _not_negative,
+    "wrap.sam.adaptive": _switch,
+    "wrap.lookahead.k": _count,
+    "wrap.lookahead.alpha": _share,
+    "wrap.ema.decay": _within,
+    "wrap.swa.start": _share,
+    "wrap.swa.every": _count,
     "scheduler.gamma": _positive,
     "scheduler.warmup_steps": (
         lambda v: _from_zero[0](v) or (isinstance(v, float) and 0 < v < 1),
@@ -448,11 +457,15 @@ _NULL_IS_A_VALUE = frozenset(
         "model.num_classes",
         "model.in_channels",
         "model.image_size",
+        "wrap.clip.norm",
+        "wrap.clip.value",
+        "wrap.swa.lr",
+        "wrap.swa.every",
     )
 ) | {f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")}
 """Keys of parts where null has a meaning: for a schedule, the length of the run; for sizes, what the data have."""
 
-_PARTS = ("model", "data", "augment", "loss", "optimizer", "scheduler")
+_PARTS = ("model", "data", "augment", "loss", "optimizer", "wrap", "scheduler")
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
@@ -467,7 +480,9 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     own = {key: None for part in _PARTS for key in NARROWER.get(target_of(config, part), ())}
     for key in {**dict.fromkeys(RANGES), **own}:
         part, _, last = key.rpartition(".")
-        node = config.get(part) if part else config
+        node: Any = config
+        for name in part.split(".") if part else ():
+            node = node.get(name) if isinstance(node, Mapping) else None
         if key == "data.channels" and isinstance(node, Mapping) and node.get("image_size") == 1:
             continue  # a vector, of any length
         if isinstance(node, Mapping) and last in node:

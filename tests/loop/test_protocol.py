@@ -18,7 +18,7 @@ from optbench.errors import ConfigError, IncompatibleError, RunFailure
 from optbench.loop import Loop
 from optbench.loop.driven import spoken
 from optbench.problem import NetworkProblem
-from optbench.protocol import NEUTRAL, OptimizerProtocol, check_served, protocol_of
+from optbench.protocol import NEUTRAL, OptimizerProtocol, check_served, protocol_of, wrapped
 from optbench.records.vocabulary import run_id
 from optbench.settings import NetworkTrainer, SurfaceTrainer
 
@@ -615,8 +615,12 @@ def test_a_declaration_that_goes_without_saying_is_no_part_of_the_identity() -> 
               "first_step": "idle"}  # fmt: skip
     assert set(others) == {f.name for f in fields(OptimizerProtocol)}
     assert len({run_id(config), *(identity({key: value}) for key, value in others.items())}) == 1 + len(others)
-    both = {"optimizer": {"protocol": {"closure": "once"}}, "wrap": {"protocol": {"closure": "several"}}}
-    assert protocol_of(both) == OptimizerProtocol(closure="several")
+    around = {**config, "wrap": {"mine": {"_target_": "mine.Mine", "protocol": {"closure": "several"}}}}
+    said = {**config, "wrap": {"mine": {"_target_": "mine.Mine", "protocol": {"closure": "several", "draws": "fresh"}}}}
+    assert run_id(around) == run_id(said) != run_id(config)
+    declared = {**around, "choices": {"optimizer": "adam"}}
+    assert protocol_of(declared) == OptimizerProtocol()
+    assert wrapped(declared) == OptimizerProtocol(closure="several")
 
 
 def test_a_class_that_lacks_what_is_declared_is_refused() -> None:

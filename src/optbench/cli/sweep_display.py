@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from optbench.cli.pieces import Piece, facts
 from optbench.launch.sweep import SweepWatcher
+from optbench.protocol import around_name
 from optbench.records.chosen import ACCURACY, criteria
 from optbench.records.metrics import COLUMN, first_of
 from optbench.statistics import STATISTICS, has_result
@@ -160,7 +161,7 @@ class LiveSweep(SweepWatcher):
         if not has_result(run.status) or not known:
             return
         rank = tuple(-STATISTICS[name].direction * known[name] if name in known else math.inf for name in names)
-        optimizer = str(run.summary.get("optimizer"))
+        optimizer = around_name(run.summary)
         if optimizer in self._best and rank >= self._best[optimizer][0]:
             return
         name, first = next(iter(known.items()))

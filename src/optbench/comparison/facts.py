@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PROBLEM_COLUMNS = ("model", "data", "loss_name", "data_fingerprint")
 _OF_PROBLEM = ("model.", "data.", "loss.", "sources.model", "sources.data", "sources.loss")
 PARTS = ("optimizer", "scheduler")
+WRAP = "wrap"
+"""What is around the optimizer, where there is something."""
 FOLD = "data.fold"
 
 
@@ -77,7 +79,7 @@ def alike(table: RunTable, more: Sequence[str] = ()) -> tuple[Ints, list[Facts],
         The number of each run's kind, (n,), by first appearance; what the first run of each kind tells; and the kinds
         in the order of last appearance.
     """
-    wanted = {*PROBLEM_COLUMNS, *PARTS, *more}
+    wanted = {*PROBLEM_COLUMNS, *PARTS, WRAP, *more}
     names = [name for name in table.names if "." in name or name in wanted]
     columns = {name: table.column(name) for name in names}
     orders = table.orders()  # the order of settings shows in names

@@ -13,11 +13,11 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from optbench.comparison.facts import PARTS, PROBLEM_COLUMNS, Facts, facts_of
+from optbench.comparison.facts import PARTS, PROBLEM_COLUMNS, WRAP, Facts, facts_of
 from optbench.records import Run
 
 _AUGMENTED = "augment._target_"
-_SCOPES = {"optimizer": "optimizer", "scheduler": "scheduler", "augment": _AUGMENTED}
+_SCOPES = {"optimizer": "optimizer", "wrap": WRAP, "scheduler": "scheduler", "augment": _AUGMENTED}
 """Parts whose settings are compared among runs that have the same one, and the key that says which one that is."""
 _NO_NAME = (None, "", "none", "null")
 _TARGET = "._target_"
@@ -37,7 +37,7 @@ def without_common(rows: Sequence[Facts], keep: Sequence[str]) -> list[Facts]:
     for row in rows:
         apart.update(key for key, value in row.values.items() if key not in apart and first.get(key) != value)
         apart.update(key for key in first.keys() - row.values.keys() if first[key] is not None)
-    kept = {*keep, *PROBLEM_COLUMNS, *PARTS, *(key for key in apart if "." in key)}
+    kept = {*keep, *PROBLEM_COLUMNS, *PARTS, WRAP, *(key for key in apart if "." in key)}
     return [Facts({key: value for key, value in row.values.items() if key in kept}) for row in rows]
 
 
@@ -173,6 +173,7 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
     for key, (row, settings) in configurations.items():
         optimizer, scheduler = (row.values.get(part) for part in PARTS)
         name = f"{_called(row, optimizers)}{_shown(settings, differing['optimizer', optimizer], shorter)}"
+        name += _shown(settings, differing["wrap", row.values.get(WRAP)], shorter)
         schedule = _shown(settings, differing["scheduler", scheduler], shorter)
         if several or schedule:
             name += f", {scheduler}{schedule}"
@@ -182,10 +183,12 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
 
 
 def _called(row: Facts, others: Collection[Any]) -> str:
-    """An optimizer's name; torch's is called so beside the book's of that name."""
+    """An optimizer's name, with what is around it; torch's is called so beside the book's of that name."""
     optimizer = row.values.get("optimizer")
     is_torchs = str(row.values.get("optimizer._target_")).startswith("torch.")
-    return f"torch's {optimizer}" if is_torchs and f"book_{optimizer}" in others else str(optimizer)
+    name = f"torch's {optimizer}" if is_torchs and f"book_{optimizer}" in others else str(optimizer)
+    around = row.values.get(WRAP)
+    return name if around in _NO_NAME else f"{name}+{around}"
 
 
 def _part(key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from optbench.config.keywords import check_keywords, is_keyword, with_tensors
 from optbench.config.targets import import_failure
 from optbench.errors import ConfigError, OptbenchError, RecordError
 from optbench.paths import conf_folder, importable
+from optbench.problem.roles import roles
+from optbench.protocol import KEY, wrappers
 from optbench.settings import check_schedule, did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -123,21 +125,49 @@ def _refused(cause: BaseException, node: Mapping[str, Any], what: str) -> Optben
 
 
 def build_optimizer(
-    config: Mapping[str, Any], module: nn.Module, steps: int | None = None, examples: int | None = None
+    config: Mapping[str, Any],
+    module: nn.Module,
+    steps: int | None = None,
+    examples: int | None = None,
+    epoch: int | None = None,
 ) -> Any:
-    """The optimizer over a module's parameters, in the groups that its node divides them into (see `config.groups`).
+    """The optimizer over a module's parameters, in the groups that its node divides them into (see `config.groups`),
+    with all around it that the configuration puts there (see `config.wraps`).
 
     Args:
         config: of the run.
         module: the network.
         steps: updates of the run, for an optimizer that wants to know; None: not known.
         examples: training examples, likewise.
+        epoch: updates of an epoch; None: there are none, or it is not known.
 
     Raises:
         ConfigError: it cannot be built, an option of a group is none of the class, or it wants what is not known.
         IncompatibleError: its rules do not fit the module, or its parts do not go together.
     """
-    node = config["optimizer"]
+    made, roles_named = _bare_optimizer(config["optimizer"], module, steps, examples), config["optimizer"].get("roles")
+    known = {"steps": lambda: steps or 1, "epoch": lambda: epoch, "model": lambda: module,
+             "roles": lambda: roles(module, roles_named or ())}  # fmt: skip
+    return _put_around(made, config, known)
+
+
+def _put_around(optimizer: Any, config: Mapping[str, Any], known: Mapping[str, Callable[[], Any]]) -> Any:
+    """An optimizer with all that a configuration puts around it; `known`: what a wrapper may ask for by its key
+    `given`. Raises ConfigError."""
+    for name, node in wrappers(config).items():
+        bare, where = {key: value for key, value in node.items() if key not in (KEY, "given")}, f"wrap.{name}"
+        given = {}
+        for keyword, what in (node.get("given") or {}).items():
+            if what not in known:
+                raise ConfigError(f"{where}.given.{keyword}={shown(what)}: expected one of {', '.join(known)}")
+            given[keyword] = known[what]()
+        optimizer = build(bare, where, optimizer, **given)
+        optimizer.name, optimizer.asked = name, dict(node.get(KEY) or {})
+    return optimizer
+
+
+def _bare_optimizer(node: Mapping[str, Any], module: nn.Module, steps: int | None, examples: int | None) -> Any:
+    """The optimizer with nothing around it; arguments as of `build_optimizer`."""
     bare = {key: value for key, value in node.items() if key not in KEYS}
     known = {"steps": steps, "examples": examples, "model": module}
     given = {keyword: known[what] for keyword, what in (node.get("given") or {}).items()}

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optbench.catalogue import GROUPS, loss_of_data, wants_whole_batch
-from optbench.config import groups
+from optbench.config import groups, wraps
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept
@@ -71,6 +71,7 @@ class _Schema:
     loss: Any = None
     trainer: Any = None
     optimizer: Any = None
+    wrap: Any = None
     scheduler: Any = None
     model: Any = None
     seed: int = 0
@@ -283,6 +284,9 @@ class Composer:
         for override in parsed:
             key = override.key_or_group
             chooses = self._is_group(key) and not override.is_delete() and not override.is_sweep_override()
+            if chooses and key == wraps.GROUP and isinstance(override.value(), list):
+                wraps.check_names(override.value(), override.input_line or "")
+                continue
             if chooses and not isinstance(override.value(), str):
                 raise ConfigError(
                     f"{override.input_line}: expected a name for '{key}' (choices: {', '.join(self.choices(key))})"
@@ -394,7 +398,9 @@ def _check_batch(config: Mapping[str, Any]) -> None:
         )
 
 
-_UNWRITTEN = re.compile(rf"loss\.weight|data\.folds?|optimizer\.(groups|roles)|(optimizer|wrap)\.{PROTOCOL}(\.\w+)?")
+_UNWRITTEN = re.compile(
+    rf"loss\.weight|data\.folds?|optimizer\.(groups|roles)|(optimizer|wrap\.\w+)\.{PROTOCOL}(\.\w+)?"
+)
 """Settings that our YAML files leave out, since each key is part of a run's identity."""
 
 
@@ -431,7 +437,7 @@ def resolved(config: DictConfig) -> Composed:
     if hydra.job.chdir:  # of a file, which no override shows
         check_hydra_keys(["hydra.job.chdir=true"])
     run_dir, sweep_dir = place_of(str(hydra.run.dir)), place_of(str(hydra.sweep.dir))
-    for group in (g for g in GROUPS if g != "experiment"):
+    for group in (g for g in GROUPS if g not in ("experiment", wraps.GROUP)):
         if config.get(group) is None:
             raise ConfigError(f"a run needs '{group}'", f"choose one: {group}=..., see optbench list {group}")
         if group != "trainer" and "_target_" not in config[group]:
@@ -446,6 +452,7 @@ def resolved(config: DictConfig) -> Composed:
         raise no_value(missing[0])
     plain: Any = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
     plain["choices"] = choices
+    wraps.settle(plain)
     plain["optimizer"] = groups.written(plain["optimizer"])
     check_ranges(plain)
     _check_batch(plain)

@@ -64,6 +64,10 @@ def explain(error: BaseException, choices: Callable[[str], list[str]]) -> Config
         return ConfigError("metrics are a setting of the trainer", "trainer.metrics=[accuracy,macro_f1]")
     if match and "No match in the defaults list" in str(error):
         return ConfigError(f"there is no group '{match[1]}'", did_you_mean(match[1], GROUPS, suffix="=...?"))
+    if match := re.search(r"In '(\w+)/([^']+)'.* Key '([^']+)' not in 'SurfaceTrainer'", first):
+        group, name, key = match.groups()
+        return ConfigError(f"{group}={name} sets trainer.{key}, which is for networks, and the model is a surface",
+                           "choose a network, such as model=mlp data=digits")  # fmt: skip
     cause = error.__cause__ or error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return ConfigError(f"no key '{cause.full_key}' ({first})")

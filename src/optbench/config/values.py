@@ -94,6 +94,8 @@ def _parent(config: DictConfig, key: str) -> tuple[Any, Any]:
             where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
             if (moved := _MOVED.get(".".join([*heads[:depth], name]))) is not None:
                 raise ConfigError(f"'{key}' is no longer a key", moved)
+            if head == "wrap":
+                raise ConfigError(f"'{key}': '{name}' is not around the optimizer", f"choose it: wrap={name}")
             near = did_you_mean(name, {*known, *(() if head else GROUPS)}, prefix) or _elsewhere(head, name)
             raise ConfigError(f"{where} has no key '{name}'" + (f" (keys: {', '.join(known)})" if known else ""), near)
         if depth < len(heads):

@@ -17,6 +17,7 @@ from optbench.folders import Progress
 from optbench.launch.base import TICK_SECONDS, Work, available_cores
 from optbench.launch.crew import Worker, dismiss
 from optbench.launch.local import gpus_for, is_network
+from optbench.protocol import around_name
 
 GROUPS = ("model", "data", "loss", "scheduler", "augment")
 
@@ -93,9 +94,9 @@ def cost_rows(
 
 
 def _label(item: Planned) -> str:
-    others = {key: value for key, value in item.swept.items() if key != "optimizer"}
+    others = {key: value for key, value in item.swept.items() if key not in ("optimizer", "wrap")}
     words = [str(v) if k in GROUPS else f"{k.rpartition('.')[2]}={v}" for k, v in others.items()]
-    return " ".join([item.choices["optimizer"], *words])
+    return " ".join([around_name(item.choices), *words])
 
 
 def _alone(item: Planned, repeats: int, stop: Stop, told: Callable[[int, int], None]) -> Measured | str | None:

@@ -38,7 +38,7 @@ def optimizer_of(config: Mapping[str, Any], problem: AbstractProblem) -> torch.o
 
     examples = len(problem.train) if isinstance(problem, NetworkProblem) else None
     steps = total_steps(problem, trainer_from(config))
-    made: torch.optim.Optimizer = build_optimizer(config, problem.module, steps, examples)
+    made: torch.optim.Optimizer = build_optimizer(config, problem.module, steps, examples, problem.steps_per_epoch)
     _rate_where_none_is(made, config)
     return made
 

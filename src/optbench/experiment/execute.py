@@ -469,6 +469,8 @@ def write_record(
         **({"seconds": None} if clock == "batch" else {}),
         **arrival,
     }
+    if "wrap" in choices:
+        known["wrap"] = choices["wrap"]
     if differs := against_the_book(choices["optimizer"], str(planned.config["optimizer"]["_target_"])):
         known["book"] = differs
     if given := planned.config["trainer"].get("metrics"):

@@ -26,7 +26,7 @@ from optbench.experiment import unlabelled
 from optbench.experiment.sources import KEY, PARTS, is_own, names_in, sources
 from optbench.folders import Progress, fingerprint, place_of
 from optbench.pictures import Splits
-from optbench.protocol import check_served, protocol_of
+from optbench.protocol import around_name, check_served, wrapped
 from optbench.records import Run, look, write_bytes
 from optbench.records.shared import PerObject
 from optbench.records.vocabulary import Identities
@@ -69,9 +69,10 @@ class Planned:
     @property
     def label(self) -> str:
         """The run in a few words, for people: model, optimizer, scheduler, what was swept, seed."""
-        named = ("model", "optimizer", "scheduler")
+        named = ("model", "optimizer", "wrap", "scheduler")
         values = [f"{k.rpartition('.')[2]}={v}" for k, v in self.swept.items() if k not in (*named, "seed")]
-        return " ".join([*(self.choices[part] for part in named), *values, f"seed={self.config['seed']}"])
+        parts = (self.choices["model"], around_name(self.choices), self.choices["scheduler"])
+        return " ".join([*parts, *values, f"seed={self.config['seed']}"])
 
     def look(self) -> tuple[Run | None, str | None]:
         """The record of this run, whatever its status, and what is wrong with what lies in its place; see
@@ -102,8 +103,7 @@ def plan_run(
     with Composer(config_dirs) as composer:
         composed = composer.compose(overrides)
     _check_idle([composed.config])
-    name = composed.config["choices"]["optimizer"]
-    check_served(protocol_of(composed.config), trainer_from(composed.config), name)
+    check_served(wrapped(composed.config), trainer_from(composed.config), around_name(composed.config["choices"]))
     return _with_callbacks(_Identifier(progress)(composed, out or composed.run_dir), told)
 
 
@@ -338,7 +338,8 @@ def slug_of(config: Mapping[str, Any], run_id: str) -> str:
 
 
 def _slug(choices: Mapping[str, Any]) -> str:
-    return "-".join(re.sub(r"\W+", "_", str(choices[group])) for group in ("model", "optimizer", "scheduler"))
+    parts = (choices["model"], around_name(choices), choices["scheduler"])
+    return "-".join(re.sub(r"\W+", "_", str(part)) for part in parts)
 
 
 class _Identifier:

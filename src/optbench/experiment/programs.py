@@ -94,6 +94,8 @@ def _without_program(config: Config) -> str | None:
     trainer = config["trainer"]
     if config["data"].get("_target_") is not None or "batch_size" in trainer:
         return "it runs surfaces, not networks"
+    if "wrap" in config:
+        return f"wrap={config['choices']['wrap']} is around the steps of the training loop"
     for name in ("seconds", "curvature_every"):
         if trainer[name] is not None:
             return f"trainer.{name} is looked at step by step"
@@ -143,6 +145,7 @@ def has_program(config: Config) -> bool:
     return (
         is_ours(config)
         and not config["optimizer"].get("protocol")
+        and "wrap" not in config
         and config["data"].get("_target_") is None
         and config["augment"].get("_target_") is None
         and "batch_size" not in trainer

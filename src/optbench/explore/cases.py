@@ -12,6 +12,7 @@ from optbench.config.hydra_keys import check_hydra_keys
 from optbench.descend.portable import is_portable
 from optbench.errors import UserError
 from optbench.experiment.programs import known_batch
+from optbench.protocol import around_name
 from optbench.settings import SurfaceTrainer, shown, trainer_from
 
 if TYPE_CHECKING:
@@ -102,9 +103,9 @@ def _case(job: Job, swept: Sequence[str], defaults: Mapping[str, Any]) -> Case:
     trainer = trainer_from(config)
     if not isinstance(trainer, SurfaceTrainer):
         raise UserError(f"{config['choices']['model']} is a network, not a surface", "see optbench list model")
-    others = [k for k in swept if k != "optimizer" and k in job.given]
+    others = [k for k in swept if k not in ("optimizer", "wrap") and k in job.given]
     words = [job.given[k] if k in GROUPS else f"{k.rpartition('.')[2]}={shown(job.given[k])}" for k in others]
-    return Case(" ".join(map(str, [config["choices"]["optimizer"], *words])), config, replace(trainer, **defaults))
+    return Case(" ".join(map(str, [around_name(config["choices"]), *words])), config, replace(trainer, **defaults))
 
 
 def _same_surface(cases: list[Case]) -> list[Case]:
@@ -128,6 +129,8 @@ def field_of(cases: Sequence[Case]) -> Field | ShelvedField:
     from optbench.descend import unsupported
 
     for case in cases:
+        if "wrap" in case.config:
+            raise _no_rows(case, f"wrap={case.config['choices']['wrap']} is around the steps of the training loop")
         why = unsupported(case.config["optimizer"], case.config["scheduler"])
         if why is not None:
             raise _no_rows(case, why)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,6 +129,9 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
             groups[shape(item.config)].append(item)
         else:
             why[item.run_id] = apart
+    alike = Counter(why.values())
+    few = {words: f"{FEW.format(least)}, but not these: {words}" for words, n in alike.items() if n < least}
+    why = {key: few[words] if words in few and not is_usual(words) else words for key, words in why.items()}
     chosen: list[Rows] = []
     known: dict[str, str | None] = {}
     problems: dict[str, SurfaceProblem] = {}
@@ -142,9 +145,9 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
             words = FEW.format(least) if len(members) < least else _NOISY if noisy else _PORTABLE
             why |= dict.fromkeys((m.run_id for m in members), words)
             continue
-        few = len(members) < least
-        reason = None if few and programs and is_shelved(members[0].config) else _without_form(rows)
-        if few:
+        is_few = len(members) < least
+        reason = None if is_few and programs and is_shelved(members[0].config) else _without_form(rows)
+        if is_few:
             words = FEW.format(least) + (f", but not these: {reason}" if reason else "")
             why |= dict.fromkeys((m.run_id for m in members), words)
             continue
@@ -162,6 +165,8 @@ def batches(planned: Sequence[Planned], least: int = LEAST_ROWS, programs: bool 
 def apart_from_rows(config: Mapping[str, Any]) -> str | None:
     """Why a run can only be one by itself, by its settings alone; None where it may be a row."""
     trainer = config["trainer"]
+    if "wrap" in config and config["data"].get("_target_") is None:
+        return f"wrap={config['choices']['wrap']} is around the steps of the training loop; without it they are rows"
     for key, words in _APART.items():
         part, _, name = key.partition(".")
         if config[part].get(name) is not None:

@@ -45,6 +45,8 @@ def _check_members(planned: Sequence[Planned], built: Collection[str]) -> None:
         for item in planned:
             members[str(item.choices.get(part))].append(item)
         for name, items in members.items():
+            if part not in items[0].config:  # nothing is around the optimizer
+                continue
             if part in _OF_PROBLEM and any(item.run_id in built for item in items):
                 continue
             error = _refusal(part, items, make)
@@ -120,6 +122,15 @@ def _make_optimizer(config: Mapping[str, Any]) -> Any:
     return build_optimizer(config, model if isinstance(model, nn.Module) else _point(), steps, _LENGTH)
 
 
+def _make_wrapped(config: Mapping[str, Any]) -> Any:
+    """With what is around it, unless the optimizer itself cannot be built: then it is the one to be named."""
+    try:
+        _make_optimizer({**config, "wrap": {}})
+    except OptbenchError:
+        return None
+    return _make_optimizer(config)
+
+
 def _make_scheduler(config: Mapping[str, Any]) -> Any:
     """On the optimizer that it is meant for, unless that cannot be built either: then it is the one to be named."""
     try:
@@ -133,6 +144,7 @@ _MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "model": _make_model,
     "augment": lambda config: build(config["augment"], "augment"),
     "loss": lambda config: build(config["loss"], "loss"),
-    "optimizer": _make_optimizer,
+    "optimizer": lambda config: _make_optimizer({**config, "wrap": {}}),
+    "wrap": _make_wrapped,
     "scheduler": _make_scheduler,
 }

@@ -85,6 +85,8 @@ def apart_from_stacks(config: Mapping[str, Any]) -> str | None:
     for key, neutral in _NEUTRAL.items():
         if trainer.get(key) not in neutral:
             return f"{ALONE}trainer.{key}={trainer[key]} is for a run by itself"
+    if "wrap" in config:
+        return f"{ALONE}wrap={config['choices']['wrap']} is around the steps of the training loop"
     if config["augment"].get("_target_") is not None:
         return f"{ALONE}augmentation draws for one run at a time"
     if config["data"].get("folds") is not None:

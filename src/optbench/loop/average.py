@@ -15,8 +15,9 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import nn
+
+from optbench.moving_average import follow
 
 
 class Average:
@@ -34,12 +35,10 @@ class Average:
         self._own = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
         self._means = [t.detach().clone() for t in self._own]
 
-    @torch.no_grad()
     def update(self) -> None:
         """Takes the weights after one more update into account."""
         self.count += 1
-        share = (1.0 - self._decay) / (1.0 - self._decay**self.count)
-        torch._foreach_lerp_(self._means, [t.detach() for t in self._own], share)
+        follow(self._means, self._own, self._decay, self.count)
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:

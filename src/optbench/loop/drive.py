@@ -10,6 +10,7 @@ nothing, so that ends the run.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from torch.optim import optimizer as optimizer_module
 
 from optbench.errors import RunFailure
 from optbench.protocol import OptimizerProtocol
+from optbench.wrapper_base import AbstractWrapper
 
 Closure = Callable[[], Tensor]
 
@@ -50,6 +52,22 @@ def driver(optimizer: torch.optim.Optimizer, protocol: OptimizerProtocol | None 
     if protocol.rows_as is not None:
         return _told_of_rows(optimizer, protocol, protocol.rows_as)
     return _update(optimizer, _stepper(optimizer), protocol.closure)
+
+
+def around_driver(wrapper: AbstractWrapper, core: OptimizerProtocol | None) -> Update:
+    """One update of what is around an optimizer, whose own protocol is `core`; as `driver` otherwise."""
+    layers = wrapper.layers
+    inner, told = driver(wrapper.core, core), [0]
+    layers[-1].drive = lambda closure: inner(closure, told[0])
+    for outer, within in itertools.pairwise(layers):
+        outer.drive = within.step
+    made = _with_closure(wrapper.step, f"{type(wrapper).__name__}.step", "several")
+
+    def update(closure: Closure, rows: int = 0) -> None:
+        told[0] = rows
+        made(closure)
+
+    return update
 
 
 def _update(optimizer: torch.optim.Optimizer, step: Callable[..., None], kind: str) -> Update:

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from optbench.disjoint import Together
 from optbench.errors import IncompatibleError
-from optbench.loop.drive import driver, forgetter, step_parameters, takes_closure
+from optbench.loop.drive import around_driver, driver, forgetter, step_parameters, takes_closure
 from optbench.problem import AbstractProblem, Batch
-from optbench.protocol import MANY, OptimizerProtocol, check_served, declared
+from optbench.protocol import MANY, OptimizerProtocol, around, check_served, declared
 from optbench.settings import NetworkTrainer, SurfaceTrainer
+from optbench.wrapper_base import AbstractWrapper
 
 _KNOWN = ("torch.optim.", "optbench.")
 
@@ -34,11 +35,13 @@ class Spoken:
             `modes` is true or false.
         seen: what was seen of the class without being told, a sentence each.
         known: whether it is torch's or this package's: then it is known to draw nothing and to keep all in its state.
+        core: the protocol of the optimizer within, where something is around it.
     """
 
     protocol: OptimizerProtocol
     seen: tuple[str, ...] = ()
     known: bool = True
+    core: OptimizerProtocol | None = None
 
     @property
     def noted(self) -> tuple[str, ...]:
@@ -57,8 +60,11 @@ def spoken(optimizer: torch.optim.Optimizer, protocol: OptimizerProtocol | None 
     """The protocol of an optimizer that declares this one.
 
     Raises:
-        IncompatibleError: it lacks what it declares, or cannot be driven without what it does not declare.
+        IncompatibleError: it lacks what it declares, or cannot be driven without what it does not declare; or something
+            is around it that cannot be.
     """
+    if isinstance(optimizer, AbstractWrapper):
+        return _spoken_around(optimizer, spoken(optimizer.inner, protocol))
     said, name = protocol or OptimizerProtocol(), type(optimizer).__name__
     if not hasattr(optimizer, "param_groups"):
         raise IncompatibleError(f"{name} is no torch.optim.Optimizer: it has no param_groups",
@@ -71,6 +77,15 @@ def spoken(optimizer: torch.optim.Optimizer, protocol: OptimizerProtocol | None 
     _check_has(optimizer, found)
     _check_closure(optimizer, found)
     return Spoken(found, tuple(seen), known)
+
+
+def _spoken_around(wrapper: AbstractWrapper, within: Spoken) -> Spoken:
+    """The protocol of what is around an optimizer that speaks this one."""
+    name = wrapper.name or type(wrapper).__name__
+    found = around(within.protocol, wrapper.asked, name, type(wrapper.inner).__name__)
+    _check_has(wrapper.core, replace(found, modes=False))
+    known = within.known and type(wrapper).__module__.startswith(_KNOWN)
+    return Spoken(found, within.seen, known, within.core or within.protocol)
 
 
 def parts_of(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
@@ -167,6 +182,7 @@ class Driven:
     Attributes:
         spoken: its protocol.
         update: see `drive.driver`.
+        core: the optimizer itself, whatever is around it.
         forget: forgets the gradients.
         differentiate: the objective on a batch, its gradients where the optimizer finds them.
 
@@ -186,8 +202,14 @@ class Driven:
         self.protocol = self.spoken.protocol
         check_served(self.protocol, trainer, type(optimizer).__name__)
         self.is_fused = self.protocol.backward == "fused"
-        self.update = driver(optimizer, self.protocol)
-        self.forget: Callable[[], None] = forgetter(optimizer)
+        core = optimizer
+        if isinstance(optimizer, AbstractWrapper):
+            core = optimizer.core
+            self.update = around_driver(optimizer, self.spoken.core)
+        else:
+            self.update = driver(optimizer, self.protocol)
+        self.core = core
+        self.forget: Callable[[], None] = forgetter(core)
         self.differentiate: Callable[[Batch], Tensor] = problem.differentiate
         self.products = Products()
         if self.protocol.backward == "create_graph":
@@ -195,7 +217,7 @@ class Driven:
         self.calls_again = self.protocol.closure in (*MANY, "auto")
         """Whether the closure may be called again once the weights have been moved."""
         after = self.protocol.after_step
-        self._after_step: Callable[[], Any] | None = None if after is None else getattr(optimizer, after)
+        self._after_step: Callable[[], Any] | None = None if after is None else getattr(core, after)
         self.has_extra, self.tells_rows = self.protocol.extra_every is not None, self.protocol.rows_as is not None
         self.has_end = after is not None or self.protocol.backward == "create_graph"
         """Whether there is something to do after an update, which `end` does."""
@@ -222,7 +244,7 @@ class Driven:
         them."""
         self.forget()
         self.problem.differentiate_sampled(batch, step)
-        getattr(self.optimizer, self.protocol.extra_call)()
+        getattr(self.core, self.protocol.extra_call)()
         self.forget()
         self.problem.seed_draws(step)  # the update that follows draws what it would draw without
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from optbench.disjoint import Together
+from optbench.wrapper_base import AbstractWrapper
 
 _KNOWN = ("torch.optim.", "optbench.")
 _TORCHS = frozenset({"defaults", "state", "param_groups", "_patch_step_function", "_opt_called"})
@@ -37,6 +38,10 @@ def held(optimizer: torch.optim.Optimizer, within: frozenset[int] = frozenset())
     if isinstance(optimizer, Together):
         kept = {str(i): held(part) for i, part in enumerate(optimizer.parts)}
         return kept if any(kept.values()) else {}
+    if isinstance(optimizer, AbstractWrapper):
+        inside = held(optimizer.inner, within | {id(optimizer)})
+        own = _of_wrapper(optimizer)
+        return ({"inner": inside} if inside else {}) | ({"own": own} if own else {})
     if type(optimizer).__module__.startswith(_KNOWN):
         return {}
     taken, within = _taken(optimizer), within | {id(optimizer)}
@@ -51,12 +56,25 @@ def restore_held(optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]) -> N
         for key, value in kept.items():
             restore_held(optimizer.parts[int(key)], value)
         return
+    if isinstance(optimizer, AbstractWrapper):
+        restore_held(optimizer.inner, kept.get("inner", {}))
+        kept = kept.get("own", {})
     own = vars(optimizer)
     for key, value in kept.items():
         if key in own:
             own[key] = _unpacked(own[key], value, optimizer)
         elif not isinstance(value, dict) or "kind" not in value:
             own[key] = value
+
+
+def _of_wrapper(wrapper: AbstractWrapper) -> dict[str, Any]:
+    """What a wrapper that is not this package's keeps beside its memory and the optimizer within."""
+    if type(wrapper).__module__.startswith(_KNOWN):
+        return {}
+    elsewhere = {*_TORCHS, "inner", "memory", "drive", "asked", "_away"}
+    own = {k: v for k, v in vars(wrapper).items() if k not in elsewhere and not k.startswith(("_optimizer_", "_zero_"))}
+    packed = {key: _packed(value, _taken(wrapper), frozenset({id(wrapper)})) for key, value in own.items()}
+    return {key: value for key, value in packed.items() if value is not _NOTHING}
 
 
 def _taken(optimizer: torch.optim.Optimizer) -> set[int]:

@@ -29,6 +29,7 @@ from optbench.protocol import OptimizerProtocol
 from optbench.records import MAX_COORDINATES, Status
 from optbench.records.vocabulary import kept_checkpoint
 from optbench.settings import NetworkTrainer, SurfaceTrainer
+from optbench.wrapper_base import AbstractWrapper
 
 
 class Observer(Protocol):
@@ -409,8 +410,9 @@ class Loop:
 
     def _learning_rates(self) -> Row:
         """Of the first parameter group, and of the others where theirs are recorded."""
-        groups = self.optimizer.param_groups
-        return {"lr" if i == 0 else f"lr{i}": groups[i]["lr"] for i in range(self.rates)}
+        groups, wrapper = self.optimizer.param_groups, self.optimizer
+        rate = wrapper.rate if isinstance(wrapper, AbstractWrapper) else lambda group: group["lr"]
+        return {"lr" if i == 0 else f"lr{i}": rate(groups[i]) for i in range(self.rates)}
 
     def _place(self, row: Row) -> None:
         if (x := self.problem.coordinates()) is not None:

@@ -247,7 +247,9 @@ def _below(flat: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
     off = (key for key, values in _OFF.items() if flat.get(key) in values)
-    left_out = NOT_IDENTITY.union(off, _PSEUDO if flat.get("trainer.unlabelled") is None else ())
+    wraps = ((key, _OFF.get(f"optimizer.{key.split('.', 2)[-1]}", ())) for key in flat if key.startswith("wrap."))
+    off_too = (key for key, values in wraps if flat[key] in values)
+    left_out = NOT_IDENTITY.union(off, off_too, _PSEUDO if flat.get("trainer.unlabelled") is None else ())
     if _is_packaged(flat.get("data._target_")):
         left_out = left_out.union(("data.path",))  # a place; the file counts by its content, see sources
     return {key: value for key, value in flat.items() if key not in left_out}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optbench.protocol import around_name
 from optbench.records import Run
 from optbench.records.chosen import ACCURACY, CHECKPOINTS, VALIDATION_LOSS
 from optbench.records.metrics import COLUMN, column_of, directions
@@ -28,7 +29,7 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
     facts = run.summary
     on = "" if facts.get("data") in (None, "none") else f" on {facts['data']}"
     lines = [
-        f"{facts.get('model')}{on}, {facts.get('optimizer')}, {facts.get('scheduler')}, seed {facts.get('seed')}",
+        f"{facts.get('model')}{on}, {around_name(facts) or None}, {facts.get('scheduler')}, seed {facts.get('seed')}",
         *([f"book: {facts['book']}"] if facts.get("book") else []),
         f"{run.status.replace('_', ' ')}" + (f": {run.reason}" if run.reason else ""),
         _losses(run),
