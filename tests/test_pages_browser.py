@@ -16,12 +16,12 @@ import pytest
 from browser import MISSING, Browser, Page, browser_path, chromium, serious
 from hostile import hostile_names
 from made_runs import make_run
-from test_pages import ground
+from test_pages import NETWORK, ground
 
 from optbench import comparison
 from optbench.pages import document, page
 from optbench.pages.document import Asked
-from optbench.pages.networks import Networks
+from optbench.pages.networks import Example, Looked, Networks
 from optbench.prediction.worst import thumbnail
 from optbench.records.seal import sum_of_bytes
 
@@ -188,9 +188,14 @@ def test_hostile_names_execute_nothing(browser: Browser, tmp_path: Path) -> None
         make_run(tmp_path / str(i), settings, curve, optimizer=name,
                  model=names[i % 4], reason=reason, status="failed" if i % 2 else "completed", stopped_at=reason,
                  lambda_min=1.0, provenance={"host": name, "versions": {"torch": reason}})  # fmt: skip
+    make_run(tmp_path / "net", {}, [], **NETWORK, provenance={"files": {"best.pt": "0"}})
     found = comparison.compare(tmp_path)
     place = tmp_path / "hostile.html"
-    place.write_text(page(document(found, found, Asked(command=names[:50], ground_of=ground))), "utf-8")
+    worst = [Example(name, 1.0, names[i], names[-i], 0.5, PNG) for i, name in enumerate(names[50:62])]
+    looked = Looked(names[0], 2, names[:2], [[0, 1], [1, 0]], worst)
+    networks = Networks(lambda *given: looked, lambda *given: {}, 1)
+    asked = Asked(command=names[:50], ground_of=ground, networks=networks)
+    place.write_text(page(document(found, found, asked)), "utf-8")
     tab = opened(browser, place)
     tab.js("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     for where in ("th button", ".key", "[data-figure=lines] .chart"):
@@ -200,9 +205,10 @@ def test_hostile_names_execute_nothing(browser: Browser, tmp_path: Path) -> None
         "[window.pwned === undefined, document.title.includes('pwned'), document.querySelectorAll('script').length]"
     ) == [True, False, 3]
     assert (
-        tab.js("document.querySelectorAll('img, iframe, object, embed, form, [onerror], [onload], [onclick]').length")
-        == 0
+        tab.js("document.querySelectorAll('iframe, object, embed, form, [onerror], [onload], [onclick]').length") == 0
     )
+    images = "[...document.querySelectorAll('img')].map(i => [i.getAttributeNames().join(), i.src.slice(0, 22)])"
+    assert tab.js(images) == [["src,alt", "data:image/png;base64,"]] * len(worst)
     assert tab.js("[...document.querySelectorAll('a')].every(a => a.getAttribute('href').startsWith('#'))")
     assert tab.errors == []
 
