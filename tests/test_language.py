@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -227,6 +228,32 @@ def tried() -> Searches:
     return Searches((line,), (3, 3), True, (Drop(ONE_SETTING, ("adam",)),))
 
 
+NOTES_OF_SLICES = (
+    "batch norm's statistics are made anew from the training data at every point",
+    "30 % of the training data are used, drawn once",
+    "1 of 3 runs: no epochs were kept (trainer.keep_every=1), so the path is of best and last alone",
+)
+
+
+def line() -> Figure:
+    alphas, losses = np.linspace(0, 1, 3), {"train": np.array([1.0, 3, 1]), "validation": np.array([2.0, 4, 2])}
+    barriers = {"train": (2.0, 0.5), "validation": (2.0, 0.5)}
+    ends = ("adam seed=0", "adam seed=1")
+    return plot.line_figure(alphas, losses, {"train": alphas}, barriers, ends, NOTES_OF_SLICES)
+
+
+class Shadow(NamedTuple):
+    name: str
+    places: np.ndarray
+    share: float
+
+
+def plane(labels: tuple[str, str]) -> Figure:
+    x, path = np.linspace(-1, 1, 4), Shadow("adam seed=0", np.zeros((2, 2)), 0.25)
+    z = 1 + x[None] ** 2 + x[:, None] ** 2
+    return plot.plane_figure(x, x, z, [path], {"adam": (0.0, 0.0)}, labels, "validation", NOTES_OF_SLICES)
+
+
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "curves": lambda path: plot.loss_curves([network(path)]),
     "surface curve": lambda path: plot.loss_curves([away(path)]),
@@ -252,6 +279,9 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "profile": lambda path: plot.profile_figure(profile()),
     "ranks": lambda path: plot.ranks_figure(ranks()),
     "best of k": lambda path: plot.best_of_figure(tried()),
+    "line": lambda path: line(),
+    "plane": lambda path: plane(("random direction 1, filter-normalised", "principal direction 2")),
+    "plane of three": lambda path: plane(("distance towards adam seed=1", "distance across")),
     "over": lambda path: over(many=False),
     "over, apart": lambda path: over(many=True),
 }

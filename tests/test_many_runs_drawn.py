@@ -132,6 +132,17 @@ def test_a_legend_stays_within_its_figure(count: int, tmp_path: Path) -> None:
     assert 0 <= box.y0 < box.y1 <= figure.bbox.y1 + 1e-6
 
 
+@pytest.mark.parametrize("count", [2, 8, 15, 24])
+def test_a_legend_above_the_axes_of_a_column_leaves_them_room(count: int, tmp_path: Path) -> None:
+    figure = plot.band_curves(runs(tmp_path, 1, [0.001 * (i + 1) for i in range(count)], 1))
+    plot.resize(figure, 3.4, 2.5)
+    figure.draw_without_rendering()
+    legend, (ax,) = figure.legends[0].get_window_extent(), figure.axes
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+    assert legend.y0 >= ax.get_window_extent().y1
+    assert ax.get_window_extent().height > (0.4 if count <= 8 else 0.25) * figure.bbox.height
+
+
 def test_axes_are_as_asked_and_say_what_they_lose(tmp_path: Path) -> None:
     figure = plot.loss_curves(runs(tmp_path))
     y, x = plot.parse_axis("--y-axis", "linear,:7", "Verlust"), plot.parse_axis("--x-axis", "log,0.5:", "Schritt")

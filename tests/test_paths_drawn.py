@@ -107,7 +107,13 @@ def seen_by_dichromats(colour: tuple[int, int, int]) -> list[np.ndarray]:
 
 def test_a_gif_has_a_frame_a_step_the_colours_of_all_figures_and_the_same_bytes(tmp_path: Path) -> None:
     runs = three(tmp_path)
-    made = [plot.save_race(small(runs), tmp_path / f"{name}.gif", "en").read_bytes() for name in "ab"]
+    told: list[tuple[int, int]] = []
+    made = [
+        plot.save_race(small(runs), tmp_path / f"{name}.gif", "en", lambda *of: told.append(of)).read_bytes()
+        for name in "ab"
+    ]
+    frames = len(small(runs).steps)
+    assert told == [(i, frames) for i in range(1, frames + 1)] * 2
     assert made[0] == made[1]
     assert len(made[0]) < 1_000_000
     with Image.open(io.BytesIO(made[0])) as moving:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from optbench.slices import NetworkLoss, barrier, survey, walk
 from optbench.slices.directions import principal, random_direction, through
 from optbench.slices.objective import Reading
 from optbench.slices.plane import axes, shadow
+from optbench.slices.runs import check_alike
 from optbench.statistics.numbers import number
 
 SQUARES = nn.MSELoss(reduction="none")
@@ -170,6 +172,21 @@ def test_batch_norm_is_that_of_the_weights_that_are_looked_at() -> None:
     larger = weights.clone()
     larger[:16] *= 10.0  # the first layer, weights and biases
     assert loss(larger)["train"].loss == pytest.approx(reading.loss, rel=1e-9)
+
+
+def test_networks_that_differ_are_named_by_the_first_weights_that_do() -> None:
+    class Built(NamedTuple):
+        model: nn.Module
+
+    small, large, deep = Built(nn.Linear(2, 3)), Built(nn.Linear(2, 4)), Built(nn.Sequential(nn.Linear(2, 3)))
+    check_alike([small, small], "ab")  # type: ignore[list-item]
+    with pytest.raises(UserError, match="a and b are different networks: weight 3x2 against weight 4x2"):
+        check_alike([small, large], "ab")  # type: ignore[list-item]
+    with pytest.raises(UserError, match=r"weight 3x2 against 0\.weight 3x2"):
+        check_alike([small, small, deep], "abc")  # type: ignore[list-item]
+    longer = Built(nn.ModuleList([nn.Linear(2, 3), nn.Linear(3, 1)]))
+    with pytest.raises(UserError, match=r"nothing against 1\.weight 1x3"):
+        check_alike([Built(nn.ModuleList([nn.Linear(2, 3)])), longer], "ab")  # type: ignore[list-item]
 
 
 @pytest.mark.slow

@@ -50,9 +50,7 @@ def check(plane: str | None, points: int | None, share: float, split: str) -> No
         raise UserError(f"--points {points}: expected {_LEAST} to {_MOST}")
 
 
-def sliced(
-    found: Drawn, plane: str | None, wanted: Wanted, quiet: bool
-) -> Figure:  # fmt: skip
+def sliced(found: Drawn, plane: str | None, wanted: Wanted, quiet: bool) -> Figure:
     """The figure that is asked for; what it says in numbers is printed.
 
     Args:
@@ -72,8 +70,10 @@ def sliced(
     names = _apart(found)
     with counter("loss on the line" if plane is None else "loss on the plane", quiet) as progress:
         if plane is None:
-            return _line(between(found.runs, names, wanted, progress))
-        return _plane(on_plane(found.runs, names, plane, wanted, progress))
+            line = between(found.runs, names, wanted, progress)
+        else:
+            flat = on_plane(found.runs, names, plane, wanted, progress)
+    return _line(line) if plane is None else _plane(flat)  # once the bar is gone
 
 
 def wanted_of(

@@ -96,7 +96,8 @@ def _together(response: Response, labels: Sequence[str], problems: Sequence[str]
     for ax in axes[-1]:
         ax.set_xlabel(response.key)
     _ticks(axes.ravel(), axis)
-    legend_outside(figure, handles | _meanings(axes.ravel()))
+    ordered = {label: handles[label] for label in look if label in handles}
+    legend_outside(figure, ordered | _meanings(axes.ravel()))
     return figure
 
 

@@ -30,6 +30,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _LEGEND_LINES = 24
 _LETTERS, _LEAST_LETTERS = 9.0, 5.5  # points, of a legend
 _LINE_OF_LEGEND = 1.68  # of its letters: a line with the blank below it
+_LINE_ABOVE, _SHARE_ABOVE = 1.4, 0.3  # of a legend above the axes: a line of its letters, the height it may take
 _POINTS_AN_INCH = 72.0
 _FOOTNOTE_WIDTH = 130
 _FOOTNOTE_AN_INCH, _TITLE_AN_INCH, _LETTERS_AN_INCH = 18, 10, 18  # characters
@@ -134,13 +135,17 @@ def resize(figure: Figure, width: float, height: float) -> None:
         figure.suptitle("")
     for legend in list(figure.legends):
         names = [text.get_text() for text in legend.get_texts()]
-        artists, title = legend.legend_handles, legend.get_title().get_text() or name
+        artists, title = legend.legend_handles, legend.get_title().get_text()
         legend.remove()
-        longest = max(len(line) for name in names for line in name.splitlines())
-        columns = max(1, min(len(names), int(_LETTERS_AN_INCH * width / (longest + _HANDLE))))
+        size, columns = _packed(names, width, height)
+        most = columns * max(1, int(_SHARE_ABOVE * _POINTS_AN_INCH * height / (_LINE_ABOVE * size)))
+        if most < len(names):
+            of = re.search(r" of (\d+)$", title)
+            names, title = names[:most], f"first {most} of {of[1] if of else len(names)}"
+        title = title or name
         there = [one for one in artists if one is not None]
-        made = figure.legend(there, names, loc="outside upper left", frameon=False,
-                      fontsize=_SMALL, ncols=columns, alignment="left", title=title or None, title_fontsize=_SMALL,
+        made = figure.legend(there[: len(names)], names, loc="outside upper left", frameon=False,
+                      fontsize=size, ncols=columns, alignment="left", title=title or None, title_fontsize=_SMALL,
                       handlelength=1.6, columnspacing=1.0, borderpad=0.1, labelspacing=0.2)  # fmt: skip
         if typed:
             as_typed(made.get_title(), whole=True)
@@ -148,6 +153,17 @@ def resize(figure: Figure, width: float, height: float) -> None:
     figure.supxlabel("")
     footnote(figure, "\n".join(notes))
     _fit_labels(figure)
+
+
+def _packed(names: Sequence[str], width: float, height: float) -> tuple[float, int]:
+    """Size of the letters, in points, and columns of a legend above the axes: as large as leaves these most of the
+    height."""
+    longest = max(len(line) for name in names for line in name.splitlines())
+    for size in np.arange(_SMALL, _LEAST_LETTERS - 1e-9, -0.5):
+        columns = max(1, min(len(names), int(_LETTERS_AN_INCH * width * _SMALL / size / (longest + _HANDLE))))
+        if math.ceil(len(names) / columns) * _LINE_ABOVE * size <= _SHARE_ABOVE * _POINTS_AN_INCH * height:
+            break
+    return float(size), columns
 
 
 def _fit_labels(figure: Figure) -> None:
