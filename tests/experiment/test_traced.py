@@ -31,7 +31,7 @@ from optbench.experiment import Stop, execute
 from optbench.experiment.plan import plan_run
 from optbench.experiment.traced import traced
 from optbench.problem import stream
-from optbench.problem.streams import stream_seed, uniform, uniforms
+from optbench.problem.streams import stream_seed, uniform, uniforms, uniforms_along
 from optbench.records import Run
 from optbench.settings import check_range
 
@@ -219,6 +219,12 @@ def test_starts_are_torchs_draws(seed: int, count: int) -> None:
 def test_many_starts_are_those_of_each(seeds: list[int], count: int) -> None:
     found = uniforms(np.array(seeds, dtype=np.uint64), "start", count)
     assert found.tolist() == [uniform(stream_seed(seed, "start"), count).tolist() for seed in seeds]
+
+
+@given(seed=st.integers(0, 2**63 - 1), positions=st.integers(0, 20), count=st.integers(1, 113))
+def test_streams_along_a_run_are_those_of_each(seed: int, positions: int, count: int) -> None:
+    found = uniforms_along(seed, "noise", positions, count)
+    assert found.tolist() == [uniform(stream_seed(seed, "noise", k), count).tolist() for k in range(positions)]
 
 
 def test_a_start_that_does_not_fit_is_named_without_torch(tmp_path: Path) -> None:

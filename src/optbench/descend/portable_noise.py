@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.descend.portable import array_functions
-from optbench.problem.streams import stream_seed, uniform
+from optbench.problem.streams import uniforms_along
 
 NOISE = "noise"
 """Purpose of the stream, and name of the inputs of a step."""
@@ -38,7 +38,7 @@ def normal_draws(seed: int, updates: int, dim: int) -> NDArray[np.float64]:
         dim: at most MOST_NOISY.
     """
     pairs = -(-dim // 2)
-    uniforms = np.array([uniform(stream_seed(seed, NOISE, k), 2 * pairs) for k in range(updates)])
+    uniforms = uniforms_along(seed, NOISE, updates, 2 * pairs)
     first, second = uniforms.reshape(updates, pairs, 2).transpose(2, 0, 1)
     log1p, sin, cos = (array_functions()[f"_portable_{name}"] for name in ("log1p", "sin", "cos"))
     with np.errstate(all="ignore"):  # both sides of a choice are computed

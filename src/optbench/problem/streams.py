@@ -46,19 +46,31 @@ def uniforms(seeds: NDArray[np.uint64], purpose: str, count: int) -> NDArray[np.
     return np.concatenate([np.empty((0, count)), *drawn])
 
 
+def uniforms_along(seed: int, purpose: str, positions: int, count: int) -> NDArray[np.float64]:
+    """(positions, count) the draws of `uniform` for the streams of one run at positions 0, 1 ..., all of them at once;
+    `count` at most 113."""
+    assert 2 * count <= _FIRST_WORDS
+    pieces = [np.arange(first, min(first + _AT_ONCE, positions)) for first in range(0, positions, _AT_ONCE)]
+    seeds, key = np.full(_AT_ONCE, seed, dtype=np.uint64), zlib.crc32(purpose.encode())
+    drawn = [_drawn(_stream_words(seeds[: len(piece)], key, piece), count) for piece in pieces]
+    return np.concatenate([np.empty((0, count)), *drawn])
+
+
 _AT_ONCE = 1 << 14
 _FIRST_WORDS = 624 - 397
 """Words of the twister that its first state alone decides."""
 
 
-def _stream_words(seeds: NDArray[np.uint64], key: int) -> NDArray[np.uint32]:
-    """(seeds,) the lower half of each `stream_seed`: what NumPy's SeedSequence makes of a seed below 2^64 and one key.
+def _stream_words(seeds: NDArray[np.uint64], *keys: int | NDArray[np.int64]) -> NDArray[np.uint32]:
+    """(seeds,) the lower half of each `stream_seed`: what NumPy's SeedSequence makes of a seed below 2^64 and of keys
+    below 2^32, each one of all seeds or (seeds,).
 
     Source: M. E. O'Neill, "Developing a seed_seq alternative" (2015); numpy/random/bit_generator.pyx.
     """
     halves = seeds & np.uint64(0xFFFFFFFF), seeds >> np.uint64(32)
     entropy = [half.astype(np.uint32) for half in halves]
-    entropy += [np.full(len(seeds), word, dtype=np.uint32) for word in (0, 0, key)]
+    entropy += [np.full(len(seeds), word, dtype=np.uint32) for word in (0, 0)]
+    further = [np.broadcast_to(np.asarray(key, dtype=np.uint32), seeds.shape) for key in keys]
     constant = 0x43B0D7E5
 
     def hashed(value: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -77,8 +89,9 @@ def _stream_words(seeds: NDArray[np.uint64], key: int) -> NDArray[np.uint32]:
         for target in range(4):
             if source != target:
                 pool[target] = mixed(pool[target], hashed(pool[source]))
-    for target in range(4):
-        pool[target] = mixed(pool[target], hashed(entropy[4]))
+    for key_word in further:
+        for target in range(4):
+            pool[target] = mixed(pool[target], hashed(key_word))
     word: NDArray[np.uint32] = (pool[0] ^ np.uint32(0x8B51F9DD)) * np.uint32(0x8B51F9DD * 0x58F38DED & 0xFFFFFFFF)
     return word ^ (word >> np.uint32(16))
 
