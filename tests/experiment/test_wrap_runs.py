@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import optbench
+from optbench.catalogue import wants_whole_batch
 from optbench.comparison import compare
 from optbench.config import Composer
 from optbench.config.wraps import settle
@@ -93,6 +94,7 @@ def test_runs_are_told_apart_by_what_is_around_and_come_again(
     assert {group.label for group in found.groups} == {
         "gd", "adam", "gd+sam", "adam+sam", "gd+clip+lookahead", "adam+clip+lookahead"
     }  # fmt: skip
+    assert {group.keys["wrap"] for group in found.groups} == {None, "sam", "clip+lookahead"}
     runs = {(run["optimizer"], run.get("wrap")): run for run in json.loads(said)}
     assert runs["adam", "sam"]["evals"] == 12
     assert runs["adam", "clip+lookahead"]["evals"] == 6
@@ -160,7 +162,8 @@ class _Stops(Stop):
 @pytest.mark.parametrize("optimizer", members.names("optimizer"))
 def test_a_chain_around_every_optimizer_goes_on_to_the_bit(optimizer: str, tmp_path: Path) -> None:
     """On a network; what cannot be around it is skipped, with the reason."""
-    small = [one for one in SMALL if optimizer != "gd" or "batch_size" not in one]
+    whole = wants_whole_batch(optimizer, str(members.read("optimizer", optimizer)["_target_"]))
+    small = [one for one in SMALL if not whole or "batch_size" not in one]
     chain = "wrap=[agc,cautious,clip,sam,ema]"
     if optimizer == "lbfgs":
         (planned,) = plan_sweep([*small, f"optimizer={optimizer}", chain], out=tmp_path)

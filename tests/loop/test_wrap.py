@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import pickle
 from collections.abc import Callable, Iterator
@@ -299,6 +300,34 @@ def test_clip_is_the_trainers_own_where_both_are_there() -> None:
     assert shown(first) == shown(second)
     theirs = by_wrapper.problem.module.state_dict()
     assert all(torch.equal(t, theirs[name]) for name, t in by_trainer.problem.module.state_dict().items())
+
+
+def test_what_is_within_is_called_as_it_asks_to_be() -> None:
+    """Plain descent by each kind of closure, once with nothing said and once declared: the same run around each."""
+
+    class Ready(torch.optim.SGD):
+        def step(self) -> None:  # type: ignore[override]
+            super().step()
+
+    class Loss(torch.optim.SGD):
+        def step(self, loss: Tensor) -> None:  # type: ignore[override]
+            assert not loss.requires_grad
+            super().step()
+
+    class Wants(torch.optim.SGD):
+        def step(self, closure: Callable[[], Any]) -> None:  # type: ignore[override]
+            with torch.no_grad():  # as some do, without switching gradients on again
+                closure()
+            super().step()
+
+    def of(kind: Any) -> list[dict[str, Any]]:
+        make = functools.partial(kind, lr=0.1, momentum=0.5)
+        loop, watcher = run(on_dots(normed()), lambda p: put("lookahead", put("sam", put("agc", make(p)))))
+        assert loop.progress.evals == 2 * loop.progress.step
+        return shown(watcher)
+
+    plain = of(torch.optim.SGD)
+    assert of(Ready) == of(Loss) == of(Wants) == plain
 
 
 # a run that stops and goes on -----------------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ def run(
 
       optbench run model=himmelblau optimizer=adam optimizer.lr=0.1 trainer.start=[0,0] --plot
 
+      optbench run optimizer=adam wrap=sam
+
       optbench run model=hw3_cnn model.width=16 trainer.epochs=5
 
       optbench run model=mlp optimizer=sgd trainer.batch_size=1

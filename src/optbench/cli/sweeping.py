@@ -73,6 +73,8 @@ def sweep(
 
       optbench sweep model=hw3_cnn model.width=16 optimizer=adam,radam seeds=3 --jobs 2
 
+      optbench sweep optimizer=gd,adam 'wrap=none,sam,[clip,lookahead]' seeds=5 trainer.start=random
+
       optbench sweep optimizer=adam 'optimizer.lr=tag(log,interval(1e-4,1))' --samples 50
 
       optbench sweep optimizer=adam --points settings.csv seeds=3

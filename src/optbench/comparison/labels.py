@@ -168,6 +168,8 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
     all_keys = list(dict.fromkeys(key for keys in differing.values() for key in keys))
     shorter = short_names(all_keys)
     optimizers = {row.values.get("optimizer") for row, _ in configurations.values()}
+    if len({row.values.get(WRAP) for row, _ in configurations.values()}) > 1:
+        all_keys.append(WRAP)
     several = len({row.values.get("scheduler") for row, _ in configurations.values()}) > 1
     names = {}
     for key, (row, settings) in configurations.items():

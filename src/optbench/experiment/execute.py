@@ -476,7 +476,7 @@ def write_record(
     if given := planned.config["trainer"].get("metrics"):
         known[COLUMN] = written({name_of(one): node_of(one)["direction"] for one in given})
     row = {column: known.pop(column, None) for column in RUN_COLUMNS} | known
-    row |= {k: v for k, v in planned.swept.items() if k not in row}
+    row |= {k: v for k, v in planned.swept.items() if k not in row and k != "wrap"}  # none is nothing
     row["provenance"] = dict(facts)
     row["provenance"][KEY] = write_sealed(planned.folder / "run.json", row, wait)
     return Run(row, planned.folder)
