@@ -220,7 +220,7 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
     def given(column: str) -> list[float]:
         return [v for row in rows if (v := row.values.get(column)) is not None]
 
-    targets = ("target", "trainer.target", "trainer.target_accuracy")
+    targets = ("target", "trainer.target", "trainer.target_accuracy", "trainer.target_val_loss")
     aimed = [row for row in rows if any(row.values.get(key) is not None for key in targets)]
     timed = [row.values for row in rows if clocked(row.values)]
     shared = [row.values for row in rows if not of_a_batch(row.values)]

@@ -124,6 +124,9 @@ class NetworkTrainer(Trainer):
         pseudo_weight: weight of a picture with such a label in the loss of an update; a labelled one has 1.
         pseudo_ramp: epochs from pseudo_start on in which that weight still rises, in equal steps.
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
+        target_val_loss: validation loss at which it does; None: none.
+        stop_at_target: false: a run that meets its target goes on to its end, and the first step at which it was met
+            is recorded all the same.
         metrics: names of metrics (`optbench list metric`) that each evaluation on the validation data computes beside
             the loss, columns val_NAME: the first says which evaluation is the best one, and so what best.pt and
             patience go by, and what runs are ranked by. One of the user's own is a YAML in metric/ of a --config-dir,
@@ -157,6 +160,8 @@ class NetworkTrainer(Trainer):
     pseudo_weight: float = 1.0
     pseudo_ramp: int = 0
     target_accuracy: float | None = None
+    target_val_loss: float | None = None
+    stop_at_target: bool = True
     metrics: Any = None
     eval_every: int = 1
     curvature_share: float = 1.0
@@ -362,6 +367,8 @@ RANGES: Mapping[str, Check] = {
     "trainer.seconds": _positive,
     "trainer.target": _finite,
     "trainer.target_accuracy": _share,
+    "trainer.target_val_loss": _finite,
+    "trainer.stop_at_target": _switch,
     "trainer.accumulate": _count,
     "trainer.clip_norm": _positive,
     "trainer.ema": _within,
@@ -515,7 +522,7 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
-_NEVER_NULL = ("seed", "trainer.batch_size", "trainer.start")
+_NEVER_NULL = ("seed", "trainer.batch_size", "trainer.start", "trainer.stop_at_target")
 
 
 def _may_be_null(key: str) -> bool:

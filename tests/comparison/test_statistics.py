@@ -136,7 +136,7 @@ def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
         "status": "target_reached", "final_loss": 0.25, "best_loss": 0.25, "val_accuracy": 0.5,
         "best_val_accuracy": 0.75, "best_val_loss": 0.25, "val_loss": 0.5, "steps": 7, "evals": 9, "epochs": 4.0,
         "seconds": 0.5, "seconds_of": "run", "engine": "loop", "device": "cpu", "target": 1,
-        "trainer.target": 1, "steps_to_target": 7, "trainer.target_accuracy": 1,
+        "trainer.target": 1, "steps_to_target": 7, "trainer.target_accuracy": 1, "trainer.target_val_loss": 1,
     }  # fmt: skip
     one, other = (
         STATISTICS[name],
@@ -187,7 +187,8 @@ def test_a_rule_is_explained_with_what_it_needs_and_what_is_better() -> None:
     ert = explain("ert").splitlines()
     assert ert[0].startswith("ert (ERT, steps): expected running time: ")
     assert ert[1:] == [
-        "Computed from: steps_to_target, target, trainer.target, trainer.target_accuracy, steps. Better: small."
+        "Computed from: steps_to_target, target, trainer.target, trainer.target_accuracy, trainer.target_val_loss, "
+        "steps. Better: small."
     ]
     accuracy = explain("val_accuracy").splitlines()
     assert [line.partition(" ")[0] for line in accuracy] == ["val_accuracy", "[low,", "Computed"]

@@ -101,6 +101,29 @@ def test_levels_of_a_network_are_those_of_the_median_run_of_the_best(tmp_path: P
     assert score(found, "b", "targets_solved").value == pytest.approx(6 / 9)
 
 
+@pytest.mark.parametrize(
+    ("key", "column", "level", "hits"),
+    [("trainer.target_accuracy", "val_accuracy", 0.6, [2, 1]), ("trainer.target_val_loss", "val_loss", 0.4, [1, 2])],
+)
+def test_the_target_that_all_runs_have_is_the_common_one(
+    key: str, column: str, level: float, hits: list[int], tmp_path: Path
+) -> None:
+    network = {"data": "digits", "model": "mlp", "loss_name": "cross_entropy", "val_accuracy": 0.6}
+    for seed, (accuracies, losses) in enumerate(
+        [([0.5, 0.55, 0.6], [0.9, 0.4, 0.3]), ([0.4, 0.7, 0.8], [0.9, 0.5, 0.4])]
+    ):
+        lines = [
+            {"step": i, "epoch": i, "loss": loss, "val_loss": loss, "val_accuracy": accuracy}
+            for i, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True))
+        ]
+        make_run(tmp_path / str(seed), {"seed": seed, key: level}, lines, **network, steps=2)
+    found = compare([tmp_path], cost="steps")
+    assert found.groups[0].times == tuple(map(float, hits))
+    assert any(f"target: {column} {level}, that of its runs" in note for note in found.notes)
+    make_run(tmp_path / "2", {"seed": 2}, lines, **network, steps=2)  # one has none: levels, as ever
+    assert any("levels of val_accuracy" in note for note in compare([tmp_path], cost="steps").notes)
+
+
 def test_a_group_without_all_curves_has_no_such_score_and_it_is_said(three: Path) -> None:
     (three / "b1" / "metrics.csv").unlink()
     found = compare([three], target="1")

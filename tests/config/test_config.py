@@ -420,6 +420,8 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.seconds": ([1e-9], [0, -1]),
     "trainer.target": ([-1e9, 0], [math.inf, math.nan]),
     "trainer.target_accuracy": ([0, 1], [-0.1, 1.1]),
+    "trainer.target_val_loss": ([-1, 0, 2.5, None], [math.inf, math.nan, "a"]),
+    "trainer.stop_at_target": ([True, False], [None, 0, "no"]),
     "trainer.accumulate": ([1, 8], [0, -1, 1.5, True]),
     "trainer.ema": ([1e-9, 0.999, None], [0, 1, -0.1, "a"]),
     "trainer.nan": (["stop", "skip"], ["", "go", 0]),

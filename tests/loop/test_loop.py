@@ -316,6 +316,10 @@ def test_target_accuracy_and_the_loss_target_of_a_network() -> None:
     assert summary.status == "target_reached"
     assert summary.reason == f"validation accuracy 1.0000 >= 1 after {summary.steps} updates"
     assert [r["val_accuracy"] for r in rows if "val_accuracy" in r].index(1.0) * 4 == summary.steps
+    stopped = summary.steps
+    problem, trainer = on_dots(epochs=200, target_accuracy=1.0, stop_at_target=False)
+    summary, rows = run_loop(problem, trainer, gd(1.0))
+    assert (summary.status, summary.steps, summary.steps_to_target) == ("completed", 800, stopped)
     problem, trainer = on_dots(epochs=200, target=0.3)
     summary, rows = run_loop(problem, trainer, gd(1.0))
     epochs = [sum(r["loss"] for r in rows[i : i + 4]) / 4 for i in range(0, summary.steps, 4)]

@@ -80,6 +80,7 @@ ENDS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "gradient": ({"epochs": 50, "batch_size": "full", "grad_tol": 0.2}, gd(0.5), "converged"),
     "target": ({"epochs": 200, "target": 0.3}, gd(1.0), "target_reached"),
     "accuracy": ({"epochs": 200, "target_accuracy": 1.0}, gd(1.0), "target_reached"),
+    "past a target": ({"epochs": 40, "target": 0.6, "stop_at_target": False}, gd(1.0), "completed"),
     "plateau": ({"epochs": 50, "plateau_steps": 6, "plateau_delta": 0.5}, gd(1e-9), "converged"),
     "seconds": ({"epochs": 50, "seconds": 9.5}, gd(0.1), "timed_out"),
     "rows apart": ({"epochs": 3, "record_every": 3, "batch_size": 2}, gd(0.5), "completed"),

@@ -109,6 +109,24 @@ def test_a_wanted_accuracy_ends_a_network(accuracy: float | None, step: int, end
     assert found == (words if ends else None)
 
 
+@pytest.mark.parametrize(
+    ("loss", "step", "ends"), [(0.5, 5, True), (0.51, 5, False), (0.1, 0, False), (None, 5, False)]
+)
+def test_a_wanted_validation_loss_ends_a_network(loss: float | None, step: int, ends: bool) -> None:
+    row = {"loss": 1.0, "grad_norm": 1.0} | ({} if loss is None else {"val_loss": loss})
+    found = verdict(row, Progress(step=step, start_loss=1.0), NetworkTrainer(target_val_loss=0.5), False)
+    assert found == ((Status.TARGET_REACHED, "validation loss 0.5 <= 0.5 after 5 updates") if ends else None)
+
+
+def test_a_run_that_goes_on_notes_the_first_step_that_met_its_target() -> None:
+    trainer, state = NetworkTrainer(target_accuracy=0.75, stop_at_target=False), Progress(start_loss=1.0)
+    for step, accuracy in enumerate([0.8, 0.7, 0.75, 0.6, 0.9]):  # of the start nothing counts
+        state.step = step
+        assert verdict({"loss": 1.0, "grad_norm": 1.0, "val_accuracy": accuracy}, state, trainer, False) is None
+        assert state.target_step == (2 if step >= 2 else None)
+    assert state.summary(Status.COMPLETED, "", None).steps_to_target == 2
+
+
 def test_by_measurement_are_the_rules_about_loss_and_gradient_alone() -> None:
     trainer, state = SurfaceTrainer(**SURFACE), Progress(step=50, start_loss=3.0, measure=0.0, seconds=9.0)
     assert by_measurement({"loss": 301.0, "grad_norm": 1.0}, state, trainer, True)

@@ -219,6 +219,28 @@ def test_mistakes(words: list[str], message: str, tmp_path: Path, capsys: pytest
     assert not (tmp_path / "out").exists()
 
 
+def test_a_suite_is_tuned_problem_by_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    problems = "suite:\n  - {model: sphere, model.dim: 3}\n  - {model: rosenbrock, trainer.steps: 2}\n"
+    sweep = "hydra:\n  sweeper:\n    params:\n      optimizer.lr: 1e-3,1e-2\n      seed: range(4)\n"
+    file = tmp_path / "mine" / "experiment" / "two.yaml"
+    file.write_text(f"# @package _global_\n# two\ntrainer:\n  start: random\n{problems}{sweep}")
+    words = ["tune", "experiment=two", "--config-dir", tmp_path / "mine", "optimizer=gd", "--trials", "2"]
+    words += ["--tune-seeds", "1", "--report-seeds", "2", "--out", tmp_path / "out", "--json"]
+    code, out, _ = invoke(capsys, *words)
+    found = json.loads(out)
+    assert code == 0
+    assert [one["problem"] for one in found] == ["sphere dim=3", "rosenbrock steps=2"]
+    rates = {trial["setting"]["optimizer.lr"] for one in found for trial in one["contenders"][0]["trials"]}
+    assert not rates & {1e-3, 1e-2}  # what is searched is what the YAML of gd says, not the experiment's own sweep
+    runs = records.read([tmp_path / "out"]).runs()
+    assert len(runs) == 2 * (2 * 1 + 2 * 2)
+    assert {(run.summary["model"], run.summary["steps"]) for run in runs} >= {("rosenbrock", 2)}
+    code, out, err = invoke(capsys, *words, "model=peaks")
+    assert (code, out) == (2, "")
+    assert "model is set by the suite and by an override" in err
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tune", *SPHERE, RATES, "--trials", "4", "--report-seeds", "3", "--out", tmp_path]
     code, out, _ = invoke(capsys, *words, "--dry-run", "--json")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -62,7 +63,7 @@ def tune(
 
     What is searched over is what the YAML of an optimizer says (optbench list optimizer, its lines `# tune:`), or an
     interval or choices that you give. The setting with the best median over the tuning seeds is chosen. Every run is
-    recorded; the same command again makes only what is missing.
+    recorded; the same command again makes only what is missing. An experiment with a suite is tuned problem by problem.
 
     Examples:
 
@@ -71,35 +72,38 @@ def tune(
       optbench tune model=mlp optimizer=sgd 'optimizer.lr=tag(log,interval(1e-3,1))' --trials 8
 
       optbench tune model=mlp optimizer=adamw,sgd --method halving --trials 27 --dry-run
+
+      optbench tune experiment=suite/quick optimizer=momentum --against adam --trials 6
     """
     from optbench.experiment import interruptible
     from optbench.launch.sweep import Options
     from optbench.records.chosen import chosen
-    from optbench.tuning import Tuner, task_of, tuned_json, tuned_lines
+    from optbench.tuning import Tuner, tasks_of, tuned_json, tuned_lines
 
     given = list(overrides or ())
     others = [one for text in against or () for one in text.split(",") if one]
     asked = [*given, *others, str(trials), method, str(tune_seeds), str(search_seed)]
-    task = task_of(
+    tasks = tasks_of(
         given, folder_of(out or _FOLDER, name, "tune", asked),
         against=others, trials=trials, method=method, tuning_seeds=tune_seeds, report_seeds=report_seeds,
         search_seed=search_seed, config_dirs=paths(config_dir), checkpoint=chosen(checkpoint),
     )  # fmt: skip
     if dry_run:
-        _print_plan(task, as_json)
+        _print_plans(tasks, as_json)
         return
+    settings = {} if jobs is None else {"jobs": jobs}
+    watching = partial(watch_sweep, quiet=quiet or as_json, checkpoint=chosen(checkpoint))
     with interruptible() as stop:
-        result = Tuner(
-            task,
-            stop,
-            lambda count, label: watch_sweep(count, quiet or as_json, label, task.checkpoint),
-            Options(least=2),
-            {} if jobs is None else {"jobs": jobs},
-        ).run()
+        found = []
+        for task in tasks:
+            found.append(Tuner(task, stop, lambda n, label: watching(n, label=label), Options(least=2), settings).run())
+            if not as_json:
+                print_lines([*tuned_lines(found[-1]), str(task.folder), *[""][: len(tasks) - 1]])
+            if stop.requested:
+                break
     if as_json:
-        print_json(tuned_json(result))
-    else:
-        print_lines([*tuned_lines(result), str(task.folder)])
+        made = [tuned_json(one) for one in found]
+        print_json(made if len(tasks) > 1 else made[0])
     if stop.requested:
         raise typer.Exit(stop.exit_code)
 
@@ -117,26 +121,41 @@ def folder_of(out: Path, name: str | None, command: str, asked: Sequence[str]) -
     return out / (name or f"{command}-{digest}")
 
 
-def _print_plan(task: Task, as_json: bool) -> None:
-    """What would be searched and run."""
+def _print_plans(tasks: Sequence[Task], as_json: bool) -> None:
+    """What would be searched and run, problem by problem."""
+    plans = [_plan(task) for task in tasks]
+    if as_json:
+        print_json(plans if len(plans) > 1 else plans[0])
+        return
+    for task, plan in zip(tasks, plans, strict=True):
+        _print_plan(task, plan)
+    if len(plans) > 1:
+        print_lines([f"{sum(plan['runs'] for plan in plans)} runs on {len(plans)} problems"])
+
+
+def _plan(task: Task) -> dict[str, Any]:
+    """What would be searched and run, as plain data."""
     from optbench.tuning import spaces_of
     from optbench.tuning.search import rungs
 
     spaces = spaces_of(task)
     tries = sum(n for n, _ in rungs(task.trials)) if task.method == "halving" else task.trials
-    runs = {name: tries * len(task.tuning) + 2 * len(task.report) for name in spaces}
-    if as_json:
-        print_json({
-            "folder": task.folder, "runs": sum(runs.values()),
-            "contenders": [
-                {"optimizer": name, "runs": runs[name],
-                 "space": [{"override": one.override(), "source": sources.get(one.key, "")} for one in space]}
-                for name, (space, sources, _) in spaces.items()
-            ],
-        })  # fmt: skip
-        return
-    for name, (space, sources, _) in spaces.items():
-        print_lines([f"{name}: {runs[name]} runs ({tries} settings x {len(task.tuning)} seeds, then the chosen one and "
-                     f"the defaults x {len(task.report)})"])  # fmt: skip
-        print_lines([f"  {one.override()}  ({sources.get(one.key, '')})" for one in space])
-    print_lines([f"{sum(runs.values())} runs into {task.folder}"])
+    runs = tries * len(task.tuning) + 2 * len(task.report)
+    return {
+        "folder": task.folder, "runs": runs * len(spaces),
+        "contenders": [
+            {"optimizer": name, "runs": runs,
+             "space": [{"override": one.override(), "source": sources.get(one.key, "")} for one in space]}
+            for name, (space, sources, _) in spaces.items()
+        ],
+    }  # fmt: skip
+
+
+def _print_plan(task: Task, plan: Mapping[str, Any]) -> None:
+    chosen = len(task.report)
+    for one in plan["contenders"]:
+        tries = (one["runs"] - 2 * chosen) // len(task.tuning)
+        print_lines([f"{one['optimizer']}: {one['runs']} runs ({tries} settings x {len(task.tuning)} seeds, then the "
+                     f"chosen one and the defaults x {chosen})"])  # fmt: skip
+        print_lines([f"  {each['override']}  ({each['source']})" for each in one["space"]])
+    print_lines([f"{plan['runs']} runs into {task.folder}"])

@@ -18,7 +18,8 @@ HEADER = (
     "no record"
 )
 TARGETS = (
-    "on a surface its minimum and 51 precisions above it, 10^2 to 10^-8; on a network the levels of validation "
+    "on a surface its minimum and 51 precisions above it, 10^2 to 10^-8; on a network the target of validation "
+    "accuracy or loss that all its runs have (trainer.target_accuracy, trainer.target_val_loss), else the levels of "
     "accuracy (without classes: loss) that the median run of the best configuration newly reached; or those of "
     "--target; the same for all configurations of a problem, read from the curves, which --budget cuts alike"
 )

@@ -1,7 +1,8 @@
 """Common targets: the same levels of loss or accuracy for every configuration of a problem, and when each run met them.
 
-On a surface they are its minimum and COCO's 51 precisions above it, 10^2, 10^1.8, ..., 10^-8. On a network they are
-the levels of validation accuracy (without classes: loss) that the median run of the best configuration newly reached
+On a surface they are its minimum and COCO's 51 precisions above it, 10^2, 10^1.8, ..., 10^-8. On a network it is the
+target of validation accuracy or loss that all its runs have, as those of a suite do; where they have none they are the
+levels of validation accuracy (without classes: loss) that the median run of the best configuration newly reached
 at its evaluations; so they are attained, by a run that is no lucky one. `--target` names others. Never does a
 configuration have targets of its own.
 
@@ -35,6 +36,7 @@ COSTS = ("steps", "evals", "epochs", "seconds")
 _COLUMN = {"steps": "step", "evals": "evals", "epochs": "epoch", "seconds": "seconds"}
 _UNITS = {"s": "seconds", "step": "steps", "eval": "evals", "epoch": "epochs", "second": "seconds"}
 _UNITS |= {cost: cost for cost in COSTS}
+_OWN = {"trainer.target_accuracy": "val_accuracy", "trainer.target_val_loss": "val_loss"}
 _MOST = 51
 MinimumOf = Callable[[Run], float | None]
 """The minimum of the surface that a run descended; None where it is not known."""
@@ -182,10 +184,21 @@ def measure(groups: Sequence[Group]) -> tuple[str, float]:
     """The column of curves that targets are levels of, and the sign that makes it a loss."""
     if all(group.keys.get("data") in (None, "none") for group in groups):
         return "loss", 1.0
+    if (own := _own_target(groups)) is not None:
+        return own[0], -1.0 if own[0] == "val_accuracy" else 1.0
     for last, best in zip(Ranked("last").of(groups)[:-1], Ranked("best").of(groups)[:-1], strict=True):
         if any(group.statistics.get(last) or group.statistics.get(best) for group in groups):
             return last, -float(STATISTICS[last].direction)
     return "val_loss", 1.0
+
+
+def _own_target(groups: Sequence[Group]) -> tuple[str, float] | None:
+    """The column and the level of the one target on the validation data that every run of a network has, or None."""
+    for key, column in _OWN.items():
+        found = np.concatenate([group.rows.numbers(key) for group in groups])
+        if len(found) and (found == found[0]).all():  # a run without one is NaN, which equals nothing
+            return column, float(found[0])
+    return None
 
 
 def curves_of(
@@ -253,6 +266,8 @@ def _levels(
         if minimum is None:
             raise UserError(f"{problem}: its minimum is not known", "--target 1e-3,1e-6 names losses to reach")
         return minimum + PRECISIONS, f"targets: minimum {number(minimum)} + {len(PRECISIONS)} precisions 1e2 to 1e-8"
+    if (given := _own_target(groups)) is not None:
+        return np.array([sign * given[1]]), f"target: {column} {number(given[1])}, that of its runs"
     best = min(groups, key=lambda group: (rank(group.statistics, ranked), group.label))
     run = _median_run(best, ranked)
     short = Aim(budget=aim.budget)

@@ -49,6 +49,7 @@ from optbench.settings import (
     check_range,
     check_ranges,
     check_together,
+    shown,
     target_of,
 )
 
@@ -237,6 +238,7 @@ class Composer:
         samples: int = SAMPLES,
         sample_seed: int = 0,
         points: Sequence[Mapping[str, Any]] = (),
+        declared: bool = True,
     ) -> Grid:
         """The runs of a sweep: the product of every choice, range and glob, and random points of the intervals.
 
@@ -249,8 +251,9 @@ class Composer:
             samples: points drawn from the intervals, where there are any.
             sample_seed: of these draws.
             points: values of some keys, the same ones in each; a value of a group is the name of a choice.
+            declared: whether what the configuration declares is swept over, and not the overrides alone.
         """
-        more = samples, sample_seed, [list(point.items()) for point in points]
+        more = samples, sample_seed, [list(point.items()) for point in points], *(() if declared else ("given",))
         if (known := self.kept.take("sweep", overrides, *more)) is not None:
             return Grid(self, _axes_from(known["axes"]), known["count"], shapes=known["shapes"])
         with explained(self.choices):
@@ -258,11 +261,11 @@ class Composer:
             _check_nothing_lost(parsed)
             fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
             shape = self._shape(self.parse(fixed))
-            declared = self.template(shape).hydra.sweeper.get("params") or {}
+            params = self.template(shape).hydra.sweeper.get("params") or {}
             given = {o.key_or_group for o in parsed}
-            lines = [f"{key}={value}" for key, value in declared.items() if key not in given]
+            lines = [f"{key}={value}" for key, value in params.items() if declared and key not in given]
             everything = self.parse([*lines, *(o.input_line or "" for o in parsed)], sweep=True)
-            axes, count = _axes(self, everything, samples, sample_seed, points, self._suite(shape))
+            axes, count = _axes(self, everything, samples, sample_seed, points, self._suite(shape) if declared else [])
             return Grid(self, axes, count, whole=lambda plain: self.kept.put("sweep", overrides, *more, value=plain))
 
     def parse(self, overrides: Sequence[str], sweep: bool = False) -> list[Override]:
@@ -314,10 +317,26 @@ class Composer:
                     fixed.append(text)
             return found, fixed
 
+    def suite(self, overrides: Sequence[str]) -> list[list[str]]:
+        """The problems of the suite that an experiment declares, each as the overrides that make it; none without one.
+
+        Args:
+            overrides: in Hydra's sweep grammar.
+
+        Raises:
+            ConfigError: one of them sets a key that the suite sets.
+        """
+        with explained(self.choices):
+            parsed = self.parse(overrides, sweep=True)
+            problems = self._suite(self._shape([o for o in parsed if not o.is_sweep_override()]))
+            _check_apart({key for one in problems for key in one}, {o.key_or_group for o in parsed}, "suite")
+        return [[f"{key}={shown(value)}" for key, value in one.items()] for one in problems]
+
     def _suite(self, shape: tuple[str, ...]) -> list[Mapping[str, Any]]:
         """The problems of an experiment's suite, each a mapping of some keys to values. Raises ConfigError."""
         from omegaconf import OmegaConf
 
+        self.template(shape)
         suite = self._suites[shape]
         found = OmegaConf.to_container(suite, resolve=True) if OmegaConf.is_config(suite) else suite
         if found is None:

@@ -211,6 +211,7 @@ def plan_sweep(
     samples: int = SAMPLES,
     progress: Progress | None = None,
     points: Points = NO_POINTS,
+    declared: bool = True,
 ) -> Sweep:
     """Every run of a sweep. Raises UserError, ConfigError, DataError.
 
@@ -224,6 +225,7 @@ def plan_sweep(
         samples: points drawn from intervals, where there are any.
         progress: as of `data_fingerprint`.
         points: settings that are given, instead of a grid or beside one.
+        declared: whether the sweep and the suite that an experiment declares are part of it.
     """
     _check_texts(overrides)
     _check_seeds(overrides)
@@ -244,7 +246,7 @@ def plan_sweep(
     if len(name.encode()) > _LONGEST_NAME:
         raise UserError(f"--name {name[:20]}...: {len(name.encode())} bytes long; expected at most {_LONGEST_NAME}")
     with Composer(config_dirs) as composer:
-        grid = composer.grid(overrides, samples, points=points.rows)
+        grid = composer.grid(overrides, samples, points=points.rows, declared=declared)
         keys = grid.swept
         runs: dict[str, Planned] = {}
         identify = _Identifier(progress)

@@ -86,6 +86,7 @@ class Progress:
     judged_sign: int = 1
     best_judged: float = -math.inf
     stale: int = 0
+    target_step: int | None = None
     left_out: int = 0
     left_out_in_a_row: int = 0
 
@@ -155,6 +156,6 @@ class Progress:
             best_val_loss=self.best_val_loss if math.isfinite(self.best_val_loss) else None,
             best_val_step=self.best_val_step,
             target=target,
-            steps_to_target=self.step if status is Status.TARGET_REACHED else None,
+            steps_to_target=self.step if status is Status.TARGET_REACHED else self.target_step,
             figures={**self.figures, **{f"best_{name}": value for name, value in self.best_figures.items()}},
         )

@@ -72,12 +72,24 @@ def _diverged(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:
 
 
 def _at_target(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:
+    """The target that is met at this row; of a run that goes on the first such step is noted, and nothing ends."""
+    if isinstance(trainer, SurfaceTrainer) or trainer.stop_at_target:
+        return _meets(row, p, trainer)
+    if p.target_step is None and _meets(row, p, trainer) is not None:
+        p.target_step = p.step
+    return None
+
+
+def _meets(row: Row, p: Progress, trainer: Trainer) -> Verdict | None:
     if trainer.target is not None and p.measure is not None and p.measure <= trainer.target:
         return Status.TARGET_REACHED, f"loss {p.measure:.6g} <= target {trainer.target:g} after {p.step} updates"
     wanted = trainer.target_accuracy if isinstance(trainer, NetworkTrainer) else None
     if wanted is not None and p.step and row.get("val_accuracy", -1.0) >= wanted:
         reason = f"validation accuracy {row['val_accuracy']:.4f} >= {wanted:g} after {p.step} updates"
         return Status.TARGET_REACHED, reason
+    lowest = trainer.target_val_loss if isinstance(trainer, NetworkTrainer) else None
+    if lowest is not None and p.step and row.get("val_loss", math.inf) <= lowest:
+        return Status.TARGET_REACHED, f"validation loss {row['val_loss']:.6g} <= {lowest:g} after {p.step} updates"
     return None
 
 

@@ -268,6 +268,8 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.metrics": (None, ["accuracy"]),
     "trainer.normalize": (None, False),
     "trainer.accumulate": (None, 1),
+    "trainer.target_val_loss": (None,),
+    "trainer.stop_at_target": (True,),
     "trainer.engine": (None, "auto"),
     "optimizer.protocol": (None, {}),
     "optimizer.protocol.closure": ("auto",),

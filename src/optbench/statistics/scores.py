@@ -14,7 +14,7 @@ from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.statistics.numbers import alone, interval
 from optbench.statistics.of_metrics import NO_RESULT, Scores, validation
-from optbench.statistics.statistic import Found, Groups, Statistic
+from optbench.statistics.statistic import TARGETS, Found, Groups, Statistic
 
 MEDIAN = "median over the runs of a group; runs without a result count as +inf (accuracy: -inf)"
 INTERVAL = (
@@ -73,7 +73,7 @@ def _expected_running_time(groups: Groups) -> Found:
     return found
 
 
-_OF_TARGET = ("steps_to_target", "target", "trainer.target", "trainer.target_accuracy")
+_OF_TARGET = ("steps_to_target", *TARGETS)
 _LIST = (
     Statistic(
         "final_loss", "final loss", f"median of the loss at the last iterate; {NO_RESULT} +inf",

@@ -26,7 +26,8 @@ def has_result(status: str) -> bool:
     return status not in _NO_RESULT
 
 
-_TARGETS = ("target", "trainer.target", "trainer.target_accuracy")
+TARGETS = ("target", "trainer.target", "trainer.target_accuracy", "trainer.target_val_loss")
+"""Columns of runs that say that a run had a target."""
 
 
 class Groups:
@@ -69,7 +70,7 @@ class Groups:
     @cached_property
     def with_target(self) -> Bools:
         """Which runs had a target, (n,)."""
-        found: Bools = np.logical_or.reduce([self.runs.present(name) for name in _TARGETS])
+        found: Bools = np.logical_or.reduce([self.runs.present(name) for name in TARGETS])
         return found
 
     @cached_property

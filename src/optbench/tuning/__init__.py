@@ -13,7 +13,7 @@ runs      what both make: settings with seeds, as recorded sweeps
 
 from optbench.tuning.runs import Trial
 from optbench.tuning.search import METHODS, Point, Round, Search
-from optbench.tuning.tune import Result, Task, Tuned, Tuner, spaces_of, task_of
+from optbench.tuning.tune import Result, Task, Tuned, Tuner, spaces_of, task_of, tasks_of
 from optbench.tuning.words import tuned_json, tuned_lines
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Tuner",
     "spaces_of",
     "task_of",
+    "tasks_of",
     "tuned_json",
     "tuned_lines",
 ]

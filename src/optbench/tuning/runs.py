@@ -97,7 +97,7 @@ class Runs:
         """Runs points with seeds, and gives their records in the order of the plan: by seed, then by point."""
         given = Points(points).write(self._folder / f"{name}.csv") if points else NO_POINTS
         seeded = [*overrides, f"seed=range({seeds.start},{seeds.stop})"]
-        plan = plan_sweep(seeded, self._config_dirs, self._folder, name, points=given)
+        plan = plan_sweep(seeded, self._config_dirs, self._folder, name, points=given, declared=False)
         place = launcher({**plan.launcher, **self._settings})
         before = sum(run.status is not Status.INTERRUPTED for run in recorded(plan))
         with self._watching(len(plan), label) as watcher:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Task:
         search_seed: of the search's own draws.
         config_dirs: the user's own conf folders.
         checkpoint: whose accuracy counts, best or last.
+        settings: what tells the problem from the others of a suite, beside model and data: dim=3.
     """
 
     overrides: tuple[str, ...]
@@ -67,6 +68,7 @@ class Task:
     search_seed: int = 0
     config_dirs: tuple[Path, ...] = ()
     checkpoint: str = "best"
+    settings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -209,6 +211,34 @@ def task_of(
     )  # fmt: skip
 
 
+def tasks_of(overrides: Sequence[str], folder: Path, config_dirs: Sequence[Path] = (), **how: Any) -> list[Task]:
+    """The task of each problem of the suite that the experiment declares, in a folder of its own; one where there is
+    no suite.
+
+    Args, Raises: as `task_of`; ConfigError too where an override sets a key that the suite sets.
+    """
+    given = [o.removeprefix("+") if o.startswith("+experiment=") else o for o in overrides]
+    problems: list[list[str]] = []
+    if any(o.startswith("experiment=") for o in given):  # nothing else declares one, and composing takes its time
+        with Composer(config_dirs) as composer:
+            problems = composer.suite([o for o in given if not o.startswith(("seed=", "seeds="))])
+    places = [(one, folder / f"{number:02}") for number, one in enumerate(problems, start=1)] or [([], folder)]
+    return [
+        replace(task_of([*given, *one], place, config_dirs=config_dirs, **how), settings=_telling(one))
+        for one, place in places
+    ]
+
+
+def _telling(problem: Sequence[str]) -> tuple[str, ...]:
+    """The settings of a problem of a suite that are no group, by the last part of their key; no targets."""
+    found = (text.partition("=") for text in problem)
+    return tuple(
+        f"{key.rpartition('.')[2]}={value}"
+        for key, _, value in found
+        if "." in key and not key.startswith("trainer.target")
+    )
+
+
 Space = tuple[tuple[Dimension, ...], dict[str, str], Planned]
 """What is searched over for one contender, where each range comes from by key, and its run as it is by default."""
 
@@ -311,7 +341,8 @@ class Tuner:
             self._search(one, METHODS[task.method](one.space, task.trials, task.search_seed))
         for one in found:
             self._report(one)
-        result = Result(task, problem_name(problem), self._runs.metric, found, self._ended())
+        name = " ".join([problem_name(problem), *task.settings])
+        result = Result(task, name, self._runs.metric, found, self._ended())
         for one in found:
             one.direction = result.direction
         sign = -result.direction
