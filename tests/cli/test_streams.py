@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
@@ -90,6 +90,89 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+FORKS = """
+import importlib, json, os, signal, sys
+from optbench.cli import main
+for module in json.loads(sys.argv[1]):
+    importlib.import_module(module)
+answers = os.dup(1)
+for line in sys.stdin:
+    words, place, fates, read = json.loads(line)
+    child = os.fork()
+    if child:
+        os.write(answers, b"%d\\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        continue
+    signal.alarm(300)
+    os.close(answers)
+    os.chdir(place)
+    names = {"stdin": "r", "stdout": "w", "stderr": "w"}
+    for number, name in enumerate(names):
+        if fates.get(name) == "left":
+            reader, stream = os.pipe()
+            os.close(reader)
+        else:
+            path = {"full": "/dev/full"}.get(fates.get(name), read[number])
+            stream = os.open(path, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY)
+        os.dup2(stream, number)
+        os.close(stream)
+    for number, (name, mode) in enumerate(names.items()):  # as an interpreter finds them when it begins
+        if fates.get(name) == "closed":
+            os.close(number)
+        stream = None if fates.get(name) == "closed" else open(number, mode, closefd=False)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.argv = ["optbench", *words]
+    main()
+"""
+WARM = {
+    "LIGHT": ["yaml", "optbench.comparison", "optbench.config.reading"],
+    "HEAVY": ["torch", "numpy", "matplotlib.figure", "optbench.config.reading"],
+}
+
+
+class Server:
+    """A process that has imported what commands have in common, and forks for each: that is most of their time.
+
+    The fork's streams are what those of a new process would be, and it ends as one does.
+    """
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._folder = folder
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
+        command = [sys.executable, "-c", FORKS, json.dumps(WARM[kind])]
+        self._process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, words: list[str], place: Path, **fates: str) -> subprocess.CompletedProcess[str]:
+        """The command with `stdin`, `stdout` or `stderr` closed, full or left."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        out, err = self._folder / "out", self._folder / "err"
+        for file in (out, err):
+            file.write_text("")
+        self._process.stdin.write(json.dumps([words, str(place), fates, [os.devnull, str(out), str(err)]]) + "\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
+
+    def end(self) -> None:
+        self._process.communicate()
+        assert self._process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("said"), "LIGHT")
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("said"), "HEAVY")
+    yield server
+    server.end()
+
+
 @contextmanager
 def stream(fate: str) -> Iterator[Any]:
     """What to give a process as a stream: a file that is full, a pipe whose reader is gone, or one that is read."""
@@ -106,7 +189,7 @@ def stream(fate: str) -> Iterator[Any]:
 
 
 def optbench(words: list[str], place: Path, **fates: str) -> subprocess.CompletedProcess[str]:
-    """The command with `stdin`, `stdout` or `stderr` closed, full or left."""
+    """The command in a new process with `stdin`, `stdout` or `stderr` closed, full or left."""
     numbers = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-"}
     closed = " ".join(numbers[name] for name, fate in fates.items() if fate == "closed")
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "optbench", *words]
@@ -119,8 +202,14 @@ def filled(words: list[str], **paths: Path) -> list[str]:
     return [str(paths.get(word, word)) for word in words]
 
 
-def check(words: list[str], place: Path, fates: Mapping[str, str], makes: str | None) -> None:
-    done = optbench(words, place, **fates)
+def check(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    words: list[str],
+    place: Path,
+    fates: Mapping[str, str],
+    makes: str | None,
+) -> None:
+    done = run(words, place, **fates)
     expected = {"full": 2, "left": 1}.get(fates.get("stdout", ""), 0)
     assert done.returncode == expected, (done.stderr, fates)
     if "stderr" not in fates:
@@ -136,9 +225,12 @@ def check(words: list[str], place: Path, fates: Mapping[str, str], makes: str | 
     *((name, out, "") for name, out in product(LIGHT, FATES)),
     *(("list", "", err) for err in FATES), ("list", "closed", "closed"), ("config", "full", "full"),
 ])  # fmt: skip
-def test_a_stream_that_takes_nothing(name: str, out: str, err: str, runs: Path, log: Path, tmp_path: Path) -> None:
+def test_a_stream_that_takes_nothing(
+    name: str, out: str, err: str, light: Server, runs: Path, log: Path, tmp_path: Path
+) -> None:
     fates = {stream: fate for stream, fate in (("stdout", out), ("stderr", err)) if fate}
-    check(filled(LIGHT[name], RUNS=runs, LOG=log), tmp_path, fates, MAKES.get(name))
+    run = optbench if name == "list" else light
+    check(run, filled(LIGHT[name], RUNS=runs, LOG=log), tmp_path, fates, MAKES.get(name))
 
 
 def test_an_error_that_cannot_be_told_keeps_its_code(tmp_path: Path) -> None:
@@ -176,8 +268,8 @@ def test_all_commands_are_tried() -> None:
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("name", HEAVY)
 def test_a_long_command_with_a_stream_that_takes_nothing(
-    name: str, fates: dict[str, str], runs: Path, trained: Path, proof: Path, tmp_path: Path
+    name: str, fates: dict[str, str], heavy: Server, runs: Path, trained: Path, proof: Path, tmp_path: Path
 ) -> None:
     if name == "plot" and fates.get("stdout") in ("full", "left"):
         pytest.skip("prints nothing on standard output")
-    check(filled(HEAVY[name], RUNS=runs, TRAINED=trained, PROOF=proof), tmp_path, fates, MAKES.get(name))
+    check(heavy, filled(HEAVY[name], RUNS=runs, TRAINED=trained, PROOF=proof), tmp_path, fates, MAKES.get(name))

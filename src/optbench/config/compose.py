@@ -197,7 +197,7 @@ class Composer:
 
     def choices(self, group: str) -> list[str]:
         """Names in a group, bases and schemas left out."""
-        found = self.loader.get_group_options(group)
+        found = self._options(group)
         return sorted(n for n in found if not n.startswith("_") and not n.endswith("_schema"))
 
     def compose(self, overrides: Sequence[str]) -> Composed:
@@ -346,9 +346,14 @@ class Composer:
         return [{str(key): value for key, value in one.items()} for one in found]
 
     def _is_group(self, key: str) -> bool:
-        if key not in self._groups:  # Hydra lists folders for the answer: 50 ms
-            self._groups[key] = bool(self.loader.get_group_options(key))
+        if key not in self._groups:  # Hydra lists folders for the answer
+            self._groups[key] = bool(self._options(key))
         return self._groups[key]
+
+    def _options(self, group: str) -> list[str]:
+        """What is in a group, bases and schemas included; the loader would copy the repository before it asks it."""
+        found: list[str] = self.loader.repository.get_group_options(group)
+        return found
 
     def _shape(self, overrides: Sequence[Override]) -> tuple[str, ...]:
         return tuple(o.input_line or "" for o in overrides if not self.is_value(o))
