@@ -146,6 +146,16 @@ def test_rules_stand_below_the_numbers_they_belong_to(comparison: Comparison) ->
     assert "order-statistic" not in "\n".join(report.footnotes(only))
 
 
+def test_intervals_that_cover_less_are_named_with_what_they_cover(tmp_path: Path) -> None:
+    for seed in range(7):
+        make_run(tmp_path / f"{seed}", {"seed": seed}, final_loss=1.0 + seed, steps_to_target=None)
+    rules = {n: report.footnotes(compare([tmp_path], filters=[f"seed<{n}"])) for n in (3, 5, 7)}
+    found = {n: [rule for rule in own if rule.startswith("Intervals that cover less")] for n, own in rules.items()}
+    assert found[7] == []
+    assert "75 % (n = 3): final loss" in found[3][0]
+    assert "93.8 % (n = 5): final loss" in found[5][0]
+
+
 def test_unreadable_folders_have_their_own_lines(comparison: Comparison) -> None:
     first, second = report.unreadable_lines(comparison)
     assert first == "1 could not be read and are left out:"

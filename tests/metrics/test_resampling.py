@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
@@ -12,14 +11,6 @@ import scipy.stats
 
 from optbench import metrics
 from optbench.metrics import aggregate, resampling, runtimes
-
-Draw = Callable[[np.random.Generator, int], np.ndarray]
-DRAWN: dict[str, Draw] = {
-    "normal": lambda random, n: random.normal(1.0, 1.0, n),
-    "lognormal": lambda random, n: random.lognormal(-0.5, 1.0, n),
-    "t3": lambda random, n: 1.0 + random.standard_t(3, n),
-}
-"""Of mean 1."""
 
 
 def outside(level: float, n: int, strata: int = 1) -> float:
@@ -74,34 +65,6 @@ def test_quantiles_of_students_distribution_are_those_of_scipy(level: float) -> 
     freedoms = [*range(1, 40), 100, 101, 199, 200, 201, 202, 1000, 10**6]
     found = [resampling.student_quantile(level, freedom) for freedom in freedoms]
     assert found == pytest.approx(scipy.stats.t.ppf((1 + level) / 2, freedoms), rel=2e-9)
-
-
-def cases() -> Iterator[tuple[str, str, int, float]]:
-    """Statistic, runs, their number, and the least share of intervals that is to cover."""
-    for n, normal, skewed in ((5, 0.88, 0.76), (10, 0.91, 0.81), (30, 0.92, 0.86)):
-        yield "mean", "normal", n, normal
-        yield "mean", "t3", n, normal
-        yield "mean", "lognormal", n, skewed
-        yield "ert", "lognormal", n, skewed
-
-
-@pytest.mark.slow
-def test_how_often_intervals_cover(capsys: pytest.CaptureFixture[str]) -> None:
-    repeats, lines = 700, []
-    for statistic, kind, n, least in cases():
-        random, covered = np.random.default_rng(n), 0
-        for _ in range(repeats):
-            values = DRAWN[kind](random, n)
-            if statistic == "mean":
-                found, truth = aggregate.mean_score([values]), 1.0
-            else:  # a run succeeds with probability 0.7 at its own cost, and fails at cost 2: (0.7 + 0.3 * 2) / 0.7
-                hits = np.where(random.random(n) < 0.7, values, np.inf)
-                found, truth = runtimes.ert_intervals(hits, np.full(n, 2.0))[0], 1.3 / 0.7
-            covered += found.low <= truth <= found.high  # type: ignore[operator]
-        lines.append(f"{statistic:5} of {kind:9} n = {n:2}: {covered / repeats:.3f}, said {found.coverage:.3f}")
-        assert covered / repeats >= least, lines[-1]
-    with capsys.disabled():
-        print("", *lines, sep="\n")
 
 
 @pytest.mark.slow

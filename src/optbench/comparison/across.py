@@ -59,7 +59,7 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; numbers that are not finite are null."""
-        ends = {name: getattr(self.estimate, name) for name in ("value", "low", "high")}
+        ends = {name: getattr(self.estimate, name) for name in ("value", "low", "high", "coverage", "n")}
         finite = {name: end if end is not None and math.isfinite(end) else None for name, end in ends.items()}
         return {"score": self.score, "problem": self.problem, "configuration": self.configuration, **finite}
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.resampling import DRAWS, drawn, in_order, percentiles, stream
+from optbench.metrics.resampling import DRAWS, drawn, in_order, of_means, percentiles, stream
 
 _AT_ONCE = 2_000_000
 """Numbers of resamples held at a time."""
@@ -48,12 +48,14 @@ def optimality_gap(
     problems: Sequence[npt.ArrayLike], gamma: float = 1.0, level: float = 0.95, draws: int = DRAWS
 ) -> Estimate:
     """Mean amount by which a run stays below gamma, more being better: mean of max(0, gamma - score), with interval."""
-    return _estimate(problems, lambda values, weights: _mean(np.maximum(gamma - values, 0.0), weights), level, draws)
+    return _estimate(
+        problems, lambda values, weights: _mean(np.maximum(gamma - values, 0.0), weights), level, draws, of_means
+    )
 
 
 def mean_score(problems: Sequence[npt.ArrayLike], level: float = 0.95, draws: int = DRAWS) -> Estimate:
     """Mean over problems of the mean over runs, with the same interval: one outlier moves it at will."""
-    return _estimate(problems, _mean, level, draws)
+    return _estimate(problems, _mean, level, draws, of_means)
 
 
 def improvement(
@@ -105,7 +107,13 @@ Score = Callable[[Floats, Floats], Floats]
 """From values and weights of runs, (b, n) each, to one number a row."""
 
 
-def _estimate(problems: Sequence[npt.ArrayLike], score: Score, level: float, draws: int) -> Estimate:
+def _estimate(
+    problems: Sequence[npt.ArrayLike],
+    score: Score,
+    level: float,
+    draws: int,
+    measured: Callable[[int, float], float] = lambda n, level: level,
+) -> Estimate:
     given = in_order(problems)
     values, weights = _pooled(given)
     random = stream()
@@ -115,7 +123,8 @@ def _estimate(problems: Sequence[npt.ArrayLike], score: Score, level: float, dra
         for size in np.diff([*range(0, draws, at_once), draws]).tolist()
     ]
     value = score(values[None], weights[None])
-    return percentiles(value, np.concatenate(samples)[:, None], level, len(values), strata=len(given))[0]
+    n = len(values)
+    return percentiles(value, np.concatenate(samples)[:, None], level, n, len(given), measured(max(n, 2), level))[0]
 
 
 def _pooled(problems: list[Floats]) -> tuple[Floats, Floats]:

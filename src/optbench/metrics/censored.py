@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
+from optbench.metrics.resampling import of_means, student_quantile
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,10 @@ def restricted_mean(
 ) -> Estimate:
     """Mean runtime up to a limit, E min(T, limit) = integral of S from 0 to it: finite whatever the share of failures.
 
-    Its variance is sum A_i^2 d_i / (n_i (n_i - d_i)), A_i the integral of S from c_i to the limit; the interval is
-    normal, cut to [0, limit].
+    Its variance is sum A_i^2 d_i / (n_i (n_i - d_i)), A_i the integral of S from c_i to the limit, which n / (n - 1)
+    frees of its bias; the interval is Student's of n - 1 degrees of freedom, cut to [0, limit]: without censoring that
+    of a mean. Normal intervals with the plain variance covered in 0.82 for n = 5 normal costs. What skewed costs leave
+    of 95 % is said, see `resampling.of_means`. Of one run there is no interval.
 
     Args:
         costs, solved, level: as in `kaplan_meier`.
@@ -110,9 +113,11 @@ def restricted_mean(
     after = np.cumsum(areas[::-1])[::-1][1:]  # integral of S from each success to the limit
     n, d = risk[inside].astype(float), events[inside]
     terms = np.divide(after**2 * d, n * (n - d), out=np.zeros(len(n)), where=n > d)
-    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(terms.sum())
-    mean = min(float(areas.sum()), end)
-    return Estimate(mean, max(0.0, mean - half), min(end, mean + half), level, len(given))
+    mean, runs = min(float(areas.sum()), end), len(given)
+    if runs == 1:
+        return Estimate(mean, n=1)
+    half = student_quantile(level, runs - 1) * math.sqrt(terms.sum() * runs / (runs - 1))
+    return Estimate(mean, max(0.0, mean - half), min(end, mean + half), of_means(runs, level), runs)
 
 
 def _table(costs: npt.ArrayLike, solved: npt.ArrayLike) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -111,6 +111,10 @@ def _median_rank_of_many(n: int, level: float) -> tuple[int, float]:
 def success_rate(successes: int, n: int, level: float = 0.95) -> Estimate:
     """Share of successes with Wilson's score interval.
 
+    Its coverage goes up and down with the true share, for successes are whole: the mean over all shares is 0.955,
+    0.954 and 0.953 for n = 5, 10 and 30 at 95 %, and the least, at shares beside 0 and 1, is 0.83, 0.84 and 0.86
+    (between 0.2 and 0.8: 0.91, 0.92 and 0.93).
+
     Args:
         successes: number of runs that succeeded.
         n: number of runs, at least 1.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.resampling import DRAWS, counted, percentiles, rows_in_order
+from optbench.metrics.resampling import DRAWS, counted, of_means, percentiles, rows_in_order
 
 PRECISIONS: Floats = 10.0 ** np.linspace(2, -8, 51)
 """The 51 distances to the minimum for which COCO draws its distributions of runtimes: 10^2, 10^1.8, ..., 10^-8."""
@@ -113,7 +113,8 @@ def ert_intervals(hits: npt.ArrayLike, ends: npt.ArrayLike, level: float = 0.95,
     runtimes, lengths = _runs(hits, ends)
     runtimes, lengths = rows_in_order(np.where(np.isfinite(runtimes), runtimes, np.inf), lengths)
     samples = _ert(counted(len(lengths), draws), runtimes, lengths)
-    return percentiles(_ert(np.ones((1, len(lengths))), runtimes, lengths)[0], samples, level, len(lengths))
+    found, n = _ert(np.ones((1, len(lengths))), runtimes, lengths)[0], len(lengths)
+    return percentiles(found, samples, level, n, measured=of_means(max(n, 2), level))
 
 
 def penalised(hits: npt.ArrayLike, budget: npt.ArrayLike, k: float = 10.0) -> Floats:

@@ -22,6 +22,9 @@ import numpy.typing as npt
 from optbench.metrics.estimates import Estimate, Floats
 from optbench.metrics.resampling import DRAWS, drawn, percentiles, stream
 
+_SENSITIVITIES = 0.91
+"""How often intervals of a sensitivity were found to cover at 95 %, the least, see `sensitivity_interval`."""
+
 
 @dataclass(frozen=True)
 class BestOf:
@@ -162,7 +165,8 @@ def sensitivity_interval(
     """`sensitivity` with a percentile bootstrap interval: the runs of each learning rate are drawn anew.
 
     Which rate is best, and so which others lie around it, is found anew in each resample too. Of one run a rate there
-    is no interval.
+    is no interval. Of 3 to 30 lognormal runs a rate it covers in 0.91 to 0.94, of normal and t_3 ones in 0.92 to 0.95
+    (tests/metrics/test_covering.py); it says the least of these.
 
     Args:
         rates, losses, initial, decades: as in `sensitivity`.
@@ -177,7 +181,7 @@ def sensitivity_interval(
     inside = np.abs(np.log10(tried[:, None] / tried)) <= decades / 2 + 1e-9
     around = inside[np.argmin(means, axis=1)]
     samples = np.where(around, means, 0.0).sum(axis=1) / around.sum(axis=1) - means.min(axis=1)
-    return percentiles(found.value, samples[:, None], level, len(at), len(tried))[0]
+    return percentiles(found.value, samples[:, None], level, len(at), len(tried), _SENSITIVITIES)[0]
 
 
 def share_within(

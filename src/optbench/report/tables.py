@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from optbench.comparison.judged import RULE as JUDGED
 from optbench.comparison.observations import RULE as DISTINCT
 from optbench.comparison.tuned import RULE as TUNED
 from optbench.errors import RecordError
+from optbench.metrics import Estimate
 from optbench.report import strips
 from optbench.report.cells import GAP, Sheet, column_widths, gap_within, narrowed, sheets, shown, with_column
 from optbench.report.failures import failure_lines
@@ -36,7 +38,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(INTERVAL)
     if comparison.pairs or comparison.unsought:
         rules.append(comparison.unsought or JUDGED)
-    rules += _of_scores(comparison)
+    rules += [*_of_scores(comparison), *_covering_less(comparison)]
     if any(group.distinct < group.n for group in comparison.groups):
         rules.append(DISTINCT)
     found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
@@ -63,6 +65,36 @@ def _of_scores(comparison: Comparison) -> list[str]:
 
     rules = {**across.RULES, **within.RULES}
     return [f"{name}: {rules[name]}" for name in dict.fromkeys(one.score for one in comparison.scores)]
+
+
+_LEVEL = 0.95
+"""What intervals are meant to cover; those that cover more than a hundredth less are named."""
+
+
+def _covering_less(comparison: Comparison) -> list[str]:
+    """Which intervals that are shown cover less than others do, how often they do, and of how many runs they are."""
+    found: dict[str, list[Estimate | None]] = defaultdict(list)
+    for groups in comparison.problems.values():
+        for one in shown(groups, comparison.checkpoint):
+            found[one.title] += [group.statistics.get(one.name) for group in groups]
+    for score in comparison.scores:
+        found[score.score].append(score.estimate)
+    titles: dict[str, list[str]] = defaultdict(list)
+    for title, estimates in found.items():
+        few = [(one.coverage, one.n) for one in estimates if one and one.coverage and one.coverage < _LEVEL - 0.01]
+        if few:
+            shares = dict.fromkeys(f"{100 * coverage:.3g}" for coverage, _ in (min(few), max(few)))
+            sizes = sorted({n for _, n in few if n is not None})
+            span = f" (n = {' to '.join(dict.fromkeys(map(str, (sizes[0], sizes[-1]))))})" if sizes else ""
+            titles[f"{' to '.join(shares)} %{span}"].append(title)
+    said = [f"{share}: {', '.join(own)}" for share, own in titles.items()]
+    return [f"{_COVERING}. {'; '.join(said)}"] if said else []
+
+
+_COVERING = (
+    "Intervals that cover less than 95 %, since so few runs allow no more, or as measured on normal, skewed and "
+    "heavy-tailed losses, the least of these"
+)
 
 
 def _warned(comparison: Comparison) -> list[str]:

@@ -135,7 +135,8 @@ _LIST = (
         _OF_TARGET, _steps_to_target, -1, interval, place=7, spare=2, noted=True,
     ),
     Statistic(
-        "success_rate", "reached target, %", "runs that reached the target / all runs, with Wilson's 95 % interval",
+        "success_rate", "reached target, %", "runs that reached the target / all runs, with Wilson's interval, 95 % on "
+        "average over all rates",
         _OF_TARGET, _success_rate, 1, partial(interval, share=True), place=6, spare=6, noted=True,
     ),
     Statistic(
