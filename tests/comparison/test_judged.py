@@ -69,6 +69,14 @@ def walsh(d: np.ndarray) -> np.ndarray:
     return np.array([(x + y) / 2 for i, x in enumerate(d) for y in d[: i + 1]])
 
 
+def test_every_verdict_is_printed_where_all_are_asked_for(three: Path) -> None:
+    usual, every = (export(compare([three], pairs=asked), "text") for asked in (False, True))
+    assert "b is better than c" not in usual
+    assert [every.index(said) for said in ("a and b", "a is better than c", "b is better than c")] == sorted(
+        every.index(said) for said in ("a and b", "a is better than c", "b is better than c")
+    )
+
+
 def test_json_has_the_pairs_as_they_were_promised(three: Path) -> None:
     pairs = compare([three], alpha=0.1).to_json()["pairs"]
     assert len(pairs) == 3

@@ -296,7 +296,10 @@ def test_compare_says_whom_a_tuning_did_not_report(tmp_path: Path) -> None:
     tuned(tmp_path, words, trials=4, report_seeds=2)
     for folder in (*tmp_path.glob("report-rmsprop*"), *tmp_path.glob("defaults-rmsprop*")):
         shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    found = optbench.compare(tmp_path, group_by="optimizer")
+    assert [group.label for group in found.groups] == ["gd"]
+    (said,) = [line for line in found.warnings if "left out" in line]
+    assert said == "sphere: left out: rmsprop: no run on other seeds (0..2 are the tuning's); --pool takes all runs"
     with pytest.raises(OptbenchError) as error:
-        optbench.compare(tmp_path, group_by="optimizer")
-    assert error.value.message == "rmsprop: no run on other seeds (0..2 are the tuning's)"
-    assert "--filter" in str(error.value.hint)
+        optbench.compare(tmp_path, group_by="optimizer", filters=["optimizer=rmsprop"], tune_seeds="0..2")
+    assert error.value.message == "--tune-seeds: rmsprop has no run on other seeds"

@@ -281,7 +281,7 @@ def compare(
     groups = [replace(group, best=False) if group.problem in apart else group for group in groups]
     groups = list(_sorted(groups, sort, differing, ranked))
     differences = tuple(whole.differences())
-    said = [*_of_tuning(groups), *warnings(differences, clocks, whole.cut_short()), *_of_stars(groups)]
+    said = [*whole.left_out, *_of_tuning(groups), *warnings(differences, clocks, whole.cut_short()), *_of_stars(groups)]
     problems = _by_problem(groups)
     said += [*on_several(found, groups), *_of_choosing(groups), *disagreement(problems, ranked)]
     verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)

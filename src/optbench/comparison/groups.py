@@ -6,7 +6,7 @@ import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from optbench.comparison.facts import Facts, alike
 from optbench.comparison.header import Grouped
 from optbench.comparison.observations import distinct
 from optbench.comparison.ranked_by import Ranked
-from optbench.comparison.tuned import EACH_ON_OTHERS, Chooser, Tuned, Tuning
+from optbench.comparison.tuned import EACH_ON_OTHERS, Chooser, NothingLeft, Tuned, Tuning
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
 from optbench.records.columns import Floats, Ints, factorized
@@ -108,10 +108,11 @@ def form_groups(
             configurations[key_of(facts[kind])].append(kind)
         found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
+    lost: list[str] = []
     if by is not None and not tuning.pool:
-        rows, codes, formed = _tuned(Chooser(rows, codes, facts, tuning, by, _losses(rows)), formed, ranked)
+        rows, codes, formed, lost = _tuned(Chooser(rows, codes, facts, tuning, by, _losses(rows)), formed, ranked)
     groups, whole = _measured(rows, codes, facts, formed, ranked)
-    return groups, [key for key in differing if key not in IDENTITY], whole
+    return groups, [key for key in differing if key not in IDENTITY], replace(whole, left_out=lost)
 
 
 class _Formed(NamedTuple):
@@ -136,12 +137,15 @@ def _losses(rows: RunTable) -> Callable[[str], tuple[Floats, float]]:
     return of
 
 
-def _tuned(chooser: Chooser, formed: Sequence[_Formed], ranked: Ranked) -> tuple[RunTable, Ints, list[_Formed]]:
-    """The runs that are reported, the kind of each, and the groups that they form."""
+def _tuned(
+    chooser: Chooser, formed: Sequence[_Formed], ranked: Ranked
+) -> tuple[RunTable, Ints, list[_Formed], list[str]]:
+    """The runs that are reported, the kind of each, the groups that they form, and why others are left out: those that
+    a tuning did not come to report. Raises UserError where no group is left, or the user named the seeds."""
     rows, kinds, facts = chooser.rows, chooser.kinds, chooser.facts
     several = {place for place, one in enumerate(formed) if len({facts[k].configuration_key for k in one.kinds}) > 1}
     if not several and not chooser.tuning.seeds:
-        return rows, kinds, list(formed)
+        return rows, kinds, list(formed), []
     problem_of = np.zeros(len(facts), dtype=np.int64)
     for one in formed:
         problem_of[list(one.kinds)] = one.number
@@ -150,13 +154,19 @@ def _tuned(chooser: Chooser, formed: Sequence[_Formed], ranked: Ranked) -> tuple
     for number, own in names.items():
         mine = problem_of[kinds] == number if len(names) > 1 else np.ones(len(kinds), dtype=np.bool_)
         metric[number] = next((name for name in own if (rows.present(name) & mine).any()), own[-1])
-    kept, found = [], []
+    kept, found, lost = [], [], []
     for one in formed:
-        at, tuned = chooser.choose(one.label, one.kinds, metric[one.number])
+        try:
+            at, tuned = chooser.choose(one.label, one.kinds, metric[one.number])
+        except NothingLeft as error:
+            lost.append(f"{one.problem}: left out: {error.message}; --pool takes all runs")
+            if not chooser.tuning.planned or len(lost) == len(formed):
+                raise
+            continue
         kept.append(at)
         found.append(one._replace(kinds=list(dict.fromkeys(kinds[at].tolist())), tuned=tuned))
     where = np.sort(np.concatenate(kept))
-    return rows.take(where), kinds[where], found
+    return rows.take(where), kinds[where], found, lost
 
 
 _KeyOf = Callable[[Facts], Hashable]

@@ -71,12 +71,14 @@ class Grouped:
         rows: the runs, those of a group next to each other.
         codes: number of each one's group, (n,).
         problems, labels: of each group, the number and name of its problem, and its own name.
+        left_out: groups that are not among these, and why, a sentence each.
     """
 
     rows: RunTable
     codes: Ints
     problems: Sequence[tuple[int, str]]
     labels: Sequence[str]
+    left_out: Sequence[str] = ()
 
     def differences(self) -> list[Difference]:
         """The facts in which groups of a problem differ, problem by problem: settings of the trainer, engine, place and

@@ -54,6 +54,7 @@ class Question:
         within: the difference below which two are equivalent; None: none are.
         anytime: whether verdicts shall hold though seeds are added until the result pleases.
         asked: whether verdicts are wanted whatever they cost.
+        every: whether those on all pairs are to be printed, not on the best alone.
     """
 
     baseline: str | None = None
@@ -62,6 +63,7 @@ class Question:
     within: float | None = None
     anytime: bool = False
     asked: bool = False
+    every: bool = False
 
     @classmethod
     def of(
@@ -82,7 +84,7 @@ class Question:
         if within is not None and not 0 < within < math.inf:
             raise UserError(f"--equivalent-within {within:g}: expected a number above 0")
         said = any(one is not None for one in (baseline, metric, within)) or alpha != cls.alpha
-        return cls(baseline, metric, alpha, within, anytime, pairs or anytime or said)
+        return cls(baseline, metric, alpha, within, anytime, pairs or anytime or said, pairs)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ _UNREPORTED = (
 _NONE_LEFT = "every group needs runs on tuning seeds and on others; without --tune-seeds each seed's others choose"
 
 
+class NothingLeft(UserError):
+    """A group has no run on seeds of one kind: none to choose its setting by, or none to report."""
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How a group of several settings is brought to one.
@@ -54,11 +58,11 @@ class Tuning:
     pool: bool = False
     planned: bool = False
 
-    def none_left(self, label: str, which: str) -> UserError:
+    def none_left(self, label: str, which: str) -> NothingLeft:
         """What to say of a group that has no run on seeds of one kind, "tuning seeds" or "other seeds"."""
         if self.planned:
-            return UserError(f"{label}: no run on {which} ({_spelt(self.seeds)} are the tuning's)", _UNREPORTED)
-        return UserError(f"--tune-seeds: {label} has no run on {which}", _NONE_LEFT)
+            return NothingLeft(f"{label}: no run on {which} ({_spelt(self.seeds)} are the tuning's)", _UNREPORTED)
+        return NothingLeft(f"--tune-seeds: {label} has no run on {which}", _NONE_LEFT)
 
 
 def _spelt(seeds: frozenset[int]) -> str:

@@ -20,11 +20,21 @@ MOST = 4
 
 def verdict_lines(comparison: Comparison, problem: str) -> list[str]:
     """Lines of at most WIDTH characters, where names allow that: each verdict, and on what it rests."""
-    shown = of_interest(comparison, problem)
+    shown = _every(comparison, problem) if comparison.question.every else of_interest(comparison, problem)
     most = len(shown) if comparison.question.asked else MOST
     lines = [line for one in shown[:most] for line in lines_of(one)]
     left = len(shown) - most
     return [*lines, *([f"{left} more verdict{'s' * (left != 1)}: --pairs"] if left > 0 else [])]
+
+
+def _every(comparison: Comparison, problem: str) -> list[Verdict]:
+    """All verdicts of a problem, each of the one that stands higher in the table on the one below it."""
+    place = {group.label: i for i, group in enumerate(comparison.problems[problem])}
+    mine = [one for one in comparison.pairs if one.problem == problem]
+    if comparison.question.baseline is not None:
+        return of_interest(comparison, problem)
+    found = [one.seen_from(min(one.a, one.b, key=place.__getitem__)) for one in mine]
+    return sorted(found, key=lambda one: (place[one.a], place[one.b]))
 
 
 def of_interest(comparison: Comparison, problem: str) -> list[Verdict]:
