@@ -378,7 +378,9 @@ def test_of_many_curves_each_configuration_has_its_share_and_no_more_are_read(
     assert [run.run_id for run in found.runs] == [rows[i]["run_id"] for i in (*range(4), *range(20, 27))]
     read: list[Any] = []
     original = records_curves.columns_in
-    monkeypatch.setattr(records_curves, "columns_in", lambda path, ids: read.append(ids) or original(path, ids))
+    monkeypatch.setattr(
+        records_curves, "columns_in", lambda path, ids, *names: read.append(ids) or original(path, ids, *names)
+    )
     figure = plot.loss_curves(found.runs, found.labels)
     assert read == [[run.run_id for run in found.runs]]
     assert len(figure.axes[0].lines) == 11

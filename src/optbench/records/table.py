@@ -50,6 +50,8 @@ def read(paths: Sequence[Path]) -> RunTable:
 _ORIGINS = "provenance."
 """A name that no column has, see `columns.is_shown`: where the origins of runs are kept among the columns."""
 
+_CURVE = " curve"  # what is known of every row, as of a column; no column has such a name
+
 
 class RunTable:
     """Runs, a row each.
@@ -156,7 +158,9 @@ class RunTable:
 
     def has_curve(self) -> Bools:
         """Which rows have a recorded curve, (n,). Raises RecordError where a table of curves cannot be read."""
-        return self._masked([source.has_curve() for source in self._sources])
+        if _CURVE not in self._present:
+            self._present[_CURVE] = self._all()._masked([source.has_curve() for source in self._sources])
+        return self._present[_CURVE] if self._at is None else self._present[_CURVE][self._at]
 
     def own_clock(self) -> Bools:
         """Which runs were timed by themselves, (n,); rows of a batch share one clock, whatever an older record says."""

@@ -22,7 +22,8 @@ DIGITS = "12345678"
 """For an output whose encoding has no blocks."""
 HEADING = "loss over steps"
 MOST = 60
-"""Configurations of a comparison whose curves are read unasked."""
+MOST_RUNS = 20_000
+"""Configurations and runs of a comparison of which curves are read unasked."""
 LEAST, WIDEST = len(HEADING), 24  # characters
 
 
@@ -50,7 +51,7 @@ def strips(groups: Sequence[Group], width: int, signs: str) -> list[str]:
     """
     runs = [_median_run(group) for group in groups]
     shown = [run for run in runs if run is not None]
-    curves = read_columns(shown)
+    curves = read_columns(shown, ("step", "epoch", "loss"))
     scale = loss_scale([curve["loss"] for curve in curves if "loss" in curve])
     found = iter([series(run, curve, "loss", "step") for run, curve in zip(shown, curves, strict=True)])
     each = [(np.empty(0), np.empty(0)) if run is None else next(found) for run in runs]

@@ -226,7 +226,8 @@ def _fitted(
 ) -> tuple[Sheet, list[str]]:
     """A sheet as wide as the terminal, and the columns that it is without; with curves as `print_comparison` has them:
     unasked only where no other column goes for them."""
-    unasked = signs == strips.BLOCKS and len(comparison.groups) <= strips.MOST
+    few = len(comparison.groups) <= strips.MOST and sum(group.n for group in comparison.groups) <= strips.MOST_RUNS
+    unasked = few and signs == strips.BLOCKS
     if not sheet.problem or not (unasked if curves is None else curves):
         return narrowed(sheet, width)
     fitted, dropped = narrowed(sheet, width)
