@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import optbench
 from optbench.catalogue import wants_whole_batch
 from optbench.comparison import compare
+from optbench.comparison.labels import varying
 from optbench.config import Composer
 from optbench.config.wraps import settle
 from optbench.errors import ConfigError, IncompatibleError
@@ -193,3 +194,11 @@ def test_a_list_of_wrappers_is_planned_in_its_order() -> None:
     assert planned.folder.name.startswith("rosenbrock-adam_lookahead_clip-constant-s0-")
     with pytest.raises(IncompatibleError, match="wrap=sam around lbfgs: both call the closure several times"):
         plan_run([*SURFACE, "optimizer=lbfgs", "wrap=sam"])
+
+
+def test_the_name_of_what_is_around_stands_for_settings_that_say_no_more() -> None:
+    sam = {"wrap": "sam", "wrap.sam._target_": "optbench.wrappers.sam.Sam", "wrap.sam.rho": 0.05}
+    chain = {**sam, "wrap": "clip+sam", "wrap.clip.norm": 1.0, "wrap.order": '["clip", "sam"]'}
+    assert varying([{"optimizer.lr": 0.1}, {"optimizer.lr": 0.1, **sam}, {"optimizer.lr": 0.1, **chain}]) == ["wrap"]
+    assert varying([{}, sam, {**sam, "wrap.sam.rho": 0.1}]) == ["wrap", "wrap.sam.rho"]
+    assert varying([sam, {**sam, "wrap.sam.rho": 0.1}]) == ["wrap.sam.rho"]

@@ -47,8 +47,9 @@ class Facts:
 
     @functools.cached_property
     def configuration(self) -> Mapping[str, Any]:
-        """All other settings."""
-        return {k: v for k, v in self.settings.items() if not k.startswith(_OF_PROBLEM)}
+        """All other settings, and the name of what is around the optimizer."""
+        around = {WRAP: self.values[WRAP]} if self.values.get(WRAP) is not None else {}
+        return {k: v for k, v in self.settings.items() if not k.startswith(_OF_PROBLEM)} | around
 
     @functools.cached_property
     def problem_key(self) -> Hashable:

@@ -79,9 +79,13 @@ def _made(value: str) -> str:
 
 def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values differ between the mappings, in order of first appearance; absent is null. Of
-    parameter groups the rules as a whole stand for what a sweep set in them."""
+    parameter groups the rules as a whole stand for what a sweep set in them, and of what is around an optimizer its
+    name for all that says no more than it."""
     keys = dict.fromkeys(key for one in settings for key in one)
     found = [key for key in keys if len({one.get(key) for one in settings}) > 1]
+    if WRAP in found:
+        own = {key: {one[key] for one in settings if key in one} for key in found if key.startswith(f"{WRAP}.")}
+        found = [key for key in found if key != f"{WRAP}.order" and len(own.get(key, (1, 2))) > 1]
     return [key for key in found if key == _GROUPS or _GROUPS not in found or not key.startswith(_GROUPS)]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from optbench.comparison.edges import AtEdge, edges
-from optbench.comparison.facts import FOLD, Facts
+from optbench.comparison.facts import FOLD, WRAP, Facts
 from optbench.comparison.labels import short_names, text, varying
 from optbench.comparison.observations import idle
 from optbench.errors import UserError
@@ -205,7 +205,7 @@ def best(found: Candidates, tuning: Tuning) -> tuple[Ints, Tuned]:
     apparent = float(np.nanmin(loss_median(found.losses[:, columns])))
     winner, times = max(Counter(winners.tolist()).items(), key=lambda pair: (pair[1], -pair[0]))
     keys = [key for key in varying([one.configuration for one in found.settings]) if not key.startswith("sources.")]
-    own = found.settings[winner].configuration
+    own = {WRAP: "none", **found.settings[winner].configuration}
     gap = honest - apparent if np.isfinite(honest) or np.isfinite(apparent) else 0.0
     counts = (found.at >= 0).sum(axis=1)
     tuned = Tuned(
