@@ -19,7 +19,7 @@ from optbench.config.groups import KEYS
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 CONF = ROOT / "conf"
-_LARGE = 15.0  # million parameters
+_LARGE = 3.0  # million parameters
 
 
 def names(group: str) -> list[str]:
@@ -111,6 +111,10 @@ def millions(network: str) -> float | None:
 
 
 def network_cases() -> list[Any]:
-    """The networks as cases of a test; the large ones are slow."""
-    slow = pytest.mark.slow
-    return [pytest.param(n, marks=slow if (millions(n) or 0.0) > _LARGE else ()) for n in networks()]
+    """The networks as cases of a test; the large ones of other packages are slow."""
+    large = {
+        n
+        for n in networks()
+        if (millions(n) or 0.0) > _LARGE and not read("model", n)["_target_"].startswith("optbench.")
+    }
+    return [pytest.param(n, marks=pytest.mark.slow if n in large else ()) for n in networks()]

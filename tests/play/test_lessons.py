@@ -28,7 +28,13 @@ CHAPTER = {"saddle", "momentum", "adagrad", "rmsprop", "adam", "schedules", "bat
 Settings = Mapping[str, float]
 
 
-@pytest.fixture(scope="module", params=sorted(lessons()))
+LONG = {"adagrad", "batch-size"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in sorted(lessons())],
+)
 def taught(request: pytest.FixtureRequest) -> tuple[Lesson, list[Planned]]:
     lesson = lessons()[request.param]
     return lesson, plan_lesson(lesson, None)
