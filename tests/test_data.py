@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import idx_files
 import members
 import pytest
 import torch
@@ -85,7 +86,10 @@ def make(name: str, food: Path, classes: Path, **changes: Any) -> AbstractData:
         "food11": {"root": str(food)},
         "image_folder": {"root": str(classes), "n_classes": 11},
         "synthetic_food": FEW,
+        "torchvision": {"path": str(food.parent / "idx")},
     }
+    if name == "torchvision" and not (food.parent / "idx").is_dir():
+        idx_files.write(food.parent / "idx")
     data = members.make("data", name, **{**ours.get(name, {}), **changes})
     assert isinstance(data, AbstractData)
     return data

@@ -257,6 +257,7 @@ RANGES: Mapping[str, Check] = {
     "data.drop": (lambda v: isinstance(v, list) and all(map(_word, v)), "a list of names of columns"),
     "data.task": _one_of("classification", "regression"),
     "data.standardize": _switch,
+    "data.download": _switch,
     "data.density": _count,
     "data.context": _count,
     "data.train_windows": _count,

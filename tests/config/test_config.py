@@ -356,6 +356,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
                     ([1], [0, 1.5])),
     "data.text_seed": ([0], [-1]),
     "data.standardize": ([True, False], [0, "yes"]),
+    "data.download": ([True, False], [0, "yes"]),
     "data.path": (["a.csv"], ["", "${a}", 3]),
     "data.target": (["y", ["y", "z"]], ["", [], [1], 3]),
     "data.inputs": (["x"], ["", 3]),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import idx_files
 import members
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-FILES = {"csv": ["data.path=a.csv", "data.target=y"], "npz": ["data.path=a.npz"]}
+FILES = {"csv": ["data.path=a.csv", "data.target=y"], "npz": ["data.path=a.npz"], "torchvision": ["data.path=idx"]}
 """What data of one's own cannot do without; `write_files` makes them."""
 
 
@@ -69,6 +70,7 @@ def write_files() -> None:
     rows = "".join(f"{a:.6f},{b:.6f},{c:.6f},{label}\n" for (a, b, c), label in zip(x, y, strict=True))
     Path("a.csv").write_text("a,b,c,y\n" + rows)
     np.savez("a.npz", x=x, y=y)
+    idx_files.write(Path("idx"))
 
 
 def base(group: str, name: str) -> list[str]:

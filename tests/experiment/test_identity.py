@@ -445,7 +445,9 @@ def test_code_of_ones_own_counts_in_every_part_and_only_as_a_target(tmp_path: Pa
         assert sources.sources({part: {"_target_": "torch.optim.SGD", "note": "made_runs.make_run"}}) == {}
         inner = {part: {"_target_": "torch.optim.SGD", "of": [{"_target_": "made_runs.make_run"}]}}
         assert list(sources.sources(inner)) == [part]
-    assert sources.sources({"trainer": {"_target_": "made_runs.make_run"}, "model": None}) == {}
+    metric = {"_target_": "made_runs.make_run", "direction": "max"}
+    assert list(sources.sources({"trainer": {"metrics": ["accuracy", metric]}})) == ["trainer"]
+    assert sources.sources({"choices": {"_target_": "made_runs.make_run"}, "model": None}) == {}
 
 
 def test_modules_that_import_each_other_are_read_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

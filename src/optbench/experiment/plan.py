@@ -373,6 +373,7 @@ class _Identifier:
     def _behind(self, config: Mapping[str, Any]) -> dict[str, str]:
         known = tuple(names(config.get(part) or _NOTHING) for part, names in self._names.items())
         if known not in self._sources:
+            _fetch(config["data"])
             self._sources[known] = sources(config)
         return self._sources[known]
 
@@ -389,6 +390,18 @@ class _Identifier:
         if root not in self._fingerprints:
             self._fingerprints[root] = data_fingerprint(config, self._progress) or ""
         return self._fingerprints[root]
+
+
+def _fetch(node: Mapping[str, Any]) -> None:
+    """Lets a data set fetch its files where data.download asks for it: a run's identity is made of what they hold."""
+    if node.get("download") is not True:
+        return
+    from optbench.config import build
+    from optbench.problem.folds import KEYS
+
+    made = build({key: value for key, value in node.items() if key not in KEYS}, "data")
+    if callable(fetch := getattr(made, "fetch", None)):
+        fetch()
 
 
 def data_fingerprint(config: Mapping[str, Any], progress: Progress | None = None) -> str | None:

@@ -117,7 +117,8 @@ def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _files(node: Mapping[str, Any], folders: bool) -> Iterator[str]:
-    """A line for each file that a setting names; `folders`: and for each folder, where the class is the user's own."""
+    """A line for each file that a setting names; `folders`: and for each folder, where the class is the user's own
+    or the setting is called path."""
     own = folders and is_own(str(node.get("_target_") or ""))
     for key, text in _texts(node):
         if key.startswith("_") or key == "root" or not (key == "path" or _PATH.search(text)):
@@ -126,7 +127,7 @@ def _files(node: Mapping[str, Any], folders: bool) -> Iterator[str]:
             path = Path(text).expanduser()
             if path.is_file():
                 yield f"{key}\0{content(path)}"
-            elif own and path.is_dir():
+            elif path.is_dir() and (own or (folders and key == "path")):
                 yield f"{key}\0{fingerprint(path, everything=True)}"
 
 

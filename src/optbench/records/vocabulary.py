@@ -84,7 +84,7 @@ MAX_COORDINATES = 10
 
 NOT_IDENTITY = frozenset(
     {"trainer.device", "trainer.threads", "trainer.checkpoint_every", "trainer.keep_every", "trainer.unlabelled",
-     "data.root", "data.on_bad"}
+     "data.root", "data.on_bad", "data.download"}
 )  # fmt: skip
 """Configuration keys that do not change what is computed, or name a place; data is identified by its fingerprint, which
 says too which files of it are bad, and unlabelled pictures by `unlabelled.pseudo_labels`."""
