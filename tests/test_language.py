@@ -36,7 +36,7 @@ from optbench.comparison.figures import (
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.metrics.tuned import best_of
-from optbench.plot import translate
+from optbench.plot import transfer, translate
 from optbench.plot.bifurcation import Branch, Meeting, bifurcation_figure
 from optbench.records import Run, read_run
 
@@ -167,6 +167,14 @@ def sensitivity() -> Figure:
     return plot.sensitivity_figure("saddle", x, [outcome], 0.0)
 
 
+def transferred() -> Figure:
+    losses = np.ones((2, 3))
+    curves = [transfer.Sized(size, losses, (0.2, 0.1, 0.3, 1.0)) for size in (16, 64)]
+    panels = [("standard parametrisation", curves), ("muP", curves)]
+    note = "lines: median of 2 seeds; bands: least to largest"
+    return transfer.transfer_figure("mlp on digits, adam", "width", "final loss", [0.1, 0.2, 0.3], panels, note)
+
+
 def heat() -> Figure:
     x, ones = plot.Scale("optimizer.lr", np.array([0.1, 0.2, 0.3]), True), np.ones((3, 3))
     outcome = plot.Outcome("momentum", ones, ones, ones, ones, 0 * ones)
@@ -266,6 +274,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "boxes": lambda path: boxes(),
     "basins": lambda path: basins(),
     "sensitivity": lambda path: sensitivity(),
+    "transfer": lambda path: transferred(),
     "heat": lambda path: heat(),
     "bifurcation": lambda path: bifurcation(),
     "confusion": lambda path: small(),

@@ -157,6 +157,21 @@ def _file_of(group: str, name: str, config_dirs: Sequence[Path]) -> Path | None:
     return next((file for file in reversed(files) if file.is_file()), None)
 
 
+def grown_by(axis: str, model: str, config_dirs: Sequence[Path] = ()) -> str | None:
+    """The setting of a model that is its width or depth (`# width: model.KEY` in its YAML); None where none is. Of
+    several folders that have the model the last one counts."""
+    there = _file_of("model", model, config_dirs)
+    words = _comment(there, f"# {axis}: ").split() if there else []
+    return words[0] if words else None
+
+
+def growing(axis: str, config_dirs: Sequence[Path] = ()) -> list[str]:
+    """The models whose YAML names a setting that is their width or depth, in order."""
+    folders = [folder / "model" for folder in (conf_folder(), *config_dirs)]
+    names = {file.stem for folder in folders for file in folder.glob("[!_]*.yaml")}
+    return sorted(name for name in names if grown_by(axis, name, config_dirs))
+
+
 @functools.lru_cache
 def _remark(begins: str, group: str, name: str, target: str) -> str:
     path = conf_folder() / group / f"{name}.yaml"

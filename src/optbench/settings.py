@@ -125,6 +125,8 @@ class NetworkTrainer(Trainer):
         pseudo_ramp: epochs from pseudo_start on in which that weight still rises, in equal steps.
         target_accuracy: validation accuracy at which the run stops as `target_reached`; None: none.
         target_val_loss: validation loss at which it does; None: none.
+        mup_base: {key: value}, settings of the model at which muP (`problem.mup`) is the standard parametrisation,
+            such as {width: 32}: initial weights and rates of others follow from how much wider they are. None: no muP.
         stop_at_target: false: a run that meets its target goes on to its end, and the first step at which it was met
             is recorded all the same.
         metrics: names of metrics (`optbench list metric`) that each evaluation on the validation data computes beside
@@ -162,6 +164,7 @@ class NetworkTrainer(Trainer):
     target_accuracy: float | None = None
     target_val_loss: float | None = None
     stop_at_target: bool = True
+    mup_base: Any = None
     metrics: Any = None
     eval_every: int = 1
     curvature_share: float = 1.0
@@ -203,6 +206,13 @@ _not_negative: Check = (lambda v: _number(v) and v >= 0, "a number that is not n
 _fraction: Check = (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 _within: Check = (lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1")
 _share: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
+
+
+def _widths(value: Any) -> bool:
+    """Whether a value of the model is a width, or several."""
+    return all(_whole(one) and one >= 1 for one in (value if isinstance(value, list) and value else [value]))
+
+
 _count: Check = (lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
 MOST_THREADS = 1024
 """Threads of a run: far beyond this the system refuses to start them, and torch crashes."""
@@ -370,6 +380,10 @@ RANGES: Mapping[str, Check] = {
     "trainer.target_accuracy": _share,
     "trainer.target_val_loss": _finite,
     "trainer.stop_at_target": _switch,
+    "trainer.mup_base": (
+        lambda v: isinstance(v, Mapping) and bool(v) and all(map(_widths, v.values())),
+        "settings of the model at the base width, such as {width: 32}",
+    ),
     "trainer.accumulate": _count,
     "trainer.clip_norm": _positive,
     "trainer.ema": _within,
@@ -532,6 +546,7 @@ def _may_be_null(key: str) -> bool:
 
 def check_together(config: Mapping[str, Any]) -> None:
     """Checks values that are right by themselves and wrong beside each other. Raises ConfigError."""
+    check_mup(config)
     check_schedule(config["scheduler"], config["trainer"].get("steps"))
     check_folds(config["data"])
     check_pseudo(config["trainer"], config["data"])
@@ -549,6 +564,38 @@ def check_together(config: Mapping[str, Any]) -> None:
     outputs = config.get("n_outputs")
     if isinstance(weight, list) and config["data"].get("_target_") and len(weight) != outputs:
         raise ConfigError(f"loss.weight={shown(weight)}: expected {outputs} numbers, one per class, not {len(weight)}")
+
+
+MUP: Mapping[str, str] = MappingProxyType(
+    {
+        "torch.optim.SGD": "sgd",
+        **{
+            f"torch.optim.{name}": "adam"
+            for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad")
+        },
+        "optbench.optimizers.nadam.NAdam": "adam",
+        "optbench.optimizers.lion.Lion": "adam",
+    }
+)
+"""Classes that the rules of muP are known for: sgd, updates are multiples of gradients; adam, updates are
+of about the rate whatever the size of the gradient."""
+
+
+def check_mup(config: Mapping[str, Any]) -> None:
+    """Checks that a base of muP is one of the model, and its rules are of the optimizer. Raises ConfigError."""
+    base, node = config["trainer"].get("mup_base"), config["optimizer"]
+    if not base:
+        return
+    for key in base:
+        if key not in config["model"]:
+            model = config.get("choices", {}).get("model", "the model")
+            raise ConfigError(f"trainer.mup_base.{key}: {model} has no '{key}'", did_you_mean(key, config["model"]))
+    if (target := str(node.get("_target_"))) not in MUP:
+        name = target.rpartition(".")[2]
+        raise ConfigError(f"trainer.mup_base: the rules of muP are for SGD and Adam, and say nothing of {name}",
+                          "e.g. optimizer=adam or momentum")  # fmt: skip
+    if node.get("groups"):
+        raise ConfigError("trainer.mup_base beside optimizer.groups: both divide the parameters", "leave one out")
 
 
 def check_folds(data: Mapping[str, Any]) -> None:

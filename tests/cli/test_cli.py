@@ -279,7 +279,7 @@ def test_an_example_of_the_help_is_valid(name: str, example: str, composer: Comp
     if parameters.get("lesson"):
         assert overrides in [[name] for name in lessons()]
         return
-    if command in ("sweep", "tune", "which", "cost", "basins", "sensitivity", "play"):
+    if command in ("sweep", "tune", "which", "transfer", "cost", "basins", "sensitivity", "play"):
         assert list(composer.grid([re.sub(r"^seeds=(\d+)$", r"seed=range(\1)", o) for o in overrides]))
     else:
         composer.compose(overrides)

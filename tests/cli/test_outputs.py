@@ -26,6 +26,7 @@ MORE = {
     "sweep": ["trainer.steps=1"],
     "tune": ["trainer.steps=1", "trainer.start=random", "--trials", "1", "--report-seeds", "1"],
     "which": ["trainer.steps=1", "trainer.start=random", "--budget", "40runs"],
+    "transfer": ["model=mlp", "--widths", "4,8"],
     "plot": ["nowhere"],
     "evaluate": ["nowhere"],
     "predict": ["nowhere"],
@@ -75,7 +76,7 @@ def test_a_file_in_the_way_is_found_before_the_work(tmp_path: Path) -> None:
     odd = [line for line in commands("x.bmp") if line[-2] == "--plot" or line[0] == "plot"]
     lines = [*commands("file/below/x.png"), *commands("/proc/nowhere/x.png"), *odd]
     answers = in_a_row(lines, [tmp_path] * len(lines))
-    assert len(odd) == 6
+    assert len(odd) == 7
     assert {(answer.code, answer.out, answer.imported) for answer in answers} == {(2, "", frozenset())}
     for answer in answers[: -len(odd)]:
         error = r"error: cannot write (file/below|/proc/nowhere)/.*: .*\nchoose another place .*\n"

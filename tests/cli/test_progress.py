@@ -191,6 +191,6 @@ def test_an_interrupt_says_what_the_same_command_does_now(
     code, out, err = invoke(capsys, name)
     assert code == (end.exit_code if isinstance(end, typer.Exit) else 130)
     assert out == ""
-    goes_on = name in ("run", "sweep", "tune", "which", "play", "reproduce")
+    goes_on = name in ("run", "sweep", "tune", "which", "transfer", "play", "reproduce")
     what = "goes on from what is recorded" if goes_on else "starts from the beginning: it keeps nothing"
     assert err == f"interrupted; the same command {what}\n"

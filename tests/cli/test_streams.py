@@ -35,6 +35,7 @@ HEAVY = {
     "sweep": ["sweep", *STEPS, "optimizer.lr=0.1,0.2", "--json"],
     "tune": ["tune", *STEPS, "trainer.start=random", "--trials", "1", "--report-seeds", "1", "--json"],
     "which": ["which", *STEPS[:2], "optimizer=sgd,adam", "trainer.start=random", "--budget", "20runs", "--json"],
+    "transfer": ["transfer", *SMALL, "optimizer.lr=1e-3,1e-2,1e-1", "--batches", "64,512", "--seeds", "1", "--json"],
     "plot": ["plot", "RUNS", "-o", "figure.svg"],
     "classify-critical": ["classify-critical", "--fn", "sphere", "--json"],
     "basins": ["basins", *STEPS, "--grid", "3", "--json"],

@@ -422,6 +422,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.target": ([-1e9, 0], [math.inf, math.nan]),
     "trainer.target_accuracy": ([0, 1], [-0.1, 1.1]),
     "trainer.target_val_loss": ([-1, 0, 2.5, None], [math.inf, math.nan, "a"]),
+    "trainer.mup_base": ([{"width": 8}, {"hidden": [8, 8]}, None], [{}, {"width": 0}, {"hidden": [8, "a"]}, 8, [8]]),
     "trainer.stop_at_target": ([True, False], [None, 0, "no"]),
     "trainer.accumulate": ([1, 8], [0, -1, 1.5, True]),
     "trainer.ema": ([1e-9, 0.999, None], [0, 1, -0.1, "a"]),

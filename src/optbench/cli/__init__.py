@@ -55,6 +55,7 @@ COMMANDS = (
     Command("sweep", "Run every combination and compare them.", "optbench.cli.sweeping:sweep", True, True),
     Command("tune", "Tune optimizers, report on fresh seeds.", "optbench.cli.tuning:tune", True, True),
     Command("which", "Find the best optimizer within a budget.", "optbench.cli.which:which", True, True),
+    Command("transfer", "Show whether the best rate moves.", "optbench.cli.transferring:transfer", True, True),
     Command("compare", "Compare recorded runs.", "optbench.cli.results:compare"),
     Command("view", "Follow a sweep in the browser.", "optbench.cli.paging:view"),
     Command("rank", "Rank configurations in a sentence.", "optbench.cli.ranking:rank"),

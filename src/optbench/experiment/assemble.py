@@ -38,6 +38,12 @@ def optimizer_of(config: Mapping[str, Any], problem: AbstractProblem) -> torch.o
 
     examples = len(problem.train) if isinstance(problem, NetworkProblem) else None
     steps = total_steps(problem, trainer_from(config))
+    if isinstance(problem, NetworkProblem) and is_mup(config):
+        from optbench.problem.mup import rules
+
+        base = base_of(config, outputs_for(problem.data, problem.loss), shapes_alone=True)
+        groups = rules(config["optimizer"], problem.module, base)
+        config = {**config, "optimizer": {**config["optimizer"], **({"groups": groups} if groups else {})}}
     made: torch.optim.Optimizer = build_optimizer(config, problem.module, steps, examples, problem.steps_per_epoch)
     _rate_where_none_is(made, config)
     return made
@@ -102,6 +108,10 @@ def build_problem(
         raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
+    if is_mup(config):
+        from optbench.problem.mup import rescale
+
+        rescale(model, base_of(config, outputs_for(data, loss)))
     if trainer.stochastic_depth:
         leave_out_branches(model, trainer.stochastic_depth, name)
     return NetworkProblem(
@@ -135,6 +145,27 @@ def _built_with(node: Mapping[str, Any]) -> dict[str, Any]:
     """A node as it is built: a class with its keywords, a function as it is, to be called later."""
     bare = {key: value for key, value in node.items() if key not in WORDS}
     return {"_partial_": not isinstance(named_object(str(node["_target_"])), type), **bare}
+
+
+def is_mup(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is under muP."""
+    return bool(config["trainer"].get("mup_base"))
+
+
+def base_of(config: Mapping[str, Any], outputs: int | None, shapes_alone: bool = False) -> nn.Module:
+    """The network of a configuration that is under muP at the base width; torch's random state is as before afterwards.
+
+    Args:
+        config: resolved.
+        outputs: see `with_outputs`.
+        shapes_alone: whether its weights are not wanted.
+    """
+    import torch
+
+    node = with_outputs({**config["model"], **config["trainer"]["mup_base"]}, outputs)
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if shapes_alone else "cpu"):
+        made: nn.Module = build(node, "model")
+    return made
 
 
 def _seed_weights(seed: int) -> None:

@@ -181,12 +181,15 @@ def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Pat
     import torch
 
     from optbench.device import pick_device
-    from optbench.experiment.assemble import with_outputs
+    from optbench.experiment.assemble import base_of, is_mup, with_outputs
     from optbench.problem import as_loss
+    from optbench.problem.mup import divide
     from optbench.problem.normal import normalise
 
     device = pick_device("auto")
     model = build(with_outputs(config["model"], _outputs(run, config)), "model").to(device)
+    if is_mup(config):
+        divide(model, base_of(config, _outputs(run, config), shapes_alone=True))
     try:
         expected = sums(run.summary).get(weights.relative_to(run.path or weights.parent).as_posix())
         state = load_checkpoint(weights, device, expected)["model"]

@@ -46,7 +46,7 @@ ENGINE = "stacked"
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "seconds": (None,), "curvature_every": (None,), "accumulate": (1,), "ema": (None,), "nan": ("stop",),
     "precision": ("fp32",), "compile": (False,), "stochastic_depth": (None, 0), "unlabelled": (None,),
-    "checkpoint_every": (None,), "keep_every": (None,), "threads": (None,),
+    "checkpoint_every": (None,), "keep_every": (None,), "threads": (None,), "mup_base": (None,),
 }  # fmt: skip
 """What each setting of the trainer is where a run can be one of a stack."""
 

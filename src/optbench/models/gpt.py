@@ -28,6 +28,7 @@ class _Attention(nn.Module):
     def __init__(self, width: int, heads: int, context: int) -> None:
         super().__init__()
         self.heads = heads
+        self.attention_divisor = math.sqrt(width // heads)  # under muP another, see problem.mup
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         later = torch.ones(context, context, dtype=torch.bool).triu(1)
@@ -37,7 +38,7 @@ class _Attention(nn.Module):
         b, t, width = x.shape
         parts = self.queries_keys_values(x).reshape(b, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         queries, keys, values = parts.unbind(0)
-        scores = queries @ keys.transpose(-2, -1) / math.sqrt(width // self.heads)
+        scores = queries @ keys.transpose(-2, -1) / self.attention_divisor
         assert isinstance(self.later, Tensor)
         weights = scores.masked_fill(self.later[:t, :t], -math.inf).softmax(dim=-1)
         found: Tensor = self.out((weights @ values).transpose(1, 2).reshape(b, t, width))

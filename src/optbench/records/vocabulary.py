@@ -270,6 +270,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "trainer.accumulate": (None, 1),
     "trainer.target_val_loss": (None,),
     "trainer.stop_at_target": (True,),
+    "trainer.mup_base": (None,),
     "trainer.engine": (None, "auto"),
     "optimizer.protocol": (None, {}),
     "optimizer.protocol.closure": ("auto",),

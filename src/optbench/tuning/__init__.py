@@ -8,7 +8,9 @@ tournament  which optimizer, schedule and loss, within a budget
     decided   what the clock decided, kept so that the same command follows it
     endings   how runs ended, and whether they were done
     answer    the same as text and as plain data
-runs      what both make: settings with seeds, as recorded sweeps
+transfer  whether the best learning rate moves with the width, and under muP
+    transfer_words  the same as text and as plain data
+runs      what all make: settings with seeds, as recorded sweeps
 """
 
 from optbench.tuning.runs import Trial
