@@ -114,9 +114,10 @@ class Progress:
         Args:
             figures: columns of the evaluation.
             ranked_by: one of them, and 1 where large values are better, -1 where small ones are. One that is no number
-                is worse than any.
+                is worse than any; where there is none, it is the loss.
         """
-        name, sign = self.judged_by, self.judged_sign = ranked_by
+        name, sign = ranked_by if ranked_by[0] in figures else ("val_loss", -1)
+        self.judged_by, self.judged_sign = name, sign
         self.val_loss, self.val_accuracy = figures["val_loss"], figures.get("val_accuracy")
         self.figures = {key: value for key, value in figures.items() if key not in _OWN}
         now = -math.inf if math.isnan(figures[name]) else sign * figures[name]
