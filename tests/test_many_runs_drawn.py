@@ -124,7 +124,7 @@ def test_too_many_problems_are_counted_and_names_given_by_hand_are_of_one(tmp_pa
     assert len(plot.loss_curves(made, labels=["same"] * 14).axes) == 1
 
 
-@pytest.mark.parametrize("count", [5, 24, 60])
+@pytest.mark.parametrize("count", [5, 60])
 def test_a_legend_stays_within_its_figure(count: int, tmp_path: Path) -> None:
     figure = plot.band_curves(runs(tmp_path, 1, [0.001 * (i + 1) for i in range(count)], 1))
     figure.draw_without_rendering()
@@ -132,7 +132,7 @@ def test_a_legend_stays_within_its_figure(count: int, tmp_path: Path) -> None:
     assert 0 <= box.y0 < box.y1 <= figure.bbox.y1 + 1e-6
 
 
-@pytest.mark.parametrize("count", [2, 8, 15, 24])
+@pytest.mark.parametrize("count", [8, 24])
 def test_a_legend_above_the_axes_of_a_column_leaves_them_room(count: int, tmp_path: Path) -> None:
     figure = plot.band_curves(runs(tmp_path, 1, [0.001 * (i + 1) for i in range(count)], 1))
     plot.resize(figure, 3.4, 2.5)
