@@ -66,6 +66,7 @@ def test_the_best_is_explained_against_all_and_why_runs_are_compared(
     assert "to decide another " in out
     assert "b and c" not in out  # neither is the best
     assert said(capsys, three, "--explain", "c").count(" to decide ") == 2
+    assert invoke(capsys, "compare", three, "--explain", "ert")[1].count("\n") == 2  # a rule alone, beside a path too
     against = said(capsys, three, "--explain", "--baseline", "b", "--equivalent-within", "0.5")
     assert "p adjusted by Holm's steps, over differences and equivalences alike" in against
     assert "of a difference of 0.5 or more, adjusted " in against

@@ -205,7 +205,7 @@ def _form(**asked: bool) -> str | None:
 
 def _places(given: list[Path], explain: bool, form: object, curves: bool | None) -> tuple[list[Path], list[str]]:
     """The paths, and with --explain the configurations that are named beside them; rules that are named are printed,
-    and without paths there is nothing more to do.
+    and where they alone are asked for there is nothing more to do.
 
     Raises:
         UserError: no path to compare, nothing to explain, a name without a path that is no rule, or a form of output
@@ -232,7 +232,8 @@ def _places(given: list[Path], explain: bool, form: object, curves: bool | None)
         raise UserError("--explain needs the NAME of a score, or a PATH", f"scores: {', '.join(KNOWN)}")
     rules = [name for name in names if name in KNOWN or not places]
     print_lines([rule_of(name) for name in rules])
-    return places, [name for name in names if name not in rules]
+    left = [name for name in names if name not in rules]
+    return ([], []) if rules and not left else (places, left)
 
 
 def _print_reasons(found: Comparison, names: list[str], every: bool) -> None:

@@ -21,7 +21,7 @@ from optbench.pages.networks import Asking, Networks, mistakes
 from optbench.pages.surface import GroundOf, is_surface, paths_figure
 from optbench.pages.words import Words, clean
 from optbench.records.run import read_columns
-from optbench.report import footnotes, unreadable_lines
+from optbench.report import COVERING, covering_less, footnotes, unreadable_lines
 from optbench.report.cells import sheets
 
 Plain = dict[str, Any]
@@ -76,7 +76,10 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
         "problems": problems,
         "across": [*_scores(found, words), *across],
         "ends": tables.not_well(found, words),
-        "notes": [words.sentence(note) for note in notes if not note.startswith(_WARNING)],
+        "notes": [
+            *(words.sentence(note) for note in notes if not note.startswith((_WARNING, COVERING))),
+            *_covering(found, words),
+        ],
         "warnings": [words.sentence(note.removeprefix(_WARNING)) for note in notes if note.startswith(_WARNING)],
         "unreadable": [words.sentence(line) for line in unreadable_lines(found)],
         "unread": [words.sentence(line) for line in reader.unread],
@@ -85,6 +88,13 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
         "colours": [clean(label) for label in sorted(labels, key=natural)],
         "words": words.of_script(),
     }
+
+
+def _covering(found: Comparison, words: Words) -> list[str]:
+    """Which intervals cover less than 95 %, in words."""
+    few = covering_less(found)
+    said = [f"{share}: {', '.join(words(title) for title in own)}" for share, own in few.items()]
+    return [words(f"{COVERING}: {{0}}", "; ".join(said))] if few else []
 
 
 def waiting(asked: Asked, why: str = "") -> Plain:

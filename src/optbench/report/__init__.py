@@ -7,13 +7,23 @@ from optbench.report.cells import Sheet
 from optbench.report.export import FORMATS, export, parquet_bytes
 from optbench.report.run import run_lines, sparkline
 from optbench.report.stream import runs_json
-from optbench.report.tables import aligned, footnotes, print_comparison, text_lines, unreadable_lines
+from optbench.report.tables import (
+    COVERING,
+    aligned,
+    covering_less,
+    footnotes,
+    print_comparison,
+    text_lines,
+    unreadable_lines,
+)
 from optbench.statistics.numbers import interval, number, percent
 
 __all__ = [
+    "COVERING",
     "FORMATS",
     "Sheet",
     "aligned",
+    "covering_less",
     "export",
     "footnotes",
     "interval",

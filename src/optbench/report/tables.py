@@ -38,7 +38,10 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(INTERVAL)
     if comparison.pairs or comparison.unsought:
         rules.append(comparison.unsought or JUDGED)
-    rules += [*_of_scores(comparison), *_covering_less(comparison)]
+    rules += _of_scores(comparison)
+    if few := covering_less(comparison):
+        said = [f"{share}: {', '.join(own)}" for share, own in few.items()]
+        rules.append(f"{COVERING}. {'; '.join(said)}")
     if any(group.distinct < group.n for group in comparison.groups):
         rules.append(DISTINCT)
     found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
@@ -71,8 +74,9 @@ _LEVEL = 0.95
 """What intervals are meant to cover; those that cover more than a hundredth less are named."""
 
 
-def _covering_less(comparison: Comparison) -> list[str]:
-    """Which intervals that are shown cover less than others do, how often they do, and of how many runs they are."""
+def covering_less(comparison: Comparison) -> dict[str, list[str]]:
+    """How often the intervals that cover less than others do, with their numbers of runs, and in which columns they are
+    shown."""
     found: dict[str, list[Estimate | None]] = defaultdict(list)
     for groups in comparison.problems.values():
         for one in shown(groups, comparison.checkpoint):
@@ -87,11 +91,10 @@ def _covering_less(comparison: Comparison) -> list[str]:
             sizes = sorted({n for _, n in few if n is not None})
             span = f" (n = {' to '.join(dict.fromkeys(map(str, (sizes[0], sizes[-1]))))})" if sizes else ""
             titles[f"{' to '.join(shares)} %{span}"].append(title)
-    said = [f"{share}: {', '.join(own)}" for share, own in titles.items()]
-    return [f"{_COVERING}. {'; '.join(said)}"] if said else []
+    return dict(titles)
 
 
-_COVERING = (
+COVERING = (
     "Intervals that cover less than 95 %, since so few runs allow no more, or as measured on normal, skewed and "
     "heavy-tailed losses, the least of these"
 )

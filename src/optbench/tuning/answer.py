@@ -96,8 +96,10 @@ def _no_answer(found: Found) -> str:
     said = f"{found.final.problem}: no answer"
     if found.rungs and all(one.best is None for one in found.entrants):
         return f"{said}: no setting of any contender has a result"
-    why = "interrupted before" if found.final.stopped else "the budget ended before"
-    return f"{said}: {why} the best contenders met on fresh seeds"
+    met = "the best contenders met on fresh seeds"
+    if found.final.stopped:
+        return f"{said}: interrupted before {met}; the same command goes on"
+    return f"{said}: the budget ended before {met}; a larger --budget lets them"
 
 
 def _setting(point: dict[str, Any]) -> str:
