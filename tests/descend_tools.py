@@ -45,6 +45,7 @@ class Rows:
     loss: str = "surface"
     noise: float = 0.0
     seeds: Sequence[int] = ()
+    _loops: dict[tuple[int, float], tuple[Summary, dict[str, np.ndarray]]] = field(default_factory=dict, init=False)
 
     @property
     def shape(self) -> AbstractSurface:
@@ -73,7 +74,12 @@ class Rows:
         )
 
     def loop(self, row: int, nudge: float = 0.0) -> tuple[Summary, dict[str, np.ndarray]]:
-        """One run by the training loop: its summary and its curve; the start is `nudge` off, relatively."""
+        """One run by the training loop, made once: its summary and its curve; the start is `nudge` off, relatively."""
+        if (row, nudge) not in self._loops:
+            self._loops[row, nudge] = self._by_loop(row, nudge)
+        return self._loops[row, nudge]
+
+    def _by_loop(self, row: int, nudge: float) -> tuple[Summary, dict[str, np.ndarray]]:
         start = [v * (1 + nudge) for v in self.start(row)]
         trainer = replace(self.trainer, start=start, start_anywhere=True, grad_noise=self.noise)
         seed = self.seeds[row] if self.seeds else 0

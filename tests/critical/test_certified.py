@@ -74,7 +74,9 @@ def test_table_of_critical_points(entry: dict[str, Any]) -> None:
         assert len(box) > 2 or found.index_sum == found.winding_number
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "rastrigin_3d" else ()) for n in COUNTS]
+)
 def test_counts_of_other_surfaces(name: str) -> None:
     objective, box = objective_of(name)
     found = certify(objective, box)

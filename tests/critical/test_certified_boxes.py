@@ -46,7 +46,11 @@ def test_a_trail_changes_nothing() -> None:
     assert sum(len(low) for fate, (low, _) in cells.items() if fate != "undecided") == plain.boxes
 
 
-@pytest.mark.parametrize("name", ["himmelblau", "beale", "peaks", "double_well_1d", "linear_net", "monkey_saddle"])
+@pytest.mark.parametrize(
+    "name",
+    ["himmelblau", "beale", pytest.param("peaks", marks=pytest.mark.slow), "double_well_1d", "linear_net",
+     "monkey_saddle"],
+)  # fmt: skip
 def test_the_boxes_cover_the_domain_and_say_where_the_points_are(name: str) -> None:
     objective, box = objective_of(name)
     cells = cells_of(name)

@@ -55,11 +55,11 @@ def missed(name: str, found: CriticalSet, seeds: int) -> int:
     ("name", "expected"),
     [
         ("rosenbrock_7d", (2, 1)),
-        ("rosenbrock_10d", (2, 1)),
+        pytest.param("rosenbrock_10d", (2, 1), marks=pytest.mark.slow),
         pytest.param("rosenbrock_12d", (2, 3), marks=pytest.mark.slow),
         pytest.param("rosenbrock_20d", (2, 19), marks=pytest.mark.slow),
         ("zakharov_5d", (1, 0)),
-        ("zakharov_8d", (1, 0)),
+        pytest.param("zakharov_8d", (1, 0), marks=pytest.mark.slow),
     ],
 )
 def test_chains_and_coupled_coordinates(name: str, expected: tuple[int, int]) -> None:

@@ -34,11 +34,10 @@ from optbench.errors import UserError
 
 TABLE: list[dict[str, Any]] = json.loads((TESTS / "data" / "critical_points.json").read_text())
 NAMES = [entry["name"] for entry in TABLE]
-LONG = {
-    "rosenbrock_3d",
-    "peaks",
-    "beale",
-}  # no kind of its own: rosenbrock_4d and the other surfaces of two coordinates
+LONG = {  # no kind of its own: rosenbrock_4d, ackley (441 points too) and the other surfaces of two coordinates
+    "rosenbrock_3d", "rosenbrock", "peaks", "beale", "three_hump_camel", "branin", "styblinski_tang", "mccormick",
+    "griewank", "rastrigin",
+}  # fmt: skip
 SQUARE = ((-2.0, 2.0), (-2.0, 2.0))
 Function = Callable[[Tensor], Tensor]
 
@@ -164,7 +163,12 @@ DEGENERATE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DEGENERATE)
+LIKE_ANOTHER = {"Peano aside", "two cubics written out"}  # "monkey aside", "quartic written out"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in LIKE_ANOTHER else ()) for n in DEGENERATE]
+)
 def test_degenerate_points_are_decided_without_the_second_order_test(name: str) -> None:
     function, x, verdict, index = DEGENERATE[name]
     point = only(find_critical(function, SQUARE[: len(x)]))

@@ -201,7 +201,7 @@ class Impatient(Budget):
 
 
 @pytest.mark.parametrize("name", ["ackley_6d", "valley", "linear_net", "quartic_bowl"])
-@pytest.mark.parametrize("more", [0, 1, 4, 30])
+@pytest.mark.parametrize("more", [0, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 30))])
 def test_a_spent_budget_is_an_answer_and_not_an_error(name: str, more: int) -> None:
     objective, box = objective_of(name)
     for questions in (0, 5, 40):
