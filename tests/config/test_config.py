@@ -114,7 +114,12 @@ def test_the_default_run_is_rmsprop_on_rosenbrock(composer: Composer) -> None:
     assert config["model"] == {"_target_": "optbench.surfaces.rosenbrock.Rosenbrock", "dim": 2, "instance": None}
 
 
-@pytest.mark.parametrize("model", members.surfaces())
+PLAIN = [n for n in members.surfaces() if members.read("model", n)["defaults"] == ["_surface"]]  # it brings all of it
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(n, marks=pytest.mark.slow if n in PLAIN[1:] else ()) for n in members.surfaces()]
+)
 def test_a_surface_brings_its_trainer_and_no_data(composer: Composer, model: str) -> None:
     config = composer.compose([f"model={model}"]).config
     assert config["choices"]["data"] == "none"

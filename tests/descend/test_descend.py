@@ -34,9 +34,9 @@ BOTH = pytest.mark.parametrize("backend", ["eager", "fused"])
 LOGITS = ("cross_entropy", "focal", "label_smoothing", "mse_softmax")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Kernels of the tests go to a folder of their own."""
+    """Kernels of these tests go to a folder of their own; the tests that a worker has after them have the usual one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
