@@ -91,7 +91,8 @@ def test_scores_are_in_json_and_below_the_tables(tmp_path: Path, capsys: pytest.
     code, out, _ = invoke(capsys, "compare", tmp_path, "--score", "rank,algoperf-code", "--json")
     scores = json.loads(out)["scores"]
     assert code == 0
-    assert [list(one) for one in scores] == [["score", "problem", "configuration", "value", "low", "high"]] * 6
+    keys = ["score", "problem", "configuration", "value", "low", "high", "coverage", "n"]
+    assert [list(one) for one in scores] == [keys] * 6
     assert [one["score"] for one in scores] == ["rank"] * 3 + ["algoperf_code"] * 3
     text = export(compare([tmp_path], score="improvement", baseline="c"), "text")
     assert "scores over 2 problems, 3 configurations that are on all of them; improvement is over c" in text
