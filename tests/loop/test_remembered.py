@@ -126,6 +126,8 @@ def test_patience_counts_evaluations_without_a_better_one(
     problem, trainer = on_dots(epochs=4, patience=patience)
     told = iter(figures)
     monkeypatch.setattr(problem, "evaluate", lambda: next(told))
+    if "val_accuracy" not in figures[0]:
+        monkeypatch.setattr(type(problem), "ranked_by", ("val_loss", -1))
     summary, _ = run_loop(problem, trainer, gd(0.1))
     assert (summary.steps, summary.best_val_step) == (4 * epochs, 4 * best)
     assert (summary.val_loss, summary.val_accuracy) == (
@@ -149,7 +151,7 @@ def test_the_rate_of_a_row_is_the_one_of_its_update(monkeypatch: pytest.MonkeyPa
             return loss
 
     problem, trainer = on_dots(epochs=4)
-    monkeypatch.setattr(problem, "evaluate", lambda: {"val_loss": 1.0})
+    monkeypatch.setattr(problem, "evaluate", lambda: {"val_loss": 1.0, "val_accuracy": 0.5})
     _, rows = run_loop(
         problem, trainer, lambda p: Noting(p, lr=0.4),
         schedule=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=0),
