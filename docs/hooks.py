@@ -13,6 +13,7 @@ import io
 import re
 import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import optbench
-from optbench.catalogue import LISTED, catalogue
+from optbench.catalogue import LISTED, Entry, catalogue
 from optbench.cli import build_app, every_command
 from optbench.comparison.rules import RULES
 from optbench.language import LANGUAGES, choose
@@ -80,13 +81,22 @@ def _commands() -> str:
 
 def _choices() -> str:
     lines = ["# Choices\n", "What `optbench list` prints: `group=name` on the command line.\n"]
-    for group in LISTED:
+    for group, entries in _shelves():
         lines += [f"## {group}\n", "| name | what it is |", "|---|---|"]
-        for entry in catalogue(group):
+        for entry in entries:
             book = f" (book: {entry.book})" if entry.book else ""
             lines.append(f"| `{entry.name}` | {_cell(entry.description + book)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _shelves() -> Iterator[tuple[str, list[Entry]]]:
+    """The choices of each group, those of an extra after the others."""
+    for group in LISTED:
+        entries = catalogue(group)
+        yield group, [entry for entry in entries if not entry.extra]
+        for extra in sorted({entry.extra for entry in entries} - {""}):
+            yield f"{group}, with the extra {extra}", [entry for entry in entries if entry.extra == extra]
 
 
 def _rules() -> str:
@@ -104,9 +114,14 @@ def _rules() -> str:
 
 
 def _lessons() -> str:
-    lines = ["# Lessons · 课程\n", "Pages to play with, each with a text and a challenge that the page itself checks: for"]
+    lines = [
+        "# Lessons · 课程\n",
+        "Pages to play with, each with a text and a challenge that the page itself checks: for",
+    ]
     lines += ["the sections of the book's chapter. `optbench play --lesson NAME` makes one, `--lang zh` in Chinese.\n"]
-    lines += ["按书中本章各节安排，可以动手：先看什么，再做一道由网页自己检查的挑战。用 `optbench play --lesson NAME --lang zh` 生成。\n"]
+    lines += [
+        "按书中本章各节安排，可以动手：先看什么，再做一道由网页自己检查的挑战。用 `optbench play --lesson NAME --lang zh` 生成。\n"
+    ]
     lines += ["| section | lesson | 课程 |", "|---|---|---|"]
     for one in lessons().values():
         links = (f"[{one.title[language]}]({_lesson_file(one.name, language)})" for language in LANGUAGES)
@@ -127,7 +142,18 @@ def _lesson_pages() -> dict[str, str]:
             for language in LANGUAGES:
                 file = _lesson_file(name, language)
                 own = Path(folder) / Path(file).name
-                given = ["play", "--lesson", name, "--lang", language, "--json", "-o", str(own), "--records", str(records)]
+                given = [
+                    "play",
+                    "--lesson",
+                    name,
+                    "--lang",
+                    language,
+                    "--json",
+                    "-o",
+                    str(own),
+                    "--records",
+                    str(records),
+                ]
                 with contextlib.redirect_stdout(io.StringIO()):
                     command.main(given, prog_name="optbench", standalone_mode=False)
                 found[file] = own.read_text(encoding="utf-8")

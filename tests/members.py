@@ -23,9 +23,25 @@ _LARGE = 3.0  # million parameters
 
 
 def names(group: str) -> list[str]:
-    """Choices of a group, those in folders of it too, without the bases (leading underscore)."""
+    """Choices of a group, those in folders of it too, without the bases (leading underscore).
+
+    Without those of an extra: their packages are not installed where the tests run. `zoo()` are those.
+    """
+    return [name for name in _all(group) if not _needs_extra(group, name)]
+
+
+def zoo() -> list[str]:
+    """The optimizers that the extra zoo brings."""
+    return [name for name in _all("optimizer") if _needs_extra("optimizer", name)]
+
+
+def _all(group: str) -> list[str]:
     files = (p.relative_to(CONF / group) for p in (CONF / group).rglob("*.yaml"))
     return sorted(p.with_suffix("").as_posix() for p in files if not p.stem.startswith("_"))
+
+
+def _needs_extra(group: str, name: str) -> bool:
+    return "\n# extra: " in (CONF / group / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def read(group: str, name: str) -> dict[str, Any]:
@@ -43,7 +59,7 @@ def _read(group: str, name: str) -> dict[str, Any]:
 def target(group: str, name: str) -> Any:
     """The object that `_target_` names."""
     module, _, attribute = read(group, name)["_target_"].rpartition(".")
-    if module.startswith("torchvision"):
+    if module.startswith(("torchvision", "timm")):
         import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
     return getattr(importlib.import_module(module), attribute)
 

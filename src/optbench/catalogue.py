@@ -5,7 +5,8 @@ the only place where that sentence is written. So is a comment line `# book: ...
 the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set. `# tune: ...`
 is an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
 `# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one. `# zh: ...` is
-the entry in Chinese, for pages that are.
+the entry in Chinese, for pages that are. `# extra: NAME` says that the code of a member comes with an
+extra of the package.
 
 Metrics are chosen by a setting, trainer.metrics, and so are no group of a configuration; they lie in conf/metric/ like
 the others.
@@ -36,18 +37,20 @@ LISTED = (*GROUPS, METRIC, CALLBACK)
 
 _BOOK, _BATCH, _ROOT, _LOSS = "# book: ", "# batch: ", "# root: ", "# loss: "
 _CHINESE = "# zh: "
+_EXTRA = "# extra: "
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One choice: `group=name`, what it is, whether it comes from the user's own folder, and how it differs from the
-    book's of that name ("" where there is nothing to say)."""
+    """One choice: `group=name`, what it is, whether it comes from the user's own folder, how it differs from the book's
+    of that name, and the extra that it needs ("" where there is nothing to say)."""
 
     group: str
     name: str
     description: str
     own: bool = False
     book: str = ""
+    extra: str = ""
 
 
 def catalogue(group: str | None = None, config_dirs: Sequence[Path] = ()) -> list[Entry]:
@@ -64,10 +67,11 @@ def catalogue(group: str | None = None, config_dirs: Sequence[Path] = ()) -> lis
 
 
 def having(group: str, key: str) -> list[str]:
-    """The choices of a group whose own YAML in the packaged conf/ has this key."""
+    """The choices of a group whose own YAML in the packaged conf/ has this key, those of an extra left out."""
     pattern = re.compile(rf"^{re.escape(key)}:", re.MULTILINE)
-    files = (conf_folder() / group).rglob("*.yaml") if group in GROUPS else ()
-    return sorted(f.stem for f in files if not f.stem.startswith("_") and pattern.search(f.read_text("utf-8")))
+    files = (f for f in (conf_folder() / group).rglob("*.yaml") if group in GROUPS and not f.stem.startswith("_"))
+    texts = ((f.stem, f.read_text("utf-8")) for f in files)
+    return sorted(name for name, text in texts if pattern.search(text) and f"\n{_EXTRA}" not in text)
 
 
 def surface_names(config_dirs: Sequence[Path] = ()) -> list[str]:
@@ -113,7 +117,8 @@ def _entries(conf: Path, group: str) -> Iterator[Entry]:
     for path in (conf / group).rglob("*.yaml"):
         name = path.relative_to(conf / group).with_suffix("").as_posix()
         if not path.name.startswith("_"):
-            yield Entry(group, name, first_comment(path), conf != conf_folder(), _comment(path, _BOOK))
+            remarks = _comment(path, _BOOK), _comment(path, _EXTRA)
+            yield Entry(group, name, first_comment(path), conf != conf_folder(), *remarks)
 
 
 def against_the_book(optimizer: str, target: str) -> str:
@@ -170,6 +175,11 @@ def growing(axis: str, config_dirs: Sequence[Path] = ()) -> list[str]:
     folders = [folder / "model" for folder in (conf_folder(), *config_dirs)]
     names = {file.stem for folder in folders for file in folder.glob("[!_]*.yaml")}
     return sorted(name for name in names if grown_by(axis, name, config_dirs))
+
+
+def extra_of(group: str, name: str, config_dirs: Sequence[Path] = ()) -> str:
+    """The extra that brings the code of a choice; "" where it needs none. Of several folders the last one counts."""
+    return _comment(there, _EXTRA) if (there := _file_of(group, name, config_dirs)) else ""
 
 
 @functools.lru_cache

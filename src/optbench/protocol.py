@@ -47,6 +47,8 @@ class OptimizerProtocol:
             each before the update, and followed by a call of `extra_call` (Sophia-G); None: there are none.
         extra_call: see extra_every.
         rows_as: keyword of `step` that is given the number of rows of the batch; None: none.
+        layout: of filters in memory. any: channels last, which is faster; contiguous: as torch makes them, for a class
+            that views filters as matrices.
         first_step: moves; idle: the first step only fills the memories (SOAP), and is no update of an average.
     """
 
@@ -60,6 +62,7 @@ class OptimizerProtocol:
     extra_every: int | None = None
     extra_call: str = "update_hessian"
     rows_as: str | None = None
+    layout: str = "any"
     first_step: str = "moves"
 
 
@@ -86,6 +89,7 @@ _VALUES: Mapping[str, _Check] = {
     "extra_every": ((lambda v: v is None or _whole_from(1)(v)), "a whole number of updates of at least 1, or null"),
     "extra_call": ((lambda v: isinstance(v, str) and v.isidentifier()), "a name"),
     "rows_as": _NAME,
+    "layout": _one_of("any", "contiguous"),
     "first_step": _one_of("moves", "idle"),
 }
 

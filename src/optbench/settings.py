@@ -522,7 +522,8 @@ def check_range(key: str, value: Any, target: str = "") -> None:
     """Checks one value if RANGES, or NARROWER for its target, knows its key. Raises ConfigError.
 
     Null passes where it means "not set" (settings of the trainer that may be left out) or has a meaning of its own; a
-    number, a switch or a list of a part cannot be null.
+    number, a switch or a list of a part cannot be null. What a class of anyone else means by alpha or betas is its own
+    affair: of an optimizer that is neither torch's nor ours the learning rate alone is known.
 
     Args:
         key: dotted.
@@ -530,6 +531,8 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         target: of the part that the key belongs to; some take less than others.
     """
     found = NARROWER.get(target, {}).get(key) or RANGES.get(key)
+    if key.startswith("optimizer.") and key != "optimizer.lr" and target and not target.startswith(_KNOWN):
+        return
     if found is None or (value is None and _may_be_null(key)):
         return
     holds, expected = found
@@ -537,6 +540,7 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
+_KNOWN = ("torch.optim.", "optbench.")
 _NEVER_NULL = ("seed", "trainer.batch_size", "trainer.start", "trainer.stop_at_target")
 
 

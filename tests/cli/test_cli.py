@@ -304,7 +304,8 @@ def test_list_shows_every_choice_without_torch(tmp_path: Path) -> None:
     assert {(e["group"], e["name"]) for e in entries} == {(g, n) for g in groups for n in members.names(g)}
     assert all(e["description"] for e in entries)
     plain = optbench("list", "optimizer", cwd=tmp_path)
-    assert [line.split()[0] for line in plain.out.splitlines()[1:]] == members.names("optimizer")
+    assert [line.split()[0] for line in plain.out.splitlines()[1:-2]] == members.names("optimizer")
+    assert plain.out.splitlines()[-1].startswith(f"{len(members.zoo())} more from other packages")
     assert "\x1b" not in plain.out
 
 
@@ -351,6 +352,7 @@ COMPLETIONS: list[tuple[str, int, list[str]]] = [
     ("optbench run optimizer=r", 2, [f"optimizer={n}" for n in members.names("optimizer") if n.startswith("r")]),
     ("optbench run optimizer = r", 4, [n for n in members.names("optimizer") if n.startswith("r")]),
     ("optbench run optimizer.l", 2, ["optimizer.lr="]),
+    ("optbench run optimizer=zoo/mad", 2, ["optimizer=zoo/madgrad"]),
     ("optbench list opt", 2, ["optimizer"]),
     ("optbench cl", 1, ["classify-critical"]),
     ("optbench run 'optimizer={", 2, []),

@@ -13,6 +13,7 @@ from command_tools import invoke
 
 import optbench
 from optbench.experiment import plan_run, plan_sweep
+from optbench.experiment.assemble import build_problem
 from optbench.experiment.execute import execute
 from optbench.experiment.recorder import Stop
 
@@ -57,6 +58,18 @@ def test_a_declaration_that_says_nothing_is_the_same_run() -> None:
     plain = plan_run([*SMALL, "optimizer=adam"]).run_id
     assert plan_run([*SMALL, "optimizer=adam", "optimizer.protocol.closure=auto"]).run_id == plain
     assert plan_run([*SMALL, "optimizer=adam", "optimizer.protocol.closure=once"]).run_id != plain
+
+
+def test_filters_and_their_gradients_are_contiguous_where_that_is_declared() -> None:
+    for layout in ("any", "contiguous"):
+        overrides = ["model=hw3_cnn", "model.width=2", "optimizer=adam", f"optimizer.protocol.layout={layout}"]
+        problem = build_problem(plan_run(overrides).config, torch.device("cpu"))
+        problem.differentiate(problem.batch(0))
+        filters = [p for p in problem.module.parameters() if p.ndim == 4 and p.shape[1] > 1]
+        assert len(filters) > 1
+        for p in filters:
+            assert p.grad is not None
+            assert p.is_contiguous() == p.grad.is_contiguous() == (layout == "contiguous")
 
 
 class _Stops(Stop):

@@ -9,6 +9,9 @@ import typer
 from optbench.cli.common import ConfigDir, Json, Overrides, paths, print_json, print_lines
 from optbench.cli.complete import complete_group
 
+_ZOO, _OF_ZOO = "zoo", "optimizer"
+"""The extra that brings optimizers of other packages, and their group."""
+
 
 def list_choices(
     group: Annotated[
@@ -19,22 +22,33 @@ def list_choices(
             show_default=False,
         ),
     ] = None,
+    zoo: Annotated[
+        bool, typer.Option("--zoo", help="List the optimizers of other packages, which the extra zoo brings.")
+    ] = False,
     config_dir: ConfigDir = None,
     as_json: Json = False,
 ) -> None:
     """List what there is to choose from, with one line each.
+
+    What the extra zoo brings is listed by --zoo alone.
 
     Examples:
 
       optbench list
 
       optbench list optimizer
+
+      optbench list --zoo
     """
     from dataclasses import asdict
 
     from optbench.catalogue import CALLBACK, METRIC, catalogue
+    from optbench.errors import UserError
 
-    entries = catalogue(group, paths(config_dir))
+    found = catalogue(group, paths(config_dir))
+    entries = [e for e in found if (e.extra == _ZOO) == zoo]
+    if zoo and group not in (None, _OF_ZOO):
+        raise UserError(f"the zoo has optimizers, and nothing of '{group}'")
     if as_json:
         print_json([asdict(e) for e in entries])
         return
@@ -47,6 +61,8 @@ def list_choices(
             shown = entry.group
         book = f"; book: {entry.book}" if entry.book else ""
         typer.echo(f"  {entry.name:<{width}}  {entry.description}{book}" + ("  (yours)" if entry.own else ""))
+    if (others := len(found) - len(entries)) and not zoo:
+        typer.echo(f"\n{others} more from other packages (pip install 'optbench[{_ZOO}]'): optbench list --zoo")
 
 
 def config(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: Json = False) -> None:

@@ -83,7 +83,7 @@ def named_object(target: str) -> Any:
     """What a target names; None where it cannot be imported: whatever that raises, building it raises again."""
     from hydra.utils import get_object
 
-    if target.startswith(("torchvision", "torchmetrics")):  # of which the second imports the first
+    if target.startswith(("torchvision", "torchmetrics", "timm")):  # of which the others import the first
         import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
     with contextlib.suppress(Exception):
         return get_object(target)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.catalogue import GROUPS, loss_of_data, wants_whole_batch
+from optbench.catalogue import GROUPS, catalogue, extra_of, loss_of_data, wants_whole_batch
 from optbench.config import groups, wraps
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
@@ -228,7 +228,7 @@ class Composer:
             for target in targets_in(composed.config.get(group)):
                 if target not in self._found:
                     where = "trainer.metrics" if group == "trainer" else f"{group}={name}"
-                    check_found(target, where, self.dirs)
+                    check_found(target, where, self.dirs, extra_of(group, name, self.dirs))
                     self._found.add(target)
         return composed
 
@@ -805,14 +805,20 @@ def _with(config: Any, path: Sequence[str], value: Any) -> Any:
 
 
 def complete(line: str, config_dirs: Sequence[Path] = ()) -> list[str]:
-    """Continuations of one override, as Hydra's completion engine finds them; bases and schemas left out."""
+    """Continuations of one override, as Hydra's completion engine finds them; bases and schemas left out.
+
+    Of choices in folders it knows nothing: those are of the catalogue, once the folder is written.
+    """
+    group, equals, begun = line.partition("=")
+    if equals and group in GROUPS and "/" in begun:
+        return [f"{group}={e.name}" for e in catalogue(group, config_dirs) if e.name.startswith(begun)]
     from hydra._internal.core_plugins.bash_completion import BashCompletion
 
     with Composer(config_dirs) as composer:
         found = BashCompletion(composer.loader)._query(config_name="config", line=line)
     hidden = ("_", "hydra")
     return [
-        f
+        f"{f}=" if f in GROUPS else f  # of a group that has folders Hydra leaves the sign out
         for f in found
         if not f.partition("=")[2].startswith("_") and not f.startswith(hidden) and not f.endswith("_schema")
     ]

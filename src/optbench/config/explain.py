@@ -11,6 +11,9 @@ from optbench.config.literal import corrected
 from optbench.errors import ConfigError, OptbenchError
 from optbench.settings import did_you_mean
 
+_MANY = 80
+"""So many choices a message names."""
+
 
 @contextlib.contextmanager
 def explained(choices: Callable[[str], list[str]]) -> Iterator[None]:
@@ -28,8 +31,12 @@ def explained(choices: Callable[[str], list[str]]) -> Iterator[None]:
 
 
 def no_choice(group: str, name: str, options: Sequence[str]) -> ConfigError:
-    """There is no such name in the group."""
-    message = f"'{name}' is not a choice for '{group}' (choices: {', '.join(options)})"
+    """There is no such name in the group, or in a folder of it (`optimizer/zoo`)."""
+    root, slash, folder = group.partition("/")
+    if slash and root in GROUPS:
+        group, name, options = root, f"{folder}/{name}", [f"{folder}/{option}" for option in options]
+    there = ", ".join(options) if len(options) <= _MANY else f"{len(options)}, see optbench list --help"
+    message = f"'{name}' is not a choice for '{group}' (choices: {there})"
     return ConfigError(message, did_you_mean(name, options, f"{group}="))
 
 

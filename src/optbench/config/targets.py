@@ -33,16 +33,17 @@ def targets_in(node: Any) -> Iterator[str]:
             yield from targets_in(value)
 
 
-def check_found(target: str, where: str, config_dirs: Sequence[Path]) -> None:
+def check_found(target: str, where: str, config_dirs: Sequence[Path], extra: str = "") -> None:
     """Checks that the module of a target is there, readable and not hidden; imports nothing.
 
     Args:
         target: a dotted name.
         where: what asks for it, e.g. optimizer=mylion.
         config_dirs: the user's conf folders; of two that hold such a module, the later one wins.
+        extra: that brings the module; "": none.
 
     Raises:
-        ConfigError: naming the module and the file.
+        ConfigError: naming the module and the file, or how to install it.
     """
     top = target.partition(".")[0]
     beside = [file for folder in config_dirs if (file := _module_file(folder.resolve(), top)) is not None]
@@ -50,6 +51,8 @@ def check_found(target: str, where: str, config_dirs: Sequence[Path]) -> None:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):  # half-imported, or made up: what it is shows when it is built
         return
+    if spec is None and extra:
+        raise ConfigError(f"{where} needs the package of {target}", f"pip install 'optbench[{extra}]'")
     if spec is None:
         place = str(config_dirs[-1]) if config_dirs else "a conf folder of yours and give that with --config-dir"
         hint = f"put {top}.py into {place}, or where Python finds it"

@@ -16,6 +16,7 @@ from optbench.experiment.depth import leave_out_branches
 from optbench.experiment.kept_data import built_data
 from optbench.experiment.recorder import Display, Stop
 from optbench.experiment.unlabelled import pseudo_labels
+from optbench.protocol import protocol_of
 from optbench.records.vocabulary import as_now
 from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 
@@ -118,6 +119,7 @@ def build_problem(
         model, data, loss, trainer.batch_size, seed, device, augmentation, normal=bool(trainer.normalize),
         accumulate=trainer.accumulate, precision=trainer.precision, compiled=trainer.compile,
         pseudo=pseudo_labels(config, data), metrics=metrics_of(config, data, loss),
+        contiguous=protocol_of(config).layout == "contiguous",
     )  # fmt: skip
 
 

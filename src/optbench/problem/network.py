@@ -197,6 +197,8 @@ class NetworkProblem(AbstractProblem):
         pseudo: unlabelled pictures that join the training; None: there are none.
         metrics: computed at each evaluation beside the loss; evaluations are judged by the first. None: by the accuracy
             of classes, by the loss of numbers.
+        contiguous: whether weights of convolutions and images lie as torch makes them; else channels last, which is
+            faster.
 
     Raises:
         IncompatibleError: parts that do not fit; what is for images asked of other data.
@@ -219,12 +221,14 @@ class NetworkProblem(AbstractProblem):
         compiled: bool | str = False,
         pseudo: PseudoLabels | None = None,
         metrics: Sequence[Metric] = (),
+        contiguous: bool = False,
     ) -> None:
         _check_parts(data, loss, pseudo)
         _check_for_images(data, augmentation, pseudo)
         self.data, self._seed, self._device = data, seed, device
         self._initialise(model)
-        self._model: nn.Module = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = torch.contiguous_format if contiguous else torch.channels_last
+        self._model: nn.Module = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.loss = loss.to(device)
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
         self.pseudo, self.metrics = pseudo, tuple(metrics)
@@ -236,7 +240,7 @@ class NetworkProblem(AbstractProblem):
         self._check_shapes()
         self._precision = precision
         self._scaler = Scaler(self._model, device) if precision == "fp16" else None
-        self._channels_last = convolves(self._model)
+        self._channels_last = convolves(self._model) and not contiguous
         self._compiled = Compiled(self._model, compiled == GRAPHS) if compiled else None
         self._augmentation = augmentation
         self._draws = False

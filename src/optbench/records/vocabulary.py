@@ -283,6 +283,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "optimizer.protocol.extra_every": (None,),
     "optimizer.protocol.extra_call": ("update_hessian",),
     "optimizer.protocol.rows_as": (None,),
+    "optimizer.protocol.layout": ("any",),
     "optimizer.protocol.first_step": ("moves",),
 }
 """Settings that came later, with the values that do nothing: the runs of before are those of now."""
