@@ -94,3 +94,32 @@ def test_list_shows_the_zoo_where_it_is_asked_for(capsys: pytest.CaptureFixture[
     assert out.splitlines()[-1].startswith(f"{len(ZOO)} more from other packages")
     code, _, err = invoke(capsys, "list", "model", "--zoo")
     assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # some of torch's warn of their own settings
+@pytest.mark.parametrize("name", members.names("optimizer"))
+def test_every_optimizer_over_three_problems(name: str, zoo: Any) -> None:
+    """It learns on each or fails for a reason that is written down, goes on to the bit, and pickles its state."""
+    assert zoo.unexpected(zoo.attempt(name, with_costs=False)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # theirs
+@pytest.mark.parametrize("module", sorted({module_of(name) for name in ZOO}))
+def test_every_member_of_the_zoo_over_three_problems(module: str, zoo: Any) -> None:
+    pytest.importorskip(module, reason="the extra zoo is not installed")
+    import torch._dynamo
+
+    with torch._dynamo.config.patch(disable=True):  # HeavyBall compiles for minutes
+        tried = [zoo.attempt(name, with_costs=False) for name in ZOO if module_of(name) == module]
+    assert [sentence for one in tried for sentence in zoo.unexpected(one)] == []
+
+
+def test_the_page_has_a_row_for_each_member_and_a_reason_for_each_failure(zoo: Any) -> None:
+    found = json.loads(zoo.FOUND.read_text(encoding="utf-8"))
+    assert sorted(found) == [name for name in ZOO if module_of(name) not in zoo.UNTRIED]
+    assert [s for name, one in found.items() for s in zoo.unexpected(zoo.Tried(name, **one))] == []
+    assert zoo.table(found) in zoo.PAGE.read_text(encoding="utf-8")
+    assert {name for name, _ in zoo.KNOWN} <= {*ZOO, *members.names("optimizer")}
+    assert all(reason for reason in zoo.KNOWN.values())
