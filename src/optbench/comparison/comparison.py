@@ -162,8 +162,8 @@ class Comparison:
             critical points with the number of runs that stopped there, or null; `tuned`, see `tuned.Tuned`, or null.
         pairs: a list of `{problem, metric, a, b, verdict, p, p_adjusted, effect, low, high, n, more_seeds}`, the
             verdict on a being one of better, worse, equivalent, undecided.
-        scores: a list of `{score, problem, configuration, value, low, high}`, those that were asked for; `problem` is
-            null of those over all problems.
+        scores: a list of `{score, problem, configuration, value, low, high, coverage, n}`, those that were asked for;
+            `problem` is null of those over all problems.
         warnings: notes, warnings, and what could not be read, a sentence each.
 
         Numbers that are not finite become null: strict JSON has no word for them.
