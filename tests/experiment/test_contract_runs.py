@@ -132,21 +132,7 @@ def test_an_interrupted_run_goes_on_to_the_bit_with(optimizer: str, scheduler: s
 # networks on digits
 
 
-@pytest.fixture(scope="module")
-def cnn() -> dict[str, Any]:
-    return compose("model=hw3_cnn", "model.width=4", "scheduler=constant", "trainer.steps=16")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_trains_the_cnn(optimizer: str, cnn: dict[str, Any]) -> None:
-    with Composer() as composer:
-        node = composer.compose([f"optimizer={optimizer}", "model=hw3_cnn"]).config["optimizer"]
-    summary, watcher = go({**cnn, "optimizer": node})
-    losses = [r["loss"] for r in watcher.rows if "loss" in r]
-    assert summary.status == "completed", summary.reason
-    assert sum(losses[-4:]) < sum(losses[:4])
-    assert all(map(math.isfinite, losses))
+# every optimizer on the CNN: tests/optimizers/test_zoo.py
 
 
 @pytest.mark.parametrize("loss", LOSSES)
