@@ -43,7 +43,7 @@ HEAVY = {
     "play": ["play", *STEPS, "--json"],
     "check-proof": ["check-proof", "PROOF", "--json"],
     "reproduce": ["reproduce", "--list"],
-    "curvature": ["curvature", "TRAINED", "--json"],
+    "curvature": ["curvature", "TRAINED", "--budget", "0.1", "--json"],
     "evaluate": ["evaluate", "TRAINED", "--json"],
     "predict": ["predict", "TRAINED", "-o", "answers.csv"],
     "explain": ["explain", "TRAINED", "--features", "layer.png"],
