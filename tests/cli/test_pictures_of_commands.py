@@ -70,6 +70,12 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
         ("classify-critical", "--fn", "linear_net_l2", "--box", "0.5,2", "--sweep", "l2=0.4:0.6", "--plot", "c.png"),
     ],
     "curvature": [NETWORK, ("curvature", "net/*", "--budget", "0.1", "--plot", "d.png")],
+    "transfer": [
+        ("transfer", *NETWORK[1:6], "trainer.epochs=1", "optimizer=sgd", "optimizer.lr=0.1,0.2,0.3", "--widths", "4,8",
+         "--seeds", "1", "--plot", "t.png"),
+        ("transfer", *NETWORK[1:5], "trainer.epochs=1", "optimizer=sgd", "optimizer.lr=0.1,0.2,0.3", "--batches", "64,128",
+         "--seeds", "1", "--plot", "u.png"),
+    ],
     "basins": [("basins", *FEW, "--grid", "8", "--plot", "e.png")],
     "sensitivity": [
         ("sensitivity", *FEW, "--points", "3", "--seeds", "2", "--plot", "f.png"),
@@ -90,7 +96,7 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
     "reproduce": [("reproduce", "hessian_signs", "--quick", "--html", "page.html", "--docs", "docs")],
 }  # fmt: skip
 """Of each command that makes pages or figures, a way to each kind of them, after what it needs."""
-SLOW = {"reproduce", "curvature", "evaluate", "explain", "play"}
+SLOW = {"reproduce", "transfer", "curvature", "evaluate", "explain", "play"}
 DRAWN_IN_THE_BROWSER = {"compare", "play"}
 SERVED = {"view"}
 """Its page is that of compare; see test_pages_browser."""
