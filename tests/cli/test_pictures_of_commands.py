@@ -73,8 +73,8 @@ WORDS: dict[str, list[tuple[str, ...]]] = {
     "transfer": [
         ("transfer", *NETWORK[1:6], "trainer.epochs=1", "optimizer=sgd", "optimizer.lr=0.1,0.2,0.3", "--widths", "4,8",
          "--seeds", "1", "--plot", "t.png"),
-        ("transfer", *NETWORK[1:5], "trainer.epochs=1", "optimizer=sgd", "optimizer.lr=0.1,0.2,0.3", "--batches", "64,128",
-         "--seeds", "1", "--plot", "u.png"),
+        ("transfer", *NETWORK[1:5], "trainer.epochs=1", "optimizer=sgd", "optimizer.lr=0.1,0.2,0.3",
+         "--batches", "64,128", "--seeds", "1", "--plot", "u.png"),
     ],
     "basins": [("basins", *FEW, "--grid", "8", "--plot", "e.png")],
     "sensitivity": [
