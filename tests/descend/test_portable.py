@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import members
 import mpmath
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from play_tools import ENGINE, javascript
 
 from optbench import run
-from optbench.catalogue import catalogue, surface_names
+from optbench.catalogue import surface_names
 from optbench.config import build
 from optbench.descend import Batch, UnsupportedError, descend
 from optbench.descend.array_rows import has_arrays, run_arrays
@@ -172,7 +173,7 @@ def differences(pairs: list[tuple[str, str]], steps: int, folder: Path) -> dict[
 
 
 MODELS = surface_names()
-OPTIMIZERS = [entry.name for entry in catalogue("optimizer")]
+OPTIMIZERS = members.names("optimizer")
 
 
 def test_a_few_runs_have_the_same_bits_in_javascript(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from members import ROOT
 
 import optbench
-from optbench.catalogue import catalogue
 from optbench.experiment import compose, plan_run, plan_sweep
 
 BASELINES = {"hw3/simple": "0.50099", "hw3/medium": "0.73207", "hw3/strong": "0.81872", "hw3/boss": "0.88446"}
@@ -59,7 +58,7 @@ def test_a_recipe_runs_on_made_pictures(name: str, tmp_path: Path, monkeypatch: 
 def test_the_races_are_one_line_each_and_of_their_size(tmp_path: Path) -> None:
     """What the page says of them: every optimizer but the general form, and every batch size by itself on the clock."""
     race = plan_sweep(["experiment=hw3/optimizer_race"], out=tmp_path)
-    optimizers = {entry.name for entry in catalogue("optimizer")} - {"book"}
+    optimizers = {*members.names("optimizer")} - {"book"}
     assert {item.config["choices"]["optimizer"] for item in race} == optimizers
     assert len(race) == len(optimizers) * 5 * 3 * 2
     sizes = plan_sweep(["experiment=hw3/batch_size"], out=tmp_path)

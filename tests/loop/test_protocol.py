@@ -612,7 +612,7 @@ def test_a_declaration_that_goes_without_saying_is_no_part_of_the_identity() -> 
     assert run_id(config) == identity({}) == identity(None) == identity(dict(NEUTRAL))
     others = {"closure": "several", "backward": "create_graph", "draws": "same", "statistics": "first", "modes": True,
               "batch_norm": 1, "after_step": "a", "extra_every": 1, "extra_call": "b", "rows_as": "c",
-              "first_step": "idle"}  # fmt: skip
+              "first_step": "idle", "layout": "contiguous"}  # fmt: skip
     assert set(others) == {f.name for f in fields(OptimizerProtocol)}
     assert len({run_id(config), *(identity({key: value}) for key, value in others.items())}) == 1 + len(others)
     around = {**config, "wrap": {"mine": {"_target_": "mine.Mine", "protocol": {"closure": "several"}}}}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import members
 import numpy as np
 import pytest
 import yaml
@@ -17,7 +20,7 @@ from command_tools import invoke
 
 import optbench
 from optbench import records
-from optbench.catalogue import catalogue, searched
+from optbench.catalogue import first_comment, searched
 from optbench.config import Composer
 from optbench.errors import OptbenchError
 from optbench.experiment import Stop
@@ -155,7 +158,7 @@ def composer() -> Iterator[Composer]:
         yield made
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in catalogue("optimizer")])
+@pytest.mark.parametrize("name", members.names("optimizer"))
 def test_every_optimizer_says_what_is_to_be_tuned(name: str, composer: Composer) -> None:
     """On both kinds of problem, with its source, and with its own default in the range."""
     for model, network in (("sphere", False), ("mlp", True)):
@@ -168,6 +171,21 @@ def test_every_optimizer_says_what_is_to_be_tuned(name: str, composer: Composer)
         for one in space:
             default = config["optimizer"][one.key.removeprefix("optimizer.")]
             assert one.low <= default <= one.high, (name, model, one)
+
+
+def test_every_optimizer_of_the_zoo_says_what_is_to_be_tuned(composer: Composer) -> None:
+    """As the others, by its YAML alone: its package need not be there."""
+    for name, network in itertools.product(members.zoo(), (False, True)):
+        given, said = members.read("optimizer", name), searched("optimizer", name, network)
+        assert said or "no rate to set" in first_comment(members.CONF / "optimizer" / f"{name}.yaml"), name
+        assert all(one.source for one in said), name
+        space, fixed = composer.space([one.override for one in said])
+        assert not fixed, name
+        for one in space:
+            default = str(given[one.key.removeprefix("optimizer.")])
+            if either := re.fullmatch(r"\$\{by_problem:([^,]+),([^,]+)\}", default):
+                default = either[1 + network]
+            assert one.low <= float(default) <= one.high, (name, network, one)
 
 
 OWN = "# mine\n{line}\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.1\n"
