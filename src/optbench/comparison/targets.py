@@ -244,11 +244,11 @@ def _cut(curve: Columns, aim: Aim, column: str, sign: float) -> tuple[Floats, Fl
     names = _names(aim, column)
     if any(name not in curve for name in names):
         return None
-    costs, values = curve[names[0]].astype(np.float64), sign * curve[column].astype(np.float64)
+    costs, values = np.asarray(curve[names[0]], dtype=np.float64), sign * np.asarray(curve[column], dtype=np.float64)
     kept = ~np.isnan(costs)
     if aim.budget:
         kept &= curve[names[2]] <= aim.budget[1]
-    return costs[kept], values[kept]
+    return (costs, values) if kept.all() else (costs[kept], values[kept])
 
 
 def _levels(

@@ -45,7 +45,12 @@ def columns_of_csv(data: bytes, path: str | Path, names: Collection[str] | None 
     if cells is None:
         found = columns_of(rows_of(data, path))
         return found if names is None else {name: values for name, values in found.items() if name in names}
-    return _there({name: np.array(_numbers(texts), dtype=np.float64) for name, texts in cells.items()})
+    whole = {name: _whole(texts) for name, texts in cells.items() if name in WHOLE_COLUMNS}
+    found: Columns = {}
+    for name, texts in cells.items():
+        as_whole = whole.get(name)
+        found |= _there({name: np.array(_numbers(texts))}) if as_whole is None else {name: as_whole}
+    return found
 
 
 def _cells(text: str, names: Collection[str] | None) -> dict[str, list[str]] | None:
@@ -66,6 +71,15 @@ def _cells(text: str, names: Collection[str] | None) -> dict[str, list[str]] | N
     if len(text) > csv.field_size_limit() and max(map(len, (*header, *cells))) > csv.field_size_limit():
         return None
     return {name: cells[i : -1 : n + 1] for i, name in enumerate(header) if names is None or name in names}
+
+
+def _whole(texts: Sequence[str]) -> NDArray[np.int64] | None:
+    """Cells as the whole numbers that `_there` would make of them; None where it must look at them."""
+    try:
+        found = list(map(int, texts))
+    except ValueError:
+        return None
+    return np.array(found, dtype=np.int64) if found and min(found) > -(2**53) and max(found) < 2**53 else None
 
 
 def _numbers(texts: Sequence[str]) -> list[float]:
