@@ -46,11 +46,11 @@ def columns_of_csv(data: bytes, path: str | Path, names: Collection[str] | None 
         found = columns_of(rows_of(data, path))
         return found if names is None else {name: values for name, values in found.items() if name in names}
     whole = {name: _whole(texts) for name, texts in cells.items() if name in WHOLE_COLUMNS}
-    found: Columns = {}
+    columns: Columns = {}
     for name, texts in cells.items():
         as_whole = whole.get(name)
-        found |= _there({name: np.array(_numbers(texts))}) if as_whole is None else {name: as_whole}
-    return found
+        columns |= _there({name: np.array(_numbers(texts))}) if as_whole is None else {name: as_whole}
+    return columns
 
 
 def _cells(text: str, names: Collection[str] | None) -> dict[str, list[str]] | None:
