@@ -201,6 +201,26 @@ def test_the_page_says_everything_that_was_asked(sweep: Path) -> None:
     assert made["command"] == "optbench compare 'a folder'"
 
 
+def test_sensitivity_is_shown_in_what_each_problem_has(sweep: Path, tmp_path: Path) -> None:
+    """A surface and a network, which have no score in common that either is ranked by: no view is empty."""
+    for k, (lr, seed) in enumerate((lr, s) for lr in (0.1, 0.01) for s in range(2)):
+        made_up = NETWORK | {
+            "val_accuracy": 0.5 + lr,
+            "best_val_accuracy": 0.5 + lr,
+            "best_val_loss": lr,
+            "val_loss": lr,
+        }
+        make_run(tmp_path / str(k), {"optimizer.lr": lr, "seed": seed}, final_loss=lr, **made_up)
+    found = comparison.compare([sweep, tmp_path])
+    made = document(found, found)
+    (figure,) = [one for one in made["across"] if one["title"] == "Sensitivity to the learning rate"]
+    assert len({view["what"].partition(":")[0] for view in figure["views"]}) == 2, "each problem has a view"
+    for view in figure["views"]:
+        values = [value for line in view["lines"] for value in line["y"] if value is not None]
+        assert values, view
+        assert any(map(math.isfinite, values))
+
+
 def test_why_a_figure_is_not_there(sweep: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "net", {}, [{"step": 0, "epoch": 0.0, "loss": 1.0}, {"step": 9, "epoch": 1.0, "loss": 0.5}],
              **NETWORK)  # fmt: skip

@@ -73,10 +73,11 @@ def _made(title: str, make: Callable[[], Plain], words: Words) -> Plain:
 
 def _rates(each: Comparison) -> Response:
     """Scores over learning rates. Raises UserError where no configuration was tried with two."""
-    ranked = (Ranked(each.checkpoint).of(own) for own in each.problems.values())
-    names = dict.fromkeys(name for own in ranked for name in own)
-    scores = [name for name in names if any(group.statistics.get(name) for group in each.groups)]
-    found = response_of(each, "optimizer.lr", scores[:2])
+    scores: dict[str, None] = {}
+    for groups in each.problems.values():
+        own = Ranked(each.checkpoint).of(groups)
+        scores |= dict.fromkeys([name for name in own if any(group.statistics.get(name) for group in groups)][:2])
+    found = response_of(each, "optimizer.lr", list(scores))
     lines = tuple(line for line in found.lines if len(line.at) > 1)
     if not lines:
         raise UserError("no configuration was tried with two learning rates", "a sweep over optimizer.lr has several")
@@ -164,8 +165,10 @@ def _best_of(found: Searches, words: Words) -> Plain:
 def _response(found: Response, words: Words) -> Plain:
     numbers = np.array([value for value in found.values if not isinstance(value, str)], dtype=np.float64)
     views: list[Plain] = []
-    for problem in dict.fromkeys(line.problem for line in found.lines):
+    *_, last = problems = list(dict.fromkeys(line.problem for line in found.lines))
+    for problem in problems:
         for score in found.scores:
+            no_more = problem == last and not views  # a figure has one view, be it empty
             own = [line for line in found.lines if line.problem == problem][:MOST_LINES]
             lines, all_values = [], [np.empty(0)]
             for one in own:
@@ -174,7 +177,7 @@ def _response(found: Response, words: Words) -> Plain:
                 value, low, high = (_unit(score) * _column(made, end) for end in ("value", "low", "high"))
                 all_values.append(value)
                 lines.append(_line(one.label, numbers[[one.at[i] for i in at]], value, low, high))
-            if not np.isfinite(np.concatenate(all_values)).any() and (views or score != found.scores[-1]):
+            if not np.isfinite(np.concatenate(all_values)).any() and not (no_more and score == found.scores[-1]):
                 continue  # such as accuracies of a surface
             title = f"{clean(problem)}: {words(STATISTICS[score].title)}"
             views.append(_view(title, words(found.key), lines, None, _spans_decades(numbers),
