@@ -76,7 +76,8 @@ function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/* Colour and dash of a line: of a configuration the same in all figures, of other lines by their place in the figure. */
+/* Colour and dash of a line: of a configuration the same in all figures, of other lines the same in all figures of the
+   same lines, whatever their order. */
 function look(label, among = []) {
   const known = data.colours.indexOf(label);
   const place = known >= 0 ? known : freePlace(label, among);
@@ -88,7 +89,7 @@ function look(label, among = []) {
 function freePlace(label, among) {
   const taken = new Set(among.map((one) => data.colours.indexOf(one)));
   let place = -1;
-  for (const other of among) {
+  for (const other of [...among].sort()) {
     if (data.colours.includes(other)) continue;
     do place++; while (taken.has(place));
     if (other === label) break;
