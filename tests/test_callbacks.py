@@ -184,6 +184,7 @@ def test_export_tells_what_run_did(own: Path, capsys: pytest.CaptureFixture[str]
             ["--callback", "diary:inot=x"],
             "--callback diary:inot=x: 'inot=x' sets nothing of diary\ndid you mean: into?",
         ),
+        (["--callback", "diary:into=[a"], "--callback diary:into=[a: '[a' is no value that YAML reads"),
         (["--callback", "diary:_target_=os.system"], "sets nothing of diary"),
         (["--callback", "diary", "--callback", "diary"], "--callback diary stands twice"),
         (["--callback", "wandb:mode=loud"], "callback wandb"),

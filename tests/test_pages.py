@@ -201,6 +201,19 @@ def test_the_page_says_everything_that_was_asked(sweep: Path) -> None:
     assert made["command"] == "optbench compare 'a folder'"
 
 
+def test_a_network_is_asked_once_however_often_a_page_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    from optbench.cli.paging import networks_of
+    from optbench.prediction import worst
+
+    asked: list[Any] = []
+    monkeypatch.setattr(worst, "looked_at", lambda run, which, dirs, count: asked.append((run.run_id, which)) or run)
+    networks = networks_of(None, None)
+    first, second = Run({"run_id": "a"}), Run({"run_id": "b"})
+    for run, which in ((first, "best"), (first, "best"), (second, "best"), (first, "last"), (second, "best")):
+        assert networks.looked_at(run, which, 3) is run  # type: ignore[comparison-overlap]
+    assert asked == [("a", "best"), ("b", "best"), ("a", "last")]
+
+
 def test_sensitivity_is_shown_in_what_each_problem_has(sweep: Path, tmp_path: Path) -> None:
     """A surface and a network, which have no score in common that either is ranked by: no view is empty."""
     for k, (lr, seed) in enumerate((lr, s) for lr in (0.1, 0.01) for s in range(2)):

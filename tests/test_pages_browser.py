@@ -170,6 +170,29 @@ def test_axe_finds_nothing_serious(browser: Browser, report: Path, width: int, d
     assert serious(tab, report.as_uri()) == []
 
 
+def test_a_line_has_one_colour_on_the_whole_page(browser: Browser, tmp_path: Path) -> None:
+    """Those of no configuration too, such as an optimizer over its rates, in whatever order figures list them."""
+    for k in range(12):
+        name, lr, seed = ("sgd", "adam")[k // 6], (0.1, 0.01, 0.001)[k // 2 % 3], k % 2
+        loss = lr * (2 if name == "adam" else 1) * (1 + seed)
+        make_run(tmp_path / "runs" / str(k), {"optimizer.lr": lr, "seed": seed, "optimizer._target_": f"torch.{name}"},
+                 optimizer=name, final_loss=loss, best_loss=loss)  # fmt: skip
+    found = comparison.compare(tmp_path)
+    place = tmp_path / "page.html"
+    place.write_text(page(document(found, found)), "utf-8")
+    tab = opened(browser, place)
+    keys = "[...document.querySelectorAll('button.key')].filter(k => k.querySelector('line'))"
+    told = tab.js(
+        f"{keys}.map(k => [k.querySelector('span').textContent, k.querySelector('line').getAttribute('stroke')])"
+    )
+    colours: dict[str, set[str]] = {}
+    for label, colour in told:
+        colours.setdefault(label, set()).add(colour)
+    assert {"adam", "sgd"} <= colours.keys()
+    assert [label for label, own in colours.items() if len(own) > 1] == []
+    assert sum(label == "adam" for label, _ in told) >= 2, "in two figures"
+
+
 def test_it_prints_light_and_whole(browser: Browser, report: Path) -> None:
     tab = opened(browser, report, dark=True)
     pdf = tab.pdf()

@@ -55,11 +55,15 @@ def networks_of(most: int | None, config_dir: list[Path] | None) -> Networks:
     from optbench.pages import Networks
 
     dirs = paths(config_dir)
+    known: dict[tuple[str, str | None, int], Looked] = {}
 
     def looked_at(run: Run, checkpoint: str | None, count: int) -> Looked:
         from optbench.prediction.worst import looked_at
 
-        return looked_at(run, checkpoint, dirs, count)
+        key = run.run_id, checkpoint, count
+        if key not in known:  # a page that is followed asks again and again
+            known[key] = looked_at(run, checkpoint, dirs, count)
+        return known[key]
 
     def thumbnails(run: Run, names: Collection[str], checkpoint: str | None) -> Mapping[str, bytes]:
         from optbench.prediction.worst import thumbnails
@@ -124,7 +128,7 @@ def view(
 
     if missing := [str(path) for path in where if not path.exists()]:
         raise UserError(f"{missing[0]}: there is no such file or folder", "give the folder that the sweep writes to")
-    asked = asked_of(aim_of(None, "", None, config_dir), config_dir)
+    asked = asked_of(aim_of(None, "", None, config_dir), config_dir, networks_of(None, config_dir))
     try:
         server = Server(lambda: _now(where, filters or (), group_by, checkpoint, asked), port)
     except OSError as error:

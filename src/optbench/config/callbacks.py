@@ -85,5 +85,8 @@ def _node(text: str, config_dirs: Sequence[Path]) -> tuple[str, dict[str, Any]]:
             known = [one for one in node if not one.startswith("_")]
             hint = did_you_mean(key, known) or f"settings: {', '.join(known) or 'none'}"
             raise ConfigError(f"--callback {text}: '{setting}' sets nothing of {name}", hint)
-        node[key] = yaml.safe_load(value)
+        try:
+            node[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--callback {text}: '{value}' is no value that YAML reads", "quote it") from None
     return name, node
