@@ -165,13 +165,13 @@ def test_export_tells_what_run_did(own: Path, capsys: pytest.CaptureFixture[str]
     code, out, err = invoke(capsys, "export", "runs", "--callback", "diary", "--config-dir", str(own), "--json")
     assert (code, json.loads(out), err) == (
         0,
-        {"runs": 1, "without_curve": 0, "callbacks": ["diary"], "failed": []},
+        {"runs": 1, "without_curve": 0, "callbacks": ["diary"], "told": {"diary": 1}, "failed": []},
         "",
     )
     assert told(run.run_id) == [live[0] | {"module": None}, *live[1:]]
     words = ["export", "runs", "--callback", "diary:stumble=end", "--config-dir", str(own)]
     code, out, err = invoke(capsys, *words)
-    assert (code, out) == (1, "diary: told of 1 run\n")
+    assert (code, out) == (1, "diary: told of 0 of 1 run\n"), "what failed is not counted as told"
     assert err == f"{run.run_id}: callback diary is told no more of this run: end: ValueError: no more\n"
 
 

@@ -52,21 +52,28 @@ def export(
         raise nothing(where, found.unreadable)
     print_lines([f"not read: {one.path}: {one.why}" for one in found.unreadable], err=True)
     failed: list[str] = []
+    took = dict.fromkeys((name for name, _ in told.nodes), 0)
     curves = read_columns(runs)
     with counter_of_many("telling", quiet or as_json) as progress:
         for done, (run, columns) in enumerate(zip(runs, curves, strict=True), 1):
             words: list[str] = []
-            tell(run, columns, told.nodes, words.append)
+            for name in tell(run, columns, told.nodes, words.append):
+                took[name] += 1
             failed += [f"{run.run_id}: {one}" for one in words]
             progress(done, len(runs))
     print_lines(failed[:_MOST_SAID], err=True)
     if len(failed) > _MOST_SAID:
         print_lines([f"... and {len(failed) - _MOST_SAID} more like these"], err=True)
-    names, bare = [name for name, _ in told.nodes], sum(not columns for columns in curves)
+    bare = sum(not columns for columns in curves)
     if as_json:
-        print_json({"runs": len(runs), "without_curve": bare, "callbacks": names, "failed": failed})
+        print_json({"runs": len(runs), "without_curve": bare, "callbacks": list(took), "told": took, "failed": failed})
     else:
-        without = f", {bare} of them without a curve, as none was kept" if bare else ""
-        print_lines([f"{', '.join(names)}: told of {len(runs)} run{'s' * (len(runs) != 1)}{without}"])
+        without = f"; {bare} without a curve, as none was kept" if bare else ""
+        print_lines([f"{name}: told of {_share(told_of, len(runs))}{without}" for name, told_of in took.items()])
     if failed:
         raise typer.Exit(1)
+
+
+def _share(some: int, runs: int) -> str:
+    of = "" if some == runs else f"{some} of "
+    return f"{of}{runs} run{'s' * (runs != 1)}"

@@ -40,6 +40,11 @@ class Watching:
             if (made := self._guarded(name, "it is built", partial(build, node, f"callback {name}"))) is not None:
                 self._told[name] = made
 
+    @property
+    def told(self) -> list[str]:
+        """Names of those that none of it has failed yet."""
+        return list(self._told)
+
     def begin(self, start: RunStart) -> None:
         """The run begins, or goes on."""
         self._each("begin", start)
@@ -82,8 +87,8 @@ def tell(
     columns: Columns,
     nodes: Sequence[tuple[str, Mapping[str, Any]]],
     note: Callable[[str], None] = log.warning,
-) -> None:
-    """Tells callbacks of a run that was recorded before.
+) -> list[str]:
+    """Tells callbacks of a run that was recorded before; gives the names of those that took it to its end.
 
     Args:
         run: the record.
@@ -102,6 +107,7 @@ def tell(
         row = dict(zip(names, values, strict=True))
         watching.row({one: value for one, value in row.items() if not _nothing(value)})
     watching.end(run)
+    return watching.told
 
 
 def _nothing(value: Any) -> bool:
