@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,7 +14,10 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from optbench.augment.flip_crop import FlipCrop
 from optbench.curvature.objective import network_objective
-from optbench.errors import DataError, IncompatibleError
+from optbench.errors import ConfigError, DataError, IncompatibleError
+from optbench.experiment.assemble import build_problem, optimizer_of
+from optbench.experiment.plan import plan_run, plan_sweep
+from optbench.launch.members import check_members
 from optbench.losses.by_targets import ByTargets
 from optbench.losses.squared_error import SquaredError
 from optbench.problem import AbstractData, NetworkProblem, Split, as_loss, read_split, row_losses, stream, trees
@@ -159,7 +163,8 @@ class _Last(nn.Module):
 def test_numbers_one_or_several_under_any_loss(loss: nn.Module, k: int) -> None:
     wanted = drawn(N, k, seed=2).squeeze(-1)
     model = nn.LazyLinear(k)
-    problem = NetworkProblem(model, Given(NUMBERS, wanted, n_targets=k), loss, "full", 0, CPU, normal=True)
+    data = Given(NUMBERS, wanted, n_targets=k, weights=torch.ones(N))  # weights of 1 change nothing
+    problem = NetworkProblem(model, data, loss, "full", 0, CPU, normal=True)
     assert model.weight.shape == (k, 2), "lazy modules have their sizes before an optimizer asks"
     inputs = (NUMBERS - NUMBERS.mean(0)) / NUMBERS.std(0, correction=0)
     outputs = nn.functional.linear(inputs, model.weight, model.bias)
@@ -182,6 +187,7 @@ ENTROPY = nn.CrossEntropyLoss(reduction="none")
     (NUMBERS, WANTED, {"n_targets": 2}, r"of shape \(14, 2\)"),
     (NUMBERS, CLASSES, {}, "torch.int64"),
     (NUMBERS, CLASSES, {"n_classes": 2}, "hold 2; expected 0 to 1"),
+    (NUMBERS, CLASSES * 0, {"n_classes": 1}, "one class: there is nothing to tell"),
     (NUMBERS, WANTED, {"weights": torch.ones(3)}, r"expected numbers of shape \(14,\)"),
     (NUMBERS, WANTED, {"weights": -torch.ones(N)}, "negative or not finite"),
     (NUMBERS, WANTED, {"weights": torch.zeros(N)}, "are all 0"),
@@ -218,3 +224,30 @@ def test_trees_keep_their_form() -> None:
     assert all(torch.equal(a, b) for a, b in zip(trees.leaves(again), trees.leaves(tree), strict=True))
     assert trees.shape_of(tree) == "{a: (1, (2)), b: (1, 2)}"
     assert trees.size_in_bytes(tree) == 2 * (N * 8 + N * 2 * 4)
+
+
+def test_lazy_layers_stop_no_sweep(tmp_path: Path) -> None:
+    """Before its first batch a lazy model has no roles and no sizes; so an optimizer that divides by them waits."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "late.yaml").write_text(
+        "# lazy\ndefaults: [_network]\n_target_: torch.nn.LazyLinear\nout_features: 3\n"
+    )
+    words = ["model=late", "data=wine", "optimizer=muon,adamw", "scheduler=cosine,plateau", "trainer.epochs=1"]
+    planned = plan_sweep(words, config_dirs=[tmp_path])
+    check_members(planned)
+    config = next(item.config for item in planned if item.choices["optimizer"] == "muon")
+    problem = build_problem(config, CPU)
+    assert [len(group["params"]) for group in optimizer_of(config, problem).param_groups] == [2]  # a head and its bias
+
+
+def test_what_a_class_wanted_in_place_of_parameters_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "picky.py").write_text(
+        "import torch\n\nclass Picky(torch.optim.SGD):\n    def __init__(self, params, lr):\n"
+        "        super().__init__([g for g in params if g['use']], lr)\n"
+    )
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "picky.yaml").write_text("# mine\n_target_: picky.Picky\n_partial_: true\nlr: 0.1\n")
+    item = plan_run(["model=logistic", "data=wine", "optimizer=picky"], config_dirs=[tmp_path])
+    with pytest.raises(ConfigError) as error:
+        optimizer_of(item.config, build_problem(item.config, CPU))
+    assert "optimizer.params=named|model" in error.value.hint

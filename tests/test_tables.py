@@ -36,6 +36,17 @@ EMBEDDED = [
     if (found := members.read("data", name))["_target_"] and "image_size" not in found and name not in OWN
 ]  # fmt: skip
 
+PUBLISHED_SIGNALS = {
+    0: [-0.3320056673693902, 1.0146680081220367, -0.8901663884753127],
+    1: [1.9654808817629648, 0.5930688691509354, -1.3642151108248246],
+    3999: [-0.6939948035971022, 0.9245322594397866, -1.6509928567520655],
+    4000: [-0.07877078047732886, -0.2442605057849155, 0.3461328866646199],
+    4999: [-0.5193287078205188, -0.1341205566194796, 1.193151836835276],
+}
+"""Positions 0, 13 and 39 of signals of the authors' file, those of training first."""
+PUBLISHED_SQUARES = 159248.2538653486, 40751.74613465136
+"""Sums of its squares, of training and of test."""
+
 
 def test_tables_are_discovered() -> None:
     assert {"breast_cancer", "made_text", "mnist1d", "two_spirals", "wine"} <= set(EMBEDDED)
@@ -82,38 +93,24 @@ def test_tables_are_scikit_learns(name: str) -> None:
     assert sum(map(len, rows.values())) == len(y)
 
 
-def test_signals_are_made_by_the_published_recipe() -> None:
-    """The same draws in a plain second writing of the recipe, a signal at a time; and facts of the paper."""
-    from scipy.interpolate import interp1d
-    from scipy.ndimage import gaussian_filter
-
-    from optbench.data.mnist1d import _TEMPLATES
-
-    def longer(x: Any, n: int) -> Any:
-        return interp1d(np.linspace(0, 1, len(x)), x)(np.linspace(0, 1, n))
-
-    shapes = np.array(_TEMPLATES)
-    shapes = (shapes - shapes.mean(1, keepdims=True)) / shapes.std(1, keepdims=True)
-    shapes = (shapes - shapes[:, :1]) / 6
-    random, made = np.random.RandomState(42), []
-    for _ in range(7):  # of digit 0, which comes first
-        x = longer(np.concatenate([shapes[0] + 1e-8, np.zeros(36 + random.randint(25))]), 72)
-        x = x * (1 + 0.4 * (random.rand() - 0.5))
-        k = random.choice(48)
-        x = np.concatenate([x[-k:], x[:-k]])
-        x = np.where(x != 0, x, gaussian_filter(0.25 * random.randn(72), 2))
-        x = x + 0.02 * random.randn(72)
-        made.append(longer(x - 0.75 * (random.rand() - 0.5) * np.linspace(-0.5, 0.5, 72), 40))
+def test_signals_are_the_published_ones() -> None:
+    """Numbers of the authors' file mnist1d_data.pkl (github.com/greydanus/mnist1d, 2020; mnist1d 0.0.2.post1 makes the
+    same): signals from both ends of both parts, and sums over all, which any other draw would change."""
     ours, digits = signals()
-    zeros = ours[digits == 0]
-    centred = (zeros - zeros.mean(1, keepdims=True)) / zeros.std(1, keepdims=True)
-    for x in made:
-        wanted = (x - x.mean()) / x.std()
-        assert np.abs(centred - wanted).max(axis=1).min() < 1e-9
+    for row, values in PUBLISHED_SIGNALS.items():
+        np.testing.assert_allclose(ours[row, [0, 13, 39]], values, atol=1e-12)
+    assert digits[:10].tolist() == [2, 6, 4, 5, 6, 6, 6, 0, 3, 1]
+    assert np.square(ours[:4000]).sum() == pytest.approx(PUBLISHED_SQUARES[0], rel=1e-12)
+    assert np.square(ours[4000:]).sum() == pytest.approx(PUBLISHED_SQUARES[1], rel=1e-12)
     assert ours.shape == (5000, 40)
     assert np.bincount(digits).tolist() == [500] * 10
-    assert (abs(ours.mean()) < 1e-12, ours.std()) == (True, pytest.approx(1.0))
     assert sum(p.numel() for p in CNN1D().parameters()) == 5210  # Table 1 of the paper
+
+
+def test_another_seed_draws_other_signals_by_the_same_recipe() -> None:
+    other = members.make("data", "mnist1d", signal_seed=7).load("test")
+    assert not torch.equal(other.inputs, members.make("data", "mnist1d").load("test").inputs)
+    assert float(other.inputs.std()) == pytest.approx(1.0, abs=0.05)
 
 
 def test_spirals_are_half_a_turn_apart_and_end_where_the_benchmark_says() -> None:
@@ -282,6 +279,7 @@ def test_what_is_wrong_with_a_table_is_named(case: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words) as error:
         table(tmp_path, text, **{"target": "y", **more})
     assert "\n" not in error.value.message
+    assert f"data.drop=[{more.get('target', 'y')}]" not in error.value.hint, "what is to be learnt cannot be left out"
 
 
 X, Y = np.arange(60.0).reshape(30, 2), np.arange(30) / 7
@@ -323,7 +321,11 @@ def test_arrays_are_read_by_their_types(tmp_path: Path) -> None:
     assert (text.n_classes, text.load("train").inputs.dtype) == (6, torch.int64)
     assert read(X.astype(np.uint8), Y).load("train").inputs.dtype == torch.uint8
     (tmp_path / "a.npz").write_bytes(b"no zip")
-    with pytest.raises(DataError, match=r"no \.npz file|Python objects"):
+    with pytest.raises(DataError, match=r"no \.npz file"):
+        Arrays(str(tmp_path / "a.npz"))
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.save(file, X)
+    with pytest.raises(DataError, match="one array and not several by name"):
         Arrays(str(tmp_path / "a.npz"))
 
 

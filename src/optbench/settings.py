@@ -274,6 +274,7 @@ RANGES: Mapping[str, Check] = {
     "data.validation_windows": _count,
     "data.test_windows": _count,
     "data.text_seed": _from_zero,
+    "data.signal_seed": (lambda v: _whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "data.folds": (lambda v: _whole(v) and 2 <= v <= 1000, "a whole number from 2 to 1000"),
     "data.fold": _from_zero,
     "data.train_per_class": _count,
@@ -535,12 +536,19 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         return
     if found is None or (value is None and _may_be_null(key)):
         return
+    if value is None and key in _TO_BE_SAID:
+        raise ConfigError(f"{key} is not set", _TO_BE_SAID[key])
     holds, expected = found
     if not holds(value):
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
 _KNOWN = ("torch.optim.", "optbench.")
+_TO_BE_SAID = {
+    "data.path": "name the file, or the folder: data.path=PATH",
+    "data.target": "name the column that is to be learnt, or several: data.target=NAME",
+}
+"""Settings without which a part is nothing, null in its YAML, and what to do."""
 _NEVER_NULL = ("seed", "trainer.batch_size", "trainer.start", "trainer.stop_at_target")
 
 

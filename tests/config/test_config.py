@@ -360,6 +360,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
                      "data.train_windows", "data.validation_windows", "data.test_windows", "data.n_targets"),
                     ([1], [0, 1.5])),
     "data.text_seed": ([0], [-1]),
+    "data.signal_seed": ([0, 2**32 - 1], [-1, 2**32, 0.5]),
     "data.standardize": ([True, False], [0, "yes"]),
     "data.download": ([True, False], [0, "yes"]),
     "data.path": (["a.csv"], ["", "${a}", 3]),

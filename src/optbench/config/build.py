@@ -181,8 +181,19 @@ def _bare_optimizer(node: Mapping[str, Any], module: nn.Module, steps: int | Non
         if node.get("roles"):
             raise ConfigError("optimizer.roles: there are no groups that go by roles", "set optimizer.groups too")
         named = node.get("params") == "named"
-        return build(bare, "optimizer", list(module.named_parameters() if named else module.parameters()), **given)
+        return _of_all(bare, list(module.named_parameters() if named else module.parameters()), given)
     return _grouped(node, bare, divided(node, module), given)
+
+
+def _of_all(bare: Mapping[str, Any], parameters: Sequence[Any], given: Mapping[str, Any]) -> Any:
+    """The optimizer of all parameters in one list. Raises ConfigError; what the class itself says may be obscure."""
+    try:
+        return build(bare, "optimizer", parameters, **given)
+    except ConfigError as error:
+        if error.hint or str(bare.get("_target_")).startswith(("torch.optim.", "optbench.")):
+            raise
+        wants = "if it wants groups, names or the model in place of a list of parameters"
+        raise ConfigError(error.message, f"{wants}: optimizer.groups, optimizer.params=named|model") from error
 
 
 def _grouped(

@@ -2,7 +2,7 @@
 
 A linear model gets 32 % of them right, a network of two hidden layers 68 %, a convolutional one 94 % (the paper's
 Table 1): so small a data set tells architectures apart, which MNIST does not. Made when it is loaded, by the published
-recipe with its draws in their order, so that these are the published signals.
+recipe with its draws in their order, so that these are the published signals, to the rounding of float64.
 
 Source: S. Greydanus and D. Kobak, Scaling down deep learning with MNIST-1D, arXiv:2011.14439, and its repository.
 """
@@ -32,27 +32,32 @@ _TEMPLATES = (
     (5, 4, 3.5, 3.5, 4, 5, 5, 4, 3.5, 3.5, 4, 5),
     (5, 4, 3.5, 3.5, 4, 5, 5, 5, 5, 4.7, 4.3, 5),
 )
-_SIGNALS, _PUBLISHED_TRAINING, _SEED = 5000, 4000, 42
+_SIGNALS, _PUBLISHED_TRAINING, PUBLISHED_SEED = 5000, 4000, 42
 _PADDING, _LONG, _LENGTH = (36, 60), 72, 40
 _SCALE, _SHEAR, _SHIFTS = 0.4, 0.75, 48
 _SMOOTH_NOISE, _WHITE_NOISE, _SMOOTHING = 0.25, 0.02, 2.0
 
 
 @functools.cache
-def signals() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The published signals (5000, 40), of mean 0 and deviation 1, and their digits (5000,); 4000 of training first."""
+def signals(seed: int = PUBLISHED_SEED) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Signals (5000, 40), of mean 0 and deviation 1, and their digits (5000,); 4000 of training first.
+
+    Args:
+        seed: of NumPy's RandomState, below 2^32; 42 draws the published signals.
+    """
     from scipy.ndimage import gaussian_filter1d
 
     shapes = np.array(_TEMPLATES)
     shapes = (shapes - shapes.mean(1, keepdims=True)) / shapes.std(1, keepdims=True)
     shapes = (shapes - shapes[:, :1]) / 6.0
-    random, digits = np.random.RandomState(_SEED), np.repeat(np.arange(len(shapes)), _SIGNALS // len(shapes))
+    random, digits = np.random.RandomState(seed), np.repeat(np.arange(len(shapes)), _SIGNALS // len(shapes))
     long, smooth, white = (np.empty((_SIGNALS, _LONG)) for _ in range(3))
     slopes = np.empty((_SIGNALS, 1))
     at = np.linspace(0.0, 1.0, _LONG)
     for i, digit in enumerate(digits):
         low, high = _PADDING
-        padded = np.concatenate([shapes[digit] + 1e-8, np.zeros(low + random.randint(high - low + 1))])
+        # the recipe's draw of a whole number: randint would take other bits, and all that follows would be others
+        padded = np.concatenate([shapes[digit] + 1e-8, np.zeros(low + int(random.rand() * (high - low + 1)))])
         stretched = np.interp(at, np.linspace(0.0, 1.0, len(padded)), padded)
         stretched *= 1.0 + _SCALE * (random.rand() - 0.5)
         long[i] = np.roll(stretched, random.choice(_SHIFTS))
@@ -74,21 +79,30 @@ class MNIST1D(AbstractData):
         n_classes: 10.
         validation_share: part of the 4000 signals for validation, above 0.
         split_seed: names the cut, which is the same for all seeds of runs.
+        signal_seed: of the draws, 0 to 2^32 - 1: 42 makes the published signals, another one others by the same recipe.
 
     Raises:
         DataError: another value than what is written above.
     """
 
-    def __init__(self, n_classes: int = 10, validation_share: float = 0.2, split_seed: int = 0) -> None:
+    def __init__(
+        self,
+        n_classes: int = 10,
+        validation_share: float = 0.2,
+        split_seed: int = 0,
+        signal_seed: int = PUBLISHED_SEED,
+    ) -> None:
         if n_classes != 10:
             raise DataError(f"n_classes={n_classes}: the signals are of 10 digits")
         check_cut(validation_share, 0.0, split_seed)
         self.n_classes, self.class_names = n_classes, tuple(map(str, range(n_classes)))
-        self._share, self._split_seed = validation_share, split_seed
+        if not 0 <= signal_seed < 2**32:
+            raise DataError(f"signal_seed={signal_seed}: expected 0 to {2**32 - 1}")
+        self._share, self._split_seed, self._signal_seed = validation_share, split_seed, signal_seed
 
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split, all with labels; DataError where there is none."""
-        inputs, labels = (torch.from_numpy(part) for part in signals())
+        inputs, labels = (torch.from_numpy(part) for part in signals(self._signal_seed))
         index = self._parts(labels).get(split)
         if index is None:
             raise DataError(f"mnist1d: no split {split!r} (expected train, validation or test)")

@@ -103,21 +103,23 @@ class Table(Rows):
         place = torch.tensor([ordered.index(kind) for kind in kinds])
         return [(place == k).double() for k in range(len(ordered))]
 
-    def _numbers(self, texts: Sequence[str], name: str) -> Tensor:
+    def _numbers(self, texts: Sequence[str], name: str, is_input: bool = True) -> Tensor:
         """A column as float64. Raises DataError naming the line of what is no number."""
         found = []
+        hint = (
+            f"mend it, or leave out the column: data.drop=[{name}]" if is_input else "mend it, or leave out that line"
+        )
         for number, text in enumerate(texts, 2):
             value = _number(text)
             if value is None:
                 what = "no value" if text.strip().lower() in _MISSING else f"{text[:40]!r}, which is no finite number,"
-                hint = f"mend it, or leave out the column: data.drop=[{name}]"
                 raise DataError(f"{self._path}: column {name!r} has {what} in line {number}", hint)
             found.append(value)
         return torch.tensor(found, dtype=torch.float64)
 
     def _targets_of(self, columns: Mapping[str, Sequence[str]], wanted: Sequence[str]) -> Tensor:
         """Numbers to learn, (n,) or (n, k). Raises DataError for a column that is the same in each row."""
-        found = [self._numbers(columns[name], name) for name in wanted]
+        found = [self._numbers(columns[name], name, is_input=False) for name in wanted]
         for name, column in zip(wanted, found, strict=True):
             if bool((column == column[0]).all()):
                 raise DataError(f"{self._path}: column {name!r} is {columns[name][0]} in each row: nothing to learn")
@@ -142,7 +144,7 @@ class Table(Rows):
         return ordered, torch.tensor([place[kind] for kind in kinds])
 
     def _weights_of(self, texts: Sequence[str], name: str) -> Tensor:
-        weights = self._numbers(texts, name)
+        weights = self._numbers(texts, name, is_input=False)
         if bool((weights < 0).any()) or not bool((weights > 0).any()):
             raise DataError(f"{self._path}: column {name!r} has negative weights, or zeros alone")
         return weights

@@ -72,9 +72,10 @@ class Arrays(Rows):
 def _read(path: str, wanted: dict[str, str]) -> dict[str, NDArray[Any]]:
     """The arrays by what they are for. Raises DataError."""
     try:
-        with np.load(place_of(path), allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise DataError(f"data.path={path}: one array and not several by name", "write it by numpy.savez")
+        opened = np.load(place_of(path), allow_pickle=False)
+        if not hasattr(opened, "files"):
+            raise DataError(f"data.path={path}: one array and not several by name", "numpy.savez writes several")
+        with opened as file:
             found = {}
             for key, name in wanted.items():
                 if name not in file.files:
@@ -84,7 +85,8 @@ def _read(path: str, wanted: dict[str, str]) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise DataError(f"data.path={path}: {error.strerror or 'no .npz file'}", "numpy.savez writes one") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        why = "arrays of Python objects are not read" if "allow_pickle" in str(error) else "no .npz file"
+        is_objects = "Object arrays" in str(error)  # else numpy takes what it does not know for a pickle
+        why = "arrays of Python objects are not read" if is_objects else "no .npz file"
         raise DataError(f"data.path={path}: {why}", "numpy.savez writes arrays of numbers") from error
     for key, array in found.items():
         if array.ndim == 0 or not len(array):

@@ -259,9 +259,12 @@ def _build_loop(
 ) -> Loop:
     """The loop that a configuration describes; whatever its parts raise becomes an OptbenchError."""
     from optbench.loop import Loop, total_steps
+    from optbench.problem import NetworkProblem
 
     try:
         problem = build_problem(config, device, display, stop)
+        if isinstance(problem, NetworkProblem):
+            _ = problem.validation  # what is wrong with it is said before the run begins
         optimizer = optimizer_of(config, problem)
         scheduler = build_scheduler(config, optimizer, total_steps(problem, trainer))
     except OptbenchError:

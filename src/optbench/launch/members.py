@@ -2,7 +2,7 @@
 
 A member is a choice of one part (`optimizer=adam`). It is refused when none of the ways in which the sweep configures
 it can be built; where some can, the others are failed runs of their own. Optimizers are tried on two small parameters,
-and before one is refused for them, on those of its model.
+and before one is refused for them, on those of its model, unless its layers are lazy: they have no sizes before data.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def _point() -> Any:
 
 def _make_optimizer(config: Mapping[str, Any]) -> Any:
     from torch import nn
+    from torch.nn.parameter import is_lazy
 
     steps = config["trainer"].get("steps") or _LENGTH
     if not any(config["optimizer"].get(key) for key in KEYS):
@@ -119,6 +120,8 @@ def _make_optimizer(config: Mapping[str, Any]) -> Any:
                 raise
     else:
         model = _make_model(config)
+    if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+        raise IncompatibleError("the layers are lazy: whether it can be built is known once the first batch is there")
     return build_optimizer(config, model if isinstance(model, nn.Module) else _point(), steps, _LENGTH)
 
 
@@ -135,7 +138,7 @@ def _make_scheduler(config: Mapping[str, Any]) -> Any:
     """On the optimizer that it is meant for, unless that cannot be built either: then it is the one to be named."""
     try:
         optimizer = _make_optimizer(config)
-    except OptbenchError:
+    except OptbenchError:  # one of lazy layers is not built here at all
         return None
     return build_scheduler(config, optimizer, config["trainer"].get("steps") or _LENGTH)
 

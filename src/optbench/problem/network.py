@@ -226,12 +226,12 @@ class NetworkProblem(AbstractProblem):
         _check_parts(data, loss, pseudo)
         _check_for_images(data, augmentation, pseudo)
         self.data, self._seed, self._device = data, seed, device
+        self.pseudo, self.metrics = pseudo, tuple(metrics)
         self._initialise(model)
         layout = torch.contiguous_format if contiguous else torch.channels_last
         self._model: nn.Module = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.loss = loss.to(device)
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
-        self.pseudo, self.metrics = pseudo, tuple(metrics)
         if normal:
             of_each = channels(self.train.inputs)
             against = (-1, *[1] * (self.train.inputs.ndim - 2))

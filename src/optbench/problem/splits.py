@@ -127,6 +127,8 @@ def _numbers(labels: Any, n: int, n_targets: int, where: str) -> Tensor:
 def _class_numbers(labels: Any, split: Split, data: AbstractData, where: str) -> Tensor:
     """The labels as int64, (n,), or (n, length) where a model gives outputs for each position."""
     n, n_classes = len(split), data.n_classes
+    if n_classes == 1:
+        raise DataError(f"{where} is of one class: there is nothing to tell", "a classification has two or more")
     alone = isinstance(labels, Tensor) and labels.shape == (n,)
     in_rows = isinstance(labels, Tensor) and not is_pictures(data) and labels.ndim == 2 and len(labels) == n
     if not alone and not (in_rows and labels.shape[1]):
