@@ -20,7 +20,7 @@ setup: .venv/.installed ## create .venv and install optbench with pinned version
 	@touch $@
 
 .venv/.installed-extras: .venv/.installed
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,docs,ray,slurm,verify,notebook,tune,tensorboard]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,docs,ray,slurm,verify,notebook,tune,tensorboard,hf]'
 	@touch $@
 
 demo: setup ## run a surface race and the homework's CNN on digits, then compare them
@@ -33,7 +33,7 @@ demo: setup ## run a surface race and the homework's CNN on digits, then compare
 test: check ## run the checks and the tests (under 5 minutes on 2 cores)
 	$(RUN) pytest -n auto
 
-test-slow: .venv/.installed-extras ## install the extras (docs, ray, slurm, verify, notebook, tune, tensorboard) and run the tests that take longer
+test-slow: .venv/.installed-extras ## install the extras (docs, ray, slurm, verify, notebook, tune, tensorboard, hf) and run the tests that take longer
 	$(RUN) pytest -n auto --dist loadgroup -m slow
 
 check: setup ## format, lint, types and layers

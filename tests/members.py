@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from optbench.catalogue import package_of
 from optbench.config.groups import KEYS
 
 TESTS = Path(__file__).parent
@@ -25,9 +27,10 @@ _LARGE = 3.0  # million parameters
 def names(group: str) -> list[str]:
     """Choices of a group, those in folders of it too, without the bases (leading underscore).
 
-    Without those of an extra: their packages are not installed where the tests run. `zoo()` are those.
+    Without those of an extra: their packages are not installed where the tests run. `zoo()` are those; others, whose
+    own package may or may not be there, count where it is.
     """
-    return [name for name in _all(group) if not _needs_extra(group, name)]
+    return [name for name in _all(group) if not _needs_extra(group, name) and not _lacks_package(group, name)]
 
 
 def zoo() -> list[str]:
@@ -42,6 +45,11 @@ def _all(group: str) -> list[str]:
 
 def _needs_extra(group: str, name: str) -> bool:
     return "\n# extra: " in (CONF / group / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _lacks_package(group: str, name: str) -> bool:
+    package = package_of(group, name)
+    return package is not None and importlib.util.find_spec(package[0]) is None
 
 
 def read(group: str, name: str) -> dict[str, Any]:

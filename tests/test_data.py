@@ -39,8 +39,11 @@ from optbench.problem import AbstractData, stream
 
 AUGMENTATIONS = [name for name in members.names("augment") if members.read("augment", name)["_target_"] is not None]
 SETS = [name for name in members.names("data") if members.read("data", name)["_target_"] is not None]
-DATA = [name for name in SETS if members.read("data", name).get("image_size", 1) != 1]
-"""Those of pictures."""
+DATA = [
+    name for name in SETS
+    if members.read("data", name).get("image_size", 1) != 1 and "n_classes" in members.read("data", name)
+]  # fmt: skip
+"""Those of pictures, in classes that are known beforehand."""
 SPLITS = ("train", "validation", "test")
 FEW = {"train_per_class": 2, "validation_per_class": 1, "n_test": 4}
 

@@ -30,7 +30,7 @@ from optbench.models.lstm import LSTM
 from optbench.problem import AbstractData, read_split, stream
 
 SPLITS = ("train", "validation", "test")
-OWN = ("csv", "npz")
+OWN = ("csv", "npz", "hf")
 EMBEDDED = [
     name for name in members.names("data")
     if (found := members.read("data", name))["_target_"] and "image_size" not in found and name not in OWN

@@ -6,7 +6,8 @@ the book calls by its name. `# batch: full` says of an optimizer that it is desc
 is an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
 `# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one. `# zh: ...` is
 the entry in Chinese, for pages that are. `# extra: NAME` says that the code of a member comes with an
-extra of the package.
+extra of the package. `# package: NAME (EXTRA)` says which package the code of a member imports, and the extra that
+brings it.
 
 Metrics are chosen by a setting, trainer.metrics, and so are no group of a configuration; they lie in conf/metric/ like
 the others.
@@ -38,6 +39,7 @@ LISTED = (*GROUPS, METRIC, CALLBACK)
 _BOOK, _BATCH, _ROOT, _LOSS = "# book: ", "# batch: ", "# root: ", "# loss: "
 _CHINESE = "# zh: "
 _EXTRA = "# extra: "
+_PACKAGE = "# package: "
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,14 @@ def growing(axis: str, config_dirs: Sequence[Path] = ()) -> list[str]:
 def extra_of(group: str, name: str, config_dirs: Sequence[Path] = ()) -> str:
     """The extra that brings the code of a choice; "" where it needs none. Of several folders the last one counts."""
     return _comment(there, _EXTRA) if (there := _file_of(group, name, config_dirs)) else ""
+
+
+def package_of(group: str, name: str, config_dirs: Sequence[Path] = ()) -> tuple[str, str] | None:
+    """The package that the code of a choice imports and the extra that brings it; None: none beside what is there
+    anyway. Of several folders the last one counts."""
+    there = _file_of(group, name, config_dirs)
+    match = re.fullmatch(r"(\w+) \((\w+)\)", _comment(there, _PACKAGE)) if there else None
+    return (match[1], match[2]) if match else None
 
 
 @functools.lru_cache

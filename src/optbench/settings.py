@@ -233,6 +233,10 @@ _at_least_one: Check = (lambda v: _number(v) and v >= 1, "a number of at least 1
 _not_zero: Check = (lambda v: _number(v) and v != 0, "a number other than 0")
 _switch: Check = (lambda v: isinstance(v, bool), "true or false")
 _path: Check = (lambda v: isinstance(v, str) and bool(v) and "${" not in v, "a path, without ${ in it")
+_columns: Check = (
+    lambda v: _word(v) or (isinstance(v, list) and bool(v) and all(map(_word, v))),
+    "the name of a column or array, or a list of names",
+)
 _weights: Check = (
     lambda v: isinstance(v, list) and len(v) >= 2 and all(_number(w) and w >= 0 for w in v) and any(v),
     "a list of numbers that are not negative, one per class",
@@ -258,11 +262,8 @@ RANGES: Mapping[str, Check] = {
     "data.split_seed": _from_zero,
     "data.picture_seed": _from_zero,
     "data.path": _path,
-    "data.target": (
-        lambda v: (isinstance(v, str) and bool(v)) or (isinstance(v, list) and bool(v) and all(map(_word, v))),
-        "the name of a column, or a list of names",
-    ),
-    "data.inputs": (lambda v: _word(v), "the name of an array"),
+    "data.target": _columns,
+    "data.inputs": _columns,
     "data.weight": (lambda v: _word(v), "the name of a column of weights, or null"),
     "data.drop": (lambda v: isinstance(v, list) and all(map(_word, v)), "a list of names of columns"),
     "data.task": _one_of("classification", "regression"),
@@ -473,6 +474,7 @@ _NULL_IS_A_VALUE = frozenset(
         "loss.weight",
         "data.root",
         "n_outputs",
+        "data.inputs",
         "data.n_targets",
         "data.task",
         "data.weight",

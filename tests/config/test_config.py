@@ -365,7 +365,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "data.download": ([True, False], [0, "yes"]),
     "data.path": (["a.csv"], ["", "${a}", 3]),
     "data.target": (["y", ["y", "z"]], ["", [], [1], 3]),
-    "data.inputs": (["x"], ["", 3]),
+    "data.inputs": (["x", ["x", "z"], None], ["", [], [1], 3]),
     "data.weight": (["w", None], ["", 3]),
     "data.drop": ([[], ["a"]], ["a", [1]]),
     "data.task": (["classification", "regression", None], ["ranking"]),

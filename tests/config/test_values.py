@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hf_files
 import idx_files
 import members
 import numpy as np
@@ -59,7 +60,13 @@ def leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-FILES = {"csv": ["data.path=a.csv", "data.target=y"], "npz": ["data.path=a.npz"], "torchvision": ["data.path=idx"]}
+FILES = {
+    "csv": ["data.path=a.csv", "data.target=y"],
+    "npz": ["data.path=a.npz"],
+    "torchvision": ["data.path=idx"],
+    "hf": ["data.path=a.parquet", "data.target=y"],
+    "hf_images": ["data.path=pictures.parquet"],
+}
 """What data of one's own cannot do without; `write_files` makes them."""
 
 
@@ -71,6 +78,8 @@ def write_files() -> None:
     Path("a.csv").write_text("a,b,c,y\n" + rows)
     np.savez("a.npz", x=x, y=y)
     idx_files.write(Path("idx"))
+    hf_files.rows(Path("a.parquet"), **dict(zip("abcy", (*x.T, y), strict=True)))
+    hf_files.pictures(Path("pictures.parquet"))
 
 
 def base(group: str, name: str) -> list[str]:

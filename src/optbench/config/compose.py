@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optbench.catalogue import GROUPS, catalogue, extra_of, loss_of_data, wants_whole_batch
+from optbench.catalogue import GROUPS, catalogue, extra_of, loss_of_data, package_of, wants_whole_batch
 from optbench.config import groups, wraps
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
@@ -35,7 +35,7 @@ from optbench.config.kept import Kept
 from optbench.config.literal import with_paths_quoted
 from optbench.config.metrics import check_metrics, named
 from optbench.config.space import Dimension
-from optbench.config.targets import check_found, targets_in
+from optbench.config.targets import check_found, check_package, targets_in
 from optbench.config.values import no_value, set_value
 from optbench.errors import ConfigError
 from optbench.folders import place_of
@@ -227,6 +227,7 @@ class Composer:
         for group, name in composed.config["choices"].items():
             for target in targets_in(composed.config.get(group)):
                 if target not in self._found:
+                    check_package(f"{group}={name}", package_of(group, name, self.dirs))
                     where = "trainer.metrics" if group == "trainer" else f"{group}={name}"
                     check_found(target, where, self.dirs, extra_of(group, name, self.dirs))
                     self._found.add(target)

@@ -72,6 +72,20 @@ def check_found(target: str, where: str, config_dirs: Sequence[Path], extra: str
         raise ConfigError(f"{where}: {beside[-1]}: not Python ({error})") from None
 
 
+def check_package(where: str, package: tuple[str, str] | None) -> None:
+    """Checks that a package is installed; imports nothing.
+
+    Args:
+        where: what asks for it, e.g. data=hf.
+        package: its name, and the extra that brings it; None: nothing is asked for.
+
+    Raises:
+        ConfigError: it is not, with how to install it.
+    """
+    if package is not None and importlib.util.find_spec(package[0]) is None:
+        raise ConfigError(f"{where} needs the package {package[0]}", f"pip install 'optbench[{package[1]}]'")
+
+
 def _module_file(folder: Path, name: str) -> Path | None:
     found = (folder / f"{name}.py", folder / name / "__init__.py")
     return next((file for file in found if file.is_file()), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from optbench.errors import DataError
 from optbench.problem import AbstractData, Split, stream
 
 SPLITS = ("train", "validation", "test")
+MOST_KINDS = 20
+"""Different whole numbers in a column up to which they count as classes, where nobody says; kinds of words in a column
+of inputs."""
 
 
 def check_cut(validation_share: float, test_share: float, split_seed: int) -> None:
@@ -48,6 +51,25 @@ def cut(targets: Tensor, shares: dict[str, float], split_seed: int) -> dict[str,
     return {name: torch.cat(indices).sort().values for name, indices in parts.items()}
 
 
+def parts_of(
+    targets: Tensor, shares: dict[str, float], split_seed: int, sizes: Mapping[str, int] | None
+) -> dict[str, Tensor]:
+    """Indices of the splits, as of `cut`, where some of them may be there already.
+
+    Args:
+        targets, shares, split_seed: as of `cut`.
+        sizes: of the splits that are there, in the order of their rows; those of `shares` that are not among them are
+            cut from the rows of "train". None: none is there.
+    """
+    if sizes is None:
+        return cut(targets, shares, split_seed)
+    ends = dict(zip(sizes, torch.tensor(list(sizes.values())).cumsum(0).tolist(), strict=True))
+    parts = {name: torch.arange(end - sizes[name], end) for name, end in ends.items()}
+    train = parts["train"]
+    lacking = {name: share for name, share in shares.items() if name not in sizes}
+    return parts | {name: train[at] for name, at in cut(targets[train], lacking, split_seed).items()}
+
+
 class Rows(AbstractData):
     """Rows of numbers with a target each, cut into splits.
 
@@ -58,6 +80,8 @@ class Rows(AbstractData):
         class_names: in the order of their numbers; none of a regression.
         names: n names; None: the numbers of the rows, from 1.
         weights: (n,) of the examples; None: all alike.
+        sizes: of the splits that are there, as of `parts_of`; None: all are cut.
+        unlabelled: splits whose targets are no targets.
         validation_share, test_share, split_seed: of the cut.
         standardize: whether inputs that are numbers, and targets that are, are measured in standard deviations from the
             mean of the training data, column by column.
@@ -78,13 +102,16 @@ class Rows(AbstractData):
         standardize: bool,
         names: Sequence[str] | None = None,
         weights: Tensor | None = None,
+        sizes: Mapping[str, int] | None = None,
+        unlabelled: Sequence[str] = (),
     ) -> None:
         check_cut(validation_share, test_share, split_seed)
         self.n_classes, self.class_names = len(class_names), tuple(class_names)
         self.n_targets = targets.shape[1] if not class_names and targets.ndim > 1 else 1
         self._name, self._inputs, self._targets, self._weights = name, inputs, targets, weights
         self._names = tuple(names) if names is not None else tuple(f"{row + 1:04d}" for row in range(len(inputs)))
-        self._parts = cut(targets, {"test": test_share, "validation": validation_share}, split_seed)
+        self._parts = parts_of(targets, {"test": test_share, "validation": validation_share}, split_seed, sizes)
+        self._unlabelled = frozenset(unlabelled)
         wanted = [split for split in SPLITS if split != "test" or test_share]
         if empty := [split for split in wanted if not len(self._parts[split])]:
             raise DataError(f"{name}: {len(inputs)} rows are too few for a {empty[0]} split of these shares",
@@ -92,13 +119,14 @@ class Rows(AbstractData):
         self._standardize = standardize
 
     def load(self, split: str) -> Split:
-        """The "train", "validation" or "test" split, all with targets; DataError where there is none."""
+        """The "train", "validation" or "test" split, with targets where it has some; DataError where there is none."""
         chosen = self._parts.get(split)
         if chosen is None or not len(chosen):
             raise DataError(
                 f"{self._name}: no rows in split {split!r} (expected a non-empty train, validation or test)"
             )
-        inputs, targets = (self._measured(values, chosen) for values in (self._inputs, self._targets))
+        inputs = self._measured(self._inputs, chosen)
+        targets = None if split in self._unlabelled else self._measured(self._targets, chosen)
         names = tuple(self._names[index] for index in chosen.tolist())
         return Split(inputs, targets, names, None if self._weights is None else self._weights[chosen])
 

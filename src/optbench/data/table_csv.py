@@ -10,14 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from optbench.data._tables import Rows
+from optbench.data._arrays import TASKS, check_task
+from optbench.data._tables import MOST_KINDS, Rows
 from optbench.errors import DataError
 from optbench.folders import place_of
 
-_TASKS = ("classification", "regression")
-_MOST_CLASSES = 20
-"""Different whole numbers in a column up to which they count as classes, where nobody says; kinds of words in a column
-of inputs."""
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
@@ -59,13 +56,12 @@ class Table(Rows):
         test_share: float = 0.1,
         split_seed: int = 0,
     ) -> None:
-        if task is not None and task not in _TASKS:
-            raise DataError(f"task={task}: expected {' or '.join(_TASKS)}")
+        check_task(task)
         self._path = path
         columns = _read(place_of(path), path)
         wanted = [target] if isinstance(target, str) else list(target)
         _check_headings(columns, wanted, drop, weight, path)
-        classes = task == _TASKS[0] if task is not None else len(wanted) == 1 and _are_classes(columns[wanted[0]])
+        classes = task == TASKS[0] if task is not None else len(wanted) == 1 and _are_classes(columns[wanted[0]])
         if classes and len(wanted) > 1:
             raise DataError(
                 f"target={wanted}: a classification has one column to be told", "task=regression has several"
@@ -95,9 +91,9 @@ class Table(Rows):
         if any(_number(kind) is not None or kind.lower() in _MISSING for kind in kinds):
             return [self._numbers(texts, name)]
         ordered = sorted(set(kinds))
-        if len(ordered) > _MOST_CLASSES:
+        if len(ordered) > MOST_KINDS:
             raise DataError(
-                f"{self._path}: column {name!r} has {len(ordered)} different words; up to {_MOST_CLASSES} are inputs",
+                f"{self._path}: column {name!r} has {len(ordered)} different words; up to {MOST_KINDS} are inputs",
                 f"leave out the column: data.drop=[{name}]",
             )
         place = torch.tensor([ordered.index(kind) for kind in kinds])
@@ -202,5 +198,5 @@ def _are_classes(texts: Sequence[str]) -> bool:
     """Whether a column is of text, or of few whole numbers."""
     numbers = [_number(text) for text in texts if text.strip().lower() not in _MISSING]
     if not all(value is not None for value in numbers):
-        return sum(value is None for value in numbers) > len(numbers) / 2 or len(set(texts)) <= _MOST_CLASSES
-    return all(value is not None and value.is_integer() for value in numbers) and len(set(numbers)) <= _MOST_CLASSES
+        return sum(value is None for value in numbers) > len(numbers) / 2 or len(set(texts)) <= MOST_KINDS
+    return all(value is not None and value.is_integer() for value in numbers) and len(set(numbers)) <= MOST_KINDS
