@@ -5,6 +5,9 @@ torch's protocol for going on is `state_dict()` and `load_state_dict()`, and peo
 attributes: the run goes on, and its numbers are others. So attributes that are plain values, tensors, random generators
 and optimizers are part of a checkpoint too. What belongs to the module or stands in the state already is left out, and
 so is what never changes by itself (functions, modules).
+
+And torch's `load_state_dict` gives floating-point state the dtype of its parameter: a sum that is kept in double
+precision beside weights in single precision comes back rounded. Here it comes back as it was.
 """
 
 from __future__ import annotations
@@ -48,6 +51,41 @@ def held(optimizer: torch.optim.Optimizer, within: frozenset[int] = frozenset())
     own = {k: v for k, v in vars(optimizer).items() if k not in _TORCHS and not k.startswith(("_optimizer_", "_zero_"))}
     packed = {key: _packed(value, taken, within) for key, value in own.items()}
     return {key: value for key, value in packed.items() if value is not _NOTHING}
+
+
+def restore_state(optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
+    """Goes on from a `state_dict()`, each tensor of it in the dtype that it had."""
+    optimizer.load_state_dict(dict(kept))
+    _keep_dtypes(optimizer, kept)
+
+
+def _keep_dtypes(optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
+    if isinstance(optimizer, Together):
+        for part, state in zip(optimizer.parts, kept["parts"], strict=True):
+            _keep_dtypes(part, state)
+    elif isinstance(optimizer, AbstractWrapper):
+        _keep_dtypes(optimizer.inner, kept["inner"])
+    elif isinstance(kept.get("state"), Mapping) and isinstance(kept.get("param_groups"), list):  # torch's form
+        numbers = [number for group in kept["param_groups"] for number in group["params"]]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for number, parameter in zip(numbers, parameters, strict=False):
+            if number in kept["state"] and parameter in optimizer.state:
+                _as_kept(optimizer.state[parameter], kept["state"][number])
+
+
+def _as_kept(loaded: Any, kept: Any) -> Any:
+    """What was loaded, with the tensors of another dtype than was kept in place of those."""
+    if isinstance(loaded, Tensor) and isinstance(kept, Tensor):
+        rounded = loaded.dtype != kept.dtype and loaded.shape == kept.shape
+        return kept.detach().to(loaded.device, copy=True) if rounded else loaded
+    if isinstance(loaded, dict) and isinstance(kept, Mapping):
+        loaded |= {key: _as_kept(loaded[key], kept[key]) for key in loaded.keys() & kept.keys()}
+    elif type(loaded) in (list, tuple) and type(kept) is type(loaded) and len(loaded) == len(kept):
+        parts = [_as_kept(one, other) for one, other in zip(loaded, kept, strict=True)]
+        if isinstance(loaded, tuple):
+            return tuple(parts)
+        loaded[:] = parts
+    return loaded
 
 
 def restore_held(optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]) -> None:
@@ -133,7 +171,7 @@ def _unpacked(own: Any, kept: Any, outer: torch.optim.Optimizer) -> Any:
     kind = kept.get("kind") if isinstance(kept, dict) else None
     if kind == _INNER:
         shared = own.param_groups is outer.param_groups or own.state is outer.state
-        own.load_state_dict(kept["state"])
+        restore_state(own, kept["state"])
         restore_held(own, kept["held"])
         if shared:  # the two have one list of groups, whose rates a schedule sets
             own.param_groups = outer.param_groups

@@ -19,7 +19,7 @@ from torch import Tensor
 from optbench.errors import RunFailure
 from optbench.loop.average import Average
 from optbench.loop.driven import Driven, wants_graph
-from optbench.loop.held import held, restore_held
+from optbench.loop.held import held, restore_held, restore_state
 from optbench.loop.modes import Modes, kept_buffers
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
@@ -197,7 +197,7 @@ class Loop:
         self.problem.module.load_state_dict(state.get("trained", state["model"]))
         if self._average is not None:
             self._average.restore(state["model"], state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_state(self.optimizer, state["optimizer"])
         restore_held(self.optimizer, state.get("optimizer_held", {}))
         self.scheduler.load_state_dict(state["scheduler"])
         self.problem.restore_counters(state["problem"])
@@ -379,7 +379,7 @@ class Loop:
         if "weights" in before:
             for parameter, value in zip(self._parameters, before["weights"], strict=True):
                 parameter.copy_(value)
-            self.optimizer.load_state_dict(before["optimizer"]["optimizer"])
+            restore_state(self.optimizer, before["optimizer"]["optimizer"])
             restore_held(self.optimizer, before["optimizer"].get("optimizer_held", {}))
         p = self.progress
         p.left_out, p.left_out_in_a_row = p.left_out + 1, p.left_out_in_a_row + 1
