@@ -40,6 +40,16 @@ CASES = (
     ("model=mlp", "model.hidden=[512,512]"),
     ("model=logistic",),
 )
+WITH_CONVOLUTIONS = (
+    ("model=cnn1d", "model.width=8", "data=mnist1d"),
+    ("model=cnn1d", "data=mnist1d"),
+    ("model=cnn1d", "data=mnist1d", "trainer.batch_size=256"),
+    ("model=cnn1d", "model.width=64", "data=mnist1d"),
+    ("model=hw3_cnn", "model.width=2", "data=synthetic_food", "data.image_size=32", "augment=none"),
+    ("model=hw3_cnn", "model.width=4", "data=synthetic_food", "data.image_size=32", "augment=none"),
+    ("model=hw3_cnn", "model.width=8", "data=synthetic_food", "data.image_size=32", "augment=none"),
+)
+"""Not fitted: operations are no longer one a weight and example."""
 RATES = "optimizer.lr=1e-4,2e-4,5e-4,1e-3,2e-3,5e-3,1e-2,2e-2,5e-2,1e-1"
 
 
@@ -116,9 +126,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lines += ["| network | weights | trained | examples | loop, us | stacked, us | ratio |", "|---" * 7 + "|"]
-        for case in () if given.no_sizes else CASES:
+        for case in () if given.no_sizes else (*CASES, *WITH_CONVOLUTIONS):
             (width, weights, batch), (stacked, loop) = sizes(case, folder), an_update(case, folder)
-            table.append(((width, weights, batch), stacked, loop))
+            if case in CASES:
+                table.append(((width, weights, batch), stacked, loop))
             numbers = f"{weights} | {width} | {batch} | {loop * 1e6:.0f} | {stacked * 1e6:.0f} | {loop / stacked:.1f}"
             lines.append(f"| {' '.join(case)} | {numbers} |")
             print(lines[-1], flush=True)

@@ -52,6 +52,9 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 _LOOP_STEP, _LOOP_FLOP, _LOOP_WEIGHT = 5.1e-4, 5.1e-11, 5.3e-10
 _STACK_ROW, _STACK_FLOP, _STACK_WEIGHT = 1.3e-4, 3.5e-11, 1.2e-9
+_LOOP_WINDOWS, _LOOP_WINDOW_FLOP, _STACK_TOUCHED = 5e-4, 2e-11, 1.4e-8
+"""Of a layer with windows, of an operation in it, and of a number that is pooled or normalised in a stack: so chosen
+that of the networks with convolutions in benchmarks/results/stacked.md those are stacked that gained 1.25 or more."""
 _PAYS = 1.25
 _PAUSE = 0.25
 
@@ -189,7 +192,7 @@ def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | 
     plan = plan_of(node_of(rows, "optimizer"), node_of(rows, "scheduler"), len(rows.planned), steps)
     networks = networks_of(problem, trainer, plan)
     width, whole = networks.form.width, sum(p.numel() for p in problem.module.parameters())
-    quick, words = pays(len(rows.planned), width, whole, problem.batch_size)
+    quick, words = pays(len(rows.planned), width, whole, problem.batch_size, networks.chain.windowed)
     if not quick and not always and device.type == "cpu":
         return f"{ALONE}{words}"
     seeds, start = [item.config["seed"] for item in rows.planned], functools.cache(_starts(rows.planned, problem))
@@ -232,7 +235,9 @@ def _starts(planned: Sequence[Planned], problem: NetworkProblem) -> Callable[[in
     return start
 
 
-def pays(rows: int, width: int, weights: int, batch: int) -> tuple[bool, str]:
+def pays(
+    rows: int, width: int, weights: int, batch: int, windowed: tuple[int, int, int] = (0, 0, 0)
+) -> tuple[bool, str]:
     """Whether a stack is quicker than the loop on a CPU, and why, in words.
 
     Args:
@@ -240,13 +245,17 @@ def pays(rows: int, width: int, weights: int, batch: int) -> tuple[bool, str]:
         width: numbers that are trained of a run.
         weights: its weights; more, where some inputs are equal.
         batch: examples of an update.
+        windowed: of layers that look through windows, see `Chain.windowed`.
 
     The seconds of an update of one run are, by a fit to `benchmarks/stacked.py`: in the loop those of its calls and of
     6 operations a weight and example; in a stack those of a row, of as many operations on what is trained, and of the
     memory that it goes through.
     """
+    layers, more, touched = windowed
     alone = _LOOP_STEP + _LOOP_FLOP * 6 * weights * batch + _LOOP_WEIGHT * weights
-    together = _STACK_ROW + _STACK_FLOP * 6 * width * batch + _STACK_WEIGHT * width
+    alone += _LOOP_WINDOWS * layers + _LOOP_WINDOW_FLOP * 6 * more * batch
+    together = _STACK_ROW + _STACK_FLOP * 6 * (width + more) * batch + _STACK_WEIGHT * width
+    together += _STACK_TOUCHED * touched * batch
     times = alone / together
     sizes = f"{rows} networks of {weights} weights" + (f" ({width} that differ)" if width < weights else "")
     words = f"{sizes}, {batch} examples an update: about {times:.2g} times as quick as the loop"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optbench.descend import Batch
 from optbench.descend.plan import Plan, make_plan
@@ -79,7 +79,12 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | N
     chain = chain_of(problem.module, watched)
     tables = [_table(problem, chain, split, device) for split in (problem.train, problem.validation)]
     columns = None
-    if plan is not None and moves_alike(plan, Numbers(plan, np.zeros(1, dtype=np.int64)).names) is not None:
+    is_linear = isinstance(chain.layers[0][1], nn.Linear)
+    if (
+        is_linear
+        and plan is not None
+        and moves_alike(plan, Numbers(plan, np.zeros(1, dtype=np.int64)).names) is not None
+    ):
         columns = columns_of(*tables)
     if columns is not None:
         tables = [table.index_select(1, columns.first) for table in tables]
@@ -89,7 +94,8 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | N
         problem.module, chain, Form(problem.module, chain, columns), train, validation,
         functools.partial(row_losses, problem.loss), label_rule(problem.loss) if problem.data.n_classes > 0 else None,
         _judged(problem), problem.ranked_by,
-        problem.batch_size, problem.steps_per_epoch, problem.exact_gradient, trainer, total_steps(problem, trainer),
+        problem.batch_size, problem.steps_per_epoch, problem.exact_gradient and not chain.drawing, trainer,
+        total_steps(problem, trainer),
     )  # fmt: skip
 
 

@@ -7,20 +7,35 @@ all examples, and a batch of a chain is a choice of rows of that table.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from optbench.stacked.windows import (
+    CONVOLUTIONS,
+    POOLINGS,
+    Convolution,
+    Largest,
+    convolved,
+    numbers,
+    pictures,
+    windows_of,
+)
+
 _ELEMENTWISE = (
     nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.Softplus, nn.Softsign,
     nn.Mish, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Identity,
 )  # fmt: skip
-_LAYERS = (nn.Linear, nn.BatchNorm1d, *_ELEMENTWISE)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_LAYERS = (nn.Linear, *_NORMS, *CONVOLUTIONS, *POOLINGS, nn.Dropout, *_ELEMENTWISE)
 
 
 class UnstackedError(Exception):
@@ -33,9 +48,40 @@ class Chain:
 
     Attributes:
         layers: name in the model and layer.
+        shapes: of an example as each layer takes it.
     """
 
     layers: Sequence[tuple[str, nn.Module]]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def drawing(self) -> list[tuple[str, float, tuple[int, ...]]]:
+        """The layers that draw in training, in order: name, share that is dropped, shape of an example."""
+        dropping = ((name, layer.p) for name, layer in self.layers if isinstance(layer, nn.Dropout))
+        return [(name, p, self.shapes[name]) for name, p in dropping if 0.0 < p < 1.0]
+
+    @property
+    def normalises(self) -> bool:
+        """Whether what is made of an example hangs on the others of its batch."""
+        return any(isinstance(layer, _NORMS) for _, layer in self.layers)
+
+    @property
+    def windowed(self) -> tuple[int, int, int]:
+        """How many layers look through windows, multiplications of an example in them beyond one a weight, and numbers
+        of an example that are pooled or normalised there."""
+        layers, more, touched = 0, 0, 0
+        for name, layer in self.layers:
+            shape = self.shapes[name]
+            if isinstance(layer, _NORMS) and len(shape) > 1:
+                touched += math.prod(shape)
+            elif isinstance(layer, (*CONVOLUTIONS, *POOLINGS)) and (windows := windows_of(layer)) is not None:
+                layers += 1
+                places = math.prod(windows.made((1, *shape[1:])))
+                if isinstance(layer, CONVOLUTIONS):
+                    more += (places - 1) * layer.weight.numel()
+                else:
+                    touched += shape[0] * places * windows.places
+        return layers, more, touched
 
     def forward(
         self,
@@ -43,6 +89,7 @@ class Chain:
         buffers: Mapping[str, Tensor],
         x: Tensor,
         gradients: Mapping[str, Tensor] | None = None,
+        masks: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> Tensor:
         """The outputs of every row.
 
@@ -50,15 +97,41 @@ class Chain:
             weights: name of a parameter to (rows, ...).
             buffers: name of a floating-point buffer to (rows, ...), contiguous; in training they are updated.
             x: (rows, features, b), what the first layer takes.
-            gradients: in training, where the gradients of the linear layers are put by the backward pass, which gives
-                None for them; like the weights. None: evaluation.
+            gradients: in training, where the gradients of linear layers and convolutions are put by the backward
+                pass, which gives None for them; like the weights. None: evaluation.
+            masks: in training, what the layers that draw multiply by (`draws`).
 
         Returns:
             (rows, outputs, b).
         """
         for name, layer in self.layers:
-            x = _applied(layer, name, weights, buffers, x, gradients)
+            if isinstance(layer, nn.Dropout):
+                x = _dropped(layer, x, masks.get(name), gradients is not None)
+            elif isinstance(layer, (*CONVOLUTIONS, *POOLINGS)):
+                x = self._windowed(layer, name, weights, x, gradients)
+            else:
+                x = _applied(layer, name, weights, buffers, x, gradients)
         return x
+
+    def _windowed(
+        self,
+        layer: nn.Module,
+        name: str,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        gradients: Mapping[str, Tensor] | None,
+    ) -> Tensor:
+        windows, x = windows_of(layer), pictures(x, self.shapes[name])
+        assert windows is not None
+        weight, bias = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
+        if weight is None:
+            made: Tensor = Largest.apply(x, windows)  # type: ignore[no-untyped-call]
+        elif gradients is None:
+            made = convolved(windows, x, weight, bias)
+        else:
+            places = gradients[f"{name}.weight"], gradients.get(f"{name}.bias")
+            made = Convolution.apply(x, weight, bias, windows, *places)  # type: ignore[no-untyped-call]
+        return numbers(made)
 
 
 class _Linear(torch.autograd.Function):
@@ -86,6 +159,12 @@ class _Linear(torch.autograd.Function):
         return back, None, None, None, None
 
 
+def _dropped(layer: nn.Dropout, x: Tensor, mask: Tensor | None, train: bool) -> Tensor:
+    if mask is not None:
+        return x * mask
+    return x * 0.0 if train and layer.p == 1.0 else x
+
+
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias[:, :, None], weight, x)
 
@@ -106,13 +185,13 @@ def _applied(
             return _linear(x, weight, bias)
         made: Tensor = _Linear.apply(x, weight, bias, gradients[own], gradients.get(shift))  # type: ignore[no-untyped-call]
         return made
-    if isinstance(layer, nn.BatchNorm1d):
+    if isinstance(layer, _NORMS):
         assert layer.momentum is not None
         # the units of all rows are the channels of one batch norm, whose backward pass is one operation
         mean, variance = (buffers[f"{name}.running_{kind}"].view(-1) for kind in ("mean", "var"))
         scale, shifts = (None if w is None else w.reshape(-1) for w in (weight, bias))
         train = gradients is not None
-        made = batch_norm(x.reshape(1, -1, x.shape[2]), mean, variance, scale, shifts, train, layer.momentum, layer.eps)
+        made = batch_norm(x.reshape(1, len(mean), -1), mean, variance, scale, shifts, train, layer.momentum, layer.eps)
         return made.view(x.shape)
     kept: Tensor = layer(x)
     return kept
@@ -128,6 +207,8 @@ def chain_of(model: nn.Module, examples: Tensor) -> Chain:
     Raises:
         UnstackedError: it is no chain of layers that stack, in a sentence.
     """
+    # contiguous, so that flattening makes no copy
+    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     leaves = {name: module for name, module in model.named_modules() if not any(module.children())}
     for name, module in leaves.items():
         if type(module) is not nn.Flatten:
@@ -146,9 +227,20 @@ def chain_of(model: nn.Module, examples: Tensor) -> Chain:
     layers = [(name, leaves[name]) for name in names if type(leaves[name]) is not nn.Flatten]
     if made is None or not layers or not _is_same(outputs, made):
         raise UnstackedError(f"{type(model).__name__} is no chain of layers")
-    if not isinstance(layers[0][1], nn.Linear) or any(name not in names for name in leaves):
-        raise UnstackedError(f"{type(model).__name__} is no chain of layers that begins with a linear one")
-    return Chain(layers)
+    if any(name not in names for name in leaves):
+        raise UnstackedError(f"{type(model).__name__} has layers that it does not use")
+    shapes = {name: tuple(given.shape[1:]) for name, given, _ in calls}
+    for name, layer in layers:
+        _check_shape(name, layer, shapes[name])
+    return Chain(layers, shapes)
+
+
+def _check_shape(name: str, layer: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raises UnstackedError where a layer is used on examples of another shape than its usual one."""
+    if isinstance(layer, nn.Linear) and len(shape) != 1:
+        raise UnstackedError(f"the layer {name} is applied along a sequence")
+    if isinstance(layer, nn.Dropout) and len(shape) == 3:
+        raise UnstackedError(f"dropout ({name}) of pictures draws in another order than that of numbers")
 
 
 def _check_layer(name: str, layer: nn.Module) -> None:
@@ -156,7 +248,11 @@ def _check_layer(name: str, layer: nn.Module) -> None:
         raise UnstackedError(f"{type(layer).__name__} ({name}) is no layer that stacks")
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
         raise UnstackedError(f"the layer {name} has hooks")
-    if isinstance(layer, nn.BatchNorm1d) and (layer.momentum is None or not layer.track_running_stats):
+    if isinstance(layer, (*CONVOLUTIONS, *POOLINGS)) and windows_of(layer) is None:
+        raise UnstackedError(
+            f"{type(layer).__name__} ({name}) has options that do not stack, such as groups or dilation"
+        )
+    if isinstance(layer, _NORMS) and (layer.momentum is None or not layer.track_running_stats):
         raise UnstackedError(f"batch norm ({name}) without a moving average of its statistics does not stack")
 
 
@@ -208,7 +304,7 @@ def _is_same(a: Tensor, b: Tensor) -> bool:
 
 
 def table_of(model: nn.Module, chain: Chain, parts: Iterator[Tensor]) -> Tensor:
-    """What the first layer of a chain takes of each example, (n, features) float32.
+    """What the first layer of a chain takes of each example, as one row (n, features) float32.
 
     Args:
         model: whose layers they are.
@@ -218,16 +314,17 @@ def table_of(model: nn.Module, chain: Chain, parts: Iterator[Tensor]) -> Tensor:
     Raises:
         UnstackedError: an example is not treated alone.
     """
-    name, layer = chain.layers[0]
+    name = chain.layers[0][0]
+    layer = model.get_submodule(name)
     found: list[Tensor] = []
     with torch.no_grad():
         for part in parts:
             with _watched({name: layer}) as calls:
                 _evaluated(model, part)
-            found.append(calls[0][1].clone())
+            found.append(calls[0][1].flatten(1).clone())
             if len(found) == 1:  # batch norm in evaluation mode aside, nothing before it may look at the others
                 with _watched({name: layer}) as alone:
                     _evaluated(model, part[:1])
-                if not torch.equal(alone[0][1], found[0][:1]):
+                if not torch.equal(alone[0][1].flatten(1), found[0][:1]):
                     raise UnstackedError("what is done before the first layer depends on the other examples of a batch")
     return torch.cat(found)

@@ -25,6 +25,7 @@ from optbench.problem import stream
 from optbench.records import Status
 from optbench.settings import NetworkTrainer
 from optbench.stacked.chain import Chain
+from optbench.stacked.draws import Draws
 from optbench.stacked.updates import Apply, Norms, Numbers
 from optbench.stacked.weights import Form, counted
 
@@ -161,6 +162,7 @@ class Stack:
         self._correct, self._seen = torch.zeros(n, dtype=torch.int64, device=device), 0
         self._orders: dict[int, Tensor] = {}
         self._order = torch.empty(0)
+        self._draws = Draws(networks.chain, device)
 
     def run(self, stop: Callable[[], bool], on_step: Callable[[int], None]) -> Iterator[Ended]:
         """Trains the rows, and gives each as it ends; where `stop` says so those under way are left.
@@ -268,13 +270,14 @@ class Stack:
         net = self._net
         inputs, labels = self._batch()
         leaves, places = net.form.leaves(self.flat), net.form.views(self._gradient)
-        outputs = net.chain.forward(leaves, self._buffers, inputs.mT, places)
+        masks = self._draws.masks([line.seed for line in self._lines], self._step, [labels.shape[1]])[0]
+        outputs = net.chain.forward(leaves, self._buffers, inputs.mT, places, masks)
         rows, b = labels.shape
         whole = outputs.mT.flatten(0, 1)
         losses = net.loss(whole, labels.reshape(-1)).view(rows, b).mean(dim=1)
         found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
         for place, gradient in zip(places.values(), found, strict=True):
-            if gradient is not None:  # of a linear layer it is there
+            if gradient is not None:  # of linear layers and convolutions it is there
                 place.copy_(gradient)
         if net.labels is not None:
             said = net.labels(whole.detach()).view(rows, b)
