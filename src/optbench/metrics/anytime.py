@@ -20,30 +20,61 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.intervals import parts, root, thinned
+from optbench.metrics.intervals import root, thinned
 from optbench.metrics.rank_tests import Ints, signed_ranks
+from optbench.metrics.sums import Sums, parts
 
 BETS = np.array([0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.3, 2.0, 8.0])
 """Sizes of effect, in deviations of the differences, that the stake is spread over."""
-_TABLED = 200
+_TABLED = 500
 """Seeds up to which normal scores are looked up: scipy, which takes longer to import, is not needed."""
+_GUESS = 2.0
+"""Times 1 / sqrt(n): how far beyond the middle one, as a share of all averages, a limit is first looked for."""
+_AWAY = 0.03
+"""How much further than the line says, as a share of what is left."""
+_NEAR = 4
+"""Averages of quantiles that may lie between the bounds within which all averages are made."""
+_ALL_FACTORS = 256
+"""Seeds up to which what scores multiply stakes by is looked up too: 19 MB."""
 _NORMAL = NormalDist()
 
 
 def scores(d: Floats) -> Floats:
     """The signed normal score of each difference among those up to it, (rows, n); 0 where d is 0 or NaN."""
     known = ~((d == 0) | np.isnan(d))
-    size = np.where(known, np.abs(d), np.nan).T.copy()  # a row a seed: what lies side by side is compared at once
-    rank = np.empty(size.shape, dtype=np.int64)
-    for t, now in enumerate(size):
-        rank[t] = _counted(size[: t + 1] < now) + _counted(size[: t + 1] <= now) + 1  # twice the midrank
-    found: Floats = np.where(known, np.sign(d), 0.0) * _normal_scores(rank.T, np.cumsum(known, axis=1))
+    rank = _ranks_so_far(np.where(known, np.abs(d), np.nan)).T
+    found: Floats = np.where(known, np.sign(d), 0.0) * _normal_scores(rank, np.cumsum(known, axis=1))
+    return found
+
+
+def _ranks_so_far(size: Floats) -> Ints:
+    """Twice the midrank of each size among those up to it in its row, (rows, n) -> (n, rows); of NaN, which come last,
+    anything.
+
+    Each row's sizes are numbered in their order first: small whole numbers are compared many at a time.
+    """
+    rows, n = size.shape
+    order = np.argsort(size, axis=1)
+    ordered = np.take_along_axis(size, order, axis=1)
+    number = np.zeros(size.shape, dtype=np.uint8 if n <= 256 else np.uint16 if n <= 65536 else np.uint32)
+    np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1, dtype=number.dtype, out=number[:, 1:])
+    codes = np.empty_like(number)
+    np.put_along_axis(codes, order, number, axis=1)
+    found = np.empty((n, rows), dtype=np.int64)
+    codes = codes.T.copy()  # a row a seed: what lies side by side is compared at once
+    hits = np.empty(codes.shape, dtype=np.bool_)
+    for t, now in enumerate(codes):
+        so_far, here = codes[: t + 1], hits[: t + 1]
+        found[t] = _counted(np.less(so_far, now, out=here))
+        found[t] += _counted(np.less_equal(so_far, now, out=here)) + 1
     return found
 
 
@@ -108,46 +139,129 @@ def tails(d: Floats) -> tuple[Floats, Floats]:
 def limits(d: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """The shifts that the bets did not get rich against, low and high for each row: they hold after every seed at once.
 
-    The scores of d - shift fall as the shift grows and change where it passes a Walsh average: the limits are found by
-    halving the sorted list of these. They are infinite where n is too small.
+    The scores of d - shift fall as the shift grows and change where it passes a Walsh average, so the upper limit is
+    the least average beyond which a shift is ruled out. It is searched for among those of a few quantiles first, and
+    then among all that lie between the two neighbours found (`sums`). They are infinite where n is too small.
 
     Args:
         d: differences, (rows, n), without NaN, n >= 1, in the order in which they were looked at.
         level: with this probability the centre is never outside.
     """
     low, high = np.empty(len(d)), np.empty(len(d))
-    for part in parts(len(d), d.shape[1] ** 2):
-        high[part], low[part] = _limits(d[part], level)
+    for part in parts(len(d), d.shape[1] * 16):
+        ends = _upper_limits(np.concatenate([d[part], -d[part]]), level)
+        high[part], low[part] = ends[: len(ends) // 2], -ends[len(ends) // 2 :]
     return low, high
 
 
-def _limits(d: Floats, level: float) -> tuple[Floats, Floats]:
-    """The upper limits of some rows, and the lower ones: minus the upper limits of -d, searched for beside them."""
+def _upper_limits(d: Floats, level: float) -> Floats:
+    """The upper limit of each row, (rows,)."""
     finite = np.isfinite(d)
-    reach = np.abs(np.where(finite, d, 0.0)).max(axis=1, keepdims=True)
-    d = np.where(finite, d, np.sign(d) * (16 * np.minimum(reach, 1e300) + 1))  # far beyond every finite one
-    some = thinned(d)
-    left, right = np.triu_indices(some.shape[1])
-    averages = np.sort(some[:, left] / 2 + some[:, right] / 2, axis=1)
-    last, rows, enough = averages.shape[1] - 1, np.arange(len(d)), 2 / (1 - level)
+    reach = np.abs(np.where(finite, d, 0.0)).max(axis=1)
+    d = np.where(finite, d, np.sign(d) * (16 * np.minimum(reach, 1e300) + 1)[:, None])  # far beyond every finite one
+    averages = Sums.of_pairs(thinned(d))
+    coarse, beyond = averages.coarse(), 2 * reach + 1
+    last = coarse.shape[1] - 1
+    ends = _Ends(np.zeros(len(d), dtype=np.int64), np.full(len(d), last + 1), *_expected(len(d), d.shape[1]))
+    _narrow(ends, d, coarse, beyond, level, _NEAR)
+    outer = np.where(ends.most > last, np.inf, _just_right_of(coarse, np.minimum(ends.most, last), beyond))
+    inner = np.where(ends.least > 0, _just_right_of(coarse, np.maximum(ends.least - 1, 0), beyond), -np.inf)
+    found = np.empty(len(d))
+    for part in parts(len(d), averages.count // 16):
+        _, within, counts = averages.some(part).within(inner[part], outer[part])
+        most = counts - (ends.most[part] <= last)  # the outer one is known to be ruled out, if there is any
+        own = _Ends(np.zeros_like(most), most, ends.below[part], ends.above[part])
+        _narrow(own, d[part], within, beyond[part], level)
+        never = own.most == counts
+        found[part] = np.where(never, np.inf, within[np.arange(len(most)), np.minimum(own.most, counts - 1)])
+    return np.where(np.abs(found) > reach, np.copysign(np.inf, found), found)
 
-    def average(place: Ints) -> Floats:
-        """The place-th average of each row, and of each row of -d, from the least: (2 rows,) -> (2 rows,)."""
-        of_d, of_minus_d = place.reshape(2, -1)
-        return np.concatenate([averages[rows, of_d], -averages[rows, last - of_minus_d]])
 
-    d, reach = np.concatenate([d, -d]), np.tile(reach[:, 0], 2)
-    least, most = np.zeros(len(d), dtype=int), np.full(len(d), last + 1)  # the first that is ruled out
-    while (least < most).any():
-        middle = np.minimum((least + most) // 2, last)
-        here, beyond = average(middle), average(np.minimum(middle + 1, last))
-        shift = np.where(middle == last, here + 2 * reach + 1, here / 2 + beyond / 2)
-        out = most_wealth(-scores(d - shift[:, None]))[:, -1] >= enough
-        least, most = np.where(out | (least == most), least, middle + 1), np.where(out & (least < most), middle, most)
-    found = average(np.minimum(most, last))
-    found = np.where(np.abs(found) > reach, np.copysign(np.inf, found), found)
-    upper, lower = np.where(most == last + 1, np.inf, found).reshape(2, -1)
-    return upper, -lower
+def _just_right_of(ordered: Floats, place: Ints, beyond: Floats) -> Floats:
+    """A shift between the value in this place of each row and the next one; beyond the last one, as far as is said."""
+    rows, last = np.arange(len(ordered)), ordered.shape[1] - 1
+    here, following = ordered[rows, place], ordered[rows, np.minimum(place + 1, last)]
+    return np.where(place == last, here + beyond, here / 2 + following / 2)
+
+
+class _Ends(NamedTuple):
+    """What is known of a place that is searched for in each row: it is in [least, most], (rows,) each.
+
+    `below` and `above` are heights, see `_first_ruled_out`, of the places least - 1 and most: negative and not.
+    """
+
+    least: Ints
+    most: Ints
+    below: Floats
+    above: Floats
+
+
+def _expected(rows: int, n: int) -> tuple[Floats, Floats]:
+    """The heights before the first and after the last of all averages, were they as usual."""
+    above = np.full(rows, 0.5 / min(_GUESS / math.sqrt(n), 0.45) - 1)
+    return -above - 2, above
+
+
+def _narrow(ends: _Ends, d: Floats, ordered: Floats, beyond: Floats, level: float, enough_left: int = 0) -> None:
+    """Finds the first place of each row just right of which a shift is ruled out: moves the ends until they meet.
+
+    The height of a place, the root of the logarithm of what the bets made against that of what is enough, less 1, is
+    nearly linear in the place: it is looked for where a line from end to end passes 0, a little further than that from
+    the nearer end, and now and then in the middle.
+
+    Args:
+        ends: what is known.
+        d: the differences, (rows, n).
+        ordered: averages, ascending, (rows, k).
+        beyond, level: as `_just_right_of` and `limits` have them.
+        enough_left: how far from each other the ends may stay.
+    """
+    goal, turn = 2 / (1 - level), 0
+    least, most, below, above = ends
+    while len(left := np.flatnonzero(most - least > enough_left)):
+        low, high, turn = least[left], most[left], turn + 1
+        width = high - low + 1
+        share = below[left] / (below[left] - above[left]) if turn % 4 else np.full(len(left), 0.5)
+        share += np.where(share < 0.5, 1, -1) * np.maximum(_AWAY, 1 / width) * (turn % 4 > 0)
+        place = np.clip(np.rint(low - 1 + share * width).astype(np.int64), low, high - 1)
+        wealth = _most_wealth_against(d[left] - _just_right_of(ordered[left], place, beyond[left])[:, None])
+        height = np.sqrt(np.log(np.minimum(wealth, 1e300)) / math.log(goal)) - 1
+        out = wealth >= goal
+        most[left], above[left] = np.where(out, place, high), np.where(out, height, above[left])
+        least[left], below[left] = np.where(out, low, place + 1), np.where(out, below[left], height)
+
+
+def _most_wealth_against(d: Floats) -> Floats:
+    """The most that the bets on negative differences ever had, as `most_wealth` has it of -scores, (rows,)."""
+    wealth, most = np.ones((len(BETS), len(d))), np.ones(len(d))
+    for factor in _factors_in_turn(d):
+        wealth *= factor
+        np.maximum(most, np.add.reduce(wealth, axis=0) / len(BETS), out=most)
+    return most
+
+
+def _factors_in_turn(d: Floats) -> Iterator[Floats]:
+    """What each difference in turn multiplies the stakes of bets on negative ones by, n times (bets, rows)."""
+    n = d.shape[1]
+    if n > _ALL_FACTORS:
+        for z in scores(d).T:
+            yield 2 / (1 + np.exp(2 * z * BETS[:, None]))
+        return
+    known = ~((d == 0) | np.isnan(d))
+    among = np.cumsum(known, axis=1).T
+    rank = np.minimum(_ranks_so_far(np.where(known, np.abs(d), np.nan)), 2 * among)
+    place = np.where(known.T, (np.where(d.T > 0, n + 1, 0) + among) * (2 * n + 1) + rank, 0)
+    table, made = _factors(n), np.empty((len(BETS), len(d)))
+    for now in place:
+        yield np.take(table, now, axis=1, out=made, mode="clip")
+
+
+@functools.lru_cache(maxsize=2)
+def _factors(n: int) -> Floats:
+    """Those of negative and then of positive differences, each of all that `_table` has, (bets, 2 (n + 1) (2 n + 1));
+    the first is 1."""
+    z = np.stack([-_table(n), _table(n)]).reshape(-1)
+    return np.stack([2 / (1 + np.exp(2 * z * bet)) for bet in BETS])
 
 
 @functools.lru_cache(maxsize=4096)

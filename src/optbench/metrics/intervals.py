@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
@@ -28,13 +28,11 @@ from optbench.metrics.estimates import Estimate, Floats
 from optbench.metrics.rank_tests import (
     EXACT_PAIRS_UNTIED,
     EXACT_RUNS_UNTIED,
-    differences,
     rank_sum_below,
     signed_rank_below,
 )
+from optbench.metrics.sums import Sums, quantiles
 
-_AT_ONCE = 1 << 22
-"""Averages that are held in memory at a time."""
 _MANY = 2000
 """Values of a row from which on so many of its quantiles stand for it: an error of a millionth of the spread."""
 
@@ -51,17 +49,7 @@ def paired_shifts(d: Floats, level: float = 0.95) -> list[Estimate]:
     """
     n = d.shape[1]
     k, coverage = _pairs_rank(n, level)
-    share, d = k / (n * (n + 1) // 2), thinned(d)
-    left, right = np.triu_indices(d.shape[1])
-    found: list[Estimate] = []
-    for part in parts(len(d), len(left)):
-        half = d[part] / 2
-        with np.errstate(invalid="ignore"):
-            averages = np.take(half, left, axis=1) + np.take(half, right, axis=1)
-        if np.isinf(half).any():
-            averages[np.isnan(averages)] = 0.0
-        found += _ordered(averages, share, coverage, n)
-    return found
+    return _ordered(Sums.of_pairs(thinned(d)), k / (n * (n + 1) // 2), coverage, n)
 
 
 def unpaired_shifts(a: Floats, b: Floats, level: float = 0.95) -> list[Estimate]:
@@ -76,13 +64,7 @@ def unpaired_shifts(a: Floats, b: Floats, level: float = 0.95) -> list[Estimate]
     """
     n_a, n_b = a.shape[1], b.shape[1]
     k, coverage = _runs_rank(n_a, n_b, level)
-    a, b = thinned(a), thinned(b)
-    count = a.shape[1] * b.shape[1]
-    found: list[Estimate] = []
-    for part in parts(len(a), count):
-        gaps = differences(*np.broadcast_arrays(a[part][:, :, None], b[part][:, None, :])).reshape(-1, count)
-        found += _ordered(gaps, k / (n_a * n_b), coverage, n_a + n_b)
-    return found
+    return _ordered(Sums.of_samples(thinned(a), thinned(b)), k / (n_a * n_b), coverage, n_a + n_b)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -115,24 +97,14 @@ def root(beyond: Callable[[float], float], end: float, inside: float) -> float:
 
 def thinned(values: Floats, most: int = _MANY) -> Floats:
     """The values, or so many of their quantiles where there are more, (..., n) -> (..., most at most)."""
-    n = values.shape[-1]
-    if n <= most:
-        return values
-    return np.sort(values, axis=-1)[..., ((np.arange(most) + 0.5) * n / most).astype(int)]
+    return values if values.shape[-1] <= most else quantiles(np.sort(values, axis=-1), most)
 
 
-def parts(rows: int, count: int) -> Iterator[slice]:
-    """So many of the rows at a time that `count` numbers for each of them fit."""
-    size = max(1, _AT_ONCE // count)
-    return (slice(start, start + size) for start in range(0, rows, size))
-
-
-def _ordered(values: Floats, share: float, coverage: float | None, n: int) -> list[Estimate]:
-    """The median of each row, and the values in the places `share` of all from either end."""
-    count = values.shape[1]
+def _ordered(sums: Sums, share: float, coverage: float | None, n: int) -> list[Estimate]:
+    """The median of each row of sums, and those in the places `share` of all from either end."""
+    count = sums.count
     k = max(1, round(share * count))
-    places = [k - 1, count - k, (count - 1) // 2, count // 2]
-    low, high, left, right = np.partition(values, sorted(set(places)), axis=1)[:, places].T.tolist()
+    low, high, left, right = sums.at([k - 1, count - k, (count - 1) // 2, count // 2]).T.tolist()
     middle = map(halfway, left, right)
     if coverage is None:
         return [Estimate(value, n=n) for value in middle]

@@ -325,7 +325,10 @@ def _more_seeds(pair: Pair, level: float) -> int | None:
     if pair.n == 0:
         return None
     a, b = pair.values
-    ways = [_further(pair, a, b, level / 2), _further(pair, b, a, level / 2)]  # of one direction it is infinite
+    # of one direction at least it is infinite: the one that is behind
+    either = ((b, a), (a, b)) if pair.ahead > 0 else ((a, b), (b, a))
+    found = (_further(pair, *both, level / 2) for both in either)
+    ways = [next((seeds for seeds in found if seeds < math.inf), math.inf)]
     if pair.within is not None:
         # both one-sided tests must pass, and either outcome decides
         ways.append(max(_further(pair, a + pair.within, b, level), _further(pair, b + pair.within, a, level)))

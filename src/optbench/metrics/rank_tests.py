@@ -168,6 +168,8 @@ def _counted(ranks: Ints, found: Ints, size: int | None) -> tuple[Floats, Floats
         found: sums of which the tails are wanted.
     """
     values, counts = np.unique(ranks, return_counts=True)
+    if size is None and np.log(counts + 1.0).sum() > math.log(2 * _WAYS):
+        return None  # as would be found below, after most of them
     order = np.argsort(
         counts, kind="stable"
     )  # the most frequent one last: given the others, `size` leaves it no choice
