@@ -187,7 +187,7 @@ def _just_right_of(ordered: Floats, place: Ints, beyond: Floats) -> Floats:
 class _Ends(NamedTuple):
     """What is known of a place that is searched for in each row: it is in [least, most], (rows,) each.
 
-    `below` and `above` are heights, see `_first_ruled_out`, of the places least - 1 and most: negative and not.
+    `below` and `above` are heights, see `_narrow`, of the places least - 1 and most: negative and not.
     """
 
     least: Ints

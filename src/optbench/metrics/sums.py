@@ -69,8 +69,8 @@ class Sums:
     @property
     def count(self) -> int:
         """How many sums a row has."""
-        n = self.u.shape[1]
-        return n * (n + 1) // 2 if self.v is None else n * self.v.shape[1]
+        n = int(self.u.shape[1])
+        return n * (n + 1) // 2 if self.v is None else n * int(self.v.shape[1])
 
     def some(self, rows: slice | Ints) -> Sums:
         """Those of some rows."""
