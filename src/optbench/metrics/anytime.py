@@ -166,14 +166,14 @@ def _upper_limits(d: Floats, level: float) -> Floats:
     _narrow(ends, d, coarse, beyond, level, _NEAR)
     outer = np.where(ends.most > last, np.inf, _just_right_of(coarse, np.minimum(ends.most, last), beyond))
     inner = np.where(ends.least > 0, _just_right_of(coarse, np.maximum(ends.least - 1, 0), beyond), -np.inf)
-    found = np.empty(len(d))
+    found = np.where(ends.most > last, np.inf, coarse[np.arange(len(d)), np.minimum(ends.most, last)])
     for part in parts(len(d), averages.count // 16):
         _, within, counts = averages.some(part).within(inner[part], outer[part])
         most = counts - (ends.most[part] <= last)  # the outer one is known to be ruled out, if there is any
         own = _Ends(np.zeros_like(most), most, ends.below[part], ends.above[part])
         _narrow(own, d[part], within, beyond[part], level)
-        never = own.most == counts
-        found[part] = np.where(never, np.inf, within[np.arange(len(most)), np.minimum(own.most, counts - 1)])
+        some = np.flatnonzero((own.most >= 0) & (own.most < counts))  # none: never, or only where d - shift is rounded
+        found[part.start + some] = within[some, own.most[some]]
     return np.where(np.abs(found) > reach, np.copysign(np.inf, found), found)
 
 
