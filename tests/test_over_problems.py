@@ -278,6 +278,12 @@ def swept(folder: Path, values: dict[str, Sequence[float]], sweep: str | None = 
     return folder
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_search_without_any_result_draws_nothing(tmp_path: Path) -> None:
+    data = searches(compare([swept(tmp_path, {"a": [math.inf, math.inf], "b": [math.inf, math.inf, math.inf]})]))
+    assert best_of_figure(data).axes
+
+
 def test_the_best_of_k_is_the_mean_over_all_sets_of_k(tmp_path: Path) -> None:
     values = {"a": [3.0, 1.0, 0.25, 9.0], "b": [2.0, math.inf, 4.0, 0.5, 0.75], "c": [1.0]}
     data = searches(compare([swept(tmp_path, values)]))

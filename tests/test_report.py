@@ -130,6 +130,39 @@ def test_a_narrow_terminal_has_intervals_below_their_values(width: int, tmp_path
     assert "best loss" in "".join(notes) or width == 100
 
 
+def test_scores_too_wide_for_a_terminal_stand_below_each_other_with_no_word_broken(tmp_path: Path) -> None:
+    for problem in range(3):
+        for name, lr in (("a_long_name_of_one", 0.1), ("b", 0.2)):
+            for seed in range(6):
+                changes = {"seed": seed, "optimizer.lr": lr, "model.dim": problem + 2, "trainer.target": 0.3}
+                make_run(tmp_path / f"{problem}{name}{seed}", changes, optimizer=name, model=f"m{problem}", target=0.3,
+                         steps_to_target=100 * seed + len(name), steps=900, final_loss=seed / 7)  # fmt: skip
+    found = compare([tmp_path], group_by="optimizer", score="all")
+    for width in (60, 80, 100):
+        out = io.StringIO()
+        report.print_comparison(found, Console(file=out, width=width, color_system=None, force_terminal=True))
+        told = out.getvalue().splitlines()
+        start = next(i for i, line in enumerate(told) if line.startswith("scores over 3 problems"))
+        words = [word for line in told[start:] for word in line.split()]
+        assert {"algoperf", "algoperf_code", "dolan_more", "rank", "iqm", "improvement", "ert"} <= set(words)
+        parts = sum(line.startswith("configuration ") for line in told[start:])
+        rows = [line.split() for line in told[start:]]
+        assert sum(row[:1] == ["a_long_name_of_one"] and len(row) > 1 for row in rows) == parts > 1
+
+
+def test_a_verdict_of_two_lines_is_one_entry_where_text_folds_itself(tmp_path: Path) -> None:
+    names = ("a" * 30, "b" * 30)
+    for seed in range(4):
+        for name in names:
+            make_run(tmp_path / f"{name}{seed}", {"seed": seed, "optimizer._target_": name}, optimizer=name,
+                     final_loss=seed + (name == names[0]))  # fmt: skip
+    found = compare([tmp_path])
+    assert any(line.startswith("    ") for line in report.text_lines(found))
+    for form in ("md", "latex"):
+        (one,) = [line for line in report.export(found, form).splitlines() if "not enough evidence" in line]
+        assert all(name in one for name in names)
+
+
 def test_names_cannot_command_the_terminal(tmp_path: Path) -> None:
     make_run(tmp_path, optimizer="adam\x1b[2J", model="rosen\x07brock")
     text = report.export(compare([tmp_path]), "text")

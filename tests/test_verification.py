@@ -156,7 +156,7 @@ def test_a_configuration_that_was_changed_is_another_runs(made: Path) -> None:
     run = read_run(made)
     row = Run({**run.summary, "config": json.dumps({**run.config, "trainer": {**run.config["trainer"], "steps": 31}})})
     (found,) = verify([row], Stop())
-    assert found.verdict is Verdict.NOT_RUN
+    assert found.verdict is Verdict.EDITED
     assert "it was changed" in found.reason
 
 
@@ -248,8 +248,22 @@ def test_the_command_tells_of_an_edited_record(folder: Path, capsys: pytest.Capt
     (folder / "run.json").write_text(text.replace('"steps": 30', '"steps": 29'))
     code, out, _ = invoke(capsys, "verify", folder)
     assert code == 1
-    assert "1 records are not believed" in out
+    assert "1 record is not believed" in out
     assert "checksum" in out
+
+
+def test_every_part_of_a_record_that_was_edited_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = optbench.run(*NETWORK, out=tmp_path)
+    assert run.path is not None
+    for name in run.provenance["files"]:
+        whole = (run.path / name).read_bytes()
+        (run.path / name).write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+        code, out, _ = invoke(capsys, "verify", run.path, "-q")
+        assert (code, f"{name} was changed after the run" in " ".join(out.split())) == (1, True)
+        (run.path / name).write_bytes(whole)
+    forged(run.path, {"status": "failed"})
+    code, out, _ = invoke(capsys, "verify", run.path, "-q")
+    assert (code, "1 not run again" in out) == (3, True)
 
 
 def test_nothing_to_verify_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

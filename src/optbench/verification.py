@@ -27,11 +27,13 @@ from optbench.experiment.plan import Planned, data_fingerprint
 from optbench.experiment.recorder import Display, Stop
 from optbench.experiment.sources import KEY, PARTS, sources
 from optbench.records import Run, Status, read, run_id
+from optbench.records.belief import sums
 from optbench.records.chosen import CHECKPOINTS
 from optbench.records.curves import Columns
 from optbench.records.metrics import COLUMN, column_of, directions
 from optbench.records.vocabulary import NUMERICS, as_now
 from optbench.records.walk import Unreadable
+from optbench.records.whole import part_sums
 
 _NUMBERS = (
     "steps", "evals", "gradients", "hessian_products",
@@ -50,6 +52,7 @@ class Verdict(StrEnum):
     SAME = "same bits"
     APART = "apart"
     DIFFERENT = "different"
+    EDITED = "edited"
     NOT_RUN = "not run again"
 
 
@@ -78,7 +81,8 @@ class Verified:
     Attributes:
         run: as recorded.
         verdict: `same bits`; `apart`: other bits, at a place where that may be; `different`: other bits where they must
-            be the same, another status, or more apart than the tolerance; `not run again`.
+            be the same, another status, or more apart than the tolerance; `edited`: a part of the record is not what
+            the run wrote; `not run again`.
         reason: in words.
         differences: what did not come again, the numbers of the summary first.
         elsewhere: what is different about the place: name to (recorded, here).
@@ -160,6 +164,9 @@ def verify(
         if run.status not in _ENDED:
             yield Verified(run, Verdict.NOT_RUN, f"the record says {run.status}: there is nothing to repeat")
             continue
+        if (name := _edited(run)) is not None:
+            yield Verified(run, Verdict.EDITED, f"{name} was changed after the run: its checksum differs")
+            continue
         with tempfile.TemporaryDirectory(prefix="optbench-verify-") as folder:
             try:
                 planned = _planned(run, Path(folder), trusted)
@@ -170,7 +177,8 @@ def verify(
                     return
                 verdict = _judged(run, again, tolerance)
             except OptbenchError as error:
-                verdict = Verified(run, _verdict_of(error), error.message)
+                hint = f"; {error.hint}" if error.hint else ""
+                verdict = Verified(run, _verdict_of(error), f"{error.message}{hint}")
         if display is not None:
             display.end(run)
         yield verdict
@@ -178,7 +186,21 @@ def verify(
 
 def _verdict_of(error: OptbenchError) -> Verdict:
     """Parts that went together when the run was made and do not now are another result, not a run that was left out."""
+    if isinstance(error, _EditedError):
+        return Verdict.EDITED
     return Verdict.DIFFERENT if isinstance(error, IncompatibleError) else Verdict.NOT_RUN
+
+
+class _EditedError(RecordError):
+    """A record that is not what its run wrote."""
+
+
+def _edited(run: Run) -> str | None:
+    """The part of a record that is not what the run wrote, of those that are there and have a checksum; run.json and
+    tables were looked at when they were read."""
+    known = {} if run.path is None else sums(run.summary)
+    found = part_sums(run.path) if run.path is not None and known else {}
+    return next((name for name, now in found.items() if known.get(name, now) != now), None)
 
 
 def _planned(run: Run, folder: Path, trusted: frozenset[str]) -> Planned:
@@ -189,7 +211,7 @@ def _planned(run: Run, folder: Path, trusted: frozenset[str]) -> Planned:
     if numerics != NUMERICS:
         raise RecordError(f"made under numerics {numerics}, this version has {NUMERICS}: it computes other numbers")
     if (found := run_id(recorded, seen, numerics)) != run.run_id:
-        raise RecordError(f"its configuration hashes to {found}, not to its own {run.run_id}: it was changed")
+        raise _EditedError(f"its configuration hashes to {found}, not to its own {run.run_id}: it was changed")
     config = as_now(recorded)
     for part in PARTS:
         check_targets(config.get(part) or {}, trusted, f"{part}.")

@@ -60,14 +60,17 @@ def test_over_problems_it_is_average_ranks_with_the_critical_difference(tmp_path
     critical = scipy.stats.studentized_range.ppf(0.95, 3, np.inf) / np.sqrt(2) * np.sqrt(3 * 4 / (6 * 8))
     assert ranking.difference == pytest.approx(critical)
     chi2 = scipy.stats.friedmanchisquare(*table.T).statistic
-    f = 7 * chi2 / (8 * 2 - chi2)
-    assert ranking.p == pytest.approx(scipy.stats.f.sf(f, 2, 14))
+    own = scipy.stats.rankdata(table, axis=1)
+    shuffled = np.random.default_rng(0).permuted(np.tile(own, (20_000, 1, 1)), axis=2).sum(axis=1)
+    as_far = (shuffled**2).sum(axis=1) >= (own.sum(axis=0) ** 2).sum()
+    assert ranking.p == pytest.approx(as_far.mean(), abs=4e-3)
+    assert ranking.p < scipy.stats.chi2.sf(chi2, 2) + 0.01
     for i, name in enumerate("abc"):
         near = {other for j, other in enumerate("abc") if j != i and abs(ranks[i] - ranks[j]) < critical}
         assert set(by_name[name].untold) == near
     assert by_name["c"].place == 3
     first = min("ab", key=lambda name: by_name[name].value.value)
-    assert f"over 8 problems, n = 5 and more runs of each: {first} ranks first" in sentence(ranking)
+    assert f"over 8 problems, n = 5 runs of each: {first} ranks first" in sentence(ranking)
     assert "ahead of c (3) by more than the critical difference" in sentence(ranking)
     assert "Friedman's test that no two differ: p = " in ranking_lines(ranking)[-1]
 
@@ -98,3 +101,67 @@ def test_the_command_says_the_sentence_and_what_else_must_be_known(
     )  # fmt: skip
     code, _, err = invoke(capsys, "rank", tmp_path, "--filter", "model=dale")
     assert (code, "nothing to rank" in err) == (2, True)
+
+
+def test_two_that_agree_on_few_problems_are_no_evidence(tmp_path: Path) -> None:
+    for number in range(1, 6):  # one is ahead on all of them: 2 / 2^n by chance, below 5 % from six on
+        for name, loss in (("a", 0.0), ("b", 1.0)):
+            made(tmp_path, "p" * number, name, [loss] * 2)
+        if number > 1:
+            ranking = rankings(compare([tmp_path], pairs=True))[0][0]
+            assert ranking.p == pytest.approx(scipy.stats.binomtest(number, number).pvalue)
+            assert all(one.untold for one in ranking.places)
+    for name, loss in (("a", 0.0), ("b", 1.0)):
+        made(tmp_path, "p" * 6, name, [loss] * 2)
+    ranking = rankings(compare([tmp_path], pairs=True))[0][0]
+    assert (ranking.places[0].worse, ranking.places[0].untold) == (("b",), ())
+
+
+def stopped(folder: Path, problem: str, name: str, steps: Sequence[float | None], target: float | None = 1.0) -> None:
+    """Runs that end at their target after so many steps, None: that miss it."""
+    for seed, at in enumerate(steps):
+        changes = {"seed": seed, "optimizer._target_": name, "model.dim": len(problem), "trainer.target": target}
+        end = {"status": "target_reached", "steps": at, "steps_to_target": at} if at else {"status": "completed"}
+        loss = 1.0 - (at or -50) / 1000  # the slower, the further below its target
+        make_run(folder / f"{problem}-{name}-{seed}", changes, optimizer=name, model=problem, final_loss=loss,
+                 **end)  # fmt: skip
+
+
+def test_runs_that_stop_at_their_target_are_ranked_by_the_time_to_it(tmp_path: Path) -> None:
+    stopped(tmp_path, "bowl", "quick", [3, 4, 5, 4, 3, 6, 5])
+    stopped(tmp_path, "bowl", "slow", [30, 40, 50, 40, 30, 60, 50])
+    stopped(tmp_path, "bowl", "never", [70, None, None, None, None, None, None])
+    made(tmp_path, "dale", "quick", [3.0] * 7)  # nobody stops: ranked by the loss
+    made(tmp_path, "dale", "slow", [2.0] * 7)
+    found = compare([tmp_path], pairs=True)
+    assert [group.label for group in found.problems["bowl"] if group.best] == ["quick"]
+    over, bowl, dale = rankings(found)[0]
+    assert [one.label for one in bowl.places] == ["quick", "slow", "never"]
+    assert (bowl.metric, dale.metric, over.metric) == ("steps_to_target", "final_loss", "rank")
+    assert {v.verdict for v in bowl.verdicts} == {"better"}
+    assert "1 of 2 problems: ranked by steps to the target" in " ".join(found.notes)
+    assert next(one.label for one in compare([tmp_path], metric="final_loss").problems["bowl"]) == "slow"
+    made(tmp_path, "bowl", "aimless", [0.5] * 7)
+    found = compare([tmp_path], filters=["model=bowl"])
+    assert found.groups[0].label.startswith("aimless")
+    assert "ranked all the same (some runs have no target)" in " ".join(found.warnings)
+
+
+@pytest.mark.parametrize("metric", ["steps", "evals", "seconds"])
+def test_what_a_run_without_result_took_is_no_achievement(tmp_path: Path, metric: str) -> None:
+    for seed in range(8):
+        for name, spent, status in (
+            ("a", 100 + seed, "completed"),
+            ("b", 2, "diverged"),
+            ("c", 110 + seed, "completed"),
+        ):
+            end = {"steps": spent, "evals": spent, "seconds": float(spent)}
+            make_run(tmp_path / f"{name}{seed}", {"seed": seed, "optimizer._target_": name}, optimizer=name,
+                     status=status, **end)  # fmt: skip
+    found = compare([tmp_path], metric=metric)
+    assert [group.label for group in found.groups] == ["a", "c", "b"]
+    assert [group.best for group in found.groups] == [True, False, False]
+    assert {(v.a, v.b, v.verdict) for v in found.pairs} == {("a", "c", "better"), ("a", "b", "better"),
+                                                            ("c", "b", "better")}  # fmt: skip
+    (ranking,) = rankings(found)[0]
+    assert [one.place for one in ranking.places] == [1, 2, 3]

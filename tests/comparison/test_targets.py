@@ -133,6 +133,16 @@ def test_a_group_without_all_curves_has_no_such_score_and_it_is_said(three: Path
     assert any("no scores of targets for b" in note and "--curves N" in note for note in found.notes)
 
 
+def test_what_many_problems_lack_is_said_once(tmp_path: Path) -> None:
+    for problem in range(5):
+        for name in "ab":
+            make_run(tmp_path / f"{problem}{name}", {"model.dim": problem + 2, "optimizer._target_": name},
+                     optimizer=name, model=f"m{problem}")  # fmt: skip
+            (tmp_path / f"{problem}{name}" / "metrics.csv").unlink(missing_ok=True)
+    (note,) = [note for note in compare([tmp_path], target="1").notes if "no scores of targets" in note]
+    assert note.startswith("5 problems: ")
+
+
 def test_a_run_that_was_killed_misses_every_target_without_a_curve(three: Path) -> None:
     (three / "b1" / "metrics.csv").unlink()
     make_run(three / "b1", {"seed": 1, "optimizer._target_": "torch.optim.b"}, [], optimizer="b", status="failed")

@@ -198,10 +198,13 @@ def test_tuning_seeds_are_never_reported(tmp_path: Path) -> None:
             compare([tmp_path], group_by="optimizer", tune_seeds=seeds)
 
 
-@pytest.mark.parametrize(("start", "hint"), [("random", "more seeds"), ("usual", "trainer.start=random")])
-def test_with_one_observation_of_each_nothing_is_chosen(start: str, hint: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("start", "hint", "why"),
+    [("random", "more seeds", "one seed"), ("usual", "trainer.start=random", "runs whose seeds change nothing")],
+)
+def test_with_one_observation_of_each_nothing_is_chosen(start: str, hint: str, why: str, tmp_path: Path) -> None:
     swept(tmp_path, "adam", [0.001, 0.01], 1 if start == "random" else 3, **{"trainer.start": start})
-    with pytest.raises(UserError, match="adam has 2 settings and one seed") as caught:
+    with pytest.raises(UserError, match=f"adam has 2 settings and {why}") as caught:
         compare([tmp_path], group_by="optimizer")
     for way in ("--group-by optimizer,lr keeps them apart", hint, "--pool"):
         assert way in caught.value.hint

@@ -37,7 +37,8 @@ def verify(
 
     With the same machine, versions, threads and engine they must be the same bits. Elsewhere it is said how far apart
     they are; --tolerance rules out what is further. Nothing is recorded, and no record is changed. The exit code is 1
-    where numbers disagree or a record was edited.
+    where numbers disagree or a record was edited, 3 where no run could be run again. Runs with code of your own need
+    the --config-dir that they had.
 
     Examples:
 
@@ -68,8 +69,10 @@ def verify(
         print_lines(_summary(chosen, done))
     if stop.requested:
         raise typer.Exit(stop.exit_code)
-    if chosen.unreadable or any(one.verdict == "different" for one in done):
+    if chosen.unreadable or any(one.verdict in ("different", "edited") for one in done):
         raise typer.Exit(1)
+    if all(one.verdict == "not run again" for one in done):
+        raise typer.Exit(3)  # nothing was found true
 
 
 def _line(one: Verified) -> str:
@@ -98,6 +101,7 @@ def _summary(chosen: Chosen, done: Sequence[Verified]) -> list[str]:
     left = f"; {len(chosen.runs) - len(done)} not reached" if len(done) < len(chosen.runs) else ""
     lines = [f"{len(done)} of {chosen.found} runs looked at: {words}{left}"]
     if chosen.unreadable:
-        lines += [f"{len(chosen.unreadable)} records are not believed:"]
+        several = len(chosen.unreadable) != 1
+        lines += [f"{len(chosen.unreadable)} record{'s are' if several else ' is'} not believed:"]
         lines += [f"  {printable(one.why)}" for one in chosen.unreadable]
     return lines

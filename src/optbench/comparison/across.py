@@ -126,12 +126,19 @@ class Across:
         found = []
         for problem, own in zip(self.problems, self.groups, strict=True):
             given = [np.array(group.times) for group in own if group.times is not None]
-            if len(given) < len(own):
+            if 0 < len(given) < len(own):
+                lacking = ", ".join(group.label for group in own if group.times is None)
+                raise UserError(
+                    f"{problem}: no times to a common target of {lacking}, of which not every run has a curve",
+                    "the same `optbench sweep` with --curves N records those of N rows; --filter leaves it out",
+                )
+            if not given:
                 given = [row[~np.isnan(row)] for row in by_seed(own, "steps_to_target")]
             if not all(map(len, given)):
                 raise UserError(
                     f"{problem}: no target, of which this score is",
-                    "trainer.target=... gives runs one, --target names one",
+                    "--cost steps has common ones, where curves are recorded, --target names them; trainer.target=... "
+                    "gives runs one",
                 )
             found.append(given)
         return found

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from optbench.comparison.devices import by_device, on_several
 from optbench.comparison.edges import edges_over
 from optbench.comparison.filters import nothing, resolve_key, select
-from optbench.comparison.groups import IDENTITY, Group, form_groups, rank
+from optbench.comparison.groups import IDENTITY, Group, form_groups, rank, standing
 from optbench.comparison.header import Difference, warnings
 from optbench.comparison.judged import Question, Verdict, judged
-from optbench.comparison.ranked_by import Ranked, disagreement
+from optbench.comparison.ranked_by import Ranked, disagreement, of_stops
 from optbench.comparison.tuned import Tuned, Tuning, chose, parse_seeds, planned_seeds, unequal
 from optbench.errors import UserError
 from optbench.metrics import Estimate
@@ -121,7 +121,7 @@ class Comparison:
         """The checkpoint that a group is ranked by; None of a surface."""
         return (
             self.checkpoint
-            if any(group.statistics.get(name) for name in Ranked(self.checkpoint).of([group])[:-1])
+            if any(group.statistics.get(name) for name in Ranked(self.checkpoint).ends([group])[:-1])
             else None
         )
 
@@ -284,10 +284,12 @@ def compare(
     said = [*whole.left_out, *_of_tuning(groups), *warnings(differences, clocks, whole.cut_short()), *_of_stars(groups)]
     problems = _by_problem(groups)
     said += [*on_several(found, groups), *_of_choosing(groups), *disagreement(problems, ranked)]
+    stops, unfair = of_stops(problems, ranked)
+    said += unfair
     verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)
     scores, reference, words = asked.scored(problems, ranked, found)
     return Comparison(
-        tuple(groups), tuple(differing), found.unreadable, (*found.notes, *noted, *words), which, differences,
+        tuple(groups), tuple(differing), found.unreadable, (*found.notes, *noted, *stops, *words), which, differences,
         tuple(said), tuple(verdicts), question, unsought, scores, reference,
     )  # fmt: skip
 
@@ -451,7 +453,11 @@ def _keys(group_by: Sequence[str] | str | None, table: RunTable) -> list[str] | 
 def _sorted(groups: Sequence[Group], sort: str | None, differing: Sequence[str], ranked: Ranked) -> tuple[Group, ...]:
     if sort is None:
         names = {problem: ranked.of(own) for problem, own in _by_problem(groups).items()}
-        return tuple(sorted(groups, key=lambda one: (one.problem, rank(one.statistics, names[one.problem]), one.label)))
+
+        def order(one: Group) -> tuple[Any, ...]:
+            return one.problem, rank(standing(one.statistics, one.rows, ranked), names[one.problem]), one.label
+
+        return tuple(sorted(groups, key=order))
     name = sort.removeprefix("-")
     columns = ["configuration", *IDENTITY, *differing, "n", "distinct", *Status, *_names(groups)]
     key = resolve_key(name, list(map(str, columns)), "column to sort by")

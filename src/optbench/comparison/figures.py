@@ -18,7 +18,7 @@ from optbench.comparison.filters import resolve_key
 from optbench.comparison.groups import IDENTITY, Group
 from optbench.comparison.labels import text
 from optbench.comparison.ranked_by import Ranked
-from optbench.comparison.targets import Aim, Reader, answered
+from optbench.comparison.targets import Aim, Reader, answered, together
 from optbench.comparison.tuned import chose
 from optbench.errors import UserError
 from optbench.metrics.tuned import BestOf, best_of
@@ -118,7 +118,12 @@ def distributions(found: Comparison, aim: Aim, reader: Reader = read_columns) ->
         lines.append(Distribution(label, steps.costs, steps.shares, max(ends[label])))
     sizes = [len(runs) for label in whole for runs in hits[label]]
     return Distributions(
-        tuple(lines), aim.cost, tuple(targets), (min(sizes), max(sizes)), _left_out(found, whole, hits), tuple(said)
+        tuple(lines),
+        aim.cost,
+        tuple(targets),
+        (min(sizes), max(sizes)),
+        _left_out(found, whole, hits),
+        tuple(together(said)),
     )
 
 
@@ -208,7 +213,7 @@ def profiles(found: Comparison, aim: Aim, reader: Reader = read_columns) -> Prof
     return Profiles(
         tuple(Profile(label, one.costs, one.shares) for label, one in zip(across.configurations, steps, strict=True)),
         tuple((problem, words if whole[problem] else OWN_TARGET) for problem, words in targets),
-        (min(sizes), max(sizes)), _elsewhere(found, across.configurations), tuple(said),
+        (min(sizes), max(sizes)), _elsewhere(found, across.configurations), tuple(together(said)),
     )  # fmt: skip
 
 
@@ -255,7 +260,7 @@ def ranking(found: Comparison) -> Ranking:
     sizes = [len(runs) for own in across.losses() for runs in own]
     return Ranking(
         tuple(across.configurations[i] for i in order.tolist()), averages[order], difference,
-        tuple(map(tuple, cliques(averages[order], difference))), friedman(values).p,
+        tuple(map(tuple, cliques(averages[order], difference))), friedman(values).best,
         tuple(zip(across.problems, across.metric, strict=True)), (min(sizes), max(sizes)),
         _elsewhere(found, across.configurations),
     )  # fmt: skip

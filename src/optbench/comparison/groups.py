@@ -16,14 +16,16 @@ from optbench.comparison.arrivals import stops
 from optbench.comparison.facts import Facts, alike
 from optbench.comparison.header import Grouped
 from optbench.comparison.observations import distinct
-from optbench.comparison.ranked_by import Ranked
+from optbench.comparison.ranked_by import Ranked, aimed_stops
 from optbench.comparison.tuned import EACH_ON_OTHERS, Chooser, NothingLeft, Tuned, Tuning
 from optbench.metrics import Estimate
 from optbench.records import Run, RunTable, Status
 from optbench.records.columns import Floats, Ints, factorized
 from optbench.records.metrics import COLUMN
 from optbench.statistics import STATISTICS, Groups, Statistic, statistics_of
+from optbench.statistics.each import of_each
 
+_Found = Mapping[str, Estimate | None]
 IDENTITY = ("model", "data", "loss_name", "optimizer", "scheduler")
 
 
@@ -157,7 +159,8 @@ def _tuned(
     kept, found, lost = [], [], []
     for one in formed:
         try:
-            at, tuned = chooser.choose(one.label, one.kinds, metric[one.number])
+            problem = one.problem if len(metric) > 1 else ""
+            at, tuned = chooser.choose(one.label, one.kinds, metric[one.number], problem)
         except NothingLeft as error:
             lost.append(f"{one.problem}: left out: {error.message}; --pool takes all runs")
             if not chooser.tuning.planned or len(lost) == len(formed):
@@ -206,7 +209,11 @@ def _measured(
     computed = statistics_of(Groups(rows, codes, n, first))
     observed = np.bincount(codes[first], minlength=n).tolist()
     numbers = np.array([one.number for one in formed], dtype=np.int64)
-    best = _best(numbers.tolist(), computed, _criteria(rows, numbers[codes], ranked))
+    judged = [
+        standing(own, rows.take(slice(start, end)), ranked)
+        for own, start, end in zip(computed, [0, *ends], ends, strict=False)
+    ] if ranked.of_cost else computed  # fmt: skip
+    best = _best(numbers.tolist(), judged, _criteria(rows, numbers[codes], ranked))
     found = zip(formed, [0, *ends], ends, counts, computed, best, stops(rows, codes, n), observed, strict=False)
     groups = [
         Group(
@@ -242,6 +249,17 @@ def _shared(facts: Sequence[Facts], formed: _Formed) -> dict[str, Any]:
     return {key: different.pop() if len(different) == 1 else None for key, different in found.items()}
 
 
+def standing(statistics: _Found, rows: RunTable, ranked: Ranked) -> _Found:
+    """The statistics that a group is ranked by. A cost is one of every run, as tables show it, but no result: in a
+    ranking by it a run without a result takes for ever."""
+    if not ranked.of_cost or ranked.metric is None or statistics.get(ranked.metric) is None:
+        return statistics
+    spent = of_each(Groups.of(rows), ranked.metric)
+    spent = np.sort(spent[~np.isnan(spent)])
+    middle = float(spent[(len(spent) - 1) // 2] + spent[len(spent) // 2]) / 2 if len(spent) else math.inf
+    return {**statistics, ranked.metric: Estimate(middle)}
+
+
 def rank(statistics: Mapping[str, Estimate | None], ranked: Sequence[str]) -> tuple[float, ...]:
     """What the groups of a problem are ranked by, small first: each of the criteria, infinite where there is none.
 
@@ -258,11 +276,13 @@ def _score(name: str, found: Estimate | None) -> float:
 
 def _criteria(rows: RunTable, problems: Ints, ranked: Ranked) -> dict[int, tuple[str, ...]]:
     """What each problem is ranked by; problems: the number of each row's, (n,)."""
-    known = rows.different(COLUMN)
-    if len(known) < 2:  # a problem is not looked at by itself where all are alike
-        return dict.fromkeys(np.unique(problems).tolist(), ranked.names(known))
+    known, (stopped, aimless) = rows.different(COLUMN), aimed_stops(rows)
+    to_target = set(problems[stopped].tolist()) - set(problems[aimless].tolist())
+    alike = len(known) < 2  # a problem is not looked at by itself where all are alike
     return {
-        number: ranked.names(rows.take(np.flatnonzero(problems == number)).different(COLUMN))
+        number: ranked.names(
+            known if alike else rows.take(np.flatnonzero(problems == number)).different(COLUMN), number in to_target
+        )
         for number in np.unique(problems).tolist()
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from optbench.comparison.across import Across, medians, shared
 from optbench.comparison.comparison import Comparison, estimate_json
-from optbench.comparison.groups import Group
+from optbench.comparison.groups import Group, rank, standing
 from optbench.comparison.judged import Verdict
 from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
@@ -53,8 +53,9 @@ class Ranking:
         verdicts: of one problem, on the best and each other one; of several, none.
         alpha: probability of any false claim.
         difference: the critical difference of average ranks; None on one problem.
-        p: of Friedman's test (Iman and Davenport's F), that no two differ; None on one problem.
+        p: of Friedman's test that no two differ, exact or by Iman and Davenport's F; None on one problem.
         family: number of pairs that verdicts are adjusted for.
+        runs: observations of a configuration on a problem, the least and the largest number; None on one problem.
     """
 
     problems: tuple[str, ...]
@@ -65,6 +66,7 @@ class Ranking:
     difference: float | None = None
     p: float | None = None
     family: int = 0
+    runs: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -113,10 +115,11 @@ def _over(found: Comparison) -> Ranking:
     averages = average_ranks(values).tolist()
     alpha, k = found.question.alpha, len(across.configurations)
     difference = critical_difference(len(across.problems), k, alpha)
-    p = friedman(values).p_f
+    p = friedman(values).best
     order = sorted(range(k), key=lambda i: (averages[i], across.configurations[i]))
     places = [_place_over(across, averages, order, i, difference if p <= alpha else float("inf")) for i in order]
-    return Ranking(across.problems, "rank", tuple(places), (), alpha, difference, p)
+    sizes = [group.distinct for own in across.groups for group in own]
+    return Ranking(across.problems, "rank", tuple(places), (), alpha, difference, p, runs=(min(sizes), max(sizes)))
 
 
 def _place_over(across: Across, averages: Sequence[float], order: Sequence[int], i: int, difference: float) -> Place:
@@ -144,11 +147,8 @@ def _on(found: Comparison, problem: str) -> Ranking:
 def _place_on(
     groups: Sequence[Group], metric: str, group: Group, pairs: Sequence[Verdict], order: Sequence[str]
 ) -> Place:
-    from optbench.statistics import STATISTICS
-
     def value(one: Group) -> float:
-        estimate = one.statistics.get(metric)
-        return float("inf") if estimate is None else -STATISTICS[metric].direction * estimate.value
+        return rank(standing(one.statistics, one.rows, Ranked("", metric)), [metric])[0]
 
     seen = sorted((one.seen_from(group.label) for one in pairs), key=lambda one: order.index(one.b))
     untold = tuple(one.b for one in seen if one.verdict in ("undecided", "equivalent"))

@@ -139,8 +139,9 @@ def with_targets(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Rank
     """
     found: list[Group] = []
     said: list[str] = []
+    lacking: list[str] = []
     for one in answered(problems, aim, ranked):
-        said += [one.unrecorded] if one.unrecorded else []
+        lacking += [one.unrecorded] if one.unrecorded else []
         if one.runtimes is None:
             found += one.groups
             continue
@@ -149,7 +150,7 @@ def with_targets(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Rank
             replace(group, statistics={**group.statistics, **own}, times=one.runtimes.times(place))
             for place, (group, own) in enumerate(zip(one.groups, of_targets(one.runtimes), strict=True))
         ]
-    return found, said
+    return found, [*together(lacking), *said]
 
 
 def answered(
@@ -186,7 +187,7 @@ def measure(groups: Sequence[Group]) -> tuple[str, float]:
         return "loss", 1.0
     if (own := _own_target(groups)) is not None:
         return own[0], -1.0 if own[0] == "val_accuracy" else 1.0
-    for last, best in zip(Ranked("last").of(groups)[:-1], Ranked("best").of(groups)[:-1], strict=True):
+    for last, best in zip(Ranked("last").ends(groups)[:-1], Ranked("best").ends(groups)[:-1], strict=True):
         if any(group.statistics.get(last) or group.statistics.get(best) for group in groups):
             return last, -float(STATISTICS[last].direction)
     return "val_loss", 1.0
@@ -349,8 +350,23 @@ def _relevant(runtimes: Runtimes, levels: Floats, column: str, sign: float, aim:
     return f"times are to {column} {'>=' if sign < 0 else '<='} {number(level)}, in {aim.cost}{cut}"
 
 
+_EACH = 3
+"""Problems, and configurations of a problem, that are named where curves lack."""
+
+
+def together(unrecorded: Sequence[str]) -> list[str]:
+    """What is said of each of several problems (`Answered.unrecorded`), in one sentence where they are many."""
+    if len(unrecorded) <= _EACH:
+        return list(unrecorded)
+    return [_lacking(f"{len(unrecorded)} problems", "some of their configurations")]
+
+
 def _unrecorded(problem: str, without: Sequence[str]) -> str:
-    names = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
+    more = f" and {len(without) - _EACH} more" if len(without) > _EACH else ""
+    return _lacking(problem, ", ".join(without[:_EACH]) + more)
+
+
+def _lacking(problem: str, names: str) -> str:
     return (
         f"{problem}: no scores of targets for {names}: runs without a recorded curve, or without that cost in it; the "
         "same `optbench sweep` with --curves N records those of N rows of a batch"

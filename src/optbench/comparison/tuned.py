@@ -285,8 +285,13 @@ class Chooser:
         seeds = np.array([-1 if seed is None else int(seed) for seed, _ in units.values], dtype=np.int64)
         return Candidates(label, [first[key] for key in ordered], rows, losses, seeds, sign, metric)
 
-    def choose(self, label: str, kinds: Sequence[int], metric: str) -> tuple[Ints, Tuned | None]:
+    def choose(self, label: str, kinds: Sequence[int], metric: str, problem: str = "") -> tuple[Ints, Tuned | None]:
         """The rows to report of a group; what was chosen, where there was a choice.
+
+        Args:
+            label, kinds: of the group.
+            metric: what settings are judged by.
+            problem: the name of its problem, where there are several.
 
         Raises:
             UserError: there is a choice and too little to make it by.
@@ -301,19 +306,20 @@ class Chooser:
                     raise self.tuning.none_left(label, "other seeds")
             return at, None
         if found.at.shape[1] < 2:
-            raise self.refusal(found)
+            raise self.refusal(found, problem)
         return best(found, self.tuning)
 
-    def refusal(self, found: Candidates) -> UserError:
+    def refusal(self, found: Candidates, problem: str = "") -> UserError:
         """Why nothing can be chosen, and the ways to say what is meant."""
         keys = varying([one.configuration for one in found.settings])
         names = list(short_names(keys).values())
         apart = ",".join([*self.by, *names[:3]])
         copies = bool((found.seeds == -1).any())
         more = "seeds that change something (trainer.start=random)" if copies else "more seeds (seeds=5)"
+        seeds = "runs whose seeds change nothing, so one observation of each" if copies else "one seed"
         return UserError(
-            f"--group-by {','.join(self.by)}: {found.label} has {len(found.settings)} settings and one seed, by which "
-            "none of them can be chosen and reported",
+            f"--group-by {','.join(self.by)}: {f'{problem}: ' * bool(problem)}{found.label} has {len(found.settings)} "
+            f"settings and {seeds}, by which none of them can be chosen and reported",
             f"--group-by {apart} keeps them apart; {more} allow a choice; --pool takes all as one group on purpose",
         )
 

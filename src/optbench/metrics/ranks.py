@@ -7,6 +7,7 @@ least value; equal values share the mean of their ranks, among them those that n
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -26,12 +27,20 @@ class Friedman:
         p: its probability if there is no difference.
         f: Iman and Davenport's F with k - 1 and (k - 1)(N - 1) degrees of freedom, which is less conservative.
         p_f: its probability.
+        p_exact: that of the statistic over all orders of each problem's ranks; None where they are too many to count.
     """
 
     statistic: float
     p: float
     f: float
     p_f: float
+    p_exact: float | None = None
+
+    @property
+    def best(self) -> float:
+        """The exact probability where it is known, else that of F: with few problems F says too little, and 0 where all
+        agree."""
+        return self.p_f if self.p_exact is None else self.p_exact
 
 
 def ranks(values: npt.ArrayLike) -> Floats:
@@ -75,22 +84,71 @@ def friedman(values: npt.ArrayLike) -> Friedman:
         raise ValueError(f"at least 2 problems and 2 configurations, not {n} and {k}")
     spread = float((own**2).sum()) - n * k * (k + 1) ** 2 / 4
     if spread == 0:  # all tied everywhere
-        return Friedman(0.0, 1.0, 0.0, 1.0)
+        return Friedman(0.0, 1.0, 0.0, 1.0, 1.0)
     statistic = (k - 1) * float(((own.sum(axis=0) - n * (k + 1) / 2) ** 2).sum()) / spread
     rest = n * (k - 1) - statistic
     ratio = (n - 1) * statistic / rest if rest > 1e-12 * statistic else math.inf
-    return Friedman(statistic, float(chdtrc(k - 1, statistic)), ratio, float(fdtrc(k - 1, (k - 1) * (n - 1), ratio)))
+    by_f = float(fdtrc(k - 1, (k - 1) * (n - 1), ratio))
+    return Friedman(statistic, float(chdtrc(k - 1, statistic)), ratio, by_f, _exact(np.rint(2 * own).astype(np.int64)))
+
+
+_WORK = 200_000
+"""Rank sums that are looked at for an exact probability."""
+
+
+def _exact(doubled: npt.NDArray[np.int64]) -> float | None:
+    """P(sum of squared rank sums >= that of these ranks) where within each problem every order is as likely.
+
+    One problem after the other is added to all the rank sums that there can be. Their order does not matter, since all
+    orders of the next are as likely, so they are kept sorted. Where there are too many, only the case that all problems
+    agree, which nothing exceeds, has a closed form.
+
+    Args:
+        doubled: twice the ranks, (p, k).
+    """
+    n, k = doubled.shape
+    kept = np.sort(doubled, axis=1)
+    agreeing = (doubled == doubled[0]).all()
+    if agreeing:  # as likely as the n - 1 others having the order of the first
+        ways = math.factorial(k) / math.prod(map(math.factorial, np.unique(kept[0], return_counts=True)[1].tolist()))
+        return float(ways ** (1 - n))
+    if math.factorial(k) > _WORK:
+        return None
+    scale = (2 * k * n + 1) ** np.arange(k - 1, -1, -1, dtype=np.float64)
+    if scale[0] > 2.0**53:
+        return None
+    sums, work = kept[:1], 0
+    chances: Floats = np.ones(1)
+    for own in kept[1:]:
+        orders, counts = np.unique(list(itertools.permutations(own.tolist())), axis=0, return_counts=True)
+        work += len(sums) * len(orders)
+        if work > _WORK:
+            return None
+        after = np.sort((sums[:, None] + orders).reshape(-1, k), axis=1)
+        likely = (chances[:, None] * (counts / counts.sum())).ravel()
+        _, first, code = np.unique(after @ scale, return_index=True, return_inverse=True)
+        sums, chances = after[first], np.bincount(code, weights=likely).astype(np.float64)
+    reached = (doubled.sum(axis=0) ** 2).sum()
+    return min(1.0, float(chances[(sums**2).sum(axis=1) >= reached].sum()))
 
 
 def critical_difference(problems: int, configurations: int, alpha: float = 0.05) -> float:
     """Nemenyi's critical difference of average ranks, for all pairs at once: q sqrt(k (k + 1) / (6 N)).
 
-    q is the upper alpha quantile of the studentized range of k at infinitely many degrees of freedom, / sqrt(2).
+    q is the upper alpha quantile of the studentized range of k at infinitely many degrees of freedom, / sqrt(2). Of two
+    configurations it is exact instead (the sign test): by the formula, two alike that meet on four problems differ in
+    one case of eight. It is then the least difference that is rare enough, and 2, which there cannot be, where none is.
 
-    Source: J. Demsar, J. Mach. Learn. Res. 7 (2006) 1, section 3.2.2.
+    Source: J. Demsar, J. Mach. Learn. Res. 7 (2006) 1, sections 3.1.4 and 3.2.2.
     """
     if problems < 1 or configurations < 2:
         raise ValueError(f"at least 1 problem and 2 configurations, not {problems} and {configurations}")
+    if configurations == 2:
+        from scipy.special import bdtr
+
+        lost = np.arange((problems + 1) // 2, dtype=np.float64)
+        rare = lost[2 * bdtr(lost, problems, 0.5) <= alpha]
+        return float(1 - 2 * rare[-1] / problems) if len(rare) else 2.0
     q = _range_quantile(1 - alpha, configurations) / math.sqrt(2)
     return q * math.sqrt(configurations * (configurations + 1) / (6 * problems))
 

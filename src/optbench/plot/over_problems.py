@@ -97,7 +97,8 @@ def _name_targets(figure: Figure, targets: Sequence[tuple[str, str]]) -> None:
     for problem, words in targets:
         alike.setdefault(words, []).append(problem)
     for words, problems in list(alike.items())[:_NAMED]:
-        footnote(figure, f"{', '.join(problems)}: {words}")
+        where = ", ".join(problems) if len(problems) <= _NAMED else f"{len(problems)} problems"
+        footnote(figure, f"{where}: {words}")
     if len(alike) > _NAMED:
         rest = sum(len(problems) for problems in list(alike.values())[_NAMED:])
         footnote(figure, f"and targets of their own for {rest} more problems")
@@ -259,7 +260,11 @@ def _draw_search(ax: Axes, line: Search, look: dict[str, Any]) -> Artist:
     handle: Artist
     (handle,) = ax.plot(k, expected, linewidth=1.6, **look)
     ax.plot(k, median, color=look["color"], **_MEDIAN)
-    bottom, top = ax.get_ylim() if ax.get_yscale() == "log" else (np.nanmin(low), np.nanmax(expected))
+    known = np.concatenate([low, expected, median])
+    known = known[np.isfinite(known)]
+    if not len(known):  # every best of k may be without a result: nothing can be drawn
+        return handle
+    bottom, top = ax.get_ylim() if ax.get_yscale() == "log" else (known.min(), known.max())
     infinite = top if STATISTICS[line.metric].direction < 0 else bottom
     low, high = (np.where(np.isnan(end), infinite, end) for end in (low, high))
     ax.fill_between(k, low, high, where=np.isfinite(expected), color=look["color"], alpha=0.13, linewidth=0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
-from optbench.comparison.ranked_by import Ranked, metrics_of
+from optbench.comparison.ranked_by import TO_TARGET, Ranked, metrics_of
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
 from optbench.records.metrics import column_of, directions
 from optbench.report.verdicts import verdict_lines
@@ -87,18 +87,40 @@ def narrowed(sheet: Sheet, width: int) -> tuple[Sheet, list[str]]:
         return gap_within(sheet, width) > 0
 
     dropped: list[str] = []
+    first = sheet.header[WORDS : WORDS + 1] if "status" in sheet.header else ()  # what the rows are ordered by
     if not fits():
         sheet = replace(sheet, rows=tuple((*row[:2], *map(_folded, row[2:])) for row in sheet.rows)) \
             if "status" in sheet.header else sheet  # fmt: skip
     for name in (*sheet.lesser, *_DROPPED_FIRST):
         if fits():
             break
-        if name in sheet.header:
+        if name in sheet.header and name not in first:
             kept = [i for i, title in enumerate(sheet.header) if title != name]
             header, *rows = (tuple(row[i] for i in kept) for row in (sheet.header, *sheet.rows))
             sheet = replace(sheet, header=header, rows=tuple(rows))
             dropped.append(name)
     return sheet if fits() else _named_shorter(sheet, width), dropped
+
+
+def side_by_side(sheet: Sheet, width: int) -> list[Sheet]:
+    """A sheet without statuses as several below each other, each with the names, where it is wider than `width` even
+    with intervals below their values: so that no word is broken."""
+    if "status" in sheet.header or gap_within(sheet, width):
+        return [sheet]
+    sheet = replace(sheet, rows=tuple((row[0], *map(_folded, row[1:])) for row in sheet.rows))
+    widths, parts = column_widths(sheet), [[0]]
+    for i in range(1, len(widths)):
+        if len(parts[-1]) > 1 and sum(widths[j] + 1 for j in parts[-1]) + widths[i] > width:
+            parts.append([0])
+        parts[-1].append(i)
+    return [
+        replace(
+            sheet, title="" if number else sheet.title, header=tuple(sheet.header[i] for i in part),
+            rows=tuple(tuple(row[i] for i in part) for row in sheet.rows),
+            words=tuple(k for k, i in enumerate(part) if i in sheet.words),
+        )
+        for number, part in enumerate(parts)
+    ]  # fmt: skip
 
 
 def _named_shorter(sheet: Sheet, width: int) -> Sheet:
@@ -204,9 +226,9 @@ def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
 
     named = [column_of(name, checkpoint) for text in metrics_of(groups) for name in directions(text)]
     first = Ranked(checkpoint).first(groups)
-    own = [name for name in dict.fromkeys((first, *named)) if name in named and there(name)]
+    own = [name for name in dict.fromkeys((first, *named)) if (name in named or name == TO_TARGET) and there(name)]
     losses = set(VALIDATION_LOSS.values())
-    if not own and not any(map(there, ACCURACY.values())):
+    if not any(map(there, named)) and not any(map(there, ACCURACY.values())):
         losses.remove(VALIDATION_LOSS[checkpoint])
     others = losses | {name for which, name in ACCURACY.items() if which != checkpoint} | set(own)
     columns = [one for one in _COLUMNS if one.name not in others and there(one.name)]

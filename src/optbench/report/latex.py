@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from optbench.report.cells import Sheet
+from optbench.report.verdicts import unfolded
 
 _SPECIAL = MappingProxyType({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -45,7 +46,7 @@ def latex_lines(found: Sequence[Sheet], notes: Sequence[str]) -> list[str]:
         ]  # fmt: skip
         lines += [f"    {_marked(row, mark)}" for row, mark in zip(sheet.rows, sheet.marks, strict=True)]
         lines += ["    \\bottomrule", "  \\end{tabular}"]
-        lines += [f"  \\par\\smallskip {escaped(line)}" for line in sheet.lines]
+        lines += [f"  \\par\\smallskip {escaped(line)}" for line in unfolded(sheet.lines)]
         lines += ["\\end{table}", ""]
     if notes:
         lines += ["\\begin{itemize}", *(f"  \\item {escaped(note)}" for note in notes), "\\end{itemize}"]

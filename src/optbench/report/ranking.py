@@ -55,7 +55,9 @@ def _on(found: Ranking) -> str:
 def _over(found: Ranking) -> str:
     best, others = found.places[0], found.places[1:]
     rank = f"average rank {number(best.value.value)} of {len(found.places)}"
-    head = f"over {len(found.problems)} problems, n = {best.n} and more runs of each: {best.label} ranks first ({rank})"
+    least, most = found.runs or (best.n, best.n)
+    runs = f"{least} run{'s' * (least != 1)}" if least == most else f"{least} to {most} runs"
+    head = f"over {len(found.problems)} problems, n = {runs} of each: {best.label} ranks first ({rank})"
     if found.p is not None and found.p > found.alpha:
         return f"{head}, but no two can be told apart (Friedman's test, p = {p_text(found.p)})"
     told = []

@@ -18,8 +18,19 @@ from optbench.comparison.tuned import RULE as TUNED
 from optbench.errors import RecordError
 from optbench.metrics import Estimate
 from optbench.report import strips
-from optbench.report.cells import GAP, Sheet, column_widths, gap_within, narrowed, sheets, shown, with_column
+from optbench.report.cells import (
+    GAP,
+    Sheet,
+    column_widths,
+    gap_within,
+    narrowed,
+    sheets,
+    shown,
+    side_by_side,
+    with_column,
+)
 from optbench.report.failures import failure_lines
+from optbench.report.verdicts import unfolded
 from optbench.statistics import INTERVAL, MEDIAN, STATISTICS, Statistic
 from optbench.statistics.numbers import printable
 
@@ -201,12 +212,13 @@ def print_comparison(comparison: Comparison, console: Console | None = None, cur
         console.print(Text(line, style="bold red" if line is bad[0] else "", no_wrap=True, overflow="ellipsis"))
     console.print(*[""] * bool(bad), end="\n" * bool(bad))
     signs, drawn = strips.signs_for(console.encoding), False
-    for whole in map(_marked, sheets(comparison)):
+    every = [part for sheet in sheets(comparison) for part in side_by_side(sheet, console.width)]
+    for whole in map(_marked, every):
         sheet, dropped = _fitted(whole, comparison, console.width, signs, curves)
         drawn |= strips.HEADING in sheet.header
         table = Table(
-            title=Text(sheet.title), title_justify="left", title_style="bold", header_style="dim", box=None,
-            pad_edge=False, padding=(0, gap_within(sheet, console.width) or 1, 0, 0),
+            title=Text(sheet.title) if sheet.title else None, title_justify="left", title_style="bold",
+            header_style="dim", box=None, pad_edge=False, padding=(0, gap_within(sheet, console.width) or 1, 0, 0),
         )  # fmt: skip
         for i, name in enumerate(sheet.header):
             table.add_column(Text(name), justify="left" if i in sheet.words else "right", overflow="fold")
@@ -265,7 +277,7 @@ def markdown_lines(found: Sequence[Sheet]) -> list[str]:
         for (name, *others), mark in zip(sheet.rows, sheet.marks, strict=True):
             cells = [_escape(name) + _close(mark), *map(_escape, others)]
             lines.append(_row([f"**{cell}**" for cell in cells] if mark == "*" else cells))
-        lines += ["", *(f"- {_escape(line)}" for line in sheet.lines)] + [""] * bool(sheet.lines)
+        lines += ["", *(f"- {_escape(line)}" for line in unfolded(sheet.lines))] + [""] * bool(sheet.lines)
     return lines
 
 

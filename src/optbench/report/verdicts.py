@@ -14,6 +14,8 @@ from optbench.statistics.numbers import interval, number, percent, printable
 WIDTH = 80
 SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
 """Scores that are read as percentages."""
+_REST = "    "
+"""Before the second line of a verdict."""
 MOST = 4
 """Verdicts of a problem that are printed unasked."""
 
@@ -57,7 +59,18 @@ def lines_of(one: Verdict) -> list[str]:
     """A verdict in one line, or in two where it is too long for one."""
     said, told = map(printable, one.in_words())
     whole = f"{said}: {told}"
-    return [whole] if len(whole) <= WIDTH else [f"{said}:", f"    {told}"]
+    return [whole] if len(whole) <= WIDTH else [f"{said}:", f"{_REST}{told}"]
+
+
+def unfolded(lines: Sequence[str]) -> list[str]:
+    """Lines of `lines_of` for what folds text itself: a verdict each."""
+    found: list[str] = []
+    for line in lines:
+        if line.startswith(_REST) and found:
+            found[-1] += f" {line.removeprefix(_REST)}"
+        else:
+            found.append(line)
+    return found
 
 
 def quoted(head: str, metric: str, of: Estimate, n: int) -> str:

@@ -34,10 +34,10 @@ def of_each(groups: Groups, name: str) -> Floats:
         name: one of `of_single_runs`.
     """
     runs, values = groups.runs, groups.runs.numbers(name)
-    if name in _COSTS:
-        return values
+    if name in _COSTS:  # what a run without a result took is no achievement
+        return np.where(groups.without_result & ~np.isnan(values), math.inf, values)
     if name == "seconds":
-        return np.where(runs.own_clock(), values, math.nan)
+        return np.where(runs.own_clock(), np.where(groups.without_result, math.inf, values), math.nan)
     if name == "steps_to_target":
         return np.where(groups.with_target, np.where(np.isnan(values), math.inf, values), math.nan)
     found = groups.results(name, -STATISTICS[name].direction * math.inf)
