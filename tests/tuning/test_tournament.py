@@ -22,13 +22,16 @@ from optbench.config import Composer
 from optbench.errors import RecordError, UserError
 from optbench.experiment import Stop
 from optbench.launch.sweep import Options, Silent, SweepWatcher
+from optbench.protocol import around_name
+from optbench.records.sweep_plan import NAME as PLAN
+from optbench.records.sweep_plan import read_plans
 from optbench.tuning.answer import answer_json, answer_lines, sentence, works
 from optbench.tuning.budget import Budget, Rate, ladder, runs_of, seconds_of_run, size_of_runs, size_of_seconds
 from optbench.tuning.decided import NAME, Decided
 from optbench.tuning.endings import ending
 from optbench.tuning.runs import Trial
-from optbench.tuning.tournament import Found, Tournament, question_of
-from optbench.tuning.tune import Tuned
+from optbench.tuning.tournament import Found, Tournament, entrants_of, question_of
+from optbench.tuning.tune import Tuned, spaces_of, tasks_of
 
 RATES = "optimizer.lr=tag(log,interval(0.01,0.9))"
 SPHERE = ["model=sphere", "trainer.steps=9", "trainer.start=random", "trainer.grad_tol=0", RATES]
@@ -73,11 +76,11 @@ def test_every_planned_run_is_recorded_once_and_no_more_than_the_budget(found: F
 
 
 def test_the_sentence_says_what_the_records_say(found: Found) -> None:
-    values = {}
-    for folder in found.question.folder.glob("report-*"):
-        if folder.is_dir():
-            runs = sorted(records.read([folder]).runs(), key=lambda run: int(run.summary["seed"]))
-            values[folder.name.split("-")[1]] = np.array([float(run.summary["final_loss"]) for run in runs])
+    runs = sorted(records.read([found.question.folder / "report-9steps"]).runs(), key=lambda run: run.summary["seed"])
+    values = {
+        name: np.array([float(run.summary["final_loss"]) for run in runs if run.summary["optimizer"] == name])
+        for name in ("gd", "adam")
+    }
     n, gd, adam = len(values["gd"]), values["gd"], values["adam"]
     (said, against) = sentence(found).split("; ")
     match = re.fullmatch(r"sphere: gd, lr (\S+): final loss (\S+) \[(\S+), (\S+)\], n = (\d+)", said)
@@ -108,7 +111,7 @@ def test_the_same_again_makes_no_run(found: Found) -> None:
 def test_an_interrupt_costs_no_bit(tmp_path: Path) -> None:
     words = [*SPHERE, "optimizer=gd,momentum"]
     whole = answer_json(held(tmp_path / "whole", words, "40runs"))
-    for sweeps in (1, 3, 6):
+    for sweeps in (0, 1, 3):  # of three rungs and a final
         stop, seen = Stop(), [0]
 
         def watch(count: int, label: str, stop: Stop = stop, seen: list[int] = seen, last: int = sweeps) -> Any:
@@ -198,7 +201,8 @@ def test_a_budget_of_time_that_an_interrupt_divides(tmp_path: Path) -> None:
 
     held(tmp_path, words, "40s", stop, watch, clock=clock)
     spent, second = clock.now, Clock(1.0)
-    assert Decided.read(tmp_path, json.loads((tmp_path / NAME).read_text())["asked"]).spent == spent
+    asked = json.loads((tmp_path / NAME).read_text())["asked"]
+    assert Decided.read(tmp_path, asked, Budget(seconds=40.0)).spent == spent
     made = held(tmp_path, words, "40s", watch=second.watch, clock=second)
     assert made.final.tuned
     assert 0.8 * 40 <= spent + second.now <= 44
@@ -207,7 +211,7 @@ def test_a_budget_of_time_that_an_interrupt_divides(tmp_path: Path) -> None:
 def test_a_time_that_is_too_short_ends_without_an_answer(tmp_path: Path) -> None:
     clock = Clock(10.0)
     made = held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "5s", watch=clock.watch, clock=clock)
-    assert (made.size, made.final.tuned) == (None, [])
+    assert not made.final.tuned
     assert "the budget ended before" in answer_lines(made)[0]
     assert clock.runs <= 2
 
@@ -223,8 +227,95 @@ def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_tournament_is_refused(tmp_path: Path) -> None:
     held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "20runs")
-    with pytest.raises(UserError, match="another tournament"):
-        held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "21runs")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for words, budget, message in [
+        (
+            [*SPHERE, "optimizer=gd,lion"],
+            "20runs",
+            r"another tournament: optimizer=gd,adam .* there, optimizer=gd,lion",
+        ),
+        ([*SPHERE, "optimizer=gd,adam"], "19runs", r"--budget 19runs: .* holds this tournament with --budget 20runs"),
+        ([*SPHERE, "optimizer=gd,adam"], "10m", r"--budget 10m: .* holds this tournament with --budget 20runs"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            held(tmp_path, words, budget)
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budgets", [(20, 23), (17, 60)])
+def test_a_larger_budget_goes_on_with_what_there_is(budgets: tuple[int, ...], tmp_path: Path) -> None:
+    """Nothing is run twice, no run is lost but reports of settings that are no longer the best, and the whole costs
+    what the last budget says; the same again changes nothing."""
+    words = [*SPHERE, "optimizer=gd,adam"]
+    ids: set[str] = set()
+    for budget in budgets:
+        made = held(tmp_path, words, f"{budget}runs")
+        runs = [run for path in tmp_path.iterdir() if path.is_dir() for run in records.read([path]).runs()]
+        now = {run.run_id for run in runs}
+        assert len(now) == len(runs) <= budget
+        assert ids <= now
+        assert (made.taken, made.runs) == (len(ids), len(now) - made.idle)
+        idle = [run for run in runs if run.run_id not in _counted(made)]
+        assert made.idle == len(idle)
+        best = {one.name: one.best.point["optimizer.lr"] for one in made.entrants if one.best is not None}
+        for run in idle:
+            assert str(run.summary["sweep"]).startswith("report-")
+            assert run.config["optimizer"]["lr"] != best[run.summary["optimizer"]]
+        again = held(tmp_path, words, f"{budget}runs")
+        assert {k: v for k, v in answer_json(again).items() if k != "seconds"} == {
+            k: v for k, v in answer_json(made).items() if k != "seconds"}  # fmt: skip
+        ids = now
+    assert len(made.before) == len(budgets) - 1
+    assert f"Goes on from --budget {budgets[-2]}runs" in "\n".join(answer_lines(made))
+
+
+def _counted(made: Found) -> set[str]:
+    """The runs that a tournament speaks of, by what it says that each contender had."""
+    found = set()
+    for run in (run for path in made.question.folder.iterdir() if path.is_dir() for run in records.read([path]).runs()):
+        (one,) = (one for one in made.entrants if one.choices["optimizer"] == run.summary["optimizer"])
+        rate, seed = run.config["optimizer"]["lr"], run.summary["seed"]
+        lengths = {rung.length: number for number, rung in made.rungs.items()}
+        if str(run.summary["sweep"]).startswith("report-"):
+            if one.reported and one.best is not None and one.best.point["optimizer.lr"] == rate:
+                found |= {run.run_id} if seed in made.final.task.report else set()
+            continue
+        number = lengths[run.config["trainer"]["steps"]]
+        if any(t.point["optimizer.lr"] == rate for t in one.rungs.get(number, [])) and seed < made.seeds[number]:
+            found.add(run.run_id)
+    return found
+
+
+@pytest.mark.slow
+def test_a_larger_budget_of_time_goes_on(tmp_path: Path) -> None:
+    words, spent, runs = [*SPHERE, "optimizer=gd,adam"], 0.0, 0
+    for budget in (6, 80):
+        clock = Clock(1.0)
+        made = held(tmp_path, words, f"{budget}s", watch=clock.watch, clock=clock)
+        assert clock.now == clock.runs  # of what there was, nothing was run again
+        spent, runs = spent + clock.now, runs + clock.runs
+        assert 0.7 * budget <= spent <= 1.1 * budget
+        assert made.spent == spent
+        assert runs == made.runs + made.idle
+    assert made.before == ("6s",)
+    assert made.final.tuned
+
+
+def test_what_contenders_try_in_a_rung_is_one_sweep(tmp_path: Path) -> None:
+    counts: list[int] = []
+
+    def watch(count: int, label: str) -> Any:
+        counts.append(count)
+        return nullcontext(Silent())
+
+    made = held(tmp_path, [*SPHERE, "optimizer=gd,adam"], "20runs", watch=watch)
+    assert len(counts) == len(made.rungs) + 1
+    assert sum(counts) == made.runs
+    for path in (path for path in tmp_path.iterdir() if path.is_dir()):  # of each the command that repeats it
+        plans = read_plans(path / PLAN)
+        assert sum(plan.count for plan in plans) == len(records.read([path]))
+        assert all(Path(plan.options["--points"][0]).exists() for plan in plans)
 
 
 # sizes ---------------------------------------------------------------------------------------------------------------
@@ -336,12 +427,52 @@ def test_the_command_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [False, True])
 def test_the_usual_contenders_are_there_and_say_what_is_to_be_tuned(network: bool, tmp_path: Path) -> None:
-    from optbench.tuning.tournament import ON_NETWORKS, ON_SURFACES, SCHEDULERS, entrants_of
+    from optbench.tuning.tournament import ON_NETWORKS, ON_SURFACES, SCHEDULERS
 
     words = ["model=mlp", "data=digits"] if network else ["model=sphere", "trainer.start=random"]
     names = [one.choices for one in entrants_of(question_of(words, tmp_path, Budget(9)))]
     assert [one["optimizer"] for one in names] == [*(ON_NETWORKS * 2 if network else ON_SURFACES)]
     assert {one["scheduler"] for one in names} == set(SCHEDULERS if network else ("constant",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [
+    ["which", "optimizer=gd,adam", "--budget", "14runs"],
+    ["tune", "optimizer=gd", "--trials", "2", "--tune-seeds", "1", "--report-seeds", "2"],
+])  # fmt: skip
+def test_a_callback_is_told_of_each_run_once(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "events.jsonl", tmp_path / "out"
+    command = [words[0], *SPHERE, *words[1:], "--out", out, "--callback", f"jsonl:file={file}"]
+    code, _, _ = invoke(capsys, *command, "--quiet")
+    runs = {run.run_id for run in records.read([out]).runs()}
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert code == 0
+    for kind in ("begin", "end"):
+        told = [one["run_id"] for one in events if one["event"] == kind]
+        assert sorted(told) == sorted(runs)
+    code, _, err = invoke(capsys, *command[:-1], "nobody", "--quiet")
+    assert (code, "there is no callback 'nobody'" in err) == (2, True)
+
+
+@pytest.mark.slow
+def test_what_is_around_an_optimizer_competes_and_is_in_its_name(tmp_path: Path) -> None:
+    words = ["model=sphere", "trainer.start=random", "optimizer=gd,adam"]
+    for wraps, names in [
+        (
+            "wrap=none,sam,[clip,lookahead]",
+            ["gd", "adam", "gd+sam", "adam+sam", "gd+clip+lookahead", "adam+clip+lookahead"],
+        ),
+        ("wrap=sam", ["gd+sam", "adam+sam"]),
+    ]:
+        made = entrants_of(question_of([*words, wraps], tmp_path, Budget(90)))
+        assert [one.name for one in made] == names
+        (task,) = tasks_of([*words, wraps], tmp_path)
+        assert {around_name(one.choices) for _, _, one in spaces_of(task).values()} == set(names)
+        assert len({one.planned.run_id for one in made}) == len({one.slug for one in made}) == len(names)
+    (task,) = tasks_of([*words[:2], "optimizer=adam"], tmp_path, against=["adam+sam"])
+    assert [around_name(one.choices) for _, _, one in spaces_of(task).values()] == ["adam", "adam+sam"]
 
 
 def test_a_run_that_fails_is_counted_once_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

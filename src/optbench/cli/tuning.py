@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optbench.cli.common import (
+    Callbacks,
     ConfigDir,
     Json,
     Out,
@@ -30,7 +31,7 @@ _FOLDER = Path("outputs/tune")
 
 Against = Annotated[
     list[str] | None,
-    typer.Option("--against", help="Another optimizer, tuned as hard (repeatable).", show_default=False),
+    typer.Option("--against", help="Another optimizer, tuned as hard: adam, adam+sam.", show_default=False),
 ]
 Method = Annotated[str, typer.Option("--method", help="quasirandom, random, halving or tpe (needs optbench[tune]).")]
 Trials = Annotated[int, typer.Option("--trials", help="Settings that each may try.", min=1)]
@@ -56,6 +57,7 @@ def tune(
     dry_run: DryRun = False,
     jobs: Jobs = None,
     checkpoint: Which = None,
+    callback: Callbacks = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,8 +75,11 @@ def tune(
 
       optbench tune model=mlp optimizer=adamw,sgd --method halving --trials 27 --dry-run
 
+      optbench tune model=mlp optimizer=adamw --against adamw+sam --trials 8 --callback tensorboard
+
       optbench tune experiment=suite/quick optimizer=momentum --against adam --trials 6
     """
+    from optbench.config.callbacks import parse_callbacks
     from optbench.experiment import interruptible
     from optbench.launch.sweep import Options
     from optbench.records.chosen import chosen
@@ -91,12 +96,13 @@ def tune(
     if dry_run:
         _print_plans(tasks, as_json)
         return
+    options = Options(least=2, callbacks=parse_callbacks(callback or (), paths(config_dir)))
     settings = {} if jobs is None else {"jobs": jobs}
     watching = partial(watch_sweep, quiet=quiet or as_json, checkpoint=chosen(checkpoint))
     with interruptible() as stop:
         found = []
         for task in tasks:
-            found.append(Tuner(task, stop, lambda n, label: watching(n, label=label), Options(least=2), settings).run())
+            found.append(Tuner(task, stop, lambda n, label: watching(n, label=label), options, settings).run())
             if not as_json:
                 print_lines([*tuned_lines(found[-1]), str(task.folder), *[""][: len(tasks) - 1]])
             if stop.requested:
@@ -135,6 +141,7 @@ def _print_plans(tasks: Sequence[Task], as_json: bool) -> None:
 
 def _plan(task: Task) -> dict[str, Any]:
     """What would be searched and run, as plain data."""
+    from optbench.protocol import around_name
     from optbench.tuning import spaces_of
     from optbench.tuning.search import rungs
 
@@ -144,9 +151,9 @@ def _plan(task: Task) -> dict[str, Any]:
     return {
         "folder": task.folder, "runs": runs * len(spaces),
         "contenders": [
-            {"optimizer": name, "runs": runs,
+            {"optimizer": around_name(planned.choices), "runs": runs,
              "space": [{"override": one.override(), "source": sources.get(one.key, "")} for one in space]}
-            for name, (space, sources, _) in spaces.items()
+            for space, sources, planned in spaces.values()
         ],
     }  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optbench.cli.common import (
+    Callbacks,
     ConfigDir,
     Json,
     Out,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from optbench.tuning.tournament import Question
 
 _FOLDER = Path("outputs/which")
+_CURVES = 250  # of a batch: it is from curves that the answer says how runs ended
 _Budget = Annotated[
     str, typer.Option("--budget", help="What it may cost: 90s, 10m, 2h, or 200runs.", metavar="TIME|RUNS")
 ]
@@ -41,14 +43,16 @@ def which(
     dry_run: _DryRun = False,
     jobs: Jobs = None,
     checkpoint: Which = None,
+    callback: Callbacks = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Find the optimizer, schedule and loss that train a problem best, within a budget, and say how sure that is.
 
-    Contenders are all combinations of optimizer=, scheduler= and loss=; without them a short list. Each tries the same
-    number of settings on tuning seeds with short runs, the better half goes on with longer ones, and the best meet on
-    fresh seeds. Every run is recorded; the same command again makes only what is missing.
+    Contenders are all combinations of optimizer=, scheduler=, loss= and wrap=; without them a short list. Each tries
+    the same number of settings on tuning seeds with short runs, the better half goes on with longer ones, and the best
+    meet on fresh seeds. Every run is recorded; the same command again makes only what is missing, and with a larger
+    --budget it goes on from there.
 
     Examples:
 
@@ -57,17 +61,21 @@ def which(
       optbench which model=rosenbrock trainer.start=random optimizer=gd,adam --budget 200runs
 
       optbench which model=mlp optimizer=sgd,adamw loss=cross_entropy,mse_softmax --budget 1h --dry-run
+
+      optbench which model=mlp optimizer=sgd,adamw 'wrap=none,sam,[clip,lookahead]' --budget 20m
     """
+    from optbench.config.callbacks import parse_callbacks
     from optbench.experiment import interruptible
     from optbench.launch.sweep import Options
     from optbench.records.chosen import chosen
     from optbench.tuning.answer import answer_json, answer_lines
-    from optbench.tuning.budget import MOST_SEEDS, Budget
+    from optbench.tuning.budget import Budget
     from optbench.tuning.tournament import Tournament, question_of
 
     given, checked = list(overrides or ()), Budget.read(budget)
+    told = parse_callbacks(callback or (), paths(config_dir))
     question = question_of(
-        given, folder_of(out or _FOLDER, name, "which", [*given, budget, str(search_seed)]), checked,
+        given, folder_of(out or _FOLDER, name, "which", [*given, checked.kind, str(search_seed)]), checked,
         search_seed=search_seed, config_dirs=paths(config_dir), checkpoint=chosen(checkpoint),
     )  # fmt: skip
     if dry_run:
@@ -78,7 +86,7 @@ def which(
             question,
             stop,
             lambda count, label: watch_sweep(count, quiet or as_json, label, question.checkpoint),
-            Options(least=2, recorded=MOST_SEEDS),
+            Options(least=2, recorded=_CURVES, callbacks=told),
             {} if jobs is None else {"jobs": jobs},
         ).run()
     if as_json:

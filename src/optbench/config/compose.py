@@ -150,7 +150,8 @@ class Composed:
 
 
 class Composer:
-    """Composes configurations over one conf tree; use as a context manager.
+    """Composes configurations over one conf tree; use as a context manager, again and again: what it has composed it
+    keeps.
 
     Hydra is loaded when something is composed that is not known from before, see `config.kept`.
 
@@ -179,6 +180,8 @@ class Composer:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+        for of_hydra in ("_app", "_parser"):
+            vars(self).pop(of_hydra, None)
 
     @functools.cached_property
     def _app(self) -> Any:

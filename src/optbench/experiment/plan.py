@@ -127,6 +127,7 @@ class Sweep(Sequence[Planned]):
         launcher: hydra.launcher: where its runs execute.
         overrides: what it was planned from.
         options: of `optbench sweep` that decide which runs these are and where they are kept.
+        parts: the sweeps that it was joined of; itself where it was not.
     """
 
     def __init__(
@@ -137,9 +138,20 @@ class Sweep(Sequence[Planned]):
         launcher: Mapping[str, Any],
         overrides: Sequence[str] = (),
         options: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        parts: Sequence[Sweep] = (),
     ) -> None:
         self._runs, self.name, self.folder, self.launcher = list(runs), name, folder, launcher
         self.overrides, self.options = tuple(overrides), options
+        self.parts: Sequence[Sweep] = parts or (self,)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sweep]) -> Sweep:
+        """Sweeps of one name and folder as one, so that they share batches, stacks and workers: seed by seed, so that
+        one that is cut short has its first seeds whole. Each part keeps its own plan beside the records."""
+        first = parts[0]
+        runs = {item.run_id: item for part in parts for item in part}
+        in_order = sorted(runs.values(), key=lambda item: int(item.config["seed"]))
+        return cls(in_order, first.name, first.folder, first.launcher, parts=parts)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -212,6 +224,7 @@ def plan_sweep(
     progress: Progress | None = None,
     points: Points = NO_POINTS,
     declared: bool = True,
+    composer: Composer | None = None,
 ) -> Sweep:
     """Every run of a sweep. Raises UserError, ConfigError, DataError.
 
@@ -226,6 +239,7 @@ def plan_sweep(
         progress: as of `data_fingerprint`.
         points: settings that are given, instead of a grid or beside one.
         declared: whether the sweep and the suite that an experiment declares are part of it.
+        composer: over the same folders, of whoever plans several sweeps: what it knows is not composed again.
     """
     _check_texts(overrides)
     _check_seeds(overrides)
@@ -245,8 +259,8 @@ def plan_sweep(
         raise UserError(f"--name {name}: expected letters, digits and . , = + -")
     if len(name.encode()) > _LONGEST_NAME:
         raise UserError(f"--name {name[:20]}...: {len(name.encode())} bytes long; expected at most {_LONGEST_NAME}")
-    with Composer(config_dirs) as composer:
-        grid = composer.grid(overrides, samples, points=points.rows, declared=declared)
+    with composer or Composer(config_dirs) as composing:
+        grid = composing.grid(overrides, samples, points=points.rows, declared=declared)
         keys = grid.swept
         runs: dict[str, Planned] = {}
         identify = _Identifier(progress)

@@ -271,7 +271,7 @@ def run_sweep(
     if division.todo:
         check_members(*_to_check(division))
     parts = _parts(division.rows, watcher)
-    kept = write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), options=sweep.options)
+    kept = _write_plans(sweep)
     _say_flaws(sweep, division.flaws)
     outcome.by_status.update(division.done.values())
     watcher.already(len(division.done))
@@ -402,7 +402,15 @@ def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, option
             log.warning("%s: not every curve could be recorded (%r)", sweep.folder, error)
             return
     if not stop.requested:
-        write_plan(sweep.folder, sweep.overrides, (item.run_id for item in sweep), wanted, sweep.options)
+        _write_plans(sweep, wanted)
+
+
+def _write_plans(sweep: Sweep, curves: int = 0) -> int:
+    """Keeps the plan of each part of a sweep; gives how many curves of each batch are there. Raises OutputError."""
+    return min(
+        write_plan(part.folder, part.overrides, (item.run_id for item in part), curves, part.options)
+        for part in sweep.parts
+    )
 
 
 _MOST_SAID = 10

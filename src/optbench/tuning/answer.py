@@ -161,7 +161,7 @@ def _rules(found: Found) -> list[str]:
     rules = []
     if found.rungs:
         rungs = ", ".join(
-            f"{rung.contenders} x {rung.settings} ({_length(found, rung.length)}, n = {found.seeds[number]})"
+            f"{_tried(found, number)} ({_length(found, rung.length)}, n = {found.seeds[number]})"
             for number, rung in found.rungs.items()
         )
         rules.append(f"Contenders x settings, by rung: {rungs}; seeds 0 to 2 choose, half of the contenders go on.")
@@ -182,7 +182,24 @@ def _rules(found: Found) -> list[str]:
         rules.append("The time was over before every planned seed of the rungs: fewer were run.")
     if found.failed:
         rules.append(f"{found.failed} runs failed: optbench compare {found.question.folder}")
+    if found.before:
+        rules.append(_taken(found))
     return [*rules, f"{found.runs} runs, {duration(found.spent)}: {found.question.folder}"]
+
+
+def _tried(found: Found, number: int) -> str:
+    """Contenders x settings of a rung; where those of a smaller budget are more of some, how many in all."""
+    rung, counts = found.rungs[number], [len(one.rungs[number]) for one in found.entrants if number in one.rungs]
+    if set(counts) == {rung.settings}:
+        return f"{len(counts)} x {rung.settings}"
+    return f"{sum(counts)} settings of {len(counts)}"
+
+
+def _taken(found: Found) -> str:
+    """What was taken over from smaller budgets."""
+    said = f"Goes on from --budget {found.before[-1]}: of its {found.taken} runs {found.taken - found.idle} count here"
+    rest = f", {found.idle} are reports of settings that are no longer the best of their contender" * bool(found.idle)
+    return f"{said}{rest}; {found.runs - found.taken + found.idle} are new."
 
 
 # as data -------------------------------------------------------------------------------------------------------------
@@ -197,6 +214,7 @@ def answer_json(found: Found) -> dict[str, Any]:
         "metric": final.metric,
         "direction": direction_of(final.metric),
         "budget": {"runs": found.question.budget.runs, "seconds": found.question.budget.seconds},
+        "goes_on_from": {"budgets": list(found.before), "runs": found.taken, "count": found.taken - found.idle},
         "runs": found.runs,
         "failed": found.failed,
         "seconds": found.spent,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optbench.errors import UserError
 from optbench.tuning.search import ETA
@@ -39,6 +39,20 @@ class Budget:
             raise UserError(f"--budget {text}: expected a time or a number of runs, such as 90s, 10m, 2h or 200runs")
         return cls(int(match[1])) if match[1] else cls(seconds=float(match[2]) * _SECONDS[match[3]])
 
+    @property
+    def kind(self) -> str:
+        """What is counted, runs or time."""
+        return "runs" if self.runs is not None else "time"
+
+    @property
+    def text(self) -> str:
+        """As it is typed."""
+        if self.runs is not None:
+            return f"{self.runs}runs"
+        seconds = self.seconds or 0.0
+        unit = next(unit for unit in ("h", "m", "s") if seconds % _SECONDS[unit] == 0 or unit == "s")
+        return f"{seconds / _SECONDS[unit]:g}{unit}"
+
 
 @dataclass(frozen=True)
 class Size:
@@ -59,9 +73,41 @@ class Size:
 
 SIZES = (
     Size(1, 1, 2, 3), Size(2, 1, 2, 4), Size(3, 1, 3, 5), Size(4, 2, 3, 6), Size(6, 2, 3, 8), Size(9, 2, 3, 10),
-    Size(9, 3, 3, 12), Size(18, 3, 3, 16), Size(27, 3, 3, 20),
+    Size(9, 3, 3, 12), Size(18, 3, 3, 16), Size(27, 3, 3, 20), Size(81, 3, 3, 30),
 )  # fmt: skip
 """The smallest first."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a tournament takes over from a smaller budget.
+
+    Attributes:
+        size: that it had.
+        settings: by rung, how many settings of all contenders together were run.
+        seeds: by rung, of each of these.
+        finalists: that were reported on, and report: on how many fresh seeds.
+    """
+
+    size: Size
+    settings: tuple[int, ...]
+    seeds: tuple[int, ...]
+    finalists: int
+    report: int
+
+    def is_as_large_as(self, size: Size) -> bool:
+        """Whether a tournament of a size tries as much, however many fresh seeds it has."""
+        return replace(self.size, report=size.report) == size
+
+    def sizes(self) -> list[Size]:
+        """Those at least as large: its own, then larger ones; no finalist loses a seed."""
+        own = self.size
+        larger = [
+            one for one in SIZES
+            if one.settings >= own.settings and one.tuning >= own.tuning and one.finalists >= own.finalists
+            and not self.is_as_large_as(one)
+        ]  # fmt: skip
+        return [replace(one, report=max(one.report, self.report)) for one in (own, *larger)]
 
 
 @dataclass(frozen=True)
@@ -105,19 +151,37 @@ def runs_of(contenders: int, whole: int, size: Size) -> int:
     return tuning + min(size.finalists, contenders) * size.report
 
 
-def size_of_runs(budget: int, contenders: int, whole: int) -> Size:
+def most_runs_of(contenders: int, whole: int, size: Size, taken: Taken) -> int:
+    """How many runs a tournament has that takes over another, at most, but for seeds of the reports of its finalists,
+    which are as many as there are runs left for. One of the same size chooses as that one did; in a larger one goes
+    on, beside what its own first rung lets go on, whatever went on there."""
+    rungs = zip(ladder(contenders, whole, size), taken.settings, strict=True)
+    finalists = min(size.finalists, contenders)
+    if taken.is_as_large_as(size):
+        tried = sum(max(rung.runs, settings) for rung, settings in rungs)
+        return size.tuning * tried + max(finalists, taken.finalists) * size.report
+    tried = sum(rung.runs + (settings if i else 0) for i, (rung, settings) in enumerate(rungs))
+    return size.tuning * tried + finalists * size.report + taken.finalists * taken.report
+
+
+def size_of_runs(budget: int, contenders: int, whole: int, taken: Taken | None = None) -> Size:
     """The largest size with at most so many runs; what is left goes to fresh seeds.
 
     Raises:
         UserError: not even the smallest has.
     """
-    least = runs_of(contenders, whole, SIZES[0])
+    sizes = [*SIZES] if taken is None else taken.sizes()
+
+    def runs(size: Size) -> int:
+        return runs_of(contenders, whole, size) if taken is None else most_runs_of(contenders, whole, size, taken)
+
+    least = runs(sizes[0])
     if least > budget:
         remedy = f"--budget {least}runs, or fewer contenders, such as optimizer=adamw,sgd"
         raise UserError(f"--budget {budget}runs: the smallest tournament of {contenders} has {least} runs", remedy)
-    size = [one for one in SIZES if runs_of(contenders, whole, one) <= budget][-1]
-    more = (budget - runs_of(contenders, whole, size)) // min(size.finalists, contenders)
-    return Size(size.settings, size.tuning, size.finalists, max(size.report, min(MOST_SEEDS, size.report + more)))
+    size = [one for one in sizes if runs(one) <= budget][-1]
+    more = (budget - runs(size)) // min(size.finalists, contenders)
+    return replace(size, report=max(size.report, min(MOST_SEEDS, size.report + more)))
 
 
 @dataclass(frozen=True)
@@ -150,19 +214,29 @@ def seconds_of_run(rates: Mapping[int, Rate], length: int) -> float:
     return rate.seconds - training + training * length / nearest
 
 
-def seconds_of_tuning(contenders: int, whole: int, size: Size, rates: Mapping[int, Rate]) -> float:
-    """Seconds of all rungs."""
-    rungs = ladder(contenders, whole, size)
-    return size.tuning * sum(rung.runs * seconds_of_run(rates, rung.length) for rung in rungs)
+def seconds_of_tuning(
+    contenders: int, whole: int, size: Size, rates: Mapping[int, Rate], taken: Taken | None = None
+) -> float:
+    """Seconds of all rungs; of one that takes over another, of what is missing."""
+    seconds = 0.0
+    for i, rung in enumerate(ladder(contenders, whole, size)):
+        settings, made = (taken.settings[i], taken.seeds[i]) if taken is not None else (0, 0)
+        runs = size.tuning * (rung.runs + (settings if i else 0)) - settings * made
+        seconds += runs * seconds_of_run(rates, rung.length)
+    return seconds
 
 
-def size_of_seconds(left: float, contenders: int, whole: int, rates: Mapping[int, Rate]) -> Size:
+def size_of_seconds(
+    left: float, contenders: int, whole: int, rates: Mapping[int, Rate], taken: Taken | None = None
+) -> Size:
     """The largest size that fits into so many seconds; the smallest where none does."""
     a_run = seconds_of_run(rates, whole)
+    sizes = [*SIZES] if taken is None else taken.sizes()
+    earlier = 0 if taken is None else taken.finalists
 
     def fits(size: Size) -> bool:
-        tuning = seconds_of_tuning(contenders, whole, size, rates)
-        final = min(size.finalists, contenders) * size.report * a_run
+        tuning = seconds_of_tuning(contenders, whole, size, rates, taken)
+        final = (min(size.finalists, contenders) + earlier) * size.report * a_run
         return tuning <= _TUNING_SHARE * left and tuning + final <= left
 
-    return ([size for size in SIZES if fits(size)] or [SIZES[0]])[-1]
+    return ([size for size in sizes if fits(size)] or [sizes[0]])[-1]

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optbench.config import Composer
 from optbench.experiment import Planned, Stop, plan_sweep
-from optbench.experiment.plan import NO_POINTS, Points
+from optbench.experiment.plan import NO_POINTS, Points, Sweep
 from optbench.launch import launcher
+from optbench.launch.crew import Crew
 from optbench.launch.sweep import Options, SweepWatcher, recorded, run_sweep
 from optbench.metrics import median_interval
 from optbench.records import Run, Status
@@ -51,8 +53,23 @@ class Made:
     run: Run
 
 
+@dataclass(frozen=True)
+class Part:
+    """What of a sweep is of one contender.
+
+    Attributes:
+        overrides: of its runs.
+        points: its settings; none: one run a seed.
+        slug: for the name of the file that holds them.
+    """
+
+    overrides: Sequence[str]
+    points: Sequence[Point] = ()
+    slug: str = ""
+
+
 class Runs:
-    """Makes the runs of a search.
+    """Makes the runs of a search; a context manager, whose end lets the workers go that it keeps between sweeps.
 
     Args:
         folder: where the sweeps go.
@@ -82,9 +99,17 @@ class Runs:
         self._folder, self._config_dirs, self._checkpoint = folder, config_dirs, checkpoint
         self._stop, self._watching, self._options, self._settings = stop, watching, options, settings
         self._metric: str | None = None
+        self._composer, self._crew = Composer(config_dirs), Crew()
         self.failed = set[str]()
         self.new = 0
         self.complete = True
+
+    def __enter__(self) -> Runs:
+        self._crew.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._crew.__exit__(*exc)
 
     @property
     def metric(self) -> str:
@@ -95,10 +120,23 @@ class Runs:
         self, overrides: Sequence[str], name: str, label: str, seeds: range, points: Sequence[Point] = ()
     ) -> list[Made]:
         """Runs points with seeds, and gives their records in the order of the plan: by seed, then by point."""
-        given = Points(points).write(self._folder / f"{name}.csv") if points else NO_POINTS
-        seeded = [*overrides, f"seed=range({seeds.start},{seeds.stop})"]
-        plan = plan_sweep(seeded, self._config_dirs, self._folder, name, points=given, declared=False)
-        place = launcher({**plan.launcher, **self._settings})
+        return self.together({"": Part(overrides, points)}, name, label, seeds)[""]
+
+    def together(self, parts: Mapping[str, Part], name: str, label: str, seeds: range) -> dict[str, list[Made]]:
+        """Runs what several contenders try as one sweep, so that it shares stacks, batches and workers.
+
+        Args:
+            parts: by contender.
+            name: of the sweep.
+            label: of it, for people.
+            seeds: of all.
+
+        Returns:
+            The records of each part, by seed, then by point; without the runs that have none.
+        """
+        plans = {who: self._planned(part, name, seeds) for who, part in parts.items()}
+        plan = Sweep.joined(list(plans.values()))
+        place = launcher({**plan.launcher, **self._settings}, self._crew)
         before = sum(run.status is not Status.INTERRUPTED for run in recorded(plan))
         with self._watching(len(plan), label) as watcher:
             outcome = run_sweep(plan, place, self._stop, watcher, self._options)
@@ -107,7 +145,18 @@ class Runs:
         self.complete = ended == len(plan) and not outcome.gone
         by_id = {run.run_id: run for run in recorded(plan)}
         self.failed |= {run.run_id for run in by_id.values() if run.status is Status.FAILED}
-        return [Made(item, by_id[item.run_id]) for item in plan if item.run_id in by_id]
+        return {
+            who: [Made(item, by_id[item.run_id]) for item in own if item.run_id in by_id] for who, own in plans.items()
+        }
+
+    def _planned(self, part: Part, name: str, seeds: range) -> Sweep:
+        """The plan of one part, its settings written where the command that repeats it finds them."""
+        file = self._folder / f"{name}{'-' * bool(part.slug)}{part.slug}.csv"
+        given = Points(part.points).write(file) if part.points else NO_POINTS
+        seeded = [*part.overrides, f"seed=range({seeds.start},{seeds.stop})"]
+        return plan_sweep(
+            seeded, self._config_dirs, self._folder, name, points=given, declared=False, composer=self._composer
+        )
 
     def trial(self, point: Point, runs: Sequence[Run], share: float) -> Trial:
         """What came of a point: the median over its runs."""

@@ -6,16 +6,23 @@ until runs are whole (successive halving, of contenders and of settings: K. Jami
 The best contenders, each with its best setting, then meet on seeds that no choice has seen, and only those count.
 
 A budget in runs decides everything beforehand. With a budget in time the first seed of one setting of each is timed,
-which decides the size; later stages go by a few seeds at a time as long as there is time, and the final takes what is
-left. What was decided is kept (`decided`), so that the same command follows it, and makes only what is missing.
+then of a few more, until that says how large it may be; later stages go by a few seeds at a time as long as there is
+time, and the final takes what is left. What was decided is kept (`decided`), so that the same command follows it, and
+makes only what is missing. A larger budget goes on: its first rung has the settings of the smaller one and more, and
+whoever came into a later rung there is in it here too, with the settings that it had.
+
+What all contenders try in a stage is one sweep, so that they share workers, and what can be rows or stacks is.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +31,13 @@ from optbench.config.space import Dimension
 from optbench.errors import IncompatibleError, UserError
 from optbench.experiment import Planned, Stop, plan_run
 from optbench.launch.sweep import Options
-from optbench.records import Run, check_place
+from optbench.protocol import around_name
+from optbench.records import Run, Status, check_place, read
 from optbench.records.sweep_plan import TUNING
 from optbench.tuning.budget import (
     FEWEST_SEEDS,
     MOST_SEEDS,
+    SIZES,
     Budget,
     Rate,
     Rung,
@@ -39,10 +48,10 @@ from optbench.tuning.budget import (
     size_of_runs,
     size_of_seconds,
 )
-from optbench.tuning.decided import Decided
+from optbench.tuning.decided import FINAL, Decided
 from optbench.tuning.endings import Endings, endings_of
-from optbench.tuning.runs import Made, Runs, Trial, Watching, budget_of, by_point, direction_of
-from optbench.tuning.search import Point, Quasirandom
+from optbench.tuning.runs import Made, Part, Runs, Trial, Watching, budget_of, by_point, direction_of
+from optbench.tuning.search import ETA, Point, Quasirandom
 from optbench.tuning.tune import REPORT, Result, Task, Tuned, problem_name, spaces_of
 
 ON_SURFACES = ("gd", "momentum", "nesterov", "rmsprop", "adam", "lion")
@@ -52,9 +61,10 @@ SCHEDULERS = ("constant", "cosine")
 """Schedules that compete on networks where none are named; on surfaces there is none."""
 MOST_TUNING = 3
 """Seeds 0, 1, 2 choose; the report's begin after them, whatever the size."""
-FINAL = "final"
-_GROUPS = ("optimizer", "scheduler", "loss")
+GROUPS = ("optimizer", "wrap", "scheduler", "loss")
+"""What a contender is a choice of."""
 _OVERRUN = 1.05  # of the time: what is in flight is ended then
+_GLANCE = 1 / 6  # of the time: where the first look at each took less, another says what they take when all is warm
 
 
 @dataclass(frozen=True)
@@ -62,9 +72,9 @@ class Question:
     """What is asked.
 
     Attributes:
-        overrides: what every run has, without optimizer, scheduler and loss.
+        overrides: what every run has, without optimizer, what is around it, scheduler and loss.
         space: what is searched over of every contender that has the key, instead of what its YAML says.
-        groups: names of each of optimizer, scheduler and loss that compete; no losses: the problem's own.
+        groups: choices of each of GROUPS that compete, as typed; no losses: the problem's own; no wraps: nothing.
         budget: what may be spent.
         folder: where the sweeps go.
         search_seed: of the settings' draws.
@@ -87,7 +97,7 @@ class Entrant:
     """A contender, and what came of it.
 
     Attributes:
-        choices: the name of its optimizer, its scheduler and its loss, those that compete.
+        choices: its optimizer, its scheduler and, where they compete, its loss and what is around the optimizer.
         name: of it, in words.
         space, sources: what was searched over, and where each range comes from.
         planned: its run as it is by default.
@@ -115,7 +125,7 @@ class Entrant:
     @property
     def slug(self) -> str:
         """For names of folders."""
-        return "-".join(self.choices.values()).replace("/", "-")
+        return re.sub(r"[^\w.+-]+", "-", "-".join(self.choices.values())).strip("-")
 
     @property
     def best(self) -> Trial | None:
@@ -144,6 +154,8 @@ class Found:
         out_of_time: whether a part was left out because time was over.
         failed: how many of its runs failed.
         unit: of the length of a run, steps or epochs.
+        before: smaller budgets that it goes on from, as typed, and taken: how many runs these had, idle: how many of
+            the folder's runs count for nothing here.
     """
 
     question: Question
@@ -157,6 +169,9 @@ class Found:
     out_of_time: bool = False
     failed: int = 0
     unit: str = "steps"
+    before: tuple[str, ...] = ()
+    taken: int = 0
+    idle: int = 0
 
 
 class _Deadline(Stop):
@@ -203,17 +218,17 @@ def question_of(
         space, fixed = composer.space(overrides)
     if several := [one.key for one in space if one.key in ("model", "data", "augment", "trainer")]:
         raise UserError(f"{several[0]}: a tournament is held on one problem", f"one command for each {several[0]}")
-    given = {one.key: tuple(map(str, one.values)) for one in space if one.key in _GROUPS}
-    given |= {key: (value,) for o in fixed for key, _, value in [o.partition("=")] if key in _GROUPS}
-    plain = tuple(o for o in fixed if o.partition("=")[0] not in _GROUPS)
+    given = {one.key: tuple(map(_choice, one.values)) for one in space if one.key in GROUPS}
+    given |= {key: (value,) for o in fixed for key, _, value in [o.partition("=")] if key in GROUPS}
+    plain = tuple(o for o in fixed if o.partition("=")[0] not in GROUPS)
     planned = plan_run(list(plain), config_dirs)
     network = planned.config["data"].get("_target_") is not None
     usual = {"optimizer": ON_NETWORKS, "scheduler": SCHEDULERS} if network else {
         "optimizer": ON_SURFACES, "scheduler": ("constant",)}  # fmt: skip
-    groups = {group: given.get(group) or usual.get(group, ()) for group in _GROUPS}
+    groups = {group: given.get(group) or usual.get(group, ()) for group in GROUPS}
     if len(groups["loss"]) > 1 and not (network and planned.config["data"].get("n_classes")):
         raise IncompatibleError("losses are compared by accuracy: this problem has none", "one loss, such as the usual")
-    own = tuple(one for one in space if one.key not in _GROUPS)
+    own = tuple(one for one in space if one.key not in GROUPS)
     return Question(plain, own, groups, budget, folder, search_seed, tuple(config_dirs), checkpoint)
 
 
@@ -225,16 +240,22 @@ def entrants_of(question: Question) -> list[Entrant]:
     """
     groups = question.groups
     found = []
-    for loss in groups["loss"] or ("",):
-        for scheduler in groups["scheduler"]:
-            rest = {"scheduler": scheduler} | ({"loss": loss} if loss else {})
-            for optimizer, (space, sources, planned) in spaces_of(_task(question, rest)).items():
-                name = optimizer + (f" with {scheduler}" if len(groups["scheduler"]) > 1 else "")
-                name += f" under {loss}" if len(groups["loss"]) > 1 else ""
-                found.append(Entrant({"optimizer": optimizer, **rest}, name, space, sources, planned))
+    rest = itertools.product(groups["loss"] or ("",), groups["scheduler"], groups["wrap"] or ("",))
+    for loss, scheduler, wrap in rest:
+        chosen = {"wrap": wrap, "scheduler": scheduler, "loss": loss}
+        choices = {group: name for group, name in chosen.items() if name}
+        for optimizer, (space, sources, planned) in spaces_of(_task(question, choices)).items():
+            name = around_name(planned.choices) + (f" with {scheduler}" if len(groups["scheduler"]) > 1 else "")
+            name += f" under {loss}" if len(groups["loss"]) > 1 else ""
+            found.append(Entrant({"optimizer": optimizer, **choices}, name, space, sources, planned))
     if len(found) < 2:
         raise UserError("a tournament has at least two contenders", "optimizer=adamw,sgd, or scheduler=constant,cosine")
     return found
+
+
+def _choice(value: Any) -> str:
+    """A choice of a group, or a list of them, as it is typed."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
 def _task(question: Question, choices: Mapping[str, str], report: range = range(0)) -> Task:
@@ -280,10 +301,9 @@ class Tournament:
         asked = {
             "overrides": list(question.overrides), "space": [one.override() for one in question.space],
             "groups": {group: list(names) for group, names in question.groups.items()},
-            "budget": [question.budget.runs, question.budget.seconds], "search_seed": question.search_seed,
-            "checkpoint": question.checkpoint,
+            "search_seed": question.search_seed, "checkpoint": question.checkpoint,
         }  # fmt: skip
-        self._decided = Decided.read(question.folder, asked)
+        self._decided = Decided.read(question.folder, asked, question.budget)
         self._before = self._decided.spent
         left = math.inf if self._seconds is None else _OVERRUN * self._seconds - self._before
         self._stop = _Deadline(stop, clock, self._began + left)
@@ -302,13 +322,14 @@ class Tournament:
         entrants = entrants_of(self._question)  # what cannot be is said before the first run
         check_place(self._question.folder, folder=True)
         self._key, self._whole = length_of(entrants)
-        if self._decided.size is None:
-            self._decide(entrants)
-        alive = list(entrants)
-        if self._decided.size is not None:
-            for number, rung in enumerate(ladder(len(entrants), self._whole, self._decided.size)):
-                alive = self._rung(number, rung, alive)
-            self._final(alive[: self._decided.size.finalists])
+        with self._runs:
+            if self._decided.size is None:
+                self._decide(entrants)
+            alive = list(entrants)
+            if self._decided.size is not None:
+                for number, rung in enumerate(ladder(len(entrants), self._whole, self._decided.size)):
+                    alive = self._rung(number, rung, alive)
+                self._final(alive)
         self._keep()
         return self._found(entrants)
 
@@ -321,21 +342,41 @@ class Tournament:
         self._decided.write()
 
     def _decide(self, entrants: list[Entrant]) -> None:
-        """How large it may be: by the number of runs, or by the time of one short run of each."""
-        budget = self._question.budget
+        """How large it may be: by the number of runs, or by the time of short runs of each."""
+        budget, kept, n = self._question.budget, self._decided, len(entrants)
+        taken = kept.taken_over(len(lengths(self._whole)))
         if budget.runs is not None:
-            self._decided.size = size_of_runs(budget.runs, len(entrants), self._whole)
+            kept.size = size_of_runs(budget.runs, n, self._whole, taken)
             return
         assert budget.seconds is not None
-        shortest = lengths(self._whole)[0]
-        for one in entrants:
-            one.points = self._points(one, 1)
-        if self._seed(TUNING, shortest, entrants, range(1)) is not None:
-            left = budget.seconds - self._spent
+        shortest, size = lengths(self._whole)[0], SIZES[0]
+        while True:
+            if kept.rates:
+                size = size_of_seconds(budget.seconds - self._spent, n, self._whole, kept.rates, taken)
+            more = self._next(size.settings, budget.seconds)
+            if more <= kept.tried:
+                break
+            for one in entrants:
+                one.points = self._points(one, more)
+            if self._seed(TUNING, shortest, entrants, range(1)) is None:
+                return
             # where all were made before, by a command that was killed, what this one took is all that is known
-            self._decided.rates.setdefault(shortest, Rate(self._spent / len(entrants)))
-            self._decided.size = size_of_seconds(left, len(entrants), self._whole, self._decided.rates)
+            kept.rates.setdefault(shortest, Rate(self._spent / len(entrants)))
+            kept.tried = more
             self._keep()
+        kept.size = replace(size, settings=max(size.settings, kept.tried))
+        kept.seeds["0"] = 1  # of the first rung, the first seed is made
+        self._keep()
+
+    def _next(self, settings: int, seconds: float) -> int:
+        """How many settings of each to have tried next, to see what a run takes: three times as many, as far as the
+        size allows that this says is affordable; the first look has the start of everything in it."""
+        tried = self._decided.tried
+        if tried == 0:
+            return 1
+        if tried == 1 and settings < ETA and self._spent <= _GLANCE * seconds:
+            return ETA
+        return min(settings, ETA * tried)
 
     def _points(self, one: Entrant, count: int) -> list[Point]:
         """The first settings of a sequence: those of more are the same and more."""
@@ -345,16 +386,21 @@ class Tournament:
 
     def _rung(self, number: int, rung: Rung, alive: list[Entrant]) -> list[Entrant]:
         """Runs a rung; gives who goes on, the best first. A rung without time for one seed changes nothing."""
+        if not alive:
+            return []
         if number == 0:
             for one in alive:
                 one.points = self._points(one, rung.settings)
         else:
-            alive = alive[: rung.contenders]
+            carried = self._decided.carried.get(str(number), {})
+            chosen = alive[: rung.contenders]
+            alive = [*chosen, *(one for one in alive[rung.contenders :] if one.name in carried)]
             for one in alive:
                 order = sorted(self._last(one), key=lambda trial: trial.cost)  # of equals the first
-                one.points = [trial.point for trial in order[: rung.settings]]
+                best = [trial.point for trial in order[: rung.settings]] if one in chosen else []
+                one.points = [*best, *(point for point in carried.get(one.name, []) if point not in best)]
         assert self._decided.size is not None
-        made = self._stage(str(number), TUNING, rung.length, alive, range(self._decided.size.tuning), rung.runs)
+        made = self._stage(str(number), TUNING, rung.length, alive, range(self._decided.size.tuning))
         if not made:
             return alive if number else []
         self._rungs[number] = rung
@@ -369,42 +415,59 @@ class Tournament:
     def _last(self, one: Entrant) -> list[Trial]:
         return one.rungs[max(one.rungs)] if one.rungs else []
 
-    def _final(self, finalists: list[Entrant]) -> None:
-        size = self._decided.size
-        if size is None or not finalists:
+    def _final(self, alive: list[Entrant]) -> None:
+        """The best on fresh seeds, and with them whoever was there with a smaller budget and the same best setting."""
+        size, carried = self._decided.size, self._decided.carried.get(FINAL, {})
+        assert size is not None
+        earlier = [one for one in alive[size.finalists :] if one.best and [one.best.point] == carried.get(one.name)]
+        finalists = [*alive[: size.finalists], *earlier]
+        if not finalists:
             return
         for one in finalists:
             assert one.best is not None
             one.points = [one.best.point]
-        count = size.report if self._seconds is None else MOST_SEEDS
-        seeds = range(MOST_TUNING, MOST_TUNING + count)
-        made = self._stage(FINAL, REPORT, self._whole, finalists, seeds, len(finalists))
+        made = self._stage(FINAL, REPORT, self._whole, finalists, self._fresh(size, finalists))
         for one in finalists if made is not None else ():
             assert made is not None
             one.made = [item.run for item in made[one.name]]
             one.reported = self._runs.values(one.made)
 
+    def _fresh(self, size: Size, finalists: Sequence[Entrant]) -> range:
+        """The seeds of the report, at most. Of a budget in runs that goes on from a smaller one, all that is left."""
+        count, kept = size.report, self._decided
+        if self._seconds is not None:
+            count = MOST_SEEDS
+        elif kept.before:
+            if not kept.fresh:
+                carried = kept.carried.get(FINAL, {})
+                made = sum(one.points == carried.get(one.name) for one in finalists) * kept.had.get(FINAL, 0)
+                left = (self._question.budget.runs or 0) - len(read([self._question.folder])) + made
+                kept.fresh = min(MOST_SEEDS, max(1, left // len(finalists)))
+            count = kept.fresh
+        return range(MOST_TUNING, MOST_TUNING + count)
+
     def _stage(
-        self, name: str, begins: str, length: int, entrants: list[Entrant], seeds: range, a_seed: int
+        self, name: str, begins: str, length: int, entrants: list[Entrant], seeds: range
     ) -> dict[str, list[Made]] | None:
         """Runs the settings of contenders with as many of the seeds as there is time for; None where for none.
 
         Args:
             name: of the stage.
-            begins: what the names of its sweeps begin with.
+            begins: what the name of its sweep begins with.
             length: of the runs.
             entrants: who takes part.
             seeds: at most.
-            a_seed: how many runs a seed is.
         """
-        if self._seconds is None:
-            found = self._seed(begins, length, entrants, seeds)
-            if found is not None:
-                self._decided.seeds[name] = len(seeds)
-            return found
-        made: dict[str, list[Made]] = {}
         kept = self._decided
-        done = 0
+        kept.stages[name] = {one.name: one.points for one in entrants}
+        self._keep()
+        if self._seconds is None:
+            if (found := self._seed(begins, length, entrants, seeds)) is None:
+                return None
+            kept.seeds[name] = len(seeds)
+            return found[0]
+        made: dict[str, list[Made]] = {}
+        done, a_seed = 0, sum(len(one.points) for one in entrants)
         while done < len(seeds):
             count = kept.seeds.get(name, 0) - done  # what was made before is read in one piece
             if count <= 0:
@@ -414,41 +477,55 @@ class Tournament:
             found = self._seed(begins, length, entrants, some) if count else None
             if found is None:
                 break
-            done += len(some)
+            done += found[1]
             kept.seeds[name] = max(done, kept.seeds.get(name, 0))
             self._keep()
-            for who, items in found.items():
+            for who, items in found[0].items():
                 made.setdefault(who, []).extend(items)
+            if found[1] < len(some):
+                break
         if not self._user.requested and name not in kept.closed:
             kept.closed.append(name)
             self._keep()
         return made or None
 
     def _affordable(self, runs: int, length: int, *, final: bool) -> int:
-        """How many seeds of so many runs of a length to make at once: a quarter of those that there is time for before
-        the shortest final, and 1 where there is time for any, since what they take is measured anew each time."""
+        """How many seeds of so many runs of a length to make at once: half of those that there is time for before the
+        shortest final, a quarter where no run of that length was measured, and 1 where there is time for any."""
         assert self._seconds is not None
         assert self._decided.size is not None
         rates = self._decided.rates
         reserve = 0 if final else self._decided.size.finalists * FEWEST_SEEDS
         left = self._seconds - self._spent - reserve * seconds_of_run(rates, self._whole)
         most = int(left / max(runs * seconds_of_run(rates, length), 1e-9))
-        return max(1, most // 4) if most >= 1 else 0
+        return max(1, most // (2 if length in rates else 4)) if most >= 1 else 0
 
-    def _seed(self, begins: str, length: int, entrants: list[Entrant], seeds: range) -> dict[str, list[Made]] | None:
-        """The runs of all with some seeds; None where they were not all made, since the user or the time ended them."""
-        began, made, new = self._clock(), dict[str, list[Made]](), self._runs.new
-        for one in entrants:
-            overrides = [*self._question.overrides, *one.overrides]
-            overrides += [f"{self._key}={length}"] if length != self._whole else []
-            label = f"{one.name}: {len(one.points)} x {len(seeds)}, {length} {self._key.partition('.')[2]}"
-            made[one.name] = self._runs.sweep(overrides, f"{begins}{one.slug}", label, seeds, one.points)
-            self._ids |= {item.run.run_id for item in made[one.name]}
-            if not self._runs.complete:
+    def _seed(
+        self, begins: str, length: int, entrants: list[Entrant], seeds: range
+    ) -> tuple[dict[str, list[Made]], int] | None:
+        """The runs of all with some seeds, by contender, and how many of the seeds are whole: fewer where the time was
+        over before, and then the runs are of these alone. None where there is none, or the user ended it."""
+        began, new, unit = self._clock(), self._runs.new, self._key.partition(".")[2]
+        more = [f"{self._key}={length}"] if length != self._whole else []
+        parts = {
+            one.name: Part([*self._question.overrides, *one.overrides, *more], one.points, one.slug) for one in entrants
+        }
+        settings = sum(len(one.points) for one in entrants)
+        label = f"{len(entrants)} contenders, {settings} settings x {len(seeds)}, {length} {unit}"
+        made = self._runs.together(parts, f"{begins}{length}{unit}", label, seeds)
+        whole = len(seeds)
+        if not self._runs.complete:
+            if self._user.requested or not self._stop.requested:
                 return None
-        if (new := self._runs.new - new) > 0:
+            each = (_whole_seeds(made[one.name], one.points) for one in entrants)
+            ended = set(seeds).intersection(*each)
+            whole = next((i for i, seed in enumerate(seeds) if seed not in ended), len(seeds))
+            first = seeds[:whole]
+            made = {who: [one for one in of if one.planned.config["seed"] in first] for who, of in made.items()}
+        elif (new := self._runs.new - new) > 0:
             self._decided.rates[length] = _rate((self._clock() - began) / new, made)
-        return made
+        self._ids |= {item.run.run_id for items in made.values() for item in items}
+        return (made, whole) if whole else None
 
     def _out_of_time(self) -> bool:
         """Whether a rung had fewer seeds than its size says, or there was no final."""
@@ -457,6 +534,12 @@ class Tournament:
             return False
         tuning = [name for name in self._decided.closed if name != FINAL]
         return size is None or any(seeds.get(name, 0) < size.tuning for name in tuning)
+
+    def _idle(self) -> int:
+        """How many runs of a smaller budget count for nothing here."""
+        if not self._decided.before:
+            return 0
+        return sum(run.run_id not in self._ids for run in read([self._question.folder]).runs())
 
     def _found(self, entrants: list[Entrant]) -> Found:
         metric, decided = self._runs.metric, self._decided
@@ -474,7 +557,15 @@ class Tournament:
         order = sorted(entrants, key=lambda e: (place.get(e.name, len(place)), -max(e.rungs, default=-1), _cost(e)))
         seeds = {number: decided.seeds.get(str(number), 0) for number in self._rungs}
         return Found(self._question, decided.size, self._rungs, seeds, order, final, len(self._ids), decided.spent,
-                     self._out_of_time(), len(self._runs.failed), self._key.partition(".")[2])  # fmt: skip
+                     self._out_of_time(), len(self._runs.failed), self._key.partition(".")[2], tuple(decided.before),
+                     decided.taken, self._idle())  # fmt: skip
+
+
+def _whole_seeds(made: Sequence[Made], points: Sequence[Point]) -> set[int]:
+    """The seeds with which every setting has ended."""
+    ended = Counter(item.planned.config["seed"] for item in made if item.run.status is not Status.INTERRUPTED)
+    different = len({repr(point) for point in points})
+    return {seed for seed, count in ended.items() if count >= different}
 
 
 def _rate(seconds: float, made: Mapping[str, list[Made]]) -> Rate:

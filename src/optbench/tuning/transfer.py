@@ -235,23 +235,23 @@ def carry_out(question: Question, stop: Stop, watching: Watching, jobs: int | No
     """
     check_place(question.folder, folder=True)
     settings = {} if jobs is None else {"jobs": jobs}
-    runs = Runs(question.folder, question.config_dirs, "last", stop, watching, Options(least=2), settings)
     points = [{RATE: rate} for rate in question.rates]
     made: dict[str, Floats] = {}
     curves = []
-    for cell in question.cells:
-        if cell.name not in made:
-            if stop.requested:
-                break
-            label = f"{cell.parametrisation}, {question.axis} {cell.size}"
-            given = [*question.overrides, *cell.overrides]
-            found = runs.sweep(given, cell.name, label, range(question.seeds), points)
-            if not runs.complete:
-                break
-            own = [[_loss(run, question.metric) for run in several] for several in by_point(found, points)]
-            made[cell.name] = np.array(own).T
-        losses = made[cell.name]
-        curves.append(Curve(cell.parametrisation, cell.size, losses, optimum(question.rates, losses)))
+    with Runs(question.folder, question.config_dirs, "last", stop, watching, Options(least=2), settings) as runs:
+        for cell in question.cells:
+            if cell.name not in made:
+                if stop.requested:
+                    break
+                label = f"{cell.parametrisation}, {question.axis} {cell.size}"
+                given = [*question.overrides, *cell.overrides]
+                found = runs.sweep(given, cell.name, label, range(question.seeds), points)
+                if not runs.complete:
+                    break
+                own = [[_loss(run, question.metric) for run in several] for several in by_point(found, points)]
+                made[cell.name] = np.array(own).T
+            losses = made[cell.name]
+            curves.append(Curve(cell.parametrisation, cell.size, losses, optimum(question.rates, losses)))
     return Transfer(question, tuple(curves), len(curves) < len(question.cells))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from optbench.catalogue import Searched, searched
 from optbench.config import Composer
 from optbench.config.space import Dimension
+from optbench.config.wraps import GROUP as WRAP
 from optbench.errors import ConfigError, IncompatibleError, UserError
 from optbench.experiment import Planned, Stop, plan_run
 from optbench.experiment.seed_note import is_idle
@@ -26,6 +27,7 @@ from optbench.launch.sweep import Options
 from optbench.metrics import Estimate, median_interval
 from optbench.metrics.pairs import Pair, verdicts
 from optbench.metrics.tuned import BestOf, Edge, best_of, edge
+from optbench.protocol import around_name
 from optbench.records import check_place
 from optbench.records.sweep_plan import TUNING
 from optbench.tuning.runs import Made, Runs, Trial, Watching, budget_of, by_point, direction_of
@@ -46,7 +48,7 @@ class Task:
     Attributes:
         overrides: what every run has, as typed, without intervals.
         space: what is searched over, of every contender that has the key, instead of what its YAML says.
-        contenders: names of optimizers.
+        contenders: names of optimizers, with what is around them: adam, adam+sam.
         trials: settings that each may try.
         method: one of METHODS.
         tuning, report: the seeds; none in both.
@@ -76,7 +78,7 @@ class Tuned:
     """What came of one contender.
 
     Attributes:
-        name: of the optimizer.
+        name: of the optimizer, with what is around it.
         space: what was searched over, and sources: where the ranges come from, by key.
         trials: in order.
         chosen: the best of those with the whole budget; None where none has a result.
@@ -177,9 +179,10 @@ def task_of(
     """The task that overrides describe. Nothing is run and torch is not loaded.
 
     Args:
-        overrides: `optimizer=` may have several; intervals and choices of other keys are what is searched over.
+        overrides: `optimizer=` and `wrap=` may have several, and each optimizer with each wrap is a contender;
+            intervals and choices of other keys are what is searched over.
         folder: where the sweeps go.
-        against: further optimizers, tuned as hard.
+        against: further contenders, tuned as hard.
         trials: settings of each.
         method: one of METHODS.
         tuning_seeds, report_seeds: how many of each; 0, 1 ... are the tuning seeds and the report's follow.
@@ -201,14 +204,34 @@ def task_of(
     named = [o.partition("=")[2] for o in fixed if o.startswith("optimizer=")]
     swept = [str(v) for one in space if one.key == "optimizer" for v in one.values]
     plain = [o for o in fixed if not o.startswith("optimizer=")]
-    contenders = tuple(dict.fromkeys([*(swept or named), *against]))
-    if not contenders:
-        contenders = (str(plan_run(plain, config_dirs).choices["optimizer"]),)
+    asked = swept or named
+    wraps = [_around(value) for one in space if one.key == WRAP for value in one.values]
+    if wraps:
+        asked = [name + wrap for name in asked or [_usual(plain, config_dirs)] for wrap in wraps]
+    contenders = tuple(dict.fromkeys([*asked, *against])) or (_usual(plain, config_dirs),)
     tuning = range(tuning_seeds)
+    searched_over = tuple(one for one in space if one.key not in ("optimizer", WRAP))
     return Task(
-        tuple(plain), tuple(one for one in space if one.key != "optimizer"), contenders, trials, method, tuning,
+        tuple(plain), searched_over, contenders, trials, method, tuning,
         range(tuning.stop, tuning.stop + report_seeds), folder, search_seed, tuple(config_dirs), checkpoint,
     )  # fmt: skip
+
+
+def _usual(overrides: Sequence[str], config_dirs: Sequence[Path]) -> str:
+    """The optimizer where none is named."""
+    return str(plan_run(overrides, config_dirs).choices["optimizer"])
+
+
+def _around(wrap: Any) -> str:
+    """What follows the name of an optimizer with something around it: +sam, +clip+lookahead."""
+    return "".join(f"+{one}" for one in (wrap if isinstance(wrap, list) else [wrap]) if one != "none")
+
+
+def choosing(contender: str) -> list[str]:
+    """The overrides that choose a contender: of adam+sam, optimizer=adam and wrap=sam."""
+    optimizer, *wraps = contender.split("+")
+    several = f"[{','.join(wraps)}]" if len(wraps) > 1 else "".join(wraps)
+    return [f"optimizer={optimizer}", *([f"{WRAP}={several}"] if wraps else [])]
 
 
 def tasks_of(overrides: Sequence[str], folder: Path, config_dirs: Sequence[Path] = (), **how: Any) -> list[Task]:
@@ -269,7 +292,7 @@ def space_of(task: Task, name: str) -> Space:
     Raises:
         ConfigError: nothing is said about what to search.
     """
-    planned = plan_run([*task.overrides, f"optimizer={name}"], task.config_dirs, task.folder)
+    planned = plan_run([*task.overrides, *choosing(name)], task.config_dirs, task.folder)
     network = planned.config["data"].get("_target_") is not None
     said: list[Searched] = []
     for group in _SEARCHED:
@@ -323,6 +346,7 @@ class Tuner:
         settings: Mapping[str, Any],
     ) -> None:
         self._task, self._stop = task, stop
+        self._choosing: dict[str, list[str]] = {}
         self._runs = Runs(task.folder, task.config_dirs, task.checkpoint, stop, watching, options, settings)
 
     def run(self) -> Result:
@@ -336,11 +360,15 @@ class Tuner:
         check_place(task.folder, folder=True)
         problem = next(iter(spaces.values()))[2]
         learns = task.method in LEARN
-        found = [Tuned(name, space, sources, learns) for name, (space, sources, _) in spaces.items()]
-        for one in found:
-            self._search(one, METHODS[task.method](one.space, task.trials, task.search_seed))
-        for one in found:
-            self._report(one)
+        found = []
+        for name, (space, sources, planned) in spaces.items():
+            found.append(Tuned(around_name(planned.choices), space, sources, learns))
+            self._choosing[found[-1].name] = choosing(name)
+        with self._runs:
+            for one in found:
+                self._search(one, METHODS[task.method](one.space, task.trials, task.search_seed))
+            for one in found:
+                self._report(one)
         name = " ".join([problem_name(problem), *task.settings])
         result = Result(task, name, self._runs.metric, found, self._ended())
         for one in found:
@@ -398,13 +426,13 @@ class Tuner:
         more: Sequence[str] = (),
     ) -> list[Made]:
         task = self._task
-        return self._runs.sweep([*task.overrides, *more, f"optimizer={contender}"], name, label, seeds, points)
+        return self._runs.sweep([*task.overrides, *more, *self._choosing[contender]], name, label, seeds, points)
 
     def _budget(self, contender: str, share: float) -> list[str]:
         """Overrides that give runs a share of their budget."""
         if share == 1.0:
             return []
-        config = plan_run([*self._task.overrides, f"optimizer={contender}"], self._task.config_dirs).config
+        config = plan_run([*self._task.overrides, *self._choosing[contender]], self._task.config_dirs).config
         if (found := budget_of(config)) is None:
             raise IncompatibleError("--method halving divides trainer.steps or trainer.epochs: this run has neither")
         key, whole = found
