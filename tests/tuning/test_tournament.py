@@ -21,7 +21,7 @@ from optbench import records
 from optbench.config import Composer
 from optbench.errors import RecordError, UserError
 from optbench.experiment import Stop
-from optbench.launch.sweep import Options, Silent, SweepWatcher
+from optbench.launch.sweep import Options, Silent, SweepWatcher, sweep
 from optbench.protocol import around_name
 from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import read_plans
@@ -136,7 +136,7 @@ def test_a_contender_that_diverges_everywhere_is_out_with_its_reason(tmp_path: P
     (gd,) = (one for one in made.entrants if one.name == "gd")
     assert gd.best is None
     assert list(gd.rungs) == [0]
-    assert set(gd.endings().counts) == {"diverged"}
+    assert set(gd.endings.counts) == {"diverged"}
     assert [one.name for one in made.final.tuned] == ["adam"]
     text = "\n".join(answer_lines(made))
     assert "gd (out after 100 steps; no setting has a result):\n    all" in text
@@ -372,6 +372,39 @@ def test_budgets() -> None:
 def test_the_last_tenth_of_a_curve(curve: list[float], word: str) -> None:
     run = records.Run({"status": "completed"})
     assert ending(run, curve) == word
+
+
+def test_the_curvature_of_a_sphere_is_two_everywhere(found: Found) -> None:
+    for one in found.entrants:
+        assert [(at.lambda_min, at.lambda_max) for at in one.curvature] == [(2.0, 2.0)] * len(one.curvature)
+        assert [at.step for at in one.curvature] == [0, 4, 9]
+        assert one.endings.gradient is not None
+        first, _, last = one.endings.gradient
+        assert last < first
+    text = "\n".join(answer_lines(found))
+    assert "\n    curvature 2 to 2, half way 2 to 2, at the end 2 to 2\n" in text
+
+
+@pytest.mark.slow
+def test_the_curvature_along_a_run_is_what_the_loop_measures(tmp_path: Path) -> None:
+    """Of a stacked or single network from its checkpoints, of a row from its recorded points."""
+    network = ["model=mlp", "model.hidden=[16]", "data.image_size=8", "trainer.epochs=2", "scheduler=constant",
+               "trainer.batch_size=300", "trainer.threads=1"]  # fmt: skip
+    surface = ["model=rosenbrock", "trainer.steps=40", "trainer.start=random", "scheduler=constant"]
+    for number, words in enumerate((network, surface)):
+        made = held(tmp_path / str(number), [*words, "optimizer=momentum,adam"], "14runs")
+        best = made.final.tuned[0]
+        (one,) = (one for one in made.entrants if one.name == best.name)
+        assert one.best is not None
+        assert one.curvature
+        rate = one.best.point["optimizer.lr"]
+        rest = [f"{key}={value}" for key, value in one.best.point.items() if key != "optimizer.lr"]
+        (run,) = sweep(*words, f"optimizer={one.choices['optimizer']}", f"optimizer.lr={rate}", *rest, "seed=3",
+                       "trainer.curvature_every=1", out=tmp_path / f"loop{number}")  # fmt: skip
+        curve = run.curve().set_index("step")
+        for at in one.curvature:
+            for name in ("lambda_min", "lambda_max"):
+                assert getattr(at, name) == pytest.approx(curve[name][at.step], rel=2e-3, abs=1e-3)
 
 
 def test_rates_that_work_reach_as_far_as_the_closed_form_says(found: Found) -> None:

@@ -85,8 +85,7 @@ def tune(
     from optbench.records.chosen import chosen
     from optbench.tuning import Tuner, tasks_of, tuned_json, tuned_lines
 
-    given = list(overrides or ())
-    others = [one for text in against or () for one in text.split(",") if one]
+    given, others = list(overrides or ()), [one for text in against or () for one in text.split(",") if one]
     asked = [*given, *others, str(trials), method, str(tune_seeds), str(search_seed)]
     tasks = tasks_of(
         given, folder_of(out or _FOLDER, name, "tune", asked),

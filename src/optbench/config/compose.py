@@ -150,8 +150,8 @@ class Composed:
 
 
 class Composer:
-    """Composes configurations over one conf tree; use as a context manager, again and again: what it has composed it
-    keeps.
+    """Composes configurations over one conf tree; use as a context manager, again and again, one within another: what
+    it has composed it keeps.
 
     Hydra is loaded when something is composed that is not known from before, see `config.kept`.
 
@@ -170,15 +170,20 @@ class Composer:
         self._templates: dict[tuple[str, ...], DictConfig] = {}
         self._suites: dict[tuple[str, ...], Any] = {}
         self._groups: dict[str, bool] = {}
+        self._depth = 0
 
     def __enter__(self) -> Composer:
         importable(self.dirs)
         for folder in self.dirs:
             if not folder.is_dir():
                 raise ConfigError(f"--config-dir {folder}: no such folder")
+        self._depth += 1
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         self._stack.close()
         for of_hydra in ("_app", "_parser"):
             vars(self).pop(of_hydra, None)

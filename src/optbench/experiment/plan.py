@@ -90,8 +90,10 @@ def plan_run(
     out: Path | None = None,
     progress: Progress | None = None,
     callbacks: Sequence[str] = (),
+    composer: Composer | None = None,
 ) -> Planned:
-    """The one run that the overrides describe; `progress` as of `data_fingerprint`, `callbacks` as of `--callback`.
+    """The one run that the overrides describe; `progress` as of `data_fingerprint`, `callbacks` as of `--callback`,
+    `composer` as of `plan_sweep`.
 
     Raises:
         UserError, ConfigError, DataError: it cannot be planned.
@@ -100,8 +102,8 @@ def plan_run(
     _check_texts(overrides)
     told = parse_callbacks(callbacks, config_dirs)
     check_hydra_keys(overrides, RUN)
-    with Composer(config_dirs) as composer:
-        composed = composer.compose(overrides)
+    with composer or Composer(config_dirs) as composing:
+        composed = composing.compose(overrides)
     _check_idle([composed.config])
     check_served(wrapped(composed.config), trainer_from(composed.config), around_name(composed.config["choices"]))
     return _with_callbacks(_Identifier(progress)(composed, out or composed.run_dir), told)

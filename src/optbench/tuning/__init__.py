@@ -7,6 +7,7 @@ tournament  which optimizer, schedule and loss, within a budget
     budget    how large a tournament may be, by runs or by measured time
     decided   what the clock decided, kept so that the same command follows it
     endings   how runs ended, and whether they were done
+    course    curvature along a run
     answer    the same as text and as plain data
 transfer  whether the best learning rate moves with the width, and under muP
     transfer_words  the same as text and as plain data

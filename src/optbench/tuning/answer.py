@@ -14,7 +14,7 @@ from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
 from optbench.report.verdicts import SHARES, against, lines_of, quoted
 from optbench.statistics import INTERVAL, STATISTICS
-from optbench.statistics.numbers import interval, printable
+from optbench.statistics.numbers import interval, number, printable
 from optbench.tuning.runs import direction_of
 from optbench.tuning.tournament import Entrant, Found
 from optbench.tuning.words import edge_line, seeds_text, values_json, verdicts_of
@@ -53,7 +53,7 @@ def works(found: Found, one: Entrant) -> Works | None:
     if len(set(rates)) < 2 or not any(map(math.isfinite, costs)):
         return None
     best, scale = min(costs), None
-    if found.final.metric not in SHARES and (start := one.endings().start) is not None and start > best:
+    if found.final.metric not in SHARES and (start := one.endings.start) is not None and start > best:
         scale = start - best
     limit = best + _WITHIN * (abs(best) if scale is None else scale)
     good = [rate for rate, cost in zip(rates, costs, strict=True) if cost <= limit]
@@ -131,11 +131,23 @@ def _why(found: Found, one: Entrant) -> list[str]:
         return [f"  {printable(one.name)}: not run with every seed"]
     came = "final" if one.reported else f"out after {_length(found, found.rungs[max(one.rungs)].length)}"
     setting = "no setting has a result" if one.best is None else _setting(one.best.point)
-    lines = [f"  {printable(one.name)} ({came}; {setting}):", f"    {printable(one.endings().in_words())}"]
+    lines = [f"  {printable(one.name)} ({came}; {setting}):", f"    {printable(one.endings.in_words())}"]
+    lines += [f"    {words}" for words in (one.endings.gradient_in_words(), _curvature(one)) if words]
     if (at := works(found, one)) is not None:
         rates = _value(at.low) if at.low == at.high else f"{_value(at.low)} to {_value(at.high)}"
         lines.append(f"    lr {rates} works: {at.good} of {at.tried} tried, {100 * at.share:.0f} % of the range")
     return lines
+
+
+def _curvature(one: Entrant) -> str:
+    """Such as `curvature 0.1 to 800, half way 0.2 to 90, at the end 0.4 to 1000`; empty where it was not measured."""
+    steps = [at.step for at in one.curvature]
+    middle = "half way " if len(steps) == 3 and steps[1] == steps[2] // 2 else None
+    found = []
+    for at in one.curvature:
+        where = "" if at.step == 0 else "at the end " if at.step == steps[-1] else middle or f"after {at.step} steps "
+        found.append(f"{where}{number(at.lambda_min)} to {number(at.lambda_max)}")
+    return f"curvature {', '.join(found)}" if found else ""
 
 
 def _length(found: Found, length: int) -> str:
@@ -175,6 +187,7 @@ def _rules(found: Found) -> list[str]:
     rules += [
         "Falling, plateau, rising: mean training loss of the last tenth of updates against the tenth before; a plateau "
         "is less than 1 %, or than two standard errors.",
+        *_of_curvature(found),
         "A learning rate works within 5 % of the contender's best accuracy, or of the way from the start to its best "
         "loss, in the first rung; the share is of the range that was tried, on a logarithmic axis.",
     ]
@@ -185,6 +198,21 @@ def _rules(found: Found) -> list[str]:
     if found.before:
         rules.append(_taken(found))
     return [*rules, f"{found.runs} runs, {duration(found.spent)}: {found.question.folder}"]
+
+
+def _of_curvature(found: Found) -> list[str]:
+    """What the curvature is; that it was not measured where there was a final."""
+    rule = "Gradient: median norm in the first, the middle and the last tenth of training."
+    seen = [one for one in found.entrants if one.curvature]
+    if not seen:
+        why = ": no time was left" * (found.question.budget.seconds is not None)
+        return [rule + f" The curvature of the finalists was not measured{why}." * bool(found.final.tuned)]
+    share = seen[0].curvature[0].share
+    of = "" if share == 1 else f", on {100 * share:.0f} % of the training data"
+    return [
+        f"{rule} Curvature: least and largest eigenvalue of the Hessian of the training objective along the run with "
+        f"seed {found.final.task.report[0]}{of}."
+    ]
 
 
 def _tried(found: Found, number: int) -> str:
@@ -235,7 +263,7 @@ def answer_json(found: Found) -> dict[str, Any]:
 
 def _entrant(found: Found, one: Entrant) -> dict[str, Any]:
     at, best = works(found, one), one.best
-    ended = one.endings() if one.made else None
+    ended = one.endings if one.made else None
     return {
         "contender": one.name,
         **one.choices,
@@ -247,6 +275,7 @@ def _entrant(found: Found, one: Entrant) -> dict[str, Any]:
         "best": None if best is None else {"setting": best.point, "value": best.value},
         "reported": values_json(found.final, one.reported),
         "endings": None if ended is None else {"counts": ended.counts, "grad_norm": ended.grad_norm,
-                                               "steps": ended.steps},
+                                               "steps": ended.steps, "gradient": ended.gradient},
+        "curvature": [vars(at) for at in one.curvature],
         "rates_that_work": None if at is None else vars(at),
     }  # fmt: skip

@@ -46,6 +46,7 @@ class Decided:
         carried: the stages of the smaller budgets before, and had: their seeds; of the size `smaller`.
         before: these budgets as they are typed, and taken: how many runs they had.
         fresh: seeds of the final, where a larger budget in runs had to count what there was; 0: not decided.
+        curvature: of a run of each finalist: its run_id, and what was measured (`course.At`).
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Decided:
     before: list[str] = field(default_factory=list)
     taken: int = 0
     fresh: int = 0
+    curvature: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path, asked: Mapping[str, Any], budget: Budget) -> Decided:
@@ -92,6 +94,7 @@ class Decided:
                 {int(length): Rate(**rate) for length, rate in found["rates"].items()},
                 float(found["spent"]), dict(found["carried"]), dict(found["had"]),
                 _size(found["smaller"]), list(found["before"]), int(found["taken"]), int(found["fresh"]),
+                dict(found["curvature"]),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RecordError(f"{path}: not the decisions of a tournament", remedy) from None
@@ -109,7 +112,7 @@ class Decided:
         return Decided(
             self.path, self.asked, budget, tried=self.tried, rates=self.rates, spent=self.spent,
             carried=stages, had=seeds, smaller=self.size or self.smaller, before=[*self.before, self.budget.text],
-            taken=taken,
+            taken=taken, curvature=self.curvature,
         )  # fmt: skip
 
     def taken_over(self, rungs: int) -> Taken | None:

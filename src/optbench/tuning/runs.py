@@ -84,6 +84,7 @@ class Runs:
         failed: run_id of those that failed.
         new: how many runs were made and not found.
         complete: whether every run of the last sweep has ended.
+        composer: of whatever is planned.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Runs:
         self._folder, self._config_dirs, self._checkpoint = folder, config_dirs, checkpoint
         self._stop, self._watching, self._options, self._settings = stop, watching, options, settings
         self._metric: str | None = None
-        self._composer, self._crew = Composer(config_dirs), Crew()
+        self.composer, self._crew = Composer(config_dirs), Crew()
         self.failed = set[str]()
         self.new = 0
         self.complete = True
@@ -134,7 +135,8 @@ class Runs:
         Returns:
             The records of each part, by seed, then by point; without the runs that have none.
         """
-        plans = {who: self._planned(part, name, seeds) for who, part in parts.items()}
+        with self.composer:
+            plans = {who: self._planned(part, name, seeds) for who, part in parts.items()}
         plan = Sweep.joined(list(plans.values()))
         place = launcher({**plan.launcher, **self._settings}, self._crew)
         before = sum(run.status is not Status.INTERRUPTED for run in recorded(plan))
@@ -155,7 +157,7 @@ class Runs:
         given = Points(part.points).write(file) if part.points else NO_POINTS
         seeded = [*part.overrides, f"seed=range({seeds.start},{seeds.stop})"]
         return plan_sweep(
-            seeded, self._config_dirs, self._folder, name, points=given, declared=False, composer=self._composer
+            seeded, self._config_dirs, self._folder, name, points=given, declared=False, composer=self.composer
         )
 
     def trial(self, point: Point, runs: Sequence[Run], share: float) -> Trial:

@@ -22,7 +22,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from optbench.tuning.budget import (
     size_of_runs,
     size_of_seconds,
 )
+from optbench.tuning.course import At, curvature_along
 from optbench.tuning.decided import FINAL, Decided
 from optbench.tuning.endings import Endings, endings_of
 from optbench.tuning.runs import Made, Part, Runs, Trial, Watching, budget_of, by_point, direction_of
@@ -105,6 +107,7 @@ class Entrant:
         rungs: its trials in each rung that it took part in, by the rung's number.
         made: the runs of its best setting in the last of these, or of the final.
         reported: the metric of each fresh seed, NaN without a result; empty where it is no finalist.
+        curvature: along its run with the first of these; empty where it was not measured.
     """
 
     choices: Mapping[str, str]
@@ -116,6 +119,7 @@ class Entrant:
     rungs: dict[int, list[Trial]] = field(default_factory=dict)
     made: list[Run] = field(default_factory=list)
     reported: list[float] = field(default_factory=list)
+    curvature: list[At] = field(default_factory=list)
 
     @property
     def overrides(self) -> list[str]:
@@ -125,7 +129,8 @@ class Entrant:
     @property
     def slug(self) -> str:
         """For names of folders."""
-        return re.sub(r"[^\w.+-]+", "-", "-".join(self.choices.values())).strip("-")
+        words = "-".join(self.choices[group] for group in GROUPS if group in self.choices)
+        return re.sub(r"[^\w.+-]+", "-", words).strip("-")
 
     @property
     def best(self) -> Trial | None:
@@ -134,8 +139,9 @@ class Entrant:
         found = min(last, key=lambda trial: trial.cost, default=None)
         return found if found is not None and math.isfinite(found.cost) else None
 
+    @cached_property
     def endings(self) -> Endings:
-        """How the runs that speak for it ended."""
+        """How the runs that speak for it ended; asked for when all were made."""
         return endings_of(self.made)
 
 
@@ -232,22 +238,22 @@ def question_of(
     return Question(plain, own, groups, budget, folder, search_seed, tuple(config_dirs), checkpoint)
 
 
-def entrants_of(question: Question) -> list[Entrant]:
-    """The contenders: every optimizer with every schedule under every loss.
+def entrants_of(question: Question, composer: Composer | None = None) -> list[Entrant]:
+    """The contenders: every optimizer with every schedule under every loss; `composer` as of `plan_sweep`.
 
     Raises:
         UserError, ConfigError: of one of them nothing says what to tune, or the seed changes nothing.
     """
-    groups = question.groups
+    groups, composing = question.groups, composer or Composer(question.config_dirs)
     found = []
     rest = itertools.product(groups["loss"] or ("",), groups["scheduler"], groups["wrap"] or ("",))
     for loss, scheduler, wrap in rest:
         chosen = {"wrap": wrap, "scheduler": scheduler, "loss": loss}
         choices = {group: name for group, name in chosen.items() if name}
-        for optimizer, (space, sources, planned) in spaces_of(_task(question, choices)).items():
+        for optimizer, (space, sources, planned) in spaces_of(_task(question, choices), composing).items():
             name = around_name(planned.choices) + (f" with {scheduler}" if len(groups["scheduler"]) > 1 else "")
             name += f" under {loss}" if len(groups["loss"]) > 1 else ""
-            found.append(Entrant({"optimizer": optimizer, **choices}, name, space, sources, planned))
+            found.append(Entrant({**choices, "optimizer": optimizer}, name, space, sources, planned))
     if len(found) < 2:
         raise UserError("a tournament has at least two contenders", "optimizer=adamw,sgd, or scheduler=constant,cosine")
     return found
@@ -319,7 +325,7 @@ class Tournament:
         Raises:
             UserError, ConfigError, OutputError, RecordError: as of `run_sweep`; what was recorded stays.
         """
-        entrants = entrants_of(self._question)  # what cannot be is said before the first run
+        entrants = entrants_of(self._question, self._runs.composer)  # what cannot be is said before the first run
         check_place(self._question.folder, folder=True)
         self._key, self._whole = length_of(entrants)
         with self._runs:
@@ -431,6 +437,20 @@ class Tournament:
             assert made is not None
             one.made = [item.run for item in made[one.name]]
             one.reported = self._runs.values(one.made)
+        for one in finalists if made is not None else ():
+            assert made is not None
+            self._look(one, made[one.name][0])
+
+    def _look(self, one: Entrant, first: Made) -> None:
+        """The curvature along the run of a finalist, measured once."""
+        known = self._decided.curvature.get(one.name, {})
+        if known.get("run_id") != first.run.run_id:
+            if self._stop.requested:
+                return
+            found = curvature_along(first)
+            known = {"run_id": first.run.run_id, "at": [asdict(at) for at in found]}
+            self._decided.curvature[one.name] = known
+        one.curvature = [At(**at) for at in known["at"]]
 
     def _fresh(self, size: Size, finalists: Sequence[Entrant]) -> range:
         """The seeds of the report, at most. Of a budget in runs that goes on from a smaller one, all that is left."""
@@ -472,7 +492,7 @@ class Tournament:
             count = kept.seeds.get(name, 0) - done  # what was made before is read in one piece
             if count <= 0:
                 over = name in kept.closed or self._stop.requested
-                count = 0 if over else self._affordable(a_seed, length, final=name == FINAL)
+                count = 0 if over else self._affordable(a_seed, length, self._reserve(name, a_seed, done))
             some = seeds[done : done + count]
             found = self._seed(begins, length, entrants, some) if count else None
             if found is None:
@@ -489,13 +509,19 @@ class Tournament:
             self._keep()
         return made or None
 
-    def _affordable(self, runs: int, length: int, *, final: bool) -> int:
-        """How many seeds of so many runs of a length to make at once: half of those that there is time for before the
-        shortest final, a quarter where no run of that length was measured, and 1 where there is time for any."""
-        assert self._seconds is not None
+    def _reserve(self, stage: str, a_seed: int, done: int) -> int:
+        """How many whole runs a stage leaves time for: those of the shortest final; in the final, as much as a look at
+        the curvature of each finalist may take, once it has that many seeds."""
         assert self._decided.size is not None
+        if stage != FINAL:
+            return self._decided.size.finalists * FEWEST_SEEDS
+        return a_seed if done >= FEWEST_SEEDS else 0
+
+    def _affordable(self, runs: int, length: int, reserve: int) -> int:
+        """How many seeds of so many runs of a length to make at once: half of those that there is time for before a
+        reserve of whole runs, a quarter where no run of that length was measured, and 1 where there is time for any."""
+        assert self._seconds is not None
         rates = self._decided.rates
-        reserve = 0 if final else self._decided.size.finalists * FEWEST_SEEDS
         left = self._seconds - self._spent - reserve * seconds_of_run(rates, self._whole)
         most = int(left / max(runs * seconds_of_run(rates, length), 1e-9))
         return max(1, most // (2 if length in rates else 4)) if most >= 1 else 0

@@ -266,14 +266,15 @@ Space = tuple[tuple[Dimension, ...], dict[str, str], Planned]
 """What is searched over for one contender, where each range comes from by key, and its run as it is by default."""
 
 
-def spaces_of(task: Task) -> dict[str, Space]:
-    """The space of each contender, by name.
+def spaces_of(task: Task, composer: Composer | None = None) -> dict[str, Space]:
+    """The space of each contender, by name; `composer` as of `plan_sweep`.
 
     Raises:
         ConfigError: none has a key that is to be searched, or nothing is said about what to search.
         UserError: the seed changes nothing.
     """
-    found = {name: space_of(task, name) for name in task.contenders}
+    with composer or Composer(task.config_dirs) as composing:
+        found = {name: space_of(task, name, composing) for name in task.contenders}
     for name, (_, _, planned) in found.items():
         if is_idle(planned):
             remedy = "trainer.start=random draws a start for each seed"
@@ -285,22 +286,21 @@ def spaces_of(task: Task) -> dict[str, Space]:
     return found
 
 
-def space_of(task: Task, name: str) -> Space:
+def space_of(task: Task, name: str, composer: Composer) -> Space:
     """The space of one contender. What the user gave counts before what the YAML of a part says, and a value
     that is given is not searched over.
 
     Raises:
         ConfigError: nothing is said about what to search.
     """
-    planned = plan_run([*task.overrides, *choosing(name)], task.config_dirs, task.folder)
+    planned = plan_run([*task.overrides, *choosing(name)], task.config_dirs, task.folder, composer=composer)
     network = planned.config["data"].get("_target_") is not None
     said: list[Searched] = []
     for group in _SEARCHED:
         said += searched(group, planned.choices[group], network, task.config_dirs)
     given = {o.lstrip("+").partition("=")[0] for o in task.overrides} | {one.key for one in task.space}
     said = [one for one in said if one.key not in given]
-    with Composer(task.config_dirs) as composer:
-        declared, fixed = composer.space([one.override for one in said])
+    declared, fixed = composer.space([one.override for one in said])
     if fixed:
         raise ConfigError(f"# tune: {fixed[0]} has one value", "expected an interval, or values with commas")
     known = [one for one in task.space if _has(planned.config, one.key)]
@@ -356,7 +356,7 @@ class Tuner:
             UserError, ConfigError, OutputError, RecordError: as of `run_sweep`; what was recorded stays.
         """
         task = self._task
-        spaces = spaces_of(task)  # what cannot be is said before the first run
+        spaces = spaces_of(task, self._runs.composer)  # what cannot be is said before the first run
         check_place(task.folder, folder=True)
         problem = next(iter(spaces.values()))[2]
         learns = task.method in LEARN
