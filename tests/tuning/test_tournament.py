@@ -25,7 +25,7 @@ from optbench.launch.sweep import Options, Silent, SweepWatcher, sweep
 from optbench.protocol import around_name
 from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import read_plans
-from optbench.tuning.answer import answer_json, answer_lines, sentence, works
+from optbench.tuning.answer import answer_json, answer_lines, sentence, works_of
 from optbench.tuning.budget import Budget, Rate, ladder, runs_of, seconds_of_run, size_of_runs, size_of_seconds
 from optbench.tuning.decided import NAME, Decided
 from optbench.tuning.endings import ending
@@ -409,7 +409,7 @@ def test_the_curvature_along_a_run_is_what_the_loop_measures(tmp_path: Path) -> 
 
 def test_rates_that_work_reach_as_far_as_the_closed_form_says(found: Found) -> None:
     (gd,) = (one for one in found.entrants if one.choices["optimizer"] == "gd")
-    at = works(found, gd)
+    at = works_of(found, gd)
     assert at is not None
     length = found.rungs[0].length
     good = [t.point["optimizer.lr"] for t in gd.rungs[0] if (1 - 2 * t.point["optimizer.lr"]) ** (2 * length) < 0.03]

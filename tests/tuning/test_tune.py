@@ -71,6 +71,29 @@ def test_the_setting_with_the_least_median_is_chosen_and_reported_on_other_seeds
     assert (estimate.value, estimate.n) == (np.median(one.reported), 7)
 
 
+def test_the_words_say_what_was_chosen_what_it_is_worth_and_what_flatters(found: Result) -> None:
+    """Of x <- (1 - 2 lr) x; the expected best of one trial is the mean of all, of all trials their best."""
+    (one,) = found.tuned
+    assert one.chosen is not None
+    value, start = float(np.median(one.reported)), one.start
+    assert start is not None
+    lines = tuned_lines(found)
+    (said,) = (line for line in lines if line.startswith("sphere: gd, lr "))
+    assert lines[-1] == said == tuned_json(found)["answer"]
+    assert said.endswith(", n = 7")
+    assert float(said.split("final loss ")[1].split()[0]) == pytest.approx(value, rel=5e-3)
+    (plain,) = tuned_json(found)["contenders"]
+    assert plain["optimism"] == pytest.approx(value - one.chosen.value, rel=1e-12)
+    curve, costs = plain["best_of"], [min(trial.cost, start) for trial in one.trials]
+    assert [curve[0]["expected"], curve[-1]["expected"]] == pytest.approx([np.mean(costs), min(costs)])
+    good = [t.point["optimizer.lr"] for t in one.trials if t.cost <= one.chosen.cost + 0.05 * (start - one.chosen.cost)]
+    at = plain["rates_that_work"]
+    assert (at["low"], at["high"], at["good"], at["tried"]) == (min(good), max(good), len(good), 8)
+    text = "\n".join(lines)
+    for words in ("optimism ", "best of k settings: 1: ", f"works: {len(good)} of 8 tried"):
+        assert words in text
+
+
 def test_no_seed_chooses_and_reports(found: Result) -> None:
     seeds: dict[str, set[int]] = {}
     for folder in found.task.folder.iterdir():

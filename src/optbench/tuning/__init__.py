@@ -8,6 +8,7 @@ tournament  which optimizer, schedule and loss, within a budget
     decided   what the clock decided, kept so that the same command follows it
     endings   how runs ended, and whether they were done
     course    curvature along a run
+    rates     which learning rates work
     answer    the same as text and as plain data
 transfer  whether the best learning rate moves with the width, and under muP
     transfer_words  the same as text and as plain data

@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from optbench.comparison.judged import Verdict
 from optbench.launch.outlook import duration
-from optbench.metrics.tuned import share_within
 from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
-from optbench.report.verdicts import SHARES, against, lines_of, quoted
+from optbench.report.verdicts import SHARES, lines_of
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, printable
+from optbench.tuning.rates import RULE, Works, works
 from optbench.tuning.runs import direction_of
 from optbench.tuning.tournament import Entrant, Found
-from optbench.tuning.words import edge_line, seeds_text, values_json, verdicts_of
-
-_RATE = "optimizer.lr"
-_WITHIN = 0.05
+from optbench.tuning.words import edge_line, result_sentence, seeds_text, setting_words, values_json, verdicts_of
 
 
-@dataclass(frozen=True)
-class Works:
-    """The learning rates of a contender that work, by the first rung.
-
-    Attributes:
-        low, high: the least and the largest that was tried and came within 5 % of its best.
-        share: of the range that was tried, on a logarithmic axis, by interpolation.
-        good, tried: how many do, of how many.
-    """
-
-    low: float
-    high: float
-    share: float
-    good: int
-    tried: int
-
-
-def works(found: Found, one: Entrant) -> Works | None:
-    """Which learning rates work; None where fewer than two were tried or none has a result.
-
-    An accuracy is to be within 5 % of the best one, a loss within 5 % of the way from the start to the best one, since
-    losses come close to 0; where the start is not known, within 5 % of the best.
-    """
-    if not one.rungs:
-        return None
-    trials = [trial for trial in one.rungs[min(one.rungs)] if _RATE in trial.point]
-    rates, costs = [float(trial.point[_RATE]) for trial in trials], [trial.cost for trial in trials]
-    if len(set(rates)) < 2 or not any(map(math.isfinite, costs)):
-        return None
-    best, scale = min(costs), None
-    if found.final.metric not in SHARES and (start := one.endings.start) is not None and start > best:
-        scale = start - best
-    limit = best + _WITHIN * (abs(best) if scale is None else scale)
-    good = [rate for rate, cost in zip(rates, costs, strict=True) if cost <= limit]
-    share = share_within(rates, costs, _WITHIN, scale)
-    return Works(min(good), max(good), share, len(good), len(rates))
+def works_of(found: Found, one: Entrant) -> Works | None:
+    """Which learning rates of a contender work, by the first rung."""
+    return works(one.rungs[min(one.rungs)], one.endings.start, found.final.metric) if one.rungs else None
 
 
 # in words ------------------------------------------------------------------------------------------------------------
@@ -78,18 +40,7 @@ def answer_lines(found: Found) -> list[str]:
 
 def sentence(found: Found) -> str:
     """The answer in one sentence, with n and interval."""
-    final = found.final
-    if not final.tuned:
-        return _no_answer(found)
-    best = final.tuned[0]
-    of = final.estimate(best.reported)
-    if not math.isfinite(of.value):
-        return f"{final.problem}: no contender has a result on half of the fresh seeds"
-    told = [
-        against(one.seen_from(best.name), final.metric) for one in verdicts_of(final) if best.name in (one.a, one.b)
-    ]
-    head = f"{final.problem}: {best.name}, {_setting(best.chosen.point if best.chosen else {})}"
-    return printable("; ".join([quoted(head, final.metric, of, len(best.reported)), *told]))
+    return result_sentence(found.final) or _no_answer(found)
 
 
 def _no_answer(found: Found) -> str:
@@ -102,15 +53,6 @@ def _no_answer(found: Found) -> str:
     return f"{said}: the budget ended before {met}; a larger --budget lets them"
 
 
-def _setting(point: dict[str, Any]) -> str:
-    """A setting in a few signs, the learning rate as `lr 0.002`."""
-    return ", ".join(f"{key.rpartition('.')[2]} {_value(value)}" for key, value in point.items())
-
-
-def _value(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def _sheet(found: Found) -> Sheet:
     final, share = found.final, found.final.metric in SHARES
     title = STATISTICS[final.metric].title if final.metric in STATISTICS else final.metric
@@ -118,7 +60,7 @@ def _sheet(found: Found) -> Sheet:
                                 if final.tuned[0].name in (v.a, v.b)) if one.verdict == "better"}  # fmt: skip
     rows = [
         (one.name, str(len(one.reported)), interval(final.estimate(one.reported), len(one.reported), share=share),
-         _setting(one.chosen.point if one.chosen else {}))
+         setting_words(one.chosen.point if one.chosen else {}))
         for one in final.tuned
     ]  # fmt: skip
     first = tuple(one.name not in beaten for one in final.tuned)
@@ -130,12 +72,11 @@ def _why(found: Found, one: Entrant) -> list[str]:
     if not one.rungs:
         return [f"  {printable(one.name)}: not run with every seed"]
     came = "final" if one.reported else f"out after {_length(found, found.rungs[max(one.rungs)].length)}"
-    setting = "no setting has a result" if one.best is None else _setting(one.best.point)
+    setting = "no setting has a result" if one.best is None else setting_words(one.best.point)
     lines = [f"  {printable(one.name)} ({came}; {setting}):", f"    {printable(one.endings.in_words())}"]
     lines += [f"    {words}" for words in (one.endings.gradient_in_words(), _curvature(one)) if words]
-    if (at := works(found, one)) is not None:
-        rates = _value(at.low) if at.low == at.high else f"{_value(at.low)} to {_value(at.high)}"
-        lines.append(f"    lr {rates} works: {at.good} of {at.tried} tried, {100 * at.share:.0f} % of the range")
+    if (at := works_of(found, one)) is not None:
+        lines.append(f"    {at.in_words()}")
     return lines
 
 
@@ -188,8 +129,7 @@ def _rules(found: Found) -> list[str]:
         "Falling, plateau, rising: mean training loss of the last tenth of updates against the tenth before; a plateau "
         "is less than 1 %, or than two standard errors.",
         *_of_curvature(found),
-        "A learning rate works within 5 % of the contender's best accuracy, or of the way from the start to its best "
-        "loss, in the first rung; the share is of the range that was tried, on a logarithmic axis.",
+        f"{RULE}; by the first rung.",
     ]
     if found.out_of_time:
         rules.append("The time was over before every planned seed of the rungs: fewer were run.")
@@ -262,7 +202,7 @@ def answer_json(found: Found) -> dict[str, Any]:
 
 
 def _entrant(found: Found, one: Entrant) -> dict[str, Any]:
-    at, best = works(found, one), one.best
+    at, best = works_of(found, one), one.best
     ended = one.endings if one.made else None
     return {
         "contender": one.name,

@@ -30,6 +30,7 @@ from optbench.metrics.tuned import BestOf, Edge, best_of, edge
 from optbench.protocol import around_name
 from optbench.records import check_place
 from optbench.records.sweep_plan import TUNING
+from optbench.tuning.endings import endings_of
 from optbench.tuning.runs import Made, Runs, Trial, Watching, budget_of, by_point, direction_of
 from optbench.tuning.search import METHODS, Point, Search
 
@@ -86,6 +87,7 @@ class Tuned:
         evaluations: evaluations of objective and gradient that its search spent.
         learns: whether later trials depend on what came of earlier ones.
         direction: what is better of the metric: 1 large values, -1 small ones.
+        start: where losses are what counts, their median before the first update of the runs of the best setting.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Tuned:
     reported: list[float] = field(default_factory=list)
     defaults: list[float] = field(default_factory=list)
     evaluations: int = 0
+    start: float | None = None
 
     def edges(self) -> list[tuple[Dimension, Edge]]:
         """The numbers whose best value lies at an end of its range."""
@@ -116,7 +119,7 @@ class Tuned:
             return None
         n = len(self.trials)
         ks = sorted({*(2**i for i in range(n.bit_length())), n})
-        return best_of([trial.value for trial in self.trials], ks, direction=self.direction)
+        return best_of([trial.value for trial in self.trials], ks, direction=self.direction, start=self.start)
 
 
 @dataclass(frozen=True)
@@ -397,6 +400,8 @@ class Tuner:
                 self._runs.trial(point, own, asked.share) for point, own in zip(asked.points, groups, strict=True)
             ]
             search.tell([trial.cost for trial in trials])
+            if self._runs.metric == "final_loss":
+                one.start = endings_of(groups[min(range(len(trials)), key=lambda i: trials[i].cost)]).start
             one.trials += trials
             full += [trial for trial in trials if trial.share == 1.0]
             done += 1

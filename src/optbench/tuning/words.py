@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from optbench.comparison.judged import Verdict
 from optbench.comparison.labels import short_names
 from optbench.config.space import Dimension
-from optbench.metrics.tuned import Edge
+from optbench.metrics.tuned import BestOf, Edge
 from optbench.report.cells import Sheet, column_widths
 from optbench.report.tables import aligned
-from optbench.report.verdicts import SHARES, lines_of
+from optbench.report.verdicts import SHARES, against, lines_of, quoted
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, percent, printable
+from optbench.tuning.rates import RULE, Works, works
 from optbench.tuning.tune import Result, Tuned
 
 _WIDTH = 80
@@ -32,8 +35,34 @@ def tuned_lines(result: Result) -> list[str]:
     if verdicts := verdicts_of(result):
         lines += [*(line for one in verdicts for line in lines_of(one)), ""]
     for one in result.tuned:
-        lines += [f"{printable(one.name)}: {line}" for line in _remarks(result, one)]
-    return [*lines, "", *_rules(result)]
+        first, *more = _remarks(result, one)
+        lines += [f"{printable(one.name)}: {first}", *(f"    {line}" for line in more)]
+    said = result_sentence(result)
+    return [*lines, "", *_rules(result), *(["", said] if said else [])]
+
+
+def result_sentence(result: Result) -> str:
+    """What was found in one sentence that a paper can quote, with n and interval; empty where nothing was reported."""
+    known = result.reported_all()
+    if not known:
+        return ""
+    best = known[0]
+    of = result.estimate(best.reported)
+    if not math.isfinite(of.value):
+        return f"{result.problem}: no contender has a result on half of the fresh seeds"
+    told = [
+        against(one.seen_from(best.name), result.metric) for one in verdicts_of(result) if best.name in (one.a, one.b)
+    ]
+    head = f"{result.problem}: {best.name}, {setting_words(best.chosen.point if best.chosen else {})}"
+    return printable("; ".join([quoted(head, result.metric, of, len(best.reported)), *told]))
+
+
+def setting_words(point: Mapping[str, Any]) -> str:
+    """A setting in a few signs, the learning rate as `lr 0.002`."""
+    return ", ".join(
+        f"{key.rpartition('.')[2]} {f'{value:.3g}' if isinstance(value, float) else value}"
+        for key, value in point.items()
+    )
 
 
 def verdicts_of(result: Result) -> list[Verdict]:
@@ -103,13 +132,41 @@ def _remarks(result: Result, one: Tuned) -> list[str]:
     form = percent if result.metric in SHARES else number
     setting = " ".join(f"{key}={_value(value)}" for key, value in one.chosen.point.items())
     lines.append(f"{setting}, {form(one.chosen.value)} on the tuning seeds, which flatter it")
+    if (optimism := optimism_of(result, one)) is not None:
+        on_fresh = form(result.estimate(one.reported).value)
+        lines[-1] = f"{setting}, {form(one.chosen.value)} on the tuning seeds, {on_fresh} on fresh ones"
+        lines.append(f"optimism {form(optimism)}: by so much it looks better on the seeds that chose it")
     if (worse := _defaults_better(result, one)) is not None:
         lines.append(worse)
     lines += [edge_line(dimension, at) for dimension, at in one.edges()]
+    if (at_rates := rates_of(result, one)) is not None:
+        lines.append(at_rates.in_words())
     if (curve := one.best_of()) is not None and len(one.trials) > 1:
-        pairs = zip(curve.trials.tolist(), curve.median.tolist(), strict=True)
-        lines.append("best of k settings: " + ", ".join(f"{k}: {form(value)}" for k, value in pairs))
+        lines.append(f"best of k settings: {_best_of_words(curve, form)}")
     return lines
+
+
+def _best_of_words(curve: BestOf, form: Callable[[float | None], str]) -> str:
+    """The expected best of each k with its band; the median alone where some have no result."""
+    if not np.isfinite(curve.expected).all():
+        pairs = zip(curve.trials.tolist(), curve.median.tolist(), strict=True)
+        return ", ".join(f"{k}: {form(value)} (median)" for k, value in pairs)
+    rows = zip(*(c.tolist() for c in (curve.trials, curve.expected, curve.low, curve.high)), strict=True)
+    return ", ".join(f"{k}: {form(value)} [{form(low)}, {form(high)}]" for k, value, low, high in rows)
+
+
+def optimism_of(result: Result, one: Tuned) -> float | None:
+    """By how much the chosen setting looks better on the seeds that chose it than on fresh ones; None where either
+    median is none or infinite."""
+    if one.chosen is None or not one.reported:
+        return None
+    found = result.direction * (one.chosen.value - result.estimate(one.reported).value)
+    return found if math.isfinite(found) else None
+
+
+def rates_of(result: Result, one: Tuned) -> Works | None:
+    """Which learning rates work, by the trials with the whole budget."""
+    return works([trial for trial in one.trials if trial.share == 1.0], one.start, result.metric)
 
 
 def edge_line(dimension: Dimension, at: Edge) -> str:
@@ -138,10 +195,12 @@ def _rules(result: Result) -> list[str]:
         "A setting is chosen by its median over the tuning seeds; what is reported, of it and of the defaults, is of "
         "seeds that no choice has seen. Runs without a result count as the worst.",
     ]
+    if any(rates_of(result, one) for one in result.tuned):
+        rules.append(f"{RULE}.")
     if any(one.best_of() for one in result.tuned):
         rules.append(
-            "Best of k settings: median over all sets of k of the settings that were tried, by the tuning seeds, in "
-            "closed form, without replacement."
+            "Best of k settings: expected value [95 % band] over all sets of k of the settings that were tried, by the "
+            "tuning seeds, in closed form, without replacement; a loss above that of the start counts as it."
         )
     if len(result.reported_all()) > 1:
         rules += [
@@ -152,7 +211,11 @@ def _rules(result: Result) -> list[str]:
         rules.append(f"{INTERVAL}.")
     spent = {one.name: one.evaluations for one in result.tuned}
     if len(set(spent.values())) > 1:
-        rules.append("Evaluations spent in the search: " + ", ".join(f"{k} {v}" for k, v in spent.items()) + ".")
+        each = ", ".join(f"{name} {count}" for name, count in spent.items())
+        rules.append(
+            f"Equal numbers of trials, unequal cost: evaluations in the search, {each}; a run that stops early, as one "
+            "that diverges, costs less."
+        )
     for one in result.tuned:
         known = {source for source in one.sources.values() if source}
         ranges = ", ".join(dimension.override() for dimension in one.space)
@@ -165,6 +228,7 @@ def tuned_json(result: Result) -> dict[str, Any]:
     task = result.task
     return {
         "problem": result.problem,
+        "answer": result_sentence(result) or None,
         "metric": result.metric,
         "direction": result.direction,
         "method": task.method,
@@ -188,6 +252,8 @@ def _contender(result: Result, one: Tuned) -> Mapping[str, Any]:
         "trials": [{"setting": trial.point, "value": trial.value, "share": trial.share} for trial in one.trials],
         "chosen": None if one.chosen is None else {"setting": one.chosen.point, "value": one.chosen.value},
         "edges": [{"key": d.key, "value": at.best, "end": at.side, "wider": at.wider} for d, at in one.edges()],
+        "optimism": optimism_of(result, one),
+        "rates_that_work": None if (at_rates := rates_of(result, one)) is None else vars(at_rates),
         "best_of": _curve(one),
         "reported": values_json(result, one.reported),
         "defaults": values_json(result, one.defaults),
