@@ -17,7 +17,7 @@ from optbench.records import Run
 
 WORDS = ("model=mlp", "model.hidden=[6]", "model.norm=batch", "data.image_size=8", "data.channels=1", "optimizer=adam",
          "optimizer.lr=3e-3,1e30", "seeds=2", "scheduler=warmup_cosine", "trainer.epochs=3", "trainer.batch_size=256",
-         "hydra.launcher.jobs=0")  # fmt: skip
+         "hydra.launcher.jobs=0", "trainer.ema=0.9")  # fmt: skip
 
 
 class Heard(SweepWatcher):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from optbench.problem import AbstractData, AbstractProblem
+    from optbench.problem import AbstractData, AbstractProblem, NetworkProblem
     from optbench.problem.measures import Metric
 
 
@@ -39,15 +39,23 @@ def optimizer_of(config: Mapping[str, Any], problem: AbstractProblem) -> torch.o
 
     examples = len(problem.train) if isinstance(problem, NetworkProblem) else None
     steps = total_steps(problem, trainer_from(config))
-    if isinstance(problem, NetworkProblem) and is_mup(config):
-        from optbench.problem.mup import rules
-
-        base = base_of(config, outputs_for(problem.data, problem.loss), shapes_alone=True)
-        groups = rules(config["optimizer"], problem.module, base)
-        config = {**config, "optimizer": {**config["optimizer"], **({"groups": groups} if groups else {})}}
+    if isinstance(problem, NetworkProblem):
+        config = {**config, "optimizer": with_mup(config, problem)}
     made: torch.optim.Optimizer = build_optimizer(config, problem.module, steps, examples, problem.steps_per_epoch)
     _rate_where_none_is(made, config)
     return made
+
+
+def with_mup(config: Mapping[str, Any], problem: NetworkProblem) -> dict[str, Any]:
+    """The node of a configuration's optimizer, with the groups that muP divides the parameters of its network into."""
+    node = dict(config["optimizer"])
+    if not is_mup(config):
+        return node
+    from optbench.problem.mup import rules
+
+    base = base_of(config, outputs_for(problem.data, problem.loss), shapes_alone=True)
+    groups = rules(node, problem.module, base)
+    return {**node, **({"groups": groups} if groups else {})}
 
 
 def _rate_where_none_is(optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> None:
@@ -187,7 +195,12 @@ def seeded_model(config: Mapping[str, Any]) -> nn.Module:
     loss = as_loss(build(config["loss"], "loss"))
     _seed_weights(config["seed"])
     data = built_data(config)  # that of anyone else may draw too
-    model: nn.Module = build(with_outputs(config["model"], outputs_for(data, loss)), "model")
+    outputs = outputs_for(data, loss)
+    model: nn.Module = build(with_outputs(config["model"], outputs), "model")
+    if is_mup(config):
+        from optbench.problem.mup import rescale
+
+        rescale(model, base_of(config, outputs))
     return model
 
 

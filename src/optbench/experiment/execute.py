@@ -409,6 +409,7 @@ def write_whole(
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     engine: str,
     force: bool = False,
+    rates: int = 1,
 ) -> Run:
     """Records a network that was trained among others, in one go: what it leaves by itself it leaves so.
 
@@ -420,6 +421,7 @@ def write_whole(
         checkpoints: name without suffix to what it holds; None: there is none.
         engine: what executed it.
         force: whether what an earlier run left is replaced; else the record of another process that was first stays.
+        rates: learning rates that the curve has, see `curve_columns`.
 
     Raises:
         OutputError: it cannot be written.
@@ -433,7 +435,7 @@ def write_whole(
             for left_over in (*folder.rglob(".*.tmp"), folder / "best.pt", folder / "run.json"):
                 left_over.unlink(missing_ok=True)
         write_yaml(folder / "config.yaml", planned.config)
-        columns = curve_columns(None, network=True, metrics=names_of(planned.config["trainer"]))
+        columns = curve_columns(None, network=True, rates=rates, metrics=names_of(planned.config["trainer"]))
         write_curve(folder / CURVE, [column.name for column in columns], curve)
         files = {folder / f"{name}.pt": saved(state) for name, state in checkpoints.items() if state is not None}
         write_together(files)

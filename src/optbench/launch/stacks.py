@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import OptbenchError
 from optbench.experiment import Planned, Stop
-from optbench.experiment.assemble import build_problem, optimizer_of, seeded_model, set_up
+from optbench.experiment.assemble import build_problem, optimizer_of, seeded_model, set_up, with_mup
 from optbench.experiment.execute import facts_of, write_whole
 from optbench.experiment.kept_data import keeping_data
 from optbench.launch import stacks_kept
@@ -44,9 +44,9 @@ log = logging.getLogger(__name__)
 ENGINE = "stacked"
 
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "seconds": (None,), "curvature_every": (None,), "accumulate": (1,), "ema": (None,), "nan": ("stop",),
+    "seconds": (None,), "curvature_every": (None,), "nan": ("stop",),
     "precision": ("fp32",), "compile": (False,), "stochastic_depth": (None, 0), "unlabelled": (None,),
-    "checkpoint_every": (None,), "keep_every": (None,), "threads": (None,), "mup_base": (None,),
+    "checkpoint_every": (None,), "keep_every": (None,), "threads": (None,),
 }  # fmt: skip
 """What each setting of the trainer is where a run can be one of a stack."""
 
@@ -144,7 +144,9 @@ def _assembled(rows: Rows, known: dict[str, str | None], always: bool) -> Stacke
     from optbench.stacked.chain import UnstackedError
 
     first = rows.planned[0]
-    reason = _in_parts(first.config["optimizer"]) or unsupported(first.config["optimizer"], first.config["scheduler"])
+    reason = _in_parts(first.config["optimizer"]) or unsupported(
+        _bare(first.config["optimizer"]), first.config["scheduler"]
+    )
     if reason is not None:
         return f"{ALONE}{reason}"
     try:
@@ -164,12 +166,35 @@ def _in_parts(node: Mapping[str, Any]) -> str | None:
     from optbench.config.groups import KEYS
     from optbench.descend.rule import find
 
-    if (key := next((key for key in KEYS if node.get(key)), None)) is not None:
-        return f"optimizer.{key} tells parameters apart"
+    if (key := next((key for key in KEYS if node.get(key) and key not in _OF_GROUPS), None)) is not None:
+        return f"optimizer.{key} is how its class is built and driven, and not its rule"
+    if any("_target_" in group for group in node.get("groups") or ()):
+        return "optimizer.groups has another optimizer for some parameters"
     made = find(str(node["_target_"]))
     if isinstance(made, type) and any("on_vectors" in vars(base) for base in made.__mro__):
         return f"{made.__name__} treats a matrix as more than its numbers"
     return None
+
+
+_OF_GROUPS = ("groups", "roles", "options")
+
+
+def _bare(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node without what divides parameters into groups."""
+    return {key: value for key, value in node.items() if key not in _OF_GROUPS}
+
+
+def _of_groups(rows: Rows, problem: NetworkProblem) -> list[tuple[dict[str, Any], list[str]]]:
+    """The optimizer's node of each group of parameters, and their names; one of all where there are no groups."""
+    from optbench.config.groups import divided
+
+    first = rows.planned[0].config
+    node = with_mup({**first, "optimizer": node_of(rows, "optimizer")}, problem)
+    names = [name for name, _ in problem.module.named_parameters()]
+    if not node.get("groups"):
+        return [(_bare(node), names)]
+    found = divided(node, problem.module)
+    return [({**_bare(node), **group.options}, [one.names[0] for one in group.members]) for group in found]
 
 
 def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | str:
@@ -178,18 +203,21 @@ def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | 
     from optbench.problem import NetworkProblem
     from optbench.stacked.assembled import Rows as StackedRows
     from optbench.stacked.assembled import networks_of, plan_of
+    from optbench.stacked.groups import Grouped
 
     config = rows.planned[0].config
     trainer = trainer_from(config)
     assert isinstance(trainer, NetworkTrainer)
     device = _device_of(trainer)
-    rule_for(node_of(rows, "optimizer"))
+    rule_for(_bare(node_of(rows, "optimizer")))
     problem = build_problem(config, device)
     assert isinstance(problem, NetworkProblem)
     steps = total_steps(problem, trainer)
-    if (reason := _against(rows, steps, known)) is not None:
+    if (reason := _against(rows, problem, steps, known)) is not None:
         return reason
-    plan = plan_of(node_of(rows, "optimizer"), node_of(rows, "scheduler"), len(rows.planned), steps)
+    scheduler, groups = node_of(rows, "scheduler"), _of_groups(rows, problem)
+    plans = [plan_of(node, scheduler, len(rows.planned), steps) for node, _ in groups]
+    plan = plans[0] if len(plans) == 1 else Grouped(plans, [names for _, names in groups])
     networks = networks_of(problem, trainer, plan)
     width, whole = networks.form.width, sum(p.numel() for p in problem.module.parameters())
     quick, words = pays(len(rows.planned), width, whole, problem.batch_size, networks.chain.windowed)
@@ -208,17 +236,20 @@ def _device_of(trainer: NetworkTrainer) -> torch.device:
     return pick_device(trainer.device)
 
 
-def _against(rows: Rows, steps: int, known: dict[str, str | None]) -> str | None:
+def _against(rows: Rows, problem: NetworkProblem, steps: int, known: dict[str, str | None]) -> str | None:
     """Why rule or schedule are not the optimizer's or the scheduler's own; as for the rows of a surface."""
     from optbench.descend.agreement import rule_disagreement, schedule_disagreement
 
     some = telling(rows)
-    optimizer, scheduler, n = node_of(some, "optimizer"), node_of(some, "scheduler"), len(some.planned)
-    key = repr([plain_node(optimizer), plain_node(scheduler), steps])
-    if key not in known:
-        found = rule_disagreement(optimizer, n) or schedule_disagreement(optimizer, scheduler, n, steps)
-        known[key] = None if found is None else f"{ALONE}{found}"
-    return known[key]
+    scheduler, n = node_of(some, "scheduler"), len(some.planned)
+    for optimizer, _ in _of_groups(some, problem):
+        key = repr([plain_node(optimizer), plain_node(scheduler), steps])
+        if key not in known:
+            found = rule_disagreement(optimizer, n) or schedule_disagreement(optimizer, scheduler, n, steps)
+            known[key] = None if found is None else f"{ALONE}{found}"
+        if known[key] is not None:
+            return known[key]
+    return None
 
 
 def _starts(planned: Sequence[Planned], problem: NetworkProblem) -> Callable[[int], Mapping[str, torch.Tensor]]:
@@ -413,12 +444,19 @@ class _Work:
             self._on_stage(f"{self._done / (now - self._began):.3g} updates/s, stacked", share)
 
     def _record(self, ended: Ended) -> Run:
+        from optbench.config.groups import account
+
         clock = {**self._facts["batch"], "seconds": self._before + time.perf_counter() - self._began}
         facts = {**self._facts, "batch": clock}
-        best = None if ended.best is None else {"model": ended.best[0], "step": ended.best[1]}
-        last = {"model": ended.last, "step": ended.summary.steps}
+        beside = {name: ended.beside.get(name, {}) for name in ("best", "last")}
+        best = None if ended.best is None else {"model": ended.best[0], "step": ended.best[1], **beside["best"]}
+        last = {"model": ended.last, "step": ended.summary.steps, **beside["last"]}
         planned = self._stack.planned[ended.row]
-        run = write_whole(planned, ended.summary, facts, ended.curve, {"best": best, "last": last}, ENGINE, self._force)
+        if (node := planned.config["optimizer"]).get("groups"):
+            facts["parameter_groups"] = account(node, self._stack.problem.module)
+        rates = sum(name.startswith("lr") for name in ended.curve[0])
+        states = {"best": best, "last": last}
+        run = write_whole(planned, ended.summary, facts, ended.curve, states, ENGINE, self._force, rates)
         self._on_rows(1)
         return run
 

@@ -10,6 +10,8 @@ run's own up to rounding.
     chain     which models: layers, each of which takes what the one before made
     windows   convolutions and poolings of all rows
     draws     dropout's masks, those of each run alone
+    groups    parameter groups, each the plan of an optimizer of its own
+    average   moving averages of the weights, at which rows are judged
     columns   inputs that are the same in every example are one input: their weights move together
     weights   the parameters of all rows as one matrix, and as the weights of one row again
     updates   the optimizer: as torch operations, or compiled into one pass over memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from optbench.problem.network import label_rule, to_inputs
 from optbench.settings import NetworkTrainer, SurfaceTrainer
 from optbench.stacked.chain import Chain, UnstackedError, chain_of, table_of
 from optbench.stacked.columns import columns_of
+from optbench.stacked.groups import Grouped, alike, in_groups
 from optbench.stacked.train import Examples, Networks, Stack
 from optbench.stacked.updates import (
     Apply,
@@ -28,7 +30,6 @@ from optbench.stacked.updates import (
     by_operations,
     compiled,
     compiled_norms,
-    moves_alike,
     norms_by_operations,
 )
 from optbench.stacked.weights import Form
@@ -61,7 +62,7 @@ def _no_objective(x: Tensor) -> Tensor:
     raise AssertionError("the objective of a stack is its networks'")
 
 
-def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | None = None) -> Networks:
+def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | Grouped | None = None) -> Networks:
     """What rows on a problem share.
 
     Args:
@@ -80,11 +81,7 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | N
     tables = [_table(problem, chain, split, device) for split in (problem.train, problem.validation)]
     columns = None
     is_linear = isinstance(chain.layers[0][1], nn.Linear)
-    if (
-        is_linear
-        and plan is not None
-        and moves_alike(plan, Numbers(plan, np.zeros(1, dtype=np.int64)).names) is not None
-    ):
+    if is_linear and plan is not None and alike(plan, f"{chain.layers[0][0]}.weight") is not None:
         columns = columns_of(*tables)
     if columns is not None:
         tables = [table.index_select(1, columns.first) for table in tables]
@@ -95,7 +92,7 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | N
         functools.partial(row_losses, problem.loss), label_rule(problem.loss) if problem.data.n_classes > 0 else None,
         _judged(problem), problem.ranked_by,
         problem.batch_size, problem.steps_per_epoch, problem.exact_gradient and not chain.drawing, trainer,
-        total_steps(problem, trainer),
+        total_steps(problem, trainer), problem.mini_batch if chain.normalises or chain.drawing else problem.batch_size,
     )  # fmt: skip
 
 
@@ -133,15 +130,23 @@ def chunks(width: int, memories: int, rows: int, threads: int) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(bounds) if a < b]
 
 
-def _forms(networks: Networks, plan: Plan, names: tuple[str, ...]) -> tuple[Apply, Norms, str]:
+def _forms(networks: Networks, plan: Plan | Grouped) -> tuple[Apply, Norms, str]:
     """The update and the norms, compiled where that can be, and why they are not where it cannot."""
-    counts, why = networks.form.counts, "on a GPU it is operations"
-    if networks.device.type == "cpu":
+    form, on_cpu, whys = networks.form, networks.device.type == "cpu", list[str]()
+
+    def update(one: Plan, counts: Tensor | None) -> Apply:
+        names = Numbers(one, np.zeros(1, dtype=np.int64)).names
         try:
-            return compiled(plan, names, counts), compiled_norms(counts), ""
+            if on_cpu:
+                return compiled(one, names, counts)
+            whys.append("on a GPU it is operations")
         except NotImplementedError as error:
-            why = str(error)
-    return by_operations(plan, names, counts), norms_by_operations(counts), why
+            whys.append(str(error))
+        return by_operations(one, names, counts)
+
+    made = in_groups(plan, form, update) if isinstance(plan, Grouped) else update(plan, form.counts)
+    norms = compiled_norms(form.counts) if on_cpu else norms_by_operations(form.counts)
+    return made, norms, whys[0] if whys else ""
 
 
 class Rows:
@@ -160,14 +165,19 @@ class Rows:
     """
 
     def __init__(
-        self, networks: Networks, plan: Plan, seeds: Sequence[int], start: Callable[[int], Mapping[str, Tensor]]
+        self,
+        networks: Networks,
+        plan: Plan | Grouped,
+        seeds: Sequence[int],
+        start: Callable[[int], Mapping[str, Tensor]],
     ) -> None:
+        together = networks.form.counts is not None
+        if together and isinstance(plan, Grouped):
+            plan = replace(plan, leading=plan.at(networks.form.first))
         self.networks, self.plan, self.seeds, self.start = networks, plan, seeds, start
         self.count = len(seeds)
-        names = Numbers(plan, np.zeros(1, dtype=np.int64)).names
-        self._update, self._norms, self.why = _forms(networks, plan, names)
-        together = networks.form.counts is not None
-        self._decays = together and moves_alike(plan, names) == "decays"
+        self._update, self._norms, self.why = _forms(networks, plan)
+        self._decays = together and alike(plan, networks.form.first) == "decays"
 
     def stack(self, rows: Sequence[int]) -> Stack:
         """Some of the rows before their first update."""

@@ -24,9 +24,11 @@ from optbench.loop.rules import verdict
 from optbench.problem import stream
 from optbench.records import Status
 from optbench.settings import NetworkTrainer
+from optbench.stacked.average import Averages
 from optbench.stacked.chain import Chain
 from optbench.stacked.draws import Draws
-from optbench.stacked.updates import Apply, Norms, Numbers
+from optbench.stacked.groups import Grouped, further_rates, numbers_of
+from optbench.stacked.updates import Apply, Norms
 from optbench.stacked.weights import Form, counted
 
 State = Mapping[str, Tensor]
@@ -60,6 +62,7 @@ class Networks:
         ranked_by, batch_size, steps_per_epoch, exact_gradient: as of the problem.
         trainer: the settings, on which all rows agree.
         steps: updates that each makes at most.
+        mini_batch: examples that go through the layers at once, of those of an update.
     """
 
     model: nn.Module
@@ -76,6 +79,7 @@ class Networks:
     exact_gradient: bool
     trainer: NetworkTrainer
     steps: int
+    mini_batch: int
 
     @property
     def device(self) -> torch.device:
@@ -93,6 +97,8 @@ class Ended:
         curve: the rows of its curve.
         last: its state at the end, as the model's state_dict.
         best: the same at its best evaluation, with the step; None where it had none.
+        beside: last and best to what their checkpoints hold beside that: where weights are averaged, those that are
+            trained on.
     """
 
     row: int
@@ -100,15 +106,18 @@ class Ended:
     curve: list[Row]
     last: dict[str, Tensor]
     best: tuple[dict[str, Tensor], int] | None
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class _Best(NamedTuple):
-    """A row's weights and statistics at its best evaluation, the product of its decays, and the step."""
+    """A row's weights and statistics at its best evaluation, the product of its decays, and the step; and the first
+    three as they are averaged, where they are; as a list once it was kept."""
 
     weights: Tensor
     statistics: dict[str, Tensor]
     kept: float
     step: int
+    averaged: Any = None
 
 
 @dataclass
@@ -140,7 +149,7 @@ class Stack:
     def __init__(
         self,
         networks: Networks,
-        plan: Plan,
+        plan: Plan | Grouped,
         rows: Sequence[int],
         seeds: Sequence[int],
         starts: Sequence[State],
@@ -150,13 +159,15 @@ class Stack:
     ) -> None:
         self._net, self._update, self._norms, self._decays = networks, update, norms, decays
         self._lines = [_Line(*one) for one in zip(rows, seeds, starts, strict=True)]
-        self._numbers = Numbers(plan, np.asarray(rows, dtype=np.int64))
+        self._numbers = numbers_of(plan, np.asarray(rows, dtype=np.int64))
         n, form, device = len(rows), networks.form, networks.device
         self.flat = form.taken(starts, device)
         self._gradient = torch.empty_like(self.flat)
         self._memory = torch.zeros(len(plan.rule.memories), n, form.width, device=device)
         self._buffers = {name: torch.stack([s[name] for s in starts]).to(device) for name in form.buffers}
         self._kept = np.ones(n)
+        ema = networks.trainer.ema
+        self._average = None if ema is None else Averages(ema, self.flat, self._buffers)
         self._step, self._closed = 0, -1
         self._curve = _Curve(n)
         self._correct, self._seen = torch.zeros(n, dtype=torch.int64, device=device), 0
@@ -191,7 +202,7 @@ class Stack:
             {
                 "progress": asdict(line.progress),
                 "evaluated": line.evaluated,
-                "best": line.best and list(line.best),
+                "best": line.best and [*line.best[:-1], line.best.averaged and list(line.best.averaged)],
                 "ended": line.ended,
             }
             for line in self._lines
@@ -205,7 +216,8 @@ class Stack:
             "closed": self._closed,
             "seen": self._seen,
         }
-        return {**found, "buffers": buffers, "lines": lines, **counts}
+        average = {} if self._average is None else {"average": self._average.state()}
+        return {**found, "buffers": buffers, "lines": lines, **counts, **average}
 
     def _arrays(self) -> dict[str, Tensor]:
         return {"kept": torch.from_numpy(self._kept), "curve": torch.from_numpy(self._curve.values)}
@@ -229,6 +241,8 @@ class Stack:
         self._correct, self._seen = state["correct"][where].to(device), state["seen"]
         self._step, self._closed = state["step"], state["closed"]
         self._kept = state["kept"][where].numpy()
+        if self._average is not None:
+            self._average.restore(state["average"], where)
         self._curve.restore(state["curve"][:, where].numpy())
         for line, place in zip(self._lines, places, strict=True):
             kept = state["lines"][place]
@@ -264,13 +278,32 @@ class Stack:
             self._update(self.flat, self._gradient, self._memory, self._numbers.at(self._step), keep, self._step)
         self._kept = self._kept * keep
         self._step += 1
+        if self._average is not None:
+            self._average.update(self.flat, self._buffers, self._kept, self._step)
 
     def measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Loss and gradient norm of each row on its batch, (rows,) each; the gradients lie in the matrix for them."""
-        net = self._net
         inputs, labels = self._batch()
-        leaves, places = net.form.leaves(self.flat), net.form.views(self._gradient)
-        masks = self._draws.masks([line.seed for line in self._lines], self._step, [labels.shape[1]])[0]
+        sizes = piece_sizes(labels.shape[1], self._net.mini_batch)
+        masks = self._draws.masks([line.seed for line in self._lines], self._step, sizes)
+        if len(sizes) == 1:
+            loss = self._differentiated(inputs, labels, masks[0], self._gradient)
+        else:
+            loss, piece = torch.zeros(len(labels), device=labels.device), torch.empty_like(self._gradient)
+            self._gradient.zero_()
+            parts = (whole.split(sizes, dim=1) for whole in (inputs, labels))
+            for size, some, own, mask in zip(sizes, *parts, masks, strict=True):
+                share = size / labels.shape[1]
+                loss += share * self._differentiated(some, own, mask, piece)
+                self._gradient.add_(piece, alpha=share)
+        both = torch.stack([loss.double(), self._norms(self._gradient).double()]).cpu().numpy()
+        return both[0], both[1]
+
+    def _differentiated(self, inputs: Tensor, labels: Tensor, masks: Mapping[str, Tensor], into: Tensor) -> Tensor:
+        """The loss of each row (rows,) on inputs (rows, b, features); its gradient goes into a matrix like that of the
+        weights."""
+        net = self._net
+        leaves, places = net.form.leaves(self.flat), net.form.views(into)
         outputs = net.chain.forward(leaves, self._buffers, inputs.mT, places, masks)
         rows, b = labels.shape
         whole = outputs.mT.flatten(0, 1)
@@ -283,8 +316,7 @@ class Stack:
             said = net.labels(whole.detach()).view(rows, b)
             self._correct += (said == labels).sum(dim=1)
             self._seen += b
-        both = torch.stack([losses.detach().double(), self._norms(self._gradient).double()]).cpu().numpy()
-        return both[0], both[1]
+        return losses.detach()
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         """The batch of this update of each row: inputs (rows, b, features), labels (rows, b)."""
@@ -384,9 +416,12 @@ class Stack:
     @torch.no_grad()
     def _evaluate(self) -> list[dict[str, float]]:
         net, rows = self._net, len(self._lines)
-        weights, held = net.form.views(self.flat), net.validation
+        judged = (
+            (self.flat, self._buffers) if self._average is None else (self._average.weights, self._average.statistics)
+        )
+        weights, held = net.form.views(judged[0]), net.validation
         inputs = held.inputs.mT.expand(rows, *held.inputs.mT.shape)
-        outputs = net.chain.forward(weights, self._buffers, inputs).mT.flatten(0, 1)
+        outputs = net.chain.forward(weights, judged[1], inputs).mT.flatten(0, 1)
         labels = held.labels.repeat(rows)
         losses = net.loss(outputs, labels).view(rows, -1).mean(dim=1).tolist()
         found = [{"val_loss": value} for value in losses]
@@ -400,7 +435,15 @@ class Stack:
 
     def _keep_best(self, i: int) -> None:
         statistics = {name: buffer[i].clone() for name, buffer in self._buffers.items()}
-        self._lines[i].best = _Best(self.flat[i].clone(), statistics, float(self._kept[i]), self._step)
+        averaged = self._averaged(i)
+        self._lines[i].best = _Best(self.flat[i].clone(), statistics, float(self._kept[i]), self._step, averaged)
+
+    def _averaged(self, i: int) -> tuple[Tensor, dict[str, Tensor], float] | None:
+        """A row's averaged weights and statistics, and the product of its decays; None where nothing is averaged."""
+        if (mean := self._average) is None:
+            return None
+        statistics = {name: value[i].clone() for name, value in mean.statistics.items()}
+        return mean.weights[i].clone(), statistics, float(mean.kept[i])
 
     # the end of a row ------------------------------------------------------------------------------------------------
 
@@ -410,20 +453,37 @@ class Stack:
         now = {name: buffer[i] for name, buffer in self._buffers.items()}
         batches = self._curve.measured  # forward passes of the training
         last = self._state(line, self.flat[i], now, float(self._kept[i]), batches)
-        best = None
+        best, beside = None, {}
+        if (mean := self._averaged(i)) is not None:
+            beside["last"] = {"trained": last, "averaged": line.progress.step}
+            last = self._state(line, *mean, batches)
         if line.best is not None:
-            row, statistics, kept, step = line.best
+            row, statistics, kept, step, averaged = line.best
             best = self._state(line, row, statistics, kept, step), step
+            if averaged is not None:
+                beside["best"] = {"trained": best[0], "averaged": step}
+                row, statistics, kept = averaged
+                best = self._state(line, row, statistics, kept, step), step
         summary = line.progress.summary(status, reason, net.trainer.target, net.steps_per_epoch)
-        return Ended(line.number, summary, list(self._rows(i, line)), last, best)
+        return Ended(line.number, summary, list(self._rows(i, line)), last, best, beside)
 
     def _state(
         self, line: _Line, row: Tensor, statistics: Mapping[str, Tensor], kept: float, batches: int
     ) -> dict[str, Tensor]:
-        """A row's state_dict, in the order of the model's, after so many batches; on the CPU."""
+        """A row's state_dict, in the order of the model's, after so many updates' passes; on the CPU."""
         found = self._net.form.state(row, line.start, kept) | {n: b.clone() for n, b in statistics.items()}
-        found |= {name: torch.full_like(b, batches) for name, b in line.start.items() if counted(name)}
+        passes = self._passes(batches)
+        found |= {name: torch.full_like(b, passes) for name, b in line.start.items() if counted(name)}
         return {name: found.get(name, before).cpu() for name, before in line.start.items()}
+
+    def _passes(self, updates: int) -> int:
+        """Mini-batches that so many updates have seen."""
+        net = self._net
+        rest = len(net.train.labels) - (net.steps_per_epoch - 1) * net.batch_size
+        sizes = [net.batch_size] * (net.steps_per_epoch - 1) + [rest]
+        of_each = [len(piece_sizes(size, net.mini_batch)) for size in sizes]
+        epochs, left = divmod(updates, net.steps_per_epoch)
+        return epochs * sum(of_each) + sum(of_each[:left])
 
     def _rows(self, i: int, line: _Line) -> Iterator[Row]:
         """The rows of the curve that are recorded, as the loop records them."""
@@ -431,6 +491,9 @@ class Stack:
         measured = self._curve.rows(i)
         if len(measured) <= end:
             measured.append({"step": end, "lr": float(self._numbers.rates(end)[i])})
+        for name, rates in further_rates(self._numbers, i, end + 1).items():
+            for row, rate in zip(measured, rates, strict=False):
+                row[name] = rate
         for row in measured[: end + 1]:
             beside = line.evaluated.get(row["step"], {})
             if row["step"] % every == 0 or "val_loss" in beside or row["step"] == end:
@@ -448,10 +511,20 @@ class Stack:
         self._memory = self._memory.index_select(1, where)
         self._buffers = {name: buffer.index_select(0, where) for name, buffer in self._buffers.items()}
         self._correct = self._correct.index_select(0, where)
+        if self._average is not None:
+            self._average.take(where)
         self._order = self._order.index_select(0, where) if len(self._order) else self._order
         kept = np.array(left, dtype=np.int64)
         self._kept, self._numbers = self._kept[kept], self._numbers.some(kept)
         self._curve.take(kept)
+
+
+def piece_sizes(examples: int, size: int) -> list[int]:
+    """How many examples each mini-batch of an update has; one by itself joins the one before it, as of the loop."""
+    whole, rest = divmod(examples, size)
+    if rest == 1 and whole and size > 1:
+        return [size] * (whole - 1) + [size + 1]
+    return [size] * whole + ([rest] if rest else [])
 
 
 class _Curve:

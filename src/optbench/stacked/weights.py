@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -21,15 +22,16 @@ class Form:
 
     Attributes:
         names: of the parameters, in the order of the model.
+        first: the weights on the inputs, where the first layer is a linear one.
         width: numbers in a row.
         counts: (width,) float32, how many weights move as one; None: each by itself.
     """
 
     def __init__(self, model: nn.Module, chain: Chain, columns: Columns | None) -> None:
-        self._columns, self._first = columns, f"{chain.layers[0][0]}.weight"
+        self._columns, self.first = columns, f"{chain.layers[0][0]}.weight"
         found = {name: tuple(p.shape) for name, p in model.named_parameters()}
         if columns is not None:
-            found[self._first] = (found[self._first][0], len(columns.first))
+            found[self.first] = (found[self.first][0], len(columns.first))
         self.names, self._shapes = list(found), list(found.values())
         self._sizes = [torch.Size(shape).numel() for shape in self._shapes]
         self.width = sum(self._sizes)
@@ -38,7 +40,7 @@ class Form:
 
     def _counts(self, columns: Columns) -> Tensor:
         parts = [torch.ones(size, device=columns.counts.device) for size in self._sizes]
-        place = self.names.index(self._first)
+        place = self.names.index(self.first)
         parts[place] = columns.counts.repeat(self._shapes[place][0])
         return torch.cat(parts)
 
@@ -48,9 +50,14 @@ class Form:
 
     def _part(self, state: Mapping[str, Tensor], name: str, device: torch.device) -> Tensor:
         part = state[name].to(device)
-        if self._columns is not None and name == self._first:
+        if self._columns is not None and name == self.first:
             part = self._columns.summed(part)
         return part.reshape(-1)
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Where each parameter begins and ends in a row."""
+        ends = [0, *itertools.accumulate(self._sizes)]
+        return dict(zip(self.names, itertools.pairwise(ends), strict=True))
 
     def leaves(self, flat: Tensor) -> dict[str, Tensor]:
         """The parameters by name, (rows, ...), as leaves of a graph; they share the matrix's memory."""
@@ -71,8 +78,8 @@ class Form:
         """
         found = {name: part[0].clone() for name, part in self.views(row[None]).items()}
         if self._columns is not None:
-            weight = start[self._first].to(row.device)
-            found[self._first] = self._columns.apart(found[self._first], weight, decay)
+            weight = start[self.first].to(row.device)
+            found[self.first] = self._columns.apart(found[self.first], weight, decay)
         return found
 
 
