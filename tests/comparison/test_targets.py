@@ -14,8 +14,10 @@ from made_runs import make_run
 
 from optbench.comparison import Comparison, compare
 from optbench.comparison.targets import Aim, aim
-from optbench.errors import UserError
+from optbench.errors import RecordError, UserError
 from optbench.metrics import wilson
+from optbench.records import read
+from optbench.records.seal import sum_of
 from optbench.report import export
 from optbench.statistics.of_targets import OF_TARGETS
 
@@ -59,6 +61,20 @@ def test_scores_of_targets_by_hand(three: Path) -> None:
     assert score(found, "b", "par10_of_hardest").value == 40
     assert [note for note in found.notes if "times are to loss <= 0.1, in steps" in note]
     assert {one.n for one in (score(found, "a", name) for name in OF_TARGETS) if one} == {3}
+
+
+def test_the_curves_of_many_runs_are_those_of_each(three: Path) -> None:
+    record = json.loads((three / "a1" / "run.json").read_text())
+    record["provenance"] = {"files": {"metrics.csv": sum_of((three / "a1" / "metrics.csv").read_bytes())}}
+    (three / "a1" / "run.json").write_text(json.dumps(record))
+    rows = read([three])
+    for own, one in zip(rows.curves(("step", "loss", "none")), rows.runs(), strict=True):
+        whole = one.columns()
+        assert [*own] == ["step", "loss"]
+        assert all(own[name].tolist() == whole[name].tolist() for name in own)
+    (three / "a1" / "metrics.csv").write_text("step,loss\n0,1.0\n")
+    with pytest.raises(RecordError, match="changed after the run"):
+        compare([three], target="1")
 
 
 @pytest.mark.parametrize(("cost", "factor"), [("steps", 1.0), ("evals", 2.0), ("seconds", 0.1), ("epochs", 1.0)])

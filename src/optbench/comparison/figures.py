@@ -24,7 +24,6 @@ from optbench.errors import UserError
 from optbench.metrics.tuned import BestOf, best_of
 from optbench.records import RunTable
 from optbench.records.columns import Floats
-from optbench.records.run import read_columns
 from optbench.statistics import STATISTICS, Groups
 
 
@@ -77,7 +76,7 @@ WITHOUT_CURVES = "without a recorded curve"
 NOT_EVERYWHERE = "not on every problem"
 
 
-def distributions(found: Comparison, aim: Aim, reader: Reader = read_columns) -> Distributions:
+def distributions(found: Comparison, aim: Aim, reader: Reader | None = None) -> Distributions:
     """The distribution of runtimes of each configuration over runs, targets and problems; each problem counts alike.
 
     Args:
@@ -177,7 +176,7 @@ class Profiles:
 OWN_TARGET = "steps to the target that the runs had (trainer.target)"
 
 
-def profiles(found: Comparison, aim: Aim, reader: Reader = read_columns) -> Profiles:
+def profiles(found: Comparison, aim: Aim, reader: Reader | None = None) -> Profiles:
     """The performance profile of each configuration, by medians of the times of its runs to the target of a problem.
 
     Where curves lack, times are the steps to the target that the runs had.

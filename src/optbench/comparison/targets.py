@@ -111,6 +111,13 @@ class Curves:
     ends: list[float]
     statuses: list[str]
 
+    def members(self, groups: int) -> list[list[int]]:
+        """The numbers of the runs of each group."""
+        found: list[list[int]] = [[] for _ in range(groups)]
+        for run, place in enumerate(self.groups):
+            found[place].append(run)
+        return found
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -154,7 +161,7 @@ def with_targets(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Rank
 
 
 def answered(
-    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked, reader: Reader = read_columns
+    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked, reader: Reader | None = None
 ) -> Iterator[Answered]:
     """Each problem with its targets and when each run met them.
 
@@ -162,7 +169,7 @@ def answered(
         problems: the groups of each.
         aim: what is asked.
         ranked: how groups are ranked.
-        reader: reads the curves of runs.
+        reader: reads the curves of runs; None: they are read here.
 
     Raises:
         UserError: no targets are known for a problem.
@@ -203,7 +210,7 @@ def _own_target(groups: Sequence[Group]) -> tuple[str, float] | None:
 
 
 def curves_of(
-    groups: Sequence[Group], aim: Aim, column: str, sign: float, reader: Reader = read_columns
+    groups: Sequence[Group], aim: Aim, column: str, sign: float, reader: Reader | None = None
 ) -> tuple[Curves, list[str]]:
     """The curves, and the names of the groups that lack one of a run that ended.
 
@@ -211,23 +218,24 @@ def curves_of(
         groups: of one problem.
         aim: what costs are counted in, and where curves are cut.
         column, sign: as `measure` has them.
-        reader: of curves.
+        reader: of curves, as `answered` has it.
     """
     found, without = Curves([], [], [], [], []), []
     for place, group in enumerate(groups):
         rows = group.rows.take(distinct(group.rows, np.zeros(group.n, dtype=np.int64)))
-        runs = rows.runs()
-        read = [_cut(curve, aim, column, sign) for curve in reader(runs, _names(aim, column))]
+        names = _names(aim, column)
+        read = [_cut(one, aim, column, sign) for one in (reader(rows.runs(), names) if reader else rows.curves(names))]
+        statuses = list(map(str, rows.values("status")))
         lost = [
-            own is None and (has_result(run.status) or run.status == "diverged")
-            for own, run in zip(read, runs, strict=True)
+            own is None and (has_result(status) or status == "diverged")
+            for own, status in zip(read, statuses, strict=True)
         ]
         if any(lost):
             without.append(group.label)
             continue
-        for own, run in zip(read, runs, strict=True):
+        for own, status in zip(read, statuses, strict=True):
             costs, values = own or (np.zeros(0), np.zeros(0))
-            found.statuses.append(str(run.status))
+            found.statuses.append(status)
             found.groups.append(place)
             found.costs.append(costs)
             found.values.append(values)
@@ -253,7 +261,13 @@ def _cut(curve: Columns, aim: Aim, column: str, sign: float) -> tuple[Floats, Fl
 
 
 def _levels(
-    problem: str, groups: Sequence[Group], aim: Aim, column: str, sign: float, ranked: Sequence[str], reader: Reader
+    problem: str,
+    groups: Sequence[Group],
+    aim: Aim,
+    column: str,
+    sign: float,
+    ranked: Sequence[str],
+    reader: Reader | None,
 ) -> tuple[Floats, str]:
     """The targets of a problem in the direction of losses, the easiest first, and which they are in words."""
     if aim.levels:
@@ -272,7 +286,7 @@ def _levels(
     best = min(groups, key=lambda group: (rank(group.statistics, ranked), group.label))
     run = _median_run(best, ranked)
     short = Aim(budget=aim.budget)
-    (curve,) = reader([run], _names(short, column))
+    (curve,) = (reader or read_columns)([run], _names(short, column))
     cut = _cut(curve, short, column, sign)
     values = np.zeros(0) if cut is None else cut[1][~np.isnan(cut[1])]
     if not len(values):
@@ -317,9 +331,7 @@ _BY_ITSELF = frozenset(map(str, (Status.CONVERGED, Status.DIVERGED, Status.FAILE
 
 def _grids(curves: Curves, groups: Sequence[Group], target: float, aim: Aim) -> list[Grid | None]:
     """Where all runs of each group were measured; see `Grid`."""
-    members: list[list[int]] = [[] for _ in groups]
-    for run, place in enumerate(curves.groups):
-        members[place].append(run)
+    members = curves.members(len(groups))
     return [_grid(curves, own, group, target, aim) if own else None for own, group in zip(members, groups, strict=True)]
 
 
@@ -336,7 +348,7 @@ def _grid(curves: Curves, runs: Sequence[int], group: Group, target: float, aim:
         shared = shared[-1:] if ended else shared[:0]
     values = np.full((len(runs), len(shared)), np.inf)
     for row, run in zip(values, runs, strict=True):
-        if run in whole:
+        if has_result(curves.statuses[run]):
             at = np.searchsorted(curves.costs[run][measured[run]], shared)
             row[:] = curves.values[run][measured[run]][at]
     return Grid(shared, values, target, aim.spread)

@@ -126,10 +126,11 @@ def _shares(problem: str, groups: Sequence[Group], place: int, asked: Asked) -> 
     curves, without = curves_of(groups, asked.aim, column, sign)
     baseline = groups[place].label
     said = [f"{problem}: no share of cost for {', '.join(without)}: runs without a recorded curve"] if without else []
-    theirs = _flat(curves, place, lost=True)
+    members = curves.members(len(groups))
+    theirs = _flat(curves, members[place], lost=True)
     if theirs is None:
         return [None] * len(groups), [*said, f"{problem}: no share of cost: {baseline} has no run with a curve"]
-    flat = [_flat(curves, i) for i in range(len(groups))]
+    flat = [_flat(curves, runs) for runs in members]
     try:
         shares = iter(shares_of_cost([ours for ours in flat if ours is not None], theirs))
     except ValueError:
@@ -140,22 +141,22 @@ def _shares(problem: str, groups: Sequence[Group], place: int, asked: Asked) -> 
     return found, [*said, cost]
 
 
-def _flat(curves: Curves, place: int, lost: bool = False) -> tuple[Floats, Floats, Floats] | None:
-    """Costs, values and offsets of the curves of a group, where something was measured; None without any.
+def _flat(curves: Curves, runs: Sequence[int], lost: bool = False) -> tuple[Floats, Floats, Floats] | None:
+    """Costs, values and offsets of some curves, where something was measured; None without any.
 
     Args:
         curves: of a problem.
-        place: of the group.
+        runs: which, by number.
         lost: whether a run without a result ends infinitely high.
     """
     parts = []
-    for run, group in enumerate(curves.groups):
-        if group == place:
-            kept = ~np.isnan(curves.values[run])
-            costs, values = curves.costs[run][kept], curves.values[run][kept]
-            if lost and not has_result(curves.statuses[run]):
-                costs, values = np.append(costs, curves.ends[run]), np.append(values, np.inf)
-            parts.append((costs, values))
+    for run in runs:
+        costs, values = curves.costs[run], curves.values[run]
+        if not (kept := ~np.isnan(values)).all():
+            costs, values = costs[kept], values[kept]
+        if lost and not has_result(curves.statuses[run]):
+            costs, values = np.append(costs, curves.ends[run]), np.append(values, np.inf)
+        parts.append((costs, values))
     if not parts or (lost and any(not len(costs) for costs, _ in parts)):
         return None
     offsets = np.cumsum([0, *(len(costs) for costs, _ in parts)]).astype(float)

@@ -184,6 +184,13 @@ def share_of_cost(ours: Curves, baseline: Curves, level: float = 0.95, draws: in
     return shares_of_cost([ours], baseline, level, draws)[0]
 
 
+def _medians(values: Floats) -> Floats:
+    """The median of each row, (rows, n), without NaN: a third of numpy's time, which looks for these."""
+    n = values.shape[1]
+    left, right = np.partition(values, sorted({(n - 1) // 2, n // 2}), axis=1)[:, [(n - 1) // 2, n // 2]].T
+    return np.asarray((left + right) / 2)
+
+
 def shares_of_cost(
     several: Sequence[Curves], baseline: Curves, level: float = 0.95, draws: int = DRAWS
 ) -> list[Estimate]:
@@ -203,12 +210,15 @@ def shares_of_cost(
     different, which = np.unique(np.minimum(targets, np.finfo(float).max), return_inverse=True)
     spent, after = np.median(ends[theirs], axis=1), random.bit_generator.state
     found = []
+    mine: dict[int, npt.NDArray[np.int64]] = {}
     for ours in several:
         hits = first_hits(*ours, different)
         hits = hits[np.lexsort(hits.T)]
-        random.bit_generator.state = after  # each has the resamples that it has alone
-        mine = drawn(random, len(hits), draws)
-        reached = np.median(hits[mine, which[:-1, None]], axis=1)
+        n, t = hits.shape
+        if n not in mine:
+            random.bit_generator.state = after  # each has the resamples that it has alone
+            mine[n] = drawn(random, n, draws) * t + which[:-1, None]
+        reached = _medians(hits.reshape(-1)[mine[n]])
         share = float(np.median(hits[:, which[-1]]) / np.median(ends))
         found += percentiles(share, (reached / spent)[:, None], level, min(len(hits), len(ends)))
     return found

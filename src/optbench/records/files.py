@@ -31,14 +31,16 @@ _YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml: 6 
 def read_bytes(path: str | Path, most: int = _MAX_CURVE) -> bytes:
     """What is in a regular file. Raises OSError where there is none, ValueError where it is another kind, or larger."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(handle, "rb", buffering=0) as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("not a regular file")
-        parts, left, size = [], most + 1, max(status.st_size, 1 << 16)
-        while left and (part := file.read(min(left, size))):
+        parts, left, size = [], most + 1, max(status.st_size + 1, 1 << 16)
+        while left and (part := os.read(handle, min(left, size))):
             parts.append(part)
             left -= len(part)
+    finally:
+        os.close(handle)
     if not left:
         raise ValueError(f"larger than {most} bytes")
     return b"".join(parts)

@@ -96,11 +96,10 @@ class Run:
 
     def columns(self, names: Collection[str] | None = None) -> Columns:
         """The same as arrays by name, without the weight of a DataFrame; of `names` alone where they are given."""
-        from optbench.records.curves import columns_in, columns_of_csv
+        from optbench.records.curves import columns_in
 
         if self.path is not None:
-            path = f"{self.path}/metrics.csv"  # no Path: there are thousands
-            return columns_of_csv(_own_curve(path, sums(self.summary).get("metrics.csv")), path, names)
+            return own_columns(str(self.path), sums(self.summary).get("metrics.csv"), names)
         if self.table is None or not self.table.exists():
             return {}
         return columns_in(self.table, [self.run_id], names).get(self.run_id, {})
@@ -117,6 +116,14 @@ class Run:
         path = self.path / "metrics.csv"
         rows = rows_of(_own_curve(path, sums(self.summary).get("metrics.csv")), path)
         return [as_number(row["loss"]) for row in rows if "loss" in row]
+
+
+def own_columns(folder: str, expected: str | None, names: Collection[str] | None = None) -> Columns:
+    """The curve in a run's folder, see `Run.columns`; `expected` is its checksum, where that is known."""
+    from optbench.records.curves import columns_of_csv
+
+    path = f"{folder}/metrics.csv"  # no Path: there are thousands
+    return columns_of_csv(_own_curve(path, expected), path, names)
 
 
 def _own_curve(path: str | Path, expected: str | None) -> bytes:

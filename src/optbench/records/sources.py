@@ -10,7 +10,7 @@ import functools
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,15 @@ import numpy.typing as npt
 
 from optbench.records.belief import sums
 from optbench.records.columns import Bools, Column, Floats, Ints, canonical, factorized, is_shown
-from optbench.records.origins import origin_of
-from optbench.records.run import Run
+from optbench.records.origins import Origin, origin_of
+from optbench.records.run import Run, own_columns, read_columns
 from optbench.records.templates import Settings
 from optbench.records.vocabulary import summary_as_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from optbench.records.curves import Columns
 
 USUAL_LENGTH = 12
 """Characters of a run_id, see `vocabulary.run_id`."""
@@ -84,6 +86,10 @@ class Source(ABC):
     @abstractmethod
     def runs(self, indices: Ints) -> list[Run]:
         """The runs of these numbers, whole."""
+
+    def curves(self, indices: Ints, names: Collection[str]) -> list[Columns]:
+        """The named columns of the curves of the runs of these numbers. Raises RecordError as `run.read_columns`."""
+        return read_columns(self.runs(indices), names)
 
 
 def _with_choices(settings: Settings) -> dict[str, Any]:
@@ -176,10 +182,23 @@ class Folders(Source):
         return super().numbers(name)
 
     def origins(self) -> Column:
+        return self._told[0]
+
+    @functools.cached_property
+    def _told(self) -> tuple[Column, list[str | None]]:
+        """Where each run was made, and the checksum of its curve: what is known of both from one reading."""
+        checksums: list[str | None] = []
+
+        def origin(summary: Mapping[str, Any]) -> Origin:
+            checksums.append(sums(summary).get("metrics.csv"))
+            return origin_of(summary.get("provenance"))
+
         told = zip(self.summaries, self.more, strict=True)
-        return factorized(
-            origin_of((json.loads(more) if more else summary).get("provenance")) for summary, more in told
-        )
+        return factorized(origin(json.loads(more) if more else summary) for summary, more in told), checksums
+
+    def curves(self, indices: Ints, names: Collection[str]) -> list[Columns]:
+        checksums = self._told[1]  # without a Run and a Path of each: there are thousands
+        return [own_columns(self.paths[i], checksums[i], names) if self.paths[i] else {} for i in indices.tolist()]
 
     def keys(self) -> npt.NDArray[np.uint64]:
         return keys_of([summary["run_id"] for summary in self.summaries])

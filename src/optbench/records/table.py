@@ -8,10 +8,10 @@ columns of the whole. What is not believed is in `unreadable` with its reason, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from optbench.records.run import Run
 from optbench.records.sources import Folders, Source
 from optbench.records.vocabulary import ROW_ENGINES, RUN_COLUMNS
 from optbench.records.walk import Finder, Unreadable
+
+if TYPE_CHECKING:
+    from optbench.records.curves import Columns
 
 
 def read(paths: Sequence[Path]) -> RunTable:
@@ -233,17 +236,27 @@ class RunTable:
         shown = [[name for name in order if name in columns] for order in orders]
         return [{name: columns[name][i] for name in shown[code]} for i, code in enumerate(codes.tolist())]
 
-    def runs(self) -> list[Run]:
-        """The runs themselves."""
+    def curves(self, names: Collection[str]) -> list[Columns]:
+        """The named columns of the curve of each row, empty where there is none, as `run.read_columns` has them of the
+        runs. Raises RecordError."""
+        return self._each(lambda source, at: source.curves(at, names))
+
+    def _each(self, ask: Callable[[Source, Ints], list[Any]]) -> list[Any]:
+        """What the sources have of each row, asked for by their own numbers."""
         at = np.arange(len(self)) if self._at is None else self._at
         whose = np.searchsorted(self._starts, at, side="right") - 1
         found: list[Any] = [None] * len(at)
         for number in np.unique(whose).tolist():
             rows = np.flatnonzero(whose == number)
-            for row, run in zip(
-                rows.tolist(), self._sources[number].runs(at[rows] - self._starts[number]), strict=True
+            for row, one in zip(
+                rows.tolist(), ask(self._sources[number], at[rows] - self._starts[number]), strict=True
             ):
-                found[row] = run
+                found[row] = one
+        return found
+
+    def runs(self) -> list[Run]:
+        """The runs themselves."""
+        found = self._each(lambda source, at: source.runs(at))
         for row in np.flatnonzero(~self.own_clock()).tolist():
             if found[row].summary.get("seconds") is not None:
                 found[row] = replace(found[row], summary={**found[row].summary, "seconds": None})
