@@ -198,6 +198,35 @@ def test_they_serve_every_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_every_command_that_builds_a_run_again_asks_for_the_folder(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    network, other = (str(optbench.run(*NETWORK, f"seed={k}", config_dir=own, out=runs).path) for k in (0, 1))
+    surface = str(optbench.run(*SURFACE, config_dir=own, out=runs).path)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    lines = [
+        *(("verify", run) for run in (network, surface)),
+        *((command, run) for run in (network, surface) for command in ("curvature", "classify-critical --run")),
+        *((command, network) for command in ("evaluate", "predict -o p.csv", "explain")),
+        ("plot --plane random -o p.png", network),
+        ("plot --interpolate -o p.png", network, other),
+        ("plot --path -o p.png", surface),
+    ]
+    for command, *places in lines:
+        code, out, err = invoke(capsys, *command.split(), *places)
+        said = f"{out}{err}"
+        assert code == (3 if command == "verify" else 2), (command, said)
+        assert len(said.strip().splitlines()) <= 3, (command, said)
+        assert "is named by no trusted config" in said, command
+        assert "give the folder whose YAML names it with --config-dir" in said, command
+    assert not list(Path().iterdir())
+    code, _, _ = invoke(capsys, "compare", str(runs), "--html", "page.html")
+    assert (code, Path("page.html").read_text(encoding="utf-8").count("with --config-dir") > 1) == (0, True)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "module"), [
     (("hydra/launcher=ray",), "ray"), (("hydra/launcher=slurm", "hydra.launcher.cluster=local"), "submitit")
 ])  # fmt: skip

@@ -190,7 +190,9 @@ def test_an_edited_optimizer_of_ones_own_is_named(tmp_path: Path, monkeypatch: p
     run = optbench.run("model=sphere", "optimizer=mine", "trainer.steps=3", config_dir=conf, out=tmp_path / "runs")
     assert run.path is not None
     assert run.status == "completed", run.reason
-    assert again(run.path).verdict is Verdict.NOT_RUN  # not trusted without the folder
+    untrusted = again(run.path)
+    assert untrusted.verdict is Verdict.NOT_RUN  # not trusted without the folder
+    assert "--config-dir" in untrusted.reason
     assert again(run.path, config_dirs=[conf]).verdict is Verdict.SAME
     (conf / "verified_mine.py").write_text(OWN.replace("x - hyper", "x - 2 * hyper"))
     found = again(run.path, config_dirs=[conf])

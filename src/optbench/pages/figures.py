@@ -66,9 +66,7 @@ def _made(title: str, make: Callable[[], Plain], words: Words) -> Plain:
     try:
         return {"title": title, **make()}
     except OptbenchError as error:
-        why = clean(_OPTION.sub("", error.message))
-        hint = f" ({words.sentence(error.hint)})" if error.hint else ""
-        return without(title, f"{words.sentence(why)}{hint}")
+        return without(title, words.refusal(_OPTION.sub("", error.message), error.hint))
 
 
 def _rates(each: Comparison) -> Response:

@@ -121,7 +121,7 @@ class Asking:
             try:
                 return label, self._networks.looked_at(run, self._checkpoint, _WORST)
             except OptbenchError as error:
-                said.append(words("its network was not asked: {0}", words.sentence(error.message)))
+                said.append(words("its network was not asked: {0}", words.refusal(error.message, error.hint)))
         return None
 
     def pictures(self, wanted: Sequence[tuple[Run, str]], said: list[str]) -> Mapping[tuple[str, str], bytes]:
@@ -136,7 +136,8 @@ class Asking:
             try:
                 own = self._networks.thumbnails(run, names, self._checkpoint)
             except OptbenchError as error:
-                said.append(self.words("the images are not here: {0}", self.words.sentence(error.message)))
+                refused = self.words.refusal(error.message, error.hint)
+                said.append(self.words("the images are not here: {0}", refused))
                 return found
             found |= {(run.run_id, name): png for name, png in own.items()}
         return found

@@ -39,6 +39,10 @@ class Words:
                 return found
         return plain
 
+    def refusal(self, message: str, hint: str) -> str:
+        """What was refused, and in brackets what would help where that is known."""
+        return self.sentence(message) + (f" ({self.sentence(hint)})" if hint else "")
+
     def of_script(self) -> dict[str, str]:
         """The phrases that the script shows, by what they are called in it; empty in its own language."""
         return {key: self(key) for key in script_phrases()} if self._lists else {}
