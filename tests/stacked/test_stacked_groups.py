@@ -96,3 +96,36 @@ def test_why_groups_stay_alone(tmp_path: Path) -> None:
     plan = plan_sweep(["model=mlp", "optimizer=adam", "seeds=2", other], (), tmp_path, "s")
     (why,) = set(divide(plan, Options(engine="stacked", least=2)).why.values())
     assert "another optimizer" in why
+
+
+MOMENTUM = ("optimizer=momentum", "optimizer.lr=0.05,0.01")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [
+    (*MOMENTUM, "wrap=clip", "wrap.clip.norm=0.2", "trainer.clip_norm=0.5"),
+    (*MOMENTUM, "wrap=[clip,ema]", "wrap.clip.value=1e-3", "wrap.clip.norm=null", "wrap.ema.decay=0.8"),
+    ("wrap=[lookahead,clip]", "wrap.lookahead.k=3", "optimizer=adamw", "optimizer.weight_decay=0.3",
+     "optimizer.lr=5e-3,1e30"),
+    (*MOMENTUM, "wrap=clip", "wrap.clip.value=1e-3", "model.norm=batch", "trainer.ema=0.9"),
+])  # fmt: skip
+def test_wrappers(given: tuple[str, ...], tmp_path: Path) -> None:
+    """Gradients that are cut, and weights beside, on equal inputs too."""
+    for stacked, alone in both(tmp_path, "data.channels=3", *given):
+        assert stacked.status == alone.status
+        assert stacked.provenance.get("protocol") == alone.provenance.get("protocol")
+        if alone.status.value == "completed":
+            check_same(stacked, alone)
+            if "wrap=clip" not in given:
+                states = [torch.load((one.path or Path()) / "last.pt", weights_only=True) for one in (stacked, alone)]
+                assert states[0].keys() == states[1].keys()
+                for key, value in states[1]["trained"].items():
+                    assert apart(states[0]["trained"][key], value) < 10 * NEAR, key
+
+
+def test_why_wrappers_stay_alone(tmp_path: Path) -> None:
+    for given, said in ((("wrap=sam",), "wrap=sam is around"), (("wrap=ema", "model.norm=batch"), "statistics anew"),
+                        (("wrap=ema", "trainer.ema=0.9"), "wrap=ema is around")):  # fmt: skip
+        plan = plan_sweep(["model=mlp", "optimizer=adam", "seeds=2", *given], (), tmp_path, "s")
+        (why,) = set(divide(plan, Options(engine="stacked", least=2)).why.values())
+        assert said in why

@@ -88,8 +88,6 @@ def apart_from_stacks(config: Mapping[str, Any]) -> str | None:
     for key, neutral in _NEUTRAL.items():
         if trainer.get(key) not in neutral:
             return f"{ALONE}trainer.{key}={trainer[key]} is for a run by itself"
-    if "wrap" in config:
-        return f"{ALONE}wrap={config['choices']['wrap']} is around the steps of the training loop"
     if config["augment"].get("_target_") is not None:
         return f"{ALONE}augmentation draws for one run at a time"
     if config["data"].get("folds") is not None:
@@ -201,6 +199,7 @@ def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | 
     from optbench.descend.rules import rule_for
     from optbench.loop import total_steps
     from optbench.problem import NetworkProblem
+    from optbench.protocol import wrappers
     from optbench.stacked.assembled import Rows as StackedRows
     from optbench.stacked.assembled import networks_of, plan_of
     from optbench.stacked.groups import Grouped
@@ -218,7 +217,7 @@ def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | 
     scheduler, groups = node_of(rows, "scheduler"), _of_groups(rows, problem)
     plans = [plan_of(node, scheduler, len(rows.planned), steps) for node, _ in groups]
     plan = plans[0] if len(plans) == 1 else Grouped(plans, [names for _, names in groups])
-    networks = networks_of(problem, trainer, plan)
+    networks = networks_of(problem, trainer, plan, wrappers(config))
     width, whole = networks.form.width, sum(p.numel() for p in problem.module.parameters())
     quick, words = pays(len(rows.planned), width, whole, problem.batch_size, networks.chain.windowed)
     if not quick and not always and device.type == "cpu":
@@ -466,6 +465,8 @@ def _facts(stack: Stacked, threads: int) -> dict[str, Any]:
     from optbench.device import name_of
     from optbench.experiment.assemble import deterministic, dtype_of
     from optbench.experiment.provenance import provenance
+    from optbench.loop.driven import spoken
+    from optbench.protocol import protocol_of
 
     networks = stack.rows.networks
     device = networks.device
@@ -477,7 +478,10 @@ def _facts(stack: Stacked, threads: int) -> dict[str, Any]:
         "why": stack.why + (f"; the update is not compiled: {stack.rows.why}" if stack.rows.why else ""),
         "trained": networks.form.width,
     }
-    return {**facts, **facts_of(stack.problem, networks.trainer), "batch": clock}
+    config, said = stack.planned[0].config, dict[str, Any]()
+    if "wrap" in config and (protocol := spoken(optimizer_of(config, stack.problem), protocol_of(config)).facts()):
+        said["protocol"] = protocol
+    return {**facts, **facts_of(stack.problem, networks.trainer), **said, "batch": clock}
 
 
 def seconds_of(stack: Stacked, threads: int) -> float:

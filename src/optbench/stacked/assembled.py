@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from optbench.problem import NetworkProblem, Split, row_losses
 from optbench.problem.measures import in_rows
 from optbench.problem.network import label_rule, to_inputs
 from optbench.settings import NetworkTrainer, SurfaceTrainer
+from optbench.stacked.average import around_of
 from optbench.stacked.chain import Chain, UnstackedError, chain_of, table_of
 from optbench.stacked.columns import columns_of
 from optbench.stacked.groups import Grouped, alike, in_groups
@@ -62,22 +64,30 @@ def _no_objective(x: Tensor) -> Tensor:
     raise AssertionError("the objective of a stack is its networks'")
 
 
-def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | Grouped | None = None) -> Networks:
+def networks_of(
+    problem: NetworkProblem,
+    trainer: NetworkTrainer,
+    plan: Plan | Grouped | None = None,
+    wrap: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Networks:
     """What rows on a problem share.
 
     Args:
         problem: of any of them.
         trainer: their settings.
         plan: of their optimizer: where it allows, inputs that are equal are trained as one. None: all as they are.
+        wrap: what is around the optimizer, name of a wrapper to its node, the innermost first.
 
     Raises:
-        UnstackedError: its model is no chain of layers.
+        UnstackedError: its model is no chain of layers, or a wrapper has no form for rows.
     """
     device = next(problem.module.parameters()).device
-    for split in (problem.train, problem.validation):
-        _check_split(split)
+    if not isinstance(problem.train.inputs, Tensor):
+        raise UnstackedError("the inputs are more than one tensor")
     watched = to_inputs(problem.train.inputs[:_WATCHED], device, False)
     chain = chain_of(problem.module, watched)
+    for split in (problem.train, problem.validation):
+        _check_split(split)
     tables = [_table(problem, chain, split, device) for split in (problem.train, problem.validation)]
     columns = None
     is_linear = isinstance(chain.layers[0][1], nn.Linear)
@@ -93,6 +103,7 @@ def networks_of(problem: NetworkProblem, trainer: NetworkTrainer, plan: Plan | G
         _judged(problem), problem.ranked_by,
         problem.batch_size, problem.steps_per_epoch, problem.exact_gradient and not chain.drawing, trainer,
         total_steps(problem, trainer), problem.mini_batch if chain.normalises or chain.drawing else problem.batch_size,
+        around_of(trainer, wrap, chain.normalises),
     )  # fmt: skip
 
 
@@ -107,9 +118,7 @@ def _table(problem: NetworkProblem, chain: Chain, split: Split, device: torch.de
 
 
 def _check_split(split: Split) -> None:
-    """Raises UnstackedError for examples that are more than one tensor and one target each."""
-    if not isinstance(split.inputs, Tensor):
-        raise UnstackedError("the inputs are more than one tensor")
+    """Raises UnstackedError for examples with weights, or more than one target each."""
     if split.weights is not None:
         raise UnstackedError("the examples have weights")
     if split.targets is None or split.targets.ndim != 1:

@@ -38,6 +38,13 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _LAYERS = (nn.Linear, *_NORMS, *CONVOLUTIONS, *POOLINGS, nn.Dropout, *_ELEMENTWISE)
 
 
+_SLOWER: Mapping[type[nn.Module], str] = {
+    nn.RNNBase: "takes 2 to 3 times as long in a stack as in the loop",
+    nn.Embedding: "does not stack: of transformers a stack was no quicker than the loop",
+}
+"""As measured with torch's vmap (benchmarks/results/stacked.md)."""
+
+
 class UnstackedError(Exception):
     """Why networks cannot be stacked; the loop trains them one by one."""
 
@@ -245,7 +252,8 @@ def _check_shape(name: str, layer: nn.Module, shape: tuple[int, ...]) -> None:
 
 def _check_layer(name: str, layer: nn.Module) -> None:
     if type(layer) not in _LAYERS:
-        raise UnstackedError(f"{type(layer).__name__} ({name}) is no layer that stacks")
+        why = next((words for kind, words in _SLOWER.items() if isinstance(layer, kind)), "is no layer that stacks")
+        raise UnstackedError(f"{type(layer).__name__} ({name}) {why}")
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
         raise UnstackedError(f"the layer {name} has hooks")
     if isinstance(layer, (*CONVOLUTIONS, *POOLINGS)) and windows_of(layer) is None:

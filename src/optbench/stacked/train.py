@@ -24,7 +24,7 @@ from optbench.loop.rules import verdict
 from optbench.problem import stream
 from optbench.records import Status
 from optbench.settings import NetworkTrainer
-from optbench.stacked.average import Averages
+from optbench.stacked.average import Around
 from optbench.stacked.chain import Chain
 from optbench.stacked.draws import Draws
 from optbench.stacked.groups import Grouped, further_rates, numbers_of
@@ -63,6 +63,7 @@ class Networks:
         trainer: the settings, on which all rows agree.
         steps: updates that each makes at most.
         mini_batch: examples that go through the layers at once, of those of an update.
+        around: what is put around the optimizer.
     """
 
     model: nn.Module
@@ -80,6 +81,7 @@ class Networks:
     trainer: NetworkTrainer
     steps: int
     mini_batch: int
+    around: Around
 
     @property
     def device(self) -> torch.device:
@@ -166,8 +168,7 @@ class Stack:
         self._memory = torch.zeros(len(plan.rule.memories), n, form.width, device=device)
         self._buffers = {name: torch.stack([s[name] for s in starts]).to(device) for name in form.buffers}
         self._kept = np.ones(n)
-        ema = networks.trainer.ema
-        self._average = None if ema is None else Averages(ema, self.flat, self._buffers)
+        self._average = networks.around.beside(self.flat, self._buffers)
         self._step, self._closed = 0, -1
         self._curve = _Curve(n)
         self._correct, self._seen = torch.zeros(n, dtype=torch.int64, device=device), 0
@@ -343,6 +344,12 @@ class Stack:
         if (most := self._net.trainer.clip_norm) is not None:
             factor = np.minimum(most / (norm + 1e-6), 1.0)
             self._gradient *= torch.from_numpy(factor).to(self._gradient)[:, None]
+        around = self._net.around
+        if around.value is not None:
+            self._gradient.clamp_(-around.value, around.value)
+        if around.norm is not None:
+            now = self._norms(self._gradient).to(self._gradient)
+            self._gradient *= (around.norm / (now + 1e-6)).clamp(max=1.0)[:, None]
 
     # the rules -------------------------------------------------------------------------------------------------------
 
@@ -453,15 +460,15 @@ class Stack:
         now = {name: buffer[i] for name, buffer in self._buffers.items()}
         batches = self._curve.measured  # forward passes of the training
         last = self._state(line, self.flat[i], now, float(self._kept[i]), batches)
-        best, beside = None, {}
+        best, beside, is_counted = None, {}, net.around.with_statistics
         if (mean := self._averaged(i)) is not None:
-            beside["last"] = {"trained": last, "averaged": line.progress.step}
+            beside["last"] = {"trained": last} | ({"averaged": line.progress.step} if is_counted else {})
             last = self._state(line, *mean, batches)
         if line.best is not None:
             row, statistics, kept, step, averaged = line.best
             best = self._state(line, row, statistics, kept, step), step
             if averaged is not None:
-                beside["best"] = {"trained": best[0], "averaged": step}
+                beside["best"] = {"trained": best[0]} | ({"averaged": step} if is_counted else {})
                 row, statistics, kept = averaged
                 best = self._state(line, row, statistics, kept, step), step
         summary = line.progress.summary(status, reason, net.trainer.target, net.steps_per_epoch)
