@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from made_runs import make_run
 
 from optbench import comparison
+from optbench.catalogue import packaged_metrics
 from optbench.comparison.learning import band, extremes
 from optbench.errors import DataError
 from optbench.pages import Ground, Spot, document, page
@@ -31,6 +32,7 @@ from optbench.pages.words import Words, script_phrases
 from optbench.records import Run
 from optbench.records.seal import sum_of_bytes
 from optbench.statistics import STATISTICS
+from optbench.statistics.of_metrics import of_metric
 
 SUMS = {
     LIBRARY: "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
@@ -381,3 +383,30 @@ def test_a_chinese_page_leaves_nothing_in_english(sweep: Path) -> None:
 def test_what_the_script_says_is_found() -> None:
     assert {"filter", "play", "true class", "theme: dark"} <= set(script_phrases())
     assert Words("en").of_script() == {}
+
+
+def test_scores_of_metrics_are_chinese_on_a_chinese_page() -> None:
+    """What conf/ has, and one of one's own, of which nothing is known but its name."""
+    said = Words("zh")
+    described = [(one.name, one.description, one.direction) for one in packaged_metrics().values()]
+    for name, description, direction in [*described, ("within", "", "max")]:
+        for score, which in zip(of_metric(name, description, direction), ("最好", "最后"), strict=True):
+            rule = said.sentence(score.rule)
+            assert said(score.title) == f"{name}（{which}）"
+            assert said.sentence(f"{score.title}: {score.rule}") == f"{name}（{which}）：{rule}"
+            left = set(re.findall(r"[A-Za-z]{2,}", rule)) - set(re.findall(r"[A-Za-z]+", name))
+            assert left <= {
+                "best",
+                "last",
+                "pt",
+                "inf",
+                "exp",
+                "log",
+                "softmax",
+                "TP",
+                "FP",
+                "FN",
+                "Guo",
+                "van",
+                "Rijsbergen",
+            }

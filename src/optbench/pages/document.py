@@ -94,7 +94,7 @@ def _covering(found: Comparison, words: Words) -> list[str]:
     """Which intervals cover less than 95 %, in words."""
     few = covering_less(found)
     said = [f"{share}: {', '.join(words(title) for title in own)}" for share, own in few.items()]
-    return [words(f"{COVERING}: {{0}}", "; ".join(said))] if few else []
+    return [words(f"{COVERING}: {{0}}", words.listed(said))] if few else []
 
 
 def waiting(asked: Asked, why: str = "") -> Plain:

@@ -185,7 +185,7 @@ def _response(found: Response, words: Words) -> Plain:
     notes = [words("each point: median of {0}; band: its interval, at least 95 %, below 6 runs their range", each)]
     if edges := found.edges():
         notes.append(words("best at the edge of what was tried, beyond which there may be better: {0}",
-                           "; ".join(map(words.sentence, edges))))  # fmt: skip
+                           words.listed([*map(words.sentence, edges)])))  # fmt: skip
     left = [text(value) for value in found.values if isinstance(value, str)]
     notes += [words("not on the axis: {0}", ", ".join(map(clean, left)))] if left else []
     return _lines([view | {"points": True} for view in views], notes)
@@ -241,7 +241,7 @@ def _targets(targets: Sequence[tuple[str, str]], words: Words) -> list[str]:
 
 
 def _dropped(left_out: Sequence[Drop], words: Words) -> list[str]:
-    return [words("left out, {0}: {1}", words(drop.why), "; ".join(map(clean, drop.names))) for drop in left_out]
+    return [words("left out, {0}: {1}", words(drop.why), words.listed([*map(clean, drop.names)])) for drop in left_out]
 
 
 def _said(said: Sequence[str], words: Words) -> list[str]:

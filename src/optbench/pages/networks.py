@@ -180,7 +180,7 @@ def mistakes(groups: Sequence[Group], asking: Asking) -> Plain:
     drawn = " --plot confusion.png --errors worst.png" if of_pictures else ""
     why = words("these runs kept their weights and not their predictions; this makes them:")
     folder = "RUN" if run is None else clean(str(run.path))
-    return {**without(words("Confusion matrices") if classes else words("Worst examples"), "; ".join([*said, why])),
+    return {**without(words("Confusion matrices") if classes else words("Worst examples"), words.listed([*said, why])),
             "command": f"optbench evaluate {shlex.quote(folder)}{drawn}"}  # fmt: skip
 
 

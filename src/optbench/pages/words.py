@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from optbench.language import phrases
@@ -27,21 +28,28 @@ class Words:
         self._lists = [phrases(PHRASES), phrases(FIGURES)] if language == "zh" else []
 
     def __call__(self, phrase: str, *parts: object) -> str:
-        """A phrase with its gaps {0}, {1} ... filled; the phrase is translated and the parts are not."""
-        found = next((one.known[phrase] for one in self._lists if phrase in one.known), phrase)
+        """A phrase with its gaps {0}, {1} ... filled; the phrase is translated and the parts are not. One without parts
+        may be made of others, as the title of a score of a metric is."""
+        found = next((one.known[phrase] for one in self._lists if phrase in one.known), None)
+        if found is None:
+            return phrase.format(*parts) if parts else self._made(phrase)
         return found.format(*parts) if parts else found
+
+    def _made(self, phrase: str) -> str:
+        return next((found for one in self._lists if (found := one.find(phrase)) is not None), phrase)
 
     def sentence(self, text: str) -> str:
         """A sentence of another room, names and numbers in it; as it is where no list has it."""
-        plain = clean(text)
-        for one in self._lists:
-            if (found := one.find(plain)) is not None:
-                return found
-        return plain
+        return self._made(clean(text))
+
+    def listed(self, sentences: Sequence[str]) -> str:
+        """Sentences one after the other on a line."""
+        return ("；" if self.language == "zh" else "; ").join(sentences)
 
     def refusal(self, message: str, hint: str) -> str:
         """What was refused, and in brackets what would help where that is known."""
-        return self.sentence(message) + (f" ({self.sentence(hint)})" if hint else "")
+        around = "（{}）" if self.language == "zh" else " ({})"
+        return self.sentence(message) + (around.format(self.sentence(hint)) if hint else "")
 
     def of_script(self) -> dict[str, str]:
         """The phrases that the script shows, by what they are called in it; empty in its own language."""
