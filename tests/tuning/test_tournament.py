@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from optbench import records
+from optbench import compare, records
 from optbench.config import Composer
 from optbench.errors import RecordError, UserError
 from optbench.experiment import Stop
@@ -94,6 +94,18 @@ def test_the_sentence_says_what_the_records_say(found: Found) -> None:
     walsh = [(a + b) / 2 for a in gd - adam for b in gd - adam]
     assert against.startswith("better than adam by ")
     assert float(against.split()[4]) == pytest.approx(-np.median(walsh), rel=0.1)
+
+
+def test_compare_of_the_folder_reports_what_the_tournament_reports(found: Found) -> None:
+    """Short runs chose too; what compare reports of a finalist is its report, whatever a short run looked like."""
+    groups = {group.label: group for group in compare(found.question.folder, group_by="optimizer").groups}
+    assert set(groups) == {one.name for one in found.final.tuned}
+    for one in found.final.tuned:
+        assert groups[one.name].statistics["final_loss"].value == np.median(one.reported)
+        assert groups[one.name].n == len(one.reported)
+        seen = groups[one.name].tuned
+        assert seen is not None
+        assert "trainer.steps" not in {edge.key for edge in seen.edges}
 
 
 def test_the_same_again_makes_no_run(found: Found) -> None:

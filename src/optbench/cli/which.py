@@ -103,15 +103,18 @@ def _print_plan(question: Question, as_json: bool) -> None:
     """What would be run, and what it costs."""
     from optbench.launch.outlook import duration
     from optbench.launch.probe import outlook_of
-    from optbench.tuning.budget import Rate, ladder, runs_of, size_of_runs, size_of_seconds
-    from optbench.tuning.tournament import entrants_of, length_of
+    from optbench.tuning.budget import Rate, ladder, lengths, runs_of, size_of_runs, size_of_seconds
+    from optbench.tuning.tournament import decided_of, entrants_of, length_of
 
-    entrants = entrants_of(question)
+    entrants, kept = entrants_of(question), decided_of(question)
     key, whole = length_of(entrants)
-    unit, n = key.partition(".")[2], len(entrants)
-    fixed = None if question.budget.runs is None else size_of_runs(question.budget.runs, n, whole)
+    unit, n, taken = key.partition(".")[2], len(entrants), kept.taken_over(len(lengths(whole)))
     a_run = outlook_of(entrants[0].planned).seconds
-    size = fixed or size_of_seconds(question.budget.seconds or 0.0, n, whole, {whole: Rate(a_run)})
+    fixed = kept.size
+    if fixed is None and question.budget.runs is not None:
+        fixed = size_of_runs(question.budget.runs, n, whole, taken)
+    left, rates = (question.budget.seconds or 0.0) - kept.spent, kept.rates or {whole: Rate(a_run)}
+    size = fixed or size_of_seconds(left, n, whole, rates, taken)
     rungs = ladder(n, whole, size)
     finalists = min(size.finalists, n)
     seconds = a_run * (size.tuning * sum(rung.runs * rung.share for rung in rungs) + finalists * size.report)
@@ -119,6 +122,7 @@ def _print_plan(question: Question, as_json: bool) -> None:
     if as_json:
         plan: dict[str, Any] = {
             "folder": question.folder, "runs": runs, "decided": fixed is not None, "seconds": seconds,
+            "goes_on_from": {"budgets": kept.before, "runs": kept.taken},
             "contenders": [
                 {"contender": one.name, "space": [d.override() for d in one.space]} for one in entrants
             ],
@@ -135,4 +139,8 @@ def _print_plan(question: Question, as_json: bool) -> None:
         print_lines([f"{tried}, {rung.length} {unit}"])
     print_lines([f"{finalists} finalists x {size.report} fresh seeds, {whole} {unit}"])
     about = "" if fixed is not None else "; the time of the first runs decides"
+    if kept.before:
+        print_lines(
+            [f"goes on from --budget {kept.before[-1]}: {kept.taken} runs are there, and what went on there does here"]
+        )
     print_lines([f"{runs} runs, about {duration(seconds)} of computing on one worker (from a probe){about}"])

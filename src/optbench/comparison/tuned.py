@@ -72,6 +72,8 @@ def _spelt(seeds: frozenset[int]) -> str:
 
 
 EACH_ON_OTHERS = Tuning()
+_LENGTHS = frozenset({"trainer.steps", "trainer.epochs"})
+"""Of a tournament, short runs chose: that the longest are the best is no edge of a range."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,9 @@ def best(found: Candidates, tuning: Tuning) -> tuple[Ints, Tuned]:
         medians = loss_median(found.losses[:, tune])
         if np.isnan(medians).all():
             raise tuning.none_left(found.label, "tuning seeds")
+        if tuning.planned:  # short runs of a tournament chose as well, and were never meant to be reported
+            held = (found.at[:, ~tune] >= 0).any(axis=1) & ~np.isnan(medians)
+            medians = np.where(held | ~held.any(), medians, np.nan)
         winner = int(np.nanargmin(medians))
         chosen = np.where(~tune & (found.at[winner] >= 0), winner, -1)
         if (chosen < 0).all():
@@ -207,10 +212,11 @@ def best(found: Candidates, tuning: Tuning) -> tuple[Ints, Tuned]:
     keys = [key for key in varying([one.configuration for one in found.settings]) if not key.startswith("sources.")]
     own = {WRAP: "none", **found.settings[winner].configuration}
     gap = honest - apparent if np.isfinite(honest) or np.isfinite(apparent) else 0.0
-    counts = (found.at >= 0).sum(axis=1)
+    counts, lengths = (found.at >= 0).sum(axis=1), _LENGTHS if tuning.planned else frozenset()
     tuned = Tuned(
         len(found.settings), {key: own.get(key) for key in keys}, times / len(winners), len(winners), found.metric,
-        found.sign * apparent, found.sign * honest, gap, tuple(edges(found.settings, loss_median(found.losses), keys)),
+        found.sign * apparent, found.sign * honest, gap,
+        tuple(edges(found.settings, loss_median(found.losses), sorted(set(keys) - lengths, key=keys.index))),
         (int(counts.min()), int(counts.max())),
     )  # fmt: skip
     return found.at[winners, columns], tuned

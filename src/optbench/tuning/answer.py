@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from optbench.comparison.judged import Verdict
-from optbench.launch.outlook import duration
 from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
 from optbench.report.verdicts import SHARES, lines_of
@@ -32,7 +31,7 @@ def answer_lines(found: Found) -> list[str]:
     if found.final.tuned:
         verdicts = verdicts_of(found.final)
         lines += [*aligned(_sheet(found)), "", *(line for one in verdicts for line in lines_of(one)), ""]
-        lines += [*_more(verdicts), *_edges(found), ""]
+        lines += [*_more(verdicts, found.final.tuned[0].name), *_edges(found), ""]
     why = [line for one in found.entrants for line in _why(found, one)]
     lines += ["Why: where the best setting of each stopped", "", *why, ""]
     return [*lines, *_rules(found)]
@@ -95,15 +94,21 @@ def _length(found: Found, length: int) -> str:
     return f"{length} {found.unit.removesuffix('s') if length == 1 else found.unit}"
 
 
-def _more(verdicts: Sequence[Verdict]) -> list[str]:
-    """What it would take to know more."""
+def _more(verdicts: Sequence[Verdict], best: str) -> list[str]:
+    """What it would take to know more: of the best first."""
     open_ones = [one for one in verdicts if one.verdict == "undecided"]
     if not open_ones:
         return ["Every pair of finalists is decided."] if verdicts else []
-    needed = [one.more_seeds for one in open_ones if one.more_seeds]
-    if len(needed) < len(open_ones):
-        return ["To know more: of some pairs the difference is so small that no number of seeds is foreseen to decide."]
-    return [f"To know more: {max(needed)} further seeds would decide every pair, if the differences are as they seem."]
+    of_best = [one for one in open_ones if best in (one.a, one.b)]
+    told = "" if of_best else f"{printable(best)} is told from every other finalist. "
+    needed = [one.more_seeds for one in of_best or open_ones if one.more_seeds]
+    goes_on = "; a larger --budget goes on from here."
+    if len(needed) < len(of_best or open_ones):
+        few = "of some pairs the difference is so small that no number of seeds is foreseen to decide"
+        return [f"{told}To know more: {few}{goes_on}"]
+    what = "whether it is the best of them" if of_best else "the other pairs too"
+    return [f"{told}To know more: {max(needed)} further seeds would decide {what}, if differences are as they "
+            f"seem{goes_on}"]  # fmt: skip
 
 
 def _edges(found: Found) -> list[str]:
@@ -137,7 +142,16 @@ def _rules(found: Found) -> list[str]:
         rules.append(f"{found.failed} runs failed: optbench compare {found.question.folder}")
     if found.before:
         rules.append(_taken(found))
-    return [*rules, f"{found.runs} runs, {duration(found.spent)}: {found.question.folder}"]
+    return [*rules, f"{found.runs} runs, {_took(found.spent)}: {found.question.folder}"]
+
+
+def _took(seconds: float) -> str:
+    """Such as 46 s, 2 min 44 s, 1 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
 
 
 def _of_curvature(found: Found) -> list[str]:

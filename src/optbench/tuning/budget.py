@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from optbench.errors import UserError
 from optbench.tuning.search import ETA
 
-MOST_SEEDS = 50
+MOST_SEEDS = 200
 """Fresh seeds of a finalist: with more, a budget is left unspent."""
 FEWEST_SEEDS = 3
 """Fresh seeds that are kept in reserve while settings are still tried."""

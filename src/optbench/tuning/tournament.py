@@ -65,8 +65,8 @@ MOST_TUNING = 3
 """Seeds 0, 1, 2 choose; the report's begin after them, whatever the size."""
 GROUPS = ("optimizer", "wrap", "scheduler", "loss")
 """What a contender is a choice of."""
-_OVERRUN = 1.05  # of the time: what is in flight is ended then
-_GLANCE = 1 / 6  # of the time: where the first look at each took less, another says what they take when all is warm
+_OVERRUN = 1.03  # of the time: what is in flight is ended then
+_GLANCE = 1 / 4  # of the time: where the first look at each took less, another says what they take when all is warm
 
 
 @dataclass(frozen=True)
@@ -270,6 +270,16 @@ def _task(question: Question, choices: Mapping[str, str], report: range = range(
                 question.folder, question.search_seed, question.config_dirs, question.checkpoint)  # fmt: skip
 
 
+def decided_of(question: Question) -> Decided:
+    """What was decided in the question's folder, as far as its budget goes on with it. Raises as `Decided.read`."""
+    asked = {
+        "overrides": list(question.overrides), "space": [one.override() for one in question.space],
+        "groups": {group: list(names) for group, names in question.groups.items()},
+        "search_seed": question.search_seed, "checkpoint": question.checkpoint,
+    }  # fmt: skip
+    return Decided.read(question.folder, asked, question.budget)
+
+
 def length_of(entrants: Sequence[Entrant]) -> tuple[str, int]:
     """The key of a run's length, and the length of a whole run. Raises IncompatibleError where there is none."""
     if (found := budget_of(entrants[0].planned.config)) is None:
@@ -304,12 +314,7 @@ class Tournament:
         self._question, self._user, self._clock = question, stop, clock
         self._began = clock()
         self._seconds = question.budget.seconds
-        asked = {
-            "overrides": list(question.overrides), "space": [one.override() for one in question.space],
-            "groups": {group: list(names) for group, names in question.groups.items()},
-            "search_seed": question.search_seed, "checkpoint": question.checkpoint,
-        }  # fmt: skip
-        self._decided = Decided.read(question.folder, asked, question.budget)
+        self._decided = decided_of(question)
         self._before = self._decided.spent
         left = math.inf if self._seconds is None else _OVERRUN * self._seconds - self._before
         self._stop = _Deadline(stop, clock, self._began + left)
@@ -445,7 +450,7 @@ class Tournament:
         """The curvature along the run of a finalist, measured once."""
         known = self._decided.curvature.get(one.name, {})
         if known.get("run_id") != first.run.run_id:
-            if self._stop.requested:
+            if self._stop.requested or self._spent > (self._seconds or math.inf):
                 return
             found = curvature_along(first)
             known = {"run_id": first.run.run_id, "at": [asdict(at) for at in found]}
@@ -537,7 +542,8 @@ class Tournament:
             one.name: Part([*self._question.overrides, *one.overrides, *more], one.points, one.slug) for one in entrants
         }
         settings = sum(len(one.points) for one in entrants)
-        label = f"{len(entrants)} contenders, {settings} settings x {len(seeds)}, {length} {unit}"
+        long = f"{length} {unit.removesuffix('s') if length == 1 else unit}"
+        label = f"{len(entrants)} contenders, {settings} settings x {len(seeds)}, {long}"
         made = self._runs.together(parts, f"{begins}{length}{unit}", label, seeds)
         whole = len(seeds)
         if not self._runs.complete:
