@@ -217,7 +217,7 @@ def ecdf() -> Distributions:
 
 
 def profile() -> Profiles:
-    cut = "; curves are cut at 500 evals, for these scores alone"
+    cut = "; curves are cut at 500 evals"
     times = ("times are to loss <= 1.00e-08, in evals", "no configuration reaches any target in more than half of its "
              "runs", OWN_TARGET)  # fmt: skip
     targets = (("saddle", times[0]), ("bowl", times[1]), ("mlp", times[2]), ("cnn", times[0] + cut))

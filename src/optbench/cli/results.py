@@ -56,7 +56,7 @@ _Cost = Annotated[
 ]
 _Target = Annotated[str, typer.Option("--target", help="Common targets, comma-separated.", metavar="LEVELS")]
 _Budget = Annotated[
-    str | None, typer.Option("--budget", help="Cut every curve there: 500evals, 10s, 3epochs.", metavar="COST")
+    str | None, typer.Option("--budget", help="Compare all as they were there: 500evals, 10s, 3epochs.", metavar="COST")
 ]
 _Spread = Annotated[
     float | None, typer.Option("--spread", help="Known deviation of a run's loss (certified).", metavar="SIGMA")

@@ -6,12 +6,13 @@ import functools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.comparison.budget import Within, within
 from optbench.comparison.devices import by_device, on_several
 from optbench.comparison.edges import edges_over
 from optbench.comparison.filters import nothing, resolve_key, select
@@ -256,7 +257,7 @@ def compare(
         cost: what times to common targets are counted in: steps, evals, epochs or seconds. With any of these three the
             scores of `statistics.of_targets` are computed from the curves.
         target: levels of the loss, or of validation accuracy, comma-separated; "": the usual ones, see `targets`.
-        budget: where every curve is cut, such as 500evals.
+        budget: where every curve is cut, such as 500evals: runs are grouped, ranked and judged as they were there.
         minimum_of: tells the minimum of the surface that a run descended; None: none is known.
         spread: known standard deviation of a run's value, for certified steps and gains; None: it is estimated.
         step_worth: what a step is worth in `within`'s certified gain; None: what the baseline's runs tell.
@@ -271,25 +272,26 @@ def compare(
     STATISTICS.learn(found.different(COLUMN))
     question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
     ranked = Ranked(which, metric)
-    found = select(found, filters)
+    asked = _Asked(score, baseline, cost, target, budget, minimum_of, spread, step_worth)
+    cut = asked.within_budget(select(found, filters))
+    found = cut.rows
     tuning = _tuning(found, tune_seeds, pool, group_by is not None)
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
-    asked = _Asked(score, baseline, cost, target, budget, minimum_of, spread, step_worth)
     groups, noted = asked.with_targets(groups, ranked)
     clocks = whole.clocks()
     apart = {one.problem for one in clocks} if metric == "seconds" else set()
-    groups = [replace(group, best=False) if group.problem in apart else group for group in groups]
-    groups = list(_sorted(groups, sort, differing, ranked))
+    groups = list(_sorted(_starless(groups, apart), sort, differing, ranked))
     differences = tuple(whole.differences())
-    said = [*whole.left_out, *_of_tuning(groups), *warnings(differences, clocks, whole.cut_short()), *_of_stars(groups)]
     problems = _by_problem(groups)
-    said += [*on_several(found, groups), *_of_choosing(groups), *disagreement(problems, ranked)]
-    stops, unfair = of_stops(problems, ranked)
-    said += unfair
+    unfair = warnings(differences, clocks, whole.cut_short(), cut.alike)
+    said = [*cut.warnings, *whole.left_out, *_of_tuning(groups), *unfair, *_of_stars(groups)]
+    stops, stopped = of_stops(problems, ranked)
+    said += [*on_several(found, groups), *_of_choosing(groups), *disagreement(problems, ranked), *stopped]
     verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)
     scores, reference, words = asked.scored(problems, ranked, found)
+    notes = (*found.notes, *cut.notes, *noted, *stops, *words)
     return Comparison(
-        tuple(groups), tuple(differing), found.unreadable, (*found.notes, *noted, *stops, *words), which, differences,
+        tuple(groups), tuple(differing), found.unreadable, notes, which, differences,
         tuple(said), tuple(verdicts), question, unsought, scores, reference,
     )  # fmt: skip
 
@@ -334,6 +336,12 @@ class _Asked:
 
         return aim(self.cost, self.target, self.budget, self.minimum_of, self.spread)
 
+    def within_budget(self, runs: RunTable) -> Within:
+        """The runs as they were at the budget, if there is one."""
+        if self.budget is None or (budget := self.aim.budget) is None:
+            return Within(runs, [], [], alike=False)
+        return within(runs, budget)
+
     def with_targets(self, groups: list[Group], ranked: Ranked) -> tuple[list[Group], list[str]]:
         """The groups with the scores of common targets, where these are asked for, and what must be said."""
         if self.cost is None and not self.target and self.budget is None:
@@ -352,10 +360,10 @@ class _Asked:
         """
         names: tuple[str, ...] = ()
         if self.score:
-            from optbench.comparison import within
+            from optbench.comparison import within as on_each
             from optbench.comparison.across import parse_scores, scores_over, shared
 
-            names = parse_scores(self.score, tuple(within.RULES))
+            names = parse_scores(self.score, tuple(on_each.RULES))
         if self.step_worth is not None and "certified_gain" not in names:
             raise UserError("--step-worth is of --score certified_gain")
         if self.spread is not None and not (self.cost or self.target or self.budget or "certified_gain" in names):
@@ -365,15 +373,20 @@ class _Asked:
         scores: list[Score] = []
         said: list[str] = []
         reference: int | None = None
-        if over := [name for name in names if name not in within.RULES]:
+        if over := [name for name in names if name not in on_each.RULES]:
             across = shared(problems, ranked)
             reference = across.reference(self.baseline) if "improvement" in over else None
             scores += scores_over(across, over, reference)
-        if inside := [name for name in names if name in within.RULES]:
-            asked = within.Asked(self.aim, self.baseline, self.step_worth)
-            found, said = within.scores_within(problems, runs, inside, asked)
+        if inside := [name for name in names if name in on_each.RULES]:
+            asked = on_each.Asked(self.aim, self.baseline, self.step_worth)
+            found, said = on_each.scores_within(problems, runs, inside, asked)
             scores += found
         return tuple(scores), "" if reference is None else across.configurations[reference], said
+
+
+def _starless(groups: Iterable[Group], problems: Collection[str]) -> list[Group]:
+    """The groups, on some problems without a best one."""
+    return [replace(group, best=False) if group.problem in problems else group for group in groups]
 
 
 def _names(groups: Sequence[Group]) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ CLOCKS = ("engine", *PLACES)
 _LISTED = ("engine", *PLACES, *VERSIONS)
 _DECAYS = frozenset({"CosineAnnealingLR", "PolynomialLR", "LinearLR", "OneCycleLR", "one_cycle", "warmup_cosine"})
 """Schedules that reach their end: the classes and functions that they are made of."""
+CUT = "cut_at_budget"
+"""A column of runs that `budget` cut: 1; absent of all others."""
 HORIZONS = ("scheduler.T_max", "scheduler.total_iters", "scheduler.total_steps")
 
 
@@ -131,7 +133,8 @@ def decays(rows: RunTable) -> Bools:
 
 
 def cut_inside(rows: RunTable) -> Bools:
-    """Which runs were cut inside a decay: by a limit of time, or by a schedule that is longer than the run."""
+    """Which runs were cut inside a decay: by a limit of time, by a schedule that is longer than the run, or by
+    --budget."""
     ending = decays(rows)
     if not ending.any():
         return ending
@@ -139,19 +142,25 @@ def cut_inside(rows: RunTable) -> Bools:
     longer = np.nan_to_num(rows.numbers("steps"), nan=np.inf) < horizons
     ended = rows.where("status", lambda status: status in (Status.COMPLETED, Status.TIMED_OUT))
     timed_out = rows.where("status", lambda status: status == Status.TIMED_OUT)
-    cut: Bools = ending & (timed_out | (ended & longer))
+    cut: Bools = ending & (timed_out | (ended & longer) | rows.present(CUT))
     return cut
 
 
-def warnings(differences: Iterable[Difference], clocks: Iterable[Difference], cut_short: Sequence[str]) -> list[str]:
+def warnings(
+    differences: Iterable[Difference],
+    clocks: Iterable[Difference],
+    cut_short: Sequence[str],
+    alike: bool = False,
+) -> list[str]:
     """What a reader of the ranking must know, a sentence each.
 
     Args:
         differences, clocks, cut_short: as `Grouped` finds them.
+        alike: whether all were cut to one length, so that the lengths that were planned are no matter.
     """
     unequal: dict[str, list[str]] = defaultdict(list)
     for one in differences:
-        if one.what in BEARING:
+        if one.what in BEARING and not (alike and one.what in OF_BUDGET):
             unequal[one.problem].append(one.in_words())
     said = [f"{problem}: ranked together although they differ in {'; '.join(w)}" for problem, w in unequal.items()]
     apart: dict[str, list[str]] = defaultdict(list)

@@ -23,12 +23,19 @@ TARGETS = (
     "accuracy (without classes: loss) that the median run of the best configuration newly reached; or those of "
     "--target; the same for all configurations of a problem, read from the curves, which --budget cuts alike"
 )
+BUDGET = (
+    "with --budget every run that went on beyond it is grouped, ranked and judged as its curve says that it was there: "
+    "last and best values, costs, the target if it was met by then; a run that ended before is what it was. A "
+    "configuration with a run that went on and has no curve is left out with a warning, and schedules that are cut "
+    "inside their decay have theirs"
+)
 RULES = {
     "distinct": observations.RULE,
     "header": HEADER,
     "ranked_by": ranked_by.RULE,
     "pairs": f"{judged.RULE}. {judged.DETAILS}",
     "targets": TARGETS,
+    "budget": BUDGET,
     "tuned": tuned.RULE,
     **{f"{name}_across" if name in STATISTICS else name: rule for name, rule in across.RULES.items()},
     **within.RULES,

@@ -355,7 +355,7 @@ def _grid(curves: Curves, runs: Sequence[int], group: Group, target: float, aim:
 
 
 def _relevant(runtimes: Runtimes, levels: Floats, column: str, sign: float, aim: Aim) -> str:
-    cut = f"; curves are cut at {aim.budget[1]:g} {aim.budget[0]}, for these scores alone" if aim.budget else ""
+    cut = f"; curves are cut at {aim.budget[1]:g} {aim.budget[0]}" if aim.budget else ""
     if runtimes.relevant is None:
         return f"no configuration reaches any target in more than half of its runs{cut}"
     level = sign * float(levels[runtimes.relevant])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from optbench.records.columns import Bools, Column, Floats, Ints, combined, first_of, joined
+from optbench.records.columns import Bools, Column, Floats, Ints, combined, factorized, first_of, joined
 from optbench.records.once import each_once, notes_of
 from optbench.records.origins import FACTS
 from optbench.records.run import Run
@@ -97,6 +97,29 @@ class RunTable:
         part.__dict__.update(self.__dict__)  # the columns of the whole too
         part._at = (np.arange(self._starts[-1]) if self._at is None else self._at)[where]
         return part
+
+    def with_columns(self, columns: Mapping[str, Sequence[Any] | Floats]) -> RunTable:
+        """The same rows with other values in some columns; `runs` are as they were recorded.
+
+        Args:
+            columns: values by name, one a row; NaN and None are no value.
+        """
+        found = self.take(slice(None))
+        found._columns, found._numbers, found._present = dict(self._columns), dict(self._numbers), dict(self._present)
+        at, total = np.asarray(found._at), int(self._starts[-1])
+        for name, given in columns.items():
+            values = given.tolist() if isinstance(given, np.ndarray) else given
+            own = factorized(None if value != value else value for value in values)
+            none = len(own.values)
+            codes = np.full(total, none, dtype=np.int64)
+            codes[at] = own.codes
+            column = Column(codes, [*own.values, None])
+            found._columns[name], found._present[name] = column, column.present()
+            found._numbers.pop(name, None)
+            if isinstance(given, np.ndarray):
+                found._numbers[name] = np.full(total, np.nan)
+                found._numbers[name][at] = given
+        return found
 
     # columns
 
