@@ -50,6 +50,7 @@ class PlainGroup:
     statistics: Mapping[str, Estimate | None]
     stopped_at: Mapping[str, int] | None
     best: bool = False
+    to_target: bool = False
 
 
 def places(path: Path) -> Iterator[Path]:
@@ -157,7 +158,12 @@ def groups(rows: Sequence[Row], by: Sequence[str] | None) -> tuple[list[PlainGro
         for row in members:
             configurations[key_of(row)].append(row)
         made = [group(names[problem], label_of(m[0]), keys, m) for m in configurations.values()]
-        measured = [any(g.statistics[name] for g in made) for name in ("best_val_accuracy", "best_val_loss")]
+        to_target = stop_at_target(members)
+        made = [replace(g, to_target=to_target) for g in made]
+        measured = [
+            to_target,
+            *(any(g.statistics[name] for g in made) for name in ("best_val_accuracy", "best_val_loss")),
+        ]
         criterion = [*measured, True].index(True)
         top = min(rank(g)[criterion] for g in made)
         found += [replace(g, best=rank(g)[criterion] == top < math.inf) for g in made]
@@ -189,10 +195,18 @@ def group(problem: str, label: str, keys: Sequence[str], rows: Sequence[Row]) ->
     return PlainGroup(problem, label, shared, rows, {str(s): counts[s] for s in Status}, statistics(rows), stops(rows))
 
 
-def rank(one: PlainGroup) -> tuple[float, float, float]:
-    accuracy = one.statistics["best_val_accuracy"]
+def stop_at_target(rows: Sequence[Row]) -> bool:
+    """Whether all runs of a problem have a target and some stopped at it."""
+    aims = ("target", "trainer.target", "trainer.target_accuracy", "trainer.target_val_loss")
+    aimed = [any(row.values.get(name) is not None for name in aims) for row in rows]
+    return all(aimed) and any(row.run.status is Status.TARGET_REACHED for row in rows)
+
+
+def rank(one: PlainGroup) -> tuple[float, float, float, float]:
+    accuracy, steps = (one.statistics[name] for name in ("best_val_accuracy", "steps_to_target"))
     held_out, loss = (one.statistics[name] for name in ("best_val_loss", "final_loss"))
     return (
+        steps.value if steps and one.to_target else math.inf,
         -accuracy.value if accuracy else math.inf,
         held_out.value if held_out else math.inf,
         loss.value if loss else math.inf,

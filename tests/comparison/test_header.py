@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,13 @@ def test_the_facts_of_an_origin_stand_in_their_order() -> None:
     expected = (*(MADE[name] for name in PLACES), *(MADE["versions"][name] for name in VERSIONS))  # type: ignore[index]
     assert origin_of(MADE) == expected
     assert origin_of('{"device": "cpu"}')[0] == "cpu"
+
+
+def test_the_order_of_folders_is_no_matter(tmp_path: Path) -> None:
+    two(tmp_path, {"trainer.steps": 100}, {"trainer.steps": 200, "engine": "scalar"})
+    folders = sorted(path.parent for path in tmp_path.rglob("run.json"))
+    told = [json.loads(export(compare(given), "json")) for given in (folders, folders[::-1])]
+    for found in told:
+        for group in found["groups"]:
+            group["run_ids"].sort()
+    assert json.dumps(told[0]) == json.dumps(told[1])

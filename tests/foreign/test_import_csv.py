@@ -90,7 +90,7 @@ def test_a_verdict_over_imported_runs(tmp_path: Path, capsys: pytest.CaptureFixt
     assert command("compare", tmp_path / "out", "--json") == 0
     found = json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]))
     assert [(p["a"], p["b"], p["verdict"], p["n"]) for p in found["pairs"]] == [("mine", "adam", "better", 8)]
-    assert command("verify", tmp_path / "out", "--sample", 1) == 0
+    assert command("verify", tmp_path / "out", "--sample", 1) == 3  # nothing was found true
     assert "imported: nothing to run again" in capsys.readouterr().out
 
 
@@ -105,6 +105,20 @@ def test_a_curve_that_ends_in_nan_has_diverged(tmp_path: Path) -> None:
     assert [run.summary["status"] for run in runs] == list(ends.values())
     assert [run.summary["final_loss"] for run in runs] == [None, None, None, 7.5, 3.0]
     assert {(run.summary["best_loss"], run.summary["best_step"]) for run in runs} == {(2.0, 1)}
+
+
+def test_what_is_the_same_in_a_whole_run_is_a_setting_of_it(tmp_path: Path) -> None:
+    rows: list[list[object]] = [
+        [f"{name}-{seed}", name, seed, step, step % 3, 2.0 - step / 10]
+        for name in ("adam", "sgd") for seed in range(3) for step in range(4)
+    ]  # fmt: skip
+    source = write(tmp_path / "x.csv", ["run", "optimizer", "seed", "step", "batch_size", "loss"], rows)
+    bring([source], tmp_path / "out", Wishes(apart=("run",)))
+    runs = runs_of(tmp_path / "out")
+    assert sorted((run.summary["optimizer"], run.summary["seed"]) for run in runs) == [
+        (name, seed) for name in ("adam", "sgd") for seed in range(3)
+    ]
+    assert not any("batch_size" in key for run in runs for key in run.config)  # it changes within a run
 
 
 def test_a_seed_that_is_not_told_is_nobody_elses(tmp_path: Path) -> None:

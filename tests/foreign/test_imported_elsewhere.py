@@ -31,5 +31,5 @@ def test_what_reads_numbers_reads_them(imported: Path, tmp_path: Path, capsys: p
     assert command("compare", imported) == 0
     assert "75.0" in capsys.readouterr().out
     assert command("plot", imported, "-o", tmp_path / "x.svg") == 0
-    assert command("verify", imported, "--json") == 0
+    assert command("verify", imported, "--json") == 3
     assert "imported: nothing to run again" in capsys.readouterr().out

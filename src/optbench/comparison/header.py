@@ -115,7 +115,11 @@ class Grouped:
         found: dict[tuple[int, str], dict[str, tuple[Any, ...]]] = defaultdict(dict)
         for group, has in told.items():
             found[self.problems[group]][self.labels[group]] = tuple(sorted(has, key=_order))
-        return [Difference(name, what, by) for (_, name), by in found.items() if len(set(by.values())) > 1]
+        return [
+            Difference(name, what, dict(sorted(by.items())))
+            for (_, name), by in found.items()
+            if len(set(by.values())) > 1
+        ]
 
     def cut_short(self) -> list[str]:
         """Groups with runs that ended before their schedule did: their names, problem by problem."""

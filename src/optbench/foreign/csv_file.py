@@ -19,8 +19,8 @@ def split(table: Table, apart: Sequence[str] = ()) -> list[Log]:
 
     Args:
         table: what is in it.
-        apart: the columns that tell its runs apart; all but a run's name are settings of it. Empty: those that are
-            called so as in `_APART`.
+        apart: the columns that tell its runs apart; all but a run's name are settings of it, and so are others of
+            `_APART` that have one value in each run. Empty: all of `_APART`.
 
     Raises:
         UserError: such a column is missing.
@@ -34,12 +34,20 @@ def split(table: Table, apart: Sequence[str] = ()) -> list[Log]:
     by = list(apart) or [name for name in table.header if name in _APART]
     runs: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in table.rows:
-        cells = {name: cell for name, cell in row.items() if name not in by}
-        runs.setdefault(tuple(row[name] for name in by), []).append(cells)
+        runs.setdefault(tuple(row[name] for name in by), []).append(row)
+    beside = [
+        name
+        for name in table.header
+        if name in _APART
+        and name not in (*by, *RUN_NAMES)
+        and all(len({row[name] for row in rows}) == 1 for rows in runs.values())
+    ]
     found = []
     for values, rows in runs.items():
-        told = dict(zip(by, values, strict=True))
-        name = " ".join(v if k in RUN_NAMES else f"{k}={v}" for k, v in told.items())
+        apart_by = dict(zip(by, values, strict=True))
+        told = apart_by | {name: rows[0][name] for name in beside}
+        cells = [{name: cell for name, cell in row.items() if name not in told} for row in rows]
+        name = " ".join(v if k in RUN_NAMES else f"{k}={v}" for k, v in apart_by.items())
         settings = {k: literal(v) for k, v in told.items() if k not in RUN_NAMES}
-        found.append(Log("csv", table.path, name, rows, settings, table.sum))
+        found.append(Log("csv", table.path, name, cells, settings, table.sum))
     return found
