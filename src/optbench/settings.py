@@ -458,6 +458,9 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
     "optbench.surfaces.bbob.Bbob": {
         "model.function": (lambda v: _whole(v) and 1 <= v <= 24, "a whole number from 1 to 24"),
     },
+    "optbench.models.mlp.MLP": {
+        "model.dropout": (lambda v: v is None or _share[0](v), "a number in [0, 1]"),
+    },
     "optbench.data.diabetes.Diabetes": {"data.channels": (lambda v: _whole(v) and v == 10, "10")},
     "torch.optim.lr_scheduler.ConstantLR": {"scheduler.factor": _share},
     "torch.optim.lr_scheduler.ReduceLROnPlateau": {"scheduler.factor": _fraction},

@@ -154,7 +154,8 @@ def test_every_schedule(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [
     ("loss=mse_softmax",), ("loss=focal",), ("loss=label_smoothing",), ("loss=class_number", "n_outputs=1"),
     ("data=diabetes", "loss=squared_error", "n_outputs=1", "optimizer.lr=1e-3"), ("model=logistic",),
-    ("model.activation=tanh",), ("trainer.normalize=true",), ("trainer.batch_size=full", "trainer.grad_tol=0.3"),
+    ("model.activation=tanh", "model.dropout=0.3"), ("trainer.normalize=true",),
+    ("trainer.batch_size=full", "trainer.grad_tol=0.3"),
     ("trainer.eval_every=2", "trainer.record_every=3"), ("trainer.patience=0", "trainer.epochs=6", "optimizer.lr=1e-6"),
     ("trainer.steps=13",), ("trainer.plateau_steps=2", "trainer.plateau_delta=0.5"), ("trainer.batch_size=1258",),
     ("trainer.metrics=[perplexity,macro_f1,top5]", "trainer.patience=0", "trainer.epochs=3"),

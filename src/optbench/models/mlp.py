@@ -26,6 +26,8 @@ class MLP(nn.Module):
         norm: "none", or "batch": batch normalisation between each linear layer and its activation (S. Ioffe and
             C. Szegedy, arXiv:1502.03167). It draws no random numbers: the initial weights are those of "none". In
             training it needs at least two images.
+        dropout: share of the units that each update leaves out after each activation (N. Srivastava et al., JMLR 15
+            (2014) 1929), in [0, 1]; None: there is no such layer.
 
     Shape: float (b, in_channels, image_size, image_size), or of tables (b, ...) -> (b, n_outputs).
 
@@ -41,6 +43,7 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (128, 64),
         activation: str = "relu",
         norm: str = "none",
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
         check_count("n_outputs", n_outputs)
@@ -59,6 +62,8 @@ class MLP(nn.Module):
             if (normalise := _NORMS[norm]) is not None:
                 layers.append(normalise(units))
             layers.append(_ACTIVATIONS[activation]())
+            if dropout is not None:
+                layers.append(nn.Dropout(dropout))
             before = units
         self.layers = nn.Sequential(*layers, nn.Linear(before, n_outputs))
 

@@ -257,6 +257,7 @@ def _matters(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "model.instance": (None,),
+    "model.dropout": (None,),
     "trainer.clip_norm": (None,),
     "trainer.ema": (None,),
     "trainer.nan": (None, "stop"),
