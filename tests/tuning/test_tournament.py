@@ -358,6 +358,8 @@ def test_the_start_of_a_run_costs_once_and_updates_in_proportion() -> None:
     rates = {3: Rate(2.0, 1.5), 27: Rate(5.0)}
     assert seconds_of_run(rates, 6) == 0.5 + 1.5 * 2
     assert seconds_of_run(rates, 54) == 10.0
+    assert [Rate(9.0, 1.5).without_start(), Rate(2.0, 1.5).without_start(), Rate(9.0).without_start()] == [
+        Rate(3.0, 1.5), Rate(2.0, 1.5), Rate(9.0)]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["", "10", "0s", "0runs", "-3s", "1e3s", "10 m", "5days", "1.5runs"])

@@ -196,6 +196,10 @@ class Rate:
     seconds: float
     training: float | None = None
 
+    def without_start(self) -> Rate:
+        """The same without what starts once, where that can be told: at most twice the time in updates."""
+        return self if self.training is None else replace(self, seconds=min(self.seconds, 2 * self.training))
+
 
 def seconds_of_run(rates: Mapping[int, Rate], length: int) -> float:
     """Seconds of a run of a length, from those of runs that were measured, by length.

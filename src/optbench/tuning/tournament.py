@@ -372,7 +372,9 @@ class Tournament:
             if self._seed(TUNING, shortest, entrants, range(1)) is None:
                 return
             # where all were made before, by a command that was killed, what this one took is all that is known
-            kept.rates.setdefault(shortest, Rate(self._spent / len(entrants)))
+            rate = kept.rates.setdefault(shortest, Rate(self._spent / len(entrants)))
+            if kept.tried == 0:  # of the first look; what the next one takes corrects it
+                kept.rates[shortest] = rate.without_start()
             kept.tried = more
             self._keep()
         kept.size = replace(size, settings=max(size.settings, kept.tried))

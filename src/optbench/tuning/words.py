@@ -31,6 +31,9 @@ def tuned_lines(result: Result) -> list[str]:
         f"{printable(result.problem)}: {task.trials} settings of each ({task.method}), chosen by the median of "
         f"seeds {seeds_text(task.tuning)}, reported on seeds {seeds_text(task.report)}"
     )
+    if not any(one.reported or one.defaults for one in result.tuned):
+        why = "interrupted; the same command goes on" if result.stopped else "no run was made"
+        return [head, "", f"{printable(result.problem)}: nothing is reported yet: {why}"]
     lines = [head, "", *aligned(_sheet(result)), ""]
     if verdicts := verdicts_of(result):
         lines += [*(line for one in verdicts for line in lines_of(one)), ""]
