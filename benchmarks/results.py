@@ -4,6 +4,8 @@
                                             # tables of 2,500 and 10,000 configurations with ten runs each
     python benchmarks/results.py --quick    # a quarter of each
     python benchmarks/results.py --write    # and benchmarks/results/results.md
+    python benchmarks/results.py --options  # every option of `compare` over 10,000 folders, against none
+    python benchmarks/results.py --options --write  # and benchmarks/results/options.md
 
 The folders are copies of real runs, one an optimizer and learning rate, each under the identity and the seed of a
 planned run and with losses of its own; so are the rows of the table, of which the first of each optimizer have a curve
@@ -17,6 +19,7 @@ import json
 import os
 import platform
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -170,6 +173,52 @@ def make_groups(place: Path, count: int, samples: Path) -> None:
     _write(whole, place / "runs.parquet")
 
 
+BASE = "adam lr=0.1"
+OPTIONS: Sequence[Sequence[str]] = (
+    ("--filter", "optimizer=adam"), ("--group-by", "optimizer"), ("--group-by", "optimizer", "--tune-seeds", "0..2"),
+    ("--group-by", "optimizer", "--pool"), ("--sort", "steps"), ("--metric", "best_loss"), ("--alpha", "0.01"),
+    ("--pairs",), ("--baseline", BASE), ("--equivalent-within", "0.01"), ("--anytime",), ("--anytime", "--pairs"),
+    ("--anytime", "--json"), ("--anytime", "--explain"), ("--cost", "evals"), ("--cost", "evals", "--spread", "0.01"),
+    ("--target", "1,0.1"), ("--budget", "40evals"), ("--score", "share_of_cost"), ("--score", "lr_sensitivity"),
+    ("--score", "certified_gain", "--step-worth", "1e-4"), ("--checkpoint", "last"), ("--curves",), ("--csv",),
+    ("--json",), ("--md",), ("--latex",), ("--parquet",), ("--html", "PAGE"), ("--html", "PAGE", "--worst", "0"),
+    ("--html", "PAGE", "--lang", "zh"),
+)  # fmt: skip
+"""Every option of `compare` at least once. Scores over several problems are not among them: here is one."""
+ELSEWHERE = {"--config-dir", "--help"}
+"""Options that say where configurations are, and what there is."""
+
+
+def measure_options(scratch: Path, count: int, times: int) -> str:
+    """Seconds of the processor of each option, and how many more than without any, as Markdown; medians.
+
+    Raises:
+        AssertionError: an option of `compare` is not among those that are measured.
+    """
+    words = [sys.executable, "-m", "optbench", "compare", "--help"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    missing = set(re.findall(r"(?<= )--(?!no-)[a-z-]+(?=[ \n])", told.partition("Options:")[2]))
+    missing -= {word for one in OPTIONS for word in one} | ELSEWHERE
+    assert not missing, f"not measured: {missing}"
+    place = scratch / "options"
+    made("folders", place, count, scratch / "samples")
+    time.sleep(3)  # files that were just written are not put into the index
+    lines, plain = [], None
+    for option in ((), *OPTIONS):
+        given = [str(scratch / "page.html") if word == "PAGE" else word for word in option]
+        wall, cpu, _ = timed(["compare", str(place), *given], times=times)
+        took, waited = statistics.median(cpu), statistics.median(wall)
+        plain = plain or (took, waited)
+        lines.append(f"| {' '.join(option) or 'none'} | {waited:.2f} | {waited - plain[1]:+.2f} "
+                     f"| {took:.2f} | {took - plain[0]:+.2f} |")  # fmt: skip
+    head = [
+        f"`optbench compare` of {count:,} run folders (40 configurations, 250 seeds), index warm; {machine()}; "
+        f"medians of {times}, one run",
+        "", "| option | s | above none | CPU, s | above none |", "|---|---:|---:|---:|---:|",
+    ]  # fmt: skip
+    return "\n".join([*head, *lines]) + "\n"
+
+
 @dataclass
 class Row:
     """One line of the table: seconds of the clock and of the processor, and MB."""
@@ -234,14 +283,19 @@ def measure(scratch: Path, sizes: Sequence[tuple[int, int]], times: int) -> list
     return sorted(found, key=lambda row: row.what)
 
 
-def report(rows: Sequence[Row]) -> str:
-    """The table, as Markdown."""
+def machine() -> str:
+    """Where this was measured."""
     from optbench.experiment.provenance import processor
     from optbench.launch.base import available_cores
 
+    load = f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
+    return f"{processor()}, {available_cores()} cores, {load}; whole process, files in the system's cache"
+
+
+def report(rows: Sequence[Row]) -> str:
+    """The table, as Markdown."""
     lines = [
-        f"{processor()}, {available_cores()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; "
-        f"whole process, files in the system's cache",
+        machine(),
         "",
         "| `optbench compare` of, unless said | size | median, s | least, s | CPU, s | peak memory, MB |",
         "|---|---:|---:|---:|---:|---:|",
@@ -257,7 +311,8 @@ def report(rows: Sequence[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a quarter of the runs, fewer times")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/results.md")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/results.md, or options.md")
+    parser.add_argument("--options", action="store_true", help="every option of compare, instead")
     parser.add_argument("--make", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.make:
@@ -268,6 +323,13 @@ def main() -> None:
         return
     part = 4 if given.quick else 1
     sizes = [(2_500 // part, 250_000 // part), (10_000 // part, 1_000_000 // part)]
+    if given.options:
+        with tempfile.TemporaryDirectory() as folder:
+            text = measure_options(Path(folder), 10_000 // part, 1 if given.quick else 3)
+        print(text)
+        if given.write:
+            (Path(__file__).parent / "results" / "options.md").write_text(text)
+        return
     with tempfile.TemporaryDirectory() as folder:
         text = report(measure(Path(folder), sizes, 3 if given.quick else TIMES))
     print(text)

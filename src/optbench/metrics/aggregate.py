@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.resampling import DRAWS, drawn, in_order, of_means, percentiles, stream
+from optbench.metrics.resampling import DRAWS, drawn, in_order, of_means, of_middles, percentiles, stream
 
 _AT_ONCE = 2_000_000
 """Numbers of resamples held at a time."""
@@ -40,8 +40,9 @@ def interquartile_mean(problems: Sequence[npt.ArrayLike]) -> float:
 
 
 def iqm(problems: Sequence[npt.ArrayLike], level: float = 0.95, draws: int = DRAWS) -> Estimate:
-    """`interquartile_mean` with its stratified bootstrap interval; n is the number of runs."""
-    return _estimate(problems, _middle, level, draws)
+    """`interquartile_mean` with its stratified bootstrap interval; n is the number of runs. Of one problem its coverage
+    is that which was measured (`resampling.of_middles`)."""
+    return _estimate(problems, _middle, level, draws, one=of_middles)
 
 
 def optimality_gap(
@@ -113,6 +114,7 @@ def _estimate(
     level: float,
     draws: int,
     measured: Callable[[int, float], float] = lambda n, level: level,
+    one: Callable[[int, float], float | None] = lambda n, level: None,
 ) -> Estimate:
     given = in_order(problems)
     values, weights = _pooled(given)
@@ -124,7 +126,9 @@ def _estimate(
     ]
     value = score(values[None], weights[None])
     n = len(values)
-    return percentiles(value, np.concatenate(samples)[:, None], level, n, len(given), measured(max(n, 2), level))[0]
+    covers = one(n, level) if len(given) == 1 else None
+    found = np.concatenate(samples)[:, None]
+    return percentiles(value, found, level, n, len(given), measured(max(n, 2), level), covers=covers)[0]
 
 
 def _pooled(problems: list[Floats]) -> tuple[Floats, Floats]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from optbench.metrics.ecdf import Ecdf, ecdf
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.resampling import DRAWS, drawn, percentiles, stream
+from optbench.metrics.resampling import DRAWS, drawn, of_profiles, of_ratios, percentiles, stream
 from optbench.metrics.runtimes import first_hits
 
 Curves = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
@@ -95,7 +95,8 @@ def algoperf_intervals(
     found: list[Estimate] = []
     for i, own in enumerate(cells):
         n = sum(len(seeds) for seeds in own)
-        found += percentiles(scores[i], resampled[:, [i]], level, n, strata=p)
+        covers = of_profiles(min(len(seeds) for other in cells for seeds in other), level)
+        found += percentiles(scores[i], resampled[:, [i]], level, n, strata=p, covers=covers, expanded=False)
     return found
 
 
@@ -173,7 +174,8 @@ def share_of_cost(ours: Curves, baseline: Curves, level: float = 0.95, draws: in
     """The x of "reaches the baseline's final value at x of its cost": below 1 where ours is faster, inf for never.
 
     x = (median over our runs of the cost at which a run first is at the median final value of the baseline)
-    / (median cost of the baseline's runs). Runs of both are resampled, the target with them.
+    / (median cost of the baseline's runs). Runs of both are resampled, the target with them; the interval says how
+    often such are found to cover (`resampling.of_ratios`).
 
     Args:
         ours, baseline: curves of runs in which less is better; each has at least one row.
@@ -220,5 +222,7 @@ def shares_of_cost(
             mine[n] = drawn(random, n, draws) * t + which[:-1, None]
         reached = _medians(hits.reshape(-1)[mine[n]])
         share = float(np.median(hits[:, which[-1]]) / np.median(ends))
-        found += percentiles(share, (reached / spent)[:, None], level, min(len(hits), len(ends)))
+        least = min(n, len(ends))
+        samples = (reached / spent)[:, None]
+        found += percentiles(share, samples, level, least, covers=of_ratios(least, level), expanded=False)
     return found

@@ -130,13 +130,15 @@ def _by_cost(runtimes: Runtimes, of: Callable[[Floats, Bools, float], Estimate])
 
 def _kaplan_meier(runtimes: Runtimes) -> Found:
     from optbench.metrics.censored import kaplan_meier
+    from optbench.metrics.resampling import of_survivors
 
     def of(costs: Floats, solved: Bools, limit: float) -> Estimate:
         found = kaplan_meier(costs, solved)
         at = int(np.searchsorted(found.costs, limit, side="right")) - 1
         if at < 0:
             return Estimate(0.0, n=len(costs))
-        return Estimate(float(found.shares[at]), float(found.low[at]), float(found.high[at]), 0.95, len(costs))
+        ends = (float(found.low[at]), float(found.high[at]), of_survivors(len(costs)))
+        return Estimate(float(found.shares[at]), *ends, len(costs))
 
     return _by_cost(runtimes, of)
 
