@@ -142,9 +142,13 @@ def test_middles_cover_as_they_say(name: str, capsys: pytest.CaptureFixture[str]
             found, said = covered(made, population(kind, of), kind, n, n * samples, REPEATS // 3)
             with capsys.disabled():
                 print(f"\n{name} of {n} {kind}: {found:.3f}, said {said:.3f}", end="")
-            assert abs(found - said) <= 0.01 + 3 * math.sqrt(said * (1 - said) / (REPEATS // 3))
+            noise = 0.01 + 3 * math.sqrt(said * (1 - said) / (REPEATS // 3))
+            assert found >= said - noise
+            assert found <= said + noise or name in LEAST
 
 
+LEAST = {"lr sensitivity"}
+"""Of means too: the least that was found of three distributions and of 3 to 30 runs a rate is promised of all."""
 SCORES = {"iqm": "of two problems", "improvement": "improvement", "share_of_cost": "share of cost",
           "algoperf": "algoperf", "certified_gain": "certified gain", "lr_sensitivity": "lr sensitivity"}  # fmt: skip
 """By which of OTHERS a score that is asked for is held."""
