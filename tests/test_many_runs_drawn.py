@@ -143,6 +143,36 @@ def test_a_legend_above_the_axes_of_a_column_leaves_them_room(count: int, tmp_pa
     assert ax.get_window_extent().height > (0.4 if count <= 8 else 0.25) * figure.bbox.height
 
 
+def test_in_a_column_no_word_is_broken_and_no_label_lies_on_another(tmp_path: Path) -> None:
+    curve = [{"step": k, "epoch": k / 2, "evals": k, "loss": 2.0 / (k + 1), "val_loss": 2.0 / (k + 1), "lr": 0.1,
+              "val_accuracy": k / 9} for k in range(9)]  # fmt: skip
+    network = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+    nets = [read_run(make_run(tmp_path / str(seed), {"seed": seed}, curve, **network)) for seed in range(2)]
+    for figure in (plot.band_curves(nets), plot.loss_curves(nets)):
+        words = [set(ax.get_ylabel().split()) for ax in figure.axes]
+        plot.resize(figure, 3.4, 2.5)
+        figure.draw_without_rendering()
+        assert [set(ax.get_ylabel().split()) for ax in figure.axes] == words
+        for ax in figure.axes:
+            shown = [label.get_window_extent() for label in ax.get_yticklabels(which="both") if label.get_text()
+                     and ax.bbox.y0 - 1 <= label.get_window_extent().y0 + label.get_window_extent().height / 2
+                     <= ax.bbox.y1 + 1]  # fmt: skip
+            shown.sort(key=lambda box: box.y0)
+            assert all(low.y1 <= high.y0 + 2 for low, high in itertools.pairwise(shown))
+
+
+def test_a_row_of_problems_is_as_high_as_they_need(tmp_path: Path) -> None:
+    curve = [{"step": k, "epoch": k / 2, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5} for k in range(3)]
+    network = {"model": "mlp", "data": "digits", "loss_name": "cross_entropy"}
+    made = [read_run(make_run(tmp_path / "net", {}, curve, **network)), *runs(tmp_path, 6, [0.1], 1)]
+    figure = plot.band_curves(made)
+    figure.draw_without_rendering()
+    boxes = [ax.get_window_extent() for ax in figure.axes]
+    assert max(box.height for box in boxes) < 1.5 * min(box.height for box in boxes)
+    first = [box.height for box in boxes if box.x0 < 0.2 * figure.bbox.x1]
+    assert sum(first) > 0.5 * figure.bbox.height  # no gap where the panels of the network are in another row
+
+
 def test_axes_are_as_asked_and_say_what_they_lose(tmp_path: Path) -> None:
     figure = plot.loss_curves(runs(tmp_path))
     y, x = plot.parse_axis("--y-axis", "linear,:7", "Verlust"), plot.parse_axis("--x-axis", "log,0.5:", "Schritt")

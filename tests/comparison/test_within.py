@@ -239,6 +239,12 @@ def test_sensitivity_to_the_learning_rate_is_wortsmans_in_plain_python(tmp_path:
     grouped = compare([tmp_path], score="lr_sensitivity", group_by="optimizer", filters=["optimizer=adam"])
     assert grouped.scores[0].estimate == own.estimate  # however groups are formed
     assert "over 5 rates, 1.00e-04 to 1; at the start 4" in " ".join(found.notes)
+    # medians 3.1, 1.2, 0.6, 0.8, inf: at most 0.6 + 5 % of the 3.4 from the start to it, on straight lines between
+    (share,) = compare([tmp_path], score="lr_share").scores
+    assert share.estimate.value == pytest.approx(((0.77 - 0.6) / (1.2 - 0.6) + (0.77 - 0.6) / (0.8 - 0.6)) / 4)
+    both = compare([tmp_path], score="lr_share,lr_sensitivity")
+    assert {one.score: one.estimate for one in both.scores} == {"lr_share": share.estimate,
+                                                                "lr_sensitivity": own.estimate}  # fmt: skip
 
 
 def test_they_stand_in_tables_json_and_rules(lengths: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,10 +4,11 @@ learning rates.
     share_of_cost   the x of "reaches the baseline's final loss at x of its cost", from curves
     certified_gain  whether fewer updates to a little higher loss are worth it: track 3's pairwise rule
     lr_sensitivity  Wortsman's clipped sensitivity: what a wrong learning rate costs
+    lr_share        share of the rates tried that does about as well as the best
 
 The measure is that of common targets (`targets.measure`): the loss of a surface, the validation accuracy of a network,
 without classes its validation loss. The first two are against --baseline, else the best configuration of the problem.
-The last is of all runs that differ in the learning rate, however groups are formed.
+The last two are of all runs that differ in the learning rate, however groups are formed.
 """
 
 from __future__ import annotations
@@ -50,9 +51,13 @@ RULES = {
     "decades around the best, of min(final loss, loss at the start), less the least of these; runs that diverged count "
     "as the start; 0: no rate matters; validation loss where it was measured at the start, else training loss; "
     "bootstrap interval of the runs of each rate",
+    "lr_share": "share of the range of learning rates that was tried, on a logarithmic axis, where the median loss "
+    "comes within 5 % of the way from the start to the best one (by interpolation between the rates; beside a rate "
+    "that diverged nothing counts); of the same loss as lr_sensitivity; 1: every rate will do; no interval",
 }
 """The scores and their rules, a clause each."""
-LARGE = ("certified_gain",)
+OF_RATES = ("lr_sensitivity", "lr_share")
+LARGE = ("certified_gain", "lr_share")
 _DECADES = 3.0
 
 
@@ -92,17 +97,17 @@ def scores_within(
     """
     found: list[Score] = []
     said: list[str] = []
-    against = {name: 0 for name in names if name != "lr_sensitivity"} and _against(problems, asked.baseline)
+    against = {name: 0 for name in names if name not in OF_RATES} and _against(problems, asked.baseline)
     for problem, place in against.items():
         groups = problems[problem]
         for name in names:
-            if name != "lr_sensitivity":
+            if name not in OF_RATES:
                 estimates, words = _AGAINST[name](problem, groups, place, asked)
                 said += words
                 rows = [row for row in zip(groups, estimates, strict=True) if row[0] is not groups[place]]
                 found += [Score(name, group.label, one, problem) for group, one in rows if one]
-    if "lr_sensitivity" in names:
-        scores, words = _sensitivities(runs)
+    if of_rates := [name for name in names if name in OF_RATES]:
+        scores, words = _of_rates(runs, of_rates)
         found, said = [*found, *scores], [*said, *words]
     return found, said
 
@@ -231,29 +236,45 @@ def _but_length(group: Group) -> object:
 _AGAINST = {"share_of_cost": _shares, "certified_gain": _gains}
 
 
-def _sensitivities(runs: RunTable) -> tuple[list[Score], list[str]]:
-    """The sensitivity of each configuration without its learning rate, where several rates were tried."""
-    from optbench.metrics.tuned import sensitivity_interval
-
+def _of_rates(runs: RunTable, names: Sequence[str]) -> tuple[list[Score], list[str]]:
+    """The scores over rates of each configuration without its learning rate, where several rates were tried."""
     found: list[Score] = []
     said: list[str] = []
     for problem, label, rates, rows in _lines(runs):
         named = f"{problem}: {label}"
         column, start = _start(rows)
         if start is None:
-            said.append(f"{named}: no lr_sensitivity: no run has a curve that begins at step 0 with its loss")
+            said.append(f"{named}: no {' and '.join(names)}: no run has a curve that begins at step 0 with its loss")
             continue
         losses = np.where(rows.where("status", has_result), rows.numbers(column), np.inf)
-        estimate = sensitivity_interval(rates, losses, start, _DECADES)
-        found.append(Score("lr_sensitivity", label, replace(estimate, n=len(rows)), problem))
+        found += [
+            Score(name, label, replace(_RATES[name](rates, losses, start), n=len(rows)), problem) for name in names
+        ]
         tried = np.unique(rates)
         what = "validation loss" if column == "val_loss" else "loss"
-        said.append(f"{named}: lr_sensitivity of {what} over {len(tried)} rates, {number(float(tried[0]))} to "
+        said.append(f"{named}: {' and '.join(names)} of {what} over {len(tried)} rates, {number(float(tried[0]))} to "
                     f"{number(float(tried[-1]))}; at the start {number(start)}")  # fmt: skip
     if not found and not said:
-        raise UserError("--score lr_sensitivity: no configuration was run with two learning rates",
+        raise UserError(f"--score {','.join(names)}: no configuration was run with two learning rates",
                         "optbench sweep optimizer.lr=1e-4,1e-3,1e-2,1e-1 ...")  # fmt: skip
     return found, said
+
+
+def _sensitivity(rates: Floats, losses: Floats, start: float) -> Estimate:
+    from optbench.metrics.tuned import sensitivity_interval
+
+    return sensitivity_interval(rates, losses, start, _DECADES)
+
+
+def _share(rates: Floats, losses: Floats, start: float) -> Estimate:
+    from optbench.metrics.tuned import share_within
+
+    tried = np.unique(rates)
+    best = min(float(np.median(losses[rates == rate])) for rate in tried)
+    return Estimate(share_within(rates, losses, scale=start - best if start > best else None))
+
+
+_RATES = {"lr_sensitivity": _sensitivity, "lr_share": _share}
 
 
 def _lines(runs: RunTable) -> Iterator[tuple[str, str, Floats, RunTable]]:

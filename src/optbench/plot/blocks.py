@@ -6,7 +6,6 @@ colour in all of them.
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -38,17 +37,21 @@ def blocks(panels: Mapping[str, Sequence[str]], heights: Mapping[str, float], he
         heights: of every panel that there may be, in order, relative to each other.
         height: of a block that is by itself, in inches.
     """
-    shown, rows = list(panels)[:MOST], [name for name in heights if any(name in own for own in panels.values())]
+    shown = list(panels)[:MOST]
     across = min(len(shown), 2 if len(shown) == 4 else _ACROSS)
-    down = math.ceil(len(shown) / across)
-    size = (_ONE, height) if len(shown) == 1 else (_BLOCK * across + _LEGEND, max(_LEAST, _LOW * height) * down)
-    figure = new_figure(*size)
-    ratios = [heights[name] for name in rows] * down
+    # a row of blocks is as high as its own problems need, so that few panels leave no gap below them
+    rows = [[name for name in heights if any(name in panels[one] for one in shown[i : i + across])]
+            for i in range(0, len(shown), across)]  # fmt: skip
+    ratios = [heights[name] for names in rows for name in names]
+    whole = sum(heights[name] for name in heights if any(name in panels[one] for one in shown))
+    tall = [max(_LEAST, _LOW * height * sum(heights[name] for name in names) / whole) for names in rows]
+    figure = new_figure(*((_ONE, height) if len(shown) == 1 else (_BLOCK * across + _LEGEND, sum(tall))))
     grid = figure.subplots(len(ratios), across, squeeze=False, height_ratios=ratios)
     found: Blocks = {}
     for i, problem in enumerate(shown):
         row, column = divmod(i, across)
-        place = {name: grid[row * len(rows) + k, column] for k, name in enumerate(rows)}
+        above = sum(map(len, rows[:row]))
+        place = {name: grid[above + k, column] for k, name in enumerate(rows[row])}
         found[problem] = {name: ax for name, ax in place.items() if name in panels[problem]}
         _finish(found[problem], problem if len(shown) > 1 else "")
     kept = {ax for axes in found.values() for ax in axes.values()}

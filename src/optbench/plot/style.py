@@ -13,9 +13,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
+from matplotlib.ticker import NullFormatter
 
 from optbench.comparison.labels import natural as natural
 from optbench.comparison.learning import drawable as drawable
@@ -35,6 +37,7 @@ _POINTS_AN_INCH = 72.0
 _FOOTNOTE_WIDTH = 130
 _FOOTNOTE_AN_INCH, _TITLE_AN_INCH, _LETTERS_AN_INCH = 18, 10, 18  # characters
 _FOOTNOTE_SIZE, _FOOTNOTE_NARROW, _SMALL = 7.0, 6.0, 7.0  # points
+_MARK, _STAR, _EDGE, _THIN = 2.5, 6.0, 0.5, 1.1  # points, of marks and lines in a narrow figure
 _NARROW = 5.0  # inches; a column of a paper is narrower
 _HANDLE = 6  # characters that a mark of the legend takes
 _LEAST, _MOST = 1.5, 40.0  # inches
@@ -125,6 +128,11 @@ def resize(figure: Figure, width: float, height: float) -> None:
         return
     for ax in figure.axes:
         ax.tick_params(labelsize=_SMALL)
+        _without_minor_labels(ax)
+        for line in ax.lines:
+            line.set_linewidth(min(line.get_linewidth(), _THIN))
+            line.set_markersize(min(line.get_markersize(), _STAR if line.get_marker() == "*" else _MARK))
+            line.set_markeredgewidth(min(line.get_markeredgewidth(), _EDGE))
         for text in ax.findobj(Text):
             if isinstance(text, Text):
                 text.set_fontsize(min(text.get_fontsize(), _SMALL))
@@ -155,6 +163,15 @@ def resize(figure: Figure, width: float, height: float) -> None:
     _fit_labels(figure)
 
 
+def _without_minor_labels(ax: Axes) -> None:
+    """Leaves out what a logarithmic axis writes between its powers of ten, where one of these is in view: in a small
+    figure they lie on each other."""
+    for axis, view in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        low, high = sorted(view)
+        if axis.get_scale() == "log" and any(low <= place <= high for place in axis.get_majorticklocs()):
+            axis.set_minor_formatter(NullFormatter())
+
+
 def _packed(names: Sequence[str], width: float, height: float) -> tuple[float, int]:
     """Size of the letters, in points, and columns of a legend above the axes: as large as leaves these most of the
     height."""
@@ -175,7 +192,12 @@ def _fit_labels(figure: Figure) -> None:
         height = ax.yaxis.label.get_window_extent().height
         if words and height > ax.bbox.height:
             lines = math.ceil(height / ax.bbox.height)
-            ax.set_ylabel(textwrap.fill(words, max(1, math.ceil(1.2 * len(words) / lines))))
+            ax.set_ylabel(textwrap.fill(words, max(1, math.ceil(1.2 * len(words) / lines)), break_long_words=False))
+            figure.draw_without_rendering()
+            longest = ax.yaxis.label.get_window_extent().height
+            if longest > ax.bbox.height:  # no word is broken: smaller letters
+                size = float(ax.yaxis.label.get_fontsize()) * ax.bbox.height / longest
+                ax.yaxis.label.set_fontsize(max(_LEAST_LETTERS - 1, size))
 
 
 def parse_size(given: str) -> tuple[float, float]:

@@ -169,9 +169,11 @@ def _scores(comparison: Comparison) -> list[Sheet]:
     """Those over all problems, and those of each; of configurations without a learning rate apart."""
     if not comparison.scores:
         return []
+    from optbench.comparison.within import OF_RATES
+
     parts: dict[tuple[str | None, bool], list[Score]] = {}
     for one in comparison.scores:
-        parts.setdefault((one.problem, one.score == "lr_sensitivity"), []).append(one)
+        parts.setdefault((one.problem, one.score in OF_RATES), []).append(one)
     found = []
     for (problem, of_rates), scores in parts.items():
         labels = len({one.configuration for one in scores})
