@@ -68,6 +68,7 @@ class Package:
 RATES: Mapping[str, tuple[float, float]] = {
     "accsgd": (0.001, 0.1), "adabelief": (0.01, 0.001), "adadelta": (10.0, 1.0), "adagc": (0.01, 0.001),
     "adago": (0.05, 0.5), "adai": (0.001, 1.0), "adalomo": (0.001, 0.01), "adam_mini_adam_mini": (0.01, 0.001),
+    "adammini": (1.0, 0.1),
     "adamax": (0.01, 0.001), "adamc": (0.01, 0.001), "adamod": (1.0, 0.01), "adamp": (0.01, 0.001),
     "adams": (0.01, 0.001), "adamwsn": (0.01, 0.001), "adan": (0.01, 0.001), "adanorm": (0.01, 0.001),
     "adapnm": (0.1, 0.001), "adashift": (0.1, 0.01), "adasmooth": (0.01, 0.001), "ademamix": (0.01, 0.001),
@@ -101,7 +102,7 @@ RATES: Mapping[str, tuple[float, float]] = {
     "timm_adan": (0.01, 0.001), "timm_adopt": (0.01, 0.001), "timm_lamb": (0.01, 0.01),
     "timm_laprop": (0.004, 0.0004), "timm_lars": (0.01, 0.1), "timm_lion": (0.01, 0.001), "timm_mars": (0.03, 0.003),
     "timm_nadamw": (0.01, 0.001), "timm_nvnovograd": (0.1, 0.01), "timm_sgdp": (0.01, 0.1), "timm_sgdw": (0.01, 0.1),
-    "torch_adopt_adopt": (0.01, 0.001),
+    "torch_adopt_adopt": (0.01, 0.001), "vsgd": (0.1, 0.01),
 }  # fmt: skip
 """lr on a surface and on a network, where the default fails on a problem of zoo.py: the power of ten of it that does
 not; on a surface ten times that of a network where the method goes by signs or by Adam's scale, as of torch's Adam."""

@@ -126,3 +126,8 @@ def test_the_page_has_a_row_for_each_member_and_a_reason_for_each_failure(zoo: A
     assert zoo.table(found) in zoo.PAGE.read_text(encoding="utf-8")
     assert {name for name, _ in zoo.KNOWN} <= {*ZOO, *members.names("optimizer")}
     assert all(reason for reason in zoo.KNOWN.values())
+
+
+def test_a_loss_that_first_rose_falls_from_where_it_began(zoo: Any) -> None:
+    assert zoo.factor([2.3, 1.6e4, 900.0, 2.4, 2.3, 2.2], 2) == pytest.approx(2.3 / 2.25)
+    assert zoo.factor([2.3, 2.1, 1.0, 0.6, 0.5], 2) == pytest.approx(2.2 / 0.55)
