@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from optbench.experiment.recorder import Stop
 from optbench.loop import Loop, Row, Summary
 from optbench.losses.surface import SurfaceLoss
 from optbench.problem import (
@@ -24,6 +25,22 @@ from optbench.settings import NetworkTrainer, SurfaceTrainer
 
 CPU = torch.device("cpu")
 Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
+class StopsAfter(Stop):
+    """Asks for an end after some updates."""
+
+    def __init__(self, updates: int) -> None:
+        self.left = updates + 1
+        super().__init__()
+
+    @property
+    def requested(self) -> bool:  # type: ignore[override]
+        self.left -= 1
+        return self.left <= 0
+
+    @requested.setter
+    def requested(self, value: bool) -> None: ...
 
 
 class Watcher:

@@ -1,4 +1,5 @@
-"""Several optimizers over disjoint parameters as one: Muon on hidden matrices beside AdamW on the rest.
+"""Several optimizers over disjoint parameters as one, Muon on hidden matrices beside AdamW on the rest; and several
+schedules over the groups of one optimizer.
 
 Its `param_groups` are the very dictionaries of the parts, one after the other, so that a schedule, which sets `lr` of
 every group, acts on all parts; an update computes the loss once and then steps each part. The state is that of the
@@ -93,6 +94,51 @@ class Together(Optimizer):
 
     def __repr__(self) -> str:
         return f"Together({', '.join(map(repr, self.parts))})"
+
+
+class Some(Optimizer):
+    """Some parameter groups of an optimizer, as a scheduler takes them: it reads and sets their rates and makes no
+    update.
+
+    Args:
+        whole: the optimizer.
+        places: of the groups among its own.
+    """
+
+    def __init__(self, whole: Optimizer, places: Sequence[int]) -> None:
+        self._whole, self._places, self.defaults = whole, list(places), {}
+        self._opt_called = True  # schedulers look whether there was an update, which the whole one makes
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The groups themselves; asked for each time, since loading a state makes new dictionaries."""
+        return [self._whole.param_groups[place] for place in self._places]
+
+
+class Apart:
+    """Several schedulers, each over `Some` groups of one optimizer, as one.
+
+    Args:
+        optimizer: the whole.
+        parts: the schedulers, each stepped once an update.
+    """
+
+    def __init__(self, optimizer: Optimizer, parts: Sequence[Any]) -> None:
+        self.optimizer, self.parts = optimizer, list(parts)
+
+    def step(self) -> None:
+        """One step of each."""
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of all, in order."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave. Raises ValueError where that is of others."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
 
 
 def _check_steps_alone(part: Optimizer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import members
 import pytest
 import torch
 from command_tools import invoke
+from loop_tools import StopsAfter
 from torch import nn
 
 import optbench
@@ -20,6 +22,8 @@ from optbench.config import Composer, build_optimizer
 from optbench.config.groups import account, check, divided, unmatched, written
 from optbench.errors import ConfigError, IncompatibleError
 from optbench.experiment import Stop
+from optbench.experiment.execute import execute
+from optbench.experiment.plan import plan_run
 from optbench.records import run_id
 from optbench.verification import verify
 
@@ -185,6 +189,10 @@ REFUSED: list[tuple[Any, str]] = [
     ([{"role": "head", "lr_scale": "x"}], r"groups\[0\].lr_scale=x: expected a number that is not negative"),
     ([{"role": "head", "lr_scale": 1, "lr": 1}], "it stands beside lr"),
     ([{"role": "head", "optional": "yes"}], r"optional=yes: expected true or false"),
+    ([{"role": "head", "scheduler": "cosin"}], r"groups\[0\].scheduler: there is no schedule 'cosin'"),
+    ([{"role": "head", "scheduler": 3}], r"expected a schedule, such as constant"),
+    ([{"role": "head", "scheduler": {"name": "step", "size": 3}}], r"step has no key 'size'"),
+    ([{"role": "head", "scheduler": {"name": "step", "step_size": 0}}], r"groups\[0\].scheduler.step_size=0"),
 ]
 
 
@@ -282,6 +290,32 @@ def test_a_run_records_every_rate_and_what_the_groups_are(tmp_path: Path) -> Non
     same = optbench.run(*base, "optimizer=adamw", "optimizer.groups=no_decay", out=tmp_path)
     assert "lr1" not in same.curve()  # all at one rate
     assert [one.verdict.value for one in verify([run, same], Stop())] == ["same bits"] * 2
+
+
+def test_a_group_with_a_schedule_of_its_own_goes_by_that_alone(tmp_path: Path) -> None:
+    """Rates by hand; a part that has an optimizer of its own stands last, in the record as in the columns; and a run
+    that was stopped and goes on makes the same bits."""
+    rules = ("optimizer.groups=[{role:head,_target_:torch.optim.SGD,lr:0.5},"
+             "{role:vector,scheduler:{name:step,step_size:3,gamma:0.1}},"
+             "{role:first,lr_scale:2,scheduler:constant}]")  # fmt: skip
+    words = ["model=mlp", "model.hidden=[8,8]", "data=wine", "trainer.steps=8", "scheduler=cosine", "optimizer=adam",
+             "optimizer.lr=0.01", "trainer.batch_size=full", rules]  # fmt: skip
+    run = optbench.run(*words, out=tmp_path / "whole")
+    curve, t = run.curve(), range(8)
+    cosine = [0.5 * (1 + math.cos(math.pi * k / 8)) for k in t]
+    wanted = {"lr": [0.01 * c for c in cosine], "lr1": [0.01 * 0.1 ** (k // 3) for k in t], "lr2": [0.02] * 8,
+              "lr3": [0.5 * c for c in cosine]}  # fmt: skip
+    for column, rates in wanted.items():
+        assert curve[column].tolist()[:8] == pytest.approx(rates, rel=1e-12), column
+    assert [one["of"] for one in run.provenance["parameter_groups"]] == [
+        "the rest", "role vector", "role first", "role head",
+    ]  # fmt: skip
+    assert run.provenance["parameter_groups"][2]["scheduler"] == "constant"
+    assert execute(plan_run(words, out=tmp_path / "part"), StopsAfter(3)).status == "interrupted"
+    whole = optbench.run(*words, out=tmp_path / "part")
+    assert whole.curve()[["loss", *wanted]].equals(curve[["loss", *wanted]])
+    with pytest.raises(ConfigError, match="waits for evaluations"):
+        optbench.run(*words, "scheduler=plateau", out=tmp_path / "no")
 
 
 def rebuilt(run: optbench.Run) -> nn.Module:

@@ -10,6 +10,7 @@ import members
 import pytest
 import torch
 from command_tools import invoke
+from loop_tools import StopsAfter
 
 import optbench
 from optbench.experiment import plan_run, plan_sweep
@@ -72,29 +73,13 @@ def test_filters_and_their_gradients_are_contiguous_where_that_is_declared() -> 
             assert p.is_contiguous() == p.grad.is_contiguous() == (layout == "contiguous")
 
 
-class _Stops(Stop):
-    """Asks for an end after some updates."""
-
-    def __init__(self, updates: int) -> None:
-        self.left = updates + 1
-        super().__init__()
-
-    @property
-    def requested(self) -> bool:  # type: ignore[override]
-        self.left -= 1
-        return self.left <= 0
-
-    @requested.setter
-    def requested(self, value: bool) -> None: ...
-
-
 def _resumed(overrides: list[str], mine: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The last checkpoints of a run in one go and of one that was stopped after two updates."""
     found = []
     for name, stops in (("whole", []), ("stopped", [2])):
         planned = plan_run(overrides, [mine], folder / name)
         for updates in stops:
-            assert execute(planned, _Stops(updates)).status == "interrupted"
+            assert execute(planned, StopsAfter(updates)).status == "interrupted"
         assert execute(planned, Stop()).status == "completed"
         found.append(torch.load(planned.folder / "last.pt", weights_only=True))
     return found[0], found[1]

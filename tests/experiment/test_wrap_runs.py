@@ -13,6 +13,7 @@ import torch
 from command_tools import in_a_row, invoke
 from hypothesis import given
 from hypothesis import strategies as st
+from loop_tools import StopsAfter
 
 import optbench
 from optbench.catalogue import wants_whole_batch
@@ -143,22 +144,6 @@ def test_what_does_not_go_together_is_a_line_before_torch(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-class _Stops(Stop):
-    """Asks for an end after some updates."""
-
-    def __init__(self, updates: int) -> None:
-        self.left = updates + 1
-        super().__init__()
-
-    @property
-    def requested(self) -> bool:  # type: ignore[override]
-        self.left -= 1
-        return self.left <= 0
-
-    @requested.setter
-    def requested(self, value: bool) -> None: ...
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", members.names("optimizer"))
 def test_a_chain_around_every_optimizer_goes_on_to_the_bit(optimizer: str, tmp_path: Path) -> None:
@@ -175,7 +160,7 @@ def test_a_chain_around_every_optimizer_goes_on_to_the_bit(optimizer: str, tmp_p
     for name, stops in (("whole", []), ("stopped", [2])):
         planned = plan_run([*small, f"optimizer={optimizer}", chain], out=tmp_path / name)
         for updates in stops:
-            assert execute(planned, _Stops(updates)).status == "interrupted"
+            assert execute(planned, StopsAfter(updates)).status == "interrupted"
         found = execute(planned, Stop())
         assert found.status == "completed"
         kept.append(torch.load(planned.folder / "last.pt", weights_only=True))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.config.groups import KEYS, Group, divided, in_words
+from optbench.config.groups import KEYS, Group, divided, in_order, in_words, schedules_of
 from optbench.config.keywords import check_keywords, is_keyword, with_tensors
 from optbench.config.targets import import_failure
 from optbench.errors import ConfigError, OptbenchError, RecordError
@@ -201,6 +201,7 @@ def _grouped(
 ) -> Any:
     """The optimizer of a node over groups, one for each that has its own beside it."""
     named = node.get("params") == "named"
+    groups = in_order(groups)
     mine = [_parameters(group, named) | dict(group.options) for group in groups if group.target is None]
     parts = []
     if mine:
@@ -245,8 +246,36 @@ def _check_options(optimizer: Any, groups: Sequence[Group], more: Sequence[str])
             check_keywords({**known, "_partial_": True}, kind, f"optimizer.groups ({in_words(group.rule)})")
 
 
-def build_scheduler(config: Mapping[str, Any], optimizer: Any, total_steps: int) -> Any:
-    """The scheduler; a keyword that is null in its YAML means "the length of the run" and becomes total_steps."""
-    check_schedule(config["scheduler"], total_steps)
-    node = {k: total_steps if v is None else v for k, v in config["scheduler"].items()}
-    return build(node, "scheduler", optimizer)
+def build_scheduler(
+    config: Mapping[str, Any], optimizer: Any, total_steps: int, module: nn.Module | None = None
+) -> Any:
+    """The scheduler, of several where rules of `optimizer.groups` have one of their own (see `config.group_schedules`).
+
+    Args:
+        config: of the run.
+        optimizer: whose rates are set.
+        total_steps: updates of the run; a keyword that is null in a scheduler's YAML means that.
+        module: the network, by which the groups are found; None: groups have no schedules of their own.
+
+    Raises:
+        ConfigError: it cannot be built, or one that waits for evaluations stands beside another.
+    """
+    own = {} if module is None else schedules_of(config["optimizer"], optimizer, module)
+    if not own:
+        return _schedule(config["scheduler"], "scheduler", optimizer, total_steps)
+    from optbench.disjoint import Apart, Some
+
+    rest = [i for i in range(len(optimizer.param_groups)) if i not in own]
+    parts = [(rest, config["scheduler"], "scheduler")] if rest else []
+    parts += [([i], node, "optimizer.groups.scheduler") for i, node in sorted(own.items())]
+    made = [_schedule(node, what, Some(optimizer, places), total_steps) for places, node, what in parts]
+    for one in made:
+        if "metrics" in inspect.signature(one.step).parameters:
+            raise ConfigError(f"{type(one).__name__} waits for evaluations, the other schedules of this run do not",
+                              "beside schedules of groups choose one that is stepped once an update")  # fmt: skip
+    return Apart(optimizer, made)
+
+
+def _schedule(node: Mapping[str, Any], what: str, optimizer: Any, total_steps: int) -> Any:
+    check_schedule(node, total_steps)
+    return build({k: total_steps if v is None else v for k, v in node.items()}, what, optimizer)

@@ -8,8 +8,9 @@
 Four keys say of what a group is: `role` (`problem.roles`), `params` (a glob on the dotted name), `ndim`, `layer` (the
 class of the layer, or a base of it); each takes one value or a list, and several keys must all hold. A rule with none
 of them takes all that is left. `lr_scale` is a multiple of the optimizer's lr; with a `_target_` the group has
-an optimizer of its own; `optional: true` allows a rule to match nothing, which is refused else. All other keys are
-options of the group. `groups: no_decay` is a ready-made list.
+an optimizer of its own, with a `scheduler` a schedule of its own (`config.group_schedules`); `optional: true` allows a
+rule to match nothing, which is refused else. All other keys are options of the group. `groups: no_decay` is a
+ready-made list.
 
 Four keys of the node are of building and no keywords: `groups`, `roles` (roles by name, see `problem.roles`), `params`
 (`named` or `model`: what the class wants instead of parameters) and `given` (keyword: steps, examples or model, what is
@@ -24,6 +25,8 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from optbench.config.group_schedules import KEY as SCHEDULER
+from optbench.config.group_schedules import schedule_node
 from optbench.errors import ConfigError, IncompatibleError
 from optbench.problem.roles import ROLES, Placed, counted, roles
 from optbench.settings import check_range, did_you_mean, shown, target_of
@@ -40,7 +43,7 @@ READY: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType(
 """Lists of rules by name: no_decay spares biases and norms the weight decay."""
 GIVEN = ("steps", "examples", "model")
 """What `given` can name: updates of the run, training examples, the module."""
-_OWN = (*CRITERIA, "lr_scale", "optional")
+_OWN = (*CRITERIA, "lr_scale", "optional", SCHEDULER)
 FLOATS = ("lr", "lr_scale", "weight_decay", "eps")
 """Options that are no whole numbers, however they are written."""
 
@@ -116,6 +119,8 @@ def _check_rule(rule: Any, number: int, node: Mapping[str, Any]) -> None:
                 raise ConfigError(f"{where}.{key}={shown(value)}: expected {words}, or a list")
     if not isinstance(rule.get("optional", False), bool):
         raise ConfigError(f"{where}.optional={shown(rule['optional'])}: expected true or false")
+    if rule.get(SCHEDULER) is not None:
+        schedule_node(rule[SCHEDULER], f"{where}.{SCHEDULER}")
     if "lr_scale" in rule:
         scale = rule["lr_scale"]
         if not isinstance(scale, float) or not scale >= 0.0 or scale == float("inf"):
@@ -253,10 +258,34 @@ def account(node: Mapping[str, Any], module: nn.Module) -> list[dict[str, Any]]:
             "parameters": sum(one.parameter.numel() for one in group.members),
             "roles": dict(_count(one.role for one in group.members)),
             **({"optimizer": group.target} if group.target else {}),
+            **({SCHEDULER: group.rule[SCHEDULER]} if group.rule.get(SCHEDULER) is not None else {}),
             "options": dict(group.options),
         }
-        for group in divided(node, module)
+        for group in in_order(divided(node, module))
     ]
+
+
+def schedules_of(node: Mapping[str, Any], optimizer: Any, module: nn.Module) -> dict[int, dict[str, Any]]:
+    """The nodes of the groups' own schedules, by the place of the group among the optimizer's.
+
+    Args:
+        node: of the optimizer.
+        optimizer: built of it.
+        module: the network that its rules divide.
+    """
+    if not any(rule.get(SCHEDULER) is not None for rule in node.get("groups") or ()):
+        return {}
+    places = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    return {
+        places[id(group.members[0].parameter)]: schedule_node(group.rule[SCHEDULER], f"optimizer.groups.{SCHEDULER}")
+        for group in divided(node, module)
+        if group.rule.get(SCHEDULER) is not None
+    }
+
+
+def in_order(groups: Sequence[Group]) -> list[Group]:
+    """Groups in the order of the optimizer's: those with an optimizer of their own last."""
+    return sorted(groups, key=lambda group: group.target is not None)
 
 
 def _count(words: Iterable[str]) -> Mapping[str, int]:

@@ -266,7 +266,7 @@ def _build_loop(
         if isinstance(problem, NetworkProblem):
             _ = problem.validation  # what is wrong with it is said before the run begins
         optimizer = optimizer_of(config, problem)
-        scheduler = build_scheduler(config, optimizer, total_steps(problem, trainer))
+        scheduler = build_scheduler(config, optimizer, total_steps(problem, trainer), problem.module)
     except OptbenchError:
         raise
     except Exception as error:  # parts are anyone's code

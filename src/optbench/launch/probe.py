@@ -190,7 +190,7 @@ def _parts(item: Planned) -> tuple[AbstractProblem, torch.optim.Optimizer]:
 
     problem = build_problem(item.config, torch.device("cpu"))
     optimizer = optimizer_of(item.config, problem)
-    build_scheduler(item.config, optimizer, total_steps(problem, trainer_from(item.config)))
+    build_scheduler(item.config, optimizer, total_steps(problem, trainer_from(item.config)), problem.module)
     return problem, optimizer
 
 

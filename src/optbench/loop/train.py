@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from optbench.disjoint import Apart
 from optbench.errors import RunFailure
 from optbench.loop.average import Average
 from optbench.loop.driven import Driven, wants_graph
@@ -89,15 +90,16 @@ def total_steps(problem: AbstractProblem, trainer: SurfaceTrainer | NetworkTrain
     return trainer.epochs * problem.steps_per_epoch
 
 
-def rates_of(optimizer: torch.optim.Optimizer) -> int:
-    """How many parameter groups' learning rates a curve has: all, where they begin with different ones; else 1.
+def rates_of(optimizer: torch.optim.Optimizer, scheduler: Any = None) -> int:
+    """How many parameter groups' learning rates a curve has: all, where they begin with different ones or have
+    schedules of their own; else 1.
 
     It is 0 of an optimizer that has none, to which `experiment.assemble` gives one that is no number.
     """
     begin = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     if any(map(math.isnan, begin)):
         return 0
-    return len(begin) if len(set(begin)) > 1 else 1
+    return len(begin) if len(set(begin)) > 1 or isinstance(scheduler, Apart) else 1
 
 
 class Loop:
@@ -145,7 +147,7 @@ class Loop:
         self._before: dict[str, Any] = {}
         if self._protocol.backward == "create_graph":
             self.progress.hessian_products = 0
-        self.rates = rates_of(optimizer)
+        self.rates = rates_of(optimizer, scheduler)
         self._wants_metric = "metrics" in inspect.signature(scheduler.step).parameters
         self._parameters = [p for p in problem.module.parameters() if p.requires_grad]
         waits = problem.steps_per_epoch is not None and any(p.device.type != "cpu" for p in self._parameters)
