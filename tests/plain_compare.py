@@ -247,7 +247,7 @@ def statistics(rows: Sequence[Row]) -> dict[str, Estimate | None]:
             for name in ("best_val_accuracy", "val_accuracy")
         },
         **{name: median(results(name, math.inf)) if given(name) else None for name in ("best_val_loss", "val_loss")},
-        **{name: median(given(name)) for name in ("steps", "evals")},
+        **{name: median(given(name)) for name in ("steps", "evals", "gradients", "hessian_products")},
         "seconds": median([values["seconds"] for values in timed]) if len(places) < 2 else None,
         **{
             f"seconds_per_{name}": median([v["seconds"] / v[column] for v in timed if v.get(column)])

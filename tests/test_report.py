@@ -189,6 +189,19 @@ def test_intervals_that_cover_less_are_named_with_what_they_cover(tmp_path: Path
     assert "93.8 % (n = 5): final loss" in found[5][0]
 
 
+def test_costs_that_differ_from_updates_are_columns(tmp_path: Path) -> None:
+    """Passes and products with the Hessian, where some configuration has other numbers of them than updates."""
+    make_run(tmp_path / "plain", {"optimizer.lr": 1.0}, steps=50, evals=50, gradients=50)
+    make_run(tmp_path / "cut", {"optimizer.lr": 2.0}, status="diverged", steps=7, evals=8, gradients=8)
+    heading = report.export(compare([tmp_path]), "text").splitlines()[1]
+    assert not {"evaluations", "gradients", "Hessian"} & set(heading.split())
+    make_run(tmp_path / "twice", {"optimizer.lr": 3.0}, steps=50, evals=100, gradients=150, hessian_products=50)
+    text = report.export(compare([tmp_path]), "text").splitlines()
+    assert text[1].split()[-4:] == ["evaluations", "gradients", "Hessian", "products"]
+    assert next(line for line in text if "lr=3" in line).split()[-3:] == ["100", "150", "50"]
+    assert "50 steps, 100 evaluations, 50 Hessian products, 0.5 s" in report.run_lines(read_run(tmp_path / "twice"))
+
+
 def test_unreadable_folders_have_their_own_lines(comparison: Comparison) -> None:
     first, second = report.unreadable_lines(comparison)
     assert first == "1 could not be read and are left out:"

@@ -37,7 +37,8 @@ RUNS = st.fixed_dictionaries(
     optional={
         "final_loss": LOSSES, "best_loss": LOSSES, "val_accuracy": st.none() | st.floats(0, 1),
         "best_val_accuracy": st.none() | st.floats(0, 1), "best_val_loss": LOSSES, "val_loss": LOSSES, "steps": COUNTS,
-        "evals": COUNTS, "seconds": st.none() | st.floats(0, 1e4), "target": st.none() | st.just(0.5),
+        "evals": COUNTS, "gradients": COUNTS, "hessian_products": COUNTS,
+        "seconds": st.none() | st.floats(0, 1e4), "target": st.none() | st.just(0.5),
         "trainer.target": st.none() | st.just(0.25), "data": st.sampled_from([None, "none", "none", "digits"]),
         "steps_to_target": COUNTS, "stopped_at": st.sampled_from([None, "minimum (0, 0)", "saddle (1, 1)"]),
         "lambda_min": st.none() | st.floats(-1, 1), "seconds_of": st.sampled_from([None, "run", "batch"]),
@@ -103,7 +104,8 @@ def test_what_is_no_number_is_refused() -> None:
 def test_an_estimate_says_of_how_many_runs_it_is(runs: list[Row]) -> None:
     (found,) = statistics_of(Groups.of(RunTable.of([run.values for run in runs])))
     values = [run.values for run in runs]
-    known = {name: sum(v.get(name) is not None for v in values) for name in ("steps", "evals")}
+    counted = ("steps", "evals", "gradients", "hessian_products")
+    known = {name: sum(v.get(name) is not None for v in values) for name in counted}
     aimed = sum(v.get("target") is not None or v.get("trainer.target") is not None for v in values)
     expected = {name: len(runs) for name in found} | known | {"seconds": sum(map(clocked, values))}
     for name, column in (("seconds_per_update", "steps"), ("seconds_per_epoch", "epochs")):
@@ -135,6 +137,7 @@ def test_a_statistic_is_computed_from_what_it_says_it_needs(name: str) -> None:
     full = {
         "status": "target_reached", "final_loss": 0.25, "best_loss": 0.25, "val_accuracy": 0.5,
         "best_val_accuracy": 0.75, "best_val_loss": 0.25, "val_loss": 0.5, "steps": 7, "evals": 9, "epochs": 4.0,
+        "gradients": 9, "hessian_products": 5,
         "seconds": 0.5, "seconds_of": "run", "engine": "loop", "device": "cpu", "target": 1,
         "trainer.target": 1, "steps_to_target": 7, "trainer.target_accuracy": 1, "trainer.target_val_loss": 1,
     }  # fmt: skip

@@ -233,8 +233,19 @@ def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
     if not any(map(there, named)) and not any(map(there, ACCURACY.values())):
         losses.remove(VALIDATION_LOSS[checkpoint])
     others = losses | {name for which, name in ACCURACY.items() if which != checkpoint} | set(own)
+    others |= {name for name, usual in _USUALLY.items() if not _apart(groups, name, usual)}
     columns = [one for one in _COLUMNS if one.name not in others and there(one.name)]
     return [*(STATISTICS[name] for name in own), *columns]
+
+
+_USUALLY = {"evals": "steps", "gradients": "evals"}
+"""Costs that say no more than another where they are the same: an update is an evaluation, which is a gradient."""
+
+
+def _apart(groups: Sequence[Group], name: str, other: str) -> bool:
+    """Whether two costs differ in some group, by more than the one of a run that ends within an update."""
+    pairs = ((group.statistics.get(name), group.statistics.get(other)) for group in groups)
+    return any(a is not None and b is not None and abs(a.value - b.value) > 1 for a, b in pairs)
 
 
 def _runs(group: Group) -> str:

@@ -44,7 +44,9 @@ def run_lines(run: Run, encoding: str = "utf-8") -> list[str]:
     clock = "timed with its batch alone" if facts.get("seconds_of") == "batch" else f"{seconds} s"
     if facts.get("compile_seconds") is not None:
         clock += f" (and {number(facts['compile_seconds'])} s of compiling)"
-    lines.append(f"{steps} steps, {evals} evaluations, {clock}")
+    products = facts.get("hessian_products")
+    of_second_order = "" if products is None else f"{number(products)} Hessian products, "
+    lines.append(f"{steps} steps, {evals} evaluations, {of_second_order}{clock}")
     picture = _picture(run, encoding)
     return [*map(printable, lines), *([f"loss {picture}"] if picture else []), *([str(run.path)] if run.path else [])]
 

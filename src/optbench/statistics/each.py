@@ -22,7 +22,7 @@ def of_single_runs() -> tuple[str, ...]:
 
 
 _VALIDATED = ("best_val_accuracy", "val_accuracy", "best_val_loss", "val_loss")
-_COSTS = ("steps", "evals")
+_COSTS = ("steps", "evals", "gradients", "hessian_products")
 
 
 def of_each(groups: Groups, name: str) -> Floats:
