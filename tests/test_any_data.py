@@ -22,6 +22,7 @@ from optbench.losses.by_targets import ByTargets
 from optbench.losses.squared_error import SquaredError
 from optbench.problem import AbstractData, NetworkProblem, Split, as_loss, read_split, row_losses, stream, trees
 from optbench.problem.folds import Folds
+from optbench.problem.measures import Metric, rmse
 from optbench.settings import NetworkTrainer
 
 N, FEW = 14, 5
@@ -188,6 +189,11 @@ ENTROPY = nn.CrossEntropyLoss(reduction="none")
     (NUMBERS, CLASSES, {}, "torch.int64"),
     (NUMBERS, CLASSES, {"n_classes": 2}, "hold 2; expected 0 to 1"),
     (NUMBERS, CLASSES * 0, {"n_classes": 1}, "one class: there is nothing to tell"),
+    (NUMBERS, {"u": WANTED, "v": WANTED[:3]}, {}, r"hold torch.float32 \(3,\); expected .* with 14"),
+    (NUMBERS, {"u": WANTED / 0}, {}, "not finite"),
+    (NUMBERS, (WANTED, "x"), {}, "hold a str"),
+    (NUMBERS, {}, {}, "are a dict"),
+    (NUMBERS, {"u": CLASSES}, {"n_classes": 3}, r"are dict; expected a tensor of shape"),
     (NUMBERS, WANTED, {"weights": torch.ones(3)}, r"expected numbers of shape \(14,\)"),
     (NUMBERS, WANTED, {"weights": -torch.ones(N)}, "negative or not finite"),
     (NUMBERS, WANTED, {"weights": torch.zeros(N)}, "are all 0"),
@@ -207,12 +213,52 @@ def test_what_is_no_data_set_is_named(inputs: Any, targets: Any, more: dict[str,
     (nn.Linear(2, 3), Given(NUMBERS, CLASSES, 3), as_loss(lambda a, b: 1.0), {}, "gives a float"),
     (nn.Linear(2, 3), Given(NUMBERS, CLASSES, 3), ENTROPY, {"augmentation": FlipCrop()}, "changes images"),
     (nn.Embedding(7, 3), Given(WORDS, CLASSES, 3), ENTROPY, {"normal": True}, "the inputs are torch.int64"),
+    (nn.Linear(2, 1), Given(NUMBERS, {"u": WANTED}), SquaredError(), {}, r"outputs \(2, 1\) and targets 2 x {u: 1}"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named(
     model: nn.Module, data: Given, loss: nn.Module, more: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(IncompatibleError, match=named):
         NetworkProblem(model, data, loss, "full", 0, CPU, **more)
+
+
+class Heads(nn.Module):
+    """A number and three classes of one input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.number, self.classes = nn.LazyLinear(4), nn.Linear(4, 1), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        inner = self.body(x).tanh()
+        return {"u": self.number(inner)[:, 0], "v": self.classes(inner)}
+
+
+def both(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    """Squared error of the number and cross-entropy of the classes, a row each."""
+    return (outputs["u"] - targets["u"]).square() + cross_entropy(outputs["v"], targets["v"], reduction="none")
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_several_targets_under_a_loss_that_knows_them(accumulate: int) -> None:
+    """Training, evaluation, a metric of one's own, and the objective that curvature and slices are of."""
+    targets = {"u": WANTED, "v": CLASSES}
+    right = Metric("right", lambda o, t: (o["v"].argmax(1) == t["v"]).double().mean(), 1)
+    data, loss = Given(NUMBERS, targets), as_loss(both)
+    problem = NetworkProblem(Heads(), data, loss, "full", 3, CPU, accumulate=accumulate, metrics=[right])
+    model = problem.module
+    expected = both(model(NUMBERS), targets).mean()
+    assert problem.differentiate(problem.batch(0)).item() == pytest.approx(expected.item(), rel=1e-6)
+    wanted = torch.autograd.grad(expected, list(model.parameters()))
+    for p, gradient in zip(model.parameters(), wanted, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
+    share = (model(NUMBERS)["v"].argmax(1) == CLASSES).double().mean().item()
+    assert problem.evaluate() == {"val_loss": pytest.approx(expected.item(), rel=1e-6), "val_right": share}
+    assert problem.ranked_by == ("val_right", 1)
+    objective = network_objective(model, loss, problem.train, chunk=4, dtype=torch.float32)
+    assert objective.value() == pytest.approx(expected.item(), rel=1e-5)
+    with pytest.raises(IncompatibleError, match="rmse is of one tensor of targets"):
+        NetworkProblem(Heads(), data, loss, "full", 3, CPU, metrics=[Metric("rmse", rmse, -1)])
 
 
 def test_trees_keep_their_form() -> None:

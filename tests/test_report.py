@@ -112,7 +112,7 @@ def test_a_narrow_terminal_has_intervals_below_their_values(width: int, tmp_path
     for seed in range(8):
         accuracy, loss = 0.95 + seed / 1000, 0.084781 + seed / 1000
         make_run(tmp_path / str(seed), {"seed": seed, "data": "digits"}, best_val_accuracy=accuracy, val_accuracy=0.5,
-                 final_loss=loss, best_loss=loss, steps=400, seconds=1.25)  # fmt: skip
+                 final_loss=loss, best_loss=loss, steps=400, evals=400, seconds=1.25)  # fmt: skip
     out = io.StringIO()
     report.print_comparison(compare([tmp_path]), Console(file=out, width=width, color_system=None, force_terminal=True))
     _title, header, values, intervals, *notes = out.getvalue().splitlines()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -165,7 +165,7 @@ def network_objective(
 def _rows(split: Split, start: int, end: int) -> tuple[Any, ...]:
     """Inputs, targets and, where there are any, weights of consecutive examples."""
     rows = slice(start, end)
-    found = part_of(split.inputs, rows), cast(Tensor, split.targets)[rows]
+    found = part_of(split.inputs, rows), part_of(split.targets, rows)
     return found if split.weights is None else (*found, split.weights[rows])
 
 
@@ -175,7 +175,7 @@ def share_of(split: Split, share: float, seed: int = 0) -> Split:
     if count == len(split):
         return split
     index = torch.randperm(len(split), generator=stream(seed, "curvature share"))[:count].sort().values
-    targets, names = cast(Tensor, split.targets)[index], tuple(split.names[i] for i in index.tolist())
+    targets, names = chosen(split.targets, index), tuple(split.names[i] for i in index.tolist())
     return Split(chosen(split.inputs, index), targets, names, None if split.weights is None else split.weights[index])
 
 
@@ -197,7 +197,7 @@ def _loss(
     inputs, targets, *counted = examples
     inputs = mapped(partial(_as_input, like=weights), inputs)
     outputs = functional_call(model, cut(weights, layout), *arguments(inputs))
-    losses = row_losses(loss, outputs, targets.to(weights.device))
+    losses = row_losses(loss, outputs, mapped(lambda part: part.to(weights.device), targets))
     if counted:
         losses = losses * counted[0].to(weights)
     return losses.sum() / mass

@@ -23,6 +23,7 @@ from optbench.problem import AbstractData, Split, probabilities, read_split
 from optbench.problem.losses import row_losses, weighted_mean
 from optbench.problem.measures import SCALING, in_rows, measured
 from optbench.problem.splits import is_pictures
+from optbench.problem.trees import shape_of
 from optbench.records import read_run
 
 
@@ -88,7 +89,7 @@ def figures(network: Rebuilt, split: str) -> Figures:
 def _in_units(data: AbstractData, outputs: Tensor, part: Split) -> dict[str, list[float]]:
     """The figures of numbers that scale with them, of each target by itself: they may have different units."""
     scale = data.units()
-    if scale is None or part.targets is None:
+    if scale is None or not isinstance(part.targets, Tensor):
         return {}
     rows, wanted, weights = in_rows(outputs, part.targets, part.weights)
     each = zip(rows.T, wanted.T, scale[1].tolist(), strict=True)
@@ -97,9 +98,12 @@ def _in_units(data: AbstractData, outputs: Tensor, part: Split) -> dict[str, lis
 
 
 def table(network: Rebuilt, split: str) -> str:
-    """The predictions of a network on a split, as CSV."""
+    """The predictions of a network on a split, as CSV. Raises UserError for outputs that are several tensors."""
     part = _part(network, split)
     outputs, data = network.outputs(part.inputs), network.data
+    if not isinstance(outputs, Tensor):
+        what = f"the outputs are {shape_of(outputs)} for each example, which no line of a table holds"
+        raise UserError(what, "optbench.rebuild(RUN).model in Python has them")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = data.class_names or tuple(map(str, range(data.n_classes)))
@@ -109,19 +113,20 @@ def table(network: Rebuilt, split: str) -> str:
         for name, tokens in zip(part.names, outputs.argmax(dim=-1).tolist(), strict=True):
             writer.writerow([name, between.join(names[token] for token in tokens)])
         return text.getvalue()
-    known = part.targets is not None
+    targets: Any = part.targets
+    known = isinstance(targets, Tensor)
     if data.n_classes:
         shares, labels = probabilities(network.loss, outputs, data.n_classes).tolist(), network.labels(outputs).tolist()
         writer.writerow(["name", "prediction", *(f"p_{name}" for name in names), *(["label"] if known else [])])
         rows: list[list[Any]] = [[names[k], *map(repr, own)] for k, own in zip(labels, shares, strict=True)]
-        truth = [] if part.targets is None else [[names[k]] for k in part.targets.tolist()]
+        truth = [] if not known else [[names[k]] for k in targets.tolist()]
     else:
         scale = data.units()
         many = _measured(outputs.reshape(len(part), -1), scale)
         heads = [""] if many.shape[1] == 1 else [f"_{k}" for k in range(many.shape[1])]
         writer.writerow(["name", *(f"prediction{k}" for k in heads), *(f"target{k}" for k in heads if known)])
         rows = many.tolist()
-        truth = [] if part.targets is None else _measured(part.targets.reshape(len(part), -1), scale).tolist()
+        truth = [] if not known else _measured(targets.reshape(len(part), -1), scale).tolist()
     for k, name in enumerate(part.names):
         writer.writerow([name, *rows[k], *(truth[k] if truth else [])])
     return text.getvalue()

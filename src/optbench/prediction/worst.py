@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from optbench.errors import UserError
 from optbench.experiment.rebuild import Rebuilt, rebuild
@@ -45,6 +46,8 @@ def looked_at(run: Run, checkpoint: str | None, config_dirs: Sequence[Path], mos
     inputs, targets, names = _examples(network)
     if targets is None:
         raise UserError("its validation data have no targets")
+    if not isinstance(targets, Tensor):
+        raise UserError("its examples have several targets each")
     outputs = network.outputs(inputs)
     losses = row_losses(network.loss.cpu(), outputs, targets).double().numpy()
     drawn = _drawing(network, inputs)

@@ -191,14 +191,15 @@ class Split:
         inputs: a tensor (n, ...), or mappings, tuples and lists of such (`problem.trees` says how a model is called
             with them). uint8 is scaled to [0, 1], floating point is taken as it is, whole numbers are tokens.
         targets: whole numbers below n_classes, (n,), or (n, length) where each position of a text has one;
-            floating-point numbers, (n,) or (n, k), where n_classes is 0; None for an unlabelled test set.
+            floating-point numbers, (n,) or (n, k), where n_classes is 0, or there mappings, tuples and lists of
+            tensors, which only a loss of one's own understands; None for an unlabelled test set.
         names: n names, in order: of files where they are files, of lines of a table or made-up ones elsewhere.
         weights: floating point (n,), how much each example counts in the loss and the metrics, none of them negative;
             None: all count alike.
     """
 
     inputs: Tree
-    targets: Tensor | None
+    targets: Tree | None
     names: tuple[str, ...]
     weights: Tensor | None = None
 
@@ -213,7 +214,7 @@ class Split:
     @property
     def labels(self) -> Tensor | None:
         """The targets, as those of classes are called."""
-        return self.targets
+        return cast("Tensor | None", self.targets)
 
 
 class AbstractData(ABC):
@@ -323,7 +324,7 @@ class Guesses:
 @dataclass(frozen=True)
 class Batch:
     """A batch as the objective takes it: inputs by the rule of `problem.trees`, int64 targets (of a regression
-    float32); on a surface empty.
+    float32; or a tree of both); on a surface empty.
 
     Attributes:
         inputs, targets: b of each.
@@ -335,7 +336,7 @@ class Batch:
     """
 
     inputs: Tree
-    targets: Tensor
+    targets: Tree
     others: Tensor | None = None
     share: float = 1.0
     guesses: Guesses | None = None
@@ -362,7 +363,7 @@ class Batch:
             others = None if self.others is None else self.others[part]
             guesses = None if self.guesses is None else self.guesses.part(part)
             weights = None if self.weights is None else self.weights[part]
-            yield Batch(part_of(self.inputs, part), self.targets[part], others, self.share, guesses, weights)
+            yield Batch(part_of(self.inputs, part), part_of(self.targets, part), others, self.share, guesses, weights)
 
 
 class AbstractProblem(ABC):

@@ -106,4 +106,6 @@ class Folds(AbstractData):
 def _labels(part: Split, name: str) -> Tensor:
     if part.targets is None:
         raise DataError(f"the {name} examples have no labels, so they cannot be divided into folds")
+    if not isinstance(part.targets, Tensor):
+        raise DataError(f"the {name} examples have several targets each, by which they cannot be divided into folds")
     return part.targets

@@ -9,6 +9,7 @@ usually written:
     targets (b,), numbers     outputs (b, 1) come without the last axis, as elementwise losses want them; a loss with
                               `takes_numbers` gets them as they are
     targets (b, k), numbers   outputs (b, k), as they come
+    a tree of tensors         outputs, a tensor or a tree, as they come: what they mean is known to the loss alone
 
 and values beyond (b,) are averaged over what is not a row.
 """
@@ -21,8 +22,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from optbench.errors import IncompatibleError
+from optbench.problem.trees import Tree
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tree, Tree], Tensor]
 
 
 class CalledLoss(nn.Module):
@@ -58,16 +60,18 @@ def as_loss(loss: Any) -> nn.Module:
     return CalledLoss(loss)
 
 
-def row_losses(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+def row_losses(loss: Loss, outputs: Tree, targets: Tree) -> Tensor:
     """The loss of each row, (b,), by the rule at the top.
 
     Args:
         loss: that is asked.
-        outputs: of the model, (b, C), (b, t, C), (b, 1) or (b, k).
-        targets: (b,), (b, t) or (b, k).
+        outputs: of the model, (b, C), (b, t, C), (b, 1) or (b, k), or a tree where targets are one.
+        targets: (b,), (b, t) or (b, k), or a tree of tensors.
     """
     values: Any
-    if targets.is_floating_point():
+    if not isinstance(targets, Tensor):
+        values = loss(outputs, targets)
+    elif targets.is_floating_point():
         values = loss(outputs if getattr(loss, "takes_numbers", False) else _alike(outputs, targets), targets)
     elif targets.ndim > 1:
         tokens, (flat, wanted) = targets.shape, tokenwise(outputs, targets)

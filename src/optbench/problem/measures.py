@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot
 
 from optbench.errors import RunFailure
 from optbench.problem.losses import tokenwise, weighted_mean
+from optbench.problem.trees import Tree
 
 Weights = Tensor | None
 
@@ -94,6 +95,8 @@ OF_CLASSES: Mapping[str, Measure] = MappingProxyType(
 SCALING: Mapping[str, Measure] = MappingProxyType({"rmse": rmse, "mae": mean_absolute_error})
 """Those that are in the units of the numbers."""
 OF_NUMBERS: Mapping[str, Measure] = MappingProxyType({"rmse": rmse, "mae": mean_absolute_error, "r2": r2})
+MEASURES = frozenset({*OF_CLASSES.values(), *OF_NUMBERS.values()})
+"""All of them: each is of one tensor of targets."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +132,18 @@ class Metric:
             raise RunFailure(f"metric {self.name} gave {what}; expected one number") from error
 
 
-def in_rows(outputs: Tensor, targets: Tensor, weights: Weights = None) -> tuple[Tensor, Tensor, Weights]:
+def in_rows(outputs: Tree, targets: Tree, weights: Weights = None) -> tuple[Tree, Tree, Weights]:
     """Outputs, targets and weights as measures take them: a row for each example, or token.
 
     Args:
         outputs: (n, C), (n, t, C), (n, 1) or (n, k).
         targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k).
         weights: (n,) of the examples; None: all alike.
+
+    Trees of targets, and their outputs, come as they are.
     """
+    if not isinstance(targets, Tensor):
+        return outputs, targets, weights
     if targets.is_floating_point():
         return outputs.reshape(len(targets), -1), targets.reshape(len(targets), -1), weights
     weights = None if weights is None else weights.repeat_interleave(targets[0].numel())
@@ -167,14 +174,16 @@ def columns(
     return found
 
 
-def measured(outputs: Tensor, targets: Tensor, weights: Weights = None) -> dict[str, float]:
-    """All figures that there are of such targets, by name.
+def measured(outputs: Tree, targets: Tree, weights: Weights = None) -> dict[str, float]:
+    """All figures that there are of such targets, by name; of trees none.
 
     Args:
         outputs: (n, C), (n, t, C), (n, 1) or (n, k).
         targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k).
         weights: (n,) of the examples; None: all alike.
     """
+    if not isinstance(targets, Tensor):
+        return {}
     known = OF_NUMBERS if targets.is_floating_point() else OF_CLASSES
     outputs, targets, weights = in_rows(outputs, targets, weights)
     if known is OF_CLASSES and outputs.shape[-1] <= 5:  # each target is among the five

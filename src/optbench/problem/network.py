@@ -33,7 +33,7 @@ from optbench.problem.base import (
 )
 from optbench.problem.compiled import GRAPHS, Compiled
 from optbench.problem.losses import check_values, row_losses, tokenwise, weighted_mean
-from optbench.problem.measures import Metric, columns, in_rows
+from optbench.problem.measures import MEASURES, Metric, columns, in_rows
 from optbench.problem.normal import channels, normalise
 from optbench.problem.precision import Scaler, forward
 from optbench.problem.pseudo import PseudoLabels, Taken
@@ -92,8 +92,9 @@ def probabilities(loss: nn.Module, outputs: Tensor, n_classes: int) -> Tensor:
     return one_hot(predicted_labels(loss, outputs), n_classes).double()
 
 
-def network_outputs(model: nn.Module, inputs: Tree, device: torch.device) -> Tensor:
-    """The model's outputs in evaluation mode, (n, ...), on the CPU, for inputs as `problem.Split` has them."""
+def network_outputs(model: nn.Module, inputs: Tree, device: torch.device) -> Any:
+    """The model's outputs in evaluation mode, (n, ...) or a tree of such, on the CPU, for inputs as `problem.Split` has
+    them."""
     return _outputs(model, _inputs(model, inputs, device))
 
 
@@ -104,16 +105,13 @@ def _inputs(model: nn.Module, inputs: Tree, device: torch.device) -> Iterator[Tr
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, inputs: Iterable[Tree]) -> Tensor:
-    """The model's outputs of these batches in evaluation mode, (n, ...), on the CPU."""
+def _outputs(model: nn.Module, inputs: Iterable[Tree]) -> Any:
+    """The model's outputs of these batches in evaluation mode, (n, ...) or a tree of such, on the CPU."""
     training = model.training
     model.eval()
     parts = [trees.called(model, part) for part in inputs]
     model.train(training)
-    if not isinstance(parts[0], Tensor):
-        raise IncompatibleError(f"{type(model).__name__} gives a {type(parts[0]).__name__}; expected a tensor (b, ...)",
-                                "wrap it in a module that returns the outputs alone")  # fmt: skip
-    return torch.cat(parts).cpu()
+    return trees.mapped(lambda part: part.cpu(), trees.joined(parts))
 
 
 class _Evaluated:
@@ -130,8 +128,8 @@ class _Evaluated:
         self._kept: list[tuple[Tree, list[int]]] = []
         self._may_keep = trees.size_in_bytes(inputs, torch.float32.itemsize) <= _KEPT_BYTES
 
-    def outputs(self) -> Tensor:
-        """The model's outputs now, (n, ...), on the CPU."""
+    def outputs(self) -> Any:
+        """The model's outputs now, (n, ...) or a tree of such, on the CPU."""
         if not self._may_keep:
             return network_outputs(self._model, self._inputs, self._device)
         if not self._kept:
@@ -170,6 +168,11 @@ def _check_for_images(
     if pseudo is not None and not is_pictures(data):
         raise IncompatibleError(f"pseudo-labels are given to pictures, and {name} has none",
                                 "leave out trainer.unlabelled")  # fmt: skip
+
+
+def _form(tree: Tree) -> str:
+    """Shapes with their rows, of a tensor or a tree, in words."""
+    return str(tuple(tree.shape)) if isinstance(tree, Tensor) else f"{trees.rows(tree)} x {trees.shape_of(tree)}"
 
 
 def _first_line(error: BaseException) -> str:
@@ -295,7 +298,7 @@ class NetworkProblem(AbstractProblem):
         if any(is_lazy(weights) for weights in (*model.parameters(), *model.buffers())):
             self._tried(model, torch.device("cpu"))
 
-    def _tried(self, model: nn.Module, device: torch.device) -> Tensor:
+    def _tried(self, model: nn.Module, device: torch.device) -> Any:
         """What a model makes of the first examples. Raises IncompatibleError where it does not take them."""
         few = trees.part_of(self.train.inputs, slice(0, self._few))
         try:
@@ -318,19 +321,36 @@ class NetworkProblem(AbstractProblem):
     def _check_shapes(self) -> None:
         """Sends examples through the model and the loss. Raises IncompatibleError where they do not fit."""
         assert self.train.targets is not None
-        outputs, targets = self._tried(self._model, self._device), self.train.targets[: self._few]
+        outputs = self._tried(self._model, self._device)
+        targets = trees.part_of(self.train.targets, slice(0, self._few))
+        is_tree = not isinstance(targets, Tensor)
+        self._check_kinds(outputs, is_tree)
         try:
-            check_class_weights(self.loss, outputs.shape[-1])
+            if not is_tree:
+                check_class_weights(self.loss, outputs.shape[-1])
             values = row_losses(self.loss.cpu(), outputs, targets)
             self.loss.to(self._device)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            given = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} ({self._learned})"
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            shapes = f"outputs {_form(outputs)} and targets {_form(targets)}"
+            given = f"{shapes} ({self._learned})"
             hint = "use loss=cross_entropy, or n_outputs=N" if self._has_classes else "use loss=squared_error"
+            if is_tree:
+                given, hint = shapes, "a loss of your own takes them as they are"
             raise IncompatibleError(
                 f"{type(self.loss).__name__} does not take the model's {given}: {_first_line(error)}", hint
             ) from error
-        check_values(values, len(outputs), self.loss)
-        self.n_outputs = int(outputs.shape[-1])
+        check_values(values, trees.rows(targets), self.loss)
+        self.n_outputs = 0 if is_tree else int(outputs.shape[-1])
+
+    def _check_kinds(self, outputs: Any, is_tree: bool) -> None:
+        """Raises IncompatibleError for several outputs to one target, and metrics of one where there are several."""
+        if not is_tree and not isinstance(outputs, Tensor):
+            came = f"{type(self._model).__name__} gives a {type(outputs).__name__}; expected a tensor (b, ...)"
+            raise IncompatibleError(came, "wrap it in a module that returns the outputs alone")
+        ours = [one.name for one in self.metrics if getattr(one.function, "func", one.function) in MEASURES]
+        if is_tree and ours:
+            why = f"trainer.metrics: {ours[0]} is of one tensor of targets, and {type(self.data).__name__} has several"
+            raise IncompatibleError(why, "a metric of your own takes them as they are")
 
     @property
     def module(self) -> nn.Module:
@@ -363,11 +383,11 @@ class NetworkProblem(AbstractProblem):
         inputs, targets, weights = self._source
         if self._order[0] != epoch:
             order = torch.randperm(len(self.train), generator=stream(self._seed, "order", epoch))
-            self._order = (epoch, moved(order, targets.device))
+            self._order = (epoch, moved(order, trees.leaves(targets)[0].device))
         last = position == self.steps_per_epoch - 1
         start = position * self.batch_size
         index = self._order[1].narrow(0, start, len(self.train) - start if last else self.batch_size)
-        inputs, targets = trees.chosen(inputs, index), targets.index_select(0, index)
+        inputs, targets = trees.chosen(inputs, index), trees.chosen(targets, index)
         weights = None if weights is None else moved(weights.index_select(0, index), self._device)
         taken = self._taken(epoch, position)
         if taken is not None:
@@ -382,7 +402,8 @@ class NetworkProblem(AbstractProblem):
         mixed = None if mixture is None else mixture.order
         guesses = None if taken is None else _guesses(len(index), len(targets), mixed, taken.weight)
         if mixture is None:
-            return Batch(inputs, moved(targets, self._device), guesses=guesses, weights=weights)
+            targets = trees.mapped(partial(moved, device=self._device), targets)
+            return Batch(inputs, targets, guesses=guesses, weights=weights)
         if weights is not None:
             raise IncompatibleError("images that are mixed with one another have no weights of their own",
                                     "choose an augment without mixup and cutmix, or data without weights")  # fmt: skip
@@ -396,7 +417,7 @@ class NetworkProblem(AbstractProblem):
         return self.pseudo.taken(epoch, position, self.steps_per_epoch, self.batch_size)
 
     @cached_property
-    def _source(self) -> tuple[Tree, Tensor, Tensor | None]:
+    def _source(self) -> tuple[Tree, Any, Tensor | None]:
         """Training inputs, targets and weights (of mean 1), where batches are put together: on a GPU that has room for
         them, else on the CPU. There, with the order of an epoch, nothing goes to the GPU at an update."""
         inputs, targets, weights = self.train.inputs, self.train.targets, self.train.weights
@@ -410,7 +431,8 @@ class NetworkProblem(AbstractProblem):
         if trees.size_in_bytes(inputs) >= free * _SHARE_OF_GPU:
             return inputs, targets, weights
         there = None if weights is None else weights.to(self._device)
-        return trees.mapped(lambda part: part.to(self._device), inputs), targets.to(self._device), there
+        inputs, targets = (trees.mapped(lambda part: part.to(self._device), tree) for tree in (inputs, targets))
+        return inputs, targets, there
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""

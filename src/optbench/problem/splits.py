@@ -7,6 +7,7 @@ each would train, and print an accuracy that means something else.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from optbench.errors import DataError
 from optbench.problem.base import AbstractData, Split
-from optbench.problem.trees import leaves
+from optbench.problem.trees import leaves, mapped
 
 LOG = logging.getLogger(__name__)
 _SCALED = 10.0
@@ -46,6 +47,8 @@ def read_split(data: AbstractData, name: str) -> Split:
         split = replace(split, weights=_weights(split.weights, len(split), where))
     if split.targets is None:
         return split
+    if data.n_classes == 0 and not isinstance(split.targets, Tensor):
+        return replace(split, targets=_tree(split.targets, len(split), where))
     if data.n_classes == 0:
         return replace(split, targets=_numbers(split.targets, len(split), data.n_targets, where))
     split = replace(split, targets=_class_numbers(split.targets, split, data, where))
@@ -122,6 +125,21 @@ def _numbers(labels: Any, n: int, n_targets: int, where: str) -> Tensor:
         raise DataError(f"the labels of {where} hold values that are not finite")
     numbers: Tensor = labels.float()
     return numbers.reshape(wanted)
+
+
+def _tree(targets: Any, n: int, where: str) -> Any:
+    """Targets that are several tensors, numbers as float32 and whole numbers as int64: what they mean is known to the
+    loss alone. Raises DataError."""
+    if not isinstance(targets, Mapping | tuple | list) or not leaves(targets):
+        raise DataError(f"the labels of {where} are a {type(targets).__name__}",
+                        "expected a tensor, or mappings, tuples and lists of such")  # fmt: skip
+    for leaf in leaves(targets):
+        if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != n or leaf.is_complex():
+            what = f"{leaf.dtype} {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
+            raise DataError(f"the labels of {where} hold {what}; expected tensors of real numbers with {n} rows")
+        if leaf.is_floating_point() and not leaf.isfinite().all():
+            raise DataError(f"the labels of {where} hold values that are not finite")
+    return mapped(lambda leaf: leaf.float() if leaf.is_floating_point() else leaf.long(), targets)
 
 
 def _class_numbers(labels: Any, split: Split, data: AbstractData, where: str) -> Tensor:

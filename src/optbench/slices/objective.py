@@ -12,7 +12,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -122,18 +122,23 @@ class NetworkLoss:
         made = scaled(inputs.to(self._device), self._dtype)
         return made.contiguous(memory_format=torch.channels_last) if made.ndim == 4 else made
 
+    def _as_wanted(self, targets: Tensor) -> Tensor:
+        there = targets.to(self._device)
+        return there.to(self._dtype) if there.is_floating_point() else there
+
     def _read(self, split: Split) -> Reading:
         total, right, counted, mass = 0.0, 0, 0, 0.0
-        targets = cast(Tensor, split.targets)
+        targets = split.targets
+        of_classes = isinstance(targets, Tensor) and not targets.is_floating_point()
         edges = pairwise(_edges(len(split), self._batch))
         for inputs, (start, end) in zip(self._batches(split.inputs), edges, strict=True):
-            outputs, wanted = called(self._model, inputs), targets[start:end].to(self._device)
-            wanted = wanted.to(self._dtype) if wanted.is_floating_point() else wanted
+            outputs = called(self._model, inputs)
+            wanted = mapped(self._as_wanted, part_of(targets, slice(start, end)))
             losses = row_losses(self._loss, outputs, wanted).double()
             own = None if split.weights is None else split.weights[start:end].to(losses)
             total += float(losses.sum() if own is None else (losses * own).sum())
             mass += float(end - start if own is None else own.sum())
-            if not targets.is_floating_point():
+            if of_classes:
                 flat, labels = tokenwise(outputs, wanted)
                 right += int((predicted_labels(self._loss, flat) == labels).sum())
                 counted += labels.numel()

@@ -121,12 +121,12 @@ def _check_split(split: Split) -> None:
     """Raises UnstackedError for examples with weights, or more than one target each."""
     if split.weights is not None:
         raise UnstackedError("the examples have weights")
-    if split.targets is None or split.targets.ndim != 1:
+    if not isinstance(split.targets, Tensor) or split.targets.ndim != 1:
         raise UnstackedError("an example has more than one target")
 
 
 def _targets(split: Split, device: torch.device) -> Tensor:
-    assert split.targets is not None
+    assert isinstance(split.targets, Tensor)
     return split.targets.to(device)
 
 

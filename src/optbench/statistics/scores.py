@@ -112,16 +112,16 @@ _LIST = (
     ),
     Statistic(
         "evals", "evaluations", "median number of evaluations of objective and gradient, over the started runs",
-        ("evals",), _known("evals"), -1, alone, place=19, spare=7, cost=True,
+        ("evals",), _known("evals"), -1, alone, place=19, spare=3, cost=True,
     ),
     Statistic(
         "gradients", "gradients", "median number of backward passes of the objective, over the started runs",
-        ("gradients",), _known("gradients"), -1, alone, place=20, spare=9, cost=True,
+        ("gradients",), _known("gradients"), -1, alone, place=20, spare=1, cost=True,
     ),
     Statistic(
         "hessian_products", "Hessian products", "median number of backward passes through the graph of the gradient, "
         "over the started runs that keep one",
-        ("hessian_products",), _known("hessian_products"), -1, alone, place=21, spare=8, cost=True,
+        ("hessian_products",), _known("hessian_products"), -1, alone, place=21, spare=2, cost=True,
     ),
     Statistic(
         "seconds", "seconds", f"median time of training, evaluation not counted, {_TIMED}",
