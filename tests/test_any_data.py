@@ -192,7 +192,7 @@ ENTROPY = nn.CrossEntropyLoss(reduction="none")
     (NUMBERS, {"u": WANTED, "v": WANTED[:3]}, {}, r"hold torch.float32 \(3,\); expected .* with 14"),
     (NUMBERS, {"u": WANTED / 0}, {}, "not finite"),
     (NUMBERS, (WANTED, "x"), {}, "hold a str"),
-    (NUMBERS, {}, {}, "are a dict"),
+    (NUMBERS, {}, {}, "are dict"),
     (NUMBERS, {"u": CLASSES}, {"n_classes": 3}, r"are dict; expected a tensor of shape"),
     (NUMBERS, WANTED, {"weights": torch.ones(3)}, r"expected numbers of shape \(14,\)"),
     (NUMBERS, WANTED, {"weights": -torch.ones(N)}, "negative or not finite"),

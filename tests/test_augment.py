@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 from loop_tools import Dots, linear, on_dots
+from scipy.stats import kstest
 from torch import Tensor
 
+from optbench import build_problem, compose
 from optbench.augment.flip_crop import gathered, sliced
+from optbench.augment.jitter import Jitter
 from optbench.augment.whole_batch import WholeBatch, WideCrop, cut_and_mixed, mixed_up
 from optbench.config import build
+from optbench.errors import DataError
 from optbench.problem import stream
 
 AUGMENTATIONS = [name for name in members.names("augment") if members.read("augment", name)["_target_"] is not None]
@@ -115,6 +119,25 @@ def test_the_batch_of_an_update_depends_on_its_number_alone(name: str) -> None:
     assert torch.equal(last.targets, again.targets)
     assert (last.share, last.others is None) == (again.share, again.others is None)
     assert torch.equal(one.batch(2).inputs, other.batch(2).inputs)
+
+
+def test_noise_on_any_inputs_is_normal_and_leaves_tokens_alone() -> None:
+    tree = {"x": torch.zeros(400, 5), "pair": (torch.full((400, 3), 128, dtype=torch.uint8), torch.arange(400))}
+    made = Jitter(0.25)(tree, stream(0, "augment"))
+    drawn = made["x"].flatten().numpy()
+    assert kstest(drawn, "norm", args=(0, 0.25)).pvalue > 0.01
+    assert torch.equal(made["pair"][1], tree["pair"][1])
+    levels = (made["pair"][0].double() - 128) / 255
+    assert made["pair"][0].dtype == torch.uint8
+    assert float(levels.std()) == pytest.approx(0.25, abs=0.02)
+    with pytest.raises(DataError, match="nothing to add noise to"):
+        Jitter()({"tokens": torch.arange(4)}, stream(0, "augment"))
+    words = ["model=mlp", "model.hidden=[4]", "data=wine", "augment=jitter", "trainer.steps=2"]
+    one, other = (build_problem(compose(*words), torch.device("cpu")).batch(1) for _ in range(2))
+    plain = build_problem(compose(*words, "augment=none"), torch.device("cpu")).batch(1)
+    assert torch.equal(one.inputs, other.inputs)
+    assert 0.05 < float((one.inputs - plain.inputs).std()) < 0.2
+    assert torch.equal(one.targets, plain.targets)
 
 
 def test_a_wide_crop_shows_a_part_of_the_picture_as_the_whole() -> None:

@@ -290,6 +290,7 @@ RANGES: Mapping[str, Check] = {
     ),
     "augment.colour": _share,
     "augment.erasing": _share,
+    "augment.deviation": _not_negative,
     "n_outputs": _from_zero,  # after what it refers to, as the next ones are: who set it is to be named
     "model.n_outputs": _count,
     "model.num_classes": _count,

@@ -477,6 +477,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "augment.scale": ([[0.01, 1.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.4], [0.5, 1.1], [0.5], 0.5]),
     "augment.colour": ([0.0, 1.0], [-0.1, 1.1]),
     "augment.erasing": ([0.0, 1.0], [-0.1, 1.1]),
+    "augment.deviation": ([0.0, 0.1], [-0.1, "a"]),
     "data.on_bad": (["error", "skip"], ["", "keep", True, 1]),
     "data.n_classes": ([0, 11], [-1, 2.5]),
     "data.validation_share": ([1e-6, 0.999], [0, 1]),

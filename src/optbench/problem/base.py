@@ -247,27 +247,30 @@ class AbstractData(ABC):
 
 
 class AbstractAugmentation(ABC):
-    """What is done to the images of a training batch before the network sees them; never to validation or test images.
+    """What is done to the inputs of a training batch before the network sees them; never to validation or test data.
 
     Subclasses are final and draw from the given generator alone, so that the batch of update k is a function of
     (seed, k). For code that draws from torch's global generator, that is seeded before each call.
 
     Attributes:
         on_device: whether it takes images that are where the model is; else they are on the CPU.
+        of_pictures: whether it is for pictures alone; one for any inputs says False.
     """
 
     on_device: bool = False
+    of_pictures: bool = True
 
     @abstractmethod
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Any, generator: torch.Generator) -> Any:
         """The batch as it is trained on.
 
         Args:
-            images: (b, c, h, w), a copy: uint8, or floating point where the data set's are.
+            images: (b, c, h, w), a copy: uint8, or floating point where the data set's are; where it is for any inputs,
+                what the data set has, a tensor or a tree of such (`problem.trees`), b rows in each.
             generator: of this update, a stream of its own, on the CPU.
 
         Returns:
-            b images that the model takes, of the same dtype.
+            b images that the model takes, of the same dtype; of a tree one of the same form.
         """
 
     def mixed(self, inputs: Tensor, generator: torch.Generator) -> Mixture | None:

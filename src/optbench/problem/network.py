@@ -162,12 +162,17 @@ def _check_for_images(
 ) -> None:
     """Raises IncompatibleError for what is done to images and cannot be done to other inputs."""
     name = type(data).__name__
-    if augmentation is not None and not is_pictures(data):
+    if augmentation is not None and augmentation.of_pictures and not is_pictures(data):
         raise IncompatibleError(f"{type(augmentation).__name__} changes images, and {name} has none",
-                                "use augment=none")  # fmt: skip
+                                "use augment=none, or jitter, which is for any numbers")  # fmt: skip
     if pseudo is not None and not is_pictures(data):
         raise IncompatibleError(f"pseudo-labels are given to pictures, and {name} has none",
                                 "leave out trainer.unlabelled")  # fmt: skip
+
+
+def _account(tree: Tree) -> list[tuple[int, torch.dtype]]:
+    """Rows and type of each tensor; nothing of what is no tensor."""
+    return [(len(leaf), leaf.dtype) for leaf in trees.leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _form(tree: Tree) -> str:
@@ -434,20 +439,22 @@ class NetworkProblem(AbstractProblem):
         inputs, targets = (trees.mapped(lambda part: part.to(self._device), tree) for tree in (inputs, targets))
         return inputs, targets, there
 
-    def _augmented(self, images: Tensor, step: int) -> Tensor:
-        """The images of a batch as update `step` sees them. Raises DataError where they are no longer such images."""
+    def _augmented(self, inputs: Tree, step: int) -> Tree:
+        """The inputs of a batch as update `step` sees them. Raises DataError where they are no longer such inputs."""
         if self._augmentation is None:
-            return images
+            return inputs
         seed_torch(stream_seed(self._seed, "augment, global", step), self._device)
-        before = len(images), images.dtype
+        before = _account(inputs)
         if self._augmentation.on_device:
-            images = moved(images, self._device)
-        made = self._augmentation(images, stream(self._seed, "augment", step))
-        if not isinstance(made, Tensor) or (len(made), made.dtype) != before:
-            is_tensor = isinstance(made, Tensor)
-            what = f"{made.dtype} of shape {tuple(made.shape)}" if is_tensor else f"a {type(made).__name__}"
-            raise DataError(f"{type(self._augmentation).__name__} made {what} of {before[0]} images ({before[1]})",
-                            "an augmentation gives as many images of the same dtype")  # fmt: skip
+            inputs = trees.mapped(partial(moved, device=self._device), inputs)
+        made = self._augmentation(inputs, stream(self._seed, "augment", step))
+        if _account(made) != before:
+            what = (
+                f"{made.dtype} of shape {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+            )
+            n, kinds = trees.rows(inputs), " and ".join(dict.fromkeys(str(dtype) for _, dtype in before))
+            raise DataError(f"{type(self._augmentation).__name__} made {what} of {n} {noun(self.data)} ({kinds})",
+                            f"an augmentation gives as many {noun(self.data)} of the same dtype")  # fmt: skip
         return made
 
     def differentiate(self, batch: Batch) -> Tensor:

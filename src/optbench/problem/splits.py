@@ -7,7 +7,6 @@ each would train, and print an accuracy that means something else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +46,8 @@ def read_split(data: AbstractData, name: str) -> Split:
         split = replace(split, weights=_weights(split.weights, len(split), where))
     if split.targets is None:
         return split
-    if data.n_classes == 0 and not isinstance(split.targets, Tensor):
+    several = not isinstance(split.targets, Tensor) and any(isinstance(leaf, Tensor) for leaf in leaves(split.targets))
+    if data.n_classes == 0 and several:
         return replace(split, targets=_tree(split.targets, len(split), where))
     if data.n_classes == 0:
         return replace(split, targets=_numbers(split.targets, len(split), data.n_targets, where))
@@ -130,9 +130,6 @@ def _numbers(labels: Any, n: int, n_targets: int, where: str) -> Tensor:
 def _tree(targets: Any, n: int, where: str) -> Any:
     """Targets that are several tensors, numbers as float32 and whole numbers as int64: what they mean is known to the
     loss alone. Raises DataError."""
-    if not isinstance(targets, Mapping | tuple | list) or not leaves(targets):
-        raise DataError(f"the labels of {where} are a {type(targets).__name__}",
-                        "expected a tensor, or mappings, tuples and lists of such")  # fmt: skip
     for leaf in leaves(targets):
         if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != n or leaf.is_complex():
             what = f"{leaf.dtype} {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
