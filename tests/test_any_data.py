@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from optbench.augment.flip_crop import FlipCrop
 from optbench.curvature.objective import network_objective
-from optbench.errors import ConfigError, DataError, IncompatibleError
+from optbench.errors import ConfigError, DataError, IncompatibleError, RunFailure
 from optbench.experiment.assemble import build_problem, optimizer_of
 from optbench.experiment.plan import plan_run, plan_sweep
 from optbench.launch.members import check_members
@@ -257,6 +257,12 @@ def test_several_targets_under_a_loss_that_knows_them(accumulate: int) -> None:
     assert problem.ranked_by == ("val_right", 1)
     objective = network_objective(model, loss, problem.train, chunk=4, dtype=torch.float32)
     assert objective.value() == pytest.approx(expected.item(), rel=1e-5)
+    for weighed in (rmse, lambda o, t, w, more=1: 0.0):
+        assert Metric("m", weighed, -1).takes_weights
+    with pytest.raises(IncompatibleError, match=r"right takes no weights, and the examples of Given have"):
+        NetworkProblem(Heads(), replace(data, weights=torch.ones(N)), loss, "full", 3, CPU, metrics=[right])
+    with pytest.raises(RunFailure, match="metric odd: KeyError: 'w'"):
+        Metric("odd", lambda o, t: o["w"], 1)({"u": WANTED}, targets)
     with pytest.raises(IncompatibleError, match="rmse is of one tensor of targets"):
         NetworkProblem(Heads(), data, loss, "full", 3, CPU, metrics=[Metric("rmse", rmse, -1)])
 

@@ -7,6 +7,7 @@ trainer.metrics names it; one of the user's own is asked in the same form, witho
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -99,6 +100,9 @@ MEASURES = frozenset({*OF_CLASSES.values(), *OF_NUMBERS.values()})
 """All of them: each is of one tensor of targets."""
 
 
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
 @dataclass(frozen=True)
 class Metric:
     """A function of predictions with a name.
@@ -115,14 +119,27 @@ class Metric:
     sign: int
     of_labels: bool = False
 
+    @property
+    def takes_weights(self) -> bool:
+        """Whether the function has a third argument, by which examples count."""
+        asked = getattr(self.function, "update", self.function)  # of torchmetrics, whose call takes anything
+        try:
+            kinds = [one.kind for one in inspect.signature(asked).parameters.values()]
+        except (TypeError, ValueError):  # one that says nothing of itself
+            return True
+        return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in _BY_PLACE for kind in kinds) > 2
+
     def __call__(self, outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
         """Its value, NaN where it has none.
 
         Raises:
-            RunFailure: it is not one number.
+            RunFailure: it is not one number, or the function raises.
         """
         given = (outputs, targets) if weights is None else (outputs, targets, weights)
-        value = self.function(*given)
+        try:
+            value = self.function(*given)
+        except Exception as error:  # it is anyone's code
+            raise RunFailure(f"metric {self.name}: {type(error).__name__}: {error}") from error
         if callable(reset := getattr(self.function, "reset", None)):  # of torchmetrics, which keeps what it has seen
             reset()
         try:

@@ -348,7 +348,13 @@ class NetworkProblem(AbstractProblem):
         self.n_outputs = 0 if is_tree else int(outputs.shape[-1])
 
     def _check_kinds(self, outputs: Any, is_tree: bool) -> None:
-        """Raises IncompatibleError for several outputs to one target, and metrics of one where there are several."""
+        """Raises IncompatibleError for several outputs to one target, metrics of one where there are several, and those
+        that would not know of weights."""
+        unweighted = [one.name for one in self.metrics if not one.takes_weights]
+        if unweighted and self.train.weights is not None:
+            has = f"and the examples of {type(self.data).__name__} have"
+            why = f"trainer.metrics: {unweighted[0]} takes no weights, {has}"
+            raise IncompatibleError(why, "give the function a third argument: (outputs, targets, weights)")
         if not is_tree and not isinstance(outputs, Tensor):
             came = f"{type(self._model).__name__} gives a {type(outputs).__name__}; expected a tensor (b, ...)"
             raise IncompatibleError(came, "wrap it in a module that returns the outputs alone")
