@@ -91,11 +91,14 @@ def test_mini_batches_are_the_loops() -> None:
     assert piece_sizes(6, 3) == [3, 3]
 
 
-def test_why_groups_stay_alone(tmp_path: Path) -> None:
-    other = "optimizer.groups=[{role:head,_target_:torch.optim.SGD,lr:0.1}]"
-    plan = plan_sweep(["model=mlp", "optimizer=adam", "seeds=2", other], (), tmp_path, "s")
+@pytest.mark.parametrize(("rule", "words"), [
+    ("{role:head,_target_:torch.optim.SGD,lr:0.1}", "another optimizer"),
+    ("{role:head,scheduler:constant}", "another schedule"),
+])  # fmt: skip
+def test_why_groups_stay_alone(rule: str, words: str, tmp_path: Path) -> None:
+    plan = plan_sweep(["model=mlp", "optimizer=adam", "seeds=2", f"optimizer.groups=[{rule}]"], (), tmp_path, "s")
     (why,) = set(divide(plan, Options(engine="stacked", least=2)).why.values())
-    assert "another optimizer" in why
+    assert words in why
 
 
 MOMENTUM = ("optimizer=momentum", "optimizer.lr=0.05,0.01")

@@ -161,13 +161,15 @@ def _assembled(rows: Rows, known: dict[str, str | None], always: bool) -> Stacke
 
 def _in_parts(node: Mapping[str, Any]) -> str | None:
     """Why an optimizer has a form for rows of coordinates and none for networks."""
-    from optbench.config.groups import KEYS
+    from optbench.config.groups import KEYS, SCHEDULER
     from optbench.descend.rule import find
 
     if (key := next((key for key in KEYS if node.get(key) and key not in _OF_GROUPS), None)) is not None:
         return f"optimizer.{key} is how its class is built and driven, and not its rule"
     if any("_target_" in group for group in node.get("groups") or ()):
         return "optimizer.groups has another optimizer for some parameters"
+    if any(group.get(SCHEDULER) is not None for group in node.get("groups") or ()):
+        return "optimizer.groups has another schedule for some parameters"
     made = find(str(node["_target_"]))
     if isinstance(made, type) and any("on_vectors" in vars(base) for base in made.__mro__):
         return f"{made.__name__} treats a matrix as more than its numbers"
@@ -340,7 +342,7 @@ def _trial(stack: Stacked) -> str | None:
         with keeping_data(stack.planned[i]):
             problem: Any = build_problem(config, stack.rows.networks.device)
         optimizer = optimizer_of(config, problem)
-        return problem, optimizer, build_scheduler(config, optimizer, stack.rows.networks.steps)
+        return problem, optimizer, build_scheduler(config, optimizer, stack.rows.networks.steps, problem.module)
 
     try:
         return disagreement(stack.rows, alone)
