@@ -161,7 +161,8 @@ def _assembled(rows: Rows, known: dict[str, str | None], always: bool) -> Stacke
 
 def _in_parts(node: Mapping[str, Any]) -> str | None:
     """Why an optimizer has a form for rows of coordinates and none for networks."""
-    from optbench.config.groups import KEYS, SCHEDULER
+    from optbench.config.group_schedules import KEY as SCHEDULER
+    from optbench.config.groups import KEYS
     from optbench.descend.rule import find
 
     if (key := next((key for key in KEYS if node.get(key) and key not in _OF_GROUPS), None)) is not None:
