@@ -14,6 +14,7 @@ from optbench.experiment import Stop
 from optbench.launch import stacks, stacks_kept
 from optbench.launch.sweep import SweepWatcher, sweep
 from optbench.records import Run
+from optbench.stacked import train
 
 WORDS = ("model=mlp", "model.hidden=[6]", "model.norm=batch", "data.image_size=8", "data.channels=1", "optimizer=adam",
          "optimizer.lr=3e-3,1e30", "seeds=2", "scheduler=warmup_cosine", "trainer.epochs=3", "trainer.batch_size=256",
@@ -62,7 +63,8 @@ def check_same(runs: list[Run], whole: list[Run]) -> None:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """The user's wish to stop comes as it is asked for so many times."""
+    """The user's wish to stop comes as it is asked for so many times; it is asked for before each update."""
+    monkeypatch.setattr(train, "_WORK", 0)
     asked, over = [0], stacks._Work._over
 
     def at_last(self: stacks._Work) -> bool:
@@ -104,6 +106,7 @@ def test_killed(whole: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         if kept[0] in (4, 6, 9):
             raise Killed
 
+    monkeypatch.setattr(train, "_WORK", 0)  # as it had been kept after each update
     monkeypatch.setattr(stacks_kept.Keeper, "due", property(lambda self: True))
     monkeypatch.setattr(stacks_kept.Keeper, "keep", then_die)
     for _ in range(3):

@@ -164,8 +164,8 @@ def _scipy_unread() -> Iterator[None]:
 
 
 def cache_hits(kernel: Any) -> int:
-    """How many of the kernel's signatures came from the disk (0 or 1)."""
-    return sum(kernel.stats.cache_hits.values())
+    """How many of the kernel's signatures came from the disk (0 or 1); it is called from Python, or by its address."""
+    return int(kernel.cache_hits) if hasattr(kernel, "address") else sum(kernel.stats.cache_hits.values())
 
 
 def _module(name: str, source: str, file: str) -> Any:

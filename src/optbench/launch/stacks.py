@@ -55,6 +55,9 @@ _STACK_ROW, _STACK_FLOP, _STACK_WEIGHT = 1.3e-4, 3.5e-11, 1.2e-9
 _LOOP_WINDOWS, _LOOP_WINDOW_FLOP, _STACK_TOUCHED = 5e-4, 2e-11, 1.4e-8
 """Of a layer with windows, of an operation in it, and of a number that is pooled or normalised in a stack: so chosen
 that of the networks with convolutions in benchmarks/results/stacked.md those are stacked that gained 1.25 or more."""
+_BESIDE_STEP, _BESIDE_FLOP, _BESIDE_WEIGHT = 7.7e-4, 1.9e-11, 3.4e-9
+_COMPILED_ROW, _COMPILED_FLOP, _COMPILED_WEIGHT = 1.3e-5, 1.3e-11, 6.4e-10
+"""The loop and compiled stacks, measured beside each other on a later machine than the two above."""
 _PAYS = 1.25
 _PAUSE = 0.25
 
@@ -222,7 +225,8 @@ def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | 
     plan = plans[0] if len(plans) == 1 else Grouped(plans, [names for _, names in groups])
     networks = networks_of(problem, trainer, plan, wrappers(config))
     width, whole = networks.form.width, sum(p.numel() for p in problem.module.parameters())
-    quick, words = pays(len(rows.planned), width, whole, problem.batch_size, networks.chain.windowed)
+    compiled = networks.passes is not None
+    quick, words = pays(len(rows.planned), width, whole, problem.batch_size, networks.chain.windowed, compiled)
     if not quick and not always and device.type == "cpu":
         return f"{ALONE}{words}"
     seeds, start = [item.config["seed"] for item in rows.planned], functools.cache(_starts(rows.planned, problem))
@@ -269,7 +273,12 @@ def _starts(planned: Sequence[Planned], problem: NetworkProblem) -> Callable[[in
 
 
 def pays(
-    rows: int, width: int, weights: int, batch: int, windowed: tuple[int, int, int] = (0, 0, 0)
+    rows: int,
+    width: int,
+    weights: int,
+    batch: int,
+    windowed: tuple[int, int, int] = (0, 0, 0),
+    compiled: bool = False,
 ) -> tuple[bool, str]:
     """Whether a stack is quicker than the loop on a CPU, and why, in words.
 
@@ -279,17 +288,26 @@ def pays(
         weights: its weights; more, where some inputs are equal.
         batch: examples of an update.
         windowed: of layers that look through windows, see `Chain.windowed`.
+        compiled: whether the passes are (`stacked.passes`).
 
     The seconds of an update of one run are, by a fit to `benchmarks/stacked.py`: in the loop those of its calls and of
     6 operations a weight and example; in a stack those of a row, of as many operations on what is trained, and of the
     memory that it goes through.
     """
+    if compiled:
+        operations = 6 * batch
+        alone = _BESIDE_STEP + _BESIDE_FLOP * operations * weights + _BESIDE_WEIGHT * weights
+        together = _COMPILED_ROW + _COMPILED_FLOP * operations * width + _COMPILED_WEIGHT * width
+        return _said(rows, width, weights, batch, alone / together)
     layers, more, touched = windowed
     alone = _LOOP_STEP + _LOOP_FLOP * 6 * weights * batch + _LOOP_WEIGHT * weights
     alone += _LOOP_WINDOWS * layers + _LOOP_WINDOW_FLOP * 6 * more * batch
     together = _STACK_ROW + _STACK_FLOP * 6 * (width + more) * batch + _STACK_WEIGHT * width
     together += _STACK_TOUCHED * touched * batch
-    times = alone / together
+    return _said(rows, width, weights, batch, alone / together)
+
+
+def _said(rows: int, width: int, weights: int, batch: int, times: float) -> tuple[bool, str]:
     sizes = f"{rows} networks of {weights} weights" + (f" ({width} that differ)" if width < weights else "")
     words = f"{sizes}, {batch} examples an update: about {times:.2g} times as quick as the loop"
     return times >= _PAYS, words
@@ -324,13 +342,16 @@ def run_stack(
     Raises:
         OutputError: records cannot be written.
     """
+    from optbench.stacked.passes import one_thread
+
     trainer = stack.rows.networks.trainer
     device = set_up(trainer, 1)
-    if (words := _trial(stack)) is not None:
-        log.warning("%s: its %d runs go one by one: %s", stack.label, len(stack.planned), words)
-        return [], stack.planned
-    work = _Work(stack, stop, threads if device.type == "cpu" else 1, on_rows, on_stage, note, force)
-    return work.run(), []
+    with one_thread():
+        if (words := _trial(stack)) is not None:
+            log.warning("%s: its %d runs go one by one: %s", stack.label, len(stack.planned), words)
+            return [], stack.planned
+        work = _Work(stack, stop, threads if device.type == "cpu" else 1, on_rows, on_stage, note, force)
+        return work.run(), []
 
 
 def _trial(stack: Stacked) -> str | None:

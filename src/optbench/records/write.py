@@ -218,7 +218,11 @@ def write_sealed(path: Path, value: Any, wait: bool = True) -> str:
 
 def write_yaml(path: Path, value: Any) -> None:
     """Writes YAML atomically; infinities stay, so that a configuration reads back as it was hashed."""
-    write_bytes(path, yaml.safe_dump(plain(value, finite=False), sort_keys=False, allow_unicode=True).encode())
+    given = plain(value, finite=False)
+    write_bytes(path, yaml.dump(given, Dumper=_DUMPER, sort_keys=False, allow_unicode=True).encode())
+
+
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C where the wheel has it, ten times as quick
 
 
 def _cell(value: Any) -> str:

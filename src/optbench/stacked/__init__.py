@@ -15,6 +15,7 @@ run's own up to rounding.
     columns   inputs that are the same in every example are one input: their weights move together
     weights   the parameters of all rows as one matrix, and as the weights of one row again
     updates   the optimizer: as torch operations, or compiled into one pass over memory
+    passes    forward and backward pass and updates of a row as one compiled call, where its layers allow
     train     the rows from start to end: one clock, the loop's rules
     trial     whether a stack computes what the loop does, seen before it is believed
 """

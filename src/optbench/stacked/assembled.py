@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,17 +25,20 @@ from optbench.stacked.average import around_of
 from optbench.stacked.chain import Chain, UnstackedError, chain_of, table_of
 from optbench.stacked.columns import columns_of
 from optbench.stacked.groups import Grouped, alike, in_groups
+from optbench.stacked.passes import Passes, passes_of
 from optbench.stacked.train import Examples, Networks, Stack
 from optbench.stacked.updates import (
     Apply,
+    Compiled,
     Norms,
     Numbers,
     by_operations,
-    compiled,
     compiled_norms,
     norms_by_operations,
 )
 from optbench.stacked.weights import Form
+
+log = logging.getLogger(__name__)
 
 _TOGETHER, _WATCHED = 512, 4
 _CHUNK_BYTES = 12 << 20
@@ -95,16 +99,30 @@ def networks_of(
         columns = columns_of(*tables)
     if columns is not None:
         tables = [table.index_select(1, columns.first) for table in tables]
+    form = Form(problem.module, chain, columns)
+    mini_batch = problem.mini_batch if chain.normalises or chain.drawing else problem.batch_size
+    whole = trainer.ema is None and not wrap and mini_batch >= problem.batch_size
     splits = zip(tables, (problem.train, problem.validation), strict=True)
     train, validation = (Examples(table.contiguous(), _targets(split, device)) for table, split in splits)
     return Networks(
-        problem.module, chain, Form(problem.module, chain, columns), train, validation,
+        problem.module, chain, form, train, validation,
         functools.partial(row_losses, problem.loss), label_rule(problem.loss) if problem.data.n_classes > 0 else None,
         _judged(problem), problem.ranked_by,
         problem.batch_size, problem.steps_per_epoch, problem.exact_gradient and not chain.drawing, trainer,
-        total_steps(problem, trainer), problem.mini_batch if chain.normalises or chain.drawing else problem.batch_size,
-        around_of(trainer, wrap, chain.normalises),
+        total_steps(problem, trainer), mini_batch, around_of(trainer, wrap, chain.normalises),
+        _passes(problem, chain, form, train) if whole else None,
     )  # fmt: skip
+
+
+def _passes(problem: NetworkProblem, chain: Chain, form: Form, train: Examples) -> Passes | None:
+    """The compiled passes; None where there are none."""
+    if train.inputs.device.type != "cpu":
+        return None
+    try:
+        return passes_of(chain, form, problem.loss, train.labels)
+    except NotImplementedError as error:
+        log.debug("%s: %s", type(problem.module).__name__, error)
+        return None
 
 
 def _judged(problem: NetworkProblem) -> Callable[[Tensor, Tensor], dict[str, float]] | None:
@@ -147,7 +165,7 @@ def _forms(networks: Networks, plan: Plan | Grouped) -> tuple[Apply, Norms, str]
         names = Numbers(one, np.zeros(1, dtype=np.int64)).names
         try:
             if on_cpu:
-                return compiled(one, names, counts)
+                return Compiled(one, names, counts)
             whys.append("on a GPU it is operations")
         except NotImplementedError as error:
             whys.append(str(error))

@@ -9,8 +9,10 @@ the rows that are left move together.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,10 +30,14 @@ from optbench.stacked.average import Around
 from optbench.stacked.chain import Chain
 from optbench.stacked.draws import Draws
 from optbench.stacked.groups import Grouped, further_rates, numbers_of
-from optbench.stacked.updates import Apply, Norms
+from optbench.stacked.passes import Passes, Updates
+from optbench.stacked.updates import Apply, Compiled, Norms, Numbers
 from optbench.stacked.weights import Form, counted
 
 State = Mapping[str, Tensor]
+
+_WORK = 2 * 10**10
+"""Operations of the updates that are made in one go, some tenths of a second; then it is asked whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Networks:
         steps: updates that each makes at most.
         mini_batch: examples that go through the layers at once, of those of an update.
         around: what is put around the optimizer.
+        passes: forward and backward pass compiled; None: they are torch's operations and autograd.
     """
 
     model: nn.Module
@@ -82,6 +89,7 @@ class Networks:
     steps: int
     mini_batch: int
     around: Around
+    passes: Passes | None = None
 
     @property
     def device(self) -> torch.device:
@@ -160,6 +168,7 @@ class Stack:
         decays: bool,
     ) -> None:
         self._net, self._update, self._norms, self._decays = networks, update, norms, decays
+        self._compiled = networks.passes is not None and isinstance(update, Compiled)
         self._lines = [_Line(*one) for one in zip(rows, seeds, starts, strict=True)]
         self._numbers = numbers_of(plan, np.asarray(rows, dtype=np.int64))
         n, form, device = len(rows), networks.form, networks.device
@@ -180,7 +189,7 @@ class Stack:
         """Trains the rows, and gives each as it ends; where `stop` says so those under way are left.
 
         Args:
-            stop: asked before each update.
+            stop: asked before each update, or some of them (`_WORK`).
             on_step: told how many updates were made, those of all rows counted; the stack may then be asked for its
                 `state`.
         """
@@ -191,8 +200,9 @@ class Stack:
                 self._compact()
             if not self._lines or stop():
                 return
-            yield from self._one_step()
-            on_step(len(self._lines))
+            begun = self._step
+            yield from self._some_steps(self._at_once())
+            on_step(len(self._lines) * (self._step - begun))
 
     def state(self) -> dict[str, Any]:
         """All that rows of other objects need to go on from here, on the CPU: tensors, and plain data.
@@ -261,12 +271,27 @@ class Stack:
         """Loss and gradient norm of each row before each of so many updates and after the last, whatever the rules say;
         for a look at rows that are not trained on."""
         for _ in range(updates + 1):
-            for _ in self._one_step():
+            for _ in self._some_steps(1):
                 pass
         curves = [self._curve.rows(i) for i in range(len(self._lines))]
         return [[(row["loss"], row["grad_norm"]) for row in curve] for curve in curves]
 
-    # one update ------------------------------------------------------------------------------------------------------
+    # some updates ----------------------------------------------------------------------------------------------------
+
+    def _at_once(self) -> int:
+        """How many updates are made in one go: in the same epoch, and no more than take a moment."""
+        net = self._net
+        if not self._compiled:
+            return 1
+        left = min(net.steps, (self._step // net.steps_per_epoch + 1) * net.steps_per_epoch) - self._step
+        return max(1, min(left, _WORK // (6 * net.form.width * net.batch_size * len(self._lines))))
+
+    def _some_steps(self, updates: int) -> Iterator[Ended]:
+        if self._compiled:
+            yield from self._compiled_steps(updates)
+        else:
+            for _ in range(updates):
+                yield from self._one_step()
 
     def _one_step(self) -> Iterator[Ended]:
         loss, norm = self.measured()
@@ -281,6 +306,64 @@ class Stack:
         self._step += 1
         if self._average is not None:
             self._average.update(self.flat, self._buffers, self._kept, self._step)
+
+    def _compiled_steps(self, updates: int) -> Iterator[Ended]:
+        """The same for several updates, which are made and then looked at one by one."""
+        assert self._net.passes is not None
+        begun, statistics = (self.flat.clone(), self._memory.clone(), self._statistics()), self._statistics()
+        work, keep = self._updates(updates, statistics)
+        self._net.passes.train(work)
+        self._take_statistics(statistics)
+        if self._net.labels is not None:
+            self._seen += int((work.spans[:, 1] - work.spans[:, 0]).sum())
+            self._correct += torch.from_numpy(work.correct)
+        for k in range(updates):
+            self._curve.add(work.loss[k], work.norm[k], self._numbers.rates(self._step))
+            for i in self._judged(work.loss[k], work.norm[k]):
+                yield from self._look(i, functools.partial(self._again, i, k, work, begun))
+            self._kept = self._kept * keep[k]
+            self._step += 1
+
+    def _updates(self, updates: int, statistics: NDArray[np.float32]) -> tuple[Updates, NDArray[np.float64]]:
+        """What is to be made, from this step on, and the factors of decay, (updates, rows)."""
+        net, n = self._net, len(self._lines)
+        assert isinstance(self._update, Compiled)
+        assert isinstance(self._numbers, Numbers)
+        batches = [self._batch_at(self._step + k) for k in range(updates)]
+        numbers, keep = self._numbers.block(self._step, updates, self._decays)
+        found = np.empty((2, updates, n))
+        counts = np.zeros(0, dtype=np.float32) if net.form.counts is None else net.form.counts.numpy()
+        clip = math.inf if net.trainer.clip_norm is None else net.trainer.clip_norm
+        work = Updates(
+            self._update.address, net.train.inputs.numpy(), net.train.labels.numpy(),
+            self._order_at(self._step).numpy(), np.array(batches), self.flat.numpy(), self._gradient.numpy(),
+            self._memory.numpy(), statistics, counts, numbers, clip, self._step, updates, np.arange(n),
+            found[0], found[1], np.zeros(n, dtype=np.int64),
+        )  # fmt: skip
+        return work, keep
+
+    def _again(self, i: int, k: int, work: Updates, begun: tuple[Tensor, Tensor, NDArray[np.float32]]) -> None:
+        """Takes a row back to where the updates began, and on to the k-th of them."""
+        assert self._net.passes is not None
+        self.flat[i], self._memory[:, i], work.statistics[i] = begun[0][i], begun[1][:, i], begun[2][i]
+        spans, unseen = work.spans[: k + 1], np.empty((2, k + 1, len(self._lines)))
+        self._net.passes.train(
+            replace(work, spans=spans, whole=k, which=np.array([i]), loss=unseen[0], norm=unseen[1],
+                    correct=np.zeros_like(work.correct))
+        )  # fmt: skip
+        self._take_statistics(work.statistics)
+
+    def _statistics(self) -> NDArray[np.float32]:
+        """A copy of batch norm's statistics, (rows, s) as the compiled passes have them."""
+        assert self._net.passes is not None
+        parts = [self._buffers[name] for name in self._net.passes.statistics]
+        return torch.cat([self.flat[:, :0], *parts], dim=1).numpy()
+
+    def _take_statistics(self, found: NDArray[np.float32]) -> None:
+        assert self._net.passes is not None
+        names = self._net.passes.statistics
+        parts = torch.from_numpy(found).split([self._buffers[name].shape[1] for name in names], dim=1) if names else ()
+        self._buffers = {name: part.contiguous() for name, part in zip(names, parts, strict=True)}
 
     def measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Loss and gradient norm of each row on its batch, (rows,) each; the gradients lie in the matrix for them."""
@@ -321,16 +404,24 @@ class Stack:
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         """The batch of this update of each row: inputs (rows, b, features), labels (rows, b)."""
-        net, n = self._net, len(self._net.train.labels)
-        position = self._step % net.steps_per_epoch
-        if position == 0 or not len(self._order):
-            self._order = self._ordered(self._step // net.steps_per_epoch)
-        first = position * net.batch_size
-        last = n if position == net.steps_per_epoch - 1 else first + net.batch_size
-        index = self._order[:, first:last]
+        first, last = self._batch_at(self._step)
+        index = self._order_at(self._step)[:, first:last]
         picked = index.reshape(-1)
-        inputs = net.train.inputs.index_select(0, picked).unflatten(0, tuple(index.shape))
-        return inputs, net.train.labels.index_select(0, picked).view(index.shape)
+        inputs = self._net.train.inputs.index_select(0, picked).unflatten(0, tuple(index.shape))
+        return inputs, self._net.train.labels.index_select(0, picked).view(index.shape)
+
+    def _batch_at(self, step: int) -> tuple[int, int]:
+        """Where the batch of an update begins and ends in the order of its epoch."""
+        net, position = self._net, step % self._net.steps_per_epoch
+        first = position * net.batch_size
+        return first, len(net.train.labels) if position == net.steps_per_epoch - 1 else first + net.batch_size
+
+    def _order_at(self, step: int) -> Tensor:
+        """(rows, n) the order of the examples in the epoch of an update, which is not before the last that was asked
+        for."""
+        if step % self._net.steps_per_epoch == 0 or not len(self._order):
+            self._order = self._ordered(step // self._net.steps_per_epoch)
+        return self._order
 
     def _ordered(self, epoch: int) -> Tensor:
         """(rows, n) the order of the examples in an epoch; runs of one seed have the same."""
@@ -366,14 +457,16 @@ class Stack:
             may |= self._step - since >= trainer.plateau_steps
         return [i for i in np.flatnonzero(may).tolist() if not self._lines[i].ended]
 
-    def _look(self, i: int) -> Iterator[Ended]:
-        """Asks the rules about a row whose loss and gradient of this step are known."""
+    def _look(self, i: int, back: Callable[[], None] = lambda: None) -> Iterator[Ended]:
+        """Asks the rules about a row whose loss and gradient of this step are known; `back` makes its weights those of
+        this step."""
         progress, net = self._synced(i), self._net
         begun = self._step // net.steps_per_epoch * net.steps_per_epoch
         progress.epoch_losses = self._curve.losses(i, begun)
         row = {"step": self._step, "loss": progress.epoch_losses[-1], "grad_norm": progress.grad_norm}
         found = verdict(row, progress, net.trainer, net.exact_gradient)
         if found is not None:
+            back()
             yield self._end(i, *found)
 
     def _synced(self, i: int) -> Progress:
@@ -422,13 +515,8 @@ class Stack:
 
     @torch.no_grad()
     def _evaluate(self) -> list[dict[str, float]]:
-        net, rows = self._net, len(self._lines)
-        judged = (
-            (self.flat, self._buffers) if self._average is None else (self._average.weights, self._average.statistics)
-        )
-        weights, held = net.form.views(judged[0]), net.validation
-        inputs = held.inputs.mT.expand(rows, *held.inputs.mT.shape)
-        outputs = net.chain.forward(weights, judged[1], inputs).mT.flatten(0, 1)
+        net, rows, held = self._net, len(self._lines), self._net.validation
+        outputs = self._outputs(held.inputs).flatten(0, 1)
         labels = held.labels.repeat(rows)
         losses = net.loss(outputs, labels).view(rows, -1).mean(dim=1).tolist()
         found = [{"val_loss": value} for value in losses]
@@ -439,6 +527,17 @@ class Stack:
             right = (net.labels(outputs) == labels).view(rows, -1).double().mean(dim=1).tolist()
             return [{**own, "val_accuracy": share} for own, share in zip(found, right, strict=True)]
         return found
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        """(rows, n, outputs) of examples (n, features), as they are evaluated."""
+        if self._compiled:
+            assert self._net.passes is not None
+            return torch.from_numpy(self._net.passes.outputs(self.flat.numpy(), self._statistics(), inputs.numpy()))
+        weights, buffers = self.flat, self._buffers
+        if self._average is not None:
+            weights, buffers = self._average.weights, self._average.statistics
+        whole = inputs.mT.expand(len(self._lines), *inputs.mT.shape)
+        return self._net.chain.forward(self._net.form.views(weights), buffers, whole).mT
 
     def _keep_best(self, i: int) -> None:
         statistics = {name: buffer[i].clone() for name, buffer in self._buffers.items()}

@@ -10,6 +10,7 @@ and k = 1 - lr lambda under decoupled weight decay, else 1. `moves_alike` tells 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -64,6 +65,14 @@ class Numbers:
         """(rows,) the factor by which decoupled weight decay multiplies a weight at update t."""
         weight = self.plan.hyper.get("weight_decay", 0.0)
         return 1.0 - self.rates(t) * (weight[self.rows] if isinstance(weight, np.ndarray) else weight)
+
+    def block(self, first: int, count: int, decays: bool) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Of updates one after the other: (updates, rows, names + 1) those of `at` and then of `decay` (1 where it
+        does not act), and (updates, rows) the latter in double precision."""
+        at = [self.at(t) for t in range(first, first + count)]
+        keep = np.stack([self.decay(t) if decays else np.ones(len(self.rows)) for t in range(first, first + count)])
+        whole = np.concatenate([np.stack(at).transpose(0, 2, 1), keep[:, :, None]], axis=2)
+        return np.ascontiguousarray(whole, dtype=np.float32), keep
 
     def some(self, which: NDArray[np.int64]) -> Numbers:
         """Those of some of the rows."""
@@ -129,21 +138,33 @@ def moves_alike(plan: Plan, names: tuple[str, ...]) -> str | None:
 # compiled ------------------------------------------------------------------------------------------------------------
 
 
-def compiled(plan: Plan, names: tuple[str, ...], counts: Tensor | None) -> Apply:
-    """The rule in one pass over memory; arguments as of `by_operations`.
+class Compiled:
+    """The rule in one pass over memory, an `Apply`; other machine code calls it by its address.
+
+    Args:
+        plan, names, counts: as of `by_operations`.
+
+    Attributes:
+        address: of a function of x, g, memory, numbers, counts, rows, n, apart, t: pointers to float32 and int64
+            numbers. It moves `rows` rows of n weights, one after the other; the memories of each begin `apart` numbers
+            from one another; numbers has for each row those of `names` and the factor.
 
     Raises:
         NotImplementedError: it cannot be traced or compiled, or is not what the operations compute.
     """
-    run = load(_source(plan, names, counts is not None))
-    of_each = np.zeros(0, dtype=np.float32) if counts is None else counts.numpy()
 
-    def apply(x: Tensor, g: Tensor, memory: Tensor, numbers: Any, keep: Any, t: int) -> None:
-        of_row = np.concatenate([numbers, keep[None]]).astype(np.float32)
-        run(x.numpy(), g.numpy(), memory.numpy(), of_row, of_each, t)
+    def __init__(self, plan: Plan, names: tuple[str, ...], counts: Tensor | None) -> None:
+        kernel: Any = load(_source(plan, names, counts is not None))
+        self._run, self.address = kernel, int(kernel.address)
+        self._counts = np.zeros(0, dtype=np.float32) if counts is None else counts.numpy()
+        _check(self, plan, names, counts)
 
-    _check(apply, plan, names, counts)
-    return apply
+    def __call__(self, x: Tensor, g: Tensor, memory: Tensor, numbers: Any, keep: Any, t: int) -> None:
+        """See `Apply`."""
+        (rows, n), of_rows = x.shape, np.column_stack([*numbers, keep]).astype(np.float32)
+        arrays = (x.numpy(), g.numpy(), memory.numpy(), of_rows, self._counts)
+        places = [array.ctypes.data_as(ctypes.POINTER(ctypes.c_float)) for array in arrays]
+        self._run.ctypes(*places, rows, n, rows * n, t)
 
 
 def _check(apply: Apply, plan: Plan, names: tuple[str, ...], counts: Tensor | None) -> None:
@@ -190,17 +211,19 @@ def _source(plan: Plan, names: tuple[str, ...], moving: bool) -> str:
         raise
     except Exception as error:  # a rule is anyone's code
         raise NotImplementedError(f"tracing raised {type(error).__name__}: {error}") from error
-    places = {f"memory {name}": f"memory[{i}, row, i]" for i, name in enumerate(plan.rule.memories)}
-    places |= {name: f"q{i}" for i, name in enumerate(names)} | {"x": "x[row, i]", "g": "g[row, i]", "t": "F(t)"}
+    places = {f"memory {name}": f"m{i}[i]" for i, name in enumerate(plan.rule.memories)}
+    places |= {name: f"q{i}" for i, name in enumerate(names)} | {"x": "x[i]", "g": "g[i]", "t": "F(t)"}
     needed = program.needed([following, *memories])
     lines = [f"v{v} = {_text(program, v, places)}" for v in needed]
-    put = f"keep * x[row, i] + counts[i] * v{following}" if moving else f"v{following}"
-    lines += [f"x[row, i] = {put}", *(f"memory[{i}, row, i] = v{v}" for i, v in enumerate(memories))]
+    put = f"keep * x[i] + counts[i] * v{following}" if moving else f"v{following}"
+    lines += [f"x[i] = {put}", *(f"m{i}[i] = v{v}" for i, v in enumerate(memories))]
     library = vector_math_single.FUNCTIONS
     called = any(program.code[v].op in library for v in needed)
     return _TEMPLATE.format(
         functions=vector_math.source(library) if called else "",
-        numbers="\n        ".join(f"q{i} = numbers[{i}, row]" for i in range(len(names))),
+        numbers="\n        ".join(f"q{i} = numbers[{i}]" for i in range(len(names))),
+        memories="\n        ".join(f"m{i} = memory[{i} * apart :][:n]" for i in range(len(memories))),
+        count=len(memories),
         last=len(names),
         lines="\n            ".join(lines),
     )
@@ -224,22 +247,23 @@ from numba.extending import intrinsic
 
 F = np.float32
 ZERO, ONE, INF, NAN = F(0), F(1), F(np.inf), F(np.nan)
-_T = numba.float32
+_P, _I = numba.types.CPointer(numba.float32), numba.int64
 
 
 {functions}
 
-@numba.njit(
-    numba.void(_T[:, ::1], _T[:, ::1], _T[:, :, ::1], _T[:, ::1], _T[::1], numba.int64),
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-)
-def run(x, g, memory, numbers, counts, t):
-    for row in range(x.shape[0]):
+@numba.cfunc(numba.void(_P, _P, _P, _P, _P, _I, _I, _I, _I), cache=True, error_model="numpy")
+def run(all_x, all_g, all_memory, all_numbers, all_counts, rows, n, apart, t):
+    counts = numba.carray(all_counts, n)
+    for row in range(rows):
+        x = numba.carray(all_x, (rows, n))[row]
+        g = numba.carray(all_g, (rows, n))[row]
+        numbers = numba.carray(all_numbers, (rows, {last} + 1))[row]
+        memory = numba.carray(all_memory, {count} * apart)[row * n :]
+        {memories}
         {numbers}
-        keep = numbers[{last}, row]
-        for i in range(x.shape[1]):
+        keep = numbers[{last}]
+        for i in range(n):
             {lines}
 '''
 

@@ -1,0 +1,97 @@
+"""The compiled passes of a stack: what autograd computes, row by row, however they are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from optbench.experiment import plan_sweep
+from optbench.launch.sweep import Options, divide
+from optbench.stacked import train
+from optbench.stacked.assembled import Rows
+
+SMALL = ("model=mlp", "model.hidden=[12,7]", "data.image_size=8", "data.channels=1", "trainer.epochs=2",
+         "trainer.batch_size=300")  # fmt: skip
+HARD = ("model.norm=batch", "model.activation=tanh", "data.channels=3", "optimizer=adamw", "trainer.clip_norm=0.5",
+        "optimizer.weight_decay=0.3", "optimizer.lr=0.1,1e-3")  # fmt: skip
+
+
+def rows_of(folder: Path, *overrides: str) -> Rows:
+    plan = plan_sweep([*SMALL, *overrides], out=folder, name="s")
+    (stack,) = divide(plan, Options(engine="stacked", least=2)).stacks
+    assert stack.rows.networks.passes is not None
+    return stack.rows
+
+
+def ended(rows: Rows, which: Sequence[int]) -> dict[int, train.Ended]:
+    return {one.row: one for one in rows.stack(which).run(lambda: False, lambda updates: None)}
+
+
+def check_same(mine: train.Ended, theirs: train.Ended) -> None:
+    """To the bit."""
+    assert mine.summary == theirs.summary
+    assert mine.curve == theirs.curve
+    for name, value in theirs.last.items():
+        np.testing.assert_array_equal(mine.last[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("given", [
+    HARD,
+    *(pytest.param(g, marks=pytest.mark.slow) for g in (
+        ("optimizer=adam", "seeds=2"), ("model.norm=batch", "optimizer=sgd", "optimizer.lr=0.3,0.1"),
+        ("loss=label_smoothing", "optimizer=sgd", "optimizer.lr=0.3,0.1"),
+        ("model=logistic", "optimizer=sgd", "optimizer.lr=0.3,0.1"),
+    )),
+])  # fmt: skip
+def test_they_are_what_autograd_computes(given: tuple[str, ...], tmp_path: Path) -> None:
+    taken = [g for g in SMALL if "hidden" in g and "model=logistic" in given]
+    plan = plan_sweep([*(g for g in SMALL if g not in taken), *given], out=tmp_path, name="s")
+    (stack,) = divide(plan, Options(engine="stacked", least=2)).stacks
+    rows, both = stack.rows, []
+    compiled = rows.networks
+    for passes in (compiled.passes, None):
+        rows.networks = replace(compiled, passes=passes)
+        own = rows.stack([0, 1])
+        both.append((own.measure(5), own.state()))
+    (mine, at), (theirs, wanted) = both
+    assert compiled.passes is not None
+    np.testing.assert_allclose(mine, theirs, rtol=1e-3)  # of the sixth update; 1e-6 of the first
+    np.testing.assert_allclose(np.array(mine)[:, 0], np.array(theirs)[:, 0], rtol=1e-5)
+    for name, buffer in wanted["buffers"].items():
+        if name.endswith("mean") and "optimizer=sgd" not in given:
+            continue  # moved by a bias whose gradient is 0 up to rounding, of which Adam makes whole steps
+        torch.testing.assert_close(at["buffers"][name], buffer, rtol=1e-3, atol=1e-4)
+    assert (at["correct"] - wanted["correct"]).abs().max() <= 2
+    figures = []
+    for passes in (compiled.passes, None):  # of the same weights
+        rows.networks = replace(compiled, passes=passes)
+        own = rows.stack([0, 1])
+        own.restore(at, [0, 1])
+        figures += [figure["val_loss"] for figure in own._evaluate()]
+    np.testing.assert_allclose(figures[:2], figures[2:], rtol=1e-5)
+
+
+def test_a_row_is_the_same_however_they_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone and among others, update by update and an epoch at once, and where a row ends within an epoch."""
+    rows = rows_of(tmp_path, "model.norm=batch", "optimizer=sgd", "optimizer.lr=0.1,1e4,0.02", "trainer.batch_size=128")
+    together = ended(rows, [0, 1, 2])
+    assert together[1].summary.status == "diverged"
+    assert together[1].summary.steps % rows.networks.steps_per_epoch > 1, "it ended among updates made in one go"
+    made: list[int] = []
+    passes: Any = type(rows.networks.passes)
+    counted = passes.train
+    monkeypatch.setattr(passes, "train", lambda self, work: (made.append(len(work.spans)), counted(self, work))[1])
+    ended(rows, [0])
+    assert max(made) == rows.networks.steps_per_epoch
+    made.clear()
+    monkeypatch.setattr(train, "_WORK", 0)
+    apart = ended(rows, [2]) | ended(rows, [0, 1])
+    assert set(made) == {1}
+    for number, one in together.items():
+        check_same(apart[number], one)
