@@ -397,6 +397,10 @@ class _Work:
 
     def run(self) -> list[Run]:
         """Trains all chunks; gives the records."""
+        from optbench.config.groups import unmatched
+
+        for words in unmatched(self._stack.planned[0].config["optimizer"], self._stack.problem.module):
+            self._note(f"{self._stack.label}: {words}")
         for seed in dict.fromkeys(item.config["seed"] for item in self._stack.planned):
             self._stack.rows.start(seed)  # draws from the process's generator, which the threads share
         records: list[Run] = []
