@@ -179,6 +179,7 @@ class Stack:
         self._kept = np.ones(n)
         self._average = networks.around.beside(self.flat, self._buffers)
         self._step, self._closed = 0, -1
+        self._judges = True
         self._curve = _Curve(n)
         self._correct, self._seen = torch.zeros(n, dtype=torch.int64, device=device), 0
         self._orders: dict[int, Tensor] = {}
@@ -270,6 +271,7 @@ class Stack:
     def measure(self, updates: int) -> list[list[tuple[float, float]]]:
         """Loss and gradient norm of each row before each of so many updates and after the last, whatever the rules say;
         for a look at rows that are not trained on."""
+        self._judges = False
         for _ in range(updates + 1):
             for _ in self._some_steps(1):
                 pass
@@ -447,6 +449,8 @@ class Stack:
     def _judged(self, loss: NDArray[np.float64], norm: NDArray[np.float64]) -> list[int]:
         """Places of the rows that some rule may end at this iterate."""
         net, trainer = self._net, self._net.trainer
+        if not self._judges:
+            return []
         start = np.maximum(1.0, np.abs(np.nan_to_num(self._curve.start)))
         with np.errstate(invalid="ignore", over="ignore"):
             may = ~(np.abs(loss) <= trainer.divergence_factor * start) | ~np.isfinite(norm)
