@@ -33,6 +33,11 @@ def names(group: str) -> list[str]:
     return [name for name in _all(group) if not _needs_extra(group, name) and not _lacks_package(group, name)]
 
 
+def listed(group: str) -> list[str]:
+    """Choices of a group that `list` shows unasked, whether their packages are here or not."""
+    return [name for name in _all(group) if not _needs_extra(group, name)]
+
+
 def zoo() -> list[str]:
     """The optimizers that the extra zoo brings."""
     return [name for name in _all("optimizer") if _needs_extra("optimizer", name)]

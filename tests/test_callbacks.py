@@ -215,7 +215,7 @@ def test_the_commands_that_run_take_them() -> None:
     import inspect
 
     having = {c.name for c in every_command() if "callback" in inspect.signature(c.function()).parameters}
-    assert having == {"run", "sweep", "export"}
+    assert having == {"run", "sweep", "tune", "which", "export"}
 
 
 def test_lines_of_json(own: Path) -> None:

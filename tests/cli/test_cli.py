@@ -301,7 +301,7 @@ def test_list_shows_every_choice_without_torch(tmp_path: Path) -> None:
     assert not {"torch", "hydra", "omegaconf", "numpy", "pandas"} & (done.imported or set())
     entries = done.json()
     groups = [p.name for p in members.CONF.iterdir() if p.is_dir() and p.name != "hydra"]
-    assert {(e["group"], e["name"]) for e in entries} == {(g, n) for g in groups for n in members.names(g)}
+    assert {(e["group"], e["name"]) for e in entries} == {(g, n) for g in groups for n in members.listed(g)}
     assert all(e["description"] for e in entries)
     plain = optbench("list", "optimizer", cwd=tmp_path)
     assert [line.split()[0] for line in plain.out.splitlines()[1:-2]] == members.names("optimizer")
