@@ -164,16 +164,22 @@ def _upper_limits(d: Floats, level: float) -> Floats:
     last = coarse.shape[1] - 1
     ends = _Ends(np.zeros(len(d), dtype=np.int64), np.full(len(d), last + 1), *_expected(len(d), d.shape[1]))
     _narrow(ends, d, coarse, beyond, level, _NEAR)
-    outer = np.where(ends.most > last, np.inf, _just_right_of(coarse, np.minimum(ends.most, last), beyond))
+    outer = _just_right_of(coarse, np.minimum(ends.most, last), beyond)
     inner = np.where(ends.least > 0, _just_right_of(coarse, np.maximum(ends.least - 1, 0), beyond), -np.inf)
-    found = np.where(ends.most > last, np.inf, coarse[np.arange(len(d)), np.minimum(ends.most, last)])
+    known, found = ends.most <= last, np.empty(len(d))
+    outer = np.where(known, outer, 2 * averages.u[:, -1] + 2 * beyond)  # none of them is there: nothing is ruled out
     for part in parts(len(d), averages.count // 16):
-        _, within, counts = averages.some(part).within(inner[part], outer[part])
-        most = counts - (ends.most[part] <= last)  # the outer one is known to be ruled out, if there is any
-        own = _Ends(np.zeros_like(most), most, ends.below[part], ends.above[part])
-        _narrow(own, d[part], within, beyond[part], level)
-        some = np.flatnonzero((own.most >= 0) & (own.most < counts))  # none: never, or only where d - shift is rounded
-        found[part.start + some] = within[some, own.most[some]]
+        own = averages.some(part)
+        # what equals a bound may be many averages: it stands once beside those between the two
+        _, between, counts = own.within(np.nextafter(inner[part], np.inf), np.nextafter(outer[part], -np.inf))
+        rows, filled = np.arange(len(counts)), np.full((len(counts), 1), np.inf)
+        candidates = np.concatenate([inner[part][:, None], between, filled], axis=1)
+        candidates[rows, counts + 1] = outer[part]
+        least = np.isinf(inner[part]).astype(np.int64)
+        left = _Ends(least, counts + 1, ends.below[part], ends.above[part])
+        _narrow(left, d[part], candidates, beyond[part], level)
+        never = ~known[part] & (left.most == counts + 1)
+        found[part] = np.where(never, np.inf, candidates[rows, left.most])
     return np.where(np.abs(found) > reach, np.copysign(np.inf, found), found)
 
 

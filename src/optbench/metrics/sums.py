@@ -117,12 +117,36 @@ class Sums:
         left, margin = np.arange(len(self.u)), _MARGIN
         while len(left):
             low, high = _guessed(coarse[left], first / self.count - margin, (last + 1) / self.count + margin)
-            below, within, counts = self.some(left).within(low, high)
-            here = (below <= first) & (below + counts > last)
-            at = (first - below[here])[:, None] + np.arange(last - first + 1)
-            found[left[here]] = np.take_along_axis(within[here], at, axis=1)
+            here = np.zeros(len(left), dtype=np.bool_)
+            if len(same := np.flatnonzero(low == high)):  # many equal sums, which are counted and not made
+                below, upto = self.some(left[same]).counts(low[same], high[same])
+                same = same[(below <= first) & (upto > last)]
+                found[left[same]], here[same] = low[same, None], True
+            if len(apart := np.flatnonzero(low < high)):  # what equals a bound may be many
+                inner, outer = np.nextafter(low[apart], np.inf), np.nextafter(high[apart], -np.inf)
+                inner, outer = (
+                    np.where(np.isinf(low[apart]), low[apart], inner),
+                    np.where(np.isinf(high[apart]), high[apart], outer),
+                )
+                below, within, counts = self.some(left[apart]).within(inner, outer)
+                fits = (below <= first) & (below + counts > last)
+                at = (first - below[fits])[:, None] + np.arange(last - first + 1)
+                found[left[apart[fits]]] = np.take_along_axis(within[fits], at, axis=1)
+                here[apart[fits]] = True
             left, margin = left[~here], margin * 4
         return found
+
+    def counts(self, low: Floats, high: Floats) -> tuple[Ints, Ints]:
+        """How many sums are below a bound, and not above another one, (rows,) each."""
+        v, start = self._second()
+        first = _first(self.u, v, start, low, beyond=False)
+        return (first - start).sum(axis=1), (_first(self.u, v, first, high, beyond=True) - start).sum(axis=1)
+
+    def _second(self) -> tuple[Floats, Ints]:
+        """The row that is added, and where it begins for each i, (rows, n)."""
+        rows, n = self.u.shape
+        start = np.arange(n) if self.v is None else np.zeros(n, dtype=np.int64)
+        return self.u if self.v is None else self.v, np.broadcast_to(start, (rows, n))
 
     def within(self, low: Floats, high: Floats) -> tuple[Ints, Floats, Ints]:
         """The sums between two bounds, with these.
@@ -136,8 +160,7 @@ class Sums:
             counts: how many these are, (rows,).
         """
         rows, n = self.u.shape
-        v = self.u if self.v is None else self.v
-        start = np.broadcast_to(np.arange(n) if self.v is None else np.zeros(n, dtype=np.int64), (rows, n))
+        v, start = self._second()
         first = _first(self.u, v, start, low, beyond=False)
         lengths = _first(self.u, v, first, high, beyond=True) - first
         counts, whole = lengths.sum(axis=1), lengths.reshape(-1)
