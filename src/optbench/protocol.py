@@ -220,6 +220,26 @@ def check_served(protocol: OptimizerProtocol, trainer: SurfaceTrainer | NetworkT
         raise IncompatibleError(f"{setting} beside optimizer={optimizer}: {why}", _HINTS.get(setting, ""))
 
 
+def check_shared(protocol: OptimizerProtocol, optimizer: str) -> None:
+    """Checks that several processes can share the passes that an optimizer asks for.
+
+    Raises:
+        IncompatibleError: saying why not.
+    """
+    if protocol.backward == "create_graph":
+        raise IncompatibleError(
+            f"optimizer={optimizer} differentiates the gradients (create_graph): each process would have the products "
+            "of its own share, which DistributedDataParallel does not add up",
+            "start it as one process",
+        )
+    if protocol.backward == "fused":
+        raise IncompatibleError(
+            f"optimizer={optimizer} updates within the backward pass (fused), where DistributedDataParallel has not "
+            "added up the gradients yet",
+            "start it as one process",
+        )
+
+
 _HINTS = {"a surface": "choose a network, such as model=mlp data=digits"}
 
 

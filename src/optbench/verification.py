@@ -282,6 +282,7 @@ def _elsewhere(run: Run, again: Run) -> dict[str, tuple[Any, Any]]:
         pairs["choice of algorithms"] = ("by timing them", "by timing them anew (trainer.deterministic=false)")
     if run.summary.get("data") not in (None, "none"):
         pairs["number of threads"] = (then.get("threads"), now.get("threads"))
+        pairs["number of processes"] = (then.get("processes", 1), now.get("processes", 1))
     kinds = [str(one.summary.get("engine")) for one in (run, again)]
     if _SAME_BITS.get(kinds[0], kinds[0]) != _SAME_BITS.get(kinds[1], kinds[1]):
         pairs["engine"] = (kinds[0], kinds[1])

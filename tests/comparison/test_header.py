@@ -17,7 +17,7 @@ from optbench.records.origins import FACTS, PLACES, UNKNOWN, VERSIONS, origin_of
 from optbench.report import export
 
 MADE = {
-    "device": "cpu", "processor": "Z80", "threads": 1, "host": "here",
+    "device": "cpu", "processor": "Z80", "threads": 1, "processes": 1, "host": "here",
     "versions": {"optbench": "1", "torch": "2.13", "numpy": "2.3", "python": "3.12"},
 }  # fmt: skip
 
@@ -70,6 +70,15 @@ def test_another_engine_or_machine_spoils_times_and_no_ranking(tmp_path: Path) -
     )
     assert "threads (1: adam lr=0.1; 2: adam lr=0.2); host (here: adam lr=0.1; there: adam lr=0.2)" in sentence
     assert [one.what for one in found.differences] == ["engine", "threads", "host"]
+
+
+def test_runs_of_several_processes_are_told_from_those_of_one(tmp_path: Path) -> None:
+    one = {key: value for key, value in MADE.items() if key != "processes"}  # as a record of one process has it
+    found = two(tmp_path, {"provenance": one}, {"provenance": {**MADE, "processes": 2}})
+    assert [each.what for each in found.differences] == ["processes"]
+    ranked, clocks = found.warnings
+    assert "differ in processes (1: adam lr=0.1; 2: adam lr=0.2)" in ranked
+    assert "seconds are not comparable: processes (1" in clocks
 
 
 def test_times_of_different_engines_are_neither_starred_nor_judged(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ import typer
 
 from optbench.cli.collecting import spare
 from optbench.cli.common import FREE, report_error
+from optbench.cli.ranked import after_the_first, check_command, silent_unless_first
 from optbench.cli.streams import guarded_streams
 from optbench.errors import OptbenchError, UserError
+from optbench.ranks import Rank, of_environment
 
 log = logging.getLogger(__name__)
 
@@ -205,13 +207,22 @@ def main() -> None:
     """Runs the command line; optbench's own errors end it in one to three lines and their exit code."""
     spare()
     with guarded_streams():
-        sys.exit(_run_command())
+        try:
+            rank = of_environment()
+        except UserError as error:
+            report_error(error)
+            sys.exit(error.exit_code)
+        with silent_unless_first(rank):
+            code = _run_command(rank)
+        sys.exit(code)
 
 
-def _run_command() -> int:
+def _run_command(rank: Rank | None) -> int:
     """The exit code of the command on the command line."""
     verbose = os.environ.get("OPTBENCH_TRACEBACK") == "1"
     try:
+        if rank is not None:
+            check_command(_wanted(), rank)
         code: int | None = build_app(_wanted())(prog_name="optbench", standalone_mode=False)
         sys.stdout.flush()
         return _said(code or 0)
@@ -221,6 +232,8 @@ def _run_command() -> int:
     except OptbenchError as error:
         if verbose:
             raise
+        if rank is not None and not rank.is_first:
+            after_the_first(error, rank)
         report_error(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):

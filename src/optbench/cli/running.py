@@ -23,7 +23,8 @@ from optbench.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from optbench.experiment import Planned, Stop
+    from optbench.experiment import Display, Planned, Stop
+    from optbench.ranks import Rank
     from optbench.records import Run
 
 
@@ -67,6 +68,8 @@ def run(
       optbench run model=hw3_cnn --callback tensorboard
 
       optbench run experiment=hw3/boss data=food11 data.root=path/to/food11 --dry-run
+
+      torchrun --standalone --nproc-per-node 2 -m optbench run model=mlp
     """
     from optbench import experiment
     from optbench.cli.progress import counter_of_many, display
@@ -80,6 +83,7 @@ def run(
     with counter_of_many("reading pictures", quiet or as_json) as progress:
         asked, folders = by_engine(overrides or [], engine)[0], paths(config_dir)
         planned = experiment.plan_run(asked, folders, out, progress, callback or ())
+    rank = _one_of_several(planned, dry_run)
     if dry_run:
         _say_how_long(planned, as_json)
         return
@@ -89,18 +93,47 @@ def run(
         typer.echo(f"{planned.folder}: {flaw}; the run is done again", err=True)
     if plot and before is not None:
         check_place(planned.folder / "loss.png")
-    note = note_of(planned.config)
-    _say(note)
+    _say(note := note_of(planned.config))
     with experiment.interruptible() as stop, display(quiet or as_json) as shown:
         shown.start(planned.label, 0, 1)
-        done = before if known and before is not None else experiment.execute(planned, stop, shown, force, looked=True)
-        shown.end(done)
+        here = before if known and rank is None else None
+        done = here or experiment.execute(planned, stop, shown, force, looked=True, rank=rank)
+        _end_or_show(rank, done, stop, shown)
     if note is None and done.status == "completed":  # on a network the data say how many updates there are
         _say(note_of(planned.config, done.summary["steps"]))
-    if known and callback:
-        typer.echo("callbacks are told of runs that execute; optbench export tells of this one", err=True)
+    _say_untold(known and bool(callback))
     _show(done, known, plot, as_json, folders)
     exit_for([done], stop)
+
+
+def _one_of_several(planned: Planned, dry_run: bool) -> Rank | None:
+    """What this process is of those that do a run together, None of one; checks, before torch is there, that they
+    can."""
+    from optbench.cli.ranked import outlive_the_others
+    from optbench.errors import UserError
+    from optbench.experiment.several import check_can_share
+    from optbench.ranks import of_environment
+
+    if (rank := of_environment()) is None:
+        return None
+    if dry_run:
+        raise UserError("--dry-run tries ten updates in one process", "leave out torchrun")
+    check_can_share(planned, rank)
+    outlive_the_others()
+    return rank
+
+
+def _say_untold(is_untold: bool) -> None:
+    if is_untold:
+        typer.echo("callbacks are told of runs that execute; optbench export tells of this one", err=True)
+
+
+def _end_or_show(rank: Rank | None, done: Run, stop: Stop, shown: Display) -> None:
+    """Shows that a run ended; ends other processes than the first one, which says and draws what there is."""
+    if rank is not None and not rank.is_first:
+        exit_for([done], stop)
+        raise typer.Exit
+    shown.end(done)
 
 
 def _say(note: str | None) -> None:

@@ -22,7 +22,7 @@ from optbench.records.origins import PLACES, VERSIONS
 OF_BUDGET = ("trainer.steps", "trainer.epochs", "trainer.seconds")
 _OF_BATCH = ("trainer.batch_size", "trainer.accumulate")
 _OF_TARGET = ("trainer.target", "trainer.target_accuracy", "trainer.target_val_loss", "trainer.stop_at_target")
-BEARING = (*OF_BUDGET, *_OF_BATCH, *_OF_TARGET, "trainer.precision", "device", *VERSIONS)
+BEARING = (*OF_BUDGET, *_OF_BATCH, *_OF_TARGET, "trainer.precision", "device", "processes", *VERSIONS)
 """Facts by which a ranking can be unfair, or its last digits different."""
 CLOCKS = ("engine", *PLACES)
 """Facts within which times are comparable; what else the machine did meanwhile is in no record."""

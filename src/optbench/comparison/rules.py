@@ -12,10 +12,10 @@ from optbench.statistics.of_targets import OF_TARGETS
 
 HEADER = (
     "what differs between the groups of a problem: settings of the trainer, engine, device, processor, threads, "
-    "host and versions. A ranking of unequal budgets, targets, batch sizes, precisions, devices or versions, and of "
-    "runs that a limit of time or a schedule longer than the run cut inside a decay, has a warning; times are "
-    "comparable within one engine, device, processor, number of threads and host, and what else a machine did "
-    "meanwhile is in no record"
+    "processes, host and versions. A ranking of unequal budgets, targets, batch sizes, precisions, devices, numbers of "
+    "processes or versions, and of runs that a limit of time or a schedule longer than the run cut inside a decay, "
+    "has a warning; times are comparable within one engine, device, processor, number of threads and processes, and "
+    "host, and what else a machine did meanwhile is in no record"
 )
 TARGETS = (
     "on a surface its minimum and 51 precisions above it, 10^2 to 10^-8; on a network the target of validation "

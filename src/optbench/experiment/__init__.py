@@ -18,6 +18,7 @@ from optbench.config import Composer
 from optbench.experiment.execute import execute, interruptible, run_and_record, skipped
 from optbench.experiment.plan import Planned, plan_run, plan_sweep
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Stop
+from optbench.ranks import of_environment
 from optbench.records import Run
 
 __all__ = [
@@ -63,6 +64,9 @@ def run(
 ) -> Run:
     """Runs one configuration and returns its record; a run that is done already is read, not repeated.
 
+    In a program that torchrun started several times they do it together: the first process returns the record, the
+    others how it ended.
+
     Args:
         overrides: as on the command line, e.g. "optimizer=rmsprop", "optimizer.lr=1e-3".
         config_dir: folders laid over optbench's conf/.
@@ -75,12 +79,15 @@ def run(
         ConfigError, DataError, IncompatibleError, OutputError: nothing ran; the message says why.
     """
     planned = plan_run(overrides, paths_of(config_dir), Path(out) if out else None, callbacks=callbacks)
+    if (rank := of_environment()) is not None and not rank.is_first:
+        with interruptible() as stop:
+            return execute(planned, stop, force=force, rank=rank)
     if not force and (flaw := planned.look()[1]) is not None:
         log.warning("%s: %s; the run is done again", planned.folder, flaw)
     with interruptible() as stop:
         if display is not None:
             display.start(planned.label, 0, 1)
-        done = execute(planned, stop, display, force)
+        done = execute(planned, stop, display, force, rank=rank)
         if display is not None:
             display.end(done)
     return done

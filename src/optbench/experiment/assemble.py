@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from optbench.problem import AbstractData, AbstractProblem, NetworkProblem
     from optbench.problem.measures import Metric
+    from optbench.problem.parallel import Parallel
 
 
 def optimizer_of(config: Mapping[str, Any], problem: AbstractProblem) -> torch.optim.Optimizer:
@@ -76,7 +77,11 @@ def _rate_where_none_is(optimizer: torch.optim.Optimizer, config: Mapping[str, A
 
 
 def build_problem(
-    config: Mapping[str, Any], device: torch.device, display: Display | None = None, stop: Stop | None = None
+    config: Mapping[str, Any],
+    device: torch.device,
+    display: Display | None = None,
+    stop: Stop | None = None,
+    parallel: Parallel | None = None,
 ) -> AbstractProblem:
     """The problem of a configuration: model + data + loss.
 
@@ -85,6 +90,7 @@ def build_problem(
         device: where to compute.
         display: told how many images are decoded, now and when a split is first wanted.
         stop: looked at after each image that is decoded.
+        parallel: the processes that share a network's batches; None: this is the only one.
 
     Raises:
         IncompatibleError: parts that do not belong together.
@@ -127,7 +133,7 @@ def build_problem(
         model, data, loss, trainer.batch_size, seed, device, augmentation, normal=bool(trainer.normalize),
         accumulate=trainer.accumulate, precision=trainer.precision, compiled=trainer.compile,
         pseudo=pseudo_labels(config, data), metrics=metrics_of(config, data, loss),
-        contiguous=protocol_of(config).layout == "contiguous",
+        contiguous=protocol_of(config).layout == "contiguous", parallel=parallel,
     )  # fmt: skip
 
 

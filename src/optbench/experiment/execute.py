@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +33,7 @@ from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import device_column, place, provenance
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, saved
+from optbench.experiment.several import done_by, facts_of_processes, other_size, send_state
 from optbench.experiment.sources import check_loaded
 from optbench.experiment.traced import ENGINE, Traced, TracedRun, traced
 from optbench.experiment.traced import arrival_of as where_it_stopped
@@ -63,8 +64,10 @@ from optbench.settings import NetworkTrainer, SurfaceTrainer, trainer_from
 if TYPE_CHECKING:
     import torch
 
-    from optbench.loop import Loop, Summary
+    from optbench.loop import Loop, Observer, Summary
     from optbench.problem import AbstractProblem
+    from optbench.problem.parallel import Parallel
+    from optbench.ranks import Rank
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +110,7 @@ def execute(
     threads: int | None = None,
     wait: float = 0.0,
     looked: bool = False,
+    rank: Rank | None = None,
 ) -> Run:
     """Runs one planned run, or returns its record if it is done.
 
@@ -118,11 +122,15 @@ def execute(
         threads: cores that a network may use where trainer.threads does not say; None: all.
         wait: seconds to wait for another process that is doing this run.
         looked: whether its record was read a moment ago, and is to be done.
+        rank: what this process is among several that do it together, each calling this; None: it is alone. Others than
+            the first one return the status of the run and no record.
 
     Raises:
         UserError, IncompatibleError, RunFailure: the run cannot start as configured; nothing was written.
         OutputError: its records cannot be written.
     """
+    if rank is not None:
+        return _together(planned, stop, display, force, threads, wait, rank)
     if not looked and (found := _done(planned, force)) is not None:
         return found
     check_place(planned.folder, folder=True)
@@ -186,30 +194,79 @@ def _begin(planned: Planned, facts: Mapping[str, Any], engine: str) -> None:
     write_record(planned, unfinished, facts, engine=engine, wait=False)
 
 
-def _looped(
-    planned: Planned, stop: Stop, display: Display | None, force: bool, threads: int | None, wait: float
+def _together(
+    planned: Planned, stop: Stop, display: Display | None, force: bool, threads: int | None, wait: float, rank: Rank
 ) -> Run:
-    """The run by the training loop; arguments as in execute."""
+    """The run by several processes of which this is one; arguments as in execute."""
+    from optbench.experiment import several
+
+    trainer = several.check_can_share(planned, rank)
+    if rank.is_first:
+        check_place(planned.folder, folder=True)
+    device = several.set_up_one(trainer, rank, threads)
+    from optbench.descend.uncompiled import uncompiled
+    from optbench.problem.parallel import joined
+
+    if stop.requested:
+        raise StoppedError("stopped by the user before the processes met")
+    with joined(rank, device) as parallel, uncompiled():
+        parallel.check_same_run(planned.run_id)
+        found = _done(planned, force) if rank.is_first else None
+        if (done := several.done_by(parallel, found)) is not None:
+            return done
+        if rank.is_first:
+            return _looped(planned, stop, display, force, threads, wait, parallel)
+        return _followed(planned, stop, trainer, parallel)
+
+
+def _followed(planned: Planned, stop: Stop, trainer: NetworkTrainer, parallel: Parallel) -> Run:
+    """What another process than the first one does for a run; how it ended."""
+    from optbench.experiment import several
+
+    loop = _build_loop(planned.config, trainer, parallel.device, several.Silent(stop), None, stop, parallel)
+    if (done := several.done_by(parallel, None)) is not None:
+        return done
+    several.take_state(parallel, loop)
+    loop.compile()
+    summary = _run(loop, None)
+    if summary.status is not Status.INTERRUPTED:
+        loop.weights()  # of which those that are evaluated may take all processes
+    return Run({"run_id": planned.run_id, **summary.columns()})
+
+
+def _looped(
+    planned: Planned,
+    stop: Stop,
+    display: Display | None,
+    force: bool,
+    threads: int | None,
+    wait: float,
+    parallel: Parallel | None = None,
+) -> Run:
+    """The run by the training loop; arguments as in execute, `parallel`: the processes of which this is the first."""
     import torch
 
     from optbench.device import name_of
 
     trainer = trainer_from(planned.config)
-    device = set_up(trainer, threads)
+    device = set_up(trainer, threads) if parallel is None else parallel.device
     recorder = _recorder(planned, display, stop)
     try:
-        loop = _build_loop(planned.config, trainer, device, recorder, display, stop)
+        loop = _build_loop(planned.config, trainer, device, recorder, display, stop, parallel)
     except StoppedError as error:
+        if parallel is not None:
+            parallel.explained(error)  # tells the others
         with locked(planned.folder, wait):
             return _done(planned, force) or skipped(planned, Status.INTERRUPTED, error)
     if force or not (planned.folder / _LAST).exists():  # what has begun goes on, however busy the machine is now
         check_serves(loop.problem, trainer, device)
     with locked(planned.folder, wait):
-        if (found := _done(planned, force)) is not None:  # another process was first
-            return found
+        found = _done(planned, force)
+        if (done := done_by(parallel, found)) is not None:  # another process was first
+            return done
         dtype, threads = dtype_of(loop.problem), torch.get_num_threads()
         facts = provenance(str(device), threads, dtype, deterministic(device), name_of(device))
-        facts = {**facts, **facts_of(loop.problem, trainer)}
+        facts = {**facts, **facts_of(loop.problem, trainer), **facts_of_processes(parallel)}
         if planned.config["optimizer"].get("groups"):
             facts["parameter_groups"] = account(planned.config["optimizer"], loop.problem.module)
         return _recorded(planned, loop, recorder, facts, force)
@@ -253,16 +310,17 @@ def _build_loop(
     config: Mapping[str, Any],
     trainer: SurfaceTrainer | NetworkTrainer,
     device: torch.device,
-    recorder: Recorder,
+    observer: Observer,
     display: Display | None,
     stop: Stop,
+    parallel: Parallel | None = None,
 ) -> Loop:
     """The loop that a configuration describes; whatever its parts raise becomes an OptbenchError."""
     from optbench.loop import Loop, total_steps
     from optbench.problem import NetworkProblem
 
     try:
-        problem = build_problem(config, device, display, stop)
+        problem = build_problem(config, device, display, stop, parallel)
         if isinstance(problem, NetworkProblem):
             _ = problem.validation  # what is wrong with it is said before the run begins
         optimizer = optimizer_of(config, problem)
@@ -273,12 +331,14 @@ def _build_loop(
         log.debug("a part could not be built", exc_info=True)
         raise RunFailure(f"the run could not be built: {_in_a_line(error)}") from error
     check_loaded(config)
-    curvature = None
-    if trainer.curvature_every is not None:
+    curvature: Callable[[], Mapping[str, float]] | None = None
+    if trainer.curvature_every is not None and parallel is not None and not parallel.is_first:
+        curvature = dict  # the first process measures it
+    elif trainer.curvature_every is not None:
         from optbench.curvature.along import curvature_of
 
         curvature = curvature_of(problem, trainer)
-    return Loop(problem, optimizer, scheduler, trainer, recorder, curvature, protocol=protocol_of(config))
+    return Loop(problem, optimizer, scheduler, trainer, observer, curvature, protocol=protocol_of(config))
 
 
 def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[str, Any], force: bool) -> Run:
@@ -286,6 +346,9 @@ def _recorded(planned: Planned, loop: Loop, recorder: Recorder, facts: Mapping[s
     if force:
         _clear(folder)
     resumed = _restored(loop, folder)
+    send_state(problem.parallel, resumed)
+    if resumed is not None and (words := other_size(planned.recorded(), problem.parallel)) is not None:
+        recorder.note(words)
     for words in unmatched(planned.config["optimizer"], problem.module):
         recorder.note(words)
     if getattr(loop.trainer, "compile", False):
@@ -380,18 +443,22 @@ def _end(
     return write_record(planned, summary, {**facts, "files": files}, arrival, engine)
 
 
-def _run(loop: Loop | TracedRun, folder: Path) -> Summary:
-    """The loop's summary; an exception becomes `failed`, its traceback goes to the run's log."""
+def _run(loop: Loop | TracedRun, folder: Path | None) -> Summary:
+    """The loop's summary; an exception becomes `failed`, its traceback goes to the run's log, if it has a folder."""
     try:
-        return loop.run()
+        parallel = None if isinstance(loop, TracedRun) else loop.problem.parallel
+        return loop.run() if parallel is None else parallel.guarded(loop.run)
     except (OutputError, TooFarError):
         raise
     except StoppedError as error:
         return loop.summary(Status.INTERRUPTED, error.message)
     except OptbenchError as error:  # in our own words already
+        if folder is not None and (left := getattr(error, "log", "")):  # by another process
+            write_bytes(folder / "log.txt", left.encode())
         return loop.summary(Status.FAILED, f"{error.message}; {error.hint}" if error.hint else error.message)
     except Exception as error:
-        write_bytes(folder / "log.txt", traceback.format_exc().encode())
+        if folder is not None:
+            write_bytes(folder / "log.txt", traceback.format_exc().encode())
         reason = f"{_in_a_line(error)} (at step {loop.progress.step}; traceback in log.txt)"
         return loop.summary(Status.FAILED, reason)
 

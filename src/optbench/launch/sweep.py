@@ -28,6 +28,7 @@ from optbench.launch.members import check_members
 from optbench.launch.outlook import TooLargeError, chunk_rows, chunks, outlook
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
 from optbench.launch.stacks import Stacked, run_stack, stacks
+from optbench.ranks import of_environment
 from optbench.records import Run, Status, check_place, read
 from optbench.records.run import read_columns
 from optbench.records.sweep_plan import NAME as PLAN
@@ -478,9 +479,15 @@ def sweep(
 
     Returns:
         One record a planned run; fewer only when the user stopped it.
+
+    Raises:
+        UserError: torchrun started this process as one of several.
     """
     from optbench.launch import launcher
 
+    if (rank := of_environment()) is not None:
+        raise UserError(f"a sweep is one process, and this is one of {rank.size} (WORLD_SIZE)",
+                        "start it without torchrun; its launcher uses all cores")  # fmt: skip
     asked_for, engine = by_engine(overrides, engine)
     plan = plan_sweep(asked_for, paths_of(config_dir), Path(out) if out else None, name, samples)
     options = Options(force, retry_failed, engine=engine, recorded=curves, least=least,

@@ -19,7 +19,7 @@ from optbench.disjoint import Together
 from optbench.errors import IncompatibleError
 from optbench.loop.drive import around_driver, driver, forgetter, step_parameters, takes_closure
 from optbench.problem import AbstractProblem, Batch
-from optbench.protocol import MANY, OptimizerProtocol, around, check_served, declared
+from optbench.protocol import MANY, OptimizerProtocol, around, check_served, check_shared, declared
 from optbench.settings import NetworkTrainer, SurfaceTrainer
 from optbench.wrapper_base import AbstractWrapper
 
@@ -201,6 +201,11 @@ class Driven:
         self.spoken = spoken(optimizer, protocol)
         self.protocol = self.spoken.protocol
         check_served(self.protocol, trainer, type(optimizer).__name__)
+        if problem.parallel is not None:
+            from optbench.problem.shares import check_hooks
+
+            check_shared(self.protocol, type(optimizer).__name__)
+            check_hooks(problem.module, type(optimizer).__name__)
         self.is_fused = self.protocol.backward == "fused"
         core = optimizer
         if isinstance(optimizer, AbstractWrapper):

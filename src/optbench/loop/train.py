@@ -161,6 +161,8 @@ class Loop:
         self._by_time = isinstance(trainer, NetworkTrainer) and trainer.checkpoint_every is None
         self._started = 0.0
         self._is_compiled = False
+        self._parallel = problem.parallel
+        self._agreed_stop = self._agreed_due = False  # what all processes of several agreed on last
 
     def compile(self) -> None:
         """Compiles what the problem compiles, once, off the clock, after `restore`. Raises IncompatibleError."""
@@ -228,10 +230,10 @@ class Loop:
         while True:
             try:
                 self._one_step()
-                if self.observer.stop_requested:
+                if self._stop_requested:
                     self._save_last()
                     raise _Ended(Status.INTERRUPTED, f"stopped by the user after step {self.progress.step}")
-                if self._by_time and self.observer.checkpoint_due:
+                if self._by_time and self._checkpoint_due:
                     self._save_last()
             except _Missed as missed:
                 self._go_back(missed.row)
@@ -280,6 +282,16 @@ class Loop:
             self._send()
         if row["step"] >= self._known:
             self.observer.step(p.step, self.total, row)
+        if self._parallel is not None and p.step == 1:
+            self._parallel.check_same(self.problem.module, 1)
+
+    @property
+    def _stop_requested(self) -> bool:
+        return self.observer.stop_requested if self._parallel is None else self._agreed_stop
+
+    @property
+    def _checkpoint_due(self) -> bool:
+        return self.observer.checkpoint_due if self._parallel is None else self._agreed_due
 
     def _update(self, row: Row, batch: Batch, at_end: bool) -> None:
         """Makes the update of a row, or ends the run before it."""
@@ -539,6 +551,8 @@ class Loop:
 
     def _evaluate(self, row: Row) -> None:
         p = self.progress
+        if self._parallel is not None:
+            self._parallel.check_same(self.problem.module, p.step)
         with self._evaluated_weights():
             figures = self.problem.evaluate()
         row.update(figures)
@@ -604,3 +618,8 @@ class Loop:
         if self._started:
             self.progress.seconds += time.perf_counter() - self._started
             self._started = 0.0
+        if self._parallel is not None:  # what ends a run by the clock ends it in all processes
+            agreed = self._parallel.agreed(
+                self.progress.seconds, self.observer.stop_requested, self.observer.checkpoint_due
+            )
+            self.progress.seconds, self._agreed_stop, self._agreed_due = agreed

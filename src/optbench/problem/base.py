@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from torch import Tensor, nn
 from optbench.errors import IncompatibleError, UserError
 from optbench.problem.streams import Box, stream_seed
 from optbench.problem.trees import Tree, part_of, rows
+
+if TYPE_CHECKING:
+    from optbench.problem.parallel import Parallel
 
 
 def stream(seed: int, purpose: str, *position: int) -> torch.Generator:
@@ -362,15 +365,24 @@ class Batch:
         if ends and size > 1 and len(self) - ends[-1] == 1:
             ends.pop()
         for start, end in pairwise([0, *ends, len(self)]):
-            part = slice(start, end)
-            others = None if self.others is None else self.others[part]
-            guesses = None if self.guesses is None else self.guesses.part(part)
-            weights = None if self.weights is None else self.weights[part]
-            yield Batch(part_of(self.inputs, part), part_of(self.targets, part), others, self.share, guesses, weights)
+            yield self.part(slice(start, end))
+
+    def part(self, rows: slice) -> Batch:
+        """Some of its rows."""
+        others = None if self.others is None else self.others[rows]
+        guesses = None if self.guesses is None else self.guesses.part(rows)
+        weights = None if self.weights is None else self.weights[rows]
+        return Batch(part_of(self.inputs, rows), part_of(self.targets, rows), others, self.share, guesses, weights)
 
 
 class AbstractProblem(ABC):
-    """What the training loop sees of a surface or a network."""
+    """What the training loop sees of a surface or a network.
+
+    Attributes:
+        parallel: the processes that have a share in each batch; None: this is the only one.
+    """
+
+    parallel: Parallel | None = None
 
     @property
     @abstractmethod

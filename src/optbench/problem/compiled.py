@@ -79,16 +79,17 @@ class Compiled:
         self._model, self._graphs = model, graphs
 
     @cached_property
-    def _compiled(self) -> Callable[..., Tensor]:
-        """Made when it is first called: already this imports the compiler."""
+    def module(self) -> nn.Module:
+        """The compiled model; made when it is first called: already this imports the compiler."""
         mode = "reduce-overhead" if self._graphs else None
-        made: Callable[..., Tensor] = torch.compile(self._model, dynamic=False, mode=mode)
+        made: nn.Module = torch.compile(self._model, dynamic=False, mode=mode)  # type: ignore[assignment]
         return made
 
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()  # what the last update left in the graphs' memory is done with
-        return self._compiled(*inputs, **named)
+        outputs: Tensor = self.module(*inputs, **named)
+        return outputs
 
     def warm_up(self, passes: Iterable[Callable[[], Tensor]]) -> float:
         """Compiles, by making these forward passes and a backward pass after each; gives the seconds of it.
@@ -102,7 +103,7 @@ class Compiled:
         began = time.perf_counter()
         try:
             forget_others()
-            with _unchanged(self._model), warnings.catch_warnings():
+            with unchanged(self._model), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")  # of its own parts
                 for forward in passes:
                     forward().backward()
@@ -135,7 +136,7 @@ def _let_workers_go() -> None:
 
 
 @contextmanager
-def _unchanged(model: nn.Module) -> Iterator[None]:
+def unchanged(model: nn.Module) -> Iterator[None]:
     """In it the model is trained; afterwards its gradients are none, its buffers and torch's generators as before."""
     training, before = model.training, [buffer.clone() for buffer in model.buffers()]
     device = next(model.parameters()).device

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,10 @@ from optbench.problem.pseudo import PseudoLabels, Taken
 from optbench.problem.splits import is_pictures, noun, read_split, scaled
 from optbench.problem.streams import stream_seed
 from optbench.problem.trees import Tree
+
+if TYPE_CHECKING:
+    from optbench.problem.parallel import Parallel
+    from optbench.problem.shares import Shares
 
 _EVALUATION_BATCH = 256
 _SHARE_OF_GPU = 0.25
@@ -114,6 +118,16 @@ def _outputs(model: nn.Module, inputs: Iterable[Tree]) -> Any:
     return trees.mapped(lambda part: part.cpu(), trees.joined(parts))
 
 
+def _likely(outputs: Tensor) -> Tensor:
+    """Probabilities of classes, float64, on the CPU."""
+    return torch.softmax(outputs.detach().double(), dim=-1).cpu()
+
+
+def _labels_drawn(likely: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Labels of a batch drawn from these probabilities."""
+    return torch.multinomial(likely.flatten(0, -2), 1, generator=generator).reshape(batch.targets.shape)
+
+
 class _Evaluated:
     """The inputs that every evaluation is of, made into numbers once where they are few.
 
@@ -121,15 +135,26 @@ class _Evaluated:
         model: that is evaluated.
         inputs: of n examples.
         device: where to compute.
+        parallel: the processes that each compute a part; None: this is the only one.
     """
 
-    def __init__(self, model: nn.Module, inputs: Tree, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, inputs: Tree, device: torch.device, parallel: Parallel | None = None) -> None:
+        self._parallel, self._counts = parallel, [0]
+        if parallel is not None:
+            inputs, self._counts = shared_out(inputs, parallel)
         self._model, self._inputs, self._device = model, inputs, device
         self._kept: list[tuple[Tree, list[int]]] = []
         self._may_keep = trees.size_in_bytes(inputs, torch.float32.itemsize) <= _KEPT_BYTES
 
     def outputs(self) -> Any:
         """The model's outputs now, (n, ...) or a tree of such, on the CPU."""
+        own = self._own()
+        if (parallel := self._parallel) is None:
+            return own
+        return trees.mapped(lambda part: parallel.rows_of_all(part, self._counts), own)
+
+    def _own(self) -> Any:
+        """Of the inputs that are this process's."""
         if not self._may_keep:
             return network_outputs(self._model, self._inputs, self._device)
         if not self._kept:
@@ -139,6 +164,15 @@ class _Evaluated:
         if any(_versions(part) != before for part, before in self._kept):  # the model writes into its inputs
             self._may_keep, self._kept = False, []
         return outputs
+
+
+def shared_out(inputs: Tree, parallel: Parallel) -> tuple[Tree, list[int]]:
+    """The examples of an evaluation that this process looks at, in whole batches, so that they are those of one
+    process; and how many each process has. One that has none is given one, for the shape of its outputs."""
+    counts = parallel.blocks(trees.rows(inputs), _EVALUATION_BATCH)
+    first = sum(counts[: parallel.rank])
+    part = slice(first, first + counts[parallel.rank]) if counts[parallel.rank] else slice(0, 1)
+    return trees.part_of(inputs, part), counts
 
 
 def _versions(inputs: Tree) -> list[int]:
@@ -207,10 +241,11 @@ class NetworkProblem(AbstractProblem):
             of classes, by the loss of numbers.
         contiguous: whether weights of convolutions and images lie as torch makes them; else channels last, which is
             faster.
+        parallel: the processes that have a share in each batch, see `problem.shares`; None: this is the only one.
 
     Raises:
-        IncompatibleError: parts that do not fit; what is for images asked of other data.
-        UserError: a batch larger than the training split.
+        IncompatibleError: parts that do not fit; what is for images asked of other data; a model that cannot be shared.
+        UserError: a batch larger than the training split, or too small to be shared.
         DataError: the data set augments by itself.
     """
 
@@ -230,12 +265,18 @@ class NetworkProblem(AbstractProblem):
         pseudo: PseudoLabels | None = None,
         metrics: Sequence[Metric] = (),
         contiguous: bool = False,
+        parallel: Parallel | None = None,
     ) -> None:
         _check_parts(data, loss, pseudo)
         _check_for_images(data, augmentation, pseudo)
         self.data, self._seed, self._device = data, seed, device
         self.pseudo, self.metrics = pseudo, tuple(metrics)
+        self.parallel = parallel
         self._initialise(model)
+        if parallel is not None:
+            from optbench.problem.shares import shareable
+
+            model = shareable(model, parallel)
         layout = torch.contiguous_format if contiguous else torch.channels_last
         self._model: nn.Module = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.loss = loss.to(device)
@@ -251,11 +292,19 @@ class NetworkProblem(AbstractProblem):
         self._channels_last = convolves(self._model) and not contiguous
         self._compiled = Compiled(self._model, compiled == GRAPHS) if compiled else None
         self._augmentation = augmentation
+        self._shares = None if parallel is None else self._shared_by(parallel)
         self._draws = False
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.long))
         self._correct = torch.zeros((), dtype=torch.long, device=device)
         self._seen = 0
         self._answers: list[tuple[Tensor, Tensor]] = []
+
+    def _shared_by(self, parallel: Parallel) -> Shares:
+        from optbench.problem.shares import Shares
+
+        generators = list({id(g): g for g in (torch.default_generator, self._generator)}.values())
+        passes = self._model, self._compiled
+        return Shares(parallel, *passes, self._seed, self._precision, generators, self.mini_batch)
 
     def _divide(self, batch_size: int | str, accumulate: int) -> None:
         """How many examples an update and a mini-batch see, and how many updates an epoch has. Raises UserError."""
@@ -286,7 +335,7 @@ class NetworkProblem(AbstractProblem):
 
     @cached_property
     def _evaluated(self) -> _Evaluated:
-        return _Evaluated(self._model, self.validation.inputs, self._device)
+        return _Evaluated(self._model, self.validation.inputs, self._device, self.parallel)
 
     def _labelled(self, name: str) -> Split:
         split = read_split(self.data, name)
@@ -386,7 +435,7 @@ class NetworkProblem(AbstractProblem):
 
     def begin_epoch(self, epoch: int) -> None:
         if self.pseudo is not None:
-            outputs = network_outputs(self._model, self.pseudo.images, self._device)
+            outputs = _Evaluated(self._model, self.pseudo.images, self._device, self.parallel).outputs()
             self.pseudo.make(epoch, probabilities(self.loss, outputs, self.data.n_classes))
 
     def batch(self, step: int) -> Batch:
@@ -405,7 +454,7 @@ class NetworkProblem(AbstractProblem):
             inputs = torch.cat([inputs, moved(taken.images, inputs.device)])
             targets = torch.cat([targets, moved(taken.labels, targets.device)])
         inputs = self._augmented(inputs, step)
-        seed_torch(stream_seed(self._seed, "model", step), self._device)
+        self.seed_draws(step)
         inputs = to_inputs(inputs, self._device, self._channels_last)
         mixture = None
         if self._augmentation is not None:
@@ -464,6 +513,8 @@ class NetworkProblem(AbstractProblem):
         return made
 
     def differentiate(self, batch: Batch) -> Tensor:
+        if self._shares is not None:
+            return self._differentiate_share(self._shares, batch)
         if self.mini_batch == self.batch_size and self._scaler is None:
             return super().differentiate(batch)
         whole = torch.zeros((), device=self._device)
@@ -475,6 +526,23 @@ class NetworkProblem(AbstractProblem):
             self._scaler.unscale()
         return whole
 
+    def _differentiate_share(self, shares: Shares, batch: Batch) -> Tensor:
+        """As `differentiate`; the passes are of this process's share, loss and gradients of the whole batch."""
+        whole, parts = torch.zeros((), device=self._device), list(self.parts(batch))
+        with shares.draws():
+            for k, (piece, share) in enumerate(parts):
+                own, part = shares.of(piece)
+                with shares.passes(own, is_last=k == len(parts) - 1):
+                    # a share that counts nothing is one row for all to take part
+                    loss = self.objective(own) if part else trees.total(self._forward(own.inputs))
+                    loss = loss * (share * part)
+                    # DistributedDataParallel gives the mean over the processes, and this is a sum
+                    (loss if self._scaler is None else self._scaler.scaled(loss)).mul(shares.parallel.size).backward()
+                whole += loss.detach()
+        if self._scaler is not None:
+            self._scaler.unscale()
+        return shares.parallel.summed(whole)
+
     def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
         if self.mini_batch == self.batch_size and self._scaler is None:
             yield batch, 1.0
@@ -484,14 +552,33 @@ class NetworkProblem(AbstractProblem):
 
     def differentiate_sampled(self, batch: Batch, step: int) -> None:
         self._check_distribution()
-        generator = stream(self._seed, "labels", step)
-        for part, share in self.parts(batch):
-            outputs = self._forward(part.inputs)
-            likely = torch.softmax(outputs.detach().double(), dim=-1).cpu()
-            drawn = torch.multinomial(likely.flatten(0, -2), 1, generator=generator).reshape(part.targets.shape)
-            losses = row_losses(self.loss, outputs, moved(drawn, self._device))
-            losses = losses if part.weights is None else losses * part.weights
-            (losses.mean() * share).backward()
+        generator, parts = stream(self._seed, "labels", step), list(self.parts(batch))
+        if self._shares is None:
+            for part, share in parts:
+                outputs = self._forward(part.inputs)
+                drawn = _labels_drawn(_likely(outputs), part, generator)
+                (self._loss_of_labels(outputs, drawn, part.weights) * share).backward()
+            return
+        with self._shares.draws():
+            for k, (part, share) in enumerate(parts):
+                self._differentiate_sampled_share(self._shares, part, share, generator, k == len(parts) - 1)
+
+    def _differentiate_sampled_share(
+        self, shares: Shares, piece: Batch, share: float, generator: torch.Generator, is_last: bool
+    ) -> None:
+        """As `differentiate_sampled` of a mini-batch; the labels are drawn for all its rows, as one process would."""
+        parallel, (own, part) = shares.parallel, shares.of(piece)
+        first = parallel.share(len(piece)).start
+        with shares.passes(own, is_last):
+            outputs = self._forward(own.inputs)
+            likely = parallel.rows_of_all(_likely(outputs), parallel.counts(len(piece)))
+            drawn = _labels_drawn(likely, piece, generator)[first : first + len(own)]
+            loss = self._loss_of_labels(outputs, drawn, own.weights) if part else outputs.sum()
+            (loss * (share * part * parallel.size)).backward()
+
+    def _loss_of_labels(self, outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        losses = row_losses(self.loss, outputs, moved(labels, self._device))
+        return (losses if weights is None else losses * weights).mean()
 
     def _check_distribution(self) -> None:
         """Raises IncompatibleError where labels cannot be drawn from the model's outputs."""
@@ -504,6 +591,8 @@ class NetworkProblem(AbstractProblem):
 
     def seed_draws(self, step: int) -> None:
         seed_torch(stream_seed(self._seed, "model", step), self._device)
+        if self._shares is not None:
+            self._shares.seed(step)
 
     @torch.no_grad()
     def refresh_batch_norm(self, step: int, batches: int) -> bool:
@@ -514,7 +603,8 @@ class NetworkProblem(AbstractProblem):
         self._model.train()
         for k in range(max(0, step - batches), max(step, 1)):
             for part, _ in self.parts(self.batch(k)):
-                forward(self._precision, self._model, part.inputs)
+                own = part if self._shares is None else self._shares.of(part)[0]
+                forward(self._precision, self._model, own.inputs)
         self._model.train(training)
         return True
 
@@ -556,13 +646,15 @@ class NetworkProblem(AbstractProblem):
         return outputs
 
     def _forward(self, inputs: Tree) -> Tensor:
-        return forward(self._precision, self._compiled or self._model, inputs)
+        shared = None if self._shares is None else self._shares.model
+        return forward(self._precision, shared or self._compiled or self._model, inputs)
 
     def compile(self) -> float | None:
-        if self._compiled is None:
-            return None
         self._model.train()
-        return self._compiled.warm_up(self._passes())
+        spent = None if self._compiled is None else self._compiled.warm_up(self._passes())
+        if self._shares is not None:  # made off the clock
+            self._shares.prepared(self._shares.of(next(self.parts(self.batch(0)))[0])[0])
+        return spent
 
     def _passes(self) -> Iterator[Callable[[], Tensor]]:
         """A forward pass and loss for each shape of input that the training has, on its first and its last batch."""
@@ -571,6 +663,7 @@ class NetworkProblem(AbstractProblem):
             batch = self.batch(step)
             whole = self.mini_batch == self.batch_size and self._scaler is None
             for piece in [batch] if whole else batch.pieces(self.mini_batch):
+                piece = piece if self._shares is None else self._shares.of(piece)[0]
                 shape = tuple(leaf.shape for leaf in trees.leaves(piece.inputs))
                 if shape not in shapes:
                     shapes.add(shape)
@@ -602,9 +695,12 @@ class NetworkProblem(AbstractProblem):
 
     def counters(self) -> dict[str, Any]:
         self._count()
+        seen, correct = self._seen, int(self._correct)
+        if self.parallel is not None:
+            seen, correct = self.parallel.summed(torch.tensor([seen, correct])).tolist()
         scale = {} if self._scaler is None else {"scale": self._scaler.state_dict()}
         pseudo = {} if self.pseudo is None else {"pseudo": self.pseudo.state()}
-        return {"seen": self._seen, "correct": int(self._correct), **scale, **pseudo}
+        return {"seen": seen, "correct": correct, **scale, **pseudo}
 
     def restore_counters(self, counters: dict[str, Any]) -> None:
         if self._scaler is not None and "scale" in counters:
@@ -612,8 +708,9 @@ class NetworkProblem(AbstractProblem):
         if self.pseudo is not None and "pseudo" in counters:
             self.pseudo.restore(counters["pseudo"])
         self._answers.clear()
-        self._seen = counters["seen"]
-        self._correct.fill_(counters["correct"])
+        counts_on = self.parallel is None or self.parallel.is_first  # one of several goes on from the sum
+        self._seen = counters["seen"] if counts_on else 0
+        self._correct.fill_(counters["correct"] if counts_on else 0)
 
     def evaluate(self) -> dict[str, float]:
         outputs = self._evaluated.outputs()
@@ -624,7 +721,7 @@ class NetworkProblem(AbstractProblem):
         figures = {"val_loss": float(loss)}
         if self.metrics or self._has_classes:
             figures |= self.judged(*in_rows(outputs, targets, weights))
-        return figures
+        return figures if self.parallel is None else self.parallel.of_first(figures)
 
     def judged(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> dict[str, float]:
         """The columns of the metrics of predictions as rows; of classes the accuracy is among them."""

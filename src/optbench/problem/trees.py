@@ -41,6 +41,13 @@ def leaves(tree: Tree) -> list[Any]:
     return [tree]
 
 
+def total(tree: Tree) -> Tensor:
+    """The sum of all numbers in its tensors, a scalar on the device of the first."""
+    first, *others = (leaf.sum() for leaf in leaves(tree) if isinstance(leaf, Tensor))
+    found: Tensor = sum(others, start=first)
+    return found
+
+
 def rows(tree: Tree) -> int:
     """How many examples it has."""
     return len(tree) if isinstance(tree, Tensor) else len(leaves(tree)[0])

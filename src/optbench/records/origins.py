@@ -1,7 +1,7 @@
 """Where a run was made: of its provenance the few facts by which times, and last digits, can differ.
 
-A fact is told by its name: `device` (of a GPU what it is called), `threads`, `processor`, `host`, and the versions of
-packages.
+A fact is told by its name: `device` (of a GPU what it is called), `processor`, `threads`, `processes` that shared each
+batch (where nothing is said of them, one), `host`, and the versions of packages.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-PLACES = ("device", "processor", "threads", "host")
+PLACES = ("device", "processor", "threads", "processes", "host")
 VERSIONS = ("optbench", "torch", "numpy", "python")
 FACTS = (*PLACES, *VERSIONS)
 """In the order of the values of `origin_of`."""
@@ -33,6 +33,8 @@ def origin_of(provenance: Any) -> Origin:
         return UNKNOWN
     versions = provenance.get("versions")
     own = versions if isinstance(versions, Mapping) else {}
+    if provenance.get("threads") is not None:  # made here, and not another tool's
+        provenance = {"processes": 1, **provenance}
     device, *places = map(provenance.get, PLACES)
     if device != "cpu":
         device = provenance.get("device_name") or device
