@@ -16,7 +16,7 @@ from scipy import stats
 
 from optbench.comparison import Comparison, compare
 from optbench.comparison.by_seed import by_seed
-from optbench.comparison.judged import Verdict
+from optbench.comparison.judged import Verdict, p_words
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.report import export, footnotes
@@ -261,3 +261,11 @@ def test_seeds_that_change_nothing_are_not_asked_for(tmp_path: Path) -> None:
     (one,) = compare([tmp_path / "random"]).pairs
     assert one.verdict == "undecided"
     assert one.more_seeds is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.5, "p = 0.5"), (0.0123, "p = 0.012"), (3e-5, "p = 3e-05"), (1e-16, "p = 1e-16"), (0.0, "p < 1e-16")],
+)
+def test_no_p_value_is_said_to_be_nothing(value: float, words: str) -> None:
+    assert p_words(value) == words

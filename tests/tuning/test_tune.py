@@ -71,6 +71,28 @@ def test_the_setting_with_the_least_median_is_chosen_and_reported_on_other_seeds
     assert (estimate.value, estimate.n) == (np.median(one.reported), 7)
 
 
+def test_runs_that_stop_at_their_target_are_chosen_by_the_steps_to_it(tmp_path: Path) -> None:
+    """x <- (1 - 2 lr) x meets the target after ceil(log(target / |x_0|^2) / log((1 - 2 lr)^2)) steps, the soonest for
+    the rate nearest to 1/2; what it ends at is the target for all, and least for any."""
+    words = ["model=sphere", "optimizer=gd", "trainer.steps=60", "trainer.start=random", "trainer.target=1e-3", RATES]
+    found = tuned(tmp_path / "near", words, trials=8, report_seeds=6)
+    (one,) = found.tuned
+    at = starts(tmp_path / "near")
+    assert (found.metric, one.chosen and one.chosen.point) == (
+        "steps_to_target",
+        min((trial.point for trial in one.trials), key=lambda point: abs(1 - 2 * point["optimizer.lr"])),
+    )
+    for trial in one.trials:
+        shrinks = math.log((1 - 2 * trial.point["optimizer.lr"]) ** 2)
+        steps = [math.ceil(math.log(1e-3 / at[seed]) / shrinks) for seed in (0, 1, 2)]
+        assert trial.value == np.median([step if step <= 60 else math.inf for step in steps])
+    far = tuned(tmp_path / "far", [*words[:2], "trainer.steps=3", *words[3:4], "trainer.target=1e-30", RATES], trials=8)
+    (missed,) = far.tuned
+    assert missed.chosen is not None
+    assert missed.chosen.point == one.chosen.point, "nobody met the target: chosen by what the runs ended at"
+    assert "no contender met its target on half of the fresh seeds" in tuned_lines(far)[-1]
+
+
 def test_the_words_say_what_was_chosen_what_it_is_worth_and_what_flatters(found: Result) -> None:
     """Of x <- (1 - 2 lr) x; the expected best of one trial is the mean of all, of all trials their best."""
     (one,) = found.tuned

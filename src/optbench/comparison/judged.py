@@ -147,7 +147,7 @@ class Verdict:
         ends = (self.effect.low, self.effect.high)
         span = "" if None in ends else f" [{number(ends[0])}, {number(ends[1])}]"
         title = STATISTICS[self.metric].title.partition(",")[0]
-        told = f"{title} {number(self.effect.value)}{span}, {seeds}, p = {p_text(self.p_adjusted)} (adj.)"
+        told = f"{title} {number(self.effect.value)}{span}, {seeds}, {p_words(self.p_adjusted)} (adj.)"
         if self.verdict == "equivalent":
             return f"{self.a} and {self.b} are equivalent within {number(self.within)}", told
         return f"{self.a} is {self.verdict} than {self.b}", told
@@ -163,9 +163,21 @@ class Verdict:
         return {**names, **finite, "n": self.n, "more_seeds": self.more_seeds}
 
 
+_LEAST_P = 1e-16
+"""What is smaller is said to be: no test's assumptions hold so well that more could be read from it."""
+
+
 def p_text(value: float) -> str:
-    """A p-value as people read it."""
+    """A p-value as people read it: 0.012, 3e-05, <1e-16."""
+    if value < _LEAST_P:
+        return f"<{_LEAST_P:.0e}"
     return f"{value:.2g}" if value >= 1e-3 else f"{value:.0e}"
+
+
+def p_words(value: float, sign: str = "=") -> str:
+    """The same as a statement: p = 0.012, p < 1e-16."""
+    text = p_text(value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p {sign} {text}"
 
 
 def judged(problems: Mapping[str, Sequence[Group]], question: Question, ranked: Ranked) -> tuple[list[Verdict], str]:

@@ -25,6 +25,7 @@ from optbench.comparison.figures import (
     ranking,
     searches,
 )
+from optbench.comparison.judged import p_words
 from optbench.comparison.labels import text
 from optbench.comparison.ranked_by import Ranked
 from optbench.comparison.targets import Aim, Reader
@@ -121,7 +122,7 @@ def _ranks(found: Ranking, words: Words) -> Plain:
               _span(found.runs, words)),
         *(words("ranked by: {0}", title) for title in titles),
         words("a bar joins what cannot be told apart at 5 % (Nemenyi's critical difference)"),
-        words("Friedman's test that none differs: p = {0}", f"{found.p:.2g}"),
+        words("Friedman's test that none differs: {0}", p_words(found.p)),
         *_dropped(found.left_out, words),
     ]  # fmt: skip
     return {

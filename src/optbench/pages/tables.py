@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.comparison import Comparison, Group
-from optbench.comparison.judged import Verdict
+from optbench.comparison.judged import Verdict, p_words
 from optbench.comparison.labels import text
 from optbench.metrics import Estimate
 from optbench.pages.words import Words, clean
@@ -161,7 +161,7 @@ def _in_words(one: Verdict, words: Words) -> tuple[str, str]:
     saying = "{0} and {1} are equivalent" if one.verdict == "equivalent" else f"{{0}} is {one.verdict} than {{1}}"
     effect = interval(one.effect, one.n)
     title = words(STATISTICS[one.metric].title).partition("%")[0].strip(" ,，（(")
-    return words(saying, one.a, one.b), f"{title} {effect}，n = {one.n}，p = {one.p_adjusted:.2g}（已校正）"
+    return words(saying, one.a, one.b), f"{title} {effect}，n = {one.n}，{p_words(one.p_adjusted)}（已校正）"
 
 
 def not_well(comparison: Comparison, words: Words) -> Plain | None:

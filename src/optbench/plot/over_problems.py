@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from optbench.comparison import STATISTICS
 from optbench.comparison.figures import Distributions, Drop, Profiles, Ranking, Search, Searches
+from optbench.comparison.judged import p_words
 from optbench.plot.style import drawable, footnote, legend_outside, new_figure, styles
 from optbench.plot.translate import as_typed
 
@@ -175,7 +176,7 @@ def ranks_figure(found: Ranking) -> Figure:
     for title in dict.fromkeys(STATISTICS[name].title for _, name in found.metric):
         footnote(figure, f"ranked by: {title}")
     footnote(figure, "a bar joins what cannot be told apart at 5 % (Nemenyi's critical difference)")
-    footnote(figure, f"Friedman's test that none differs: p = {found.p:.2g}")
+    footnote(figure, f"Friedman's test that none differs: {p_words(found.p)}")
     _name_left_out(figure, found.left_out)
     return figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from optbench.comparison.judged import p_text
+from optbench.comparison.judged import p_words
 from optbench.comparison.ranked import Place, Ranking
 from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
@@ -21,7 +21,7 @@ RULE = (
 )
 RULE_OVER = (
     "rank: mean over problems of the rank of the median over seeds; not told from: places whose average ranks differ "
-    "by less than Nemenyi's critical difference at {alpha}, {difference}; Friedman's test that no two differ: p = {p}"
+    "by less than Nemenyi's critical difference at {alpha}, {difference}; Friedman's test that no two differ: {p}"
 )
 
 
@@ -48,7 +48,7 @@ def _on(found: Ranking) -> str:
     else:
         told.append(f"{_named([one.b for one in untold])} cannot be told from it")
     largest = max((one.p_adjusted for one in better), default=None)
-    level = "" if largest is None else f" (p <= {p_text(largest)}, adjusted for {found.family} pairs)"
+    level = "" if largest is None else f" ({p_words(largest, '<=')}, adjusted for {found.family} pairs)"
     return "; ".join([head, *told]) + level
 
 
@@ -59,7 +59,7 @@ def _over(found: Ranking) -> str:
     runs = f"{least} run{'s' * (least != 1)}" if least == most else f"{least} to {most} runs"
     head = f"over {len(found.problems)} problems, n = {runs} of each: {best.label} ranks first ({rank})"
     if found.p is not None and found.p > found.alpha:
-        return f"{head}, but no two can be told apart (Friedman's test, p = {p_text(found.p)})"
+        return f"{head}, but no two can be told apart (Friedman's test, {p_words(found.p)})"
     told = []
     if best.worse:
         named = _named([f"{one.label} ({number(one.value.value)})" for one in others if one.label in best.worse])
@@ -67,7 +67,7 @@ def _over(found: Ranking) -> str:
     if best.untold:
         named = _named([f"{one.label} ({number(one.value.value)})" for one in others if one.label in best.untold])
         told.append(f"{named} cannot be told from it")
-    level = f" (Nemenyi, {100 * found.alpha:g} %; Friedman p = {p_text(found.p or 0.0)})"
+    level = f" (Nemenyi, {100 * found.alpha:g} %; Friedman {p_words(found.p or 0.0)})"
     return "; ".join([head, *told]) + level
 
 
@@ -82,7 +82,7 @@ def ranking_lines(found: Ranking) -> list[str]:
     level = f"{100 * found.alpha:g} %"
     rule = RULE.format(alpha=level)
     if found.difference is not None:
-        rule = RULE_OVER.format(alpha=level, difference=number(found.difference), p=p_text(found.p or 0.0))
+        rule = RULE_OVER.format(alpha=level, difference=number(found.difference), p=p_words(found.p or 0.0))
     return [f"{sentence(found)}.", "", *aligned(_sheet(found)), "", f"{rule}."]
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from optbench.comparison.judged import Verdict
+from optbench.comparison.ranked_by import TO_TARGET
 from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
 from optbench.report.verdicts import SHARES, lines_of
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, printable
 from optbench.tuning.rates import RULE, Works, works
-from optbench.tuning.runs import direction_of
+from optbench.tuning.runs import TARGET_RULE, direction_of
 from optbench.tuning.tournament import Entrant, Found
 from optbench.tuning.words import edge_line, result_sentence, seeds_text, setting_words, values_json, verdicts_of
 
@@ -123,6 +124,8 @@ def _rules(found: Found) -> list[str]:
             for number, rung in found.rungs.items()
         )
         rules.append(f"Contenders x settings, by rung: {rungs}; seeds 0 to 2 choose, half of the contenders go on.")
+    if found.final.metric == TO_TARGET:
+        rules.append(f"{TARGET_RULE}.")
     if found.final.tuned:
         rules += [
             f"Finalists, each with its best setting, met on seeds {seeds_text(found.final.task.report)}, which chose "

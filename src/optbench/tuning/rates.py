@@ -52,7 +52,8 @@ def works(trials: Sequence[Trial], start: float | None, metric: str) -> Works | 
         start: the loss before the first update.
         metric: that the trials are judged by.
     """
-    known = [(_rate(trial.point), trial.cost) for trial in trials if RATE in trial.point]
+    told = ((trial, trial.cost if math.isfinite(trial.value) else math.inf) for trial in trials)  # no result, no target
+    known = [(_rate(trial.point), cost) for trial, cost in told if RATE in trial.point]
     rates, costs = [rate for rate, _ in known], [cost for _, cost in known]
     if len(set(rates)) < 2 or not any(map(math.isfinite, costs)):
         return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optbench.comparison.ranked_by import TO_TARGET
 from optbench.config import Composer
 from optbench.experiment import Planned, Stop, plan_sweep
 from optbench.experiment.plan import NO_POINTS, Points, Sweep
@@ -23,6 +24,13 @@ from optbench.statistics import STATISTICS, has_result
 from optbench.tuning.search import Point
 
 _BUDGETS = ("trainer.steps", "trainer.epochs")
+_TARGETS = ("target", "target_accuracy", "target_val_loss")
+_MISSED = 1e12
+"""Cost of a run that missed its target, and up to twice as much the worse it ended: more than any number of steps."""
+
+TARGET_RULE = (
+    "Runs stop at their target: settings are chosen by the steps to it, and where all missed it by what they ended at"
+)
 
 Watching = Callable[[int, str], AbstractContextManager[SweepWatcher]]
 """Number of runs and label to a watcher of them."""
@@ -34,7 +42,7 @@ class Trial:
 
     Attributes:
         point: its values.
-        cost: median over the tuning seeds, small is good, infinite without a result.
+        cost: median over the tuning seeds, small is good, infinite without a result; see `Runs.costs`.
         value: the same as the metric has it.
         share: of the budget that its runs had.
     """
@@ -100,6 +108,7 @@ class Runs:
         self._folder, self._config_dirs, self._checkpoint = folder, config_dirs, checkpoint
         self._stop, self._watching, self._options, self._settings = stop, watching, options, settings
         self._metric: str | None = None
+        self._to_target = False
         self.composer, self._crew = Composer(config_dirs), Crew()
         self.failed = set[str]()
         self.new = 0
@@ -114,7 +123,13 @@ class Runs:
 
     @property
     def metric(self) -> str:
-        """The column of a summary by which settings are chosen: the first criterion that any run had."""
+        """The column of a summary by which settings are chosen: the steps to the target, where runs stop at it, or the
+        first criterion that any run had."""
+        return TO_TARGET if self._to_target else self._end
+
+    @property
+    def _end(self) -> str:
+        """The column that runs are judged by at their end."""
         return self._metric or criteria(self._checkpoint)[-1]
 
     def sweep(
@@ -162,24 +177,46 @@ class Runs:
 
     def trial(self, point: Point, runs: Sequence[Run], share: float) -> Trial:
         """What came of a point: the median over its runs."""
-        values = self.values(runs)
-        sign = -direction_of(self.metric)
-        costs = [math.inf if math.isnan(value) else sign * value for value in values]
-        cost = median_interval(costs).value
-        return Trial(point, cost, sign * cost, share)
+        values, sign = self.values(runs), -direction_of(self.metric)
+        value = sign * median_interval([math.inf if math.isnan(one) else sign * one for one in values]).value
+        return Trial(point, median_interval(self.costs(runs)).value, value, share)
+
+    def costs(self, runs: Sequence[Run]) -> list[float]:
+        """What each run is judged by, small is good, infinite without a result. Of runs that stop at a target the one
+        that meets it in fewer steps is better; one that missed it is worse than all that met it, and among such the one
+        that ended better is."""
+        self._look(runs)
+        sign = -direction_of(self._end)
+        ends = [math.inf if math.isnan(value) else sign * value for value in self._column(runs, self._end)]
+        if not self._to_target:
+            return ends
+        missed = [_MISSED * (1.5 + math.atan(end) / math.pi) if end < math.inf else math.inf for end in ends]
+        hits = self._column(runs, TO_TARGET)
+        return [other if math.isnan(hit) else hit for hit, other in zip(hits, missed, strict=True)]
 
     def values(self, runs: Sequence[Run]) -> list[float]:
-        """The metric of each run, NaN without a result."""
-        if self._metric is None:
-            metrics = [run.summary.get(COLUMN) for run in runs]
-            STATISTICS.learn(metrics)
-            names = criteria(self._checkpoint, first_of(metrics))
-            has = [name for name in names if any(run.summary.get(name) is not None for run in runs)]
-            self._metric = has[0] if has else None
-        if self._metric is None:
-            return [math.nan] * len(runs)
-        values = [run.summary.get(self._metric) if has_result(run.status) else None for run in runs]
+        """The metric of each run, NaN without a result, or where its target was missed."""
+        self._look(runs)
+        return self._column(runs, self.metric)
+
+    def _look(self, runs: Sequence[Run]) -> None:
+        """Settles by the first runs that have a result what all are judged by."""
+        if self._metric is not None:
+            return
+        self._to_target = bool(runs) and all(map(_stops_at_target, runs))
+        metrics = [run.summary.get(COLUMN) for run in runs]
+        STATISTICS.learn(metrics)
+        names = criteria(self._checkpoint, first_of(metrics))
+        self._metric = next((name for name in names if any(run.summary.get(name) is not None for run in runs)), None)
+
+    def _column(self, runs: Sequence[Run], name: str) -> list[float]:
+        values = [run.summary.get(name) if has_result(run.status) else None for run in runs]
         return [math.nan if value is None else float(value) for value in values]
+
+
+def _stops_at_target(run: Run) -> bool:
+    trainer = run.config["trainer"]
+    return any(trainer.get(key) is not None for key in _TARGETS) and bool(trainer.get("stop_at_target", True))
 
 
 def direction_of(metric: str) -> int:

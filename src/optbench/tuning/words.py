@@ -11,6 +11,7 @@ import numpy as np
 
 from optbench.comparison.judged import Verdict
 from optbench.comparison.labels import short_names
+from optbench.comparison.ranked_by import TO_TARGET
 from optbench.config.space import Dimension
 from optbench.metrics.tuned import BestOf, Edge
 from optbench.report.cells import Sheet, column_widths
@@ -19,6 +20,7 @@ from optbench.report.verdicts import SHARES, against, lines_of, quoted
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, percent, printable
 from optbench.tuning.rates import RULE, Works, works
+from optbench.tuning.runs import TARGET_RULE
 from optbench.tuning.tune import Result, Tuned
 
 _WIDTH = 80
@@ -52,7 +54,8 @@ def result_sentence(result: Result) -> str:
     best = known[0]
     of = result.estimate(best.reported)
     if not math.isfinite(of.value):
-        return f"{result.problem}: no contender has a result on half of the fresh seeds"
+        came = "met its target" if result.metric == TO_TARGET else "has a result"
+        return f"{result.problem}: no contender {came} on half of the fresh seeds"
     told = [
         against(one.seen_from(best.name), result.metric) for one in verdicts_of(result) if best.name in (one.a, one.b)
     ]
@@ -198,6 +201,8 @@ def _rules(result: Result) -> list[str]:
         "A setting is chosen by its median over the tuning seeds; what is reported, of it and of the defaults, is of "
         "seeds that no choice has seen. Runs without a result count as the worst.",
     ]
+    if result.metric == TO_TARGET:
+        rules.append(f"{TARGET_RULE}.")
     if any(rates_of(result, one) for one in result.tuned):
         rules.append(f"{RULE}.")
     if any(one.best_of() for one in result.tuned):
