@@ -152,8 +152,8 @@ LEAST = {"lr sensitivity"}
 SCORES = {"iqm": "of two problems", "improvement": "improvement", "share_of_cost": "share of cost",
           "algoperf": "algoperf", "certified_gain": "certified gain", "lr_sensitivity": "lr sensitivity"}  # fmt: skip
 """By which of OTHERS a score that is asked for is held."""
-NONE = {"algoperf_code", "dolan_more", "ert"}
-"""Scores over problems without an interval; that of `rank` is half a critical difference, see test_ranks.py."""
+NONE = {"algoperf_code", "dolan_more", "ert", "lr_share"}
+"""Scores without an interval; that of `rank` is half a critical difference, see test_ranks.py."""
 BY_COST = {"km_solved": "Kaplan-Meier", "restricted_mean": "restricted mean"}
 """Scores of targets that there are where budgets differ alone, by which of OTHERS and MEANS they are held."""
 
