@@ -21,7 +21,6 @@ from optbench.records import RunTable, Status
 from optbench.records.columns import Bools, Floats, factorized
 from optbench.records.curves import Columns
 from optbench.records.metrics import COLUMN, column_of, directions
-from optbench.records.run import read_columns
 
 SPENT = {"steps": "steps", "evals": "evals", "epochs": "epochs", "seconds": "seconds"}
 """The column of a summary that says what a run took of each cost."""
@@ -71,7 +70,8 @@ def within(rows: RunTable, budget: tuple[str, float]) -> Within:
         return Within(rows, [], [], same)
     metrics = list(dict.fromkeys(name for text in rows.different(COLUMN) for name in directions(text)))
     columns = list(dict.fromkeys([*ALONG.values(), *_ENDS, *(column_of(name, "last") for name in metrics)]))
-    curves = read_columns(rows.take(at).runs(), columns)
+    rows.keep_curves(columns)  # the scores of targets look at those of all runs
+    curves = rows.take(at).curves(columns)
     whole = np.array([ALONG[cost] in curve and bool((curve[ALONG[cost]] <= amount).any()) for curve in curves])
     left, said = _without(rows, at[~whole].tolist(), budget)
     cut = at[whole & left[at]]
@@ -115,8 +115,8 @@ def _cut(
     found: dict[str, Floats] = {CUT: np.full(len(rows), np.nan)}
     statuses = rows.values("status")
     for row, curve in zip(at, curves, strict=True):
-        kept = np.asarray(curve[ALONG[cost]] <= amount)
-        own = {name: np.asarray(column, dtype=np.float64)[kept] for name, column in curve.items()
+        kept = int(np.count_nonzero(curve[ALONG[cost]] <= amount))  # costs rise along a curve
+        own = {name: np.asarray(column, dtype=np.float64)[:kept] for name, column in curve.items()
                if column.dtype != object}  # fmt: skip
         ends = _ends(own, bool(network[row]), directions(texts[row]), metrics)
         ends |= {SPENT[name]: _last(own.get(along)) for name, along in ALONG.items() if name != "seconds" or clock[row]}
@@ -174,5 +174,7 @@ def _last(values: Floats | None) -> float:
     """The last number of a column; NaN where there is none."""
     if values is None:
         return float("nan")
+    if len(values) and values[-1] == values[-1]:
+        return float(values[-1])
     known = values[~np.isnan(values)]
     return float(known[-1]) if len(known) else float("nan")

@@ -79,6 +79,8 @@ class RunTable:
         self._columns: dict[str | None, Column] = {}
         self._numbers: dict[str, Floats] = {}
         self._present: dict[str, Bools] = {}
+        self._given: dict[str, Floats] = {}
+        self._kept: tuple[frozenset[str], dict[int, Columns]] = frozenset(), {}
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> RunTable:
@@ -106,19 +108,19 @@ class RunTable:
         """
         found = self.take(slice(None))
         found._columns, found._numbers, found._present = dict(self._columns), dict(self._numbers), dict(self._present)
+        found._given = dict(self._given)
         at, total = np.asarray(found._at), int(self._starts[-1])
         for name, given in columns.items():
-            values = given.tolist() if isinstance(given, np.ndarray) else given
-            own = factorized(None if value != value else value for value in values)
-            none = len(own.values)
-            codes = np.full(total, none, dtype=np.int64)
-            codes[at] = own.codes
-            column = Column(codes, [*own.values, None])
-            found._columns[name], found._present[name] = column, column.present()
-            found._numbers.pop(name, None)
             if isinstance(given, np.ndarray):
-                found._numbers[name] = np.full(total, np.nan)
-                found._numbers[name][at] = given
+                numbers = np.full(total, np.nan)
+                numbers[at] = given
+                found._numbers[name], found._present[name], found._given[name] = numbers, ~np.isnan(numbers), numbers
+                found._columns.pop(name, None)  # made from the numbers where it is asked for
+            else:
+                found._columns[name] = column = _spread(given, at, total)
+                found._present[name] = column.present()
+                found._numbers.pop(name, None)
+                found._given.pop(name, None)
         return found
 
     # columns
@@ -150,7 +152,10 @@ class RunTable:
         return {fact: Column(codes, [origin[place] for origin in values]) for place, fact in enumerate(FACTS)}
 
     def _part(self, name: str | None, ask: Callable[[Source], Column]) -> Column:
-        if name not in self._columns:
+        if name is not None and name in self._given and name not in self._columns:
+            every = self._given[name]
+            self._columns[name] = _spread(every.tolist(), np.arange(len(every)), len(every))
+        elif name not in self._columns:
             whole = joined([ask(source) for source in self._sources])
             self._columns[name] = self._timed(whole) if name == "seconds" else whole
         whole = self._columns[name]
@@ -262,11 +267,23 @@ class RunTable:
     def curves(self, names: Collection[str]) -> list[Columns]:
         """The named columns of the curve of each row, empty where there is none, as `run.read_columns` has them of the
         runs. Raises RecordError."""
+        known, kept = self._kept
+        at = self._numbered().tolist()
+        if known.issuperset(names) and all(row in kept for row in at):
+            return [{name: kept[row][name] for name in names if name in kept[row]} for row in at]
         return self._each(lambda source, at: source.curves(at, names))
+
+    def keep_curves(self, names: Collection[str]) -> None:
+        """Reads these columns of all curves at once: tables made from this one, such as those of groups, have them
+        without another reading. Raises RecordError."""
+        self._kept = frozenset(names), dict(zip(self._numbered().tolist(), self.curves(names), strict=True))
+
+    def _numbered(self) -> Ints:
+        return np.arange(len(self)) if self._at is None else self._at
 
     def _each(self, ask: Callable[[Source, Ints], list[Any]]) -> list[Any]:
         """What the sources have of each row, asked for by their own numbers."""
-        at = np.arange(len(self)) if self._at is None else self._at
+        at = self._numbered()
         whose = np.searchsorted(self._starts, at, side="right") - 1
         found: list[Any] = [None] * len(at)
         for number in np.unique(whose).tolist():
@@ -284,3 +301,11 @@ class RunTable:
             if found[row].summary.get("seconds") is not None:
                 found[row] = replace(found[row], summary={**found[row].summary, "seconds": None})
         return found
+
+
+def _spread(values: Sequence[Any], at: Ints, total: int) -> Column:
+    """A column of so many rows that has these values in these places; NaN, as None, is no value."""
+    own = factorized(None if value != value else value for value in values)
+    codes = np.full(total, len(own.values), dtype=np.int64)
+    codes[at] = own.codes
+    return Column(codes, [*own.values, None])
