@@ -22,6 +22,7 @@ from optbench.config import Composer
 from optbench.errors import RecordError, UserError
 from optbench.experiment import Stop
 from optbench.launch.sweep import Options, Silent, SweepWatcher, sweep
+from optbench.metrics.pairs import verdicts
 from optbench.protocol import around_name
 from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import read_plans
@@ -280,6 +281,10 @@ def test_a_larger_budget_goes_on_with_what_there_is(budgets: tuple[int, ...], tm
         ids = now
     assert len(made.before) == len(budgets) - 1
     assert f"Goes on from --budget {budgets[-2]}runs" in "\n".join(answer_lines(made))
+    once = verdicts([one.reported for one in made.final.reported_all()])
+    told = [pair.p for pair in made.final.pairs()]
+    assert all(p >= pair.p for p, pair in zip(told, once, strict=True)), "who looks twice has twice the chance"
+    assert not told or "Bets that hold though smaller budgets were looked at" in "\n".join(answer_lines(made))
 
 
 def _counted(made: Found) -> set[str]:

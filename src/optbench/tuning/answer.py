@@ -127,9 +127,10 @@ def _rules(found: Found) -> list[str]:
     if found.final.metric == TO_TARGET:
         rules.append(f"{TARGET_RULE}.")
     if found.final.tuned:
+        test = "Bets that hold though smaller budgets were looked at" if found.final.looked else "Signed-rank tests"
         rules += [
             f"Finalists, each with its best setting, met on seeds {seeds_text(found.final.task.report)}, which chose "
-            "nothing; whoever has no result counts as the worst. Signed-rank tests, adjusted for all pairs.",
+            f"nothing; whoever has no result counts as the worst. {test}, adjusted for all pairs.",
             "*: the best median, and every finalist that cannot be told from it.",
             f"{INTERVAL}.",
         ]

@@ -585,7 +585,8 @@ class Tournament:
             for one in finalists
         ]
         task = _task(self._question, {}, range(MOST_TUNING, MOST_TUNING + n))
-        final = Result(task, problem_name(entrants[0].planned), metric, tuned, self._user.requested)
+        stopped, looked = self._user.requested, bool(decided.before)
+        final = Result(task, problem_name(entrants[0].planned), metric, tuned, stopped, looked)
         tuned.sort(key=lambda one: -direction * final.estimate(one.reported).value)
         place = {one.name: i for i, one in enumerate(tuned)}
         order = sorted(entrants, key=lambda e: (place.get(e.name, len(place)), -max(e.rungs, default=-1), _cost(e)))

@@ -132,6 +132,7 @@ class Result:
         metric: column of a summary by which settings are chosen and reported.
         tuned: the contenders, the best first.
         stopped: whether the user ended it before it was done.
+        looked: whether fewer seeds were judged before, so that verdicts must hold though one looked and added some.
     """
 
     task: Task
@@ -139,6 +140,7 @@ class Result:
     metric: str
     tuned: list[Tuned]
     stopped: bool = False
+    looked: bool = False
 
     @property
     def direction(self) -> int:
@@ -152,7 +154,7 @@ class Result:
     def pairs(self) -> list[Pair]:
         """The verdict on each pair of contenders on the report's seeds; numbers are places in `reported_all`."""
         values = [self._worst_for_none(one.reported) for one in self.reported_all()]
-        return verdicts(values, self.direction) if len(values) > 1 else []
+        return verdicts(values, self.direction, anytime=self.looked) if len(values) > 1 else []
 
     def reported_all(self) -> list[Tuned]:
         """The contenders that were reported on with every seed."""
