@@ -84,7 +84,8 @@ def assert_readable(error: OptbenchError) -> None:
 ])  # fmt: skip
 def test_every_choice_composes(composer: Composer, group: str, name: str) -> None:
     """Resolved, with every key of its YAML, the same run after a round trip through YAML, and trusted in a record."""
-    files = {"csv": ["data.path=a.csv", "data.target=y"], "npz": ["data.path=a.npz"]}  # which they cannot do without
+    table = ["data.path=a.csv", "data.target=y"]  # which they cannot do without
+    files = {"csv": table, "hf": table, "hf_images": table, "npz": ["data.path=a.npz"]}
     more = files.get(name, []) if group == "data" else ["model=mlp"] if name == "accumulate" else []
     config = composer.compose([f"{group}={name}", *more]).config
     if group == "wrap":  # around the optimizer there is a node for each, and none where there is nothing
