@@ -95,3 +95,27 @@ def test_a_row_is_the_same_however_they_are_cut(tmp_path: Path, monkeypatch: pyt
     assert set(made) == {1}
     for number, one in together.items():
         check_same(apart[number], one)
+
+
+@pytest.mark.parametrize(("optimizer", "forgets"), [("adam", True), ("lion", False)])
+def test_the_smallest_numbers_are_0_where_no_weight_shows_them(
+    optimizer: str, forgets: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first mean whose gradients are 0 becomes 0 where eps hides it, and stays a sign where the rule looks at that;
+    the weights are the same to the bit as where the machine cannot."""
+    rows = rows_of(tmp_path, f"optimizer={optimizer}", "optimizer.lr=1e-4,1e-3", "trainer.device=cpu")
+    found = []
+    for can in (True, False):
+        if not can:
+            monkeypatch.setattr(torch, "set_flush_denormal", lambda on: False)
+        own = rows.stack([0, 1])
+        own._memory[0] = 1e-39
+        rows.networks.train.inputs.zero_()  # only biases have gradients
+        own.measure(2)
+        found.append(own.state())
+    mine, theirs = found
+    torch.testing.assert_close(mine["flat"], theirs["flat"], rtol=0, atol=0)
+    small = (theirs["memory"][0] != 0) & (theirs["memory"][0].abs() < 1e-38)
+    assert small.any()
+    assert bool((mine["memory"][0][small] == 0).all()) == forgets
+    assert (torch.full((3,), 1e-39) * 0.5 != 0).all(), "and nowhere else"

@@ -12,14 +12,16 @@ they are turned once a layer, which costs less than a product that reads them ac
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -54,6 +56,7 @@ class Updates:
         counts: (width,) how many weights move as one; empty: each by itself.
         numbers: (updates, rows, names + 1), of the rule, and the factor of decoupled decay.
         clip: the largest norm of a gradient; infinity where there is none.
+        flushes: whether numbers below 1e-38 are taken for 0, see `updates.forgets_the_smallest`.
         first: the number of the first update.
         whole: how many updates are made; of what is left of them, loss and gradient alone are found.
         which: the rows that make them.
@@ -73,6 +76,7 @@ class Updates:
     counts: Floats
     numbers: Floats
     clip: float
+    flushes: bool
     first: int
     whole: int
     which: Ints
@@ -101,12 +105,14 @@ class Passes:
     def train(self, work: Updates) -> None:
         """Makes updates in place; see `Updates`."""
         places, scratch = self._scratch(int((work.spans[:, 1] - work.spans[:, 0]).max()))
-        _kernel()(
-            _gemm(), work.rule, True, self.layers, self.constants, places, scratch, work.inputs, work.labels,
-            work.order, work.spans, work.x, work.g, work.memory, work.statistics, work.counts, work.numbers, work.clip,
-            self.smoothing, work.first, work.whole, work.which, work.loss, work.norm, work.correct,
-            np.empty((0, 0, 0), dtype=np.float32),
-        )  # fmt: skip
+        kernel = _kernel()
+        with _flushing(work.flushes):
+            kernel(
+                _gemm(), work.rule, True, self.layers, self.constants, places, scratch, work.inputs, work.labels,
+                work.order, work.spans, work.x, work.g, work.memory, work.statistics, work.counts, work.numbers,
+                work.clip, self.smoothing, work.first, work.whole, work.which, work.loss, work.norm, work.correct,
+                np.empty((0, 0, 0), dtype=np.float32),
+            )  # fmt: skip
 
     def outputs(self, x: Floats, statistics: Floats, inputs: Floats) -> Floats:
         """(rows, n, outputs) of rows x (rows, width) with statistics (rows, s), on examples (n, features)."""
@@ -189,6 +195,19 @@ def one_thread() -> AbstractContextManager[Any]:
 
     limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
     return limits
+
+
+@contextlib.contextmanager
+def _flushing(holds: bool) -> Iterator[None]:
+    """In it this thread takes numbers below 1e-38 for 0, where that is asked for and the machine can: a processor takes
+    a hundred times as long over such a number as over another."""
+    if not holds or not torch.set_flush_denormal(True):
+        yield
+        return
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @functools.cache

@@ -31,7 +31,7 @@ from optbench.stacked.chain import Chain
 from optbench.stacked.draws import Draws
 from optbench.stacked.groups import Grouped, further_rates, numbers_of
 from optbench.stacked.passes import Passes, Updates
-from optbench.stacked.updates import Apply, Compiled, Norms, Numbers
+from optbench.stacked.updates import Apply, Compiled, Norms, Numbers, forgets_the_smallest
 from optbench.stacked.weights import Form, counted
 
 State = Mapping[str, Tensor]
@@ -169,6 +169,7 @@ class Stack:
     ) -> None:
         self._net, self._update, self._norms, self._decays = networks, update, norms, decays
         self._compiled = networks.passes is not None and isinstance(update, Compiled)
+        self._flushes = isinstance(plan, Plan) and forgets_the_smallest(plan)
         self._lines = [_Line(*one) for one in zip(rows, seeds, starts, strict=True)]
         self._numbers = numbers_of(plan, np.asarray(rows, dtype=np.int64))
         n, form, device = len(rows), networks.form, networks.device
@@ -339,7 +340,7 @@ class Stack:
         work = Updates(
             self._update.address, net.train.inputs.numpy(), net.train.labels.numpy(),
             self._order_at(self._step).numpy(), np.array(batches), self.flat.numpy(), self._gradient.numpy(),
-            self._memory.numpy(), statistics, counts, numbers, clip, self._step, updates, np.arange(n),
+            self._memory.numpy(), statistics, counts, numbers, clip, self._flushes, self._step, updates, np.arange(n),
             found[0], found[1], np.zeros(n, dtype=np.int64),
         )  # fmt: skip
         return work, keep

@@ -30,6 +30,20 @@ _CLOSE = 1e-4
 """Of a compiled update beside the other form, relative to the largest; both are float32."""
 
 
+_FORGOTTEN = 1e-12
+"""An eps beside which a number of 1e-38, or its root of 1e-19, is nothing."""
+
+
+def forgets_the_smallest(plan: Plan) -> bool:
+    """Whether the numbers that float32 has below 1e-38 move no weight: what is remembered is divided by eps at least.
+
+    Means of gradients that have become 0 end there (a pixel that is always black, a unit that is off), and stay. A rule
+    without an eps may look at their signs, as Lion does.
+    """
+    eps = plan.hyper.get("eps")
+    return eps is not None and bool(np.min(eps) >= _FORGOTTEN)
+
+
 class Numbers:
     """The numbers of each row's rule at each update.
 
