@@ -91,6 +91,7 @@ def test_runs_that_stop_at_their_target_are_chosen_by_the_steps_to_it(tmp_path: 
     assert missed.chosen is not None
     assert missed.chosen.point == one.chosen.point, "nobody met the target: chosen by what the runs ended at"
     assert "no contender met its target on half of the fresh seeds" in tuned_lines(far)[-1]
+    assert not any("works" in line for line in tuned_lines(far)), "no rate does"
 
 
 def test_the_words_say_what_was_chosen_what_it_is_worth_and_what_flatters(found: Result) -> None:

@@ -200,7 +200,7 @@ def one_thread() -> AbstractContextManager[Any]:
 @contextlib.contextmanager
 def _flushing(holds: bool) -> Iterator[None]:
     """In it this thread takes numbers below 1e-38 for 0, where that is asked for and the machine can: a processor takes
-    a hundred times as long over such a number as over another."""
+    many times as long over such a number as over another (24 times here, a product in numpy)."""
     if not holds or not torch.set_flush_denormal(True):
         yield
         return
