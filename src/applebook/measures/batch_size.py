@@ -145,7 +145,19 @@ def _sampling(run: Run) -> Sampling:
 
 
 def _times(run: Run, sizes: Sequence[int]) -> dict[int, Floats]:
-    """Seconds of an update of a run's network with batches of each size, one value a round: (ROUNDS,) by size."""
+    """Seconds of an update of a run's network with batches of each size, one value a round: (ROUNDS,) by size.
+
+    On as many threads as the run itself had: waking a second one costs more than it gives in a network this small.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(run.provenance["threads"])
+    try:
+        return _timed(run, sizes)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _timed(run: Run, sizes: Sequence[int]) -> dict[int, Floats]:
     problems = {}
     for size in sizes:
         problem = problem_of(run, batch_size=size)
