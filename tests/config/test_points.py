@@ -58,6 +58,12 @@ def test_a_file_says_the_same_as_the_points(
     assert [(c["optimizer"]["lr"], c["optimizer"]["momentum"]) for c in found] == values
 
 
+def test_a_file_has_each_value_under_its_key_whatever_the_order_in_a_point(tmp_path: Path) -> None:
+    rows = [{"optimizer.lr": 0.1, "optimizer.momentum": 0.5}, {"optimizer.momentum": 0.25, "optimizer.lr": 0.2}]
+    Points(rows).write(tmp_path / "points.csv")
+    assert Points.read(tmp_path / "points.csv").rows == [{k: str(v) for k, v in row.items()} for row in rows]
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("", "no points"),
     ("optimizer.lr\n", "no points"),

@@ -20,7 +20,7 @@ from optbench import folders, records
 from optbench.comparison import compare
 from optbench.data.synthetic_food import SyntheticFood
 from optbench.errors import DataError, RunFailure
-from optbench.experiment import Planned, plan_run, sources
+from optbench.experiment import Planned, plan_run, plan_sweep, sources
 from optbench.experiment.sources import is_own
 from optbench.folders import content, fingerprint
 
@@ -342,6 +342,36 @@ def test_data_of_ones_own_counts_whatever_its_files_are(tmp_path: Path, monkeypa
     assert second != first
     (tmp_path / "y.txt").write_text("1 0")
     assert identity() not in (first, second)
+
+
+def test_in_a_sweep_over_data_of_one_folder_each_run_has_the_identity_that_it_has_alone(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What of a folder counts depends on the class that reads it."""
+    monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "own_pictures.py").write_text("class Pictures: pass\n")
+    (tmp_path / "conf" / "data" / "own.yaml").write_text(
+        "# mine\n_target_: own_pictures.Pictures\nroot: null\nn_classes: 2\nchannels: 3\nimage_size: 8\n"
+    )
+    words = ["model=mlp", "model.hidden=[4]", f"data.root={pictures}", "data.n_classes=2", "data.image_size=8"]
+    alone = {name: plan_run([*words, f"data={name}"], [tmp_path / "conf"]).run_id for name in ("image_folder", "own")}
+    for order in ("image_folder,own", "own,image_folder"):
+        found = plan_sweep([*words, f"data={order}"], [tmp_path / "conf"])
+        assert {item.choices["data"]: item.run_id for item in found} == alone
+
+
+@pytest.mark.slow
+def test_in_a_sweep_over_recipes_of_one_folder_each_run_has_the_identity_that_it_has_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTBENCH_CACHE", str(tmp_path / "cache"))
+    words = ["model=mlp", f"data.root={tmp_path / 'made'}", "data=synthetic_food", "data.train_per_class=1"]
+    seeds = [plan_run([*words, f"data.picture_seed={seed}"]).data_fingerprint for seed in (0, 1)]
+    found = plan_sweep([*words, "data.picture_seed=0,1"])
+    assert [item.data_fingerprint for item in found] == seeds
+    assert len(set(seeds)) == 2
 
 
 def test_made_up_pictures_that_were_changed_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

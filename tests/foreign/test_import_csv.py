@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from command_tools import command
@@ -196,6 +198,21 @@ def test_a_path_that_is_none_or_no_log(tmp_path: Path, capsys: pytest.CaptureFix
     for path in ("nowhere", "empty", "loop"):
         assert command("import", tmp_path / path, "-o", tmp_path / "out") == 2
     assert capsys.readouterr().err.count("error: ") == 3
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    race(tmp_path / "logs" / "open" / "log.csv")
+    race(tmp_path / "logs" / "closed" / "log.csv")
+    listed = os.scandir
+
+    def scandir(place: str) -> Any:
+        if Path(place).name == "closed":
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(RecordError, match=r"closed: cannot be listed \(Permission denied\)"):
+        bring([tmp_path / "logs"], tmp_path / "out")
 
 
 def test_names_do_not_leave_the_folder(tmp_path: Path) -> None:

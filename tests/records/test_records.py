@@ -314,6 +314,25 @@ def test_scan_finds_runs_at_any_depth_and_names_what_is_broken(tmp_path: Path) -
     assert "no run.json" in next(b.why for b in bad if b.path.name == "never_started")
 
 
+@pytest.mark.parametrize(("error", "said"), [(PermissionError(13, "Permission denied"), 1), (FileNotFoundError(), 0)])
+def test_results_that_may_lie_in_a_folder_that_cannot_be_listed_are_not_left_out_in_silence(
+    error: OSError, said: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "open" / "run")
+    make_run(tmp_path / "closed" / "run")
+    listed = os.scandir
+
+    def scandir(place: str) -> Any:  # as root, whoever runs the tests may list everything
+        if Path(place) == tmp_path / "closed":
+            raise error
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    table = records.read([tmp_path])
+    assert len(table) == 1
+    assert [(bad.path.name, "Permission denied" in bad.why) for bad in table.unreadable] == [("closed", True)] * said
+
+
 def test_scan_takes_folders_files_and_tables_and_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_run(tmp_path / "a")
     make_table(tmp_path / "t", [{"seed": 1}])

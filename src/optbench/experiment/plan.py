@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib
 import io
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -207,9 +208,9 @@ class Points:
     def write(self, file: Path) -> Points:
         """The same in a CSV file, written in one piece. Raises OutputError."""
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.rows[0])
-        writer.writerows(row.values() for row in self.rows)
+        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
         write_bytes(file, text.getvalue().encode())
         return Points(self.rows, file)
 
@@ -365,7 +366,7 @@ class _Identifier:
 
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
-        self._fingerprints: dict[str, str] = {}
+        self._fingerprints: dict[tuple[str, str], str] = {}
         self._unlabelled: dict[tuple[Any, ...], Mapping[str, str]] = {}
         self._sources: dict[tuple[tuple[str, ...], ...], dict[str, str]] = {}
         self._names = {part: PerObject(functools.partial(names_in, part=part)) for part in PARTS}
@@ -403,9 +404,20 @@ class _Identifier:
         root = config["data"].get("root")
         if not root:
             return None
-        if root not in self._fingerprints:
-            self._fingerprints[root] = data_fingerprint(config, self._progress) or ""
-        return self._fingerprints[root]
+        looked = str(root), _looker(config)
+        if looked not in self._fingerprints:
+            self._fingerprints[looked] = data_fingerprint(config, self._progress) or ""
+        return self._fingerprints[looked]
+
+
+def _looker(config: Mapping[str, Any]) -> str:
+    """Of two data sets on one folder: whether what identifies it may differ. The class says which of its files count,
+    and where it makes them, its settings say what they are."""
+    node, name = config["data"], config["choices"]["data"]
+    target = str(node["_target_"])
+    if makes_its_root(name, target):
+        return f"{name} {json.dumps(node, sort_keys=True, default=str)}"
+    return f"{name} {target}"
 
 
 def _fetch(node: Mapping[str, Any]) -> None:

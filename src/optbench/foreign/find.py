@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from optbench.errors import UserError
+from optbench.errors import RecordError, UserError
 from optbench.foreign import csv_file, lightning, mlflow, mlflow_database, tensorboard, wandb
 from optbench.foreign.log import Log
 from optbench.foreign.tables import Table, read_table
@@ -78,7 +78,7 @@ def _below(source: Path) -> Iterator[tuple[str, Path]]:
         own = source.name == lightning.METRICS and (source.parent / lightning.HYPERPARAMETERS).exists()
         yield ("lightning", source.parent) if own else ("csv", source)
         return
-    for place, folders, files in os.walk(source):
+    for place, folders, files in os.walk(source, onerror=_closed):
         folders.sort(key=_by_number)
         folder = Path(place)
         if _OWN in files:
@@ -95,6 +95,10 @@ def _below(source: Path) -> Iterator[tuple[str, Path]]:
             if mlflow_database.NAME in files:
                 yield "mlflow", folder / mlflow_database.NAME
             yield from (("csv", folder / name) for name in sorted(files, key=_by_number) if name.endswith(".csv"))
+
+
+def _closed(error: OSError) -> None:
+    raise RecordError(f"{error.filename}: cannot be listed ({error.strerror})") from None
 
 
 def _by_number(name: str) -> list[tuple[bool, int, str]]:

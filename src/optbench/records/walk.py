@@ -85,7 +85,7 @@ class Finder:
                 index[relative] = row
                 continue
             here, place = (base + relative, true_base + relative) if relative else (top, resolved)
-            files, subfolders = (_OF_A_RUN, []) if _is_run(here) else _listing(here)
+            files, subfolders = (_OF_A_RUN, []) if _is_run(here) else self._listing(here)
             if not _OF_A_RUN.isdisjoint(files):
                 new = self._folder(here, place)
                 if new is not None and relative:
@@ -100,6 +100,24 @@ class Finder:
             _announce([base + one for one in below if one not in known])
             left += below
         return stale
+
+    def _listing(self, folder: str) -> tuple[Set[str], list[str]]:
+        """The names in a folder: of files, and of folders that are no links. What cannot be listed may hold results,
+        and is said to be unreadable; a folder that was removed meanwhile is empty."""
+        files: set[str] = set()
+        subfolders: list[str] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not _is_folder(entry):
+                        files.add(entry.name)
+                    elif not entry.is_symlink():
+                        subfolders.append(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            self.unreadable.append(Unreadable(Path(folder), f"{folder}: cannot be listed ({error.strerror or error})"))
+        return files, subfolders
 
     def _folders(self) -> Folders:
         """The run folders found since the last table."""
@@ -194,22 +212,6 @@ def _announce(folders: Sequence[str]) -> None:
 def _is_run(folder: str) -> bool:
     """Whether run.json is there: most folders are runs, and this costs less than a list of what is in one."""
     return os.path.isfile(f"{folder}/run.json")
-
-
-def _listing(folder: str) -> tuple[Set[str], list[str]]:
-    """The names in a folder: of files, and of folders that are no links. Empty where it cannot be read."""
-    files: set[str] = set()
-    subfolders: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not _is_folder(entry):
-                    files.add(entry.name)
-                elif not entry.is_symlink():
-                    subfolders.append(entry.name)
-    except OSError:
-        pass
-    return files, subfolders
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
