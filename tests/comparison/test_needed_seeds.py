@@ -122,6 +122,12 @@ def test_diverged_runs_make_it_harder_and_nothing_is_known_of_one_seed(tmp_path:
     assert less.seeds > fine.seeds
     (both,) = seeds_of(compare(made(tmp_path / "both", {0.01: [math.inf, *a[1:]], 0.1: [math.inf, *b[1:]]})), 0.3)
     assert (both.diverged, both.spread) == (0.1, pytest.approx(np.std(np.subtract(a, b)[1:], ddof=1)))
+    of_some = [math.inf] * 6
+    (few,) = seeds_of(compare(made(tmp_path / "few", {0.01: [*of_some, *a[6:]], 0.1: [*of_some, *b[6:]]})), 0.3)
+    (alone,) = seeds_of(compare(made(tmp_path / "alone", {0.01: [*of_some, *a[6:]]})), 0.3)
+    wider = math.sqrt(3 / scipy.stats.chi2.ppf(0.025, 3))  # of the four that tell of the spread, not of all ten
+    for need, paired in ((few, True), (alone, False)):
+        assert need.at_most == seeds_needed(0.3, (need.spread or 0.0) * wider, paired=paired, diverged=0.6)
     (one,) = seeds_of(compare(made(tmp_path / "one", {0.01: [1.0], 0.1: [2.0]})), 0.3)
     assert (one.n, one.spread, one.seeds, one.at_most, one.finds, one.more) == (1, None, None, None, None, None)
 

@@ -174,6 +174,17 @@ def test_batch_norm_is_that_of_the_weights_that_are_looked_at() -> None:
     assert loss(larger)["train"].loss == pytest.approx(reading.loss, rel=1e-9)
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.01, 9)), min_size=2, max_size=9))
+def test_the_accuracy_of_examples_with_weights_is_their_share_of_the_weight(examples: list[tuple[int, float]]) -> None:
+    labels, mass = torch.tensor([k for k, _ in examples]), torch.tensor([m for _, m in examples], dtype=torch.float64)
+    split = Split(drawn(len(labels), 4), labels, tuple(map(str, range(len(labels)))), mass)
+    model = nn.Linear(4, 3).double()
+    loss = NetworkLoss(model, nn.CrossEntropyLoss(reduction="none"), {"train": split}, batch=2, dtype=torch.float64)
+    right = model(split.inputs).argmax(-1) == labels
+    found = loss(loss.weights)["train"].accuracy
+    assert found == pytest.approx(float(mass[right].sum() / mass.sum()), rel=1e-12)
+
+
 def test_networks_that_differ_are_named_by_the_first_weights_that_do() -> None:
     class Built(NamedTuple):
         model: nn.Module

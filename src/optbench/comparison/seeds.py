@@ -38,8 +38,7 @@ class Need:
         comparisons: pairs that p-values are corrected for.
         diverged: share of those seeds, or runs, without a result.
         spread: standard deviation of the differences on one seed, or of a run of one configuration; None where fewer
-        than
-            two are finite.
+            than two are finite.
         seeds: of each configuration, needed for the difference; None where a million would not do, or nothing is known.
         at_most: the same if the spread is at the upper end of its 95 % interval, as it may be of so few runs.
         finds: the smallest difference that n seeds find; None where they find none.
@@ -83,8 +82,7 @@ def seeds_of(
         difference: in units of the metric, above 0.
         metric: a score that single runs have, one of `of_single_runs`; None: what each problem is ranked by.
         against: label of the configuration to hold the others against, or a part of it that one alone has; None: the
-        first
-            of each problem, and the correction is for all pairs, since it was chosen by looking.
+            first of each problem, and the correction is for all pairs, since it was chosen by looking.
         alpha: probability of any false verdict.
         power: with which probability the difference is found.
 
@@ -165,11 +163,12 @@ def _need(names: tuple[str, str, str, str], pair: Pair, comparisons: int, rule: 
     if pair.paired:
         both_end = np.isfinite(a) & np.isfinite(b)  # where both diverge nothing is learnt, not that they are alike
         d = np.where(both_end, a, np.inf) - np.where(both_end, b, 0.0)
-        spread, degrees, diverged = _deviation(d), len(d) - 1, _share_infinite(d)
+        spread, degrees = _deviation(d)
+        diverged = _share_infinite(d)
     else:
-        both = [one for one in (_deviation(a), _deviation(b)) if one is not None]
-        spread = math.sqrt(float(np.mean(np.square(both)))) if both else None
-        degrees, diverged = len(a) + len(b) - 2, _share_infinite(np.concatenate([a, b]))
+        both = [(own, k) for own, k in map(_deviation, (a, b)) if own is not None]
+        spread = math.sqrt(sum(own * own for own, _ in both) / len(both)) if both else None
+        degrees, diverged = sum(k for _, k in both), _share_infinite(np.concatenate([a, b]))
     figures = _figures(spread, degrees, diverged, pair.paired, pair.n, comparisons, rule)
     return Need(*names, pair.paired, pair.n, comparisons, diverged, spread, *figures)
 
@@ -177,8 +176,8 @@ def _need(names: tuple[str, str, str, str], pair: Pair, comparisons: int, rule: 
 def _alone(problem: str, metric: str, label: str, values: Floats, rule: _Rule) -> Need:
     """One configuration with itself: two like it, without shared seeds."""
     known = values[~np.isnan(values)]
-    spread, diverged, n = _deviation(known), _share_infinite(known), len(known)
-    figures = _figures(spread, n - 1, diverged, False, n, 1, rule)
+    (spread, degrees), diverged, n = _deviation(known), _share_infinite(known), len(known)
+    figures = _figures(spread, degrees, diverged, False, n, 1, rule)
     return Need(problem, metric, label, None, False, n, 1, diverged, spread, *figures)
 
 
@@ -199,10 +198,10 @@ def _figures(
     return seeds, at_most, finds
 
 
-def _deviation(values: Floats) -> float | None:
-    """Standard deviation of those that are finite."""
+def _deviation(values: Floats) -> tuple[float | None, int]:
+    """Standard deviation of those that are finite, None of fewer than two; and its degrees of freedom."""
     finite = values[np.isfinite(values)]
-    return float(np.std(finite, ddof=1)) if len(finite) > 1 else None
+    return (float(np.std(finite, ddof=1)), len(finite) - 1) if len(finite) > 1 else (None, 0)
 
 
 def _share_infinite(values: Floats) -> float:

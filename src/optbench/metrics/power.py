@@ -193,8 +193,7 @@ def seeds_needed(
     Args:
         difference: between the two, in units of the metric; its sign does not matter.
         spread: standard deviation, of the differences between the two on one seed where seeds are shared (`paired`),
-        else
-            of a run of one configuration.
+            else of a run of one configuration.
         alpha: of the two-sided test, over all comparisons together (Bonferroni, Holm's first step).
         power: with which probability the difference is found.
         comparisons: pairs of configurations that are compared.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from optbench.curvature.objective import DOUBLE_UP_TO
 from optbench.errors import UserError
 from optbench.problem import Split, predicted_labels, row_losses, scaled
-from optbench.problem.losses import tokenwise
+from optbench.problem.measures import in_rows
 from optbench.problem.trees import called, mapped, part_of
 
 BATCH = 256
@@ -29,7 +29,8 @@ Layout = tuple[tuple[str, torch.Size], ...]
 
 
 class Reading(NamedTuple):
-    """What a split says at some weights: mean loss, and of classes the share that is right, else None."""
+    """What a split says at some weights: mean loss, and of classes the share that is right, else None; of examples with
+    weights both are the weighted means that a run records."""
 
     loss: float
     accuracy: float | None
@@ -127,7 +128,7 @@ class NetworkLoss:
         return there.to(self._dtype) if there.is_floating_point() else there
 
     def _read(self, split: Split) -> Reading:
-        total, right, counted, mass = 0.0, 0, 0, 0.0
+        total, mass, right, judged = 0.0, 0.0, 0.0, 0.0
         targets = split.targets
         of_classes = isinstance(targets, Tensor) and not targets.is_floating_point()
         edges = pairwise(_edges(len(split), self._batch))
@@ -139,10 +140,11 @@ class NetworkLoss:
             total += float(losses.sum() if own is None else (losses * own).sum())
             mass += float(end - start if own is None else own.sum())
             if of_classes:
-                flat, labels = tokenwise(outputs, wanted)
-                right += int((predicted_labels(self._loss, flat) == labels).sum())
-                counted += labels.numel()
-        return Reading(total / mass, right / counted if counted else None)
+                flat, labels, counts = in_rows(outputs, wanted, own)
+                hits = (predicted_labels(self._loss, flat) == labels).double()
+                right += float(hits.sum() if counts is None else (hits * counts).sum())
+                judged += float(len(hits) if counts is None else counts.sum())
+        return Reading(total / mass, right / judged if judged else None)
 
 
 class _Lazy(Sequence[Any]):
