@@ -19,6 +19,7 @@ from members import CONF, ROOT
 from optbench.catalogue import GROUPS, LISTED, catalogue
 
 SRC = ROOT / "src"
+STRUCTURE = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/inside.md")
 FILES = sorted(SRC.rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -251,14 +252,40 @@ def prose(text: str) -> Iterator[str]:
 
 
 def test_prose_names_only_what_is_there() -> None:
-    """Dotted names in docstrings, comments, ARCHITECTURE and CONTRIBUTING: modules, and names in them."""
+    """Dotted names in docstrings, comments and the pages on the structure: modules, and names in them."""
     texts = [(module, part) for module, text in MODULES.items() for part in prose(text)]
-    texts += [("optbench", (ROOT / name).read_text()) for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")]
+    texts += [("optbench", (ROOT / name).read_text()) for name in STRUCTURE]
     named = {(module, a or b) for module, text in texts for a, b in NAME.findall(text)}
     assert len(named) > 100
     assert not is_there("optbench.comparison.NoSuchName", "optbench.records")
     assert not is_there("descend.no_such_file", "optbench.records")
     assert sorted(f"{module}: {name}" for module, name in named if not is_there(name, module)) == []
+
+
+@pytest.mark.parametrize("page", STRUCTURE)
+def test_the_pages_on_the_structure_name_files_that_are_there(page: str) -> None:
+    """`config/groups`, `records/belief.py`, `stacked/average.Around`: from the package's folder, or the project's."""
+    named = set(
+        re.findall(r"`([\w.]+(?:/[\w.]+)+)`", re.sub(r"(?ms)^```.*?^```", "", (ROOT / page).read_text("utf-8")))
+    )
+    assert len(named) > 10
+    made_up = [name for name in named if re.search(r"\b(mine|name|egg|heavy|asgd)\b", name)]  # a page's own examples
+    places = [SRC / "optbench", SRC, ROOT, ROOT / "docs"]
+    absent = [
+        name
+        for name in named.difference(made_up)
+        if not any(
+            (at / end).exists() for at in places for end in (name, f"{name}.py", re.sub(r"\.[A-Za-z]\w*$", ".py", name))
+        )
+    ]
+    assert not absent
+
+
+def test_every_room_has_its_line_and_every_line_its_room() -> None:
+    table = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## The rooms")[2].partition("\n## ")[0]
+    named = {word for row in table.splitlines() for word in re.findall(r"\w+", row.split("|")[1] if "|" in row else "")}
+    own = {path.stem for path in (SRC / "optbench").iterdir() if not path.name.startswith(("_", ".", "py."))}
+    assert own | {"applebook"} == named - {"room", "src"}
 
 
 def test_no_two_files_of_tests_have_one_name() -> None:

@@ -18,8 +18,8 @@ from optbench.cli import every_command
 from optbench.config import Composer
 
 PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/book.md",
-         "docs/book.zh-CN.md", "docs/gallery.md", "docs/optimizers.md", "docs/pages.md", "docs/pictures.md",
-         "docs/races.md",
+         "docs/book.zh-CN.md", "docs/gallery.md", "docs/inside.md", "docs/optimizers.md", "docs/pages.md",
+         "docs/pictures.md", "docs/races.md",
          "docs/races.zh-CN.md"]  # fmt: skip
 READMES = PAGES[:2]
 RACES = PAGES[-2:]

@@ -210,6 +210,7 @@ def test_axes_are_logarithmic_where_they_span_orders_of_magnitude() -> None:
         (["sensitivity", "--over", "optimizer.betas", "--range", "0,1"], "is a list"),
         (["sensitivity", "--over", "optimizer.fused", "--range", "0,1"], "not a real number"),
         (["sensitivity", "--over", "scheduler.gamma", "scheduler=exponential"], "no usual range"),
+        (["sensitivity", "--over", "optimizer.betas.²"], "is not a real number"),
         (["sensitivity", "--over", "optimizer.nope"], "adam has no setting optimizer.nope"),
         (["sensitivity", "--and", "optimizer.nope"], "adam has no setting optimizer.nope"),
         (["basins", "--plot", "{file}/x.png"], "Not a directory"),

@@ -106,7 +106,7 @@ def _check_setting(case: Case, key: str) -> None:
         raise UserError(f"{case.label} has no setting {key}", did_you_mean(rest, node, f"{part}."))
     value = node[name]
     if index:
-        whole = isinstance(value, list) and index.isdigit() and int(index) < len(value)
+        whole = isinstance(value, list) and index.isdecimal() and int(index) < len(value)
         value = value[int(index)] if whole else None
     if not isinstance(value, float):
         what = "is a list: pick a value, " + f"{key}.0" if isinstance(value, list) else "is not a real number"
