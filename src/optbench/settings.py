@@ -542,15 +542,15 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         return
     if found is None or (value is None and _may_be_null(key)):
         return
-    if value is None and key in _TO_BE_SAID:
-        raise ConfigError(f"{key} is not set", _TO_BE_SAID[key])
+    if value is None and key in TO_BE_SAID:
+        raise ConfigError(f"{key} is not set", TO_BE_SAID[key])
     holds, expected = found
     if not holds(value):
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
 _KNOWN = ("torch.optim.", "optbench.")
-_TO_BE_SAID = {
+TO_BE_SAID = {
     "data.path": "name the file, or the folder: data.path=PATH",
     "data.target": "name the column that is to be learnt, or several: data.target=NAME",
 }

@@ -659,6 +659,28 @@ def test_an_overlay_wins_over_the_packaged_choice(overlay: Path, composer: Compo
     assert composer.compose(["optimizer=adam"]).config["optimizer"]["lr"] != 0.25
 
 
+def test_a_sweep_sets_what_a_choice_leaves_open(overlay: Path, tmp_path: Path) -> None:
+    """What must be said (null or ??? in the YAML), or is wrong beside its neighbours as it stands there, is judged once
+    all values are set: the plan is that of single runs."""
+    sgd = "_target_: torch.optim.SGD\n_partial_: true\nlr: "
+    (overlay / "optimizer" / "open.yaml").write_text(f"{sgd}???\n")
+    (overlay / "optimizer" / "odd.yaml").write_text(f"{sgd}0.1\nnesterov: true\nmomentum: 0.0\n")
+    table = ("model=linear", "data=csv", "data.path=a.csv", "data.target=y")
+    for fixed, values in (
+        (table, {"optimizer.lr": (0.1, 0.2), "seed": (0, 1)}),
+        (("optimizer=open",), {"optimizer.lr": (0.1, 0.2)}),
+        (("optimizer=odd", "optimizer.momentum=0.9"), {"optimizer.lr": (0.1, 0.2)}),
+    ):
+        swept = [f"{key}={','.join(map(str, some))}" for key, some in values.items()]
+        found = [one.run_id for one in plan_sweep([*fixed, *swept], [overlay], tmp_path)]
+        points = itertools.product(*([f"{key}={value}" for value in some] for key, some in values.items()))
+        assert found == [plan_run([*fixed, *point], [overlay], tmp_path).run_id for point in points]
+    with pytest.raises(ConfigError, match=r"optimizer\.lr has no value"):
+        plan_sweep(["optimizer=open", "seed=0,1"], [overlay], tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.target is not set"):
+        plan_sweep([*table[:3], "seed=0,1"], [overlay], tmp_path)
+
+
 def test_the_last_overlay_wins(overlay: Path, tmp_path: Path) -> None:
     (tmp_path / "more/optimizer").mkdir(parents=True)
     (tmp_path / "more/optimizer/adam.yaml").write_text("# a\n_target_: torch.optim.Adam\n_partial_: true\nlr: 0.125\n")

@@ -44,6 +44,7 @@ from optbench.protocol import KEY as PROTOCOL
 from optbench.protocol import protocol_of
 from optbench.settings import (
     SAMPLES,
+    TO_BE_SAID,
     NetworkTrainer,
     SurfaceTrainer,
     check_range,
@@ -719,18 +720,24 @@ class _Shape:
         return self._composer.template(self._lines)
 
     def _references(self) -> frozenset[str]:
+        """The keys that other values are made of, and those without which there is no run: what comes of them is
+        resolved, not set."""
         from omegaconf import OmegaConf
 
         parts = [str(k) for k in self._template if k != "hydra"]
-        text = str(OmegaConf.to_container(OmegaConf.masked_copy(self._template, parts)))
-        return frozenset(re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text))
+        tree = OmegaConf.masked_copy(self._template, parts)
+        asked = {*map(str, OmegaConf.missing_keys(tree)), *(k for k in TO_BE_SAID if OmegaConf.select(tree, k) is None)}
+        return asked | frozenset(re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", str(OmegaConf.to_container(tree))))
 
     def compose(self, settings: Sequence[Setting]) -> Composed:
         """The resolved configuration with these values."""
         referenced = [s for s in settings if self._is_referenced(s.key)]
         slow = tuple((s.key, repr(s.value)) for s in referenced)
         if slow not in self._resolved:
-            self._resolved[slow] = self._resolve(referenced)
+            try:
+                self._resolved[slow] = self._resolve(referenced)
+            except ConfigError:  # without the other values it is no run; with them it may be one
+                return self._resolve(settings)
         base = self._resolved[slow]
         config = self._set(base.config, [s for s in settings if not self._is_referenced(s.key)])
         if config is not base.config:

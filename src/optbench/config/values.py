@@ -28,6 +28,8 @@ def set_value(config: DictConfig, key: str, value: Any) -> None:
         raise no_value(key)
     if OmegaConf.is_interpolation(node, last):
         old, value = None, _as_float(value) if isinstance(_resolved(node, last), float) else value
+    elif OmegaConf.is_missing(node, last):
+        old = None
     else:
         old = OmegaConf.to_container(node[last]) if OmegaConf.is_config(node[last]) else node[last]
     if isinstance(old, dict) and not isinstance(value, dict):
@@ -89,7 +91,7 @@ def _parent(config: DictConfig, key: str) -> tuple[Any, Any]:
             continue
         if not isinstance(node, DictConfig):
             raise ConfigError(f"'{head}' is a value and has no keys", f"set it: {head}=...")
-        if name not in node:
+        if node._get_node(name) is None:  # not `in`, which leaves out what is ???
             known = [str(k) for k in node if str(k) != "hydra" and not str(k).startswith("_")]
             where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
             if (moved := _MOVED.get(".".join([*heads[:depth], name]))) is not None:
