@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+import optbench
 from optbench import compare, records
 from optbench.config import Composer
 from optbench.errors import RecordError, UserError
 from optbench.experiment import Stop
+from optbench.experiment.plan import plan_sweep
 from optbench.launch.sweep import Options, Silent, SweepWatcher, sweep
 from optbench.metrics.pairs import verdicts
 from optbench.protocol import around_name
@@ -28,9 +30,10 @@ from optbench.records.sweep_plan import NAME as PLAN
 from optbench.records.sweep_plan import read_plans
 from optbench.tuning.answer import answer_json, answer_lines, sentence, works_of
 from optbench.tuning.budget import Budget, Rate, ladder, runs_of, seconds_of_run, size_of_runs, size_of_seconds
+from optbench.tuning.course import curvature_along
 from optbench.tuning.decided import NAME, Decided
 from optbench.tuning.endings import ending
-from optbench.tuning.runs import Trial
+from optbench.tuning.runs import Made, Trial
 from optbench.tuning.tournament import Found, Tournament, entrants_of, question_of
 from optbench.tuning.tune import Tuned, spaces_of, tasks_of
 
@@ -406,6 +409,15 @@ def test_the_curvature_of_a_sphere_is_two_everywhere(found: Found) -> None:
 
 
 @pytest.mark.slow
+def test_a_place_without_time_for_it_is_left_out(found: Found) -> None:
+    """As long as the one before took, which is more than nothing."""
+    task = found.final.task
+    (planned,) = plan_sweep([*SPHERE[:4], "optimizer=gd", "seed=4"], out=task.folder)
+    run = optbench.run(*SPHERE[:4], "optimizer=gd", "seed=4", out=task.folder)
+    assert [at.step for at in curvature_along(Made(planned, run))] == [0, 4, 9]
+    assert [at.step for at in curvature_along(Made(planned, run), lambda: 0.0)] == [0]
+
+
 def test_the_curvature_along_a_run_is_what_the_loop_measures(tmp_path: Path) -> None:
     """Of a stacked or single network from its checkpoints, of a row from its recorded points."""
     network = ["model=mlp", "model.hidden=[16]", "data.image_size=8", "trainer.epochs=2", "scheduler=constant",

@@ -7,7 +7,9 @@ checkpoints. So no run is another one for it, and what is measured costs nothing
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +43,22 @@ class At:
     share: float = 1.0
 
 
-def curvature_along(made: Made) -> list[At]:
-    """The curvature along a run of this command, in order; none where nothing can be measured. Loads torch."""
+def curvature_along(made: Made, left: Callable[[], float] = lambda: math.inf) -> list[At]:
+    """The curvature along a run of this command, in order; none where nothing can be measured. Loads torch.
+
+    Args:
+        made: the run.
+        left: seconds that it may still take. A place is left out, and those after it, where the one before took longer.
+    """
+    found: list[At] = []
     try:
-        return list(_along(made))
+        began = time.monotonic()
+        for at in _along(made):
+            found.append(at)
+            took, began = time.monotonic() - began, time.monotonic()
+            if took > left():
+                break
+        return found
     except (OptbenchError, OSError) as error:
         log.debug("curvature of %s", made.planned.label, exc_info=error)
     except Exception as error:  # parts are anyone's code

@@ -66,6 +66,7 @@ MOST_TUNING = 3
 GROUPS = ("optimizer", "wrap", "scheduler", "loss")
 """What a contender is a choice of."""
 _OVERRUN = 1.03  # of the time: what is in flight is ended then
+_LOOK = 3  # runs that take as long as a look at the curvature of one: three places with 20 products each
 _GLANCE = 1 / 4  # of the time: where the first look at each took less, another says what they take when all is warm
 
 
@@ -348,6 +349,10 @@ class Tournament:
     def _spent(self) -> float:
         return self._before + self._clock() - self._began
 
+    def _left(self) -> float:
+        """Seconds of the budget that are left; of a budget in runs all of them."""
+        return (self._seconds or math.inf) - self._spent
+
     def _keep(self) -> None:
         self._decided.spent = self._spent if self._runs.new else self._before  # to read again costs nothing
         self._decided.write()
@@ -452,9 +457,9 @@ class Tournament:
         """The curvature along the run of a finalist, measured once."""
         known = self._decided.curvature.get(one.name, {})
         if known.get("run_id") != first.run.run_id:
-            if self._stop.requested or self._spent > (self._seconds or math.inf):
+            if self._stop.requested or self._left() < 0:
                 return
-            found = curvature_along(first)
+            found = curvature_along(first, self._left)
             known = {"run_id": first.run.run_id, "at": [asdict(at) for at in found]}
             self._decided.curvature[one.name] = known
         one.curvature = [At(**at) for at in known["at"]]
@@ -517,12 +522,12 @@ class Tournament:
         return made or None
 
     def _reserve(self, stage: str, a_seed: int, done: int) -> int:
-        """How many whole runs a stage leaves time for: those of the shortest final; in the final, as much as a look at
-        the curvature of each finalist may take, once it has that many seeds."""
+        """How many whole runs a stage leaves time for: those of the shortest final; in the final, once it has that many
+        seeds, as many as a look at the curvature of each finalist may take the time of."""
         assert self._decided.size is not None
         if stage != FINAL:
             return self._decided.size.finalists * FEWEST_SEEDS
-        return a_seed if done >= FEWEST_SEEDS else 0
+        return _LOOK * a_seed if done >= FEWEST_SEEDS else 0
 
     def _affordable(self, runs: int, length: int, reserve: int) -> int:
         """How many seeds of so many runs of a length to make at once: half of those that there is time for before a
