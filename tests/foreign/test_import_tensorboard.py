@@ -80,6 +80,28 @@ def test_tensorboard_reads_the_same(tmp_path: Path) -> None:
     assert repr(theirs) == repr(ours)
 
 
+@pytest.mark.parametrize("where", [None, "."], ids=["a folder within", "beside the scalars"])
+def test_what_add_hparams_of_torch_wrote_is_settings_and_no_run(where: str | None, tmp_path: Path) -> None:
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    told = {"optimizer": "adam", "lr": 0.001, "seed": 2, "nesterov": True, "net.width": 8}  # torch keeps true as 1
+    for width in (8, 16) if where is None else (8,):  # two sessions: what they say alike
+        with tensorboard.SummaryWriter(str(tmp_path / "logs" / "a")) as writer:
+            for step in range(3):
+                writer.add_scalar("loss", 1.0 / (step + 1), step)
+            writer.add_hparams({**told, "net.width": width}, {"end": 0.5}, run_name=where or str(width))
+    brought = bring([tmp_path / "logs"], tmp_path / "out")
+    (run,) = records.read([tmp_path / "out"]).runs()
+    assert (run.config["choices"]["optimizer"], run.config["optimizer"], run.config["seed"]) == (
+        "adam",
+        {"lr": 0.001},
+        2,
+    )
+    rest = {"nesterov": 1} | ({} if where is None else {"net": {"width": 8}})
+    assert run.config["settings"] == rest
+    assert run.columns()["loss"].tolist() == [1.0, 0.5, struct.unpack("<f", struct.pack("<f", 1 / 3))[0]]
+    assert ("end" in brought.unused) == (where == ".")
+
+
 def test_the_checksum_is_that_of_rfc_3720() -> None:
     examples = {bytes(32): 0x8A9136AA, b"\xff" * 32: 0x62A8AB43, bytes(range(32)): 0x46DD794E, b"123456789": 0xE3069283}
     assert {data: crc32c(data) for data in examples} == examples

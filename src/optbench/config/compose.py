@@ -726,8 +726,12 @@ class _Shape:
 
         parts = [str(k) for k in self._template if k != "hydra"]
         tree = OmegaConf.masked_copy(self._template, parts)
-        asked = {*map(str, OmegaConf.missing_keys(tree)), *(k for k in TO_BE_SAID if OmegaConf.select(tree, k) is None)}
-        return asked | frozenset(re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", str(OmegaConf.to_container(tree))))
+        open_ones = [
+            *map(str, OmegaConf.missing_keys(tree)),
+            *(k for k in TO_BE_SAID if OmegaConf.select(tree, k) is None),
+        ]
+        text = str(OmegaConf.to_container(tree))
+        return frozenset([*open_ones, *re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text)])
 
     def compose(self, settings: Sequence[Setting]) -> Composed:
         """The resolved configuration with these values."""

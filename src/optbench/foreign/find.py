@@ -90,6 +90,8 @@ def _below(source: Path) -> Iterator[tuple[str, Path]]:
             if mlflow.is_run(folder):
                 yield "mlflow", folder
         elif tensorboard.is_run(files):
+            within = {path.name for path in tensorboard.sessions(folder)}
+            folders[:] = [name for name in folders if name not in within]
             yield "tensorboard", folder
         else:
             if mlflow_database.NAME in files:
