@@ -78,7 +78,7 @@ def _parent(config: DictConfig, key: str) -> tuple[Any, Any]:
     Raises:
         ConfigError: at the first name that is not there.
     """
-    from omegaconf import DictConfig, ListConfig
+    from omegaconf import DictConfig, ListConfig, OmegaConf
 
     node: Any = config
     *heads, last = key.split(".")
@@ -91,7 +91,7 @@ def _parent(config: DictConfig, key: str) -> tuple[Any, Any]:
             continue
         if not isinstance(node, DictConfig):
             raise ConfigError(f"'{head}' is a value and has no keys", f"set it: {head}=...")
-        if node._get_node(name) is None:  # not `in`, which leaves out what is ???
+        if name not in node and not OmegaConf.is_missing(node, name):  # `in` leaves out what is ???
             known = [str(k) for k in node if str(k) != "hydra" and not str(k).startswith("_")]
             where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
             if (moved := _MOVED.get(".".join([*heads[:depth], name]))) is not None:
