@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -224,6 +225,33 @@ def test_rows_of_a_sweep_come_again_with_and_without_a_curve(rows: Path) -> None
     assert {one.verdict for one in found} == {Verdict.SAME}
     assert sorted({one.rows for one in found}) == [0, 6]
     assert sum(one.rows > 0 for one in found) == 6
+
+
+@pytest.mark.parametrize("name", ["runs", "curves"])
+def test_a_table_that_another_program_wrote_is_named(
+    rows: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pandas does, an edit writes the table anew: without a checksum, though every run of a sample comes again."""
+    from pyarrow import parquet
+
+    there = tmp_path / "rows"
+    shutil.copytree(rows / "rows", there)
+    assert choose([there]).unsealed == ()
+    table = there / f"{name}.parquet"
+    parquet.write_table(parquet.read_table(table), table)
+    code, out, _ = invoke(capsys, "verify", there, "--sample", "1", "-q")
+    assert code == 1
+    assert "1 of 24 runs looked at: 1 same bits" in out
+    assert "no checksum" in out
+    assert f"another program wrote this, or an optbench of before there were checksums\n  {table}\n" in out
+    assert json.loads(invoke(capsys, "verify", there, "--sample", "1", "--json")[1])["unsealed"] == [str(table)]
+
+
+def test_a_record_whose_checksum_was_taken_out_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder / "run.json"
+    file.write_text(re.sub(r',\n +"checksum": "[0-9a-f]{8}"', "", file.read_text()))
+    code, out, _ = invoke(capsys, "verify", folder, "-q")
+    assert (code, "1 same bits" in out, f"\n  {file}" in out) == (1, True, True)
 
 
 def test_a_sample_is_the_same_whatever_the_order(rows: Path, made: Path) -> None:

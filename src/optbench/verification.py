@@ -5,7 +5,8 @@ there a single other bit is a disagreement. Elsewhere rounding differs, and on c
 is said how far apart the runs are, what is different about the place, and only what a tolerance rules out disagrees.
 
 A record that was edited is not believed in the first place (`records.belief`); one whose checksums were made anew is
-found here, since the numbers do not come again. Code that a record names runs only if it is trusted, as in `rebuild`.
+found here, since the numbers do not come again. One without a checksum is named: what is not run again of it is only
+said to be so. Code that a record names runs only if it is trusted, as in `rebuild`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from optbench.records.belief import sums
 from optbench.records.chosen import CHECKPOINTS
 from optbench.records.curves import Columns
 from optbench.records.metrics import COLUMN, column_of, directions
+from optbench.records.seal import KEY as CHECKSUM
+from optbench.records.seal import check_table
+from optbench.records.tables import CURVES, RUNS
 from optbench.records.vocabulary import NUMERICS, as_now
 from optbench.records.walk import Unreadable
 from optbench.records.whole import part_sums
@@ -117,11 +121,14 @@ class Chosen:
         runs: of it.
         found: number of runs that there are.
         unreadable: what looked like records and is not believed.
+        unsealed: tables, and run.json of the runs, without a checksum: another program wrote them, or an optbench of
+            before there were checksums.
     """
 
     runs: list[Run]
     found: int
     unreadable: tuple[Unreadable, ...]
+    unsealed: tuple[Path, ...] = ()
 
 
 def choose(paths: Sequence[Path], sample: int | None = None) -> Chosen:
@@ -135,7 +142,19 @@ def choose(paths: Sequence[Path], sample: int | None = None) -> Chosen:
     if sample is not None and sample < len(table):
         ids = table.values("run_id")
         at = sorted(sorted(at, key=lambda i: hashlib.sha256(str(ids[i]).encode()).digest())[:sample])
-    return Chosen(table.take(np.array(at, dtype=np.int64)).runs(), len(table), table.unreadable)
+    runs = table.take(np.array(at, dtype=np.int64)).runs()
+    return Chosen(runs, len(table), table.unreadable, tuple(dict.fromkeys(_unsealed(runs))))
+
+
+def _unsealed(runs: Sequence[Run]) -> Iterator[Path]:
+    """What of the records of runs has no checksum; a wrong one was found when they were read."""
+    for run in runs:
+        if run.path is not None and CHECKSUM not in run.provenance:
+            yield run.path / "run.json"
+    folders = dict.fromkeys(run.table.parent for run in runs if run.table is not None)
+    for table in (folder / name for folder in folders for name in (RUNS, CURVES)):
+        if table.exists() and not check_table(table):
+            yield table
 
 
 def verify(

@@ -35,10 +35,10 @@ def verify(
 ) -> None:
     """Run recorded runs again and say whether their numbers come again.
 
-    With the same machine, versions, threads and engine they must be the same bits. Elsewhere it is said how far apart
-    they are; --tolerance rules out what is further. Nothing is recorded, and no record is changed. The exit code is 1
-    where numbers disagree or a record was edited, 3 where no run could be run again. Runs with code of your own need
-    the --config-dir that they had.
+    With the same machine, versions, threads and engine they must be the same bits. Elsewhere it is said how far
+    apart they are; --tolerance rules out what is further. Nothing is recorded, and no record is changed. The exit
+    code is 1 where numbers disagree, a record was edited or has no checksum, 3 where no run could be run again.
+    Runs with code of your own need the --config-dir that they had.
 
     Examples:
 
@@ -69,7 +69,7 @@ def verify(
         print_lines(_summary(chosen, done))
     if stop.requested:
         raise typer.Exit(stop.exit_code)
-    if chosen.unreadable or any(one.verdict in ("different", "edited") for one in done):
+    if chosen.unreadable or chosen.unsealed or any(one.verdict in ("different", "edited") for one in done):
         raise typer.Exit(1)
     if all(one.verdict == "not run again" for one in done):
         raise typer.Exit(3)  # nothing was found true
@@ -87,6 +87,7 @@ def _document(chosen: Chosen, done: Sequence[Verified]) -> dict[str, object]:
         "found": chosen.found,
         "chosen": len(chosen.runs),
         "runs": [one.to_json() for one in done],
+        "unsealed": list(chosen.unsealed),
         "unreadable": [{"path": one.path, "why": one.why} for one in chosen.unreadable],
     }
 
@@ -104,4 +105,8 @@ def _summary(chosen: Chosen, done: Sequence[Verified]) -> list[str]:
         several = len(chosen.unreadable) != 1
         lines += [f"{len(chosen.unreadable)} record{'s are' if several else ' is'} not believed:"]
         lines += [f"  {printable(one.why)}" for one in chosen.unreadable]
+    if chosen.unsealed:
+        lines.append("no checksum, so nothing is known of what was not run again: another program wrote this, or an "
+                     "optbench of before there were checksums")  # fmt: skip
+        lines += [f"  {printable(str(path))}" for path in chosen.unsealed]
     return lines
