@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from command_tools import invoke
+from scipy.special import softmax
 from torch import nn
 
 import optbench
@@ -219,6 +221,53 @@ def test_numbers_come_back_in_their_units(several: bool, tmp_path: Path) -> None
         torch.testing.assert_close(back.float(), measured.reshape(len(learnt), -1), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow  # runs
+@pytest.mark.parametrize(
+    ("words", "head"),
+    [
+        ("model=mlp data=wine", "name,class_0,class_1,class_2"),
+        ("model=mlp data=wine loss=class_number", "name,class_0,class_1,class_2"),
+        ("model=lstm data=made_text", "name,position, ,.,a,b,c"),
+        ("model=mlp data=diabetes", "Diabetes is a regression: there are no classes to tell apart"),
+        ("model=mlp data=csv data.path=t.csv data.target=[y,a] trainer.batch_size=full", "Table is a regression"),
+        ("model=mlp data=wine data.test_share=0", "predictions are of the test split"),
+    ],
+)
+def test_the_probabilities_of_every_classifier_are_written(
+    words: str, head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against scipy's softmax of the network's outputs; what has none is refused before any file is written."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(HEAD + ROWS)
+    run = optbench.run(*words.split(), "trainer.steps=2", out=tmp_path / "out")
+    network = optbench.rebuild(run.path)
+    code, _, err = invoke(capsys, "predict", str(run.path), "-o", "s.csv", "--proba", "p.csv")
+    if "," not in head:
+        assert code == 2
+        assert head in err
+        assert not list(tmp_path.glob("[sp].csv"))
+        return
+    assert code == 0
+    first, *lines = csv.reader(Path("p.csv").read_text().splitlines())
+    assert ",".join(first).startswith(head)
+    keys = 1 + (first[1] == "position")
+    assert first[keys:] == list(network.class_names)
+    part = network.data.load("test")
+    outputs = network.outputs(part.inputs)
+    expected = softmax(outputs.double().numpy(), axis=-1).reshape(-1, len(network.class_names))
+    shares = np.array([line[keys:] for line in lines], dtype=float)
+    if "class_number" in words:  # no probabilities: all of it on the nearest class
+        expected = np.eye(3)[np.clip(np.round(outputs.numpy().ravel()), 0, 2).astype(int)]
+    np.testing.assert_allclose(shares, expected, rtol=1e-12)
+    said = [line[1] for line in csv.reader(Path("s.csv").read_text().splitlines())][1:]
+    best = [network.class_names[k] for k in shares.argmax(axis=-1)]
+    if keys == 2:
+        length = len(said[0])
+        assert [line[:2] for line in lines] == [[name, str(k)] for name in part.names for k in range(length)]
+        best = ["".join(best[i : i + length]) for i in range(0, len(best), length)]
+    assert said == best
+
+
 @pytest.mark.slow  # a run
 def test_predictions_are_in_the_units_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -362,6 +411,10 @@ def test_a_run_on_a_file_is_its_content_wherever_it_lies(
     shares = again.model(split.inputs).double().softmax(-1)
     assert [row[0] for row in rows[1:]] == list(split.names)
     assert [float(row[2]) for row in rows[1:]] == pytest.approx(shares[:, 0].tolist(), abs=1e-6)
+    assert invoke(capsys, "predict", str(run.path), "-o", "q.csv", "--proba", "proba.csv")[0] == 0
+    assert Path("q.csv").read_text() == Path("p.csv").read_text()
+    alone = [line.split(",") for line in Path("proba.csv").read_text().splitlines()]
+    assert alone == [["name", "hi", "lo"], *([row[0], *row[2:4]] for row in rows[1:])]
     for extra in ("data.path=nowhere.csv", "data.target=z", "data.path=null", "loss=squared_error"):
         code, _, err = invoke(capsys, "run", *words, f"data.path={one}", extra, "-o", str(tmp_path / "no"), "--quiet")
         assert code == 2, extra

@@ -313,7 +313,11 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("submission.csv"),
     proba: Annotated[
         Path | None,
-        typer.Option("--proba", help="Also write file, Id and the probability of each class.", show_default=False),
+        typer.Option(
+            "--proba",
+            help="Also write the probability of each class, in columns named by the classes.",
+            show_default=False,
+        ),
     ] = None,
     checkpoint: Checkpoints = None,
     vote: Vote = False,
@@ -330,7 +334,8 @@ def predict(
     The Id is the number that names the file (0001.jpg has 0001). Of several runs the probabilities are averaged, or
     they vote. With --tta views of each image count too, by the augmentation of the training: half, as in the homework.
     Where folders or names say the labels, accuracy and confusion matrix are printed. Of tables, signals and text the
-    file has a line an example of the test split: its name, what is predicted, and what is true.
+    file has a line an example of the test split: its name, what is predicted, and what is true; --proba has a column a
+    class, and of text a line a position.
 
     Examples:
 
@@ -343,7 +348,7 @@ def predict(
 
     _check_new([output, *([proba] if proba is not None else [])], overwrite)
     question = _Question(run, checkpoint, paths(config_dir), vote, greedy, (tta_views, tta_weight) if tta else None)
-    if _predict_examples(question, {"--data": data, "--proba": proba}, output):
+    if _predict_examples(question, {"--data": data}, output, proba):
         return
     asked = question.ensemble()
     from optbench.prediction import filled, numbered, probability_table, submission
@@ -377,16 +382,34 @@ def _check_new(files: list[Path], overwrite: bool) -> None:
         check_place(file)
 
 
-def _predict_examples(question: _Question, given: dict[str, Any], output: Path) -> bool:
-    """Of a run on data that are no pictures: writes its predictions on the test split; gives whether it is one."""
+def _predict_examples(question: _Question, given: dict[str, Any], output: Path, proba: Path | None) -> bool:
+    """Of a run on data that are no pictures: writes its predictions on the test split, and the probabilities where a
+    file is named for them; gives whether it is one."""
+    if proba is not None:
+        _check_has_classes(question)
     network = question.examples(given)
     if network is None:
         return False
-    from optbench.prediction.examples import table
+    from optbench.prediction.examples import answers, probability_table, table
     from optbench.records import write_bytes
 
-    text = table(network, "test")
-    write_bytes(output, text.encode())
+    found = answers(network, "test")
+    shares = None if proba is None else probability_table(found)  # what has none is refused before a file is written
+    write_bytes(output, table(found).encode())
     units = ", in the units of the target" if network.data.units() is not None else ""
-    typer.echo(f"{len(text.splitlines()) - 1} predictions in {output} (checkpoint {network.checkpoint}{units})")
+    typer.echo(f"{len(found.part)} predictions in {output} (checkpoint {network.checkpoint}{units})")
+    if proba is not None and shares is not None:
+        write_bytes(proba, shares.encode())
+        typer.echo(f"probabilities in {proba}")
     return True
+
+
+def _check_has_classes(question: _Question) -> None:
+    """Raises UserError where the configuration says that a run is a regression; no torch."""
+    from optbench.experiment.rebuild import NO_PROBABILITIES, check_n_classes
+    from optbench.records import read_run
+
+    for folder in question.folders():
+        config = read_run(folder).config
+        if config["data"].get("_target_"):  # else a surface, which is refused for what it is
+            check_n_classes(config, config["data"].get("n_classes"), NO_PROBABILITIES)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from optbench.problem import AbstractAugmentation, AbstractData
 
 SPLITS = ("train", "validation", "test")
+NO_PROBABILITIES = "leave out --proba: the predictions are the numbers"
+"""What to do where probabilities are asked of a regression."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +216,14 @@ def _outputs(run: Run, config: Mapping[str, Any]) -> int | None:
     return found
 
 
-def check_classes(rebuilt: Rebuilt) -> None:
+def check_classes(rebuilt: Rebuilt, hint: str = "its validation loss is val_loss in metrics.csv") -> None:
     """Raises UserError for a regression."""
     classes = rebuilt.config["data"].get("n_classes")
-    if classes is None:  # else the data are not asked: they may have moved
-        classes = rebuilt.data.n_classes
-    if classes == 0:
-        name = str(rebuilt.config["data"]["_target_"]).rpartition(".")[2]
-        raise UserError(f"{name} is a regression: there are no classes to tell apart",
-                        "its validation loss is val_loss in metrics.csv")  # fmt: skip
+    check_n_classes(rebuilt.config, rebuilt.data.n_classes if classes is None else classes, hint)
+
+
+def check_n_classes(config: Mapping[str, Any], n_classes: int | None, hint: str) -> None:
+    """Raises UserError where a configuration's data are known to be a regression; None: not known."""
+    if n_classes == 0:  # of those whose configuration says it the data are not asked: they may have moved
+        name = str(config["data"].get("_target_")).rpartition(".")[2]
+        raise UserError(f"{name} is a regression: there are no classes to tell apart", hint)

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from optbench.errors import DataError, UserError
-from optbench.experiment.rebuild import SPLITS, Rebuilt, rebuild
+from optbench.experiment.rebuild import NO_PROBABILITIES, SPLITS, Rebuilt, check_classes, rebuild
 from optbench.problem import AbstractData, Split, probabilities, read_split
 from optbench.problem.losses import row_losses, weighted_mean
 from optbench.problem.measures import SCALING, in_rows, measured
@@ -97,39 +98,101 @@ def _in_units(data: AbstractData, outputs: Tensor, part: Split) -> dict[str, lis
     return {name: [unit * of(a, b, weights) for a, b, unit in parts] for name, of in SCALING.items()}
 
 
-def table(network: Rebuilt, split: str) -> str:
-    """The predictions of a network on a split, as CSV. Raises UserError for outputs that are several tensors."""
-    part = _part(network, split)
-    outputs, data = network.outputs(part.inputs), network.data
+@dataclass(frozen=True)
+class Answers:
+    """What a network says of the examples of a split.
+
+    Attributes:
+        network: that was asked.
+        part: the split.
+        outputs: (n, n_outputs), or (n, length, n_outputs) of tokens.
+    """
+
+    network: Rebuilt
+    part: Split
+    outputs: Tensor
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In label order; none of a regression."""
+        data = self.network.data
+        return tuple(data.class_names) or tuple(map(str, range(data.n_classes)))
+
+    @property
+    def are_tokens(self) -> bool:
+        """Whether each position of an example has a class."""
+        return self.network.data.n_classes > 0 and self.outputs.ndim > 2
+
+    def probabilities(self) -> Tensor:
+        """Of each class, (n, classes) or (n, length, classes) float64. Raises UserError for a regression."""
+        check_classes(self.network, NO_PROBABILITIES)
+        return probabilities(self.network.loss, self.outputs, self.network.data.n_classes)
+
+
+def answers(network: Rebuilt, split: str) -> Answers:
+    """What a network says of a split. Raises UserError for outputs that are several tensors."""
+    try:
+        part = _part(network, split)
+    except DataError as error:
+        hint = "predictions are of the test split; optbench evaluate RUN has figures of the others"
+        raise DataError(error.message, hint) from error
+    outputs = network.outputs(part.inputs)
     if not isinstance(outputs, Tensor):
         what = f"the outputs are {shape_of(outputs)} for each example, which no line of a table holds"
         raise UserError(what, "optbench.rebuild(RUN).model in Python has them")
+    return Answers(network, part, outputs)
+
+
+def table(found: Answers) -> str:
+    """Predictions as CSV, a line an example."""
+    if found.are_tokens:
+        names = found.class_names
+        between = "" if all(len(name) == 1 for name in names) else " "
+        said = [between.join(names[token] for token in tokens) for tokens in found.outputs.argmax(dim=-1).tolist()]
+        return _csv(["name", "predictions"], zip(found.part.names, said, strict=True))
+    head, rows = _of_classes(found) if found.network.data.n_classes else _of_numbers(found)
+    return _csv(["name", *head], ([name, *row] for name, row in zip(found.part.names, rows, strict=True)))
+
+
+def probability_table(found: Answers) -> str:
+    """The probability of each class as CSV, in columns named by the classes: a line an example, of tokens a line a
+    position, counted from 0. Raises UserError for a regression."""
+    shares, names = found.probabilities().tolist(), found.part.names
+    if not found.are_tokens:
+        rows: Iterable[Sequence[Any]] = ([name, *map(repr, own)] for name, own in zip(names, shares, strict=True))
+        return _csv(["name", *found.class_names], rows)
+    positions = ((name, k, own) for name, each in zip(names, shares, strict=True) for k, own in enumerate(each))
+    return _csv(["name", "position", *found.class_names], ([name, k, *map(repr, own)] for name, k, own in positions))
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = data.class_names or tuple(map(str, range(data.n_classes)))
-    if data.n_classes and outputs.ndim > 2:
-        writer.writerow(["name", "predictions"])
-        between = "" if all(len(name) == 1 for name in names) else " "
-        for name, tokens in zip(part.names, outputs.argmax(dim=-1).tolist(), strict=True):
-            writer.writerow([name, between.join(names[token] for token in tokens)])
-        return text.getvalue()
-    targets: Any = part.targets
-    known = isinstance(targets, Tensor)
-    if data.n_classes:
-        shares, labels = probabilities(network.loss, outputs, data.n_classes).tolist(), network.labels(outputs).tolist()
-        writer.writerow(["name", "prediction", *(f"p_{name}" for name in names), *(["label"] if known else [])])
-        rows: list[list[Any]] = [[names[k], *map(repr, own)] for k, own in zip(labels, shares, strict=True)]
-        truth = [] if not known else [[names[k]] for k in targets.tolist()]
-    else:
-        scale = data.units()
-        many = _measured(outputs.reshape(len(part), -1), scale)
-        heads = [""] if many.shape[1] == 1 else [f"_{k}" for k in range(many.shape[1])]
-        writer.writerow(["name", *(f"prediction{k}" for k in heads), *(f"target{k}" for k in heads if known)])
-        rows = many.tolist()
-        truth = [] if not known else _measured(targets.reshape(len(part), -1), scale).tolist()
-    for k, name in enumerate(part.names):
-        writer.writerow([name, *rows[k], *(truth[k] if truth else [])])
+    writer.writerow(head)
+    writer.writerows(rows)
     return text.getvalue()
+
+
+def _of_classes(found: Answers) -> tuple[list[str], list[list[Any]]]:
+    """Headings and cells behind the name, of one class an example."""
+    names, targets, network = found.class_names, found.part.targets, found.network
+    labels, shares = network.labels(found.outputs).tolist(), found.probabilities().tolist()
+    rows = [[names[k], *map(repr, own)] for k, own in zip(labels, shares, strict=True)]
+    if isinstance(targets, Tensor):
+        rows = [[*row, names[k]] for row, k in zip(rows, targets.tolist(), strict=True)]
+    return ["prediction", *(f"p_{name}" for name in names), *["label"] * isinstance(targets, Tensor)], rows
+
+
+def _of_numbers(found: Answers) -> tuple[list[str], list[list[Any]]]:
+    """Headings and cells behind the name, of a regression, in the units in which its targets were measured."""
+    targets, scale, n = found.part.targets, found.network.data.units(), len(found.part)
+    rows = _measured(found.outputs.reshape(n, -1), scale)
+    ends = [""] if rows.shape[1] == 1 else [f"_{k}" for k in range(rows.shape[1])]
+    head = [f"prediction{end}" for end in ends]
+    if not isinstance(targets, Tensor):
+        return head, rows.tolist()
+    true = _measured(targets.reshape(n, -1), scale)
+    return [*head, *(f"target{end}" for end in ends)], torch.cat([rows, true], dim=1).tolist()
 
 
 def _measured(values: Tensor, scale: tuple[Tensor, Tensor] | None) -> Tensor:
