@@ -358,9 +358,14 @@ def test_image_folder_takes_val_and_a_labelled_test(classes: Path) -> None:
 
 
 def test_image_folder_tells_the_number_of_classes(classes: Path) -> None:
+    assert ImageFolder(str(classes)).n_classes == 11
     with pytest.raises(DataError, match="11 class folders, but n_classes=10") as caught:
         ImageFolder(str(classes), 10)
-    assert caught.value.hint == "set data.n_classes=11"
+    assert caught.value.hint == "leave out data.n_classes, or set data.n_classes=11"
+    for k in range(1, 11):
+        shutil.rmtree(classes / "train" / f"kind_{k:02d}")
+    with pytest.raises(DataError, match="one class folder, kind_00/, and nothing to tell it from"):
+        ImageFolder(str(classes))
 
 
 def test_image_folder_missing_root_tells_the_layout(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from command_tools import invoke
 
 import optbench
-from optbench.data.torchvision_set import CLASSES, TorchvisionSet
+from optbench.data._sizes import TORCHVISION
+from optbench.data.torchvision_set import TorchvisionSet
 from optbench.errors import DataError
 from optbench.experiment.plan import plan_run
 from optbench.settings import RANGES
@@ -133,4 +134,16 @@ def test_a_run_of_each_sort(
 def test_names_are_torchvisions() -> None:
     from optbench.vision import torchvision
 
-    assert all(hasattr(torchvision.datasets, name) for name in CLASSES)
+    assert all(hasattr(torchvision.datasets, name) for name in TORCHVISION)
+
+
+def test_sizes_are_those_of_the_set_unless_said(tmp_path: Path) -> None:
+    """As published, in the words of each set's paper; the ones that are said stay."""
+    root = idx_files.write(tmp_path)
+    words = ["model=mlp", "data=torchvision", f"data.path={root}"]
+    plain = plan_run(words)
+    assert plan_run([*words, "data.n_classes=10", "data.channels=1", "data.image_size=28"]).run_id == plain.run_id
+    found = plan_run([*words, "data.name=CIFAR100", "data.image_size=16"]).config
+    assert [found["data"][key] for key in ("n_classes", "channels", "image_size")] == [100, 3, 16]
+    assert [found["model"][key] for key in ("n_outputs", "in_channels", "image_size")] == [100, 3, 16]
+    assert TorchvisionSet("MNIST", str(root)).load("test").images.shape[1:] == (1, 28, 28)

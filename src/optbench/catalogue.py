@@ -4,10 +4,10 @@ The first comment line of a YAML (after Hydra's own `# @package` header, where t
 the only place where that sentence is written. So is a comment line `# book: ...` for how the member differs from what
 the book calls by its name. `# batch: full` says of an optimizer that it is descent on the whole data set. `# tune: ...`
 is an override over whose values `tune` searches, with its source in brackets; `# tune on a surface: ...` there alone.
-`# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one. `# zh: ...` is
-the entry in Chinese, for pages that are. `# extra: NAME` says that the code of a member comes with an
-extra of the package. `# package: NAME (EXTRA)` says which package the code of a member imports, and the extra that
-brings it.
+`# loss: NAME` in the YAML of a data set is the loss that networks on it have where nobody chooses one, `# sizes:
+module.function` what says sizes that the YAML leaves null. `# zh: ...` is the entry in Chinese, for pages that are.
+`# extra: NAME` says that the code of a member comes with an extra of the package. `# package: NAME (EXTRA)` says which
+package the code of a member imports, and the extra that brings it.
 
 Metrics are chosen by a setting, trainer.metrics, and so are no group of a configuration; they lie in conf/metric/ like
 the others.
@@ -36,7 +36,7 @@ LISTED = (*GROUPS, METRIC, CALLBACK)
 """All open sets."""
 
 
-_BOOK, _BATCH, _ROOT, _LOSS = "# book: ", "# batch: ", "# root: ", "# loss: "
+_BOOK, _BATCH, _ROOT, _LOSS, _SIZES = "# book: ", "# batch: ", "# root: ", "# loss: ", "# sizes: "
 _CHINESE = "# zh: "
 _EXTRA = "# extra: "
 _PACKAGE = "# package: "
@@ -148,6 +148,12 @@ def loss_of_data(data: str, config_dirs: Sequence[Path] = ()) -> str | None:
     set the last one counts."""
     words = _comment(there, _LOSS).split() if (there := _file_of("data", data, config_dirs)) else []
     return words[0] if words else None
+
+
+def sizes_of_data(data: str, config_dirs: Sequence[Path] = ()) -> str | None:
+    """The dotted name of the function that knows sizes of a data set (`# sizes:`, see `config.sizes`); None: there is
+    none. Of several folders that have the data set the last one counts."""
+    return (_comment(there, _SIZES).strip() or None) if (there := _file_of("data", data, config_dirs)) else None
 
 
 def described(group: str, name: str, language: str, config_dirs: Sequence[Path] = ()) -> str:

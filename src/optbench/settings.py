@@ -435,6 +435,11 @@ _TWO_BETAS: Check = (
     "a list of numbers in [0, 1), two of them",
 )
 
+_KNOWN_CLASSES: Check = (
+    lambda v: v is None or (_whole(v) and v >= 2),
+    "a whole number of at least 2, or null for as many as there are",
+)
+
 NARROWER: Mapping[str, Mapping[str, Check]] = {
     **{
         f"torch.optim.{name}": {"optimizer.betas": _TWO_BETAS}
@@ -461,6 +466,12 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
     },
     "optbench.models.mlp.MLP": {
         "model.dropout": (lambda v: v is None or _share[0](v), "a number in [0, 1]"),
+    },
+    "optbench.data.image_folder.ImageFolder": {"data.n_classes": _KNOWN_CLASSES},
+    "optbench.data.torchvision_set.TorchvisionSet": {
+        "data.n_classes": _KNOWN_CLASSES,
+        "data.channels": (lambda v: v is None or (_whole(v) and v in (1, 3)), "1 or 3, or null for those that it has"),
+        "data.image_size": (lambda v: v is None or _count[0](v), f"{_count[1]}, or null for that which it has"),
     },
     "optbench.data.diabetes.Diabetes": {"data.channels": (lambda v: _whole(v) and v == 10, "10")},
     "torch.optim.lr_scheduler.ConstantLR": {"scheduler.factor": _share},

@@ -62,10 +62,15 @@ ALLOWED: dict[str, set[str]] = {
     "run optimizer=adamm": COMPOSED,
     "cost model=sphere": COMPOSED,
 }
-ENDS = {"check-proof no.json": 2, "run optimizer=adamm": 2, "cost model=sphere": 2, "plot no-such-run": 2}
+MISCOUNTED = "run model=mlp data=image_folder data.root=pictures data.n_classes=3"
+MISNAMED = "run model=mlp data=torchvision data.name=ImageNet"
+ENDS = {"check-proof no.json": 2, "run optimizer=adamm": 2, "cost model=sphere": 2, "plot no-such-run": 2,
+        MISCOUNTED: 2, MISNAMED: 2}  # fmt: skip
 SURFACE = {"torch", *COMPOSED}
 SLOW: dict[str, set[str]] = {
     "plot no-such-run": {"numpy", "yaml", "matplotlib", "PIL"},
+    MISCOUNTED: COMPOSED,
+    MISNAMED: COMPOSED,
     "config model=himmelblau": COMPOSED,
     "compare --explain ert": {"numpy", "yaml"},
     "compare runs --md": {"numpy", "yaml"},
@@ -115,6 +120,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("imports")
     for seed in range(3):
         make_run(folder / "runs" / str(seed), {"seed": seed}, final_loss=0.5)
+    for label in "ab":
+        (folder / "pictures" / "train" / label).mkdir(parents=True)
     (folder / "log.csv").write_text("step,loss\n0,1.0\n1,0.5\n")
     make_table(folder / "table", [{"seed": 7, "final_loss": 0.1}, {"seed": 8, "final_loss": 0.2}])
     return folder

@@ -226,6 +226,30 @@ def test_changed_pictures_under_the_same_names_and_sizes_are_other_data(pictures
     assert [group.n for group in compare([tmp_path / "out"]).groups] == [1, 1]
 
 
+def test_classes_that_are_counted_are_as_if_typed(pictures: Path) -> None:
+    """The same run, alone and as one of a sweep over folders, and models and losses see the number; a folder that has
+    grown is counted anew."""
+    words = ["model=mlp", "data=image_folder", "data.image_size=8", "trainer.batch_size=2"]
+    here, typed = f"data.root={pictures}", "data.n_classes=2"
+    other = pictures.with_name("other")
+    shutil.copytree(pictures, other)
+    for split in ("train", "validation"):
+        shutil.copytree(pictures / split / "a", other / split / "c")
+    for more in ([], ["loss=class_number"]):
+        assert plan_run([*words, here, *more]).run_id == plan_run([*words, here, typed, *more]).run_id
+    both = plan_sweep([*words, f"data.root={pictures},{other}"])
+    assert [run.run_id for run in both] == [
+        plan_run([*words, f"data.root={root}", f"data.n_classes={n}"]).run_id for root, n in ((pictures, 2), (other, 3))
+    ]
+    assert both[1].config["model"]["n_outputs"] == both[1].config["n_outputs"] == 3
+    assert plan_run([*words, here]).config["loss"] == plan_run(["model=mlp"]).config["loss"]
+    shutil.copytree(pictures / "train" / "a", pictures / "train" / "d")
+    assert plan_run([*words, here]).config["data"]["n_classes"] == 3
+    assert len(plan_sweep([*words, f"data.root={pictures},{other}"])[0].config["choices"]) > 5
+    with pytest.raises(DataError, match="3 class folders, but n_classes=2"):
+        plan_run([*words, here, typed])
+
+
 def identity(root: Path, *more: str) -> str:
     words = ["model=mlp", "model.hidden=[4]", "data=image_folder", f"data.root={root}", "data.n_classes=2"]
     return plan_run([*words, "data.image_size=8", "trainer.batch_size=2", *more]).run_id

@@ -315,7 +315,7 @@ def predict(
         Path | None,
         typer.Option(
             "--proba",
-            help="Also write the probability of each class, in columns named by the classes.",
+            help="Also write the probability of each class, a column each.",
             show_default=False,
         ),
     ] = None,
@@ -357,9 +357,8 @@ def predict(
         found = asked.pictures(data, progress=progress)
     names = found[0].names
     ids, notes = numbered(names)
-    print_lines([f"note: {note}" for note in notes], err=True)
     probabilities, predicted, said = filled(asked, found[0], *asked.combined(asked.each(found)))
-    print_lines([f"note: {said}"] if said else [], err=True)
+    print_lines([f"note: {note}" for note in (*notes, said) if note], err=True)
     write_bytes(output, submission(list(zip(names, predicted.tolist(), strict=True))).encode())
     typer.echo(f"{len(names)} predictions in {output} ({_by_whom(asked)})")
     if proba is not None:

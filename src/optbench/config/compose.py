@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optbench.catalogue import GROUPS, catalogue, extra_of, loss_of_data, package_of, wants_whole_batch
-from optbench.config import groups, wraps
+from optbench.config import groups, sizes, wraps
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept
@@ -224,6 +224,8 @@ class Composer:
 
     def finished(self, config: DictConfig) -> Composed:
         """`resolved`, and all that is to be built can be found. Raises ConfigError."""
+        if sizes.settle(config, self.dirs):
+            self.kept.leave()
         composed = resolved(config)
         trainer = composed.config["trainer"]
         if trainer.get("metrics") is not None:
@@ -731,6 +733,8 @@ class _Shape:
             *(k for k in TO_BE_SAID if OmegaConf.select(tree, k) is None),
         ]
         text = str(OmegaConf.to_container(tree))
+        if sizes.named(self._template, self._composer.dirs) is not None:
+            open_ones.append("data")  # what the data know hangs on all their settings
         return frozenset([*open_ones, *re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text)])
 
     def compose(self, settings: Sequence[Setting]) -> Composed:

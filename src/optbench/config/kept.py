@@ -40,16 +40,20 @@ class Kept:
     def __init__(self, config_dirs: Sequence[Path]) -> None:
         self._dirs = tuple(config_dirs)
         self._base: str | None = None
-        self._known = False
+        self._known = self._left = False
 
     def take(self, kind: str, overrides: Sequence[str], *more: object) -> Any:
         """What was kept for these overrides; None where nothing was."""
         key = self._key(kind, overrides, more)
         return None if key is None else shelf.take("composed", key)
 
+    def leave(self) -> None:
+        """Keeps nothing from now on: what is composed hangs on more than these files."""
+        self._left = True
+
     def put(self, kind: str, overrides: Sequence[str], *more: object, value: Any) -> None:
         """Keeps plain data for these overrides."""
-        key = self._key(kind, overrides, more)
+        key = None if self._left else self._key(kind, overrides, more)
         if key is not None:
             shelf.put("composed", key, value)
 

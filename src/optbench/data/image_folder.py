@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optbench.data._labelled import LabelledPictures
+from optbench.data._sizes import FOLDERS, class_folders
 from optbench.errors import DataError
 from optbench.pictures import Files
 from optbench.problem import Split
@@ -16,33 +17,29 @@ class ImageFolder(LabelledPictures):
 
     Args:
         root: folder or zip that holds the splits.
-        n_classes: number of class folders, checked against what is there.
+        n_classes: number of class folders, checked against what is there; None: as many as there are.
         channels, image_size, on_bad: as of LabelledPictures.
 
     Raises:
         DataError: a missing folder, another number of classes, unreadable images, images outside a class folder.
     """
 
-    layout = "data.root must hold train/CLASS/*, validation/CLASS/* (or val/CLASS/*) and, to predict, test/*"
+    layout = FOLDERS
 
     def __init__(
         self,
         root: str = "data/images",
-        n_classes: int = 10,
+        n_classes: int | None = None,
         channels: int = 3,
         image_size: int = 64,
         on_bad: str = "error",
     ) -> None:
-        super().__init__(root, n_classes, channels, image_size, on_bad)
+        super().__init__(root, n_classes or 0, channels, image_size, on_bad)
         try:
-            self.class_names = self.splits.folders("train")
+            self.class_names = class_folders(self.splits, n_classes)
         except DataError as error:
             raise DataError(error.message, error.hint or self.layout) from None
-        if len(self.class_names) != n_classes:
-            raise DataError(
-                f"{self.splits.where('train')}: {len(self.class_names)} class folders, but n_classes={n_classes}",
-                f"set data.n_classes={len(self.class_names)}" if len(self.class_names) > 1 else self.layout,
-            )
+        self.n_classes = len(self.class_names)
 
     def has_labels(self, split: str, files: Files) -> bool:
         """Whether the pictures lie in folders, or have to."""

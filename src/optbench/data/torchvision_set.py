@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,16 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from optbench.data._sizes import published
 from optbench.data._tables import cut
 from optbench.errors import DataError
 from optbench.folders import place_of
 from optbench.images import check_size
 from optbench.problem import AbstractData, Split
 
-CLASSES: Mapping[str, int] = MappingProxyType(
-    {"MNIST": 10, "FashionMNIST": 10, "KMNIST": 10, "USPS": 10, "CIFAR10": 10, "CIFAR100": 100, "SVHN": 10}
-)
-"""The data sets, with their number of classes."""
 _BY_SPLIT = frozenset({"SVHN"})  # whose parts have names; the others have train=True and train=False
 
 
@@ -32,12 +27,12 @@ class TorchvisionSet(AbstractData):
     alone; its test images are the test split.
 
     Args:
-        name: of the class in torchvision.datasets, one of CLASSES.
+        name: of the class in torchvision.datasets, one of TORCHVISION.
         path: the folder that the class calls root; relative to where the program was started.
         download: whether files that are not there are fetched. None are without it.
-        n_classes: as many as the data set has.
-        channels: 1 or 3.
-        image_size: side of the images.
+        n_classes: as many as the data set has; None: those.
+        channels: 1 or 3; None: as the images are published.
+        image_size: side of the images; None: as they are published.
         validation_share: part of each class of the training images for validation, between 0 and 1.
         split_seed: names the cut, which is the same for all seeds of runs.
 
@@ -52,25 +47,22 @@ class TorchvisionSet(AbstractData):
         name: str,
         path: str,
         download: bool = False,
-        n_classes: int = 10,
-        channels: int = 1,
-        image_size: int = 28,
+        n_classes: int | None = None,
+        channels: int | None = None,
+        image_size: int | None = None,
         validation_share: float = 0.1,
         split_seed: int = 0,
     ) -> None:
-        if name not in CLASSES:
-            raise DataError(
-                f"name={name}: expected {', '.join(CLASSES)}", "others: a class of your own, or image_folder"
-            )
-        if n_classes != CLASSES[name]:
-            raise DataError(f"n_classes={n_classes}: {name} has {CLASSES[name]}", f"data.n_classes={CLASSES[name]}")
+        usual = published(name, n_classes)
+        channels = usual.channels if channels is None else channels
+        image_size = usual.image_size if image_size is None else image_size
         check_size(image_size, channels)
         if not 0 < validation_share < 1:
             raise DataError(f"validation_share={validation_share}: expected a number between 0 and 1")
         if split_seed < 0:
             raise DataError(f"split_seed={split_seed}: expected 0 or more")
         self._name, self._path, self._download = name, path, download
-        self.n_classes, self.channels, self.image_size = n_classes, channels, image_size
+        self.n_classes, self.channels, self.image_size = usual.n_classes, channels, image_size
         self._share, self._split_seed = validation_share, split_seed
         if not download and not place_of(path).is_dir():
             raise DataError(f"data.path={path}: no such folder", f"data.download=true fetches {name} into it")
