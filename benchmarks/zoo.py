@@ -71,9 +71,12 @@ PROBLEMS: Mapping[str, Problem] = {
     ),
 }  # fmt: skip
 COMMON = ("scheduler=constant", "trainer.threads=1", "seed=0")
+NETWORKS = ("mlp", "cnn")
+"""Those whose runs go on from a checkpoint; one on a surface, which takes a moment, is made anew."""
 CHECKS = (*PROBLEMS, "resume", "pickle")
 _OF_TORCH = {"_warned_capturable_if_run_uncaptured", "foreach", "maximize"}
 _STOPPED_AFTER, _STEPS = 7, 12
+_DIVERGED = "diverged"
 
 _FUSED = "it updates within the backward pass of a network, and a surface has none"
 _DISTANCE = "its rate comes from an estimate of a distance that begins at 1e-6"
@@ -83,9 +86,9 @@ _PICKLED = "its state holds an object, and a checkpoint is read as tensors and p
 _OBJECT = "an object of its own comes back in its state, and equals no other"
 _SARA = "it trains only the weights that begin below 0.001 (threshold)"
 _TWO_BATCHES = (
-    "its rate is a step over the change of the gradient from one batch to another, which is noise and does not shrink "
-    "with the step, so that it falls to the floor of 1e-5 (with whole batches it rises); the paper "
-    "takes both gradients on one batch"
+    "its rate is the change of the weights' norm over that of the gradient's, and between two batches the latter is "
+    "noise: on the mlp it falls from 0.01 to 3e-5 within 6 updates (of the whole data it rises to 0.035 in 120, with a "
+    "fall of 1.03). With both gradients on one batch it rises, and 600 updates make the loss fall 11-fold"
 )
 _NONE = "none of the rates that were tried serves"
 KNOWN: Mapping[tuple[str, str], str] = {
@@ -299,22 +302,30 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def resumes(name: str, tried: Tried) -> None:
-    """Checks that a run that was stopped goes on to the bit, in curve and weights. Raises ValueError."""
-    config = composed(name, "mlp", steps=_STEPS)
+    """Checks that a run that was stopped goes on to the bit, in curve and weights, on each network where it runs.
+    Raises what a run raises, and ValueError naming the problem where it is not the same."""
+    for on in NETWORKS:
+        if tried.failed.get(on, _DIVERGED).startswith(_DIVERGED) or on in tried.falls:  # else refused, or it breaks
+            _resumes_on(on, name, tried)
+
+
+def _resumes_on(on: str, name: str, tried: Tried) -> None:
+    config = composed(name, on, steps=_STEPS)
     watchers = Watcher(), Watcher(_STOPPED_AFTER), Watcher()
     whole, stopped, again = (loop_of(config, watcher) for watcher in watchers)
     whole.run()
     stopped.run()
     state = watchers[1].last
-    tried.beside = sorted(set(state.get("optimizer_held", {})) - _OF_TORCH)
-    tried.seen = list(whole.driven.spoken.noted)
+    if on == "mlp":
+        tried.beside = sorted(set(state.get("optimizer_held", {})) - _OF_TORCH)
+        tried.seen = list(whole.driven.spoken.noted)
     again.restore(state)
     again.run()
     if watchers[1].losses + watchers[2].losses != watchers[0].losses:
-        raise ValueError("the curve is another one")
+        raise ValueError(f"{on}: the curve is another one")
     weights, others = whole.weights(), again.weights()
     if not _same(weights, others):
-        raise ValueError("the weights are others")
+        raise ValueError(f"{on}: the weights are others")
 
 
 def pickles(name: str) -> None:
