@@ -22,10 +22,10 @@ import optbench
 from optbench import records
 from optbench.catalogue import first_comment, searched
 from optbench.config import Composer
-from optbench.errors import OptbenchError
+from optbench.errors import OptbenchError, UserError
 from optbench.experiment import Stop
 from optbench.launch.sweep import Options, Silent
-from optbench.tuning import Result, Tuner, task_of, tuned_json, tuned_lines
+from optbench.tuning import Result, Tuner, spaces_of, task_of, tuned_json, tuned_lines
 
 SPHERE = ["model=sphere", "optimizer=gd", "trainer.steps=3", "trainer.start=random", "trainer.grad_tol=0"]
 RATES = "optimizer.lr=tag(log,interval(0.01,0.9))"
@@ -179,11 +179,36 @@ def test_the_end_of_a_range_is_told_with_a_wider_one(tmp_path: Path) -> None:
     lines = tuned_lines(tuned(tmp_path, words, trials=32, report_seeds=2))
     (line,) = [line for line in lines if "end of its range" in line]
     assert "upper end" in line
-    override = line.partition("wider: '")[2].rstrip("'")
+    own = line.partition("--space '")[2].rstrip("'")
+    task = task_of([*words, "optimizer=adam,gd"], tmp_path, own=[own])
     with Composer() as composer:
-        ((wider,), _) = composer.space([override])
+        spaces = {name: space for name, (space, _, _) in spaces_of(task, composer).items()}
+    ((wider,), (as_it_was,)) = spaces["gd"], spaces["adam"]
     assert (wider.low, wider.log) == (0.001, True)
     assert wider.high > 0.02
+    assert as_it_was.override() == words[-1]
+
+
+def test_beyond_an_end_that_the_setting_does_not_take_nothing_is_proposed(tmp_path: Path) -> None:
+    """Less momentum is slower here: the best is the largest, next to 1, which is refused."""
+    words = [word for word in SPHERE if not word.startswith("optimizer=")]
+    words += ["optimizer=book_momentum", "optimizer.lr=0.001", "optimizer.momentum=interval(0.5,0.99)"]
+    result = tuned(tmp_path, words, trials=32, report_seeds=2)
+    (line,) = [line for line in tuned_lines(result) if "end of its range" in line]
+    assert line.endswith("at the upper end of its range")
+    (contender,) = tuned_json(result)["contenders"]
+    assert [one["space"] for one in contender["edges"]] == [None]
+
+
+@pytest.mark.parametrize(("own", "why"), [
+    ("adam:optimizer.lr=interval(0.1,1)", "no contender is called adam"),
+    ("gd", "expected NAME:KEY=INTERVAL"),
+    ("gd:optimizer.lr=0.1", "it has one value"),
+    ("gd:optimizer.eps=1e-8,1e-4", "gd has no optimizer.eps"),
+])  # fmt: skip
+def test_what_space_does_not_take(own: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=why):
+        spaces_of(task_of([*SPHERE, RATES], tmp_path, own=[own]))
 
 
 def test_lines_fit_and_name_the_ranges(found: Result) -> None:

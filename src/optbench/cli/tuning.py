@@ -34,6 +34,11 @@ Against = Annotated[
     typer.Option("--against", help="Another optimizer, tuned as hard: adam, adam+sam.", show_default=False),
 ]
 Method = Annotated[str, typer.Option("--method", help="quasirandom, random, halving or tpe (needs optbench[tune]).")]
+Spaces = Annotated[
+    list[str] | None,
+    typer.Option("--space", metavar="NAME:RANGE", help="What is searched of one optimizer alone (repeatable).",
+                 show_default=False),
+]  # fmt: skip
 Trials = Annotated[int, typer.Option("--trials", help="Settings that each may try.", min=1)]
 TuneSeeds = Annotated[int, typer.Option("--tune-seeds", help="Seeds to choose by: 0, 1 ...", min=1)]
 ReportSeeds = Annotated[int, typer.Option("--report-seeds", help="Fresh seeds to report on.", min=1)]
@@ -46,6 +51,7 @@ Jobs = Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes
 def tune(
     overrides: Overrides = None,
     against: Against = None,
+    space: Spaces = None,
     trials: Trials = 16,
     method: Method = "quasirandom",
     tune_seeds: TuneSeeds = 3,
@@ -63,15 +69,18 @@ def tune(
 ) -> None:
     """Tune optimizers, each as hard as the others, and report on seeds that no choice has seen.
 
-    What is searched over is what the YAML of an optimizer says (optbench list optimizer, its lines `# tune:`), or an
-    interval or choices that you give. The setting with the best median over the tuning seeds is chosen. Every run is
-    recorded; the same command again makes only what is missing. An experiment with a suite is tuned problem by problem.
+    What is searched over is what the YAML of an optimizer says (optbench list optimizer, its lines `# tune:`), or
+    an interval or choices that you give, of one optimizer alone with --space. The setting with the best median over
+    the tuning seeds is chosen. Every run is recorded; the same command again makes only what is missing. An
+    experiment with a suite is tuned problem by problem.
 
     Examples:
 
       optbench tune model=rosenbrock optimizer=adam --against momentum,rmsprop trainer.start=random
 
       optbench tune model=mlp optimizer=sgd 'optimizer.lr=tag(log,interval(1e-3,1))' --trials 8
+
+      optbench tune model=mlp optimizer=adam,sgd --space 'adam:optimizer.lr=tag(log,interval(1e-4,10))'
 
       optbench tune model=mlp optimizer=adamw,sgd --method halving --trials 27 --dry-run
 
@@ -86,22 +95,21 @@ def tune(
     from optbench.tuning import Tuner, tasks_of, tuned_json, tuned_lines
 
     given, others = list(overrides or ()), [one for text in against or () for one in text.split(",") if one]
-    asked = [*given, *others, str(trials), method, str(tune_seeds), str(search_seed)]
+    asked = [*given, *others, *(space or ()), str(trials), method, str(tune_seeds), str(search_seed)]
     tasks = tasks_of(
         given, folder_of(out or _FOLDER, name, "tune", asked),
         against=others, trials=trials, method=method, tuning_seeds=tune_seeds, report_seeds=report_seeds,
-        search_seed=search_seed, config_dirs=paths(config_dir), checkpoint=chosen(checkpoint),
+        search_seed=search_seed, config_dirs=paths(config_dir), checkpoint=chosen(checkpoint), own=space or (),
     )  # fmt: skip
     if dry_run:
         _print_plans(tasks, as_json)
         return
     options = Options(least=2, callbacks=parse_callbacks(callback or (), paths(config_dir)))
-    settings = {} if jobs is None else {"jobs": jobs}
     watching = partial(watch_sweep, quiet=quiet or as_json, checkpoint=chosen(checkpoint))
     with interruptible() as stop:
         found = []
         for task in tasks:
-            found.append(Tuner(task, stop, lambda n, label: watching(n, label=label), options, settings).run())
+            found.append(Tuner(task, stop, lambda n, label: watching(n, label=label), options, _workers(jobs)).run())
             if not as_json:
                 print_lines([*tuned_lines(found[-1]), str(task.folder), *[""][: len(tasks) - 1]])
             if stop.requested:
@@ -111,6 +119,11 @@ def tune(
         print_json(made if len(tasks) > 1 else made[0])
     if stop.requested:
         raise typer.Exit(stop.exit_code)
+
+
+def _workers(jobs: int | None) -> dict[str, int]:
+    """What --jobs says of the launcher."""
+    return {} if jobs is None else {"jobs": jobs}
 
 
 def folder_of(out: Path, name: str | None, command: str, asked: Sequence[str]) -> Path:

@@ -20,7 +20,7 @@ from optbench.cli.common import (
     print_lines,
     watch_sweep,
 )
-from optbench.cli.tuning import Jobs, Name, SearchSeed, folder_of
+from optbench.cli.tuning import Jobs, Name, SearchSeed, Spaces, folder_of
 
 if TYPE_CHECKING:
     from optbench.tuning.tournament import Question
@@ -36,6 +36,7 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its 
 def which(
     overrides: Overrides = None,
     budget: _Budget = "10m",
+    space: Spaces = None,
     search_seed: SearchSeed = 0,
     config_dir: ConfigDir = None,
     out: Out = None,
@@ -74,9 +75,10 @@ def which(
 
     given, checked = list(overrides or ()), Budget.read(budget)
     told = parse_callbacks(callback or (), paths(config_dir))
+    asked = [*given, *(space or ()), checked.kind, str(search_seed)]
     question = question_of(
-        given, folder_of(out or _FOLDER, name, "which", [*given, checked.kind, str(search_seed)]), checked,
-        search_seed=search_seed, config_dirs=paths(config_dir), checkpoint=chosen(checkpoint),
+        given, folder_of(out or _FOLDER, name, "which", asked), checked,
+        search_seed=search_seed, config_dirs=paths(config_dir), checkpoint=chosen(checkpoint), own=space or (),
     )  # fmt: skip
     if dry_run:
         _print_plan(question, as_json)

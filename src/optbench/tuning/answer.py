@@ -113,7 +113,11 @@ def _more(verdicts: Sequence[Verdict], best: str) -> list[str]:
 
 
 def _edges(found: Found) -> list[str]:
-    return [f"{printable(one.name)}: {edge_line(d, at)}" for one in found.final.tuned for d, at in one.edges()]
+    optimizers = {one.name: one.choices["optimizer"] for one in found.entrants}
+    return [
+        f"{printable(one.name)}: {edge_line(one, optimizers[one.name], d, at)}"
+        for one in found.final.tuned for d, at in one.edges()
+    ]  # fmt: skip
 
 
 def _rules(found: Found) -> list[str]:

@@ -54,7 +54,7 @@ from optbench.tuning.decided import FINAL, Decided
 from optbench.tuning.endings import Endings, endings_of
 from optbench.tuning.runs import Made, Part, Runs, Trial, Watching, budget_of, by_point, direction_of
 from optbench.tuning.search import ETA, Point, Quasirandom
-from optbench.tuning.tune import REPORT, Result, Task, Tuned, problem_name, spaces_of
+from optbench.tuning.tune import REPORT, Result, Task, Tuned, own_spaces, problem_name, spaces_of
 
 ON_SURFACES = ("gd", "momentum", "nesterov", "rmsprop", "adam", "lion")
 ON_NETWORKS = ("sgd", "momentum", "adamw", "radam", "lion", "muon")
@@ -83,6 +83,7 @@ class Question:
         search_seed: of the settings' draws.
         config_dirs: the user's own conf folders.
         checkpoint: whose accuracy counts, best or last.
+        own: what is searched over of the contenders with one optimizer, by its name.
     """
 
     overrides: tuple[str, ...]
@@ -93,6 +94,7 @@ class Question:
     search_seed: int = 0
     config_dirs: tuple[Path, ...] = ()
     checkpoint: str = "best"
+    own: tuple[tuple[str, Dimension], ...] = ()
 
 
 @dataclass
@@ -213,6 +215,7 @@ def question_of(
     search_seed: int = 0,
     config_dirs: Sequence[Path] = (),
     checkpoint: str = "best",
+    own: Sequence[str] = (),
 ) -> Question:
     """The question that overrides ask. Nothing is run and torch is not loaded.
 
@@ -235,8 +238,9 @@ def question_of(
     groups = {group: given.get(group) or usual.get(group, ()) for group in GROUPS}
     if len(groups["loss"]) > 1 and not (network and planned.config["data"].get("n_classes")):
         raise IncompatibleError("losses are compared by accuracy: this problem has none", "one loss, such as the usual")
-    own = tuple(one for one in space if one.key not in GROUPS)
-    return Question(plain, own, groups, budget, folder, search_seed, tuple(config_dirs), checkpoint)
+    searched = tuple(one for one in space if one.key not in GROUPS)
+    of_one = own_spaces(own, groups["optimizer"], config_dirs)
+    return Question(plain, searched, groups, budget, folder, search_seed, tuple(config_dirs), checkpoint, of_one)
 
 
 def entrants_of(question: Question, composer: Composer | None = None) -> list[Entrant]:
@@ -268,7 +272,8 @@ def _choice(value: Any) -> str:
 def _task(question: Question, choices: Mapping[str, str], report: range = range(0)) -> Task:
     overrides = (*question.overrides, *(f"{group}={name}" for group, name in choices.items()))
     return Task(overrides, question.space, question.groups["optimizer"], 0, "halving", range(MOST_TUNING), report,
-                question.folder, question.search_seed, question.config_dirs, question.checkpoint)  # fmt: skip
+                question.folder, question.search_seed, question.config_dirs, question.checkpoint,
+                own=question.own)  # fmt: skip
 
 
 def decided_of(question: Question) -> Decided:
@@ -278,6 +283,8 @@ def decided_of(question: Question) -> Decided:
         "groups": {group: list(names) for group, names in question.groups.items()},
         "search_seed": question.search_seed, "checkpoint": question.checkpoint,
     }  # fmt: skip
+    if question.own:
+        asked["own"] = [f"{name}:{one.override()}" for name, one in question.own]
     return Decided.read(question.folder, asked, question.budget)
 
 
@@ -586,9 +593,10 @@ class Tournament:
         direction = direction_of(metric)
         n = len(finalists[0].reported) if finalists else 0
         tuned = [
-            Tuned(one.name, one.space, one.sources, True, direction, self._last(one), one.best, one.reported)
+            Tuned(one.name, one.space, one.sources, True, direction, self._last(one), one.best, one.reported,
+                  config=one.planned.config)
             for one in finalists
-        ]
+        ]  # fmt: skip
         task = _task(self._question, {}, range(MOST_TUNING, MOST_TUNING + n))
         stopped, looked = self._user.requested, bool(decided.before)
         final = Result(task, problem_name(entrants[0].planned), metric, tuned, stopped, looked)

@@ -58,6 +58,8 @@ class Task:
         config_dirs: the user's own conf folders.
         checkpoint: whose accuracy counts, best or last.
         settings: what tells the problem from the others of a suite, beside model and data: dim=3.
+        own: what is searched over of one contender alone, or of all with one optimizer, by that name; it counts before
+            `space`.
     """
 
     overrides: tuple[str, ...]
@@ -72,6 +74,7 @@ class Task:
     config_dirs: tuple[Path, ...] = ()
     checkpoint: str = "best"
     settings: tuple[str, ...] = ()
+    own: tuple[tuple[str, Dimension], ...] = ()
 
 
 @dataclass
@@ -88,6 +91,7 @@ class Tuned:
         learns: whether later trials depend on what came of earlier ones.
         direction: what is better of the metric: 1 large values, -1 small ones.
         start: where losses are what counts, their median before the first update of the runs of the best setting.
+        config: of its run as it is by default.
     """
 
     name: str
@@ -101,6 +105,7 @@ class Tuned:
     defaults: list[float] = field(default_factory=list)
     evaluations: int = 0
     start: float | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     def edges(self) -> list[tuple[Dimension, Edge]]:
         """The numbers whose best value lies at an end of its range."""
@@ -180,6 +185,7 @@ def task_of(
     search_seed: int = 0,
     config_dirs: Sequence[Path] = (),
     checkpoint: str = "best",
+    own: Sequence[str] = (),
 ) -> Task:
     """The task that overrides describe. Nothing is run and torch is not loaded.
 
@@ -194,6 +200,7 @@ def task_of(
         search_seed: of the search's own draws.
         config_dirs: the user's own conf folders.
         checkpoint: best or last.
+        own: what is searched over of one contender alone: `adam:optimizer.lr=tag(log,interval(1e-4,10))`.
 
     Raises:
         UserError, ConfigError: it cannot be done as asked.
@@ -219,7 +226,44 @@ def task_of(
     return Task(
         tuple(plain), searched_over, contenders, trials, method, tuning,
         range(tuning.stop, tuning.stop + report_seeds), folder, search_seed, tuple(config_dirs), checkpoint,
+        own=own_spaces(own, contenders, config_dirs),
     )  # fmt: skip
+
+
+def own_spaces(
+    given: Sequence[str], contenders: Sequence[str], config_dirs: Sequence[Path] = ()
+) -> tuple[tuple[str, Dimension], ...]:
+    """What `--space` says is searched over of one contender, or of all with one optimizer, by that name.
+
+    Args:
+        given: as typed, NAME:OVERRIDE.
+        contenders: that there are: adam, adam+sam.
+        config_dirs: the user's own conf folders.
+
+    Raises:
+        UserError, ConfigError: it is of no contender, or says nothing to search.
+    """
+    found: list[tuple[str, Dimension]] = []
+    with Composer(config_dirs) as composer:
+        for text in given:
+            name, sign, override = text.partition(":")
+            if not sign:
+                raise UserError(f"--space {text}: expected NAME:KEY=INTERVAL", _EXAMPLE)
+            if not any(_is_of(name, one) for one in contenders):
+                raise UserError(f"--space {text}: no contender is called {name}", f"there are: {', '.join(contenders)}")
+            space, fixed = composer.space([override])
+            if fixed:
+                raise ConfigError(f"--space {text}: it has one value", _EXAMPLE)
+            found += [(name, one) for one in space]
+    return tuple(found)
+
+
+_EXAMPLE = "such as --space 'adam:optimizer.lr=tag(log,interval(1e-4,10))'"
+
+
+def _is_of(name: str, contender: str) -> bool:
+    """Whether a name is that of a contender, or of its optimizer."""
+    return name in (contender, contender.partition("+")[0])
 
 
 def _usual(overrides: Sequence[str], config_dirs: Sequence[Path]) -> str:
@@ -303,12 +347,16 @@ def space_of(task: Task, name: str, composer: Composer) -> Space:
     said: list[Searched] = []
     for group in _SEARCHED:
         said += searched(group, planned.choices[group], network, task.config_dirs)
-    given = {o.lstrip("+").partition("=")[0] for o in task.overrides} | {one.key for one in task.space}
+    own = {one.key: one for who, one in task.own if _is_of(who, name)}
+    if foreign := [one for key, one in own.items() if not _has(planned.config, key)]:
+        raise ConfigError(f"--space: {name} has no {foreign[0].key}")
+    of_all = [one for one in task.space if one.key not in own]
+    given = {o.lstrip("+").partition("=")[0] for o in task.overrides} | {one.key for one in task.space} | own.keys()
     said = [one for one in said if one.key not in given]
     declared, fixed = composer.space([one.override for one in said])
     if fixed:
         raise ConfigError(f"# tune: {fixed[0]} has one value", "expected an interval, or values with commas")
-    known = [one for one in task.space if _has(planned.config, one.key)]
+    known = [*own.values(), *(one for one in of_all if _has(planned.config, one.key))]
     if not (known or declared):
         hint = f"say what to search: 'optimizer.lr=tag(log,interval(1e-4,1))', or # tune: in the YAML of {name}"
         raise ConfigError(f"nothing is said about what to tune of optimizer={name}", hint)
@@ -367,7 +415,7 @@ class Tuner:
         learns = task.method in LEARN
         found = []
         for name, (space, sources, planned) in spaces.items():
-            found.append(Tuned(around_name(planned.choices), space, sources, learns))
+            found.append(Tuned(around_name(planned.choices), space, sources, learns, config=planned.config))
             self._choosing[found[-1].name] = choosing(name)
         with self._runs:
             for one in found:

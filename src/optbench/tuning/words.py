@@ -13,10 +13,12 @@ from optbench.comparison.judged import Verdict
 from optbench.comparison.labels import short_names
 from optbench.comparison.ranked_by import TO_TARGET
 from optbench.config.space import Dimension
+from optbench.errors import ConfigError
 from optbench.metrics.tuned import BestOf, Edge
 from optbench.report.cells import Sheet, column_widths
 from optbench.report.tables import aligned
 from optbench.report.verdicts import SHARES, against, lines_of, quoted
+from optbench.settings import check_range, target_of
 from optbench.statistics import INTERVAL, STATISTICS
 from optbench.statistics.numbers import interval, number, percent, printable
 from optbench.tuning.rates import RULE, Works, works
@@ -144,7 +146,7 @@ def _remarks(result: Result, one: Tuned) -> list[str]:
         lines.append(f"optimism {form(optimism)}: by so much it looks better on the seeds that chose it")
     if (worse := _defaults_better(result, one)) is not None:
         lines.append(worse)
-    lines += [edge_line(dimension, at) for dimension, at in one.edges()]
+    lines += [edge_line(one, one.name, dimension, at) for dimension, at in one.edges()]
     if (at_rates := rates_of(result, one)) is not None:
         lines.append(at_rates.in_words())
     if (curve := one.best_of()) is not None and len(one.trials) > 1:
@@ -175,12 +177,24 @@ def rates_of(result: Result, one: Tuned) -> Works | None:
     return works([trial for trial in one.trials if trial.share == 1.0], one.start, result.metric)
 
 
-def edge_line(dimension: Dimension, at: Edge) -> str:
-    """That the best value lies at an end of its range, with a wider one."""
-    low, high = (at.wider, dimension.high) if at.side == "low" else (dimension.low, at.wider)
-    wider = replace(dimension, low=float(f"{low:.3g}"), high=float(f"{high:.3g}")).override()
+def edge_line(one: Tuned, name: str, dimension: Dimension, at: Edge) -> str:
+    """That the best value lies at an end of its range, with what widens it for the contender of that name alone."""
     end = "lower" if at.side == "low" else "upper"
-    return f"{dimension.key}={_value(at.best)} lies at the {end} end of its range; wider: '{wider}'"
+    said = f"{dimension.key}={_value(at.best)} lies at the {end} end of its range"
+    wider = wider_of(one, name, dimension, at)
+    return f"{said}; wider, with the same command: --space '{wider}'" if wider else said
+
+
+def wider_of(one: Tuned, name: str, dimension: Dimension, at: Edge) -> str | None:
+    """What `--space` takes to search further beyond an end; None where the setting takes no such value."""
+    low, high = (at.wider, dimension.high) if at.side == "low" else (dimension.low, at.wider)
+    wider = replace(dimension, low=float(f"{low:.3g}"), high=float(f"{high:.3g}"))
+    try:
+        target = target_of(one.config, dimension.key.partition(".")[0])
+        check_range(dimension.key, wider.low if at.side == "low" else wider.high, target)
+    except ConfigError:
+        return None
+    return f"{name}:{wider.override()}"
 
 
 def _defaults_better(result: Result, one: Tuned) -> str | None:
@@ -259,7 +273,10 @@ def _contender(result: Result, one: Tuned) -> Mapping[str, Any]:
         "evaluations": one.evaluations,
         "trials": [{"setting": trial.point, "value": trial.value, "share": trial.share} for trial in one.trials],
         "chosen": None if one.chosen is None else {"setting": one.chosen.point, "value": one.chosen.value},
-        "edges": [{"key": d.key, "value": at.best, "end": at.side, "wider": at.wider} for d, at in one.edges()],
+        "edges": [
+            {"key": d.key, "value": at.best, "end": at.side, "wider": at.wider, "space": wider_of(one, one.name, d, at)}
+            for d, at in one.edges()
+        ],
         "optimism": optimism_of(result, one),
         "rates_that_work": None if (at_rates := rates_of(result, one)) is None else vars(at_rates),
         "best_of": _curve(one),
