@@ -21,7 +21,7 @@ from made_runs import CONFIG, CURVE, configure, make_run, make_table
 
 from optbench import records
 from optbench.errors import OutputError, RecordError
-from optbench.records.curves import columns_of, columns_of_csv
+from optbench.records.curves import columns_of, columns_of_csv, columns_of_csvs
 from optbench.records.files import read_bytes, rows_of
 from optbench.records.run import read_columns
 from optbench.records.seal import sum_of_bytes
@@ -485,8 +485,9 @@ def test_numbers_of_a_curve_are_whole_where_all_of_them_are() -> None:
 
 
 cells = st.sampled_from(
-    ["", "0", "1.5", "nan", "inf", "-Infinity", " 2 ", "1_0", "x", '"3"', '"a,b"', "é", "\0", "1e-310"]
-)
+    ["", "0", "1.5", "nan", "inf", "-Infinity", " 2 ", "1_0", "x", '"3"', '"a,b"', "é", "\0", "1e-310", "0x1F", "1e999",
+     "-nan", "NA", "null", "+5", "1.", ".5", "007", "9007199254740993", "12345678901234567890", "\t3", "2e", "\ufeff1"]
+)  # fmt: skip
 cells |= st.floats().map(repr)
 lines = st.lists(st.lists(cells, min_size=2, max_size=4), max_size=6)
 headers = st.lists(st.sampled_from(["step", "evals", "loss", "lr", ' "x"', "seconds"]), min_size=1, max_size=4)
@@ -509,11 +510,39 @@ def test_a_file_cut_at_its_commas_is_what_a_reader_of_csv_makes_of_it(
             np.testing.assert_array_equal(found[name], values, strict=True)
 
 
+@settings(max_examples=100)
+@given(
+    headers, st.lists(st.tuples(lines, st.sampled_from(["", "7,8", "\n", '"'])), min_size=1, max_size=3), st.booleans()
+)
+def test_curves_that_are_read_at_once_are_those_that_are_read_one_by_one(
+    header: list[str], files: list[tuple[list[list[str]], str]], even: bool
+) -> None:
+    """Arrow's numbers are Python's, and what only one of the two takes for a number decides nothing."""
+    numbers = [[str(i), repr(0.1 * i), "", "1e-3", "nan", "-0"] for i in range(3)]
+    bodies = [
+        (numbers, ""),
+        *(([(row * 4)[: len(header)] if even else row for row in rows], torn) for rows, torn in files),
+    ]
+    written = [
+        (str(i), ("\n".join(",".join(row[: len(header)]) for row in [header, *rows]) + "\n" + torn).encode())
+        for i, (rows, torn) in enumerate(bodies)
+    ]
+    for names in (None, ("loss", "step"), ()):
+        together = columns_of_csvs(written, names, at_once=True)
+        for (path, data), found in zip(written, together, strict=True):
+            expected = columns_of_csv(data, path, names)
+            assert list(found) == list(expected)
+            for name, values in expected.items():
+                np.testing.assert_array_equal(found[name], values, strict=True)
+
+
 def test_what_no_reader_of_csv_takes_is_refused_whatever_is_wanted() -> None:
     long = b"step,loss\n0," + b"1" * 200_000 + b"\n"
     for names in (None, ("step",), ("loss",)):
         with pytest.raises(RecordError, match="field larger"):
             columns_of_csv(long, "metrics.csv", names)
+        with pytest.raises(RecordError, match="field larger"):
+            columns_of_csvs([("metrics.csv", long)], names, at_once=True)
     assert columns_of_csv(b"", "metrics.csv") == columns_of_csv(b"step,loss", "metrics.csv") == {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,109 @@ def columns_of_csv(data: bytes, path: str | Path, names: Collection[str] | None 
         as_whole = whole.get(name)
         columns |= _there({name: np.array(_numbers(texts))}) if as_whole is None else {name: as_whole}
     return columns
+
+
+def columns_of_csvs(
+    files: Sequence[tuple[str, bytes]], names: Collection[str] | None = None, at_once: bool = False
+) -> list[Columns]:
+    """`columns_of_csv` of many files, in their order: those with one header are parsed as one file, by Arrow.
+
+    Arrow rounds as `float` does, and what it does not read is read as `columns_of_csv` reads it: the same numbers, in a
+    fifth of the time.
+
+    Args:
+        files: where each came from, and its content.
+        names: of the columns that are wanted; None: all.
+        at_once: whether there are so many more that importing Arrow pays, however few these are.
+
+    Raises:
+        RecordError: a file is no CSV.
+    """
+    found: dict[int, Columns] = {}
+    if at_once or sum(len(data) for _, data in files) >= _WORTH_ARROW:
+        alike: dict[bytes, list[int]] = {}
+        for place, (_, data) in enumerate(files):
+            if _is_plain(data):
+                alike.setdefault(data[: data.index(b"\n")], []).append(place)
+        for head, places in alike.items():
+            header = head.decode().split(",")
+            own = _together(header, [files[place][1] for place in places], names) if len(header) > 1 else None
+            found |= {} if own is None else dict(zip(places, own, strict=True))
+    return [
+        found[place] if place in found else columns_of_csv(data, path, names)
+        for place, (path, data) in enumerate(files)
+    ]
+
+
+_WORTH_ARROW = 1 << 21  # bytes that take as long as importing Arrow
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether a file is text in which every newline ends a row, with a header and a row, of cells of ordinary size."""
+    if data.find(b"\n") in (-1, data.rfind(b"\n")) or not data.isascii():
+        return False
+    if b'"' in data or b"\0" in data or b"\r" in data:  # what Arrow and Python's reader may see differently
+        return False
+    return len(data) <= csv.field_size_limit() or max(map(len, data.split(b"\n"))) <= csv.field_size_limit()
+
+
+def _together(header: Sequence[str], files: Sequence[bytes], names: Collection[str] | None) -> list[Columns] | None:
+    """The wanted columns of files with one header of several columns; None where Arrow refuses any of them."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    from optbench.records.arrow_values import floats_of_arrow
+
+    wanted = [name for name in header if names is None or name in names]
+    if len(set(header)) < len(header):
+        return None
+    if not wanted:
+        return [{} for _ in files]
+    start = len(",".join(header)) + 1
+    rows = np.array([data.count(b"\n") - 1 for data in files])
+    body = b"".join([data[start : data.rindex(b"\n") + 1] for data in files])
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(body),
+            arrow_csv.ReadOptions(use_threads=False, column_names=header, block_size=_BLOCK),
+            arrow_csv.ParseOptions(quote_char=False, double_quote=False, ignore_empty_lines=True),
+            arrow_csv.ConvertOptions(
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.float64()), null_values=[""]
+            ),
+        )
+    except pa.ArrowInvalid:  # a row that is shorter, a cell that is no number
+        return None
+    if table.num_rows != rows.sum():  # there are empty lines
+        return None
+    found: list[Columns] = [{} for _ in files]
+    ends = np.cumsum(rows)
+    for name in wanted:
+        for own, values in zip(found, _each_there(name, floats_of_arrow(table[name]), ends), strict=True):
+            if values is not None:
+                own[name] = values
+    return found
+
+
+_BLOCK = 1 << 22  # bytes that Arrow parses at a time; a line that is longer it refuses
+
+
+def _each_there(name: str, values: NDArray[np.float64], ends: NDArray[np.int64]) -> Iterator[NDArray[Any] | None]:
+    """A column of each of some curves that stand one behind the other, as `_there` has it; None where it has none.
+
+    Args:
+        name: of the column.
+        values: of all of them.
+        ends: where each ends, (files,); none is empty.
+    """
+    starts = np.concatenate([[0], ends[:-1]])
+    known = np.logical_or.reduceat(~np.isnan(values), starts).tolist()
+    whole, as_whole = [False] * len(ends), values
+    if name in WHOLE_COLUMNS:
+        fits = _fits(values)
+        whole = np.logical_and.reduceat(fits, starts).tolist()
+        as_whole = np.where(fits, values, 0.0).astype(np.int64)
+    for start, end, any_known, all_whole in zip(starts.tolist(), ends.tolist(), known, whole, strict=True):
+        yield (as_whole if all_whole else values)[start:end] if any_known else None
 
 
 def _cells(text: str, names: Collection[str] | None) -> dict[str, list[str]] | None:
@@ -141,5 +244,10 @@ def _there(columns: Columns) -> Columns:
 
 
 def _are_whole(values: NDArray[Any]) -> bool:
+    return bool(_fits(values).all())
+
+
+def _fits(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which numbers are whole and exact."""
     with np.errstate(invalid="ignore"):
-        return bool(((values % 1 == 0) & (np.abs(values) < 2**53)).all())
+        return np.asarray((values % 1 == 0) & (np.abs(values) < 2**53))

@@ -126,6 +126,28 @@ def own_columns(folder: str, expected: str | None, names: Collection[str] | None
     return columns_of_csv(_own_curve(path, expected), path, names)
 
 
+def own_columns_of(
+    folders: Sequence[str], expected: Sequence[str | None], names: Collection[str] | None, more: bool = False
+) -> list[Columns]:
+    """`own_columns` of many folders, some megabytes at a time; `more` says that there will be many others."""
+    from optbench.records.curves import columns_of_csvs
+
+    found: list[Columns] = []
+    part: list[tuple[str, bytes]] = []
+    size = 0
+    for folder, checksum in zip(folders, expected, strict=True):
+        path = f"{folder}/metrics.csv"
+        part.append((path, _own_curve(path, checksum)))
+        size += len(part[-1][1])
+        if size > _AT_ONCE:
+            found += columns_of_csvs(part, names)
+            part, size = [], 0
+    return found + columns_of_csvs(part, names, more or bool(found))
+
+
+_AT_ONCE = 4 << 20  # bytes of curves: what a cache holds
+
+
 def _own_curve(path: str | Path, expected: str | None) -> bytes:
     """What metrics.csv holds, nothing where it is missing, checked to be what the run wrote if that is known."""
     try:

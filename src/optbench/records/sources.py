@@ -21,7 +21,7 @@ import numpy.typing as npt
 from optbench.records.belief import sums
 from optbench.records.columns import Bools, Column, Floats, Ints, canonical, factorized, is_shown
 from optbench.records.origins import Origin, origin_of
-from optbench.records.run import Run, own_columns, read_columns
+from optbench.records.run import Run, own_columns_of, read_columns
 from optbench.records.templates import Settings
 from optbench.records.vocabulary import summary_as_now
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 USUAL_LENGTH = 12
 """Characters of a run_id, see `vocabulary.run_id`."""
+
+MANY = 500
+"""Runs in folders of which a part is rarely all whose curves are read."""
 
 _PLAIN = frozenset({str, int, bool, type(None)})  # canonical as they are
 
@@ -198,7 +201,10 @@ class Folders(Source):
 
     def curves(self, indices: Ints, names: Collection[str]) -> list[Columns]:
         checksums = self._told[1]  # without a Run and a Path of each: there are thousands
-        return [own_columns(self.paths[i], checksums[i], names) if self.paths[i] else {} for i in indices.tolist()]
+        own = [i for i in indices.tolist() if self.paths[i]]
+        read = own_columns_of([self.paths[i] for i in own], [checksums[i] for i in own], names, self.size > MANY)
+        found = dict(zip(own, read, strict=True))
+        return [found.get(i, {}) for i in indices.tolist()]
 
     def keys(self) -> npt.NDArray[np.uint64]:
         return keys_of([summary["run_id"] for summary in self.summaries])
