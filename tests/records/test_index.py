@@ -602,7 +602,7 @@ def test_curves_that_are_kept_and_columns_that_are_given_are_what_was_read_and_g
         make_run(tmp_path / str(seed), {"seed": seed, "optimizer._target_": f"torch.optim.{optimizer}"}, curve)
     names, rows = ("step", "loss", "none"), records.read([tmp_path])
     fresh = [{name: column.tolist() for name, column in one.items()} for one in rows.curves(names)]
-    rows.keep_curves(names)
+    rows.curves(names, keep=True)
     for seed in (1, 2, 3):
         (tmp_path / str(seed) / "metrics.csv").unlink()  # nobody reads them again
     part = rows.with_columns({"final_loss": np.array([1.0, np.nan, 3.0, 4.0]), "status": list("wxyz")}).take([3, 1, 0])

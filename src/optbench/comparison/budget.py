@@ -70,7 +70,7 @@ def within(rows: RunTable, budget: tuple[str, float]) -> Within:
         return Within(rows, [], [], same)
     metrics = list(dict.fromkeys(name for text in rows.different(COLUMN) for name in directions(text)))
     columns = list(dict.fromkeys([*ALONG.values(), *_ENDS, *(column_of(name, "last") for name in metrics)]))
-    rows.keep_curves(columns)  # the scores of targets look at those of all runs
+    rows.curves(columns, keep=True)  # the scores of targets look at those of all runs
     curves = rows.take(at).curves(columns)
     whole = np.array([ALONG[cost] in curve and bool((curve[ALONG[cost]] <= amount).any()) for curve in curves])
     left, said = _without(rows, at[~whole].tolist(), budget)
@@ -122,7 +122,9 @@ def _cut(
         ends |= {SPENT[name]: _last(own.get(along)) for name, along in ALONG.items() if name != "seconds" or clock[row]}
         ends |= {"steps_to_target": hits[row] if hits[row] <= ends["steps"] else np.nan, CUT: 1.0}
         for name, value in ends.items():
-            found.setdefault(name, rows.numbers(name).copy())[row] = value
+            if name not in found:
+                found[name] = rows.numbers(name).copy()
+            found[name][row] = value
         statuses[row] = Status.COMPLETED.value
     unknown = {name: rows.values(name) for name in _UNKNOWN}
     for values in unknown.values():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from optbench.comparison.across import Score
-    from optbench.comparison.targets import Aim, MinimumOf
+    from optbench.comparison.targets import Aim, MinimumOf, Reader
 
 Place = str | PathLike[str] | Run
 
@@ -336,6 +336,12 @@ class _Asked:
 
         return aim(self.cost, self.target, self.budget, self.minimum_of, self.spread)
 
+    @property
+    def _reader(self) -> Reader:
+        """Reads curves, once for targets and for scores."""
+        both = self.score and (self.cost is not None or self.target)
+        return (lambda rows, names: rows.curves(names, keep=True)) if both else RunTable.curves
+
     def within_budget(self, runs: RunTable) -> Within:
         """The runs as they were at the budget, if there is one."""
         if self.budget is None or (budget := self.aim.budget) is None:
@@ -348,7 +354,7 @@ class _Asked:
             return groups, []
         from optbench.comparison.targets import with_targets
 
-        return with_targets(_by_problem(groups), self.aim, ranked)
+        return with_targets(_by_problem(groups), self.aim, ranked, self._reader)
 
     def scored(
         self, problems: Mapping[str, Sequence[Group]], ranked: Ranked, runs: RunTable
@@ -378,7 +384,7 @@ class _Asked:
             reference = across.reference(self.baseline) if "improvement" in over else None
             scores += scores_over(across, over, reference)
         if inside := [name for name in names if name in on_each.RULES]:
-            asked = on_each.Asked(self.aim, self.baseline, self.step_worth)
+            asked = on_each.Asked(self.aim, self.baseline, self.step_worth, self._reader)
             found, said = on_each.scores_within(problems, runs, inside, asked)
             scores += found
         return tuple(scores), "" if reference is None else across.configurations[reference], said

@@ -7,7 +7,7 @@ run has no curve, has no place in a figure over all of them, and a reader must k
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from optbench.comparison.filters import resolve_key
 from optbench.comparison.groups import IDENTITY, Group
 from optbench.comparison.labels import text
 from optbench.comparison.ranked_by import Ranked
-from optbench.comparison.targets import Aim, Reader, answered, together
+from optbench.comparison.targets import Aim, Answered, Reader, answered, together
 from optbench.comparison.tuned import chose
 from optbench.errors import UserError
 from optbench.metrics.tuned import BestOf, best_of
@@ -76,13 +76,24 @@ WITHOUT_CURVES = "without a recorded curve"
 NOT_EVERYWHERE = "not on every problem"
 
 
-def distributions(found: Comparison, aim: Aim, reader: Reader | None = None) -> Distributions:
-    """The distribution of runtimes of each configuration over runs, targets and problems; each problem counts alike.
+def answers_of(found: Comparison, aim: Aim, reader: Reader = RunTable.curves) -> Iterator[Answered]:
+    """When the runs of each problem met its targets; see `targets.answered`.
 
     Args:
         found: the runs.
         aim: which targets, and what costs are counted in.
         reader: reads the curves of runs.
+    """
+    return answered(found.problems, aim, Ranked(found.checkpoint), reader)
+
+
+def distributions(found: Comparison, aim: Aim, answers: Iterable[Answered] | None = None) -> Distributions:
+    """The distribution of runtimes of each configuration over runs, targets and problems; each problem counts alike.
+
+    Args:
+        found: the runs.
+        aim: which targets, and what costs are counted in.
+        answers: what `answers_of` says of them, where that is known.
 
     Raises:
         UserError: no configuration has curves on all problems, or no targets are known for one of them.
@@ -95,7 +106,7 @@ def distributions(found: Comparison, aim: Aim, reader: Reader | None = None) -> 
     targets: list[tuple[str, str]] = []
     said: list[str] = []
     count = 0
-    for one in answered(found.problems, aim, Ranked(found.checkpoint), reader):
+    for one in answers_of(found, aim) if answers is None else answers:
         said += [one.unrecorded] if one.unrecorded else []
         count += 1
         if one.runtimes is None:
@@ -176,7 +187,7 @@ class Profiles:
 OWN_TARGET = "steps to the target that the runs had (trainer.target)"
 
 
-def profiles(found: Comparison, aim: Aim, reader: Reader | None = None) -> Profiles:
+def profiles(found: Comparison, aim: Aim, answers: Iterable[Answered] | None = None) -> Profiles:
     """The performance profile of each configuration, by medians of the times of its runs to the target of a problem.
 
     Where curves lack, times are the steps to the target that the runs had.
@@ -184,7 +195,7 @@ def profiles(found: Comparison, aim: Aim, reader: Reader | None = None) -> Profi
     Args:
         found: the runs, of several problems.
         aim: which targets, and what costs are counted in.
-        reader: reads the curves of runs.
+        answers: what `answers_of` says of them, where that is known.
 
     Raises:
         UserError: there is one problem alone, fewer than two configurations are on all, or one has no target.
@@ -196,7 +207,7 @@ def profiles(found: Comparison, aim: Aim, reader: Reader | None = None) -> Profi
     problems: dict[str, list[Group]] = {}
     targets: list[tuple[str, str]] = []
     said: list[str] = []
-    for one in answered(found.problems, aim, ranked, reader):
+    for one in answers_of(found, aim) if answers is None else answers:
         timed = one.runtimes
         problems[one.problem] = [
             replace(group, times=timed.times(i) if timed else None) for i, group in enumerate(one.groups)

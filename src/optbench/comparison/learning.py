@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench import metrics
-from optbench.records import Run
+from optbench.records import Run, Status
 from optbench.records.columns import Floats, Ints
 from optbench.records.curves import Columns
 from optbench.statistics import STATISTICS, has_result
@@ -100,22 +100,42 @@ def series(run: Run, curve: Columns, name: str, along: str) -> Series:
             without a result the end is the worst there is, by the direction that `statistics` has of it.
         along: one of ALONG; empty where the curve lacks either.
     """
-    if name not in curve or along not in curve:
-        return np.empty(0), np.empty(0)
-    x, values = curve[along].astype(float), drawable(curve[name])
-    if name == "loss" and "epoch" in curve:
-        middles, means = over_epochs(curve["epoch"], x, values)
-        if len(means) > 1:
-            x, values = middles, means
-    values = 100.0 * values if name == "val_accuracy" else values
+    return all_series([run.status], [curve], name, along)[0]
+
+
+def all_series(statuses: Sequence[Status], curves: Sequence[Columns], name: str, along: str) -> list[Series]:
+    """`series` of each of some runs: how each ended, and what was recorded of it."""
+    found: list[Series] = [(np.empty(0), np.empty(0))] * len(curves)
+    at = [place for place, curve in enumerate(curves) if name in curve and along in curve]
+    if not at:
+        return found
+    x = np.concatenate(
+        [curves[place][along].astype(float) for place in at]
+    )  # one behind the other: there are thousands
+    values = drawable(np.concatenate([np.asarray(curves[place][name], dtype=float) for place in at]))
     known = np.isfinite(values) & np.isfinite(x)
-    x, values = x[known], values[known]
-    if len(x) and not has_result(run.status):
-        score = STATISTICS.get(name)
-        worst = -np.inf if score is not None and score.direction > 0 else np.inf
-        end = max(float(np.nanmax(curve[along].astype(float))), x[-1])
-        x, values = np.append(x, np.nextafter(end, np.inf)), np.append(values, worst)
-    return x, values
+    gaps, start = not known.all(), 0
+    for place, end in zip(at, np.cumsum([len(curves[place][along]) for place in at]).tolist(), strict=True):
+        curve, here, start = curves[place], slice(start, end), end
+        own, there, kept = x[here], values[here], known[here]
+        if name == "loss" and "epoch" in curve:
+            middles, means = over_epochs(curve["epoch"], own, there)
+            if len(means) > 1:
+                own, there, kept = middles, means, np.isfinite(means) & np.isfinite(middles)
+        if gaps:
+            own, there = own[kept], there[kept]
+        found[place] = own, 100.0 * there if name == "val_accuracy" else there
+        if len(own) and not has_result(statuses[place]):
+            found[place] = _lost(*found[place], name, float(np.nanmax(x[here])))
+    return found
+
+
+def _lost(x: Floats, values: Floats, name: str, last: float) -> Series:
+    """The series of a run without a result, which was recorded up to a last moment."""
+    score = STATISTICS.get(name)
+    worst = -np.inf if score is not None and score.direction > 0 else np.inf
+    end = max(last, x[-1])
+    return np.append(x, np.nextafter(end, np.inf)), np.append(values, worst)
 
 
 def band(found: Sequence[Series], most: int = MOST) -> Band:
@@ -177,12 +197,13 @@ def loss_scale(losses: Sequence[Any]) -> Scale:
     Args:
         losses: one array a run.
     """
-    losses = [drawable(loss) for loss in losses]
-    values = np.concatenate([np.empty(0), *losses])
-    values = values[np.isfinite(values)]
-    if not values.size:
+    drawn = drawable(np.concatenate([np.empty(0), *losses]))
+    finite = np.flatnonzero(np.isfinite(drawn))
+    if not len(finite):
         return Scale(False, None)
-    starts = [float(loss[np.isfinite(loss)][0]) for loss in losses if np.isfinite(loss).any()]
+    values, ends = drawn[finite], np.cumsum(list(map(len, losses)))
+    first = np.searchsorted(finite, np.concatenate([[0], ends[:-1]]))  # of the numbers of each that are finite
+    starts = values[first[first < np.searchsorted(finite, ends)]].tolist()
     positive = values[values > 0]
     if values.min() >= 0 and positive.size and positive.max() > 3 * positive.min():
         top = _FAR * max(starts)

@@ -24,10 +24,9 @@ from optbench.comparison.header import cut_inside, decays
 from optbench.comparison.observations import distinct
 from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
-from optbench.records import Run, Status
+from optbench.records import Run, RunTable, Status
 from optbench.records.columns import Floats
 from optbench.records.curves import Columns
-from optbench.records.run import read_columns
 from optbench.statistics import STATISTICS, has_result
 from optbench.statistics.numbers import number
 from optbench.statistics.of_targets import Grid, Runtimes, of_targets
@@ -40,8 +39,8 @@ _OWN = {"trainer.target_accuracy": "val_accuracy", "trainer.target_val_loss": "v
 _MOST = 51
 MinimumOf = Callable[[Run], float | None]
 """The minimum of the surface that a run descended; None where it is not known."""
-Reader = Callable[[Sequence[Run], Collection[str] | None], Sequence[Columns]]
-"""Reads the curve of each run, the named columns at least, as `records.run.read_columns` does."""
+Reader = Callable[[RunTable, Collection[str]], Sequence[Columns]]
+"""Reads the curve of each run, the named columns at least, as `RunTable.curves` does."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,9 @@ class Answered:
     unrecorded: str
 
 
-def with_targets(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked) -> tuple[list[Group], list[str]]:
+def with_targets(
+    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked, reader: Reader = RunTable.curves
+) -> tuple[list[Group], list[str]]:
     """The groups with the scores of OF_TARGETS beside the others, and what must be said, a sentence each.
 
     Args, Raises: as `answered`.
@@ -147,7 +148,7 @@ def with_targets(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Rank
     found: list[Group] = []
     said: list[str] = []
     lacking: list[str] = []
-    for one in answered(problems, aim, ranked):
+    for one in answered(problems, aim, ranked, reader):
         lacking += [one.unrecorded] if one.unrecorded else []
         if one.runtimes is None:
             found += one.groups
@@ -161,7 +162,7 @@ def with_targets(problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Rank
 
 
 def answered(
-    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked, reader: Reader | None = None
+    problems: Mapping[str, Sequence[Group]], aim: Aim, ranked: Ranked, reader: Reader = RunTable.curves
 ) -> Iterator[Answered]:
     """Each problem with its targets and when each run met them.
 
@@ -169,7 +170,7 @@ def answered(
         problems: the groups of each.
         aim: what is asked.
         ranked: how groups are ranked.
-        reader: reads the curves of runs; None: they are read here.
+        reader: reads the curves of runs.
 
     Raises:
         UserError: no targets are known for a problem.
@@ -210,7 +211,7 @@ def _own_target(groups: Sequence[Group]) -> tuple[str, float] | None:
 
 
 def curves_of(
-    groups: Sequence[Group], aim: Aim, column: str, sign: float, reader: Reader | None = None
+    groups: Sequence[Group], aim: Aim, column: str, sign: float, reader: Reader = RunTable.curves
 ) -> tuple[Curves, list[str]]:
     """The curves, and the names of the groups that lack one of a run that ended.
 
@@ -223,8 +224,7 @@ def curves_of(
     found, without = Curves([], [], [], [], []), []
     for place, group in enumerate(groups):
         rows = group.rows.take(distinct(group.rows, np.zeros(group.n, dtype=np.int64)))
-        names = _names(aim, column)
-        read = [_cut(one, aim, column, sign) for one in (reader(rows.runs(), names) if reader else rows.curves(names))]
+        read = _cut(reader(rows, _names(aim, column)), aim, column, sign)
         statuses = list(map(str, rows.values("status")))
         lost = [
             own is None and (has_result(status) or status == "diverged")
@@ -248,16 +248,28 @@ def _names(aim: Aim, column: str) -> list[str]:
     return [_COLUMN[aim.cost], column, *([_COLUMN[aim.budget[0]]] if aim.budget else [])]
 
 
-def _cut(curve: Columns, aim: Aim, column: str, sign: float) -> tuple[Floats, Floats] | None:
-    """Costs and values of a curve up to the budget; None where it lacks a column."""
+def _cut(curves: Sequence[Columns], aim: Aim, column: str, sign: float) -> list[tuple[Floats, Floats] | None]:
+    """Costs and values of each curve up to the budget; None where it lacks a column."""
     names = _names(aim, column)
-    if any(name not in curve for name in names):
-        return None
-    costs, values = np.asarray(curve[names[0]], dtype=np.float64), sign * np.asarray(curve[column], dtype=np.float64)
-    kept = ~np.isnan(costs)
+    at = [place for place, curve in enumerate(curves) if all(name in curve for name in names)]
+    found: list[tuple[Floats, Floats] | None] = [None] * len(curves)
+    if not at:
+        return found
+    # one behind the other: there are thousands
+    costs, values, *along = (
+        np.concatenate([np.asarray(curves[place][name], dtype=np.float64) for place in at]) for name in names
+    )
+    ends = np.cumsum([len(curves[place][names[0]]) for place in at])
+    values, kept = sign * values, ~np.isnan(costs)
     if aim.budget:
-        kept &= curve[names[2]] <= aim.budget[1]
-    return (costs, values) if kept.all() else (costs[kept], values[kept])
+        kept &= along[0] <= aim.budget[1]
+    if not kept.all():
+        costs, values, ends = costs[kept], values[kept], np.concatenate([[0], np.cumsum(kept)])[ends]
+    start = 0
+    for place, end in zip(at, ends.tolist(), strict=True):
+        found[place] = costs[start:end], values[start:end]
+        start = end
+    return found
 
 
 def _levels(
@@ -267,7 +279,7 @@ def _levels(
     column: str,
     sign: float,
     ranked: Sequence[str],
-    reader: Reader | None,
+    reader: Reader,
 ) -> tuple[Floats, str]:
     """The targets of a problem in the direction of losses, the easiest first, and which they are in words."""
     if aim.levels:
@@ -284,10 +296,8 @@ def _levels(
     if (given := _own_target(groups)) is not None:
         return np.array([sign * given[1]]), f"target: {column} {number(given[1])}, that of its runs"
     best = min(groups, key=lambda group: (rank(group.statistics, ranked), group.label))
-    run = _median_run(best, ranked)
     short = Aim(budget=aim.budget)
-    (curve,) = (reader or read_columns)([run], _names(short, column))
-    cut = _cut(curve, short, column, sign)
+    (cut,) = _cut(reader(_median_run(best, ranked), _names(short, column)), short, column, sign)
     values = np.zeros(0) if cut is None else cut[1][~np.isnan(cut[1])]
     if not len(values):
         raise UserError(
@@ -300,14 +310,14 @@ def _levels(
     return levels, f"targets: {len(levels)} levels of {column}, {span}, as the median run of {best.label} reached them"
 
 
-def _median_run(group: Group, ranked: Sequence[str]) -> Run:
+def _median_run(group: Group, ranked: Sequence[str]) -> RunTable:
     """The run in the middle by what groups are ranked by; the worse one of two."""
     name = next(name for name in ranked if group.statistics.get(name) or name == ranked[-1])
     sign = -STATISTICS[name].direction
     values = sign * group.rows.numbers(name)
     results = group.rows.where("status", has_result)
     order = np.argsort(np.where(results & ~np.isnan(values), values, np.inf), kind="stable")
-    return group.rows.take(order[len(order) // 2 : len(order) // 2 + 1]).runs()[0]
+    return group.rows.take(order[len(order) // 2 : len(order) // 2 + 1])
 
 
 def _runtimes(curves: Curves, groups: Sequence[Group], levels: Floats, aim: Aim) -> Runtimes:

@@ -28,12 +28,11 @@ from optbench.comparison.header import HORIZONS, OF_BUDGET
 from optbench.comparison.judged import baselines
 from optbench.comparison.labels import configuration_names, problem_names
 from optbench.comparison.observations import distinct
-from optbench.comparison.targets import Aim, Curves, curves_of, measure
+from optbench.comparison.targets import Aim, Curves, Reader, curves_of, measure
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.records import RunTable
 from optbench.records.columns import Floats
-from optbench.records.run import read_columns
 from optbench.statistics import has_result
 from optbench.statistics.numbers import number
 
@@ -69,11 +68,13 @@ class Asked:
         aim: what costs are counted in, and where curves are cut.
         baseline: the configuration that the others are held against, by its name or its optimizer's; None: the best.
         step_worth: what a step is worth, in the measure; None: what the baseline's runs of other lengths tell.
+        reader: of curves.
     """
 
     aim: Aim = field(default_factory=Aim)
     baseline: str | None = None
     step_worth: float | None = None
+    reader: Reader = RunTable.curves
 
     def __post_init__(self) -> None:
         if self.step_worth is not None and not 0 <= self.step_worth < math.inf:
@@ -129,7 +130,7 @@ def _shares(problem: str, groups: Sequence[Group], place: int, asked: Asked) -> 
     from optbench.metrics.profiles import shares_of_cost
 
     column, sign = measure(groups)
-    curves, without = curves_of(groups, asked.aim, column, sign)
+    curves, without = curves_of(groups, asked.aim, column, sign, asked.reader)
     baseline = groups[place].label
     said = [f"{problem}: no share of cost for {', '.join(without)}: runs without a recorded curve"] if without else []
     members = curves.members(len(groups))
@@ -304,8 +305,11 @@ def _start(rows: RunTable) -> tuple[str, float | None]:
     it depends; None where no curve tells."""
     rows = rows.take(rows.has_curve())
     rows = rows.take(np.unique(rows.numbers("seed"), return_index=True)[1])
-    read = read_columns(rows.runs(), ("step", "val_loss", "loss"))
-    curves = [curve for curve in read if len(curve.get("step", ())) and curve["step"][0] == 0]
+    curves = [
+        curve
+        for curve in rows.curves(("step", "val_loss", "loss"))
+        if len(curve.get("step", ())) and curve["step"][0] == 0
+    ]
     for column, name in (("val_loss", "val_loss"), ("final_loss", "loss")):
         starts = [float(curve[name][0]) for curve in curves if name in curve and math.isfinite(curve[name][0])]
         if starts and rows.present(column).any():

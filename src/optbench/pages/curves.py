@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from optbench.comparison import Group
-from optbench.comparison.learning import ALONG, LOSSES, WITHOUT, Series, band, loss_scale, measures_in, series
-from optbench.comparison.targets import Reader
+from optbench.comparison.learning import (
+    ALONG,
+    LOSSES,
+    WITHOUT,
+    Scale,
+    Series,
+    all_series,
+    band,
+    loss_scale,
+    measures_in,
+)
 from optbench.errors import RecordError
 from optbench.pages.words import Words
-from optbench.records import CURVATURE_COLUMNS, Run
+from optbench.records import CURVATURE_COLUMNS, RunTable, Status
 from optbench.records.columns import Floats
 from optbench.records.curves import Columns
 
@@ -39,33 +49,30 @@ def rounded(values: Floats, digits: int = 5) -> list[float | None]:
 class Cache:
     """Reads the curves of runs, each once however many figures are of it. One that cannot be read is as none.
 
-    Args:
-        reader: reads those that are not known yet.
-
     Attributes:
         unread: why a curve could not be read, a sentence each.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader, self._known = reader, dict[tuple[str, str], Columns]()
+    def __init__(self) -> None:
+        self._known = dict[tuple[str | None, str], Columns]()
         self.unread: list[str] = []
 
-    def __call__(self, runs: Sequence[Run], names: Collection[str] | None = None) -> list[Columns]:
+    def __call__(self, rows: RunTable, names: Collection[str] | None = None) -> list[Columns]:
         """The curve of each run, whole, whatever columns are asked for: other figures want others of it."""
-        keys = [(str(run.path or run.table), run.run_id) for run in runs]
+        keys = list(zip(rows.values("path"), rows.values("run_id"), strict=True))
         new = [place for place, key in enumerate(keys) if key not in self._known]
-        for place, curve in zip(new, self._read([runs[place] for place in new]), strict=True):
+        for place, curve in zip(new, self._read(rows.take(np.array(new, dtype=np.int64))), strict=True):
             self._known[keys[place]] = curve
         return [self._known[key] for key in keys]
 
-    def _read(self, runs: Sequence[Run]) -> Sequence[Columns]:
+    def _read(self, rows: RunTable) -> list[Columns]:
         try:
-            return self._reader(runs, None)
+            return rows.curves(None)
         except RecordError as error:
-            if len(runs) == 1:
+            if len(rows) == 1:
                 self.unread.append(error.message)
                 return [{}]
-            return [curve for run in runs for curve in self._read([run])]
+            return [curve for place in range(len(rows)) for curve in self._read(rows.take(slice(place, place + 1)))]
 
 
 @dataclass(frozen=True)
@@ -74,26 +81,32 @@ class Curved:
 
     Attributes:
         label: its name.
-        runs, curves: the runs that have one.
+        rows, curves: the runs that have one.
         n: number of its runs, whatever they have.
     """
 
     label: str
-    runs: Sequence[Run]
+    rows: RunTable
     curves: Sequence[Columns]
     n: int
 
+    @cached_property
+    def statuses(self) -> list[Status]:
+        """How each run ended, wherever a budget cuts it."""
+        return [Status(status) for status in self.rows.recorded("status")]
 
-def curved(groups: Sequence[Group], reader: Reader) -> list[Curved]:
+
+def curved(groups: Sequence[Group], reader: Cache) -> list[Curved]:
     """The configurations of a problem that are drawn, the best first."""
     found: list[Curved] = []
     for group in groups:
         rows = group.rows.take(group.rows.has_curve())
         if len(rows) and len(found) < MOST_LINES:
-            runs = rows.runs()
-            known = [(run, curve) for run, curve in zip(runs, reader(runs, None), strict=True) if curve]
+            curves = reader(rows)
+            known = [place for place, curve in enumerate(curves) if curve]
             if known:
-                found.append(Curved(group.label, [run for run, _ in known], [curve for _, curve in known], group.n))
+                rows, curves = rows.take(np.array(known)), [curves[place] for place in known]
+                found.append(Curved(group.label, rows, curves, group.n))
     return found
 
 
@@ -112,12 +125,13 @@ def learning_figure(shown: Sequence[Curved], configurations: int, most: int, wor
         words: of the page.
     """
     title = words("Learning curves")
-    views = [
-        made
-        for name, what in measures_in(curve for one in shown for curve in one.curves).items()
-        for along, over in ALONG.items()
-        if (made := _view(shown, name, along, words.sentence(what), words(over), most)) is not None
-    ]
+    views = []
+    for name, what in measures_in(curve for one in shown for curve in one.curves).items():
+        raw = [curve[name] for one in shown for curve in one.curves if name in curve]
+        scale = loss_scale(raw) if name in LOSSES else None
+        made = [_view(shown, name, along, words.sentence(what), words(over), most, scale)
+                for along, over in ALONG.items()]  # fmt: skip
+        views += [view for view in made if view is not None]
     if not views:
         return without(title, words("no curve was recorded: a sweep keeps those of some rows (--curves N)"))
     notes = [words(WITHOUT[along]) for along in WITHOUT if all(view["key"] != along for view in views)]
@@ -148,18 +162,16 @@ def _drawn(title: str, views: Sequence[Plain], notes: Sequence[str]) -> Plain:
     return {"kind": "lines", "title": title, "views": list(views), "notes": list(notes)}
 
 
-def _view(shown: Sequence[Curved], name: str, along: str, what: str, over: str, most: int) -> Plain | None:
+def _view(
+    shown: Sequence[Curved], name: str, along: str, what: str, over: str, most: int, scale: Scale | None = None
+) -> Plain | None:
     """The lines of a measure over a cost; None where no curve has both."""
     lines = []
     for one in shown:
-        known = [found for run, curve in zip(one.runs, one.curves, strict=True)
-                 if len((found := series(run, curve, name, along))[0])]  # fmt: skip
-        if known:
+        if known := [own for own in all_series(one.statuses, one.curves, name, along) if len(own[0])]:
             lines.append(line_of(one.label, known, most))
     if not lines:
         return None
-    raw = [curve[name] for one in shown for curve in one.curves if name in curve]
-    scale = loss_scale(raw) if name in LOSSES else None
     return {
         "what": what, "over": over, "key": along, "lines": lines,
         "y": {"log": bool(scale and scale.log), "limits": None if scale is None else scale.limits},
@@ -176,7 +188,7 @@ def line_of(label: str, known: Sequence[Series], most: int) -> Plain:
 
 
 def _each_line(shown: Sequence[Curved], words: Words) -> str:
-    sizes = {len(one.runs) for one in shown}
+    sizes = {len(one.rows) for one in shown}
     if max(sizes) == 1:
         return words("each line: one run")
     each = f"{min(sizes)}" if len(sizes) == 1 else words("{0} to {1}", min(sizes), max(sizes))
@@ -190,7 +202,7 @@ def _left_out(shown: Sequence[Curved], configurations: int, words: Words) -> lis
         said.append(
             words("{0} of {1} configurations are drawn, the best of those with a curve", len(shown), configurations)
         )
-    runs, n = sum(len(one.runs) for one in shown), sum(one.n for one in shown)
+    runs, n = sum(len(one.rows) for one in shown), sum(one.n for one in shown)
     if runs < n:
         said.append(words("of these {0} of {1} runs have a recorded curve", runs, n))
     return said

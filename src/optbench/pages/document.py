@@ -20,7 +20,6 @@ from optbench.pages.figures import figures
 from optbench.pages.networks import Asking, Networks, mistakes
 from optbench.pages.surface import GroundOf, is_surface, paths_figure
 from optbench.pages.words import Words, clean
-from optbench.records.run import read_columns
 from optbench.report import COVERING, covering_less, footnotes, unreadable_lines
 from optbench.report.cells import sheets
 
@@ -59,7 +58,7 @@ def document(found: Comparison, each: Comparison, asked: Asked = Asked()) -> Pla
         asked: see Asked.
     """
     words = Words(asked.language)
-    reader = Cache(read_columns)
+    reader = Cache()
     shown = {problem: curved(groups, reader) for problem, groups in found.problems.items()}
     most = points_of_a_line(4 * sum(map(len, shown.values())))
     runs = sum(group.n for group in found.groups)

@@ -5,6 +5,7 @@ The numbers are those of `comparison.figures` and `comparison.response`, of whic
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ from optbench.comparison.figures import (
     Profiles,
     Ranking,
     Searches,
+    answers_of,
     distributions,
     profiles,
     ranking,
@@ -52,9 +54,10 @@ def figures(found: Comparison, each: Comparison, aim: Aim, reader: Reader, words
         reader: reads curves.
         words: of the page.
     """
+    answers = functools.cache(lambda: list(answers_of(found, aim, reader)))
     makers: list[tuple[str, Callable[[], Plain]]] = [
-        ("Targets reached by each cost (ECDF)", lambda: _ecdf(distributions(found, aim, reader), words)),
-        ("Performance profile", lambda: _profile(profiles(found, aim, reader), words)),
+        ("Targets reached by each cost (ECDF)", lambda: _ecdf(distributions(found, aim, answers()), words)),
+        ("Performance profile", lambda: _profile(profiles(found, aim, answers()), words)),
         ("Average ranks", lambda: _ranks(ranking(found), words)),
         ("Best of k settings", lambda: _best_of(searches(each), words)),
         ("Sensitivity to the learning rate", lambda: _response(_rates(each), words)),

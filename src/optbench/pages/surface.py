@@ -68,14 +68,15 @@ def paths_figure(shown: Sequence[Curved], ground_of: GroundOf | None, words: Wor
         words: of the page.
     """
     title = words("Paths over the surface")
-    dims = {sum(name[0] == "x" and name[1:].isdecimal() for name in curve) for one in shown for curve in one.curves}
+    columns = {tuple(curve) for one in shown for curve in one.curves}
+    dims = {sum(name[0] == "x" and name[1:].isdecimal() for name in names) for names in columns}
     if not dims <= {2}:
         return without(title, words("contours need two coordinates; these runs have {0}", ", ".join(map(str, dims))))
     if ground_of is None:
         return without(title, words("the surface cannot be had here"))
     drawn = shown[:_MOST_PATHS]
     try:
-        ground = ground_of(drawn[0].runs[0])
+        ground = ground_of(drawn[0].rows.take(slice(0, 1)).runs()[0])
     except OptbenchError as error:
         return without(title, words.sentence(error.message))
     fewer = len(drawn) < len(shown)
@@ -112,12 +113,12 @@ def _picture(ground: Ground) -> Plain:
 
 def _shared_seed(shown: Sequence[Curved]) -> Any:
     """The seed of which the most configurations have a curve, the lowest of equals: their starts are comparable."""
-    counts = Counter(seed for one in shown for seed in {run.summary.get("seed") for run in one.runs})
+    counts = Counter(seed for one in shown for seed in set(one.rows.values("seed")))
     return min(counts, key=lambda seed: (-counts[seed], str(seed).zfill(12)))
 
 
 def _path(one: Curved, seed: Any) -> Plain:
-    seeds = [run.summary.get("seed") for run in one.runs]
+    seeds = one.rows.values("seed")
     first = seeds.index(seed) if seed in seeds else 0
     curve = one.curves[first]
     at = _thinned(curve)

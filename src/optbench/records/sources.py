@@ -90,7 +90,7 @@ class Source(ABC):
     def runs(self, indices: Ints) -> list[Run]:
         """The runs of these numbers, whole."""
 
-    def curves(self, indices: Ints, names: Collection[str]) -> list[Columns]:
+    def curves(self, indices: Ints, names: Collection[str] | None) -> list[Columns]:
         """The named columns of the curves of the runs of these numbers. Raises RecordError as `run.read_columns`."""
         return read_columns(self.runs(indices), names)
 
@@ -199,7 +199,7 @@ class Folders(Source):
         told = zip(self.summaries, self.more, strict=True)
         return factorized(origin(json.loads(more) if more else summary) for summary, more in told), checksums
 
-    def curves(self, indices: Ints, names: Collection[str]) -> list[Columns]:
+    def curves(self, indices: Ints, names: Collection[str] | None) -> list[Columns]:
         checksums = self._told[1]  # without a Run and a Path of each: there are thousands
         own = [i for i in indices.tolist() if self.paths[i]]
         read = own_columns_of([self.paths[i] for i in own], [checksums[i] for i in own], names, self.size > MANY)

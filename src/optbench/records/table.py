@@ -9,7 +9,7 @@ columns of the whole. What is not believed is in `unreadable` with its reason, a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,16 @@ def read(paths: Sequence[Path]) -> RunTable:
 _ORIGINS = "provenance."
 """A name that no column has, see `columns.is_shown`: where the origins of runs are kept among the columns."""
 
+_AS_RECORDED = " recorded"
 _CURVE = " curve"  # what is known of every row, as of a column; no column has such a name
+
+
+@dataclass
+class _Kept:
+    """Curves that were read: which columns, and of which rows, by number through all sources."""
+
+    names: frozenset[str] = frozenset()
+    by_row: dict[int, Columns] = field(default_factory=dict)
 
 
 class RunTable:
@@ -80,7 +89,7 @@ class RunTable:
         self._numbers: dict[str, Floats] = {}
         self._present: dict[str, Bools] = {}
         self._given: dict[str, Floats] = {}
-        self._kept: tuple[frozenset[str], dict[int, Columns]] = frozenset(), {}
+        self._kept = _Kept()
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> RunTable:
@@ -164,6 +173,11 @@ class RunTable:
     def values(self, name: str) -> list[Any]:
         """A column as values."""
         codes, values = self.column(name)
+        return [values[code] for code in codes.tolist()]
+
+    def recorded(self, name: str) -> list[Any]:
+        """A column as values, as it was recorded and not as `with_columns` has it."""
+        codes, values = self._part(f"{name}{_AS_RECORDED}", lambda source: source.column(name))
         return [values[code] for code in codes.tolist()]
 
     def different(self, name: str) -> list[Any]:
@@ -264,19 +278,26 @@ class RunTable:
         shown = [[name for name in order if name in columns] for order in orders]
         return [{name: columns[name][i] for name in shown[code]} for i, code in enumerate(codes.tolist())]
 
-    def curves(self, names: Collection[str]) -> list[Columns]:
+    def curves(self, names: Collection[str] | None, keep: bool = False) -> list[Columns]:
         """The named columns of the curve of each row, empty where there is none, as `run.read_columns` has them of the
-        runs. Raises RecordError."""
-        known, kept = self._kept
-        at = self._numbered().tolist()
-        if known.issuperset(names) and all(row in kept for row in at):
-            return [{name: kept[row][name] for name in names if name in kept[row]} for row in at]
-        return self._each(lambda source, at: source.curves(at, names))
+        runs.
 
-    def keep_curves(self, names: Collection[str]) -> None:
-        """Reads these columns of all curves at once: tables made from this one, such as those of groups, have them
-        without another reading. Raises RecordError."""
-        self._kept = frozenset(names), dict(zip(self._numbered().tolist(), self.curves(names), strict=True))
+        Args:
+            names: of the columns; None: all.
+            keep: whether they are kept: every table that was taken from one reading then has them without another.
+
+        Raises:
+            RecordError: a curve that cannot be read.
+        """
+        at, kept = self._numbered().tolist(), self._kept
+        if names is not None and kept.names.issuperset(names) and all(row in kept.by_row for row in at):
+            return [{name: kept.by_row[row][name] for name in names if name in kept.by_row[row]} for row in at]
+        found = self._each(lambda source, at: source.curves(at, names))
+        if keep and names is not None:
+            if kept.names != frozenset(names):
+                kept.names, kept.by_row = frozenset(names), {}
+            kept.by_row.update(zip(at, found, strict=True))
+        return found
 
     def _numbered(self) -> Ints:
         return np.arange(len(self)) if self._at is None else self._at

@@ -81,11 +81,15 @@ def _typed(values: list[Any]) -> Any:
     """A column of one type, as Arrow's array: numbers where all are or there is nothing, else texts; NaN is null."""
     import pyarrow as pa
 
+    from optbench.records.arrays import array_of
+
     plain = [None if value is None or value != value else value for value in values]
     kinds = {type(value) for value in plain if value is not None}
-    if kinds <= {int, float} and kinds != {int}:
-        return pa.array(plain, pa.float64())
-    return pa.array(plain if len(kinds) == 1 else [None if value is None else str(value) for value in plain])
+    if not kinds:
+        return pa.nulls(len(plain), pa.float64())
+    if kinds <= {int, float}:
+        return array_of(plain if kinds == {int} else [None if value is None else float(value) for value in plain])
+    return array_of(plain if len(kinds) == 1 else [None if value is None else str(value) for value in plain])
 
 
 def export(comparison: Comparison, form: str) -> str:
