@@ -25,6 +25,17 @@ def _visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, its first line; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def in_a_line(error: BaseException) -> str:
+    """The same with its type before it."""
+    name, first = type(error).__name__, first_line(error)
+    return name if first == name else f"{name}: {first}"
+
+
 class OptbenchError(Exception):
     """Base of every error that optbench reports in its own words.
 

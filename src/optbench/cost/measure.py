@@ -86,15 +86,14 @@ def measure(
     Returns:
         What was measured; why it could not be; None after an interrupt.
     """
-    from optbench.errors import OptbenchError
+    from optbench.errors import OptbenchError, in_a_line
 
     try:
         return _measured(repeats, planned, stop, display, threads)
     except OptbenchError as error:
         return error.message
     except Exception as error:  # parts are anyone's code
-        first = (str(error).strip().splitlines() or [""])[0]
-        return f"{type(error).__name__}: {first}"
+        return in_a_line(error)
 
 
 def _measured(repeats: int, planned: Planned, stop: Stop, display: Display, threads: int) -> Measured | None:

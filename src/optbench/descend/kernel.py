@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench import folders
-from optbench.errors import OutputError
+from optbench.errors import OutputError, first_line
 from optbench.records import locked, write_bytes
 
 Kernel = Callable[..., None]
@@ -57,7 +57,7 @@ def load(source: str) -> Kernel:
             with _scipy_unread():
                 _loaded[name] = _kept(name, source).run
         except NumbaError as error:
-            raise NotImplementedError(f"numba: {str(error).strip().splitlines()[0]}") from error
+            raise NotImplementedError(f"numba: {first_line(error)}") from error
     return _loaded[name]
 
 

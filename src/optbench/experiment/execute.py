@@ -19,7 +19,15 @@ from optbench.config.groups import account, unmatched
 from optbench.config.metrics import node_of
 from optbench.descend import portable
 from optbench.descend.scalar import TooFarError
-from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, RunFailure, StoppedError
+from optbench.errors import (
+    IncompatibleError,
+    OptbenchError,
+    OutputError,
+    RecordError,
+    RunFailure,
+    StoppedError,
+    in_a_line,
+)
 from optbench.experiment.assemble import (
     build_problem,
     check_serves,
@@ -329,7 +337,7 @@ def _build_loop(
         raise
     except Exception as error:  # parts are anyone's code
         log.debug("a part could not be built", exc_info=True)
-        raise RunFailure(f"the run could not be built: {_in_a_line(error)}") from error
+        raise RunFailure(f"the run could not be built: {in_a_line(error)}") from error
     check_loaded(config)
     curvature: Callable[[], Mapping[str, float]] | None = None
     if trainer.curvature_every is not None and parallel is not None and not parallel.is_first:
@@ -459,13 +467,8 @@ def _run(loop: Loop | TracedRun, folder: Path | None) -> Summary:
     except Exception as error:
         if folder is not None:
             write_bytes(folder / "log.txt", traceback.format_exc().encode())
-        reason = f"{_in_a_line(error)} (at step {loop.progress.step}; traceback in log.txt)"
+        reason = f"{in_a_line(error)} (at step {loop.progress.step}; traceback in log.txt)"
         return loop.summary(Status.FAILED, reason)
-
-
-def _in_a_line(error: Exception) -> str:
-    first = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {first[0]}"
 
 
 def write_whole(
@@ -577,7 +580,7 @@ def _restored(loop: Loop, folder: Path) -> Mapping[str, Any] | None:
         loop.restore(state)
     except Exception as error:  # torch and the optimizers raise whatever they trip over
         hint = "remove it, or run with --force"
-        raise RecordError(f"{path} is not a checkpoint of this run ({_in_a_line(error)})", hint) from error
+        raise RecordError(f"{path} is not a checkpoint of this run ({in_a_line(error)})", hint) from error
     return state
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build, check_targets, trusted_targets
-from optbench.errors import RecordError, UserError
+from optbench.errors import RecordError, UserError, in_a_line
 from optbench.experiment.checkpoints import load_checkpoint
 from optbench.records import Run, check_own_run, read_run, verify_identity
 from optbench.records.belief import sums
@@ -203,10 +203,7 @@ def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Pat
         hint = "the run ended before its first evaluation" if not run.status.final else "try the other --checkpoint"
         raise RecordError(f"{weights}: no such checkpoint", hint) from None
     except Exception as error:  # torch raises pickle's, zipfile's and its own errors: all mean "not these weights"
-        first = str(error).strip().splitlines()[0]
-        raise RecordError(
-            f"{weights}: not a checkpoint of this model ({type(error).__name__}: {first[:120]})"
-        ) from error
+        raise RecordError(f"{weights}: not a checkpoint of this model ({in_a_line(error)[:160]})") from error
     return Rebuilt(run, config, model.eval(), as_loss(build(config["loss"], "loss")), device, checkpoint, trusted)
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from optbench.errors import OptbenchError, RunFailure
+from optbench.errors import OptbenchError, RunFailure, in_a_line
 from optbench.experiment import Display, Planned, Stop, skipped
 from optbench.records import Run, Status
 from optbench.records.metrics import judged
@@ -125,8 +125,7 @@ def attempt(work: Work, planned: Planned, stop: Stop, display: Display, force: b
         raise
     except Exception as error:
         log.debug("%s", planned.folder, exc_info=True)
-        first = (str(error).strip().splitlines() or [""])[0]
-        return skipped(planned, Status.FAILED, RunFailure(f"{type(error).__name__}: {first}"))
+        return skipped(planned, Status.FAILED, RunFailure(in_a_line(error)))
 
 
 class Relay:

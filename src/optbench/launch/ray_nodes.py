@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from optbench.errors import UserError
+from optbench.errors import UserError, first_line
 from optbench.experiment import STOP_SIGNALS
 from optbench.launch.base import Watcher, available_cores
 from optbench.launch.settings import RaySettings
@@ -60,13 +60,12 @@ def _refused(address: str | None, error: Exception) -> UserError:
             f"this machine Ray {here[0]} and Python {here[1]}",
             hint,
         )
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     hint = "start one with `ray start --head`, or leave hydra.launcher.address=null"
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError) and token.exists():
         # Ray shows a token to a cluster that it finds by itself, and not at an address that is given
         hint = f"if one is there, it may want the token in {token}, which RAY_AUTH_MODE=token sends; or {hint}"
-    return UserError(f"hydra.launcher.address={address}: no Ray cluster there ({first})", hint)
+    return UserError(f"hydra.launcher.address={address}: no Ray cluster there ({first_line(error)})", hint)
 
 
 @contextlib.contextmanager

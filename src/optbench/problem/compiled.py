@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from optbench.errors import IncompatibleError
+from optbench.errors import IncompatibleError, in_a_line
 
 GRAPHS = "graphs"
 """What `trainer.compile` is called where a GPU is also to repeat the passes as CUDA graphs."""
@@ -108,10 +108,7 @@ class Compiled:
                 for forward in passes:
                     forward().backward()
         except Exception as error:  # the compiler raises its own errors, and those of the tools that it calls
-            first = (str(error).strip().splitlines() or [""])[0]
-            raise IncompatibleError(
-                f"torch.compile cannot compile the model ({type(error).__name__}: {first})", _HINT
-            ) from error
+            raise IncompatibleError(f"torch.compile cannot compile the model ({in_a_line(error)})", _HINT) from error
         finally:
             _let_workers_go()
         if torch.cuda.is_available():

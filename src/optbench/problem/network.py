@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.nn.parameter import is_lazy
 
-from optbench.errors import DataError, IncompatibleError, UserError
+from optbench.errors import DataError, IncompatibleError, UserError, first_line
 from optbench.problem import trees
 from optbench.problem.base import (
     AbstractAugmentation,
@@ -214,10 +214,6 @@ def _form(tree: Tree) -> str:
     return str(tuple(tree.shape)) if isinstance(tree, Tensor) else f"{trees.rows(tree)} x {trees.shape_of(tree)}"
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 class NetworkProblem(AbstractProblem):
     """A model trained on examples under a loss.
 
@@ -362,7 +358,7 @@ class NetworkProblem(AbstractProblem):
             hint = (
                 "change data.channels, data.image_size or the model" if is_pictures(self.data) else "change the model"
             )
-            raise IncompatibleError(f"the model does not take {shape}: {_first_line(error)}", hint) from error
+            raise IncompatibleError(f"the model does not take {shape}: {first_line(error)}", hint) from error
 
     @property
     def _few(self) -> int:
@@ -391,7 +387,7 @@ class NetworkProblem(AbstractProblem):
             if is_tree:
                 given, hint = shapes, "a loss of your own takes them as they are"
             raise IncompatibleError(
-                f"{type(self.loss).__name__} does not take the model's {given}: {_first_line(error)}", hint
+                f"{type(self.loss).__name__} does not take the model's {given}: {first_line(error)}", hint
             ) from error
         check_values(values, trees.rows(targets), self.loss)
         self.n_outputs = 0 if is_tree else int(outputs.shape[-1])

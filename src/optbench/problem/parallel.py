@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from optbench import errors
-from optbench.errors import IncompatibleError, OptbenchError, RunFailure, StoppedError, UserError
+from optbench.errors import IncompatibleError, OptbenchError, RunFailure, StoppedError, UserError, first_line, in_a_line
 from optbench.ranks import Rank, last_words
 
 T = TypeVar("T")
@@ -191,7 +191,7 @@ class Parallel:
     def _tell(self, error: Exception) -> None:
         """Leaves word of what broke this process."""
         is_ours = isinstance(error, OptbenchError)
-        message = error.message if isinstance(error, OptbenchError) else f"{type(error).__name__}: {_first_line(error)}"
+        message = error.message if isinstance(error, OptbenchError) else in_a_line(error)
         words = {
             "kind": type(error).__name__ if is_ours else "RunFailure",
             "message": message,
@@ -228,10 +228,6 @@ def _said(rank: int, size: int, words: bytes) -> OptbenchError:
     )
     found.log = said["log"]  # type: ignore[attr-defined]
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
 
 
 def _is_symptom(error: Exception) -> bool:
@@ -301,7 +297,7 @@ def _meet(rank: Rank, backend: str) -> None:
             store = dist.PrefixStore("optbench", found)  # type: ignore[attr-defined]
             dist.init_process_group(both, store=store, rank=rank.rank, world_size=rank.size, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"process {rank.rank} of {rank.size} did not find the others: {_first_line(error)}",
+        raise UserError(f"process {rank.rank} of {rank.size} did not find the others: {first_line(error)}",
                         "MASTER_ADDR and MASTER_PORT say where they meet; torchrun sets both") from error  # fmt: skip
     _met.append((store, backend))
     atexit.register(_part)

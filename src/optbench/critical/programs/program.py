@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from optbench.critical.programs.recorded import Recorded, Step, Tape
 from optbench.critical.programs.scalar import MissingRule, Scalar
 from optbench.critical.programs.traced import Tracer
-from optbench.errors import UserError
+from optbench.errors import UserError, first_line
 from optbench.problem import Objective
 
 BINARY = ("plus", "times", "maximum")
@@ -143,8 +143,7 @@ def _run(objective: Objective, x: torch.Tensor, tracer: Tracer) -> Any:
         raise
     except Exception as error:  # a user's function may raise anything when something is refused
         tracer.check()
-        text = str(error).strip().splitlines()
-        raise MissingRule(f"the surface ({text[0] if text else type(error).__name__})") from error
+        raise MissingRule(f"the surface ({first_line(error)})") from error
     tracer.check()
     return found
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from optbench.critical.typed.parse import FunctionName
-from optbench.errors import OptbenchError, UserError
+from optbench.errors import OptbenchError, UserError, in_a_line
 from optbench.problem import Objective, check_takes_a_point
 
 CONTRACT = "the function takes a float64 tensor (..., dim) and returns (...), in torch operations"
@@ -78,7 +78,7 @@ def _run(path: Path) -> dict[str, Any]:
         with contextlib.redirect_stdout(sys.stderr):
             return runpy.run_path(str(path), run_name="<optbench>")
     except Exception as error:  # whatever the user's file raises is the user's to see, in one line
-        raise UserError(f"{path} fails when it is run: {_short(error)}") from error
+        raise UserError(f"{path} fails when it is run: {in_a_line(error)}") from error
 
 
 def _guarded(function: Objective, name: str) -> Objective:
@@ -90,7 +90,7 @@ def _guarded(function: Objective, name: str) -> Objective:
             raise
         except Exception as error:  # anything may go wrong in a user's function, and anywhere in the box
             where = f" of shape {tuple(x.shape)}" if isinstance(x, Tensor) else ""
-            raise UserError(f"{name} fails on a tensor{where}: {_short(error)}", CONTRACT) from error
+            raise UserError(f"{name} fails on a tensor{where}: {in_a_line(error)}", CONTRACT) from error
 
     return guarded
 
@@ -147,9 +147,4 @@ def _check_twice_differentiable(value: Tensor, x: Tensor, name: str) -> None:
         if first.requires_grad:
             torch.autograd.grad(first.sum(), x, allow_unused=True)
     except Exception as error:  # autograd raises several kinds
-        raise UserError(f"{name} cannot be differentiated twice: {_short(error)}", CONTRACT) from error
-
-
-def _short(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        raise UserError(f"{name} cannot be differentiated twice: {in_a_line(error)}", CONTRACT) from error
