@@ -9,7 +9,7 @@ import pytest
 from hydra._internal.config_repository import ConfigRepository
 from omegaconf import OmegaConf
 
-from optbench.config import Composer, reading
+from optbench.config import Composer, compose, reading
 from optbench.config.kept import Kept
 
 OVERRIDES = [["model=mlp", "optimizer=lion"], ["experiment=book_optimizers"], ["optimizer=rmsprop", "trainer.steps=3"]]
@@ -18,6 +18,7 @@ OVERRIDES = [["model=mlp", "optimizer=lion"], ["experiment=book_optimizers"], ["
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Kept, "take", lambda *what: None)
+    monkeypatch.setattr(compose, "_COMPOSED", {})
 
 
 def composed(folders: list[Path] | None = None, *more: str) -> list[str]:
@@ -45,3 +46,30 @@ def test_a_file_of_the_same_name_size_and_age_elsewhere_is_another(tmp_path: Pat
         with Composer([tmp_path / folder]) as composer:
             seen.append(composer.compose(["optimizer=lion"]).config["optimizer"]["lr"])
     assert seen == [0.5, 0.7, 0.5, 0.9]
+
+
+def test_a_shape_is_composed_once_a_process_and_anew_where_the_tree_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "optimizer" / "lion.yaml"
+    file.parent.mkdir()
+
+    def rates(*rates: float) -> list[float]:
+        found = []
+        for rate in rates:
+            with Composer([tmp_path]) as composer:
+                found.append(composer.compose(["optimizer=lion", f"optimizer.lr={rate}"]).config["optimizer"]["lr"])
+                found.append(composer.compose(["optimizer=lion"]).config["optimizer"]["lr"])
+        return found
+
+    file.write_text("# mine\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n")
+    assert rates(0.25) == [0.25, 0.5]
+    with monkeypatch.context() as patch:
+        patch.setattr(Composer, "_composed", lambda *given: pytest.fail("composed again"))
+        assert rates(0.25, 0.125) == [0.25, 0.5, 0.125, 0.5]
+    file.write_text("# mine\n_target_: torch.optim.SGD\n_partial_: true\nlr: 0.7\n")  # at once, of the same size
+    assert rates(0.25) == [0.25, 0.7]
+    file.write_text("# mine\n_target_: torch.optim.SGD\n_partial_: true\nlr: ${oc.decode:${oc.env:OPTBENCH_RATE}}\n")
+    for rate in ("0.1", "0.2"):
+        monkeypatch.setenv("OPTBENCH_RATE", rate)
+        assert [float(found) for found in rates(0.25)] == [0.25, float(rate)]

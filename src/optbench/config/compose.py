@@ -31,7 +31,7 @@ from optbench.catalogue import GROUPS, catalogue, extra_of, loss_of_data, packag
 from optbench.config import groups, sizes, wraps
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
-from optbench.config.kept import Kept
+from optbench.config.kept import Kept, is_pure
 from optbench.config.literal import with_paths_quoted
 from optbench.config.metrics import check_metrics, named
 from optbench.config.space import Dimension
@@ -59,6 +59,12 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MAX_RUNS = 10_000_000
+
+_COMPOSED: dict[tuple[str | None, tuple[str, ...]], tuple[DictConfig, Any]] = {}
+"""What Hydra has composed in this process, with the suite that was in it, by the conf tree and the overrides of shape:
+a loop of `optbench.run` composes once. Not to be changed."""
+_MOST_COMPOSED = 100
+"""Beyond, the oldest goes: each is some hundred kilobytes."""
 
 
 @dataclass
@@ -384,22 +390,34 @@ class Composer:
 
     def template(self, shape: tuple[str, ...]) -> DictConfig:
         """The configuration that Hydra composes from overrides of shape; not to be changed."""
+        if shape not in self._templates:
+            place = self.kept.tree, shape
+            known = _COMPOSED.get(place)
+            if known is None:
+                known = self._composed(shape)
+                if place[0] is not None and is_pure(shape):
+                    while len(_COMPOSED) >= _MOST_COMPOSED:
+                        del _COMPOSED[next(iter(_COMPOSED))]
+                    _COMPOSED[place] = known
+            self._templates[shape], self._suites[shape] = known
+        return self._templates[shape]
+
+    def _composed(self, shape: tuple[str, ...]) -> tuple[DictConfig, Any]:
+        """What Hydra composes, and the suite that was in it."""
         from hydra.types import RunMode
         from omegaconf import open_dict
 
-        if shape not in self._templates:
-            config = self._app.compose_config("config", list(shape), RunMode.RUN)
-            if (loss := self._loss_of_data(config, shape)) is not None:
-                config = self._app.compose_config("config", [*shape, f"loss={loss}"], RunMode.RUN)
-            with open_dict(config):
-                del config["claim"]
-                self._suites[shape] = config.pop("suite")
-                trainer = config.get("trainer") or {}
-                if "batch_size" in trainer and trainer["batch_size"] is None:
-                    whole = wants_whole_batch(*_optimizer(config, config.hydra.runtime.choices))
-                    trainer["batch_size"] = "full" if whole else NetworkTrainer.batch_size
-            self._templates[shape] = config
-        return self._templates[shape]
+        config = self._app.compose_config("config", list(shape), RunMode.RUN)
+        if (loss := self._loss_of_data(config, shape)) is not None:
+            config = self._app.compose_config("config", [*shape, f"loss={loss}"], RunMode.RUN)
+        with open_dict(config):
+            del config["claim"]
+            suite = config.pop("suite")
+            trainer = config.get("trainer") or {}
+            if "batch_size" in trainer and trainer["batch_size"] is None:
+                whole = wants_whole_batch(*_optimizer(config, config.hydra.runtime.choices))
+                trainer["batch_size"] = "full" if whole else NetworkTrainer.batch_size
+        return config, suite
 
     def _loss_of_data(self, config: DictConfig, shape: Sequence[str]) -> str | None:
         """The loss that the data ask for, where nobody chose one: the name in their YAML (`# loss: NAME`); else squared

@@ -77,15 +77,21 @@ class Budget:
 def resident() -> int:
     """Bytes of memory that the process holds now; where the system does not tell, the most that it ever held."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        handle = os.open("/proc/self/statm", os.O_RDONLY)  # asked before every piece of work: a third of pathlib's time
+        try:
+            return int(os.read(handle, 256).split()[1]) * _PAGE
+        finally:
+            os.close(handle)
     except (OSError, ValueError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
 
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
 def machine_memory(share: float) -> int:
     """This share of the memory of the machine, or of the container that holds the process."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    whole = _PAGE * os.sysconf("SC_PHYS_PAGES")
     try:
         text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         whole = min(whole, int(text)) if text.isdigit() else whole

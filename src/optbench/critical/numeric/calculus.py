@@ -74,6 +74,7 @@ class Field:
 
     def __init__(self, objective: Objective | Jets, box: Box, unit: float = 1.0) -> None:
         self.objective = objective
+        self._jets = objective if isinstance(objective, Jets) else None  # asking a protocol takes as long as a point
         self.low = np.array([low for low, _ in box])
         self.high = np.array([high for _, high in box])
         self.width = self.high - self.low
@@ -131,13 +132,12 @@ class Field:
     def _evaluate(self, x: Tensor) -> Tensor:
         import torch
 
-        assert not isinstance(self.objective, Jets)
-        value = self.objective(x)
+        value: Tensor = self.objective(x)  # type: ignore[operator]  # not of those that know their derivatives
         return value.to(torch.float64).expand(x.shape[:-1])
 
     def _derivatives(self, points: Array, order: int) -> tuple[Array, Array, Array]:
-        if isinstance(self.objective, Jets):
-            return self.objective.derivatives(points, order)
+        if self._jets is not None:
+            return self._jets.derivatives(points, order)
         import torch
 
         x = torch.from_numpy(points if points.flags.writeable else points.copy()).requires_grad_(order > 0)
