@@ -274,7 +274,3 @@ def _unserved(protocol: OptimizerProtocol, trainer: NetworkTrainer | None) -> li
 def declared(protocol: OptimizerProtocol) -> dict[str, Any]:
     """What a protocol says beside what goes without saying."""
     return {f.name: value for f in fields(OptimizerProtocol) if (value := getattr(protocol, f.name)) != f.default}
-
-
-NEUTRAL: Mapping[str, Any] = {f.name: f.default for f in fields(OptimizerProtocol)}
-"""What goes without saying: it is no part of a run's identity."""

@@ -73,3 +73,8 @@ def test_a_shape_is_composed_once_a_process_and_anew_where_the_tree_is_another(
     for rate in ("0.1", "0.2"):
         monkeypatch.setenv("OPTBENCH_RATE", rate)
         assert [float(found) for found in rates(0.25)] == [0.25, float(rate)]
+    other = tmp_path / "other" / "optimizer" / "lion.yaml"  # of neither tree it can be told what is in it
+    other.parent.mkdir(parents=True)
+    other.write_text(file.read_text().replace("oc.decode:", "oc.decode:1").replace("SGD", "Adam"))
+    with Composer([tmp_path / "other"]) as composer:
+        assert composer.compose(["optimizer=lion"]).config["optimizer"]["_target_"] == "torch.optim.Adam"

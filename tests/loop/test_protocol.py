@@ -18,9 +18,12 @@ from optbench.errors import ConfigError, IncompatibleError, RunFailure
 from optbench.loop import Loop
 from optbench.loop.driven import spoken
 from optbench.problem import NetworkProblem
-from optbench.protocol import NEUTRAL, OptimizerProtocol, check_served, protocol_of, wrapped
+from optbench.protocol import OptimizerProtocol, check_served, protocol_of, wrapped
 from optbench.records.vocabulary import run_id
 from optbench.settings import NetworkTrainer, SurfaceTrainer
+
+NEUTRAL = {one.name: one.default for one in fields(OptimizerProtocol)}
+"""What goes without saying."""
 
 
 class Base(torch.optim.Optimizer):

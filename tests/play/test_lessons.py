@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from browser import MISSING, Page, browser_path, chromium
+from browser import Page
 from command_tools import command
 
 from optbench.descend.scalar import Walk
@@ -137,16 +137,6 @@ def test_a_file_that_is_no_lesson_is_refused(tmp_path: Path) -> None:
 
 
 # in a browser ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if browser_path() is None:
-        pytest.skip(MISSING)
-    with chromium(tmp_path_factory.mktemp("profile")) as browser:
-        page = browser.page()
-        page.offline()
-        yield page
 
 
 @pytest.mark.slow

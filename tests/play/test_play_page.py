@@ -5,12 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import MISSING, Page, browser_path, chromium, serious
+from browser import Page, serious
 from command_tools import command
 
 from optbench.catalogue import described, surface_names
@@ -135,16 +134,6 @@ def test_every_phrase_has_its_chinese() -> None:
 
 
 # in a browser ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if browser_path() is None:
-        pytest.skip(MISSING)
-    with chromium(tmp_path_factory.mktemp("profile")) as browser:
-        page = browser.page()
-        page.offline()
-        yield page
 
 
 def opened(tab: Page, page: Path, address: str = "", **view: Any) -> None:

@@ -42,7 +42,6 @@ RULES = {
     "where a problem was never solved",
 }
 """The scores and their rules, a clause each."""
-OF_TIMES = ("algoperf", "algoperf_code", "dolan_more", "ert")
 LARGE = ("algoperf", "algoperf_code", "dolan_more", "iqm", "improvement")
 """Scores of which large values are better."""
 _DECADES = 3.0

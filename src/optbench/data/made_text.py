@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from optbench.errors import DataError
 from optbench.problem import AbstractData, Split, stream
@@ -86,10 +85,6 @@ class MadeText(AbstractData):
         codes = torch.tensor([place[letter] for letter in text])
         inputs, targets = (codes[a : a + n * self._context].reshape(n, self._context) for a in (0, 1))
         return Split(inputs, targets, tuple(f"{k * self._context}" for k in range(n)))
-
-    def text_of(self, tokens: Tensor) -> str:
-        """The text of tokens (t,)."""
-        return "".join(ALPHABET[k] for k in tokens.tolist())
 
 
 def _mean_length(words: tuple[str, ...]) -> float:
