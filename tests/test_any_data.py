@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from loop_tools import CPU, gd, run_loop
@@ -15,7 +17,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from optbench.augment.flip_crop import FlipCrop
 from optbench.curvature.objective import network_objective
 from optbench.errors import ConfigError, DataError, IncompatibleError, RunFailure
-from optbench.experiment.assemble import build_problem, optimizer_of
+from optbench.experiment.assemble import build_problem, optimizer_of, seeded_model
 from optbench.experiment.plan import plan_run, plan_sweep
 from optbench.launch.members import check_members
 from optbench.losses.by_targets import ByTargets
@@ -303,3 +305,62 @@ def test_what_a_class_wanted_in_place_of_parameters_is_asked(tmp_path: Path) -> 
     with pytest.raises(ConfigError) as error:
         optimizer_of(item.config, build_problem(item.config, CPU))
     assert "optimizer.params=named|model" in error.value.hint
+
+
+@pytest.mark.parametrize("loss", [torch.nn.HuberLoss, torch.nn.SmoothL1Loss, torch.nn.MSELoss, torch.nn.L1Loss])
+def test_curvature_takes_numbers_in_its_own_precision(loss: Any) -> None:
+    """Some of torch's losses go forward with float64 outputs and float32 targets, and not backward."""
+    model, x, y = nn.Linear(3, 1), drawn(9, 3), drawn(9, 1)
+    objective = network_objective(model, loss(reduction="none"), Split(x, y, ("",) * 9))
+    value, gradient = objective.gradient()
+    wanted = loss()(model.double()(x.double()), y.double())
+    wanted.backward()
+    assert value == pytest.approx(wanted.item(), rel=1e-12)
+    exact = torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
+    assert torch.allclose(gradient, exact, rtol=1e-12)
+
+
+def table_of(folder: Path, x: Any, y: Any) -> list[str]:
+    np.savez(folder / "t.npz", x=x, y=y)
+    return ["model=mlp", "model.hidden=[6]", "data=npz", f"data.path={folder / 't.npz'}", "trainer.threads=1",
+            "trainer.batch_size=8"]  # fmt: skip
+
+
+def test_lazy_layers_have_mup_and_the_start_of_a_stack(tmp_path: Path) -> None:
+    """Of a table the mlp's first layer is lazy: its weights are those of the same layer with sizes from the start."""
+    words = table_of(tmp_path, np.arange(240.0).reshape(60, 4) / 100, np.arange(60.0))
+    config = plan_run(words).config
+    problem = build_problem(config, CPU)
+    own = seeded_model(config).state_dict()
+    assert all(torch.equal(own[name], value) for name, value in problem.module.state_dict().items())
+    wide = [*words, "model.hidden=[12]"]
+    standard = dict(build_problem(plan_run(wide).config, CPU).module.named_parameters())
+    config = plan_run([*wide, "trainer.mup_base={hidden:[6]}"]).config
+    problem = build_problem(config, CPU)
+    of_mup = dict(problem.module.named_parameters())
+    again = seeded_model(config).state_dict()
+    # twice as wide: of the head 1/2 of the base's deviation, where torch's layer has 1/sqrt(2) of it, and its bias too
+    for (name, value), factor in zip(of_mup.items(), (1.0, 1.0, math.sqrt(0.5), math.sqrt(2.0)), strict=True):
+        assert torch.allclose(value, factor * standard[name], rtol=1e-6), name
+        assert torch.equal(again[name], value)
+    assert sorted(group["lr"] for group in optimizer_of(config, problem).param_groups) == [0.0005, 0.001]
+
+
+def test_switches_of_a_table_are_numbers(tmp_path: Path) -> None:
+    x = np.arange(80).reshape(40, 2) % 3 == 0
+    problem = build_problem(plan_run(table_of(tmp_path, x, np.arange(40.0))).config, CPU)
+    assert problem.train.inputs.dtype == torch.float32
+    assert set(problem.train.inputs.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_name_of_each_row_is_no_class(tmp_path: Path) -> None:
+    words = table_of(tmp_path, np.ones((40, 2)) * np.arange(40)[:, None], np.arange(40))
+    with pytest.raises(DataError, match="40 rows of 40 classes are too few") as error:
+        build_problem(plan_run(words).config, CPU)
+    assert "data.task=regression" in error.value.hint
+
+
+def test_an_accuracy_is_no_target_of_numbers(tmp_path: Path) -> None:
+    words = table_of(tmp_path, np.arange(80.0).reshape(40, 2), np.arange(40.0))
+    with pytest.raises(IncompatibleError, match="has numbers and no classes"):
+        build_problem(plan_run([*words, "trainer.target_accuracy=0.9"]).config, CPU)

@@ -15,7 +15,7 @@ from optbench import build_problem, compose
 from optbench.errors import OptbenchError
 from optbench.experiment import plan_run
 from optbench.experiment.assemble import optimizer_of
-from optbench.problem.mup import grown, rescale
+from optbench.problem.mup import factors, grown, rescale
 
 SMALL = ("data.channels=1", "data.image_size=8")
 
@@ -56,6 +56,14 @@ def test_initial_weights_have_the_deviations_whatever_the_models_own_rule(init: 
         shrinks = 0.5 if init is None and name not in own else 1.0
         factor = BY_HAND[name][3] / shrinks
         assert torch.allclose(now, factor * then, rtol=1e-6), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_deviation_of_a_few_numbers_is_read_off_many_draws(seed: int) -> None:
+    """The bias of one output is one number: two draws of it have any ratio."""
+    torch.manual_seed(seed)
+    found = factors(lambda: (nn.Linear(48, 1), nn.Linear(24, 1)))
+    assert found == pytest.approx({"weight": math.sqrt(0.5), "bias": math.sqrt(2.0)})
 
 
 @pytest.mark.parametrize("model", [pytest.param("model=gpt model.width=32 base={width:32}", marks=pytest.mark.slow),

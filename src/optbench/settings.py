@@ -516,6 +516,8 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         ConfigError: naming the key, the value and what was expected.
     """
     if config["data"].get("n_classes") == 0 == config["model"].get("n_outputs"):
+        if target_of(config, "data") == "":
+            raise ConfigError("data=none: a network is trained on data", "choose some, such as data=digits")
         raise ConfigError("the data have numbers and no classes; the loss compares classes", "use loss=squared_error")
     own = {key: None for part in _PARTS for key in NARROWER.get(target_of(config, part), ())}
     for key in {**dict.fromkeys(RANGES), **own}:
@@ -540,8 +542,8 @@ def check_range(key: str, value: Any, target: str = "") -> None:
     """Checks one value if RANGES, or NARROWER for its target, knows its key. Raises ConfigError.
 
     Null passes where it means "not set" (settings of the trainer that may be left out) or has a meaning of its own; a
-    number, a switch or a list of a part cannot be null. What a class of anyone else means by alpha or betas is its own
-    affair: of an optimizer that is neither torch's nor ours the learning rate alone is known.
+    number, a switch or a list of a part cannot be null. What a class of anyone else means by alpha, layers or scale is
+    its own affair: of a part that is neither torch's nor ours that alone is known which is read outside it.
 
     Args:
         key: dotted.
@@ -549,7 +551,8 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         target: of the part that the key belongs to; some take less than others.
     """
     found = NARROWER.get(target, {}).get(key) or RANGES.get(key)
-    if key.startswith("optimizer.") and key != "optimizer.lr" and target and not target.startswith(_KNOWN):
+    part = key.partition(".")[0]
+    if part in _PARTS and key not in _READ_OUTSIDE and target and not _is_known(part, target):
         return
     if found is None or (value is None and _may_be_null(key)):
         return
@@ -560,13 +563,23 @@ def check_range(key: str, value: Any, target: str = "") -> None:
         raise ConfigError(f"{key}={shown(value)}: expected {expected}")
 
 
-_KNOWN = ("torch.optim.", "optbench.")
+_KNOWN = ("torch.", "torchvision.", "optbench.")
+_READ_OUTSIDE = frozenset(
+    ("optimizer.lr", "data.n_classes", "data.n_targets", "data.folds", "data.fold", "model.n_outputs",
+     "model.num_classes", "loss.reduction")
+)  # fmt: skip
+"""Keys of parts that mean the same whoever wrote the class: something else than the class goes by them."""
 TO_BE_SAID = {
     "data.path": "name the file, or the folder: data.path=PATH",
     "data.target": "name the column that is to be learnt, or several: data.target=NAME",
 }
 """Settings without which a part is nothing, null in its YAML, and what to do."""
 _NEVER_NULL = ("seed", "trainer.batch_size", "trainer.start", "trainer.stop_at_target")
+
+
+def _is_known(part: str, target: str) -> bool:
+    """Whether RANGES has this class in mind where it speaks of a part; as models it has none of torch's layers."""
+    return target.startswith(_KNOWN) and not (part == "model" and target.startswith("torch."))
 
 
 def _may_be_null(key: str) -> bool:
@@ -591,7 +604,8 @@ def check_together(config: Mapping[str, Any]) -> None:
                 f"optimizer.dampening={optimizer['dampening']}: expected 0 beside optimizer.nesterov=true"
             )
     outputs = config.get("n_outputs")
-    if isinstance(weight, list) and config["data"].get("_target_") and len(weight) != outputs:
+    is_known = _is_known("loss", target_of(config, "loss"))
+    if isinstance(weight, list) and is_known and config["data"].get("_target_") and len(weight) != outputs:
         raise ConfigError(f"loss.weight={shown(weight)}: expected {outputs} numbers, one per class, not {len(weight)}")
 
 
@@ -618,7 +632,9 @@ def check_mup(config: Mapping[str, Any]) -> None:
     for key in base:
         if key not in config["model"]:
             model = config.get("choices", {}).get("model", "the model")
-            raise ConfigError(f"trainer.mup_base.{key}: {model} has no '{key}'", did_you_mean(key, config["model"]))
+            known = [one for one in config["model"] if not one.startswith("_")]
+            hint = did_you_mean(key, known) or f"its settings: {', '.join(known)}"
+            raise ConfigError(f"trainer.mup_base.{key}: {model} has no '{key}'", hint)
     if (target := str(node.get("_target_"))) not in MUP:
         name = target.rpartition(".")[2]
         raise ConfigError(f"trainer.mup_base: the rules of muP are for SGD and Adam, and say nothing of {name}",

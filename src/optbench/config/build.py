@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -85,9 +85,14 @@ def named_object(target: str) -> Any:
 
     if target.startswith(("torchvision", "torchmetrics", "timm")):  # of which the others import the first
         import optbench.vision  # noqa: F401  declares the operators that a CPU build of torch lacks
-    with contextlib.suppress(Exception):
+    log = logging.getLogger("hydra.utils")  # which says in three lines what we say in one
+    before, log.disabled = log.disabled, True
+    try:
         return get_object(target)
-    return None
+    except Exception:
+        return None
+    finally:
+        log.disabled = before
 
 
 def _takes_instance(node: Mapping[str, Any]) -> bool:

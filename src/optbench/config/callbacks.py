@@ -12,6 +12,7 @@ from typing import Any
 
 from optbench.catalogue import CALLBACK, catalogue
 from optbench.config.build import build
+from optbench.config.plain_yaml import read_yaml, value_of
 from optbench.config.targets import check_found
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder, importable
@@ -63,8 +64,6 @@ def parse_callbacks(texts: Sequence[str], config_dirs: Sequence[Path] = ()) -> C
 
 
 def _node(text: str, config_dirs: Sequence[Path]) -> tuple[str, dict[str, Any]]:
-    import yaml
-
     name, _, settings = text.partition(":")
     files = [folder / CALLBACK / f"{name}.yaml" for folder in (conf_folder(), *config_dirs)]
     found = [file for file in files if file.is_file()]
@@ -72,10 +71,7 @@ def _node(text: str, config_dirs: Sequence[Path]) -> tuple[str, dict[str, Any]]:
         names = [entry.name for entry in catalogue(CALLBACK, config_dirs)]
         hint = did_you_mean(name, names) or f"there are {', '.join(names)}, and yours in a --config-dir"
         raise ConfigError(f"there is no callback '{name}'", hint)
-    try:
-        node = yaml.safe_load(found[-1].read_text("utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{found[-1]}: not YAML ({' '.join(str(error).split())})") from error
+    node = read_yaml(found[-1])
     if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
         raise ConfigError(f"{found[-1]}: has no _target_", "a callback's YAML names there what is built")
     check_found(node["_target_"], f"callback {name}", config_dirs)
@@ -86,7 +82,7 @@ def _node(text: str, config_dirs: Sequence[Path]) -> tuple[str, dict[str, Any]]:
             hint = did_you_mean(key, known) or f"settings: {', '.join(known) or 'none'}"
             raise ConfigError(f"--callback {text}: '{setting}' sets nothing of {name}", hint)
         try:
-            node[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            node[key] = value_of(value)
+        except ValueError:
             raise ConfigError(f"--callback {text}: '{value}' is no value that YAML reads", "quote it") from None
     return name, node

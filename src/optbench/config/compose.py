@@ -220,7 +220,9 @@ class Composer:
         if (known := self.kept.take("run", overrides)) is not None:
             return self.found(Composed.from_plain(known))
         with explained(self.choices):
-            values, template = self._split(self.parse(overrides))
+            parsed = self.parse(overrides)
+            values, template = self._split(parsed)
+            self._check_of_one_problem(parsed)
             config = copy.deepcopy(template)
             for override in values:
                 set_value(config, override.key_or_group, override.value())
@@ -348,7 +350,7 @@ class Composer:
             parsed = self.parse(overrides, sweep=True)
             problems = self._suite(self._shape([o for o in parsed if not o.is_sweep_override()]))
             _check_apart({key for one in problems for key in one}, {o.key_or_group for o in parsed}, "suite")
-        return [[f"{key}={shown(value)}" for key, value in one.items()] for one in problems]
+        return [_in_lines(one) for one in problems]
 
     def _suite(self, shape: tuple[str, ...]) -> list[Mapping[str, Any]]:
         """The problems of an experiment's suite, each a mapping of some keys to values. Raises ConfigError."""
@@ -362,6 +364,15 @@ class Composer:
         if not isinstance(found, list) or not found or not all(isinstance(one, dict) and one for one in found):
             raise ConfigError("suite: expected a list of problems", "each as {model: rastrigin, model.dim: 5}")
         return [{str(key): value for key, value in one.items()} for one in found]
+
+    def _check_of_one_problem(self, overrides: Sequence[Override]) -> None:
+        """Checks that one run is not asked of a suite, unless overrides set some of its keys. Raises ConfigError."""
+        problems = self._suite(self._shape(overrides))
+        if problems and not {key for one in problems for key in one} & {o.key_or_group for o in overrides}:
+            name = next((o.input_line for o in overrides if o.key_or_group == "experiment"), "this configuration")
+            one = " ".join(_in_lines(problems[0]))
+            raise ConfigError(f"{name} is a suite of {len(problems)} problems, and a run is of one",
+                              f"optbench sweep {name}, or say which one: {one}")  # fmt: skip
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:  # Hydra lists folders for the answer
@@ -431,6 +442,11 @@ class Composer:
         usual = {0: "squared_error", None: "by_targets"}.get(data.get("n_classes"))
         named = loss_of_data(str(chosen.get("data")), self.dirs) or usual
         return None if named == _USUAL_LOSS else named
+
+
+def _in_lines(problem: Mapping[str, Any]) -> list[str]:
+    """A problem of a suite as overrides."""
+    return [f"{key}={shown(value)}" for key, value in problem.items()]
 
 
 _USUAL_LOSS = "cross_entropy"
@@ -640,6 +656,8 @@ def _axis(composer: Composer, override: Override) -> Axis:
         raise ConfigError(f"{override.input_line}: no value to sweep over")
     prefix = (override.input_line or "").partition("=")[0]
     lines = [f"{prefix}={text}" for text in texts]
+    if key == wraps.GROUP:
+        composer.parse(lines)  # lists of names, which are checked one by one
     if shape:
         return [(Setting(key, line, text, True),) for line, text in zip(lines, texts, strict=True)]
     values: list[Any] = list(override.sweep_iterator())
@@ -756,7 +774,8 @@ class _Shape:
         return frozenset([*open_ones, *re.findall(r"\$\{(?:oc\.select:)?([\w.]+)[,}]", text)])
 
     def compose(self, settings: Sequence[Setting]) -> Composed:
-        """The resolved configuration with these values."""
+        """The resolved configuration with these values. What others refer to, and what must be said, is composed with
+        them; the rest is set on copies."""
         referenced = [s for s in settings if self._is_referenced(s.key)]
         slow = tuple((s.key, repr(s.value)) for s in referenced)
         if slow not in self._resolved:

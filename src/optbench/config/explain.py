@@ -78,6 +78,11 @@ def explain(error: BaseException, choices: Callable[[str], list[str]]) -> Config
     cause = error.__cause__ or error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return ConfigError(f"no key '{cause.full_key}' ({first})")
+    if match := re.match(r"Interpolation key '(data\.\w+)' not found", first):
+        hint = "choose data that have it, such as data=digits, or another model: mlp takes any numbers"
+        return ConfigError(
+            f"{getattr(cause, 'full_key', None) or 'the model'} is {match[1]}, and the data have none", hint
+        )
     if isinstance(cause, InterpolationResolutionError):
         return ConfigError(
             f"{cause.full_key}: {first}", "${...} refers to another setting; rename a folder with it in its name"

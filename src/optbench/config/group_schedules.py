@@ -15,6 +15,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from optbench.config.plain_yaml import read_yaml
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder
 from optbench.settings import check_range, did_you_mean, shown
@@ -25,10 +26,7 @@ KEY = "scheduler"
 @functools.cache
 def _packaged() -> Mapping[str, Mapping[str, Any]]:
     """The schedules of the packaged conf/ by name."""
-    import yaml  # few configurations have a use for it
-
-    files = sorted((conf_folder() / KEY).glob("*.yaml"))
-    return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+    return {file.stem: read_yaml(file) for file in sorted((conf_folder() / KEY).glob("*.yaml"))}
 
 
 def schedule_node(given: Any, where: str) -> dict[str, Any]:

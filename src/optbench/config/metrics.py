@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.catalogue import METRIC, metric_file, packaged_metrics
+from optbench.config.plain_yaml import read_yaml
 from optbench.errors import ConfigError
 from optbench.paths import conf_folder
 from optbench.records.metrics import NAME, name_of
@@ -67,12 +68,7 @@ def _named(one: Any, config_dirs: Sequence[Path]) -> Any:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    import yaml  # not every command has a use for it
-
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not YAML ({str(error).splitlines()[0]})") from None
+    found = read_yaml(file)
     if not isinstance(found, dict):
         raise ConfigError(f"{file}: expected _target_ and direction")
     return found

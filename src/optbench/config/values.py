@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.catalogue import GROUPS, having
 from optbench.config.groups import FLOATS
 from optbench.errors import ConfigError
-from optbench.settings import did_you_mean, shown
+from optbench.settings import RANGES, did_you_mean, shown
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -119,6 +119,8 @@ def _like(key: str, old: Any, new: Any) -> Any:
         return new  # 1 is not 1.0
     if key.startswith("optimizer.groups.") and key.rpartition(".")[2] in FLOATS:
         old = _as_float(old)
+    if isinstance(new, float) and key in RANGES and RANGES[key][0](new):
+        old = _as_float(old)  # a rate that stands as 1 in a file is no whole number
     if isinstance(old, bool) or isinstance(new, bool):
         fits = isinstance(old, bool) and isinstance(new, bool)
     elif isinstance(old, float):

@@ -45,6 +45,8 @@ def settle(plain: dict[str, Any]) -> None:
 
 
 def check_names(names: Sequence[Any], line: str) -> None:
-    """Raises ConfigError where a list of choices is not one of names."""
+    """Raises ConfigError where a list of choices is not one of names, or has one twice, which Hydra takes for one."""
     if not names or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{line}: expected names, such as wrap=[clip,lookahead]")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{line}: {twice} stands there twice; each goes around the optimizer once")

@@ -197,7 +197,7 @@ def _loss(
     inputs, targets, *counted = examples
     inputs = mapped(partial(_as_input, like=weights), inputs)
     outputs = functional_call(model, cut(weights, layout), *arguments(inputs))
-    losses = row_losses(loss, outputs, mapped(lambda part: part.to(weights.device), targets))
+    losses = row_losses(loss, outputs, mapped(partial(_as_wanted, like=weights), targets))
     if counted:
         losses = losses * counted[0].to(weights)
     return losses.sum() / mass
@@ -206,6 +206,11 @@ def _loss(
 def _as_input(images: Tensor, like: Tensor) -> Tensor:
     inputs = scaled(images.to(like.device), like.dtype)
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+
+
+def _as_wanted(targets: Tensor, like: Tensor) -> Tensor:
+    # numbers in the precision of the outputs: not every loss of torch goes backward through two of them
+    return targets.to(like) if targets.is_floating_point() else targets.to(like.device)
 
 
 class _Operations(TorchDispatchMode):

@@ -114,8 +114,12 @@ class Rows(AbstractData):
         self._unlabelled = frozenset(unlabelled)
         wanted = [split for split in SPLITS if split != "test" or test_share]
         if empty := [split for split in wanted if not len(self._parts[split])]:
-            raise DataError(f"{name}: {len(inputs)} rows are too few for a {empty[0]} split of these shares",
-                            "change data.validation_share or data.test_share, or give more rows")  # fmt: skip
+            of_classes = f" of {self.n_classes} classes" if self.n_classes else ""
+            hint = "change data.validation_share or data.test_share, or give more rows"
+            if 2 * self.n_classes > len(inputs):  # each class gives its share, and few have two rows
+                hint = "is the target a number, or a name of each row? data.task=regression learns numbers"
+            came = f"{name}: {len(inputs)} rows{of_classes}"
+            raise DataError(f"{came} are too few for a {empty[0]} split of these shares", hint)
         self._standardize = standardize
 
     def load(self, split: str) -> Split:

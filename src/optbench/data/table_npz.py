@@ -18,8 +18,9 @@ from optbench.folders import place_of
 class Arrays(Rows):
     """Two arrays of an .npz file, as `numpy.savez(path, x=..., y=...)` writes it; nothing of the file is executed.
 
-    Inputs that are floating point are numbers, whole ones tokens, uint8 bytes that are scaled to [0, 1]. Targets that
-    are floating point are numbers to learn, (n,) or (n, k); whole ones or text are classes, (n,), or tokens, (n, t).
+    Inputs that are floating point are numbers, whole ones tokens, uint8 bytes that are scaled to [0, 1], bool 0 or 1.
+    Targets that are floating point are numbers to learn, (n,) or (n, k); whole ones or text are classes, (n,), or
+    tokens, (n, t).
 
     Args:
         path: of the file; relative to where the program was started.
@@ -55,6 +56,7 @@ class Arrays(Rows):
         wanted = {"inputs": inputs, "target": target, **({"weight": weight} if weight else {})}
         where, found = f"data.path={path}", _read(path, wanted)
         x = torch.from_numpy(np.ascontiguousarray(numbers_of(found["inputs"], where, inputs)))
+        x = x.double() if x.dtype == torch.bool else x
         names, y = targets_of(found["target"], where, target, task)
         weights = None if weight is None else weights_of(found["weight"], where, weight)
         if n_targets is not None and n_targets != (y.shape[1] if not names and y.ndim > 1 else 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def with_mup(config: Mapping[str, Any], problem: NetworkProblem) -> dict[str, An
         return node
     from optbench.problem.mup import rules
 
-    base = base_of(config, outputs_for(problem.data, problem.loss), shapes_alone=True)
+    base = base_of(config, outputs_for(problem.data, problem.loss), problem.data)
     groups = rules(node, problem.module, base)
     return {**node, **({"groups": groups} if groups else {})}
 
@@ -107,6 +108,7 @@ def build_problem(
     if data is not None and hasattr(data, "progress"):
         data.progress = functools.partial(_decoded, display, stop)
     check_learns(data, loss, config["choices"])
+    _check_target(trainer, data, config["choices"])
     model = build(with_outputs(config["model"], outputs_for(data, loss)), "model")
     name = config["choices"]["model"]
     if isinstance(model, AbstractSurface):
@@ -124,9 +126,7 @@ def build_problem(
     if not getattr(loss, "takes_label", True):
         raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
     if is_mup(config):
-        from optbench.problem.mup import rescale
-
-        rescale(model, base_of(config, outputs_for(data, loss)))
+        _as_mup(model, config, loss, data)
     if trainer.stochastic_depth:
         leave_out_branches(model, trainer.stochastic_depth, name)
     return NetworkProblem(
@@ -168,19 +168,26 @@ def is_mup(config: Mapping[str, Any]) -> bool:
     return bool(config["trainer"].get("mup_base"))
 
 
-def base_of(config: Mapping[str, Any], outputs: int | None, shapes_alone: bool = False) -> nn.Module:
-    """The network of a configuration that is under muP at the base width; torch's random state is as before afterwards.
+def base_of(config: Mapping[str, Any], outputs: int | None, data: AbstractData | None = None) -> nn.Module:
+    """The network of a configuration that is under muP at the base width, for its shapes; torch's random state is as
+    before afterwards.
 
     Args:
         config: resolved.
         outputs: see `with_outputs`.
-        shapes_alone: whether its weights are not wanted.
+        data: whose examples give lazy layers their sizes; None: these are not wanted.
     """
     import torch
 
+    from optbench.problem.network import first_examples, give_sizes, waits_for_sizes
+
     node = with_outputs({**config["model"], **config["trainer"]["mup_base"]}, outputs)
-    with torch.random.fork_rng(devices=[]), torch.device("meta" if shapes_alone else "cpu"):
-        made: nn.Module = build(node, "model")
+    with torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):
+            made: nn.Module = build(node, "model")
+        if data is not None and waits_for_sizes(made):
+            made = build(node, "model")  # on the device meta nothing is computed
+            give_sizes(made, functools.partial(first_examples, data))
     return made
 
 
@@ -194,8 +201,10 @@ def _seed_weights(seed: int) -> None:
 
 
 def seeded_model(config: Mapping[str, Any]) -> nn.Module:
-    """The model of a configuration with the initial weights of its run, as `build_problem` draws them."""
+    """The model of a configuration with the initial weights of its run, those of lazy layers too, as `build_problem`
+    draws them."""
     from optbench.problem import as_loss
+    from optbench.problem.network import first_examples, give_sizes
 
     config = as_now(config)
     loss = as_loss(build(config["loss"], "loss"))
@@ -203,11 +212,48 @@ def seeded_model(config: Mapping[str, Any]) -> nn.Module:
     data = built_data(config)  # that of anyone else may draw too
     outputs = outputs_for(data, loss)
     model: nn.Module = build(with_outputs(config["model"], outputs), "model")
-    if is_mup(config):
-        from optbench.problem.mup import rescale
-
-        rescale(model, base_of(config, outputs))
+    if data is not None:
+        give_sizes(model, functools.partial(first_examples, data))
+        if is_mup(config):
+            _as_mup(model, config, loss, data)
     return model
+
+
+_factors_of: dict[str, Mapping[str, float]] = {}
+"""Of a network and its base, and of the form of their inputs: `mup.factors`, which are the same for all seeds."""
+
+
+def _as_mup(model: nn.Module, config: Mapping[str, Any], loss: nn.Module, data: AbstractData) -> None:
+    """Brings the initial weights of a model, of lazy layers too, to those of muP.
+
+    Raises:
+        IncompatibleError: it has another base.
+    """
+    import torch
+
+    from optbench.problem.mup import factors, rescale
+    from optbench.problem.network import first_examples, give_sizes
+    from optbench.problem.trees import shape_of
+
+    few, outputs = functools.cache(lambda: first_examples(data)), outputs_for(data, loss)
+    try:
+        is_lazy = give_sizes(model, few)
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return  # said in words where the problem is made, which tries the same
+    at_base = {**config["model"], **config["trainer"]["mup_base"]}
+    nodes = [with_outputs(node, outputs) for node in (config["model"], at_base)]
+
+    def made(node: Mapping[str, Any]) -> nn.Module:
+        built: nn.Module = build(node, "model")
+        give_sizes(built, few)
+        return built
+
+    key = json.dumps([*nodes, shape_of(few()) if is_lazy else ""], default=str)
+    if key not in _factors_of:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            _factors_of[key] = factors(lambda: (made(nodes[0]), made(nodes[1])))
+    rescale(model, base_of(config, outputs, data), _factors_of[key])
 
 
 def _decoded(display: Display | None, stop: Stop | None, done: int, total: int) -> None:
@@ -251,6 +297,16 @@ def check_learns(data: AbstractData | None, loss: nn.Module, choices: Mapping[st
         hint = "use loss=cross_entropy; loss=class_number learns the number of a class; data=diabetes has numbers"
         raise IncompatibleError(f"{of_loss} learns numbers, and {of_data} has classes", hint)
     raise IncompatibleError(f"{of_data} has numbers and no classes for {of_loss}", "use loss=squared_error")
+
+
+def _check_target(
+    trainer: SurfaceTrainer | NetworkTrainer, data: AbstractData | None, choices: Mapping[str, Any]
+) -> None:
+    """Raises IncompatibleError for an accuracy as the target of a run that has none: it would never be met."""
+    wanted = trainer.target_accuracy if isinstance(trainer, NetworkTrainer) else None
+    if wanted is not None and data is not None and not data.n_classes:
+        raise IncompatibleError(f"trainer.target_accuracy={wanted:g}: data={choices.get('data')} has numbers and no "
+                                "classes", "use trainer.target_val_loss")  # fmt: skip
 
 
 def learns_numbers(loss: nn.Module) -> bool | None:

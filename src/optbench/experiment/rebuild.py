@@ -191,7 +191,7 @@ def _assemble(run: Run, config: Mapping[str, Any], checkpoint: str, weights: Pat
     device = pick_device("auto")
     model = build(with_outputs(config["model"], _outputs(run, config)), "model").to(device)
     if is_mup(config):
-        divide(model, base_of(config, _outputs(run, config), shapes_alone=True))
+        divide(model, base_of(config, _outputs(run, config)))
     try:
         expected = sums(run.summary).get(weights.relative_to(run.path or weights.parent).as_posix())
         state = load_checkpoint(weights, device, expected)["model"]

@@ -14,12 +14,14 @@ attention are divided by the width of a head and not by its root, so that here t
 
 How a model's own initial weights depend on its width stands nowhere; it is read off the two draws: their sizes have a
 ratio near growth^-k with k = 0 (a constant, as of GPT-2), 1/2 (torch's layers) or 1, and k is taken to be the nearest.
+The bias of one output is one number, whose size says nothing: where parameters have few numbers, both networks are
+drawn again, so often that a wrong k is four standard errors away.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _EXPONENTS = (0.0, 0.5, 1.0)
+_MOST_DRAWS = 400
+Draw = Callable[[], "tuple[nn.Module, nn.Module]"]
+"""A network and the same one at the base width, with new initial weights."""
 
 
 @dataclass(frozen=True)
@@ -92,31 +97,86 @@ def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "not there"
 
 
-def rescale(module: nn.Module, base: nn.Module) -> None:
+def factors(draw: Draw) -> dict[str, float]:
+    """What the initial values of each parameter are multiplied by, so that they have the deviations of muP.
+
+    Args:
+        draw: makes a network and the same one at the base width, each time with new initial weights.
+
+    Raises:
+        IncompatibleError: as of `grown`.
+    """
+    module, base = draw()
+    everything = grown(module, base)
+    growths = [(one, _growth(one, everything)) for one in everything]
+    sizes = _Sizes(module), _Sizes(base)
+    for _ in range(_draws(growths, sizes)):
+        for size, network in zip(sizes, draw(), strict=True):
+            size.add(network)
+    return {
+        one.name: one.deviation * growth ** _exponent(sizes[0].of(one.name), sizes[1].of(one.name), growth)
+        for one, growth in growths
+        if growth != 1.0
+    }
+
+
+def rescale(module: nn.Module, base: nn.Module, by: Mapping[str, float] | None = None) -> None:
     """Brings freshly drawn weights to the deviations of muP, in place, and attention to its divisor.
 
     Args:
         module: with its own initial weights.
-        base: the same network at the base width, with its own.
+        base: the same network at the base width; without `by` with its own too.
+        by: `factors`; None: what these two draws say.
 
     Raises:
         IncompatibleError: as of `grown`.
     """
     import torch
 
-    mine, theirs, growths = dict(module.named_parameters()), dict(base.named_parameters()), grown(module, base)
-    largest = max(
-        (max(one.fan_in, one.fan_out) for one in growths), key=lambda ratio: abs(math.log(ratio)), default=1.0
-    )
+    by = factors(lambda: (module, base)) if by is None else by
     with torch.no_grad():
-        for one in growths:
-            growth = largest if one.kind == "vector" else max(one.fan_in, one.fan_out, key=lambda r: abs(math.log(r)))
-            if growth == 1.0:
-                continue
-            factor = one.deviation * growth ** _exponent(mine[one.name], theirs[one.name], growth)
-            if factor != 1.0:
-                mine[one.name].mul_(factor)
+        for name, parameter in module.named_parameters():
+            if by.get(name, 1.0) != 1.0:
+                parameter.mul_(by[name])
     divide(module, base)
+
+
+def _growth(one: Grown, everything: Sequence[Grown]) -> float:
+    """How many times as wide the network is, as far as a parameter's initial values may depend on it."""
+    of = everything if one.kind == "vector" else [one]
+    return max((ratio for g in of for ratio in (g.fan_in, g.fan_out)), key=lambda ratio: abs(math.log(ratio)))
+
+
+class _Sizes:
+    """Root mean squares of the parameters of a network, over all draws of it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._squares: dict[str, list[float]] = {}
+        self.counts = {name: value.numel() for name, value in network.named_parameters()}
+        self.is_drawn = {name: value.numel() == 1 or bool((value != value.flatten()[0]).any())
+                         for name, value in network.named_parameters() if value.numel()}  # fmt: skip
+        self.add(network)
+
+    def add(self, network: nn.Module) -> None:
+        """Another draw."""
+        for name, value in network.named_parameters():
+            self._squares.setdefault(name, []).append(float(value.detach().square().mean()) if value.numel() else 0.0)
+
+    def of(self, name: str) -> float:
+        squares = self._squares[name]
+        return math.sqrt(sum(squares) / len(squares))
+
+
+def _draws(growths: Iterable[tuple[Grown, float]], sizes: Sequence[_Sizes]) -> int:
+    """How many more draws tell k from its neighbours, at growth^(1/4), by four standard errors of the ratio of two root
+    mean squares; at most _MOST_DRAWS."""
+    wanted = 0.0
+    for one, growth in growths:
+        if growth != 1.0 and any(size.is_drawn.get(one.name) for size in sizes):
+            apart = abs(growth) ** 0.25 if growth > 1.0 else growth**-0.25
+            numbers = 16.0 / (apart - 1.0) ** 2  # each root mean square of n numbers errs by 1 / sqrt(2 n) or less
+            wanted = max(wanted, numbers / min(size.counts[one.name] for size in sizes))
+    return min(math.ceil(wanted) - 1, _MOST_DRAWS) if wanted > 1.0 else 0
 
 
 def divide(module: nn.Module, base: nn.Module) -> None:
@@ -129,20 +189,12 @@ def divide(module: nn.Module, base: nn.Module) -> None:
             part.attention_divisor = own**2 / then
 
 
-def _exponent(mine: Any, theirs: Any, growth: float) -> float:
-    """The k of growth^-k that is nearest to the ratio of two draws; 0 for what is 0."""
-    sizes = [_magnitude(one) for one in (mine, theirs)]
-    if not all(sizes):
+def _exponent(mine: float, theirs: float, growth: float) -> float:
+    """The k of growth^-k that is nearest to the ratio of two sizes; 0 for what is 0."""
+    if not mine or not theirs:
         return 0.0
-    exact = -math.log(sizes[0] / sizes[1]) / math.log(growth)
+    exact = -math.log(mine / theirs) / math.log(growth)
     return min(_EXPONENTS, key=lambda k: abs(k - exact))
-
-
-def _magnitude(values: Any) -> float:
-    """Root mean square of a weight; of a vector, which may have few numbers, the largest: torch draws them evenly."""
-    if values.ndim < 2:
-        return float(values.abs().max()) if values.numel() else 0.0
-    return float(values.square().mean().sqrt())
 
 
 def rules(node: Mapping[str, Any], module: nn.Module, base: nn.Module) -> list[dict[str, Any]]:

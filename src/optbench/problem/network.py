@@ -59,6 +59,32 @@ def convolves(model: nn.Module) -> bool:
     return any(is_lazy(weights) or weights.ndim == 4 for weights in model.parameters())
 
 
+def waits_for_sizes(model: nn.Module) -> bool:
+    """Whether a model has lazy modules that saw no inputs yet."""
+    return any(is_lazy(weights) for weights in (*model.parameters(), *model.buffers()))
+
+
+def first_examples(data: AbstractData) -> Tree:
+    """Inputs of so few examples as say what form a data set has."""
+    return trees.part_of(read_split(data, "train").inputs, slice(0, _few(data)))
+
+
+def _few(data: AbstractData) -> int:
+    return 1 if is_pictures(data) else 2
+
+
+def give_sizes(model: nn.Module, few: Callable[[], Tree]) -> bool:
+    """Lets lazy modules of a model see `first_examples`, as they would in `NetworkProblem`: then weights are drawn.
+    Whether there were any.
+
+    Raises what the model raises that does not take them.
+    """
+    if not waits_for_sizes(model):
+        return False
+    network_outputs(model, few(), torch.device("cpu"))
+    return True
+
+
 def to_inputs(inputs: Tree, device: torch.device, channels_last: bool) -> Tree:
     """Inputs as `scaled` in float32 on the device; images (n, c, h, w) channels last where that is asked for."""
     return trees.mapped(partial(_to_input, device=device, channels_last=channels_last), inputs)
@@ -345,12 +371,12 @@ class NetworkProblem(AbstractProblem):
 
     def _initialise(self, model: nn.Module) -> None:
         """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights."""
-        if any(is_lazy(weights) for weights in (*model.parameters(), *model.buffers())):
+        if waits_for_sizes(model):
             self._tried(model, torch.device("cpu"))
 
     def _tried(self, model: nn.Module, device: torch.device) -> Any:
         """What a model makes of the first examples. Raises IncompatibleError where it does not take them."""
-        few = trees.part_of(self.train.inputs, slice(0, self._few))
+        few = trees.part_of(self.train.inputs, slice(0, _few(self.data)))
         try:
             return network_outputs(model, few, device)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -361,10 +387,6 @@ class NetworkProblem(AbstractProblem):
             raise IncompatibleError(f"the model does not take {shape}: {first_line(error)}", hint) from error
 
     @property
-    def _few(self) -> int:
-        return 1 if is_pictures(self.data) else 2
-
-    @property
     def _learned(self) -> str:
         return f"{self.data.n_classes} classes" if self.data.n_classes else "numbers to learn"
 
@@ -372,7 +394,7 @@ class NetworkProblem(AbstractProblem):
         """Sends examples through the model and the loss. Raises IncompatibleError where they do not fit."""
         assert self.train.targets is not None
         outputs = self._tried(self._model, self._device)
-        targets = trees.part_of(self.train.targets, slice(0, self._few))
+        targets = trees.part_of(self.train.targets, slice(0, _few(self.data)))
         is_tree = not isinstance(targets, Tensor)
         self._check_kinds(outputs, is_tree)
         try:
