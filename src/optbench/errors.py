@@ -16,6 +16,8 @@ A message says what came, what was expected and, in `hint`, what to do: one to t
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from types import TracebackType
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -89,3 +91,27 @@ class RunFailure(OptbenchError):
     """A run broke while running."""
 
     exit_code = 3
+
+
+def unexpected(error: BaseException) -> str:
+    """What nobody expected, in a line: its type, where it came from, its words.
+
+    The place is the innermost one that is no library's: the package's own (`optbench/room/file.py:12`) or a user's.
+    """
+    words = _visible(str(error).strip().partition("\n")[0])
+    place = _place(error.__traceback__)
+    return f"{type(error).__name__}{place and f' at {place}'}{words and f': {words}'}"
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Where an exception came from; empty where no place is known."""
+    package, python, found = Path(__file__).parent, Path(re.__file__).parent.parent, ""
+    while trace is not None:
+        path = Path(trace.tb_frame.f_code.co_filename)
+        is_own = path.is_relative_to(package)
+        is_library = path.is_relative_to(python) or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        if is_own or (path.is_absolute() and not is_library):
+            shown = path.relative_to(package.parent) if is_own else path
+            found = f"{shown.as_posix()}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from members import CONF, names
+from members import CONF, names, read
 
 from optbench.experiment import plan_sweep
 from optbench.launch.sweep import Options, divide, sweep
@@ -121,6 +121,27 @@ def test_a_row_that_ends_leaves_the_others_alone(tmp_path: Path) -> None:
         check_same(stacked, alone)
 
 
+def test_of_a_table_whose_layers_learn_their_sizes_from_it(tmp_path: Path) -> None:
+    """Each row begins with what its seed draws once the first examples are there."""
+    given = ("model=logistic", "data=wine", "trainer.normalize=true", "optimizer=momentum", "seeds=2",
+             "trainer.epochs=2", "hydra.launcher.jobs=0")  # fmt: skip
+    made = [sweep(*given, out=tmp_path / e, name="s", engine=e, least=2) for e in ("stacked", "loop")]
+    for stacked, alone in zip(*made, strict=True):
+        check_same(stacked, alone)
+    assert apart(*(weights(run, "last")["linear.weight"] for run in made[0])) > 1e-3
+
+
+@pytest.mark.slow
+def test_no_problem_of_the_suite_raises(tmp_path: Path) -> None:
+    """A problem has a stack, or a reason that somebody wrote."""
+    division = divide(plan_sweep(["experiment=suite/small"], out=tmp_path, name="s"), Options(least=2))
+    passes = {stack.planned[0].choices["model"]: stack.rows.networks.passes is not None for stack in division.stacks}
+    assert passes == {"linear": True, "logistic": True, "mlp": True, "cnn1d": False}
+    said = {why.removeprefix("networks train one by one: ") for why in division.why.values()}
+    assert not [words for words in said if "raised" in words], said
+    assert len(said) == 2, said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(names("optimizer")))
 def test_every_optimizer_with_a_rule(name: str, tmp_path: Path) -> None:
@@ -152,8 +173,11 @@ def test_every_schedule(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("given", [
-    ("loss=mse_softmax",), ("loss=focal",), ("loss=label_smoothing",), ("loss=class_number", "n_outputs=1"),
-    ("data=diabetes", "loss=squared_error", "n_outputs=1", "optimizer.lr=1e-3"), ("model=logistic",),
+    *((f"loss={name}", "optimizer.lr=1e-3", *(["data=diabetes"] if "_numbers" in str(read("loss", name)) else []))
+      for name in names("loss") if name != "surface"),
+    ("model=logistic",), ("model=linear", "data=diabetes", "optimizer=sgd", "optimizer.lr=0.01"),
+    ("data=breast_cancer", "trainer.normalize=true"), ("data=two_spirals", "loss=mse_softmax"),
+    ("data=wine", "loss=focal", "optimizer=momentum", "trainer.batch_size=50"),
     ("model.activation=tanh", "model.dropout=0.3"), ("trainer.normalize=true",),
     ("trainer.batch_size=full", "trainer.grad_tol=0.3"),
     ("trainer.eval_every=2", "trainer.record_every=3"), ("trainer.patience=0", "trainer.epochs=6", "optimizer.lr=1e-6"),
@@ -164,8 +188,9 @@ def test_every_schedule(name: str, tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_every_kind_of_run(given: tuple[str, ...], tmp_path: Path) -> None:
     """Losses, models, stop rules and recording."""
-    taken = "hidden" if "model=logistic" in given else "data." if "data=diabetes" in given else " "
-    overrides = [*(g for g in SMALL if taken not in g), "seeds=2", *given]
+    gone = {"model=logistic": "hidden", "model=linear": "hidden", "data=": "data."}
+    taken = [part for word, part in gone.items() if any(g.startswith(word) for g in given)]
+    overrides = [*(g for g in SMALL if not any(part in g for part in taken)), "seeds=2", *given]
     made = {}
     for engine in ("stacked", "loop"):
         made[engine] = sweep(*overrides, out=tmp_path / engine, name="s", engine=engine, least=2)

@@ -109,6 +109,18 @@ def _clamp(p: Program, a: Symbols, min: Any = None, max: Any = None) -> Symbols:
     return a if max is None else p.all("minimum", a, max)
 
 
+@lowers("round")
+def _round(p: Program, a: Symbols, decimals: int = 0) -> Symbols:
+    """To the nearest whole number, of two the even one."""
+    if decimals != 0:
+        raise NotImplementedError("aten.round to decimals")
+    low = p.all("floor", a)
+    rest, half = sub(p, a, low), p.all("mul", low, 0.5)
+    odd = p.all("ne", p.all("floor", half), half)
+    up = p.all("or", p.all("gt", rest, 0.5), p.all("and", p.all("eq", rest, 0.5), odd))
+    return p.all("where", up, add(p, low, 1.0), low)
+
+
 @lowers("masked_fill")
 def _masked_fill(p: Program, a: Symbols, mask: Any, value: Any) -> Symbols:
     return p.all("where", mask, value, a)

@@ -1,4 +1,4 @@
-"""What torch's operations behind classification losses mean for a program of scalars; importing it registers them.
+"""What torch's operations behind losses mean for a program of scalars; importing it registers them.
 
 See `aten` for the conventions.
 """
@@ -69,3 +69,63 @@ def _nll_loss_backward(
 def _plain_nll(weight: Any, reduction: int) -> None:
     if weight is not None or reduction != 0:
         raise NotImplementedError("aten.nll_loss with class weights or a reduction")
+
+
+# losses of numbers ----------------------------------------------------------------------------------------------------
+
+
+@lowers("binary_cross_entropy_with_logits")
+def _binary_cross_entropy(
+    p: Program, a: Symbols, target: Any, weight: Any = None, of_ones: Any = None, reduction: int = 1
+) -> Symbols:
+    if weight is not None or of_ones is not None or reduction != 0:
+        raise NotImplementedError("aten.binary_cross_entropy_with_logits with weights or a reduction")
+    beside = p.all("log1p", p.all("exp", p.all("neg", p.all("abs", a))))
+    return add(p, sub(p, p.all("maximum", a, 0.0), p.all("mul", a, target)), beside)
+
+
+@lowers("mse_loss")
+def _squared(p: Program, a: Symbols, target: Any, reduction: int = 1) -> Symbols:
+    away = _apart(p, a, target, reduction)
+    return p.all("mul", away, away)
+
+
+@lowers("mse_loss_backward")
+def _squared_backward(p: Program, grad: Any, a: Symbols, target: Any, reduction: int = 1) -> Symbols:
+    return p.all("mul", grad, p.all("mul", 2.0, _apart(p, a, target, reduction)))
+
+
+@lowers("huber_loss")
+def _huber(p: Program, a: Symbols, target: Any, reduction: int = 1, delta: float = 1.0) -> Symbols:
+    away = p.all("abs", _apart(p, a, target, reduction))
+    far = p.all("mul", delta, sub(p, away, 0.5 * delta))
+    return p.all("where", p.all("le", away, delta), p.all("mul", 0.5, p.all("mul", away, away)), far)
+
+
+@lowers("huber_loss_backward")
+def _huber_backward(p: Program, grad: Any, a: Symbols, target: Any, reduction: int = 1, delta: float = 1.0) -> Symbols:
+    cut = p.all("minimum", p.all("maximum", _apart(p, a, target, reduction), -delta), delta)
+    return p.all("mul", grad, cut)
+
+
+@lowers("smooth_l1_loss")
+def _smooth_l1(p: Program, a: Symbols, target: Any, reduction: int = 1, beta: float = 1.0) -> Symbols:
+    away = p.all("abs", _apart(p, a, target, reduction))
+    near = p.all("div", p.all("mul", 0.5, p.all("mul", away, away)), beta) if beta else away
+    return p.all("where", p.all("lt", away, beta), near, sub(p, away, 0.5 * beta))
+
+
+@lowers("smooth_l1_loss_backward")
+def _smooth_l1_backward(
+    p: Program, grad: Any, a: Symbols, target: Any, reduction: int = 1, beta: float = 1.0
+) -> Symbols:
+    away = _apart(p, a, target, reduction)
+    far = p.all("sign", away)
+    near = p.all("div", away, beta) if beta else far
+    return p.all("mul", grad, p.all("where", p.all("lt", p.all("abs", away), beta), near, far))
+
+
+def _apart(p: Program, a: Symbols, target: Any, reduction: int) -> Symbols:
+    if reduction != 0:
+        raise NotImplementedError("a loss with a reduction")
+    return sub(p, a, target)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from optbench.config.callbacks import NONE, Callbacks, parse_callbacks
 from optbench.descend.portable import is_portable
-from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, UserError
+from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, UserError, unexpected
 from optbench.experiment import Folders, Planned, Stop, interruptible, paths_of, plan_sweep
 from optbench.experiment.plan import Sweep
 from optbench.experiment.programs import is_shelved
@@ -27,7 +27,7 @@ from optbench.launch.local import is_network
 from optbench.launch.members import check_members
 from optbench.launch.outlook import TooLargeError, chunk_rows, chunks, outlook
 from optbench.launch.rows import RECORDED, run_rows, skip_rows
-from optbench.launch.stacks import Stacked, run_stack, stacks
+from optbench.launch.stacks import LEAST_STACK, Stacked, run_stack, stacks
 from optbench.ranks import of_environment
 from optbench.records import Run, Status, check_place, read
 from optbench.records.run import read_columns
@@ -229,7 +229,8 @@ def _with_stacks(sweep: Sweep, division: Division, options: Options) -> Division
         words = f"{ALONE}hydra/launcher={sweep.launcher['name']} gives each a place of its own"
         why |= dict.fromkeys((item.run_id for item in division.single if is_network(item)), words)
         return replace(division, why=why)
-    found, reasons = stacks(division.single, options.least, options.force, always=options.engine == "stacked")
+    least = min(options.least, LEAST_STACK)
+    found, reasons = stacks(division.single, least, options.force, always=options.engine == "stacked")
     taken = {item.run_id for stack in found for item in stack.planned}
     single = [item for item in division.single if item.run_id not in taken]
     why = {run_id: words for run_id, words in (why | reasons).items() if run_id not in taken}
@@ -400,7 +401,7 @@ def _keep_curves(sweep: Sweep, division: Division, kept: int, stop: Stop, option
             raise
         except Exception as error:  # parts are anyone's code
             log.debug("curves of %s", sweep.folder, exc_info=True)
-            log.warning("%s: not every curve could be recorded (%r)", sweep.folder, error)
+            log.warning("%s: not every curve could be recorded: %s", sweep.folder, unexpected(error))
             return
     if not stop.requested:
         _write_plans(sweep, wanted)
@@ -516,7 +517,7 @@ def _run_stack(
         raise
     except Exception as error:  # parts are anyone's code
         log.debug("%s", stack.label, exc_info=True)
-        log.warning("%s: its %d runs go one by one (%r)", stack.label, len(stack.planned), error)
+        log.warning("%s: its %d runs go one by one: %s", stack.label, len(stack.planned), unexpected(error))
         return stack.planned
     for run in runs:
         outcome.add(run)
@@ -553,7 +554,7 @@ def _run_batch(rows: Rows, stop: Stop, watcher: SweepWatcher, options: Options, 
         return rows.planned
     except Exception as error:  # parts are anyone's code, and the engine traces what they do
         log.debug("%s", first.label, exc_info=True)
-        log.warning("%s: its %d runs go one by one (%r)", first.label, len(rows.planned), error)
+        log.warning("%s: its %d runs go one by one: %s", first.label, len(rows.planned), unexpected(error))
         return rows.planned
     outcome.by_status.update(counts)
     return unable

@@ -294,7 +294,7 @@ class NetworkProblem(AbstractProblem):
         self.data, self._seed, self._device = data, seed, device
         self.pseudo, self.metrics = pseudo, tuple(metrics)
         self.parallel = parallel
-        self._initialise(model)
+        self.initialise(model)
         if parallel is not None:
             from optbench.problem.shares import shareable
 
@@ -369,8 +369,14 @@ class NetworkProblem(AbstractProblem):
             raise UserError(f"the {name} split of {type(self.data).__name__} has no labelled {kind}")
         return split
 
-    def _initialise(self, model: nn.Module) -> None:
-        """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights."""
+    def initialise(self, model: nn.Module) -> None:
+        """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights.
+
+        They draw their weights then, from torch's generator.
+
+        Raises:
+            IncompatibleError: the model does not take the examples.
+        """
         if waits_for_sizes(model):
             self._tried(model, torch.device("cpu"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,7 +23,7 @@ from optbench.settings import NetworkTrainer, SurfaceTrainer
 from optbench.stacked.average import around_of
 from optbench.stacked.chain import Chain, UnstackedError, chain_of, table_of
 from optbench.stacked.columns import columns_of
-from optbench.stacked.groups import Grouped, alike, in_groups
+from optbench.stacked.groups import Grouped, alike, forgets, in_groups
 from optbench.stacked.passes import Passes, passes_of
 from optbench.stacked.train import Examples, Networks, Stack
 from optbench.stacked.updates import (
@@ -37,8 +36,6 @@ from optbench.stacked.updates import (
     norms_by_operations,
 )
 from optbench.stacked.weights import Form
-
-log = logging.getLogger(__name__)
 
 _TOGETHER, _WATCHED = 512, 4
 _CHUNK_BYTES = 12 << 20
@@ -101,7 +98,6 @@ def networks_of(
         tables = [table.index_select(1, columns.first) for table in tables]
     form = Form(problem.module, chain, columns)
     mini_batch = problem.mini_batch if chain.normalises or chain.drawing else problem.batch_size
-    whole = trainer.ema is None and not wrap and mini_batch >= problem.batch_size
     splits = zip(tables, (problem.train, problem.validation), strict=True)
     train, validation = (Examples(table.contiguous(), _targets(split, device)) for table, split in splits)
     return Networks(
@@ -110,19 +106,18 @@ def networks_of(
         _judged(problem), problem.ranked_by,
         problem.batch_size, problem.steps_per_epoch, problem.exact_gradient and not chain.drawing, trainer,
         total_steps(problem, trainer), mini_batch, around_of(trainer, wrap, chain.normalises),
-        _passes(problem, chain, form, train) if whole else None,
+        *_passes(problem, chain, form, train),
     )  # fmt: skip
 
 
-def _passes(problem: NetworkProblem, chain: Chain, form: Form, train: Examples) -> Passes | None:
-    """The compiled passes; None where there are none."""
+def _passes(problem: NetworkProblem, chain: Chain, form: Form, train: Examples) -> tuple[Passes | None, str]:
+    """The compiled passes, or None and why there are none."""
     if train.inputs.device.type != "cpu":
-        return None
+        return None, "on a GPU they are torch's operations"
     try:
-        return passes_of(chain, form, problem.loss, train.labels)
+        return passes_of(chain, form, problem.loss, train.labels, problem.data.n_classes), ""
     except NotImplementedError as error:
-        log.debug("%s: %s", type(problem.module).__name__, error)
-        return None
+        return None, str(error)
 
 
 def _judged(problem: NetworkProblem) -> Callable[[Tensor, Tensor], dict[str, float]] | None:
@@ -205,11 +200,14 @@ class Rows:
         self.count = len(seeds)
         self._update, self._norms, self.why = _forms(networks, plan)
         self._decays = together and alike(plan, networks.form.first) == "decays"
+        self._forgets = forgets(plan)
 
     def stack(self, rows: Sequence[int]) -> Stack:
         """Some of the rows before their first update."""
         seeds, starts = [self.seeds[i] for i in rows], [self.start(self.seeds[i]) for i in rows]
-        return Stack(self.networks, self.plan, rows, seeds, starts, self._update, self._norms, self._decays)
+        return Stack(
+            self.networks, self.plan, rows, seeds, starts, self._update, self._norms, self._decays, self._forgets
+        )
 
     def chunks(self, threads: int, among: Sequence[int] | None = None) -> Iterator[Sequence[int]]:
         """The rows, or some of them, in chunks; see `chunks`."""

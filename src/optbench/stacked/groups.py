@@ -17,7 +17,7 @@ from torch import Tensor
 
 from optbench.descend.plan import Plan, learning_rates
 from optbench.descend.rule import Rule
-from optbench.stacked.updates import Apply, Numbers, moves_alike
+from optbench.stacked.updates import Apply, Numbers, forgets_the_smallest, moves_alike
 from optbench.stacked.weights import Form
 
 Keeps = NDArray[np.float64]
@@ -77,6 +77,11 @@ class GroupNumbers(Numbers):
     def some(self, which: NDArray[np.int64]) -> GroupNumbers:
         """Those of some of the rows."""
         return GroupNumbers(self.groups, self.rows[which])
+
+
+def forgets(plan: Plan | Grouped) -> bool:
+    """As `updates.forgets_the_smallest`, of all groups."""
+    return all(map(forgets_the_smallest, plan.plans if isinstance(plan, Grouped) else [plan]))
 
 
 def numbers_of(plan: Plan | Grouped, rows: NDArray[np.int64]) -> Numbers:

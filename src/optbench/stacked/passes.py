@@ -6,34 +6,36 @@ kilobytes, which a core's second-level cache holds from one update to the next. 
 a machine. The optimizer is another one, a rule's own (`updates.Compiled`), called by its address. No call holds
 Python's lock, and what a row computes depends neither on the rows beside it nor on how updates are cut into calls.
 
-Layers have units before examples, (units, b). The gradient of a linear layer's weights wants its inputs as (b, units):
-they are turned once a layer, which costs less than a product that reads them across.
+Layers have units before examples, (units, b). What a layer needs for the pass back lies in a place that no other one
+writes to, so that any may follow any. The gradient of a linear layer's weights wants its inputs as (b, units): they are
+turned once a layer, which costs less than a product that reads them across.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from optbench.descend import vector_math, vector_math_single
 from optbench.descend.kernel import load
 from optbench.stacked.chain import Chain
+from optbench.stacked.traced_losses import traced_loss
 from optbench.stacked.weights import Form
 
-_LINEAR, _NORM, _RELU, _TANH, _SIGMOID, _SAME = range(6)
+_LINEAR, _NORM, _RELU, _TANH, _SIGMOID, _SAME, _DROPS = range(7)
 _ELEMENTWISE: Mapping[type[nn.Module], int] = {
     nn.ReLU: _RELU, nn.Tanh: _TANH, nn.Sigmoid: _SIGMOID, nn.Identity: _SAME,
 }  # fmt: skip
+_OWN = (_LINEAR, _NORM, _DROPS)
+"""Kinds whose pass back looks at nothing that they made, but at what they were given, normalised or drew."""
 _TOGETHER = 64
 """Examples that are evaluated at once."""
 
@@ -46,17 +48,18 @@ class Updates:
     """Updates of some rows, one after the other. What a call changes is marked.
 
     Attributes:
-        rule: address of the optimizer's kernel.
-        inputs, labels: the examples, (n, features) and (n,).
+        rule: address of the optimizer's kernel; unused where `whole` is 0.
+        inputs: of the examples, (n, features).
         order: (rows, n), the order of the examples in this epoch.
         spans: (updates, 2), where each update's batch begins and ends in the order.
         x, g: (rows, width), weights and gradients; changed.
         memory: (memories, rows, width); changed.
         statistics: (rows, s), of batch norms; changed.
+        masks: (rows, m b) what the layers that drop units multiply by, one layer's (units, b) after another's; one
+            mini-batch's, so there is one span where there are any.
         counts: (width,) how many weights move as one; empty: each by itself.
         numbers: (updates, rows, names + 1), of the rule, and the factor of decoupled decay.
         clip: the largest norm of a gradient; infinity where there is none.
-        flushes: whether numbers below 1e-38 are taken for 0, see `updates.forgets_the_smallest`.
         first: the number of the first update.
         whole: how many updates are made; of what is left of them, loss and gradient alone are found.
         which: the rows that make them.
@@ -66,17 +69,16 @@ class Updates:
 
     rule: int
     inputs: Floats
-    labels: Ints
     order: Ints
     spans: Ints
     x: Floats
     g: Floats
     memory: Floats
     statistics: Floats
+    masks: Floats
     counts: Floats
     numbers: Floats
     clip: float
-    flushes: bool
     first: int
     whole: int
     which: Ints
@@ -91,28 +93,31 @@ class Passes:
 
     Attributes:
         layers: (layers, 6): kind, inputs, outputs, where weight and bias begin in a row of the matrix (-1: there is
-            none), where the running means begin in a row of the statistics; the variances follow them.
+            none), where the running means begin in a row of the statistics; the variances follow them. Of a layer that
+            drops units the last one is how many are dropped before it.
         constants: (layers, 2): eps and momentum of a batch norm.
         statistics: names of the buffers, in the order of a row of the statistics.
-        smoothing: of the labels.
+        targets: (n,), labels too, whose numbers float32 holds.
+        loss: address of a `traced_losses.TracedLoss`; 0: it is cross-entropy.
+        smoothing: of the labels, under cross-entropy.
     """
 
     layers: Ints
     constants: NDArray[np.float64]
     statistics: Sequence[str]
+    targets: Floats
+    loss: int
     smoothing: float
 
     def train(self, work: Updates) -> None:
         """Makes updates in place; see `Updates`."""
         places, scratch = self._scratch(int((work.spans[:, 1] - work.spans[:, 0]).max()))
-        kernel = _kernel()
-        with _flushing(work.flushes):
-            kernel(
-                _gemm(), work.rule, True, self.layers, self.constants, places, scratch, work.inputs, work.labels,
-                work.order, work.spans, work.x, work.g, work.memory, work.statistics, work.counts, work.numbers,
-                work.clip, self.smoothing, work.first, work.whole, work.which, work.loss, work.norm, work.correct,
-                np.empty((0, 0, 0), dtype=np.float32),
-            )  # fmt: skip
+        _kernel()(
+            _gemm(), work.rule, self.loss, True, self.layers, self.constants, places, scratch, work.inputs,
+            self.targets, work.order, work.spans, work.x, work.g, work.memory, work.statistics, work.masks,
+            work.counts, work.numbers, work.clip, self.smoothing, work.first, work.whole, work.which,
+            work.loss, work.norm, work.correct, np.empty((0, 0, 0), dtype=np.float32),
+        )  # fmt: skip
 
     def outputs(self, x: Floats, statistics: Floats, inputs: Floats) -> Floats:
         """(rows, n, outputs) of rows x (rows, width) with statistics (rows, s), on examples (n, features)."""
@@ -121,72 +126,81 @@ class Passes:
         spans = np.array([(i, min(i + _TOGETHER, n)) for i in range(0, n, _TOGETHER)], dtype=np.int64).reshape(-1, 2)
         places, scratch = self._scratch(_TOGETHER)
         none, alone = np.zeros((1, 1, 1), dtype=np.float32), np.zeros((1, 1))
+        drawn = np.zeros((rows, 0), dtype=np.float32)
         _kernel()(
-            _gemm(), 0, False, self.layers, self.constants, places, scratch, inputs, np.zeros(n, dtype=np.int64),
-            np.arange(n)[None], spans, x, x, none, statistics, none[0, 0], none, math.inf,
+            _gemm(), 0, 0, False, self.layers, self.constants, places, scratch, inputs, self.targets,
+            np.arange(n)[None], spans, x, x, none, statistics, drawn, none[0, 0], none, math.inf,
             0.0, 0, 0, np.arange(rows), alone, alone, np.zeros(rows, dtype=np.int64), made,
         )  # fmt: skip
         return made
 
     def _scratch(self, b: int) -> tuple[Ints, Floats]:
         """Room for what is between the layers: where what a layer makes of b examples begins, (layers,); then where two
-        slopes begin, what was turned, the inputs, those turned, a column of each example, the scales of the units."""
-        made, end, places = self.layers, 0, []
+        slopes begin, what was turned, the inputs, those turned, columns of each example, the scales of the units."""
+        made, end, places, before = self.layers, 0, [], _SAME
         for kind, _, units, *_ in made.tolist():
-            if kind in (_LINEAR, _NORM):
+            if kind in _OWN or before not in _OWN:
                 places.append(end)
-                end += units * b
-            else:  # in place
+                end += units * b * (2 if kind == _NORM else 1)  # and the numbers that it has normalised
+            else:  # in place: the layer before wants nothing of what it made
                 places.append(places[-1])
+            before = kind
         widest = int(made[:, 1:3].max())
-        for size in (widest * b, widest * b, widest * b, widest * b, widest * b, 2 * b, self.constants.size * widest):
+        for size in (widest * b, widest * b, widest * b, widest * b, widest * b, 3 * b, self.constants.size * widest):
             places.append(end)
             end += size
         return np.array(places, dtype=np.int64), np.empty(end, dtype=np.float32)
 
 
-def passes_of(chain: Chain, form: Form, loss: nn.Module, labels: Tensor) -> Passes:
+def passes_of(chain: Chain, form: Form, loss: nn.Module, targets: Tensor, classes: int) -> Passes:
     """The compiled passes of a chain.
 
     Args:
         chain: the layers.
         form: how their parameters lie in a row.
         loss: of the problem.
-        labels: of the training examples.
+        targets: of the training examples, (n,).
+        classes: of the data; 0: there are none.
 
     Raises:
         NotImplementedError: there are none, in a sentence.
     """
-    smoothing, units, end = _smoothing(loss, labels), 0, 0
-    lines, constants, held, places = [], [], list[str](), form.spans()
+    units, end, dropped, places = math.prod(chain.shapes[chain.layers[0][0]]), 0, 0, form.spans()
+    lines, constants, held = [], [], list[str]()
     for name, layer in chain.layers:
         weight, bias = (places.get(f"{name}.{kind}", (-1, 0))[0] for kind in ("weight", "bias"))
-        line, numbers, before = [_ELEMENTWISE.get(type(layer), -1), units, units, weight, bias, -1], (0.0, 0.0), units
+        line, numbers = [_ELEMENTWISE.get(type(layer), -1), units, units, weight, bias, -1], (0.0, 0.0)
         if type(layer) is nn.Linear:
             first, last = places[f"{name}.weight"]
-            before, units = (last - first) // layer.out_features, layer.out_features
-            line[:3] = _LINEAR, before, units
+            line[:3] = _LINEAR, (last - first) // layer.out_features, layer.out_features
+            units = layer.out_features
         elif type(layer) is nn.BatchNorm1d and layer.momentum is not None:
             line[0], line[5], numbers = _NORM, end, (layer.eps, layer.momentum)
             held += [f"{name}.running_mean", f"{name}.running_var"]
             end += 2 * units
-        if line[0] < 0 or not before:
+        elif type(layer) is nn.Dropout and layer.p < 1.0:
+            line[0], line[5] = (_DROPS, dropped) if layer.p else (_SAME, -1)
+            dropped += units if layer.p else 0
+        if line[0] < 0:
             raise NotImplementedError(f"{type(layer).__name__} ({name}) has no compiled passes here")
         lines.append(line)
         constants.append(numbers)
     if sorted(held) != sorted(form.buffers):
         raise NotImplementedError("a layer has statistics that are not batch norm's")
     _kernel(), _gemm()
-    return Passes(np.array(lines, dtype=np.int64), np.array(constants), held, smoothing)
+    judged = _loss(loss, units, targets, classes)
+    return Passes(np.array(lines, dtype=np.int64), np.array(constants), held, targets.float().numpy(), *judged)
 
 
-def _smoothing(loss: nn.Module, labels: Tensor) -> float:
-    """How much of a label goes to all classes. Raises NotImplementedError for a loss other than cross-entropy."""
-    if type(loss) is nn.CrossEntropyLoss and not labels.is_floating_point():
+def _loss(loss: nn.Module, outputs: int, targets: Tensor, classes: int) -> tuple[int, float]:
+    """The address of a compiled loss, and how much of a label goes to all classes; cross-entropy is in the kernel.
+    Raises NotImplementedError."""
+    if type(loss) is nn.CrossEntropyLoss and classes and not targets.is_floating_point():
+        plain = loss.weight is None and loss.reduction == "none" and loss.ignore_index < 0
         smoothing: float = loss.label_smoothing
-        if loss.weight is None and loss.reduction == "none":
-            return smoothing
-    raise NotImplementedError(f"{type(loss).__name__} has no compiled passes")
+        if plain and int(targets.max()) < outputs:
+            return 0, smoothing
+    return traced_loss(loss, outputs, targets, classes).address, 0.0
 
 
 def one_thread() -> AbstractContextManager[Any]:
@@ -195,19 +209,6 @@ def one_thread() -> AbstractContextManager[Any]:
 
     limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
     return limits
-
-
-@contextlib.contextmanager
-def _flushing(holds: bool) -> Iterator[None]:
-    """In it this thread takes numbers below 1e-38 for 0, where that is asked for and the machine can: a processor takes
-    many times as long over such a number as over another (24 times here, a product in numpy)."""
-    if not holds or not torch.set_flush_denormal(True):
-        yield
-        return
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 @functools.cache
@@ -244,7 +245,7 @@ from numba.extending import intrinsic
 
 F = np.float32
 ZERO, ONE = F(0), F(1)
-LINEAR, NORM, RELU, TANH, SIGMOID = 0, 1, 2, 3, 4
+LINEAR, NORM, RELU, TANH, SIGMOID, SAME, DROPS = 0, 1, 2, 3, 4, 5, 6
 AS_IT_IS, TURNED = 78, 84  # BLAS's letters N and T
 PART = 4096
 SUMS = {"reassoc", "contract"}
@@ -297,6 +298,22 @@ def move(context, address, x, g, memory, numbers, counts, n, apart, t):
 
     i = types.int64
     return types.void(i, i, i, i, i, i, i, i, i), build
+
+
+@intrinsic
+def judge(context, address, z, d, targets, values, told, b):
+    """The loss's kernel on a mini-batch."""
+
+    def build(context, builder, signature, arguments):
+        address, *places, b = arguments
+        f32 = ir.FloatType()
+        given = [*(builder.inttoptr(value, f32.as_pointer()) for value in places), b]
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
+        builder.call(builder.inttoptr(address, kind.as_pointer()), given)
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(i, i, i, i, i, i, i), build
 
 
 @intrinsic
@@ -422,8 +439,14 @@ def slope_of(kind, a, d):
 
 
 @numba.njit(no_cpython_wrapper=True, error_model="numpy")
-def normalise(training, given, made, x, line, constants, statistics, scales, b):
-    """Batch norm; in training `given` becomes the normalised numbers, `scales` one over the deviations, and the
+def multiply(a, by):
+    for i in range(len(a)):
+        a[i] *= by[i]
+
+
+@numba.njit(no_cpython_wrapper=True, error_model="numpy")
+def normalise(training, given, normal, made, x, line, constants, statistics, scales, b):
+    """Batch norm; `normal` becomes the normalised numbers, `scales` one over the deviations, and in training the
     running statistics move."""
     units, weight, bias, mean_at = line[2], line[3], line[4], line[5]
     eps, momentum = F(constants[0]), F(constants[1])
@@ -441,10 +464,10 @@ def normalise(training, given, made, x, line, constants, statistics, scales, b):
         scales[u] = scale
         w = x[weight + u] if weight >= 0 else ONE
         c = x[bias + u] if bias >= 0 else ZERO
-        out = made[u * b : (u + 1) * b]
+        own, out = normal[u * b : (u + 1) * b], made[u * b : (u + 1) * b]
         for j in range(b):
             v = (a[j] - mean) * scale
-            a[j] = v
+            own[j] = v
             out[j] = w * v + c
 
 
@@ -465,7 +488,7 @@ def slope_of_norm(normal, d, x, g, line, scales, b):
 
 
 @numba.njit(no_cpython_wrapper=True, error_model="numpy")
-def forward(address, training, layers, constants, places, scratch, at, x, x_at, statistics, b):
+def forward(address, training, layers, constants, places, scratch, at, x, x_at, statistics, masks, b):
     """Scratch is filled, from the turned inputs on; gives where the outputs begin."""
     count = len(layers)
     before = places[count + 4]
@@ -481,17 +504,24 @@ def forward(address, training, layers, constants, places, scratch, at, x, x_at, 
             gemm(address, AS_IT_IS, b, units, inputs, at + 4 * before, b, x_at + 4 * line[3], inputs, ONE,
                  at + 4 * place, b)
         elif kind == NORM:
-            given = scratch[before : before + units * b]
+            given, normal = scratch[before : before + units * b], scratch[place + units * b :]
             scales = scratch[places[count + 6] + line[5] :]
-            normalise(training, given, made, x, line, constants[k], statistics, scales, b)
+            normalise(training, given, normal, made, x, line, constants[k], statistics, scales, b)
         else:
-            activate(kind, made)
+            if place != before:
+                given = scratch[before : before + units * b]
+                for i in range(units * b):
+                    made[i] = given[i]
+            if kind != DROPS:
+                activate(kind, made)
+            elif training:
+                multiply(made, masks[line[5] * b :])
         before = place
     return before
 
 
 @numba.njit(no_cpython_wrapper=True, error_model="numpy")
-def backward(address, layers, places, scratch, at, x, x_at, g, g_at, b):
+def backward(address, layers, places, scratch, at, x, x_at, g, g_at, masks, b):
     """The gradient of the weights, from the slope of the outputs, which is the first of the two."""
     count = len(layers)
     here, other = places[count], places[count + 1]
@@ -514,14 +544,16 @@ def backward(address, layers, places, scratch, at, x, x_at, g, g_at, b):
                      at + 4 * other, b)
                 here, other = other, here
         elif kind == NORM:
-            normal = scratch[places[k - 1] : places[k - 1] + units * b]
+            normal = scratch[places[k] + units * b : places[k] + 2 * units * b]
             slope_of_norm(normal, d, x, g, line, scratch[places[count + 6] + line[5] :], b)
+        elif kind == DROPS:
+            multiply(d, masks[line[5] * b :])
         else:
             slope_of(kind, scratch[places[k] : places[k] + units * b], d)
 
 
 @numba.njit(no_cpython_wrapper=True, error_model="numpy")
-def entropy(z, d, columns, labels, index, smoothing, b):
+def entropy(z, d, columns, targets, index, smoothing, b):
     """Cross-entropy of outputs z (classes, b): the mean, how many are right; d becomes its slope."""
     classes = len(z) // b
     most, sums = columns[:b], columns[b : 2 * b]
@@ -541,7 +573,7 @@ def entropy(z, d, columns, labels, index, smoothing, b):
         for j in range(b):
             d[c * b + j] = (d[c * b + j] / sums[j] - spread) * share
     for j in range(b):
-        label = labels[index[j]]
+        label = int(targets[index[j]])
         d[label * b + j] -= (ONE - smoothing) * share
         level = F(math.log(sums[j])) + most[j]
         found = level - z[label * b + j]
@@ -558,13 +590,28 @@ def entropy(z, d, columns, labels, index, smoothing, b):
     return whole / b, right
 
 
+@numba.njit(no_cpython_wrapper=True, error_model="numpy")
+def judged(address, z_at, d_at, columns, targets, index, b):
+    """The same of another loss."""
+    for j in range(b):
+        columns[j] = targets[index[j]]
+    begin = columns.ctypes.data
+    judge(address, z_at, d_at, begin, begin + 4 * b, begin + 8 * b, b)
+    right, whole = 0, 0.0
+    for j in range(b):
+        whole += columns[b + j]
+        right += columns[2 * b + j] == columns[j]
+    return whole / b, right
+
+
 _I, _F, _D = numba.int64, numba.float32, numba.float64
 
 
 @numba.njit(
     numba.void(
-        _I, _I, numba.boolean, _I[:, ::1], _D[:, ::1], _I[::1], _F[::1], _F[:, ::1], _I[::1],
-        _I[:, ::1], _I[:, ::1], _F[:, ::1], _F[:, ::1], _F[:, :, ::1], _F[:, ::1], _F[::1], _F[:, :, ::1], _D,
+        _I, _I, _I, numba.boolean, _I[:, ::1], _D[:, ::1], _I[::1], _F[::1], _F[:, ::1], _F[::1],
+        _I[:, ::1], _I[:, ::1], _F[:, ::1], _F[:, ::1], _F[:, :, ::1], _F[:, ::1], _F[:, ::1],
+        _F[::1], _F[:, :, ::1], _D,
         _F, _I, _I, _I[::1], _D[:, ::1], _D[:, ::1], _I[::1],
         _F[:, :, ::1],
     ),
@@ -573,8 +620,8 @@ _I, _F, _D = numba.int64, numba.float32, numba.float64
     error_model="numpy",
 )
 def run(
-    address, rule, training, layers, constants, places, scratch, inputs, labels,
-    order, spans, x, g, memory, statistics, counts, numbers, clip,
+    address, rule, loss_of, training, layers, constants, places, scratch, inputs, targets,
+    order, spans, x, g, memory, statistics, masks, counts, numbers, clip,
     smoothing, first, whole, which, loss, norm, correct,
     outputs,
 ):
@@ -592,17 +639,21 @@ def run(
                 for i in range(features):
                     own[i] = example[i]
             turn(given, b, features, scratch[places[count + 4] :])
-            end = forward(address, training, layers, constants, places, scratch, at, row, x_at, statistics[r], b)
+            drawn = masks[r]
+            end = forward(address, training, layers, constants, places, scratch, at, row, x_at, statistics[r], drawn, b)
             z = scratch[end : end + layers[count - 1, 2] * b]
             if not training:
                 for c in range(outputs.shape[2]):
                     for j in range(b):
                         outputs[r, spans[s, 0] + j, c] = z[c * b + j]
                 continue
-            found, right = entropy(z, slope, columns, labels, index, smoothing, b)
+            if loss_of:
+                found, right = judged(loss_of, at + 4 * end, at + 4 * places[count], columns, targets, index, b)
+            else:
+                found, right = entropy(z, slope, columns, targets, index, smoothing, b)
             loss[s, r] = found
             correct[r] += right
-            backward(address, layers, places, scratch, at, row, x_at, g[r], g_at, b)
+            backward(address, layers, places, scratch, at, row, x_at, g[r], g_at, drawn, b)
             length = math.sqrt(squares(g[r], counts))
             norm[s, r] = length
             if s >= whole:

@@ -31,7 +31,7 @@ from optbench.stacked.chain import Chain
 from optbench.stacked.draws import Draws
 from optbench.stacked.groups import Grouped, further_rates, numbers_of
 from optbench.stacked.passes import Passes, Updates
-from optbench.stacked.updates import Apply, Compiled, Norms, Numbers, forgets_the_smallest
+from optbench.stacked.updates import Apply, Compiled, Norms, Numbers, flushing
 from optbench.stacked.weights import Form, counted
 
 State = Mapping[str, Tensor]
@@ -46,7 +46,7 @@ class Examples:
 
     Attributes:
         inputs: (n, features) float32.
-        labels: (n,).
+        labels: (n,); numbers where there are no classes.
     """
 
     inputs: Tensor
@@ -71,6 +71,7 @@ class Networks:
         mini_batch: examples that go through the layers at once, of those of an update.
         around: what is put around the optimizer.
         passes: forward and backward pass compiled; None: they are torch's operations and autograd.
+        why: why they are.
     """
 
     model: nn.Module
@@ -90,11 +91,19 @@ class Networks:
     mini_batch: int
     around: Around
     passes: Passes | None = None
+    why: str = ""
 
     @property
     def device(self) -> torch.device:
         """Where the rows are computed."""
         return self.train.inputs.device
+
+    @property
+    def between(self) -> bool:
+        """Whether something is done to a row between a gradient and the next one beside the optimizer's update."""
+        around, whole = self.around, self.mini_batch >= self.batch_size
+        is_bare = around == Around() and whole and not self.chain.drawing
+        return not is_bare
 
 
 @dataclass
@@ -154,6 +163,7 @@ class Stack:
         update: the optimizer.
         norms: of gradients.
         decays: whether decoupled weight decay multiplies sums of weights (`updates.moves_alike`).
+        forgets: whether numbers below 1.2e-38 are taken for 0 (`updates.forgets_the_smallest`).
     """
 
     def __init__(
@@ -166,10 +176,11 @@ class Stack:
         update: Apply,
         norms: Norms,
         decays: bool,
+        forgets: bool,
     ) -> None:
         self._net, self._update, self._norms, self._decays = networks, update, norms, decays
-        self._compiled = networks.passes is not None and isinstance(update, Compiled)
-        self._flushes = isinstance(plan, Plan) and forgets_the_smallest(plan)
+        self._in_one_call = networks.passes is not None and isinstance(update, Compiled) and not networks.between
+        self._forgets = forgets and networks.device.type == "cpu"
         self._lines = [_Line(*one) for one in zip(rows, seeds, starts, strict=True)]
         self._numbers = numbers_of(plan, np.asarray(rows, dtype=np.int64))
         n, form, device = len(rows), networks.form, networks.device
@@ -284,26 +295,27 @@ class Stack:
     def _at_once(self) -> int:
         """How many updates are made in one go: in the same epoch, and no more than take a moment."""
         net = self._net
-        if not self._compiled:
+        if not self._in_one_call:
             return 1
         left = min(net.steps, (self._step // net.steps_per_epoch + 1) * net.steps_per_epoch) - self._step
         return max(1, min(left, _WORK // (6 * net.form.width * net.batch_size * len(self._lines))))
 
     def _some_steps(self, updates: int) -> Iterator[Ended]:
-        if self._compiled:
+        if self._in_one_call:
             yield from self._compiled_steps(updates)
         else:
             for _ in range(updates):
                 yield from self._one_step()
 
     def _one_step(self) -> Iterator[Ended]:
-        loss, norm = self.measured()
+        with flushing(self._forgets):
+            loss, norm = self._measured() if self._net.passes is None else self._measured_by(self._net.passes)
         self._curve.add(loss, norm, self._numbers.rates(self._step))
         for i in self._judged(loss, norm):
             yield from self._look(i)
         self._clip(norm)
         keep = self._numbers.decay(self._step) if self._decays else np.ones(len(self._lines))
-        with torch.no_grad(), np.errstate(over="ignore", invalid="ignore"):
+        with torch.no_grad(), np.errstate(over="ignore", invalid="ignore"), flushing(self._forgets):
             self._update(self.flat, self._gradient, self._memory, self._numbers.at(self._step), keep, self._step)
         self._kept = self._kept * keep
         self._step += 1
@@ -315,11 +327,10 @@ class Stack:
         assert self._net.passes is not None
         begun, statistics = (self.flat.clone(), self._memory.clone(), self._statistics()), self._statistics()
         work, keep = self._updates(updates, statistics)
-        self._net.passes.train(work)
+        with flushing(self._forgets):
+            self._net.passes.train(work)
         self._take_statistics(statistics)
-        if self._net.labels is not None:
-            self._seen += int((work.spans[:, 1] - work.spans[:, 0]).sum())
-            self._correct += torch.from_numpy(work.correct)
+        self._count(work)
         for k in range(updates):
             self._curve.add(work.loss[k], work.norm[k], self._numbers.rates(self._step))
             for i in self._judged(work.loss[k], work.norm[k]):
@@ -329,38 +340,51 @@ class Stack:
 
     def _updates(self, updates: int, statistics: NDArray[np.float32]) -> tuple[Updates, NDArray[np.float64]]:
         """What is to be made, from this step on, and the factors of decay, (updates, rows)."""
-        net, n = self._net, len(self._lines)
         assert isinstance(self._update, Compiled)
         assert isinstance(self._numbers, Numbers)
-        batches = [self._batch_at(self._step + k) for k in range(updates)]
+        spans = [self._batch_at(self._step + k) for k in range(updates)]
         numbers, keep = self._numbers.block(self._step, updates, self._decays)
-        found = np.empty((2, updates, n))
-        counts = np.zeros(0, dtype=np.float32) if net.form.counts is None else net.form.counts.numpy()
-        clip = math.inf if net.trainer.clip_norm is None else net.trainer.clip_norm
-        work = Updates(
-            self._update.address, net.train.inputs.numpy(), net.train.labels.numpy(),
-            self._order_at(self._step).numpy(), np.array(batches), self.flat.numpy(), self._gradient.numpy(),
-            self._memory.numpy(), statistics, counts, numbers, clip, self._flushes, self._step, updates, np.arange(n),
-            found[0], found[1], np.zeros(n, dtype=np.int64),
+        work = self._work(spans, statistics)
+        return replace(work, rule=self._update.address, numbers=numbers, whole=updates), keep
+
+    def _work(self, spans: Sequence[tuple[int, int]], statistics: NDArray[np.float32]) -> Updates:
+        """Gradients of these batches of this epoch, without a move."""
+        net, n = self._net, len(self._lines)
+        found, none = np.empty((2, len(spans), n)), np.zeros((1, 1, 1), dtype=np.float32)
+        return Updates(
+            rule=0, inputs=net.train.inputs.numpy(), order=self._order_at(self._step).numpy(), spans=np.array(spans),
+            x=self.flat.numpy(), g=self._gradient.numpy(), memory=self._memory.numpy(), statistics=statistics,
+            masks=np.zeros((n, 0), dtype=np.float32),
+            counts=none[0, 0, :0] if net.form.counts is None else net.form.counts.numpy(), numbers=none,
+            clip=math.inf if net.trainer.clip_norm is None else net.trainer.clip_norm, first=self._step, whole=0,
+            which=np.arange(n), loss=found[0], norm=found[1], correct=np.zeros(n, dtype=np.int64),
         )  # fmt: skip
-        return work, keep
+
+    def _count(self, work: Updates) -> None:
+        """Takes down how many examples were told right."""
+        if self._net.labels is not None:
+            self._seen += int((work.spans[:, 1] - work.spans[:, 0]).sum())
+            self._correct += torch.from_numpy(work.correct)
 
     def _again(self, i: int, k: int, work: Updates, begun: tuple[Tensor, Tensor, NDArray[np.float32]]) -> None:
         """Takes a row back to where the updates began, and on to the k-th of them."""
         assert self._net.passes is not None
         self.flat[i], self._memory[:, i], work.statistics[i] = begun[0][i], begun[1][:, i], begun[2][i]
         spans, unseen = work.spans[: k + 1], np.empty((2, k + 1, len(self._lines)))
-        self._net.passes.train(
-            replace(work, spans=spans, whole=k, which=np.array([i]), loss=unseen[0], norm=unseen[1],
-                    correct=np.zeros_like(work.correct))
-        )  # fmt: skip
+        with flushing(self._forgets):
+            self._net.passes.train(
+                replace(work, spans=spans, whole=k, which=np.array([i]), loss=unseen[0], norm=unseen[1],
+                        correct=np.zeros_like(work.correct))
+            )  # fmt: skip
         self._take_statistics(work.statistics)
 
     def _statistics(self) -> NDArray[np.float32]:
         """A copy of batch norm's statistics, (rows, s) as the compiled passes have them."""
+        return self._side_by_side(self._buffers)
+
+    def _side_by_side(self, buffers: Mapping[str, Tensor]) -> NDArray[np.float32]:
         assert self._net.passes is not None
-        parts = [self._buffers[name] for name in self._net.passes.statistics]
-        return torch.cat([self.flat[:, :0], *parts], dim=1).numpy()
+        return torch.cat([self.flat[:, :0], *(buffers[name] for name in self._net.passes.statistics)], dim=1).numpy()
 
     def _take_statistics(self, found: NDArray[np.float32]) -> None:
         assert self._net.passes is not None
@@ -368,7 +392,34 @@ class Stack:
         parts = torch.from_numpy(found).split([self._buffers[name].shape[1] for name in names], dim=1) if names else ()
         self._buffers = {name: part.contiguous() for name, part in zip(names, parts, strict=True)}
 
-    def measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _measured_by(self, passes: Passes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `_measured`, by compiled passes."""
+        begin, end = self._batch_at(self._step)
+        sizes = piece_sizes(end - begin, self._net.mini_batch)
+        masks = self._draws.masks([line.seed for line in self._lines], self._step, sizes)
+        statistics, parts = self._statistics(), list[Updates]()
+        for size, own in zip(sizes, masks, strict=True):
+            work = self._work([(begin, begin + size)], statistics)
+            if own:
+                drawn = torch.cat([mask.flatten(1) for mask in own.values()], dim=1).numpy()
+                work = replace(work, masks=drawn)
+            if len(sizes) > 1:
+                work = replace(work, g=np.empty_like(work.g))
+            passes.train(work)
+            self._count(work)
+            parts.append(work)
+            begin += size
+        self._take_statistics(statistics)
+        if len(parts) == 1:
+            return parts[0].loss[0], parts[0].norm[0]
+        shares = [size / sum(sizes) for size in sizes]
+        self._gradient.zero_()
+        for share, part in zip(shares, parts, strict=True):
+            self._gradient.add_(torch.from_numpy(part.g), alpha=share)
+        loss = np.stack([share * part.loss[0] for share, part in zip(shares, parts, strict=True)]).sum(axis=0)
+        return loss, self._norms(self._gradient).double().numpy()
+
+    def _measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Loss and gradient norm of each row on its batch, (rows,) each; the gradients lie in the matrix for them."""
         inputs, labels = self._batch()
         sizes = piece_sizes(labels.shape[1], self._net.mini_batch)
@@ -535,12 +586,11 @@ class Stack:
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         """(rows, n, outputs) of examples (n, features), as they are evaluated."""
-        if self._compiled:
-            assert self._net.passes is not None
-            return torch.from_numpy(self._net.passes.outputs(self.flat.numpy(), self._statistics(), inputs.numpy()))
         weights, buffers = self.flat, self._buffers
         if self._average is not None:
             weights, buffers = self._average.weights, self._average.statistics
+        if (passes := self._net.passes) is not None:
+            return torch.from_numpy(passes.outputs(weights.numpy(), self._side_by_side(buffers), inputs.numpy()))
         whole = inputs.mT.expand(len(self._lines), *inputs.mT.shape)
         return self._net.chain.forward(self._net.form.views(weights), buffers, whole).mT
 

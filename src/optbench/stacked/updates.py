@@ -10,8 +10,9 @@ and k = 1 - lr lambda under decoupled weight decay, else 1. `moves_alike` tells 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,58 @@ _FORGOTTEN = 1e-12
 
 
 def forgets_the_smallest(plan: Plan) -> bool:
-    """Whether the numbers that float32 has below 1e-38 move no weight: what is remembered is divided by eps at least.
+    """Whether the numbers that float32 has below 1.2e-38 move no weight.
 
-    Means of gradients that have become 0 end there (a pixel that is always black, a unit that is off), and stay. A rule
-    without an eps may look at their signs, as Lion does.
+    Means of gradients that have become 0 end there (a pixel that is always black, a unit that is off), and stay: 0.9
+    times the smallest number is that number. Two kinds of rules forget them:
+
+    - what is remembered is divided by eps at least, so that it moves a weight by 1e-26 of its rate at most;
+    - the next weight and memories are sums of the former ones, each times a number (momentum, heavy ball, averages). A
+      memory below 1.2e-38 then moves a weight by as much times its rate, which float32 rounds away from every weight
+      above 4e-31 times that rate, and is rounded away itself by the next gradient above 4e-31. Weights are the same to
+      the bit where they and their gradients are 0 or larger than that.
+
+    A rule that looks at signs (Lion, Rprop) or at quotients without an eps shows such a number whole, and keeps it.
     """
     eps = plan.hyper.get("eps")
-    return eps is not None and bool(np.min(eps) >= _FORGOTTEN)
+    return (eps is not None and bool(np.min(eps) >= _FORGOTTEN)) or _is_linear(plan)
+
+
+def _is_linear(plan: Plan) -> bool:
+    """Whether a rule adds and subtracts multiples of weight, gradient and memories, and nothing else."""
+    names = Numbers(plan, np.zeros(1, dtype=np.int64)).names
+    try:
+        program, following, memories = _traced(plan, names, moving=False)
+    except Exception:  # a rule is anyone's code; what cannot be traced is not known
+        return False
+    state, wanted = {"x", "g", *(f"memory {name}" for name in plan.rule.memories)}, [following, *memories]
+    found: dict[Value, bool] = {}
+    """Whether a value hangs on the state, linearly; those that hang on it otherwise end this."""
+    for value in program.needed(wanted):
+        op, args, payload = program.code[value]
+        hangs = [found[a] for a in args]
+        if not args:
+            found[value] = op == "input" and payload in state
+        elif not any(hangs) or op in ("add", "sub", "neg"):
+            found[value] = any(hangs)
+        elif (op == "mul" and sum(hangs) == 1) or (op == "div" and not hangs[1]) or (op == "where" and not hangs[0]):
+            found[value] = True
+        else:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def flushing(holds: bool) -> Iterator[None]:
+    """In it this thread takes numbers below 1.2e-38 for 0, where that is asked for and the machine can: a processor
+    takes many times as long over such a number as over another (24 times here, a product in numpy)."""
+    if not holds or not torch.set_flush_denormal(True):
+        yield
+        return
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 class Numbers:
@@ -228,7 +274,7 @@ def _source(plan: Plan, names: tuple[str, ...], moving: bool) -> str:
     places = {f"memory {name}": f"m{i}[i]" for i, name in enumerate(plan.rule.memories)}
     places |= {name: f"q{i}" for i, name in enumerate(names)} | {"x": "x[i]", "g": "g[i]", "t": "F(t)"}
     needed = program.needed([following, *memories])
-    lines = [f"v{v} = {_text(program, v, places)}" for v in needed]
+    lines = [f"v{v} = {text_of(program, v, places)}" for v in needed]
     put = f"keep * x[i] + counts[i] * v{following}" if moving else f"v{following}"
     lines += [f"x[i] = {put}", *(f"m{i}[i] = v{v}" for i, v in enumerate(memories))]
     library = vector_math_single.FUNCTIONS
@@ -243,7 +289,8 @@ def _source(plan: Plan, names: tuple[str, ...], moving: bool) -> str:
     )
 
 
-def _text(program: Program, value: Value, places: Mapping[str, str]) -> str:
+def text_of(program: Program, value: Value, places: Mapping[str, str]) -> str:
+    """An instruction in the text of a kernel: arguments as `v` and their number, inputs as they stand in `places`."""
     op, args, payload = program.code[value]
     if op == "const":
         number = repr(float(payload))
