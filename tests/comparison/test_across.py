@@ -86,6 +86,21 @@ def test_a_run_that_fails_improves_no_score(tmp_path: Path) -> None:
         assert sign * values(after, name)["b"] <= sign * values(before, name)["b"]
 
 
+def test_improvement_is_over_the_baseline_whatever_it_is_called_by_and_over_no_other(tmp_path: Path) -> None:
+    for problem, dim in (("bowl", 2), ("dale", 3)):
+        for optimizer, loss in (("adam", 2.0), ("book_adam", 1.0)):
+            for seed in range(3):
+                settings = {"model.dim": dim, "optimizer._target_": f"torch.optim.{optimizer}", "seed": seed}
+                make_run(tmp_path / f"{problem}-{optimizer}-{seed}", settings, optimizer=optimizer, model=problem,
+                         final_loss=loss + seed / 8)  # fmt: skip
+    found = {name: compare([tmp_path], score="improvement", baseline=name) for name in ("adam", "torch's adam")}
+    assert [one.reference for one in found.values()] == ["torch's adam"] * 2
+    assert [values(one, "improvement") for one in found.values()] == [{"book_adam": 1.0, "torch's adam": 0.5}] * 2
+    make_run(tmp_path / "c", {"model.dim": 3, "optimizer._target_": "torch.optim.c"}, optimizer="c", model="dale")
+    with pytest.raises(UserError, match="--baseline c: no configuration of that name"):  # on every problem
+        compare([tmp_path], score="improvement", baseline="c")
+
+
 def test_scores_are_in_json_and_below_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs(tmp_path)
     code, out, _ = invoke(capsys, "compare", tmp_path, "--score", "rank,algoperf-code", "--json")

@@ -17,6 +17,7 @@ import numpy as np
 
 from optbench.comparison.by_seed import by_seed
 from optbench.comparison.groups import Group
+from optbench.comparison.judged import baselines
 from optbench.comparison.ranked_by import Ranked
 from optbench.errors import UserError
 from optbench.metrics import Estimate
@@ -100,9 +101,15 @@ class Across:
     metric: tuple[str, ...]
 
     def reference(self, baseline: str | None) -> int:
-        """The number of the configuration that others are held against: the baseline, else the best average rank."""
-        if baseline in self.configurations:
-            return self.configurations.index(baseline or "")
+        """The number of the configuration that others are held against: the baseline, by its name or its optimizer's;
+        without one, the best average rank.
+
+        Raises:
+            UserError: the baseline is not on every problem, or may be several configurations.
+        """
+        if baseline is not None:
+            on_all = dict(zip(self.problems, self.groups, strict=True))
+            return baselines(on_all, baseline)[self.problems[0]]
         from optbench.metrics.ranks import average_ranks
 
         return int(np.argmin(average_ranks(medians(self))))
