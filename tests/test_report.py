@@ -229,7 +229,8 @@ def test_json_is_strict_and_markdown_is_a_table(comparison: Comparison) -> None:
     whole = json.loads(report.export(comparison, "json"), parse_constant=refuse)
     assert list(whole) == ["header", "groups", "pairs", "scores", "warnings"]
     assert whole["header"] == {"checkpoint": "best", "runs": 8, "groups": 3, "differs": []}
-    assert [line for line in whole["warnings"] if "run.json" in line] == whole["warnings"] != []
+    assert [line for line in whole["warnings"] if "run.json" in line] == whole["warnings"][1:] != []
+    assert whole["warnings"][0] == comparison.hopeless != ""
     rows = whole["groups"]
     assert rows[2]["final_loss"] == {"value": 7.0, "low": 7.0, "high": None, "coverage": 0.75, "n": 3}
     lines = report.export(comparison, "md").splitlines()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_tools import invoke
-from made_runs import make_run
+from made_runs import make_run, make_table
 from scipy import stats
 
 from optbench.comparison import Comparison, compare
@@ -19,6 +19,7 @@ from optbench.comparison.by_seed import by_seed
 from optbench.comparison.judged import Verdict, p_words
 from optbench.errors import UserError
 from optbench.metrics import Estimate
+from optbench.metrics.pairs import verdicts as verdicts_of
 from optbench.report import export, footnotes
 
 NORMAL = np.random.default_rng(3).normal(size=(3, 12))
@@ -83,6 +84,7 @@ def test_json_has_the_pairs_as_they_were_promised(three: Path) -> None:
     for one in pairs:
         assert list(one) == [
             "problem", "metric", "a", "b", "verdict", "p", "p_adjusted", "effect", "low", "high", "n", "more_seeds",
+            "lost",
         ]  # fmt: skip
         assert one["verdict"] in ("better", "worse", "equivalent", "undecided")
 
@@ -249,6 +251,58 @@ def test_the_rules_are_explained_by_name(capsys: pytest.CaptureFixture[str]) -> 
         assert (code, words in out, out.startswith(f"{name}: ")) == (0, True, True)
     code, _, err = invoke(capsys, "compare", "--explain", "pair")
     assert (code, "did you mean pairs?" in err) == (2, True)
+
+
+def test_where_all_diverged_the_effect_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made(tmp_path, "a", [1.0 + k / 10 for k in range(8)])
+    made(tmp_path, "b", [None] * 8)
+    made(tmp_path, "c", [*[9.0] * 4, *[None] * 4])
+    verdicts = told(compare([tmp_path]))
+    said, why = verdicts["a", "b"].in_words()
+    assert (said, why) == ("a is better than b", "all 8 runs of b without a result, n = 8 seeds, p = 0.023 (adj.)")
+    assert verdicts["a", "b"].seen_from("b").in_words()[1] == why
+    assert verdicts["a", "c"].in_words()[1].startswith("final loss [no limit, -7.")
+    assert ", 4 of 8 runs of c without a result, n = 8 seeds" in verdicts["a", "c"].in_words()[1]
+    code, out, _ = invoke(capsys, "compare", tmp_path, "--json")
+    (pair,) = [one for one in json.loads(out)["pairs"] if (one["a"], one["b"]) == ("a", "b")]
+    assert (code, pair["effect"], pair["low"], pair["lost"]) == (0, None, None, [0, 8])
+    for words in (("compare", "--explain"), ("compare", "--pairs"), ("rank",)):
+        code, out, _ = invoke(capsys, *words, tmp_path)
+        assert (code, "-inf " in out, "-inf," in out, "all 8 runs of b without a result" in out) == (
+            0, False, False, True)  # fmt: skip
+
+
+def test_effects_of_accuracies_are_points(tmp_path: Path) -> None:
+    for name, shift in (("a", 0.05), ("b", 0.0)):
+        for seed in range(8):
+            change = {"seed": seed, "optimizer._target_": f"torch.optim.{name}"}
+            make_run(tmp_path / f"{name}{seed}", change, optimizer=name, data="digits",
+                     val_accuracy=0.8 + seed / 100 + shift, best_val_accuracy=0.8 + seed / 100 + shift)  # fmt: skip
+    (one,) = compare([tmp_path]).pairs
+    assert one.in_words()[1].startswith("best accuracy 5.0 points [5.0, 5.0], n = 8 seeds")
+
+
+@pytest.mark.parametrize(("configurations", "could", "against_one"), [(21, 8, 6), (2, 6, None), (6, 6, None)])
+def test_too_few_seeds_for_any_verdict_are_said_to_be_so_once(
+    configurations: int, could: int, against_one: int | None, tmp_path: Path
+) -> None:
+    """Held to verdicts on runs of which every one of a configuration is better than every one of the next."""
+    rows = [{"seed": seed, "optimizer.lr": 10.0 + i, "final_loss": 100.0 * i + seed}
+            for i in range(configurations) for seed in range(5)]  # fmt: skip
+    make_table(tmp_path, rows)
+    found = compare([tmp_path], pairs=True)
+    assert {one.verdict for one in found.pairs} == {"undecided"}
+    assert export(found, "text").count(f"{found.hopeless}.") == 1
+    assert found.hopeless in found.to_json()["warnings"]
+    assert f"; {could} seeds of each could" in found.hopeless
+    values = np.array([[100.0 * i + seed for seed in range(could)] for i in range(configurations)])
+    assert any(one.verdict == "better" for one in verdicts_of(values))
+    assert all(one.verdict == "undecided" for one in verdicts_of(values[:, :-1]))
+    assert ("--baseline" in found.hopeless) == (against_one is not None)
+    if against_one is not None:
+        assert found.hopeless.endswith(f"or {against_one} with --baseline ({configurations - 1} pairs)")
+        assert any(one.verdict == "worse" for one in verdicts_of(values[:, :against_one], against=0))
+        assert all(one.verdict == "undecided" for one in verdicts_of(values[:, : against_one - 1], against=0))
 
 
 def test_seeds_that_change_nothing_are_not_asked_for(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """How often intervals cover what they are of, for 5, 10 and 30 normal, skewed and heavy-tailed runs, against what they
 say; the slow tests print the figures. All scores that there are are found by their lists: one with an interval that no
-test is of fails. Within 0.01 of what is said, but for the errors of simulation: every interval; of means, of which the
-least is promised whatever the losses, the least of the three distributions.
+test is of fails. In 4,000 samples every interval within 0.01 and one error of simulation (0.0035) of what it says; of
+means, of which the least is promised whatever the losses, the least of the three distributions; of what is made of
+learning rates at least what it says, for valleys, plateaus and rates that are all alike. Intervals of medians and of
+pairs are looked at in test_null_simulations.py, in 20,000 samples.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -28,7 +31,7 @@ DRAWN: dict[str, tuple[Callable[[np.random.Generator, tuple[int, ...]], Array], 
     "lognormal": (lambda rng, size: rng.lognormal(0, 1, size), scipy.stats.lognorm(1).ppf),
     "t3": (lambda rng, size: 20 + rng.standard_t(3, size), scipy.stats.t(3, 20).ppf),
 }
-REPEATS = 1200
+REPEATS = 4000
 Made = Callable[[Array, np.random.Generator], Estimate]
 RATES = np.array([0.01, 0.1, 1.0])
 
@@ -57,11 +60,6 @@ def share(values: Array, rng: np.random.Generator) -> Estimate:
 
     half = len(values) // 2
     return profiles.share_of_cost(curves(np.abs(values[:half])), curves(np.abs(values[half:])))
-
-
-def sensitive(values: Array, rng: np.random.Generator) -> Estimate:
-    losses = values.reshape(len(RATES), -1) + np.array([[4.0], [0.0], [4.0]])
-    return tuned.sensitivity_interval(np.repeat(RATES, losses.shape[1]), losses.ravel(), 1e9)
 
 
 def slower(values: Array, rng: np.random.Generator) -> Estimate:
@@ -96,8 +94,8 @@ OTHERS: dict[str, tuple[Made, Callable[[Array], float], int]] = {
     "median": (lambda v, _: of_numbers.median_interval(v), lambda v: float(np.median(v)), 1),
     "interquartile mean": (lambda v, _: aggregate.iqm([v]), middle, 1),
     "of two problems": (lambda v, _: aggregate.iqm([v[::2], v[1::2]]), middle, 2),
+    "of six problems": (lambda v, _: aggregate.iqm(np.split(v, 6)), middle, 6),
     "share of cost": (share, lambda v: 1.0, 2),
-    "lr sensitivity": (sensitive, lambda v: 8 / 3, 3),
     "algoperf": (slower, lambda v: 0.6, 4),
     "Kaplan-Meier": (survived, lambda v: 0.0, 1),
     "improvement": (lambda v, _: aggregate.improvement([v[::2]], [v[1::2]]), lambda v: 0.5, 2),
@@ -128,38 +126,97 @@ def test_means_say_how_often_they_are_covered_at_the_least(n: int, capsys: pytes
         print(*(f"\n{name} of {n} {kind}: {s:.3f}, said {t:.3f}" for (name, kind), (s, t) in shares.items()), end="")
     ((_, said),) = {(0, said) for _, said in shares.values()}
     assert said == resampling.of_means(n)
-    noise = 3 * math.sqrt(said * (1 - said) / REPEATS)
+    noise = math.sqrt(said * (1 - said) / REPEATS)
     least = min(found for found, _ in shares.values())
-    assert said - noise <= least <= said + 0.01 + noise
+    assert said - 0.01 - noise <= least <= said + 0.01 + noise
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", OTHERS)
-def test_middles_cover_as_they_say(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_middles_cover_as_they_say(name: str, n: int, capsys: pytest.CaptureFixture[str]) -> None:
     made, of, samples = OTHERS[name]
     for kind in DRAWN:
-        for n in SIZES:
-            found, said = covered(made, population(kind, of), kind, n, n * samples, REPEATS // 3)
-            with capsys.disabled():
-                print(f"\n{name} of {n} {kind}: {found:.3f}, said {said:.3f}", end="")
-            noise = 0.01 + 3 * math.sqrt(said * (1 - said) / (REPEATS // 3))
-            assert found >= said - noise
-            assert found <= said + noise or name in LEAST
+        found, said = covered(made, population(kind, of), kind, n, n * samples, REPEATS)
+        with capsys.disabled():
+            print(f"\n{name} of {n} {kind}: {found:.4f}, said {said:.4f}", end="")
+        assert found == pytest.approx(said, abs=0.01 + math.sqrt(said * (1 - said) / REPEATS))
 
 
-LEAST = {"lr sensitivity"}
-"""Of means too: the least that was found of three distributions and of 3 to 30 runs a rate is promised of all."""
+@pytest.mark.slow
+@pytest.mark.parametrize(("problems", "n", "said"), [(2, 2, 0.65), (2, 3, 0.885), (3, 2, 0.745), (20, 2, 0.94)])
+def test_two_runs_of_few_problems_cover_as_little_as_they_say(problems: int, n: int, said: float) -> None:
+    for kind in DRAWN:
+        found, told = covered(
+            lambda v, _: aggregate.iqm(np.split(v, problems)), population(kind, middle), kind, n, problems * n, 1000
+        )
+        print(
+            f"\ninterquartile mean of {problems} problems, {n} {kind} runs each: {found:.3f}, said {told:.3f}", end=""
+        )
+        assert told == said
+        assert found == pytest.approx(said, abs=0.015 + math.sqrt(said * (1 - said) / 1000))
+
+
+RATES = np.logspace(-3, 0, 7)
+LINES = {"valley": 12 * np.linspace(-1, 1, 7) ** 2, "plateau": np.array([3.0, 1, 0, 0, 0, 1, 3]), "alike": np.zeros(7)}
+"""Medians or means at each rate, without what is drawn."""
+SPREADS = (0.05, 1.0)
+START = 40.0
+
+
+def of_lines(made: Callable[[Array, Array], Estimate], name: str, n: int, repeats: int) -> tuple[float, float]:
+    """The least share of intervals over distributions, lines and spreads that hold the truth, and what they say."""
+    rates, found, said = np.repeat(RATES, n), [], math.nan
+    for (kind, (draw, quantile)), (line, levels), spread in itertools.product(DRAWN.items(), LINES.items(), SPREADS):
+        centre = float(quantile(np.array(0.5))) if name == "lr_share" else population(kind, lambda v: float(v.mean()))
+        if name == "lr_share":
+            truth = tuned.share_within(RATES, levels, scale=START - levels.min())
+        else:
+            inside = np.abs(np.log10(RATES / RATES[levels.argmin()])) <= 1.5 + 1e-9
+            truth = float(levels[inside].mean() - levels.min())
+        rng, held = np.random.default_rng(n), 0
+        for _ in range(repeats):
+            losses = levels[:, None] + spread * (draw(rng, (len(RATES), n)) - centre)
+            one = made(rates, losses.ravel())
+            assert one.low is not None and one.high is not None and one.coverage is not None  # noqa: PT018
+            held, said = held + (one.low - 1e-9 <= truth <= one.high + 1e-9), one.coverage
+        found.append(held / repeats)
+        print(f"\n{name} of {n} {kind} runs a rate, {line}, spread {spread}: {found[-1]:.3f}, said {said:.3f}", end="")
+    return min(found), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", SIZES)
+def test_the_share_of_rates_is_covered_at_least_as_often_as_is_said(n: int) -> None:
+    least, said = of_lines(lambda rates, losses: tuned.share_interval(rates, losses, START), "lr_share", n, 400)
+    assert least >= said
+    medians = of_numbers.median_interval(np.arange(n, dtype=float), 1 - 0.05 / 7).coverage
+    assert said == pytest.approx(1 - 7 * (1 - (medians or 0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", SIZES)
+def test_sensitivity_is_covered_at_least_as_often_as_is_said(n: int) -> None:
+    """Of rates that are all alike too, where the best one found anew in each resample never covers."""
+    least, said = of_lines(
+        lambda rates, losses: tuned.sensitivity_interval(rates, losses, START), "lr_sensitivity", n, 300
+    )
+    assert least >= said - 0.01 - 2 * math.sqrt(said * (1 - said) / 300)
+
+
 SCORES = {"iqm": "of two problems", "improvement": "improvement", "share_of_cost": "share of cost",
-          "algoperf": "algoperf", "certified_gain": "certified gain", "lr_sensitivity": "lr sensitivity"}  # fmt: skip
+          "algoperf": "algoperf", "certified_gain": "certified gain"}  # fmt: skip
 """By which of OTHERS a score that is asked for is held."""
-NONE = {"algoperf_code", "dolan_more", "ert", "lr_share"}
+OF_LINES = {"lr_sensitivity", "lr_share"}
+"""Those of learning rates, held above."""
+NONE = {"algoperf_code", "dolan_more", "ert"}
 """Scores without an interval; that of `rank` is half a critical difference, see test_ranks.py."""
 BY_COST = {"km_solved": "Kaplan-Meier", "restricted_mean": "restricted mean"}
 """Scores of targets that there are where budgets differ alone, by which of OTHERS and MEANS they are held."""
 
 
 def test_every_score_that_is_asked_for_is_held() -> None:
-    assert {*SCORES, *NONE, "rank"} == {*across.RULES, *within.RULES}
+    assert {*SCORES, *OF_LINES, *NONE, "rank"} == {*across.RULES, *within.RULES}
     assert {*SCORES.values(), *BY_COST.values()} <= {*OTHERS, *MEANS}
 
 
@@ -191,7 +248,7 @@ def estimates(values: Array, met: npt.NDArray[np.bool_]) -> dict[str, list[Estim
 def test_every_score_of_a_group_covers_as_it_says(kind: str, n: int, capsys: pytest.CaptureFixture[str]) -> None:
     """What a score is of is what it is of 2,000 runs whose numbers are quantiles of the distribution. Of a share, every
     group has a rate of its own: that of whole successes goes up and down with it, and is promised on average."""
-    rng, groups, many = np.random.default_rng(n), 400, 2000
+    rng, groups, many = np.random.default_rng(n), 4000, 2000
     quantiles, rate = DRAWN[kind][1]((rng.permutation(many) + 0.5) / many)[None], 0.7
     truth = estimates(quantiles, (np.arange(many) < rate * many)[None])
     drawn, luck, rates = DRAWN[kind][0](rng, (groups, n)), rng.random((groups, n)), rng.random(groups)
@@ -206,8 +263,8 @@ def test_every_score_of_a_group_covers_as_it_says(kind: str, n: int, capsys: pyt
             continue
         said = found[0].coverage
         aims = rates if is_share else np.full(groups, true.value)
-        held = [one.low <= aim <= one.high for one, aim in zip(found, aims, strict=True)]  # type: ignore[operator]
-        share, noise = float(np.mean(held)), 0.01 + 3 * math.sqrt(said * (1 - said) / groups)
+        held = [one.low <= aim <= one.high for one, aim in zip(found, aims, strict=True)]
+        share, noise = float(np.mean(held)), 0.01 + math.sqrt(said * (1 - said) / groups)
         with capsys.disabled():
             print(f"\n{name} of {n} {kind}: {share:.3f}, said {said:.3f}", end="")
         # of means the least is promised, to which some distribution comes, see above

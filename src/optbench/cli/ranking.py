@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optbench.cli.common import Json, Which, print_json, print_lines
-from optbench.cli.results import Alpha, Filters, GroupBy, Metric, Pool, TuneSeeds
+from optbench.cli.results import Alpha, Anytime, Budget, Filters, GroupBy, Metric, Pool, TuneSeeds, Within
 
 
 def rank(
@@ -20,6 +20,9 @@ def rank(
     group_by: GroupBy = None,
     metric: Metric = None,
     alpha: Alpha = 0.05,
+    equivalent_within: Within = None,
+    anytime: Anytime = False,
+    budget: Budget = None,
     tune_seeds: TuneSeeds = "",
     pool: Pool = False,
     checkpoint: Which = None,
@@ -38,6 +41,8 @@ def rank(
       optbench rank outputs/ --group-by optimizer --metric best_loss
 
       optbench rank outputs/ --filter data=digits --json
+
+      optbench rank outputs/ --budget 500evals --equivalent-within 0.01
     """
     from optbench.comparison import compare
     from optbench.comparison.ranked import rankings
@@ -46,7 +51,7 @@ def rank(
 
     found = compare(
         where, filters=filters or (), group_by=group_by, metric=metric, alpha=alpha, tune_seeds=tune_seeds, pool=pool,
-        checkpoint=checkpoint, pairs=True,
+        checkpoint=checkpoint, pairs=True, equivalent_within=equivalent_within, anytime=anytime, budget=budget,
     )  # fmt: skip
     ranked, said = rankings(found)
     if as_json:
@@ -54,6 +59,5 @@ def rank(
     else:
         for one in ranked:
             print_lines([*ranking_lines(one), ""])
-    print_lines(
-        [*said, *found.notes, *(f"warning: {line}" for line in found.warnings), *unreadable_lines(found)], err=True
-    )
+    print_lines([*said, *filter(None, [found.hopeless]), *found.notes], err=True)
+    print_lines([*(f"warning: {line}" for line in found.warnings), *unreadable_lines(found)], err=True)

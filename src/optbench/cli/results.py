@@ -44,10 +44,10 @@ Pool = Annotated[bool, typer.Option("--pool", help="Pool the settings of a group
 _Baseline = Annotated[str | None, typer.Option("--baseline", help="Judge all others against this one.", metavar="NAME")]
 Metric = Annotated[str | None, typer.Option("--metric", help="Rank and judge by this score of runs.", metavar="NAME")]
 Alpha = Annotated[float, typer.Option("--alpha", help="Chance of any false verdict.")]
-_Within = Annotated[
+Within = Annotated[
     float | None, typer.Option("--equivalent-within", help="A difference below this is none.", metavar="D")
 ]
-_Anytime = Annotated[bool, typer.Option("--anytime", help="Verdicts that hold though you add seeds and look again.")]
+Anytime = Annotated[bool, typer.Option("--anytime", help="Verdicts that hold though you add seeds and look again.")]
 _Score = Annotated[
     str, typer.Option("--score", help="Scores over or on problems, comma-separated; all: over.", metavar="NAMES")
 ]
@@ -55,7 +55,7 @@ _Cost = Annotated[
     str | None, typer.Option("--cost", help="Times to common targets in steps, evals, epochs, seconds.", metavar="UNIT")
 ]
 _Target = Annotated[str, typer.Option("--target", help="Common targets, comma-separated.", metavar="LEVELS")]
-_Budget = Annotated[
+Budget = Annotated[
     str | None, typer.Option("--budget", help="Compare all as they were there: 500evals, 10s, 3epochs.", metavar="COST")
 ]
 _Spread = Annotated[
@@ -103,13 +103,13 @@ def compare(
     baseline: _Baseline = None,
     metric: Metric = None,
     alpha: Alpha = 0.05,
-    equivalent_within: _Within = None,
-    anytime: _Anytime = False,
+    equivalent_within: Within = None,
+    anytime: Anytime = False,
     pairs: _Pairs = False,
     score: _Score = "",
     cost: _Cost = None,
     target: _Target = "",
-    budget: _Budget = None,
+    budget: Budget = None,
     spread: _Spread = None,
     step_worth: _StepWorth = None,
     config_dir: ConfigDir = None,
@@ -307,7 +307,7 @@ def plot(
     ] = Path("curves.png"),
     path: ByPath = False, facets: Facets = False, relief: Relief = False, curvature: Curvature = False,
     bands: Bands = False, along: Along = "step", over: Over = None, score: Score = None, figure: Figure = None,
-    group_by: GroupBy = None, cost: _Cost = None, target: _Target = "", budget: _Budget = None,
+    group_by: GroupBy = None, cost: _Cost = None, target: _Target = "", budget: Budget = None,
     interpolate: Interpolate = False, plane: OnPlane = None, points: Points = None, share: Share = 1.0,
     split: SplitOf = "train", seed: SeedOf = 0,
     checkpoint: _WhichOne = None, filters: Filters = None, size: Size = None, title: Title = "",

@@ -18,7 +18,7 @@ from optbench.comparison.edges import edges_over
 from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank, standing
 from optbench.comparison.header import Difference, warnings
-from optbench.comparison.judged import Question, Verdict, judged
+from optbench.comparison.judged import Question, Verdict, judged, undecidable
 from optbench.comparison.ranked_by import Ranked, disagreement, of_stops
 from optbench.comparison.tuned import Tuned, Tuning, chose, parse_seeds, planned_seeds, unequal
 from optbench.errors import UserError
@@ -54,6 +54,7 @@ class Comparison:
         scores: those that were asked for, over all problems or on each.
         reference: the configuration that `improvement` is over; empty where it is not among the scores.
         unsought: why there are no verdicts, where that is for the time they would take; else empty.
+        hopeless: why no verdict could tell any two apart, whatever the runs had shown, and what could; else empty.
         checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
             each run's best evaluation, or last.
     """
@@ -70,6 +71,7 @@ class Comparison:
     unsought: str = ""
     scores: tuple[Score, ...] = ()
     reference: str = ""
+    hopeless: str = ""
 
     @functools.cached_property
     def problems(self) -> dict[str, list[Group]]:
@@ -160,9 +162,11 @@ class Comparison:
             `{problem, what, values}`, the values of each configuration by its name.
         groups: in order, each with its keys, `n`, `distinct`, `n_by_status`, each statistic as
             `{value, low, high, coverage, n}` or null, n being the number of runs that it is of, and `stopped_at`,
-            critical points with the number of runs that stopped there, or null; `tuned`, see `tuned.Tuned`, or null.
-        pairs: a list of `{problem, metric, a, b, verdict, p, p_adjusted, effect, low, high, n, more_seeds}`, the
-            verdict on a being one of better, worse, equivalent, undecided.
+            critical points with the number of runs that stopped there, or null; `tuned`, see `tuned.Tuned`, or null;
+            `run_ids`, ascending.
+        pairs: a list of `{problem, metric, a, b, verdict, p, p_adjusted, effect, low, high, n, more_seeds, lost}`, the
+            verdict on a being one of better, worse, equivalent, undecided; `lost` are the numbers of runs of a and of
+            b without a result, which make an effect infinite.
         scores: a list of `{score, problem, configuration, value, low, high, coverage, n}`, those that were asked for;
             `problem` is null of those over all problems.
         warnings: notes, warnings, and what could not be read, a sentence each.
@@ -182,7 +186,7 @@ class Comparison:
             "warnings": [
                 *self.notes,
                 *self.warnings,
-                *filter(None, [self.unsought]),
+                *filter(None, [self.unsought, self.hopeless]),
                 *(bad.why for bad in self.unreadable),
             ],
         }
@@ -195,7 +199,7 @@ class Comparison:
             | {"checkpoint": self._checkpoint_of(group), "tuned": group.tuned and group.tuned.to_json()}
             | {name: estimate_json(group.statistics.get(name)) for name in self.names}
             | {"stopped_at": None if group.stopped_at is None else dict(group.stopped_at)}
-            | {"run_ids": list(map(str, group.rows.values("run_id")))}
+            | {"run_ids": sorted(map(str, group.rows.values("run_id")))}
         )
 
 
@@ -292,7 +296,7 @@ def compare(
     notes = (*found.notes, *cut.notes, *noted, *stops, *words)
     return Comparison(
         tuple(groups), tuple(differing), found.unreadable, notes, which, differences,
-        tuple(said), tuple(verdicts), question, unsought, scores, reference,
+        tuple(said), tuple(verdicts), question, unsought, scores, reference, undecidable(problems, verdicts, question),
     )  # fmt: skip
 
 

@@ -101,14 +101,15 @@ def form_groups(
         later[problems[kind]].append(kind)
     formed: list[_Formed] = []
     differing: dict[str, None] = {}
-    for number, (problem, members) in enumerate(by_problem.items()):
+    in_order = sorted(by_problem.items(), key=lambda one: names[one[0]])  # and not as the runs came
+    for number, (problem, members) in enumerate(in_order):
         # a name is made from the last run of a configuration, in the place of its first
         key_of, label_of, keys = _labelling([facts[kind] for kind in (*members, *later[problem])], by)
         differing.update(dict.fromkeys(keys))
         configurations: dict[Hashable, list[int]] = defaultdict(list)
         for kind in members:
             configurations[key_of(facts[kind])].append(kind)
-        found = [(label_of(facts[same[0]]), same) for same in configurations.values()]
+        found = sorted((label_of(facts[same[0]]), same) for same in configurations.values())
         formed += [_Formed(number, names[problem], label, keys, same) for label, same in found]
     lost: list[str] = []
     if by is not None and not tuning.pool:

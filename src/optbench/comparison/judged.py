@@ -11,17 +11,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from optbench.comparison.by_seed import by_seed
 from optbench.comparison.groups import Group
 from optbench.comparison.observations import idle
-from optbench.comparison.ranked_by import Ranked
+from optbench.comparison.ranked_by import TO_TARGET, Ranked
 from optbench.errors import UserError
 from optbench.metrics import Estimate
 from optbench.statistics import STATISTICS
 from optbench.statistics.each import of_single_runs
-from optbench.statistics.numbers import number
+from optbench.statistics.numbers import SHARES, number, percent
+
+if TYPE_CHECKING:
+    from optbench.metrics.pairs import Pair
 
 MOST_RUNS, MOST_PAIRS = 50, 1000
 """Runs of a configuration, and pairs in all, up to which verdicts are sought unasked: they cost 0.1 s."""
@@ -106,6 +111,8 @@ class Verdict:
         beats: the probability that a run of a is better than one of b, ties as halves, and interval.
         p_equivalent: of the difference being `within` or more, adjusted; None where nothing was named.
         family: number of pairs that were judged together.
+        lost: of a and of b, how many of the runs that were compared have no result (missed the target), and of how
+            many: what makes an effect infinite.
     """
 
     problem: str
@@ -124,6 +131,7 @@ class Verdict:
     beats: Estimate | None = None
     p_equivalent: float | None = None
     family: int = 1
+    lost: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
     def seen_from(self, name: str) -> Verdict:
         """The same with this configuration first."""
@@ -136,7 +144,7 @@ class Verdict:
         if beats is not None:
             ends = [None if end is None else 1 - end for end in (beats.high, beats.low)]
             beats = Estimate(1 - beats.value, ends[0], ends[1], beats.coverage, beats.n)
-        return replace(self, a=self.b, b=self.a, verdict=turned, effect=effect, beats=beats)
+        return replace(self, a=self.b, b=self.a, verdict=turned, effect=effect, beats=beats, lost=self.lost[::-1])
 
     def in_words(self) -> tuple[str, str]:
         """The verdict, and the numbers that it rests on."""
@@ -144,23 +152,70 @@ class Verdict:
         if self.verdict == "undecided":
             more = f"; another {self.more_seeds} would decide" if self.more_seeds else ""
             return f"{self.a} and {self.b}", f"not enough evidence ({seeds}{more})"
-        ends = (self.effect.low, self.effect.high)
-        span = "" if None in ends else f" [{number(ends[0])}, {number(ends[1])}]"
-        title = STATISTICS[self.metric].title.partition(",")[0]
-        told = f"{title} {number(self.effect.value)}{span}, {seeds}, {p_words(self.p_adjusted)} (adj.)"
+        size = ", ".join(filter(None, [self.size(), lost_words(self)]))
+        told = f"{size}, {seeds}, {p_words(self.p_adjusted)} (adj.)"
         if self.verdict == "equivalent":
             return f"{self.a} and {self.b} are equivalent within {number(self.within)}", told
         return f"{self.a} is {self.verdict} than {self.b}", told
 
+    def size(self, title: str | None = None) -> str:
+        """The effect behind the title of its score; an infinite one by the end of its interval that is a number, if one
+        is: an infinity is no size.
+
+        Args:
+            title: in another language; None: as the table has it.
+        """
+        known = title or STATISTICS[self.metric].title.partition(",")[0]
+        if math.isfinite(self.effect.value):
+            return f"{known} {effect_text(self.effect, self.metric)}"
+        bounded = any(end is not None and math.isfinite(end) for end in (self.effect.low, self.effect.high))
+        return f"{known} {effect_text(self.effect, self.metric)}" if bounded else ""
+
+    def losers(self) -> list[tuple[str, int, int]]:
+        """Where the effect is infinite, whose runs make it so: name, how many have no result, and of how many."""
+        if not math.isinf(self.effect.value):
+            return []
+        return [(name, lost, n) for name, (lost, n) in zip((self.a, self.b), self.lost, strict=True) if lost]
+
     def to_json(self) -> dict[str, Any]:
-        """As plain data; numbers that are not finite are null."""
+        """As plain data; numbers that are not finite are null, and `lost` says how many runs of a and of b have no
+        result."""
         numbers = {
             "p": self.p, "p_adjusted": self.p_adjusted, "effect": self.effect.value, "low": self.effect.low,
             "high": self.effect.high,
         }  # fmt: skip
         finite = {k: v if v is not None and math.isfinite(v) else None for k, v in numbers.items()}
         names = {"problem": self.problem, "metric": self.metric, "a": self.a, "b": self.b, "verdict": self.verdict}
-        return {**names, **finite, "n": self.n, "more_seeds": self.more_seeds}
+        lost = [count for count, _ in self.lost]
+        return {**names, **finite, "n": self.n, "more_seeds": self.more_seeds, "lost": lost}
+
+
+def effect_text(effect: Estimate, metric: str) -> str:
+    """An effect with its interval, "-0.3 [-0.5, -0.1]"; of accuracies in points; an infinite end is "no limit", an
+    infinite effect is left to `lost_words`."""
+    share = metric in SHARES
+    form = percent if share else number
+    unit = " points" * share
+    ends = [effect.low, effect.high]
+    size = f"{form(effect.value)}{unit}" if math.isfinite(effect.value) else ""
+    if None in ends:
+        return size
+    low, high = (form(end) if end is not None and math.isfinite(end) else "no limit" for end in ends)
+    return f"{size} [{low}, {high}]".lstrip()
+
+
+def lost_words(one: Verdict) -> str:
+    """Whose runs make an infinite effect so, in words; empty of a finite one."""
+    what = "that missed the target" if one.metric == TO_TARGET else "without a result"
+    return ", ".join(
+        f"{f'all {n}' if lost == n else f'{lost} of {n}'} runs of {name} {what}" for name, lost, n in one.losers()
+    )
+
+
+def lost_of(pair: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many runs of both have no result, and of how many."""
+    a, b = ((int(np.isinf(own).sum()), len(own)) for own in pair.values)
+    return a, b
 
 
 _LEAST_P = 1e-16
@@ -201,7 +256,7 @@ def judged(problems: Mapping[str, Sequence[Group]], question: Question, ranked: 
     against = baselines({problem: groups for problem, (_, groups) in family.items()}, question.baseline)
     if not question.asked and (why := _too_many([groups for _, groups in family.values()])):
         return [], why
-    from optbench.metrics.pairs import Pair, judge, measure
+    from optbench.metrics.pairs import judge, measure
 
     if question.baseline is not None:
         family = {problem: family[problem] for problem in against}
@@ -223,8 +278,41 @@ def judged(problems: Mapping[str, Sequence[Group]], question: Question, ranked: 
         more = None if {id(a), id(b)} <= fixed else one.more_seeds  # their seeds would change nothing
         verdicts.append(Verdict(problem, metric, a.label, b.label, one.verdict, one.p, one.p_adjusted, one.effect,
                                 one.n, one.paired, more, question.within, one.test, one.beats,
-                                one.p_equivalent_adjusted, len(measured)))  # fmt: skip
+                                one.p_equivalent_adjusted, len(measured), lost_of(one)))  # fmt: skip
     return verdicts, ""
+
+
+def undecidable(problems: Mapping[str, Sequence[Group]], verdicts: Sequence[Verdict], question: Question) -> str:
+    """What to say, once, where so few seeds among so many pairs could tell none apart whatever they had shown; else
+    empty.
+
+    Args:
+        problems: the groups of each.
+        verdicts: on their pairs.
+        question: what was asked.
+    """
+    from optbench.metrics.pairs import least_p, seeds_that_could
+
+    judged_of = {one.problem for one in verdicts}
+    groups = [own for problem, own in problems.items() if problem in judged_of]
+    if not verdicts or all(idle(group.rows).all() for own in groups for group in own):
+        return ""
+    family, alpha, anytime = verdicts[0].family, question.alpha, question.anytime
+    sizes = {(one.test, one.lost[0][1], one.lost[1][1]) for one in verdicts}
+    least, n = min((least_p(test, n_a, n_b), -min(n_a, n_b)) for test, n_a, n_b in sizes)
+    passed = alpha * (1 if question.within is None else 2)  # of equivalence the test is one-sided
+    if family * least <= passed:
+        return ""
+    paired = any(one.paired for one in verdicts)
+    enough = seeds_that_could(family, alpha, paired=paired, anytime=anytime)
+    pairs = f"{family} pair{'s' * (family != 1)}"
+    said = f"{-n} seed{'s' * (n != -1)} can tell no two apart: the least p that they can give, {p_text(least)}, times "
+    said += f"{pairs} is above alpha = {alpha:g}; {enough} seeds of each could"
+    against_one = sum(len(own) - 1 for own in groups)
+    if question.baseline is None and against_one < family:
+        fewer = seeds_that_could(against_one, alpha, paired=paired, anytime=anytime)
+        said += f", or {fewer} with --baseline ({against_one} pairs)" * (fewer < enough)
+    return said
 
 
 def _pairs_of(groups: int, one_against_all: bool) -> int:

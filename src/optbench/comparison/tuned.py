@@ -277,7 +277,7 @@ class Chooser:
         ordered = sorted(dict.fromkeys(keys.values()), key=str)
         number_of: dict[Hashable, int] = {key: i for i, key in enumerate(ordered)}
         first = {keys[kind]: self.facts[kind] for kind in reversed(kinds)}
-        at = np.flatnonzero(np.isin(self.kinds, kinds))
+        at = self._in_order(np.flatnonzero(np.isin(self.kinds, kinds)))
         setting = np.array([number_of[keys[kind]] for kind in self.kinds[at].tolist()], dtype=np.int64)
         runs = self.rows.take(at)
         still = idle(runs).tolist()  # its seeds are copies: one column
@@ -290,6 +290,13 @@ class Chooser:
         losses[rows >= 0] = values[rows[rows >= 0]]
         seeds = np.array([-1 if seed is None else int(seed) for seed, _ in units.values], dtype=np.int64)
         return Candidates(label, [first[key] for key in ordered], rows, losses, seeds, sign, metric)
+
+    def _in_order(self, at: Ints) -> Ints:
+        """Rows by seed, fold and run_id, in whatever order they came."""
+        runs = self.rows.take(at)
+        return at[
+            np.lexsort((np.array(runs.values("run_id"), dtype=np.str_), runs.numbers(FOLD), runs.numbers("seed")))
+        ]
 
     def choose(self, label: str, kinds: Sequence[int], metric: str, problem: str = "") -> tuple[Ints, Tuned | None]:
         """The rows to report of a group; what was chosen, where there was a choice.

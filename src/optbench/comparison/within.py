@@ -49,10 +49,13 @@ RULES = {
     "lr_sensitivity": "Wortsman's clipped sensitivity to the learning rate: mean over the rates tried, within three "
     "decades around the best, of min(final loss, loss at the start), less the least of these; runs that diverged count "
     "as the start; 0: no rate matters; validation loss where it was measured at the start, else training loss; "
-    "bootstrap interval of the runs of each rate",
+    "bootstrap interval of the runs of each rate, over all rates that may be the best",
     "lr_share": "share of the range of learning rates that was tried, on a logarithmic axis, where the median loss "
     "comes within 5 % of the way from the start to the best one (by interpolation between the rates; beside a rate "
-    "that diverged nothing counts); of the same loss as lr_sensitivity; 1: every rate will do; no interval",
+    "that diverged nothing counts); of the same loss as lr_sensitivity; 1: every rate will do; the interval is what "
+    "the share can be where the median of every rate lies within its own order-statistic interval, and covers at least "
+    "as often as all of these together do, whatever the losses (5 rates: 69 % for 5 runs each, 84 % for 6, 95 % from 8 "
+    "on); none where that is less than one half",
 }
 """The scores and their rules, a clause each."""
 OF_RATES = ("lr_sensitivity", "lr_share")
@@ -241,7 +244,7 @@ def _of_rates(runs: RunTable, names: Sequence[str]) -> tuple[list[Score], list[s
     """The scores over rates of each configuration without its learning rate, where several rates were tried."""
     found: list[Score] = []
     said: list[str] = []
-    for problem, label, rates, rows in _lines(runs):
+    for problem, label, rates, rows in sorted(_lines(runs), key=lambda one: one[:2]):
         named = f"{problem}: {label}"
         column, start = _start(rows)
         if start is None:
@@ -268,11 +271,9 @@ def _sensitivity(rates: Floats, losses: Floats, start: float) -> Estimate:
 
 
 def _share(rates: Floats, losses: Floats, start: float) -> Estimate:
-    from optbench.metrics.tuned import share_within
+    from optbench.metrics.tuned import share_interval
 
-    tried = np.unique(rates)
-    best = min(float(np.median(losses[rates == rate])) for rate in tried)
-    return Estimate(share_within(rates, losses, scale=start - best if start > best else None))
+    return share_interval(rates, losses, start)
 
 
 _RATES = {"lr_sensitivity": _sensitivity, "lr_share": _share}

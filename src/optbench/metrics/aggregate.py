@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optbench.metrics.estimates import Estimate, Floats
-from optbench.metrics.resampling import DRAWS, drawn, in_order, of_means, of_middles, percentiles, stream
+from optbench.metrics.resampling import DRAWS, drawn, in_order, of_means, of_middles, of_pooled, percentiles, stream
 
 _AT_ONCE = 2_000_000
 """Numbers of resamples held at a time."""
@@ -40,9 +40,9 @@ def interquartile_mean(problems: Sequence[npt.ArrayLike]) -> float:
 
 
 def iqm(problems: Sequence[npt.ArrayLike], level: float = 0.95, draws: int = DRAWS) -> Estimate:
-    """`interquartile_mean` with its stratified bootstrap interval; n is the number of runs. Of one problem its coverage
-    is that which was measured (`resampling.of_middles`)."""
-    return _estimate(problems, _middle, level, draws, one=of_middles)
+    """`interquartile_mean` with its stratified bootstrap interval; n is the number of runs. Its coverage is that which
+    was measured (`resampling.of_middles`, of several problems `of_pooled`)."""
+    return _estimate(problems, _middle, level, draws, covers=_of_middles)
 
 
 def optimality_gap(
@@ -114,7 +114,7 @@ def _estimate(
     level: float,
     draws: int,
     measured: Callable[[int, float], float] = lambda n, level: level,
-    one: Callable[[int, float], float | None] = lambda n, level: None,
+    covers: Callable[[list[Floats], float], float | None] = lambda problems, level: None,
 ) -> Estimate:
     given = in_order(problems)
     values, weights = _pooled(given)
@@ -126,9 +126,14 @@ def _estimate(
     ]
     value = score(values[None], weights[None])
     n = len(values)
-    covers = one(n, level) if len(given) == 1 else None
-    found = np.concatenate(samples)[:, None]
-    return percentiles(value, found, level, n, len(given), measured(max(n, 2), level), covers=covers)[0]
+    found, least = np.concatenate(samples)[:, None], measured(max(n - len(given) + 1, 2), level)
+    return percentiles(value, found, level, n, len(given), least, covers=covers(given, level))[0]
+
+
+def _of_middles(problems: list[Floats], level: float) -> float | None:
+    if len(problems) == 1:
+        return of_middles(len(problems[0]), level)
+    return of_pooled(len(problems), min(map(len, problems)), level)
 
 
 def _pooled(problems: list[Floats]) -> tuple[Floats, Floats]:

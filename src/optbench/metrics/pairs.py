@@ -162,11 +162,46 @@ def measure(
     return [found[place] for place in range(len(first))]
 
 
+def least_p(test: str, n_a: int, n_b: int) -> float:
+    """The least two-sided p that a test of so many runs can have, whatever they are; 1 of a test of none.
+
+    Args:
+        test: as `Pair` has it.
+        n_a, n_b: runs of both; of pairs the same number.
+    """
+    n = min(n_a, n_b)
+    if test == "none" or n == 0:
+        return 1.0
+    if test == "rank-sum":
+        return min(1.0, 2 / math.comb(n_a + n_b, n_a))
+    if test == "signed-rank":
+        return min(1.0, 2.0 ** (1 - n))
+    larger_and_larger = np.arange(1.0, n + 1)[None]
+    return min(1.0, 2 * float(at_all_times.tails(larger_and_larger)[1][0, -1]))
+
+
+def seeds_that_could(family: int, alpha: float = 0.05, *, paired: bool = True, anytime: bool = False) -> int:
+    """The fewest seeds of each configuration with which `verdicts` could tell any two apart, however far they are.
+
+    Args:
+        family: how many pairs are judged together.
+        alpha: probability of any false verdict.
+        paired, anytime: as for `measure`.
+    """
+    n = 1
+    while True:
+        by_runs = not paired or bool(_only_rank_sums_decide(np.array([n]), family, alpha)[0])
+        test = "bets" if anytime else "rank-sum" if by_runs else "signed-rank"
+        if family * least_p(test, n, n) <= alpha:
+            return n
+        n += 1
+
+
 def _only_rank_sums_decide(n: Ints, family: int, alpha: float) -> npt.NDArray[np.bool_]:
     """Where signed ranks of n seeds decide nothing among so many pairs, but rank sums might, (pairs,)."""
     unique, where = np.unique(n, return_inverse=True)
-    signed = {k: 2.0 ** (1 - k) for k in unique.tolist()}
-    ranked = {k: 2 / math.comb(2 * k, k) for k in unique.tolist()}
+    signed = {k: least_p("signed-rank", k, k) for k in unique.tolist()}
+    ranked = {k: least_p("rank-sum", k, k) for k in unique.tolist()}
     never = [signed[k] <= alpha < family * signed[k] and family * ranked[k] <= alpha for k in unique.tolist()]
     return np.array(never, dtype=np.bool_)[where.reshape(-1)]
 

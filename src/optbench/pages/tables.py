@@ -9,13 +9,13 @@ from typing import Any
 from optbench.comparison import Comparison, Group
 from optbench.comparison.judged import Verdict, p_words
 from optbench.comparison.labels import text
+from optbench.comparison.ranked_by import TO_TARGET
 from optbench.metrics import Estimate
 from optbench.pages.words import Words, clean
 from optbench.records import Status
 from optbench.report.cells import Sheet, shown, statuses
 from optbench.report.verdicts import of_interest
 from optbench.statistics import INTERVAL, STATISTICS, Statistic
-from optbench.statistics.numbers import interval
 
 Plain = dict[str, Any]
 ENDED_WELL = (Status.COMPLETED, Status.CONVERGED, Status.TARGET_REACHED)
@@ -159,9 +159,16 @@ def _in_words(one: Verdict, words: Words) -> tuple[str, str]:
         )
         return words("{0} and {1}", one.a, one.b), words(known, one.n, one.more_seeds)
     saying = "{0} and {1} are equivalent" if one.verdict == "equivalent" else f"{{0}} is {one.verdict} than {{1}}"
-    effect = interval(one.effect, one.n)
     title = words(STATISTICS[one.metric].title).partition("%")[0].strip(" ,，（(")
-    return words(saying, one.a, one.b), f"{title} {effect}，n = {one.n}，{p_words(one.p_adjusted)}（已校正）"
+    size = one.size(title).replace("points", "个百分点").replace("no limit", "无界")
+    whole, part = (
+        ("all {0} runs of {1} that missed the target", "{2} of {0} runs of {1} that missed the target")
+        if one.metric == TO_TARGET
+        else ("all {0} runs of {1} without a result", "{2} of {0} runs of {1} without a result")
+    )
+    lost = [words(whole if k == n else part, n, name, k) for name, k, n in one.losers()]
+    told = "，".join([*filter(None, [size]), *lost])
+    return words(saying, one.a, one.b), f"{told}，n = {one.n}，{p_words(one.p_adjusted)}（已校正）"
 
 
 def not_well(comparison: Comparison, words: Words) -> Plain | None:

@@ -9,9 +9,9 @@ from optbench.comparison.judged import p_words
 from optbench.comparison.ranked import Place, Ranking
 from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
-from optbench.report.verdicts import SHARES, against, quoted
+from optbench.report.verdicts import against, quoted
 from optbench.statistics import STATISTICS
-from optbench.statistics.numbers import interval, number, printable
+from optbench.statistics.numbers import SHARES, interval, number, printable
 
 _EACH = 3
 """Configurations that a sentence names one by one."""

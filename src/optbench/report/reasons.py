@@ -3,16 +3,17 @@ the effect, and what would decide. The rules by themselves are `comparison.rules
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 
 from optbench.comparison import Comparison, Group
-from optbench.comparison.judged import Verdict, p_text
+from optbench.comparison.judged import Verdict, effect_text, lost_words, p_text
 from optbench.errors import UserError
 from optbench.metrics.multiplicity import EXHAUSTIVE, MANY
-from optbench.report.verdicts import SHARES, WIDTH, of_interest
+from optbench.report.verdicts import WIDTH, of_interest
 from optbench.statistics import STATISTICS
-from optbench.statistics.numbers import interval, number, percent, printable
+from optbench.statistics.numbers import SHARES, interval, number, printable
 
 MOST = 10
 """Pairs of a problem that are explained where none is named and --pairs is not asked for."""
@@ -81,6 +82,7 @@ def _of_problem(found: Comparison, problem: str, pairs: Sequence[Verdict]) -> li
     head = f"{problem}: {len(groups)} configurations, ranked by {metric.title.removesuffix(', %')}"
     lines = _wrapped(f"{head}: {metric.rule}; {better} is better.", "")
     lines += _wrapped(_family(found, problem, pairs[0]), "")
+    lines += _wrapped(f"{found.hopeless}.", "") if found.hopeless else []
     by_label = {group.label: group for group in groups}
     for one in pairs:
         lines += ["", *_of_pair(found, one, by_label[one.a], by_label[one.b])]
@@ -178,11 +180,12 @@ def _p(found: Comparison, one: Verdict) -> str:
 def _effect(one: Verdict) -> str:
     if one.test == "none":
         return ""
-    form, unit = (percent, " points") if one.metric in SHARES else (number, "")
-    ends = (one.effect.low, one.effect.high)
     level = "" if one.effect.coverage is None else f", {100 * one.effect.coverage:.3g} %"
-    span = "" if None in ends else f" [{form(ends[0])}, {form(ends[1])}]{level}"
-    return f"{one.a} - {one.b} = {form(one.effect.value)}{unit}{span}, by Hodges and Lehmann, for this pair alone"
+    if not math.isfinite(one.effect.value):
+        size = effect_text(one.effect, one.metric)
+        return f"{one.a} - {one.b} has no size: {lost_words(one)}{f'; {size}{level}' * bool(size)}, for this pair alone"
+    size = f"{one.a} - {one.b} = {effect_text(one.effect, one.metric)}{level}"
+    return f"{size}, by Hodges and Lehmann, for this pair alone"
 
 
 def _needed(one: Verdict) -> str:

@@ -49,6 +49,8 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(INTERVAL)
     if comparison.pairs or comparison.unsought:
         rules.append(comparison.unsought or JUDGED)
+    if comparison.hopeless:
+        rules.append(comparison.hopeless)
     rules += _of_scores(comparison)
     if few := covering_less(comparison):
         said = [f"{share}: {', '.join(own)}" for share, own in few.items()]

@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 
 from optbench.comparison import Comparison
-from optbench.comparison.judged import Verdict
+from optbench.comparison.judged import Verdict, lost_words
 from optbench.metrics import Estimate
 from optbench.statistics import STATISTICS
-from optbench.statistics.numbers import interval, number, percent, printable
+from optbench.statistics.numbers import SHARES, interval, number, percent, printable
 
 WIDTH = 80
-SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
-"""Scores that are read as percentages."""
 _REST = "    "
 """Before the second line of a verdict."""
 MOST = 4
@@ -96,7 +94,7 @@ def against(one: Verdict, metric: str) -> str:
     if one.verdict == "equivalent":
         return f"equivalent to {one.b} within {number(one.within)}"
     if not math.isfinite(one.effect.value):
-        return f"{one.verdict} than {one.b}"
+        return f"{one.verdict} than {one.b} ({lost_words(one)})"
     share = metric in SHARES
     form = percent if share else number
     size, ends = form(abs(one.effect.value)), [one.effect.low, one.effect.high]

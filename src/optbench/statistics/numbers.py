@@ -6,6 +6,9 @@ import math
 
 from optbench.metrics import Estimate
 
+SHARES = frozenset({"best_val_accuracy", "val_accuracy"})
+"""Scores that are read as percentages."""
+
 
 def number(value: float | None) -> str:
     """Four significant digits; three and a power of ten below 0.001 and from 100,000 on; whole numbers in full."""

@@ -9,9 +9,9 @@ from optbench.comparison.judged import Verdict
 from optbench.comparison.ranked_by import TO_TARGET
 from optbench.report.cells import Sheet
 from optbench.report.tables import aligned
-from optbench.report.verdicts import SHARES, lines_of
+from optbench.report.verdicts import lines_of
 from optbench.statistics import INTERVAL, STATISTICS
-from optbench.statistics.numbers import interval, number, printable
+from optbench.statistics.numbers import SHARES, interval, number, printable
 from optbench.tuning.rates import RULE, Works, works
 from optbench.tuning.runs import TARGET_RULE, direction_of
 from optbench.tuning.tournament import Entrant, Found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optbench.metrics.tuned import share_within
-from optbench.report.verdicts import SHARES
+from optbench.statistics.numbers import SHARES
 from optbench.tuning.runs import Trial
 
 RATE = "optimizer.lr"

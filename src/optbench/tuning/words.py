@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.comparison.judged import Verdict
+from optbench.comparison.judged import Verdict, lost_of
 from optbench.comparison.labels import short_names
 from optbench.comparison.ranked_by import TO_TARGET
 from optbench.config.space import Dimension
@@ -17,10 +17,10 @@ from optbench.errors import ConfigError
 from optbench.metrics.tuned import BestOf, Edge
 from optbench.report.cells import Sheet, column_widths
 from optbench.report.tables import aligned
-from optbench.report.verdicts import SHARES, against, lines_of, quoted
+from optbench.report.verdicts import against, lines_of, quoted
 from optbench.settings import check_range, target_of
 from optbench.statistics import INTERVAL, STATISTICS
-from optbench.statistics.numbers import interval, number, percent, printable
+from optbench.statistics.numbers import SHARES, interval, number, percent, printable
 from optbench.tuning.rates import RULE, Works, works
 from optbench.tuning.runs import TARGET_RULE
 from optbench.tuning.tune import Result, Tuned
@@ -78,7 +78,7 @@ def verdicts_of(result: Result) -> list[Verdict]:
     names = [one.name for one in result.reported_all()]
     found = [
         Verdict(result.problem, result.metric, names[one.a], names[one.b], one.verdict, one.p, one.p_adjusted,
-                one.effect, one.n, one.paired, one.more_seeds)
+                one.effect, one.n, one.paired, one.more_seeds, lost=lost_of(one))
         for one in result.pairs()
     ]  # fmt: skip
     return [one.seen_from(one.b) if one.verdict == "worse" else one for one in found]
