@@ -202,6 +202,15 @@ def test_costs_that_differ_from_updates_are_columns(tmp_path: Path) -> None:
     assert "50 steps, 100 evaluations, 50 Hessian products, 0.5 s" in report.run_lines(read_run(tmp_path / "twice"))
 
 
+@pytest.mark.parametrize("by", [{"metric": "evals"}, {"sort": "-evals"}], ids=["metric", "sort"])
+def test_what_the_rows_are_ordered_by_is_a_column(by: dict[str, str], tmp_path: Path) -> None:
+    for lr, evals in ((1.0, 50), (2.0, 70)):
+        make_run(tmp_path / str(lr), {"optimizer.lr": lr}, steps=evals, evals=evals)
+    heading, *rows = report.export(compare([tmp_path], **by), "text").splitlines()[1:4]  # type: ignore[arg-type]
+    assert heading.split()[3] == "evaluations"
+    assert [row.split()[-5] for row in rows] == (["50", "70"] if "metric" in by else ["70", "50"])
+
+
 def test_unreadable_folders_have_their_own_lines(comparison: Comparison) -> None:
     first, second = report.unreadable_lines(comparison)
     assert first == "1 could not be read and are left out:"

@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -33,7 +34,7 @@ def comparison(tmp_path: Path) -> Comparison:
 
 
 def document(lines: list[str]) -> str:
-    packages = "\\usepackage{booktabs}\\usepackage{textcomp}\\usepackage[T1]{fontenc}"
+    packages = "\\usepackage{booktabs}\\usepackage{longtable}\\usepackage{textcomp}\\usepackage[T1]{fontenc}"
     return "\n".join(["\\documentclass{article}", packages, "\\begin{document}", *lines, "\\end{document}"])
 
 
@@ -51,6 +52,24 @@ def test_every_row_has_a_cell_for_every_column(comparison: Comparison) -> None:
     assert table[1][0].startswith("\\textbf{")
     for name in ("table", "tabular", "itemize"):
         assert sum(f"\\begin{{{name}}}" in line for line in lines) == sum(f"\\end{{{name}}}" in line for line in lines)
+
+
+def test_a_table_that_is_longer_than_a_page_is_broken_and_signs_that_pdflatex_has_not_are_told() -> None:
+    def of(rows: int, lines: int, name: str = "a") -> list[str]:
+        sheet = Sheet("t", ("name", "n"), ((name, "1"),) * rows, (False,) * rows, lines=("x and y: the same",) * lines)
+        return latex_lines([sheet], [])
+
+    for rows, lines in ((3, 4), (46, 0), (3, 50)):
+        found = of(rows, lines)
+        long = rows + lines > 45
+        kind = "longtable" if long else "table"
+        assert any(f"\\begin{{{kind}}}" in line for line in found)
+        assert ("{longtable}" in found[0]) == long
+        assert ("    \\endhead" in found) == long
+        assert len(cells_of(found)) == 1 + rows + long  # the caption is a row of a longtable
+        assert sum("the same" in line for line in found) == lines
+    assert not any("xelatex" in line for line in of(3, 0, "é"))
+    assert "xelatex" in of(3, 0, "优化器")[1]
 
 
 @given(st.text())
@@ -80,7 +99,8 @@ def test_it_compiles_with_hostile_names(comparison: Comparison, tmp_path: Path) 
     rows = tuple((name, "1", name, "[0.1, 2]") for name in HOSTILE)
     marks = (True, *[False] * (len(rows) - 2), False)
     sheet = Sheet("[title] " + " ".join(HOSTILE), ("name", "n", "status", "loss"), rows, marks, (), tuple(HOSTILE))
-    text = document([*export(comparison, "latex").splitlines(), *latex_lines([sheet], HOSTILE)])
+    long = replace(sheet, rows=rows * 9, best=marks * 9)
+    text = document([*export(comparison, "latex").splitlines(), *latex_lines([sheet, long], HOSTILE)])
     (tmp_path / "paper.tex").write_text(text)
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)

@@ -101,6 +101,18 @@ def test_a_copy_that_did_not_end_says_nothing_beside_one_that_did(tmp_path: Path
     assert group.statistics["final_loss"].value == 0.25  # type: ignore[union-attr]
 
 
+def test_imported_runs_that_are_there_twice_are_told(tmp_path: Path) -> None:
+    """As of a log that was imported from two places: no engine, and settings and seed of another. Folds are none."""
+    for i, (seed, lr, fold) in enumerate([(0, 0.1, None), (1, 0.1, None), (0, 0.2, None), (3, 0.1, 0), (3, 0.1, 1)]):
+        make_run(tmp_path / f"a{i}", {"seed": seed, "optimizer.lr": lr, "data.fold": fold}, engine=None, run_id=f"{i}")
+    assert not [line for line in compare(tmp_path).warnings if "twice" in line]
+    make_run(tmp_path / "b", {"seed": 1, "optimizer.lr": 0.1, "data.fold": None}, engine=None, run_id="9")
+    (said,) = [line for line in compare(tmp_path).warnings if "twice" in line]
+    assert said.endswith("count twice: adam lr=0.1 (1 of 5)")
+    (pooled,) = [line for line in compare(tmp_path, group_by="optimizer", pool=True).warnings if "twice" in line]
+    assert pooled.endswith("count twice: adam (1 of 6)")
+
+
 def test_copies_are_of_one_configuration_in_rows_and_folders_alike(tmp_path: Path) -> None:
     rows = [{"seed": seed, "optimizer.lr": lr, "final_loss": 0.5, "trainer.start": "usual", "trainer.grad_noise": 0.0}
             for seed in range(3) for lr in (0.1, 0.2)]  # fmt: skip

@@ -103,6 +103,20 @@ def test_the_command_says_the_sentence_and_what_else_must_be_known(
     assert (code, "nothing to rank" in err) == (2, True)
 
 
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_where_none_has_a_result_none_ranks_first(seeds: int, tmp_path: Path) -> None:
+    for name in "ab":
+        for seed in range(seeds):
+            changes = {"seed": seed, "optimizer._target_": f"torch.optim.{name}"}
+            status = {} if name == "a" and seed == 0 < seeds - 1 else {"status": "diverged", "final_loss": None}
+            make_run(tmp_path / f"{name}{seed}", changes, optimizer=name, **status)
+    ((ranking,), _) = rankings(compare([tmp_path], pairs=True))
+    most = " in more than half of its runs" if seeds > 1 else ""
+    lines = ranking_lines(ranking)
+    assert lines[0] == f"rosenbrock: none ranks first: no configuration has a finite final loss{most}."
+    assert not any(line.startswith("*") for line in lines)
+
+
 def test_two_that_agree_on_few_problems_are_no_evidence(tmp_path: Path) -> None:
     for number in range(1, 6):  # one is ahead on all of them: 2 / 2^n by chance, below 5 % from six on
         for name, loss in (("a", 0.0), ("b", 1.0)):

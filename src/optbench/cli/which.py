@@ -137,8 +137,8 @@ def _print_plan(question: Question, as_json: bool) -> None:
     for one in entrants:
         print_lines([f"{one.name}: {', '.join(d.override() for d in one.space)}"])
     for rung in rungs:
-        tried = f"{rung.contenders} contenders x {rung.settings} settings x {size.tuning} seeds"
-        print_lines([f"{tried}, {rung.length} {unit}"])
+        tried = f"{rung.contenders} contenders x {_counted(rung.settings, 'settings')} x "
+        print_lines([f"{tried}{_counted(size.tuning, 'seeds')}, {_counted(rung.length, unit)}"])
     print_lines([f"{finalists} finalists x {size.report} fresh seeds, {whole} {unit}"])
     about = "" if fixed is not None else "; the time of the first runs decides"
     if kept.before:
@@ -146,3 +146,8 @@ def _print_plan(question: Question, as_json: bool) -> None:
             [f"goes on from --budget {kept.before[-1]}: {kept.taken} runs are there, and what went on there does here"]
         )
     print_lines([f"{runs} runs, about {duration(seconds)} of computing on one worker (from a probe){about}"])
+
+
+def _counted(n: int, what: str) -> str:
+    """Such as 3 seeds, 1 epoch."""
+    return f"{n} {what.removesuffix('s') if n == 1 else what}"

@@ -19,6 +19,7 @@ from optbench.comparison.filters import nothing, resolve_key, select
 from optbench.comparison.groups import IDENTITY, Group, form_groups, rank, standing
 from optbench.comparison.header import Difference, warnings
 from optbench.comparison.judged import Question, Verdict, judged, undecidable
+from optbench.comparison.observations import repeated
 from optbench.comparison.ranked_by import Ranked, disagreement, of_stops
 from optbench.comparison.tuned import Tuned, Tuning, chose, parse_seeds, planned_seeds, unequal
 from optbench.errors import UserError
@@ -55,6 +56,7 @@ class Comparison:
         reference: the configuration that `improvement` is over; empty where it is not among the scores.
         unsought: why there are no verdicts, where that is for the time they would take; else empty.
         hopeless: why no verdict could tell any two apart, whatever the runs had shown, and what could; else empty.
+        asked: the statistics that groups are ordered by as the user said.
         checkpoint: whose accuracy (without classes: validation loss) networks are ranked by and tables show: best, of
             each run's best evaluation, or last.
     """
@@ -72,6 +74,7 @@ class Comparison:
     scores: tuple[Score, ...] = ()
     reference: str = ""
     hopeless: str = ""
+    asked: tuple[str, ...] = ()
 
     @functools.cached_property
     def problems(self) -> dict[str, list[Group]]:
@@ -277,8 +280,7 @@ def compare(
     question = Question.of(baseline, metric, alpha, equivalent_within, anytime, pairs)
     ranked = Ranked(which, metric)
     asked = _Asked(score, baseline, cost, target, budget, minimum_of, spread, step_worth)
-    cut = asked.within_budget(select(found, filters))
-    found = cut.rows
+    found = (cut := asked.within_budget(select(found, filters))).rows
     tuning = _tuning(found, tune_seeds, pool, group_by is not None)
     groups, differing, whole = form_groups(found, _keys(group_by, found), ranked, tuning)
     groups, noted = asked.with_targets(groups, ranked)
@@ -287,17 +289,23 @@ def compare(
     groups = list(_sorted(_starless(groups, apart), sort, differing, ranked))
     differences = tuple(whole.differences())
     problems = _by_problem(groups)
-    unfair = warnings(differences, clocks, whole.cut_short(), cut.alike)
-    said = [*cut.warnings, *whole.left_out, *_of_tuning(groups), *unfair, *_of_stars(groups)]
+    said = [*cut.warnings, *whole.left_out, *_of_tuning(groups)]
+    said += [*warnings(differences, clocks, whole.cut_short(), cut.alike), *_of_stars(groups)]
     stops, stopped = of_stops(problems, ranked)
-    said += [*on_several(found, groups), *_of_choosing(groups), *disagreement(problems, ranked), *stopped]
+    said += [*on_several(found, groups), *_of_themselves(groups), *disagreement(problems, ranked), *stopped]
     verdicts, unsought = judged({name: problems[name] for name in problems if name not in apart}, question, ranked)
     scores, reference, words = asked.scored(problems, ranked, found)
     notes = (*found.notes, *cut.notes, *noted, *stops, *words)
     return Comparison(
         tuple(groups), tuple(differing), found.unreadable, notes, which, differences,
-        tuple(said), tuple(verdicts), question, unsought, scores, reference, undecidable(problems, verdicts, question),
+        tuple(said), tuple(verdicts), question, unsought, scores, reference,
+        undecidable(problems, verdicts, question), _ordering(metric, sort, groups),
     )  # fmt: skip
+
+
+def _ordering(metric: str | None, sort: str | None, groups: Sequence[Group]) -> tuple[str, ...]:
+    """The statistics that groups are ordered by as the user says."""
+    return tuple(name for name in (metric, (sort or "").removeprefix("-")) if name in _names(groups))
 
 
 def read_runs(paths: Place | Iterable[Place]) -> RunTable:
@@ -419,6 +427,23 @@ def _of_stars(groups: Sequence[Group]) -> list[str]:
         alone = [group.label for group in own if group.best and group.distinct == 1]
         if alone and len(own) > 1:
             found.append(f"{problem}: the best ({', '.join(alone)}) is of one observation, which is no evidence")
+    return found
+
+
+def _of_themselves(groups: Sequence[Group]) -> list[str]:
+    """What to say of groups whose runs are no fair sample of them."""
+    return [*_of_copies(groups), *_of_choosing(groups)]
+
+
+def _of_copies(groups: Sequence[Group]) -> list[str]:
+    """What to say of groups with runs that are there twice."""
+    found = []
+    for problem, own in _by_problem(groups).items():
+        twice = [f"{group.label} ({n} of {group.n})" for group in own if (n := repeated(group.rows))]
+        if twice:
+            which = f"{', '.join(twice[:3])}{' ...' * (len(twice) > 3)}"
+            found.append(f"{problem}: runs with the settings and the seed of another, as of a log that was imported "
+                         f"twice, count twice: {which}")  # fmt: skip
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from optbench.comparison.facts import FOLD, alike
 from optbench.records import RunTable, Status
 from optbench.records.columns import Bools, Ints
 from optbench.settings import seed_is_idle
@@ -59,6 +60,17 @@ def distinct(runs: RunTable, configurations: Ints) -> Bools:
     first[at] = False
     first[at[alike[firsts]]] = True
     return first
+
+
+def repeated(runs: RunTable) -> int:
+    """How many runs have the settings, seed and fold of another one before them: one log that was imported twice, or
+    from two tools. What an engine of optbench ran is recorded once."""
+    if not runs.where("engine", lambda engine: engine is None).any():
+        return 0
+    drawn = runs.numbers("seed") + 1j * np.nan_to_num(runs.numbers(FOLD), nan=-1.0)
+    if len(np.unique(drawn)) == len(runs):
+        return 0
+    return len(runs) - len(np.unique(np.column_stack([alike(runs)[0], drawn]), axis=0))
 
 
 def _bits(runs: RunTable) -> list[npt.NDArray[np.int64]]:

@@ -156,7 +156,7 @@ def sheets(comparison: Comparison) -> list[Sheet]:
     """One sheet a problem, in order; after it the one of where its runs stopped, if any did at a critical point."""
     found = []
     for problem, groups in comparison.problems.items():
-        sheet = _sheet(problem, groups, comparison.checkpoint)
+        sheet = _sheet(problem, groups, comparison.checkpoint, comparison.asked)
         untold = comparison.untold(problem)
         close = tuple(group.label in untold for group in groups)
         found.append(replace(sheet, close=close, lines=tuple(verdict_lines(comparison, problem))))
@@ -219,9 +219,10 @@ def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:
     return Sheet(title, ("configuration", "runs", "stopped at"), tuple(rows), (False,) * len(rows))
 
 
-def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
+def shown(groups: Sequence[Group], checkpoint: str, asked: Sequence[str] = ()) -> list[Statistic]:
     """The statistics that the table of a problem has, in order: the metrics that its runs name, of the accuracies the
-    one of that checkpoint, and only where there is neither of the validation losses."""
+    one of that checkpoint, and only where there is neither of the validation losses. What its rows are ordered by is
+    one of them: those of `asked` that are none of these stand before them."""
 
     def there(name: str) -> bool:
         return any(group.statistics.get(name) is not None for group in groups)
@@ -235,7 +236,9 @@ def shown(groups: Sequence[Group], checkpoint: str) -> list[Statistic]:
     others = losses | {name for which, name in ACCURACY.items() if which != checkpoint} | set(own)
     others |= {name for name, usual in _USUALLY.items() if not _apart(groups, name, usual)}
     columns = [one for one in _COLUMNS if one.name not in others and there(one.name)]
-    return [*(STATISTICS[name] for name in own), *columns]
+    found = [*(STATISTICS[name] for name in own), *columns]
+    there_already = {one.name for one in found}
+    return [*(STATISTICS[name] for name in asked if name not in there_already and there(name)), *found]
 
 
 _USUALLY = {"evals": "steps", "gradients": "evals"}
@@ -252,8 +255,8 @@ def _runs(group: Group) -> str:
     return str(group.n) if group.distinct == group.n else f"{group.n} ({group.distinct} distinct)"
 
 
-def _sheet(problem: str, groups: Sequence[Group], checkpoint: str) -> Sheet:
-    columns = shown(groups, checkpoint)
+def _sheet(problem: str, groups: Sequence[Group], checkpoint: str, asked: Sequence[str]) -> Sheet:
+    columns = shown(groups, checkpoint, asked)
     header = ("configuration", "n", "status", *(one.title for one in columns))
     rows = tuple(
         (

@@ -36,21 +36,56 @@ def latex_lines(found: Sequence[Sheet], notes: Sequence[str]) -> list[str]:
         found: as `sheets` gives them.
         notes: what stands below the last one, one sentence each.
     """
-    lines = ["% needs \\usepackage{booktabs}, \\usepackage{textcomp}, \\usepackage[T1]{fontenc}"]
-    for sheet in found:
-        columns = "".join("l" if i in sheet.words else "r" for i in range(len(sheet.header)))
-        lines += [
-            "\\begin{table}", "  \\centering", f"  \\caption{{{escaped(sheet.title)}}}",
-            f"  \\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-            "    \\toprule", f"    {_row(sheet.header)}", "    \\midrule",
-        ]  # fmt: skip
-        lines += [f"    {_marked(row, mark)}" for row, mark in zip(sheet.rows, sheet.marks, strict=True)]
-        lines += ["    \\bottomrule", "  \\end{tabular}"]
-        lines += [f"  \\par\\smallskip {escaped(line)}" for line in unfolded(sheet.lines)]
-        lines += ["\\end{table}", ""]
+    lines = [line for sheet in found for line in (_on_pages if _is_long(sheet) else _on_one_page)(sheet)]
     if notes:
         lines += ["\\begin{itemize}", *(f"  \\item {escaped(note)}" for note in notes), "\\end{itemize}"]
-    return lines
+    packages = ["{booktabs}", *["{longtable}"] * any(map(_is_long, found)), "{textcomp}", "[T1]{fontenc}"]
+    needed = ["% needs " + ", ".join(f"\\usepackage{name}" for name in packages)]
+    if any(ord(sign) > _LATIN for line in lines for sign in line):
+        needed.append(
+            "% some names are not in Latin letters: compile with xelatex or lualatex, and a font that has them"
+        )
+    return [*needed, *lines]
+
+
+_MOST = 45
+"""Lines of a table that go on a page; TeX cuts off what a float has more, with a warning in its log alone."""
+_LATIN = 0x17F
+
+
+def _is_long(sheet: Sheet) -> bool:
+    return len(sheet.rows) + len(unfolded(sheet.lines)) > _MOST
+
+
+def _on_one_page(sheet: Sheet) -> list[str]:
+    """A float."""
+    return [
+        "\\begin{table}", "  \\centering", f"  \\caption{{{escaped(sheet.title)}}}",
+        f"  \\begin{{tabular}}{{@{{}}{_columns(sheet)}@{{}}}}", *_head(sheet), *_body(sheet), "  \\end{tabular}",
+        *(f"  \\par\\smallskip {escaped(line)}" for line in unfolded(sheet.lines)), "\\end{table}", "",
+    ]  # fmt: skip
+
+
+def _on_pages(sheet: Sheet) -> list[str]:
+    """A table that is broken where a page ends, its header on each, and what stands below it as paragraphs."""
+    return [
+        f"\\begin{{longtable}}{{@{{}}{_columns(sheet)}@{{}}}}", f"    \\caption{{{escaped(sheet.title)}}} \\\\",
+        *_head(sheet), "    \\endhead", *_body(sheet), "\\end{longtable}",
+        *(f"\\par\\noindent {escaped(line)}" for line in unfolded(sheet.lines)), "",
+    ]  # fmt: skip
+
+
+def _columns(sheet: Sheet) -> str:
+    return "".join("l" if i in sheet.words else "r" for i in range(len(sheet.header)))
+
+
+def _head(sheet: Sheet) -> list[str]:
+    return ["    \\toprule", f"    {_row(sheet.header)}", "    \\midrule"]
+
+
+def _body(sheet: Sheet) -> list[str]:
+    rows = [f"    {_marked(row, mark)}" for row, mark in zip(sheet.rows, sheet.marks, strict=True)]
+    return [*rows, "    \\bottomrule"]
 
 
 def _row(cells: Sequence[str]) -> str:

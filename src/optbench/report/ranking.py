@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from optbench.comparison.judged import p_words
@@ -32,6 +33,10 @@ def sentence(found: Ranking) -> str:
 
 def _on(found: Ranking) -> str:
     best = found.places[0]
+    if not math.isfinite(best.value.value):
+        most = " in more than half of its runs" if max(one.n for one in found.places) > 1 else ""
+        title = STATISTICS[found.metric].title.removesuffix(", %")
+        return f"{found.problems[0]}: none ranks first: no configuration has a finite {title}{most}"
     head = quoted(f"{found.problems[0]}: {best.label}", found.metric, best.value, best.n)
     if not found.verdicts:
         return f"{head}; no pair was judged"
@@ -73,7 +78,8 @@ def _over(found: Ranking) -> str:
 
 def _named(labels: Sequence[str]) -> str:
     if len(labels) > _EACH:
-        return f"{', '.join(labels[:_EACH])} and {len(labels) - _EACH} others"
+        more = len(labels) - _EACH
+        return f"{', '.join(labels[:_EACH])} and {more} other{'s' * (more != 1)}"
     return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
 
 
@@ -101,7 +107,8 @@ def _sheet(found: Ranking) -> Sheet:
         for one in found.places
     )
     header = ("configuration", "place", "n", title, "not told from")
-    return Sheet("", header, rows, tuple(one.place == 1 for one in found.places), words=(0, 4))
+    first = tuple(one.place == 1 and math.isfinite(one.value.value) for one in found.places)
+    return Sheet("", header, rows, first, words=(0, 4))
 
 
 def _places(places: Sequence[int], own: Place) -> str:

@@ -57,7 +57,8 @@ def footnotes(comparison: Comparison) -> list[str]:
         rules.append(f"{COVERING}. {'; '.join(said)}")
     if any(group.distinct < group.n for group in comparison.groups):
         rules.append(DISTINCT)
-    found = [(one, groups) for groups in comparison.problems.values() for one in shown(groups, comparison.checkpoint)]
+    found = [(one, groups) for groups in comparison.problems.values()
+             for one in shown(groups, comparison.checkpoint, comparison.asked)]  # fmt: skip
     rules += dict.fromkeys(one.sentence for one, groups in found if one.noted or _of_some(one, groups))
     if not any(group.statistics["seconds"] for group in comparison.groups) and _of_batches(comparison):
         rules.append(STATISTICS["seconds"].sentence)  # why there is no such column
@@ -92,7 +93,7 @@ def covering_less(comparison: Comparison) -> dict[str, list[str]]:
     shown."""
     found: dict[str, list[Estimate | None]] = defaultdict(list)
     for groups in comparison.problems.values():
-        for one in shown(groups, comparison.checkpoint):
+        for one in shown(groups, comparison.checkpoint, comparison.asked):
             found[one.title] += [group.statistics.get(one.name) for group in groups]
     for score in comparison.scores:
         found[score.score].append(score.estimate)

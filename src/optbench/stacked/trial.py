@@ -71,7 +71,7 @@ def _parting(mine: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, 
                 return None
             close = _CLOSE * _GROWS**k if name == "loss" else max(_KINK, _CLOSE * _GROWS**k)
             if not abs(a - b) <= close * max(abs(a), abs(b), _SMALL):
-                return f"the {name} after {k} updates is {a:.7g} in a stack, {b:.7g} alone"
+                return f"the {name} after {k} update{'s' * (k != 1)} is {a:.7g} in a stack, {b:.7g} alone"
     return None
 
 

@@ -67,6 +67,7 @@ GROUPS = ("optimizer", "wrap", "scheduler", "loss")
 """What a contender is a choice of."""
 _OVERRUN = 1.03  # of the time: what is in flight is ended then
 _LOOK = 3  # runs that take as long as a look at the curvature of one: three places with 20 products each
+_LOOK_STARTS = 4.0  # seconds until the first look has begun: torch and what it compiles, 2.4 s of a quiet core
 _GLANCE = 1 / 4  # of the time: where the first look at each took less, another says what they take when all is warm
 
 
@@ -528,20 +529,21 @@ class Tournament:
             self._keep()
         return made or None
 
-    def _reserve(self, stage: str, a_seed: int, done: int) -> int:
-        """How many whole runs a stage leaves time for: those of the shortest final; in the final, once it has that many
-        seeds, as many as a look at the curvature of each finalist may take the time of."""
+    def _reserve(self, stage: str, a_seed: int, done: int) -> float:
+        """How many seconds a stage leaves: those of the shortest final; in the final, once it has that many seeds, as
+        many as a look at the curvature of each finalist may take."""
         assert self._decided.size is not None
+        a_run = seconds_of_run(self._decided.rates, self._whole)
         if stage != FINAL:
-            return self._decided.size.finalists * FEWEST_SEEDS
-        return _LOOK * a_seed if done >= FEWEST_SEEDS else 0
+            return self._decided.size.finalists * FEWEST_SEEDS * a_run
+        return _LOOK_STARTS + _LOOK * a_seed * a_run if done >= FEWEST_SEEDS else 0.0
 
-    def _affordable(self, runs: int, length: int, reserve: int) -> int:
+    def _affordable(self, runs: int, length: int, reserve: float) -> int:
         """How many seeds of so many runs of a length to make at once: half of those that there is time for before a
-        reserve of whole runs, a quarter where no run of that length was measured, and 1 where there is time for any."""
+        reserve of seconds, a quarter where no run of that length was measured, and 1 where there is time for any."""
         assert self._seconds is not None
         rates = self._decided.rates
-        left = self._seconds - self._spent - reserve * seconds_of_run(rates, self._whole)
+        left = self._seconds - self._spent - reserve
         most = int(left / max(runs * seconds_of_run(rates, length), 1e-9))
         return max(1, most // (2 if length in rates else 4)) if most >= 1 else 0
 

@@ -32,8 +32,8 @@ def tuned_lines(result: Result) -> list[str]:
     """What a tuning found, for a terminal of 80 columns."""
     task = result.task
     head = (
-        f"{printable(result.problem)}: {task.trials} settings of each ({task.method}), chosen by the median of "
-        f"seeds {seeds_text(task.tuning)}, reported on seeds {seeds_text(task.report)}"
+        f"{printable(result.problem)}: {task.trials} setting{'s' * (task.trials != 1)} of each ({task.method}), chosen "
+        f"by the median of seeds {seeds_text(task.tuning)}, reported on seeds {seeds_text(task.report)}"
     )
     if not any(one.reported or one.defaults for one in result.tuned):
         why = "interrupted; the same command goes on" if result.stopped else "no run was made"
