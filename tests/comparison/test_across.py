@@ -57,6 +57,20 @@ def test_each_score_is_what_its_rule_gives_by_hand(tmp_path: Path) -> None:
     assert 2 * (rank.high - rank.value) == pytest.approx(q * math.sqrt(3 * 4 / (6 * 2)))
 
 
+def test_all_scores_are_those_that_the_runs_have(tmp_path: Path) -> None:
+    """Without a target those of times are left out, which is said; asked for by name, they are refused."""
+    for dim, problem in enumerate(("one", "two"), 2):
+        for name, loss in (("a", 1.0), ("b", 2.0)):
+            changes = {"seed": 0, "optimizer._target_": f"torch.optim.{name}", "model.dim": dim}
+            make_run(tmp_path / f"{problem}-{name}", changes, optimizer=name, model=problem, final_loss=loss)
+    found = compare([tmp_path], score="all")
+    assert {one.score for one in found.scores} == {"rank", "iqm", "improvement"}
+    (said,) = [note for note in found.notes if "left out" in note]
+    assert said.startswith("algoperf, algoperf_code, dolan_more, ert are left out: one: no target")
+    with pytest.raises(UserError, match="no target"):
+        compare([tmp_path], score="rank,ert")
+
+
 def test_the_middle_half_of_runs_on_the_scale_of_each_problem(tmp_path: Path) -> None:
     hits: Hits = {
         "bowl": {"a": [10, 20, 30, 40], "b": [50, 50, 50, 50]},

@@ -45,6 +45,15 @@ def test_runs_stand_by_seed_and_the_missing_and_diverged_are_known(tmp_path: Pat
     assert np.array_equal(by_seed([groups["adam lr=0.1"]], "steps"), [[100, 100, 100]])
 
 
+def test_of_a_configuration_without_the_score_nothing_is_foreseen(tmp_path: Path) -> None:
+    """Such as one without an accuracy beside one that has it: the spread of that one says nothing of the other."""
+    for seed in range(5):
+        for rate, accuracy in ((0.01, 0.5 + seed / 100), (0.1, None)):
+            make_run(tmp_path / f"{rate}-{seed}", {"seed": seed, "optimizer.lr": rate}, best_val_accuracy=accuracy)
+    (need,) = seeds_of(compare(tmp_path), 0.01, metric="best_val_accuracy")
+    assert (need.n, need.spread, need.seeds, need.at_most, need.finds) == (0, None, None, None, None)
+
+
 def test_of_runs_that_share_seeds_many_times_none_belong_together(tmp_path: Path) -> None:
     folder = made(tmp_path / "sweep", {0.01: [1.0, 2.0], 0.1: [5.0, 6.0]})
     found = by_seed(compare(folder, group_by="optimizer", pool=True).groups, "final_loss")

@@ -123,6 +123,26 @@ def test_what_is_the_same_in_a_whole_run_is_a_setting_of_it(tmp_path: Path) -> N
     assert not any("batch_size" in key for run in runs for key in run.config)  # it changes within a run
 
 
+def test_a_map_names_settings_too(tmp_path: Path) -> None:
+    """Under which the log has other names; which record it is does not follow from how it is read."""
+    rows: list[list[object]] = [
+        [algorithm, rate, number, step, 1.0 / (1 + step)]
+        for algorithm, rate in (("Adam", 0.1), ("SGD", 0.2)) for number in (4, 5) for step in range(3)
+    ]  # fmt: skip
+    source = write(tmp_path / "runs.csv", ["优化器", "rate", "Lauf", "i", "nll"], rows)
+    apart = ("优化器", "rate", "Lauf")
+    plain = bring([source], tmp_path / "out", Wishes(columns=parse_map(["step=i,loss=nll"]), apart=apart))
+    named = parse_map(["step=i,loss=nll,optimizer=优化器,lr=rate,seed=Lauf"])
+    brought = bring([source], tmp_path / "out", Wishes(columns=named, apart=apart))
+    assert (brought.folders, brought.again) == (plain.folders, 4)
+    assert brought.settings == {"optimizer": ["优化器"], "optimizer.lr": ["rate"]}
+    found = {(run.config["choices"]["optimizer"], run.config["optimizer"]["lr"], run.config["seed"])
+             for run in runs_of(tmp_path / "out")}  # fmt: skip
+    assert found == {("Adam", 0.1, 4), ("Adam", 0.1, 5), ("SGD", 0.2, 4), ("SGD", 0.2, 5)}
+    with pytest.raises(UserError, match="no setting for --map model=net"):
+        bring([source], tmp_path / "out", Wishes(columns={**named, "model": "net"}, apart=apart))
+
+
 def test_a_seed_that_is_not_told_is_nobody_elses(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / f"logs/{name}7.csv", ["step", "loss"], [[0, 1.0], [1, 0.5]])

@@ -94,3 +94,14 @@ def test_what_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=why):
             bring(sources, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_wandb_itself_is_told_what_to_do(tmp_path: Path) -> None:
+    """What an offline run leaves behind."""
+    file = tmp_path / "wandb" / "offline-run-20260101_000000-abc" / "run-abc.wandb"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b":W&B\xf2\xbe\0")
+    for source in (file, tmp_path / "wandb"):
+        with pytest.raises(UserError) as caught:
+            bring([source], tmp_path / "out")
+        assert "export the charts as CSV" in str(caught.value.hint)

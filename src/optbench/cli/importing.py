@@ -44,7 +44,7 @@ def import_logs(
     columns: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", help="Columns: step=Step,loss=train/loss.", metavar="COLUMNS", show_default="by usual names"
+            "--map", help="Columns and settings: loss=nll,seed=run.", metavar="NAMES", show_default="by usual names"
         ),
     ] = None,
     config: Annotated[
@@ -70,8 +70,9 @@ def import_logs(
     mlflow.db, and TensorBoard's event files.
 
     compare, plot and power read them like runs of optbench, and beside them. Configuration and seed come from the
-    logged hyperparameters; nothing that a log does not tell is made up. The same log is the same record however often
-    it is imported. A run whose last loss is not finite counts as diverged, any other as completed.
+    logged hyperparameters; nothing that a log does not tell is made up. The same log is the same record however
+    often it is imported. A run whose last loss is not finite counts as diverged, any other as the tool says that it
+    ended, or as completed.
 
     Examples:
 

@@ -194,6 +194,20 @@ def scores_over(across: Across, names: Sequence[str], reference: int | None = No
     return found
 
 
+OF_TIMES = ("algoperf", "algoperf_code", "dolan_more", "ert")
+"""Scores of the times to a target."""
+
+
+def possible(across: Across) -> tuple[tuple[str, ...], list[str]]:
+    """Every score that these runs have, and what must be said of the others: the runs may have no target."""
+    try:
+        across.times()
+    except UserError as error:
+        why = f"{error.message}; {error.hint}" if error.hint else error.message
+        return tuple(name for name in RULES if name not in OF_TIMES), [f"{', '.join(OF_TIMES)} are left out: {why}"]
+    return tuple(RULES), []
+
+
 def medians(across: Across) -> Floats:
     """Median of the runs, problems by configurations, in the direction of losses."""
     return np.array([[float(_median(runs)) for runs in own] for own in across.losses()])

@@ -379,7 +379,7 @@ class _Asked:
         names: tuple[str, ...] = ()
         if self.score:
             from optbench.comparison import within as on_each
-            from optbench.comparison.across import parse_scores, scores_over, shared
+            from optbench.comparison.across import parse_scores, possible, scores_over, shared
 
             names = parse_scores(self.score, tuple(on_each.RULES))
         if self.step_worth is not None and "certified_gain" not in names:
@@ -391,14 +391,17 @@ class _Asked:
         scores: list[Score] = []
         said: list[str] = []
         reference: int | None = None
-        if over := [name for name in names if name not in on_each.RULES]:
+        if over := tuple(name for name in names if name not in on_each.RULES):
             across = shared(problems, ranked)
+            if self.score in ("all", ["all"], ("all",)):
+                over, said = possible(across)
             reference = across.reference(self.baseline) if "improvement" in over else None
             scores += scores_over(across, over, reference)
         if inside := [name for name in names if name in on_each.RULES]:
             asked = on_each.Asked(self.aim, self.baseline, self.step_worth, self._reader)
-            found, said = on_each.scores_within(problems, runs, inside, asked)
+            found, more = on_each.scores_within(problems, runs, inside, asked)
             scores += found
+            said += more
         return tuple(scores), "" if reference is None else across.configurations[reference], said
 
 

@@ -160,6 +160,8 @@ def _place(problem: str, groups: Sequence[Group], against: str | None) -> int:
 
 def _need(names: tuple[str, str, str, str], pair: Pair, comparisons: int, rule: _Rule) -> Need:
     a, b = pair.values
+    if not pair.n:  # of one of them nothing is known
+        return Need(*names, pair.paired, 0, comparisons, 0.0, None, None, None, None)
     if pair.paired:
         both_end = np.isfinite(a) & np.isfinite(b)  # where both diverge nothing is learnt, not that they are alike
         d = np.where(both_end, a, np.inf) - np.where(both_end, b, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.errors import RecordError, UserError
-from optbench.foreign.columns import columns_of
+from optbench.foreign.columns import columns_of, of_settings
 from optbench.foreign.find import logs
 from optbench.foreign.log import Log
 from optbench.foreign.record import Understood, configuration, curve_of, folder_name, write
@@ -23,7 +23,7 @@ class Wishes:
 
     Attributes:
         kind: which tool wrote them; None: as is found.
-        columns: of curves to those of logs.
+        columns: of curves, and settings, to what they are called in logs.
         config: hyperparameters that the user says.
         seed_from: the hyperparameter that is the seed, or "name".
         ignored: hyperparameters that tell no configurations apart.
@@ -98,8 +98,9 @@ def bring(sources: Sequence[Path], out: Path, wishes: Wishes | None = None) -> B
 
 
 def _read(log: Log, wishes: Wishes) -> Understood:
-    columns = columns_of(log, wishes.columns)
-    told = configured(log, wishes.config, wishes.seed_from, wishes.ignored)
+    named = of_settings(log, wishes.columns, flatten(dict(log.settings)))
+    columns = columns_of(log, {name: own for name, own in wishes.columns.items() if name not in named})
+    told = configured(log, wishes.config, wishes.seed_from, wishes.ignored, named)
     return Understood(log, columns, curve_of(log, columns, wishes.percent), told, configuration(log, told))
 
 

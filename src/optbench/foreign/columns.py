@@ -7,7 +7,7 @@ several columns have such a name, the first in the order of the names is taken, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from optbench.errors import UserError
 from optbench.foreign.log import Log
@@ -42,16 +42,22 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 whether it ran during evaluation, only the user knows."""
 
 
+SETTINGS = ("seed", "model", "data", "optimizer", "scheduler", "batch_size", "weight_decay", "momentum")
+"""Settings that have a name of their own here, beside the learning rate, which is a column of curves too."""
+
+
 def parse_map(given: Sequence[str]) -> dict[str, str]:
-    """Columns of curves to columns of logs: `step=Step,loss=train/loss`. Raises UserError."""
-    known = "|".join(CURVE_COLUMNS)
+    """Columns of curves, or settings, to what they are called in logs: `step=Step,loss=train/loss,optimizer=algo`.
+    Raises UserError."""
+    names = (*CURVE_COLUMNS, *SETTINGS)
+    known = "|".join(names)
     found: dict[str, str] = {}
     for part in (part for text in given for part in re.split(rf",(?=(?:{known})=)", text)):
         name, sign, column = part.partition("=")
-        if name not in CURVE_COLUMNS or not sign or not column:
+        if name not in names or not sign or not column:
             raise UserError(
                 f"--map {part}: expected COLUMN=NAME, as in loss=train/loss",
-                f"columns of a curve: {', '.join(CURVE_COLUMNS)}",
+                f"columns of a curve: {', '.join(CURVE_COLUMNS)}; settings: {', '.join(SETTINGS)}",
             )
         if found.setdefault(name, column) != column:
             raise UserError(f"--map: {name} is given twice, as {found[name]} and {column}")
@@ -60,6 +66,22 @@ def parse_map(given: Sequence[str]) -> dict[str, str]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[/.\-\s]+", "_", name.strip().lower())
+
+
+def of_settings(log: Log, asked: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
+    """What of `asked` is a setting of the log: what is no column of a curve, and a learning rate that is no column of
+    this log.
+
+    Raises:
+        UserError: the log has no such setting.
+    """
+    found = {name: own for name, own in asked.items()
+             if name not in CURVE_COLUMNS or (name == "lr" and own not in log.columns and own in settings)}  # fmt: skip
+    if missing := [f"{name}={own}" for name, own in found.items() if own not in settings]:
+        raise UserError(
+            f"{log}: no setting for --map {','.join(missing)}", f"it has: {listed(list(settings)) or 'none'}"
+        )
+    return found
 
 
 def columns_of(log: Log, asked: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from optbench.foreign.tables import Table, read_table
 KINDS = ("csv", "lightning", "wandb", "mlflow", "tensorboard")
 """The tools whose logs are read."""
 _OWN = "run.json"
+_OF_WANDB = ".wandb"
+_EXPORT = "after `wandb sync`, export the charts as CSV, or write run.history() of W&B's API with to_csv"
 
 
 def logs(sources: Sequence[Path], kind: str | None = None, apart: Sequence[str] = ()) -> list[Log]:
@@ -62,6 +64,8 @@ _READERS: Mapping[str, Callable[[Path], Log]] = {
 
 
 def _known(source: Path) -> str:
+    if source.is_dir() and next(source.rglob(f"*{_OF_WANDB}"), None) is not None:
+        return _EXPORT
     if source.is_dir() and next(source.rglob(_OWN), None) is not None:
         return "it holds records of optbench: compare reads them as they are"
     return "read are CSV files (W&B's exports too), Lightning's CSVLogger, MLflow's mlruns or mlflow.db, TensorBoard"
@@ -69,6 +73,8 @@ def _known(source: Path) -> str:
 
 def _below(source: Path) -> Iterator[tuple[str, Path]]:
     if source.is_file():
+        if source.suffix == _OF_WANDB:
+            raise UserError(f"{source}: W&B's own file of a run is not read", _EXPORT)
         if mlflow_database.is_database(source):
             yield "mlflow", source
             return

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from optbench.errors import UserError
@@ -67,7 +68,11 @@ def parse_config(given: Sequence[str]) -> dict[str, Any]:
 
 
 def configured(
-    log: Log, said: Mapping[str, Any], seed_from: str | None = None, ignored: Sequence[str] = ()
+    log: Log,
+    said: Mapping[str, Any],
+    seed_from: str | None = None,
+    ignored: Sequence[str] = (),
+    named: Mapping[str, str] = MappingProxyType({}),
 ) -> Configured:
     """The configuration of a log.
 
@@ -77,12 +82,14 @@ def configured(
         seed_from: the hyperparameter that is the seed, or "name": the last whole number in the name and path of the
             run.
         ignored: hyperparameters that tell no configurations apart.
+        named: settings to what they are called in the log.
 
     Raises:
         UserError: a seed that was asked for is not there, or is no whole number.
     """
     own = flatten({key: settled(value) for key, value in log.settings.items()})
-    all_of_it = {**own, **said}
+    here = {was: name for name, was in named.items()}
+    all_of_it = {**{here.get(key, key): value for key, value in own.items()}, **said}
     seed_key, seed = _seed(log, all_of_it, seed_from)
     choices: dict[str, str | None] = dict.fromkeys(_GROUPS)
     settings: dict[str, Any] = {}
@@ -92,12 +99,12 @@ def configured(
             continue
         group = _group(key)
         if group is not None and choices[group] is None and isinstance(value, str):
-            choices[group], places[group] = value.rpartition(".")[2] or value, key
+            choices[group], places[group] = value.rpartition(".")[2] or value, named.get(key, key)
             continue
         place = _place(key)
         if place in settings:
             place = f"{_OTHERS}.{key}"
-        settings[place], places[place] = value, key
+        settings[place], places[place] = value, named.get(key, key)
     return Configured(choices, settings, seed, places)
 
 
