@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 import optbench
 from optbench.comparison import compare
-from optbench.errors import ConfigError, DataError, UserError
+from optbench.errors import ConfigError, DataError, RecordError, UserError
 from optbench.experiment import plan_run, plan_sweep
 from optbench.experiment.rebuild import rebuild
 from optbench.prediction import run_folders
@@ -187,3 +189,20 @@ def test_greedy_selection_takes_what_helps_and_nothing_else() -> None:
     assert (np.asarray(mean).argmax(-1) == labels).mean() >= alone
     assert shares(np.array([3, 0, 1])) == {0: 0.75, 2: 0.25}
     assert greedy(good[None], labels).tolist() == [1]  # once more of the same is no better
+
+
+def test_a_folder_that_cannot_be_listed_may_hold_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run" / "run.json").touch()
+    assert run_folders([tmp_path]) == [tmp_path / "a" / "run", tmp_path / "b" / "run"]
+    listed = os.scandir
+
+    def scandir(place: str) -> Any:
+        if Path(place).name == "b":
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(RecordError, match=r"b: cannot be listed \(Permission denied\)"):
+        run_folders([tmp_path])

@@ -23,9 +23,11 @@ from optbench import records
 from optbench.catalogue import first_comment, searched
 from optbench.config import Composer
 from optbench.errors import OptbenchError, UserError
-from optbench.experiment import Stop
+from optbench.experiment import Stop, plan_sweep
+from optbench.experiment.plan import Points
 from optbench.launch.sweep import Options, Silent
 from optbench.tuning import Result, Tuner, spaces_of, task_of, tuned_json, tuned_lines
+from optbench.tuning.runs import Made, by_point
 
 SPHERE = ["model=sphere", "optimizer=gd", "trainer.steps=3", "trainer.start=random", "trainer.grad_tol=0"]
 RATES = "optimizer.lr=tag(log,interval(0.01,0.9))"
@@ -92,6 +94,21 @@ def test_runs_that_stop_at_their_target_are_chosen_by_the_steps_to_it(tmp_path: 
     assert missed.chosen.point == one.chosen.point, "nobody met the target: chosen by what the runs ended at"
     assert "no contender met its target on half of the fresh seeds" in tuned_lines(far)[-1]
     assert not any("works" in line for line in tuned_lines(far)), "no rate does"
+
+
+def test_a_setting_has_its_runs_however_its_number_is_typed() -> None:
+    """1 is 1.0 in the configuration of a run."""
+    points: list[dict[str, Any]] = [
+        {"optimizer.lr": 1, "optimizer.betas": [0, 0.5], "optimizer.weight_decay": 0},
+        {"optimizer.lr": 0.5, "optimizer.betas": [0.25, 0.5], "optimizer.weight_decay": 0.5},
+    ]
+    plan = plan_sweep(["model=sphere", "optimizer=adam", "seeds=2", "trainer.start=random"], points=Points(points))
+    assert len(plan) == 4
+    made = [Made(item, records.Run({"run_id": item.run_id})) for item in plan]
+    for point, own in zip(points, by_point(made, points), strict=True):
+        wanted = {item.run_id for item in plan if item.config["optimizer"]["lr"] == point["optimizer.lr"]}
+        assert {run.run_id for run in own} == wanted
+        assert len(own) == 2
 
 
 def test_the_words_say_what_was_chosen_what_it_is_worth_and_what_flatters(found: Result) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optbench.errors import RecordError
@@ -30,11 +31,22 @@ def run_folders(places: Sequence[Path]) -> list[Path]:
         if (place / "run.json").exists() or not place.is_dir():
             found[place] = None
             continue
-        below = sorted((file.parent for file in place.rglob("run.json")), key=lambda path: natural(str(path)))
+        below = sorted(_below(place), key=lambda path: natural(str(path)))
         if not below:
             raise RecordError(f"{place} is not a run folder, and there is none in it: no run.json")
         found.update(dict.fromkeys(below))
     return list(found)
+
+
+def _below(place: Path) -> Iterator[Path]:
+    """The run folders in a folder, at any depth. Raises RecordError where one cannot be listed: a run may be in it."""
+
+    def closed(error: OSError) -> None:
+        raise RecordError(f"{error.filename}: cannot be listed ({error.strerror})") from None
+
+    for folder, _, files in os.walk(place, onerror=closed):
+        if "run.json" in files:
+            yield Path(folder)
 
 
 def are_folds(folders: Sequence[Path]) -> bool:

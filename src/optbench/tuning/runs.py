@@ -236,9 +236,17 @@ def by_point(made: Sequence[Made], points: Sequence[Point]) -> list[list[Run]]:
     """The runs of each point; points that are the same setting share theirs."""
     found: dict[tuple[str, ...], list[Run]] = {}
     for one in made:
-        at = tuple(repr(_value_at(one.planned.config, key)) for key in points[0])
+        at = tuple(_alike(_value_at(one.planned.config, key)) for key in points[0])
         found.setdefault(at, []).append(one.run)
-    return [found.get(tuple(repr(value) for value in point.values()), []) for point in points]
+    return [found.get(tuple(map(_alike, point.values())), []) for point in points]
+
+
+def _alike(value: Any) -> str:
+    """A value as text, the same for what a configuration makes of it: a setting that is a number takes 1 for 1.0."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_alike, value))}]"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return repr(float(value) if number else value)
 
 
 def _value_at(config: Mapping[str, Any], key: str) -> Any:
