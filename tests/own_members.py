@@ -121,6 +121,49 @@ class Speckle(AbstractAugmentation):
         return images + torch.randint(0, self.strength + 1, images.shape, generator=generator, dtype=torch.uint8)
 ''',
     "augment/speckle.yaml": "# my augmentation\n_target_: speckle.Speckle\nstrength: 20\n",
+    "lines.py": '''
+import torch
+from optbench import AbstractData, Ragged, Split
+
+class Lines(AbstractData):
+    """Rows of 1 to 5 tokens: class 1 where a 3 is among them."""
+
+    def __init__(self, n_classes):
+        self.n_classes, self.class_names = n_classes, ("without", "with")
+
+    def load(self, split):
+        rows = [[(i + k) % 4 for k in range(i % 5 + 1)] for i in range(40)]
+        labels = torch.tensor([int(3 in row) for row in rows])
+        return Split(Ragged.of(rows), None if split == "test" else labels, tuple(map(str, range(len(rows)))))
+''',
+    "data/lines.yaml": "# my lines\ndefaults: [_ends]\n_target_: lines.Lines\nn_classes: 2\n",
+    "data/_ends.yaml": "# @package _global_\n# base: right ends\ndefaults:\n  - override /collate: ends\n",
+    "ends.py": '''
+import torch
+
+def ends(inputs, targets, filler):
+    """Rows padded in front, so that they end together, and which values are theirs."""
+    longest = int(inputs.lengths.max())
+    padded = torch.full((len(inputs), longest), filler)
+    for made, row in zip(padded, inputs):
+        made[longest - len(row):] = row
+    return (padded, torch.arange(longest) >= longest - inputs.lengths[:, None]), targets
+''',
+    "collate/ends.yaml": "# my collate\n_target_: ends.ends\n_partial_: true\nfiller: 3\n",
+    "most.py": '''
+from torch import nn
+
+class Most(nn.Module):
+    """Of each output the largest over the real tokens."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.tokens = nn.Embedding(4, n_outputs)
+
+    def forward(self, tokens, mask):
+        return self.tokens(tokens).masked_fill(~mask[:, :, None], -1e9).amax(dim=1)
+''',
+    "model/most.yaml": "# my network on lines\ndefaults: [_network]\n_target_: most.Most\nn_outputs: ${n_outputs}\n",
 }  # fmt: skip
 """Path in the folder to text: whatever is a folder is a group, and the code lies beside them."""
 

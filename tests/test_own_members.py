@@ -71,6 +71,24 @@ def test_they_run_in_this_process(own: Path, tmp_path: Path) -> None:
     assert {"slim.Slim", "speckle.Speckle"} <= trusted_targets([own])
 
 
+def test_rows_that_differ_in_length_and_what_makes_batches_of_them(own: Path, tmp_path: Path) -> None:
+    words = ("model=most", "data=lines", "optimizer=adam", "optimizer.lr=0.3", "trainer.epochs=40",
+             "trainer.batch_size=8", "trainer.threads=1")  # fmt: skip
+    run = optbench.run(*words, config_dir=own, out=tmp_path / "runs")
+    assert (run.summary["status"], run.summary["val_accuracy"]) == ("completed", 1.0)
+    assert run.config["collate"] == {"_target_": "ends.ends", "_partial_": True, "filler": 3}
+    assert {"model", "data", "collate"} <= set(run.config["sources"])
+    assert run.path is not None
+    filled = optbench.run(*words, "collate.filler=0", config_dir=own, out=tmp_path / "runs")
+    assert filled.losses() == run.losses(), "padding is not seen"
+    assert filled.run_id != run.run_id
+    network = rebuild(run.path, config_dirs=[own])
+    rows = network.data.load("test").inputs
+    assert network.labels(network.outputs(rows)).tolist() == [int(3 in row.tolist()) for row in rows]
+    with pytest.raises(ConfigError, match="'collate' has no key 'other'"):
+        plan_run([*words, "collate.other=1"], config_dirs=[own])
+
+
 def test_a_row_is_the_run(own: Path, tmp_path: Path) -> None:
     """Own surface, optimizer and schedule in the rows engine and in the loop, beside the formula itself."""
     rows = optbench.sweep(*SURFACE, "seeds=16", config_dir=own, out=tmp_path / "rows", engine="eager")

@@ -10,7 +10,8 @@
     >>> figure = optbench.loss_curves(runs)                             # matplotlib; optbench.paths_figure on a surface
 
 To derive from: AbstractSurface, AbstractPureOptimizer, AbstractOptimizer, AbstractWrapper, AbstractData (which gives
-Splits) and AbstractAugmentation; Callback, which is told of runs (RunStart, Run).
+Splits, of Ragged rows where these differ in length) and AbstractAugmentation; Callback, which is told of runs
+(RunStart, Run).
 And what applications are built of, as applebook is (ARCHITECTURE, What is public):
 
     run and stop        run, sweep; Stop, interruptible, SweepWatcher, Crew (workers kept between sweeps)
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from optbench.paths import conf_folder
     from optbench.plot.shown import loss_curves
     from optbench.prediction import evaluate, predict, submission
-    from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Split, stream
+    from optbench.problem import AbstractAugmentation, AbstractData, AbstractSurface, Ragged, Split, stream
     from optbench.records import Run, Status, check_place, read_curves, to_json, write_bytes
     from optbench.settings import SurfaceTrainer, did_you_mean
     from optbench.wrapper_base import AbstractWrapper
@@ -79,7 +80,7 @@ _NAMES = {
     "optimizer_base": ("AbstractOptimizer", "AbstractPureOptimizer"),
     "paths": ("conf_folder",),
     "plot.shown": ("loss_curves",),
-    "problem": ("AbstractAugmentation", "AbstractData", "AbstractSurface", "Split", "stream"),
+    "problem": ("AbstractAugmentation", "AbstractData", "AbstractSurface", "Ragged", "Split", "stream"),
     "records": ("Run", "Status", "check_place", "read_curves", "to_json", "write_bytes"),
     "settings": ("SurfaceTrainer", "did_you_mean"),
     "wrapper_base": ("AbstractWrapper",),
@@ -97,6 +98,7 @@ __all__ = [
     "Comparison",
     "Crew",
     "Field",
+    "Ragged",
     "Rebuilt",
     "Run",
     "RunStart",

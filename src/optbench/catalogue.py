@@ -26,7 +26,7 @@ from optbench.errors import ConfigError
 from optbench.paths import conf_folder
 from optbench.settings import did_you_mean
 
-GROUPS = ("model", "data", "augment", "loss", "optimizer", "wrap", "scheduler", "trainer", "experiment")
+GROUPS = ("model", "data", "augment", "collate", "loss", "optimizer", "wrap", "scheduler", "trainer", "experiment")
 """The open sets, one folder of conf/ each, in the order in which people choose."""
 METRIC = "metric"
 """The open set of what trainer.metrics names: a setting, and so no part of a composition."""

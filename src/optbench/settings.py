@@ -274,6 +274,9 @@ RANGES: Mapping[str, Check] = {
     "data.train_windows": _count,
     "data.validation_windows": _count,
     "data.test_windows": _count,
+    "data.train_sentences": _count,
+    "data.validation_sentences": _count,
+    "data.test_sentences": _count,
     "data.text_seed": _from_zero,
     "data.signal_seed": (lambda v: _whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "data.folds": (lambda v: _whole(v) and 2 <= v <= 1000, "a whole number from 2 to 1000"),
@@ -295,6 +298,7 @@ RANGES: Mapping[str, Check] = {
     "model.n_outputs": _count,
     "model.num_classes": _count,
     "model.in_channels": _count,
+    "model.in_features": _count,
     "model.image_size": _count,
     "model.dropout": _share,
     "model.length": (lambda v: _whole(v) and v >= 5, "a whole number of at least 5"),
@@ -461,6 +465,13 @@ NARROWER: Mapping[str, Mapping[str, Check]] = {
         "optimizer.m": _one_of("gradient", "momentum", "sum", "mean"),
         "optimizer.sigma": _one_of("one", "adagrad", "rmsprop"),
     },
+    "optbench.models.deep_sets.DeepSets": {"model.pool": _one_of("max", "mean")},
+    "optbench.collate.pad.Pad": {
+        "collate.value": (_number, "a number"),
+        "collate.length": (lambda v: v is None or _count[0](v), "a whole number of at least 1, or null"),
+        "collate.multiple": _count,
+        "collate.beside": _one_of("mask", "lengths", "nothing"),
+    },
     "optbench.surfaces.bbob.Bbob": {
         "model.function": (lambda v: _whole(v) and 1 <= v <= 24, "a whole number from 1 to 24"),
     },
@@ -496,6 +507,8 @@ _NULL_IS_A_VALUE = frozenset(
         "model.n_outputs",
         "model.num_classes",
         "model.in_channels",
+        "model.in_features",
+        "collate.length",
         "model.image_size",
         "wrap.clip.norm",
         "wrap.clip.value",
@@ -505,7 +518,7 @@ _NULL_IS_A_VALUE = frozenset(
 ) | {f"scheduler.{key}" for key in ("warmup_steps", "step_size", "T_max", "T_0", "total_steps", "total_iters")}
 """Keys of parts where null has a meaning: for a schedule, the length of the run; for sizes, what the data have."""
 
-_PARTS = ("model", "data", "augment", "loss", "optimizer", "wrap", "scheduler")
+_PARTS = ("model", "data", "augment", "collate", "loss", "optimizer", "wrap", "scheduler")
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:

@@ -245,6 +245,8 @@ REFUSED = [
     ("loss=_one_output", "'_one_output' is a base that others build on", ""),
     ("trainer=surface_trainer_schema", "is a base that others build on", ""),
     ("data.augment=flip_crop", "'data.augment' is no longer a key", "augment=flip_crop"),
+    ("data.collate=pad", "'data.collate' is no key", "collate=pad"),
+    ("collate.length=3", "'collate' has no key 'length'", "collate=pad, pad_bare have it"),
     ("augment=flip", "'flip' is not a choice for 'augment'", "did you mean: augment=flip_crop?"),
     ("optimizer.lrr=1", "'optimizer' has no key 'lrr' (keys: lr, betas", "did you mean: optimizer.lr?"),
     ("optimizer.foo.bar=1", "'optimizer' has no key 'foo'", ""),
@@ -358,7 +360,8 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     "model.width": ([1], [0, -1]),
     "model.length": ([5], [4, 5.5]),
     **dict.fromkeys(("model.context", "model.layers", "model.heads", "data.context", "data.density",
-                     "data.train_windows", "data.validation_windows", "data.test_windows", "data.n_targets"),
+                     "data.train_windows", "data.validation_windows", "data.test_windows", "data.n_targets",
+                     "data.train_sentences", "data.validation_sentences", "data.test_sentences"),
                     ([1], [0, 1.5])),
     "data.text_seed": ([0], [-1]),
     "data.signal_seed": ([0, 2**32 - 1], [-1, 2**32, 0.5]),
@@ -493,7 +496,7 @@ ENDS: dict[str, tuple[list[Any], list[Any]]] = {
     **dict.fromkeys(("data.n_test", "data.picture_seed", "data.split_seed"), ([0], [-1, 0.5])),
     **dict.fromkeys(
         ("data.train_per_class", "data.validation_per_class", "model.n_outputs", "model.num_classes",
-         "model.in_channels", "model.image_size"), ([1], [0, 1.5]),
+         "model.in_channels", "model.image_size", "model.in_features"), ([1], [0, 1.5]),
     ),
     **dict.fromkeys(
         (f"optimizer.{name}" for name in ("amsgrad", "capturable", "centered", "decoupled_weight_decay",

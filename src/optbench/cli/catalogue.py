@@ -17,7 +17,8 @@ def list_choices(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="model, data, augment, loss, optimizer, wrap, scheduler, trainer, experiment, metric or callback.",
+            help="model, data, augment, collate, loss, optimizer, wrap, scheduler, trainer, "
+            "experiment, metric or callback.",
             autocompletion=complete_group,
             show_default=False,
         ),

@@ -209,7 +209,8 @@ def _planned(
     from optbench.records.vocabulary import kept_checkpoint
 
     rebuilt = rebuild(folder, checkpoint, config_dirs)
-    objective = network_objective(rebuilt.model, rebuilt.loss, read_split(rebuilt.data, "train"), share=share)
+    train = read_split(rebuilt.data, "train")
+    objective = network_objective(rebuilt.model, rebuilt.loss, train, share=share, collator=rebuilt.collator)
     objective.notes.append("the training loss alone: weight decay and other terms of the optimizer are not in it")
     file = checkpoint if not checkpoint.isdecimal() else kept_checkpoint(int(checkpoint))
     return prepare(objective, name=f"{folder.name}/{file}.pt", products=products, proof_seconds=budget)

@@ -16,8 +16,8 @@ from typing import Any
 from optbench.comparison.facts import PARTS, PROBLEM_COLUMNS, WRAP, Facts, facts_of
 from optbench.records import Run
 
-_AUGMENTED = "augment._target_"
-_SCOPES = {"optimizer": "optimizer", "wrap": WRAP, "scheduler": "scheduler", "augment": _AUGMENTED}
+_BY_TARGET = {part: f"{part}._target_" for part in ("augment", "collate")}
+_SCOPES = {"optimizer": "optimizer", "wrap": WRAP, "scheduler": "scheduler", **_BY_TARGET}
 """Parts whose settings are compared among runs that have the same one, and the key that says which one that is."""
 _NO_NAME = (None, "", "none", "null")
 _TARGET = "._target_"
@@ -156,7 +156,7 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
     """Names of the configurations of one problem, by their key, and the settings that differ among them.
 
     Settings of an optimizer, and its source, are compared among the runs of that optimizer, those of a scheduler and of
-    an augmentation likewise: that Adam and SGD have different parameters is no news.
+    an augmentation or a collate likewise: that Adam and SGD have different parameters is no news.
     """
     configurations = {row.configuration_key: (row, row.configuration) for row in rows}
     scoped: dict[tuple[str, Any], list[Mapping[str, Any]]] = defaultdict(list)
@@ -184,7 +184,8 @@ def configuration_names(rows: Sequence[Facts]) -> tuple[dict[Hashable, str], lis
         if several or schedule:
             name += f", {scheduler}{schedule}"
         names[key] = name + _shown(settings, differing["", None], shorter)
-        names[key] += _shown(settings, differing["augment", row.values.get(_AUGMENTED)], shorter)
+        for part, target in _BY_TARGET.items():
+            names[key] += _shown(settings, differing[part, row.values.get(target)], shorter)
     return names, all_keys
 
 
@@ -201,7 +202,7 @@ def _part(key: str) -> str:
     """The part within whose scope a setting is compared; "" where that is all runs."""
     head, _, rest = key.partition(".")
     part = rest if head == "sources" else head
-    return part if part in _SCOPES and key != _AUGMENTED else ""
+    return part if part in _SCOPES and key not in _BY_TARGET.values() else ""
 
 
 def label_runs(runs: Sequence[Run]) -> list[str]:

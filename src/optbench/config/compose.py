@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optbench.catalogue import GROUPS, catalogue, extra_of, loss_of_data, package_of, wants_whole_batch
-from optbench.config import groups, sizes, wraps
+from optbench.config import collates, groups, sizes, wraps
 from optbench.config.explain import explained, no_choice, unreadable
 from optbench.config.hydra_keys import check_hydra_keys
 from optbench.config.kept import Kept, is_pure
@@ -76,6 +76,7 @@ class _Schema:
 
     data: Any = None
     augment: Any = None
+    collate: Any = None
     loss: Any = None
     trainer: Any = None
     optimizer: Any = None
@@ -523,6 +524,7 @@ def resolved(config: DictConfig) -> Composed:
     plain: Any = OmegaConf.to_container(tree, resolve=True, enum_to_str=True)
     plain["choices"] = choices
     wraps.settle(plain)
+    collates.settle(plain)
     plain["optimizer"] = groups.written(plain["optimizer"])
     check_ranges(plain)
     _check_batch(plain)

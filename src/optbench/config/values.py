@@ -12,8 +12,17 @@ from optbench.settings import RANGES, did_you_mean, shown
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_MOVED = {"data.augment": "augmentation is a group of its own: augment=flip_crop, augment=none (optbench list augment)"}
-"""Keys that no longer exist, and what has taken their place."""
+_MOVED = {
+    "data.augment": (
+        "is no longer a key",
+        "augmentation is a group of its own: augment=flip_crop, augment=none (optbench list augment)",
+    ),
+    "data.collate": (
+        "is no key",
+        "a collate is of a group of its own: collate=pad, collate=stack (optbench list collate)",
+    ),
+}
+"""Keys that are looked for where they are not: what is said of them, and what has their place."""
 _SHARE_OR_COUNT = ("scheduler.warmup_steps",)
 _WORDS = {bool: "true or false", float: "a number", int: "a whole number", list: "a list", str: "a text"}
 
@@ -95,7 +104,7 @@ def _parent(config: DictConfig, key: str) -> tuple[Any, Any]:
             known = [str(k) for k in node if str(k) != "hydra" and not str(k).startswith("_")]
             where, prefix = (f"'{head}'", f"{head}.") if head else ("the configuration", "")
             if (moved := _MOVED.get(".".join([*heads[:depth], name]))) is not None:
-                raise ConfigError(f"'{key}' is no longer a key", moved)
+                raise ConfigError(f"'{key}' {moved[0]}", moved[1])
             if head == "wrap":
                 raise ConfigError(f"'{key}': '{name}' is not around the optimizer", f"choose it: wrap={name}")
             near = did_you_mean(name, {*known, *(() if head else GROUPS)}, prefix) or _elsewhere(head, name)

@@ -53,7 +53,7 @@ def measure_curvature(problem: AbstractProblem, share: float = 1.0) -> dict[str,
 
 def _objective(problem: AbstractProblem, share: float) -> FlatObjective:
     if isinstance(problem, NetworkProblem):
-        return network_objective(problem.module, problem.loss, problem.train, share=share)
+        return network_objective(problem.module, problem.loss, problem.train, share=share, collator=problem.collator)
     assert isinstance(problem, SurfaceProblem)
     return FlatObjective([problem.field], problem.module.x.detach().clone())  # type: ignore[operator]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -21,8 +21,10 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from optbench.errors import UserError
-from optbench.problem import Split, scaled, stream
-from optbench.problem.losses import row_losses
+from optbench.problem import Batch, Split, scaled, stream
+from optbench.problem.collating import Collator, picked
+from optbench.problem.losses import row_losses, row_weights
+from optbench.problem.network import collated_targets
 from optbench.problem.trees import arguments, chosen, mapped, part_of
 
 Part = Callable[[Tensor], Tensor]
@@ -118,6 +120,7 @@ def network_objective(
     dtype: torch.dtype | None = None,
     chunk: int | None = None,
     chunk_bytes: float = 5e8,
+    collator: Collator | None = None,
 ) -> FlatObjective:
     """The mean loss of a model over a split.
 
@@ -131,6 +134,7 @@ def network_objective(
         chunk: examples a part; None: as many as keep a product's peak memory below `chunk_bytes`, at most
             LARGEST_CHUNK.
         chunk_bytes: see chunk.
+        collator: makes batches of rows that differ in length; the mean is then over positions that have targets.
 
     Raises:
         UserError: no labels, no trainable weights, a share outside (0, 1].
@@ -149,24 +153,31 @@ def network_objective(
     layout = tuple((name, p.shape) for name, p in trained.items())
     weights = torch.cat([p.detach().reshape(-1) for p in trained.values()])
     model.requires_grad_(False)
-    mass = float(len(used)) if used.weights is None else float(used.weights.double().sum())
+    counted = row_weights(collated_targets(used, collator), used.weights)
+    mass = float(len(used)) if counted is None else float(counted.double().sum())
     loss_of = partial(_loss, model, loss, layout, mass)
-    one = mapped(torch.clone, _rows(used, 0, 1))  # what autograd keeps of a view is the whole
+    one = _rows(used, 0, 1, collator)
+    inputs, targets = (mapped(torch.clone, tree) for tree in (one.inputs, one.targets))
+    one = replace(one, inputs=inputs, targets=targets)  # what autograd keeps of a view is the whole
     saved, piecewise = _probe(partial(loss_of, one), weights)
     size = chunk or max(1, min(LARGEST_CHUNK, int(chunk_bytes / (_TRANSIENT * max(saved, 1)))))
 
     def parts(most: int) -> list[Part]:
-        return [partial(loss_of, _rows(used, a, b)) for a, b in pairwise(_edges(len(used), most))]
+        return [partial(loss_of, _rows(used, a, b, collator)) for a, b in pairwise(_edges(len(used), most))]
 
     part_bytes = saved * min(size, len(used))
     return FlatObjective(parts(size), weights, layout, len(used), len(split), piecewise, part_bytes, parts)
 
 
-def _rows(split: Split, start: int, end: int) -> tuple[Any, ...]:
-    """Inputs, targets and, where there are any, weights of consecutive examples."""
+def _rows(split: Split, start: int, end: int, collator: Collator | None) -> Batch:
+    """Consecutive examples."""
     rows = slice(start, end)
-    found = part_of(split.inputs, rows), part_of(split.targets, rows)
-    return found if split.weights is None else (*found, split.weights[rows])
+    inputs, targets = part_of(split.inputs, rows), part_of(split.targets, rows)
+    weights = None if split.weights is None else split.weights[rows]
+    if collator is None:
+        return Batch(inputs, targets, weights=weights)
+    made = collator(inputs, targets)
+    return Batch(made.inputs, made.targets, weights=weights, real=made.real)
 
 
 def share_of(split: Split, share: float, seed: int = 0) -> Split:
@@ -190,16 +201,15 @@ def _loss(
     loss: nn.Module,
     layout: Sequence[tuple[str, torch.Size]],
     mass: float,
-    examples: tuple[Any, ...],
+    examples: Batch,
     weights: Tensor,
 ) -> Tensor:
     """Sum of the losses of these examples, over what all examples weigh."""
-    inputs, targets, *counted = examples
-    inputs = mapped(partial(_as_input, like=weights), inputs)
-    outputs = functional_call(model, cut(weights, layout), *arguments(inputs))
-    losses = row_losses(loss, outputs, mapped(partial(_as_wanted, like=weights), targets))
-    if counted:
-        losses = losses * counted[0].to(weights)
+    inputs = mapped(partial(_as_input, like=weights), examples.inputs)
+    outputs = picked(functional_call(model, cut(weights, layout), *arguments(inputs)), examples.real)
+    losses = row_losses(loss, outputs, mapped(partial(_as_wanted, like=weights), examples.targets))
+    if (counted := row_weights(examples.targets, examples.weights)) is not None:
+        losses = losses * counted.to(weights)
     return losses.sum() / mass
 
 

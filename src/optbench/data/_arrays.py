@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from optbench.errors import DataError
+from optbench.problem import Ragged
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Rows that differ in length.
+
+    Attributes:
+        values: (total, ...), one row after another.
+        lengths: int64 (n,).
+    """
+
+    values: NDArray[Any]
+    lengths: NDArray[np.int64]
+
+    def row_of(self, place: int) -> int:
+        """The row of one of the values."""
+        return int(np.searchsorted(np.cumsum(self.lengths), place, side="right"))
+
+    def ragged(self, values: Tensor) -> Ragged:
+        """Such rows of other values, (total, ...)."""
+        return Ragged(values, torch.from_numpy(np.concatenate([[0], np.cumsum(self.lengths)])))
+
+
+def lists_of(values: NDArray[Any], offsets: NDArray[Any], where: str, name: str) -> Lists:
+    """Rows by where each begins, values[offsets[i]:offsets[i + 1]]. Raises DataError for offsets that are none."""
+    ends = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
+    if not ends or offsets[0] != 0 or offsets[-1] != len(values) or np.any(np.diff(offsets.astype(np.int64)) < 0):
+        raise DataError(f"{where}: {name!r} does not say where rows begin: expected whole numbers that rise from 0 to "
+                        f"{len(values)}", "np.cumsum([0, *map(len, rows)]) beside np.concatenate(rows)")  # fmt: skip
+    ends_at = offsets.astype(np.int64)
+    return Lists(values, ends_at[1:] - ends_at[:-1])
+
 
 TASKS = ("classification", "regression")
 
@@ -20,13 +54,21 @@ def check_task(task: str | None) -> None:
         raise DataError(f"task={task}: expected {' or '.join(TASKS)}")
 
 
-def numbers_of(array: NDArray[Any], where: str, name: str) -> NDArray[Any]:
+def inputs_of(array: NDArray[Any] | Lists, where: str, name: str) -> Tensor | Ragged:
+    """Inputs as of `numbers_of`, of rows that differ in length a Ragged."""
+    if isinstance(array, Lists):
+        return array.ragged(torch.from_numpy(np.ascontiguousarray(numbers_of(array.values, where, name, array))))
+    return torch.from_numpy(np.ascontiguousarray(numbers_of(array, where, name)))
+
+
+def numbers_of(array: NDArray[Any], where: str, name: str, rows: Lists | None = None) -> NDArray[Any]:
     """Numbers that torch knows, and finite.
 
     Args:
         array: any shape.
         where: begins messages, such as data.path=a.npz.
         name: of the array.
+        rows: of which the array is the values; None: its rows are the first axis.
 
     Returns:
         float64, int64, uint8 or bool, as the array is floating point, whole numbers, bytes or switches.
@@ -39,18 +81,22 @@ def numbers_of(array: NDArray[Any], where: str, name: str) -> NDArray[Any]:
     if array.dtype.kind == "f":
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
-            raise DataError(f"{where}: {name!r} has {array[tuple(bad[0])]} in row {bad[0][0]}")
+            row = bad[0][0] if rows is None else rows.row_of(int(bad[0][0]))
+            raise DataError(f"{where}: {name!r} has {array[tuple(bad[0])]} in row {row}")
         return array.astype(np.float64)
     if array.dtype == np.uint8 or array.dtype == np.bool_:
         return array
     return array.astype(np.int64)
 
 
-def targets_of(array: NDArray[Any], where: str, name: str, task: str | None) -> tuple[list[str], Tensor]:
+def targets_of(
+    array: NDArray[Any] | Lists, where: str, name: str, task: str | None
+) -> tuple[list[str], Tensor | Ragged]:
     """Names of the classes, none of a regression, and the targets.
 
     Args:
-        array: text (n,); floating point (n,) or (n, k); whole numbers (n,), or tokens (n, t).
+        array: text (n,); floating point (n,) or (n, k); whole numbers (n,), or tokens (n, t); of rows that differ in
+            length text, numbers or tokens at each position.
         where, name: as of `numbers_of`.
         task: classification or regression; None: as the type says.
 
@@ -60,6 +106,14 @@ def targets_of(array: NDArray[Any], where: str, name: str, task: str | None) -> 
     Raises:
         DataError: other types, shapes or values; one class; numbers that are the same in each row.
     """
+    if isinstance(array, Lists):
+        values = array.values
+        if values.dtype.kind == "f":
+            numbers_of(values, where, name, array)
+        tokens = values.dtype.kind in "iu" and task != "regression"
+        names, found = targets_of(values[None] if tokens else values, where, name, task)
+        assert isinstance(found, Tensor)
+        return names, array.ragged(found[0] if tokens else found)
     if array.dtype.kind in "US":
         if task == "regression" or array.ndim > 1:
             raise DataError(f"{where}: {name!r} is text of shape {array.shape}; expected classes (n,)")

@@ -21,10 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.data._arrays import TASKS, numbers_of, targets_of
+from optbench.data._arrays import TASKS, Lists, numbers_of, targets_of
 from optbench.data._tables import MOST_KINDS, SPLITS
 from optbench.errors import DataError
 from optbench.folders import is_junk, place_of
+from optbench.problem import Ragged
+from optbench.problem.trees import joined as all_rows
 
 _CALLED = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 """What the splits may be called there."""
@@ -246,8 +248,10 @@ def _flat(values: Any, where: str, name: str, shape: tuple[int, ...]) -> tuple[N
         lengths = sorted(pc.unique(pc.list_value_length(values)).to_pylist())
         if len(lengths) > 1:
             several = f"{lengths[0]} and of {lengths[-1]}"
-            raise DataError(f"{where}: column {name!r} has lists of {several} values; expected one length",
-                            "pad or cut them")  # fmt: skip
+            raise DataError(
+                f"{where}: column {name!r} has lists of {several} values; expected one length",
+                f"pad or cut them; data.inputs={name} alone may have several, under collate=pad",
+            )
         return _flat(values.flatten(), where, name, (*shape, *lengths))
     if pa.types.is_dictionary(kind):
         return _flat(values.dictionary_decode(), where, name, shape)
@@ -259,6 +263,34 @@ def _flat(values: Any, where: str, name: str, shape: tuple[int, ...]) -> tuple[N
         return np.asarray(values.to_pylist(), dtype=object), shape
     raise DataError(f"{where}: column {name!r} holds {str(kind).split('<')[0]}; expected numbers, arrays or words",
                     f"leave it out: data.drop=[{name}]")  # fmt: skip
+
+
+def joined_lists(saved: SavedSet, name: str, labelled: Sequence[str] = SPLITS) -> NDArray[Any] | Lists:
+    """As `joined`; of a column of lists that differ in length the rows. Raises DataError as `joined` does."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    _check_kind(saved, name)
+    splits = [split for split in saved.splits if split in labelled]
+    columns = [saved.columns([name], split)[name] for split in splits]
+    kind = columns[0].type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or any(column.null_count for column in columns):
+        return joined(saved, name, labelled)
+    lengths = [np.asarray(pc.list_value_length(column)).astype(np.int64) for column in columns]
+    if len(np.unique(np.concatenate(lengths))) == 1:
+        return joined(saved, name, labelled)
+    parts = []
+    for split, column, own in zip(splits, columns, lengths, strict=True):
+        flat = column.flatten()
+        if flat.null_count:
+            at = int(np.flatnonzero(flat.is_null().to_numpy(zero_copy_only=False))[0])
+            row = int(np.searchsorted(np.cumsum(own), at, side="right"))
+            raise DataError(f"{saved.where(split)}: column {name!r} has no value in row {row}", "mend it")
+        found, shape = _flat(flat, saved.where(split), name, ())
+        rows = Lists(found.reshape(-1, *shape), own)
+        parts.append(rows.values if found.dtype == object else
+                     numbers_of(rows.values, saved.where(split), name, rows))  # fmt: skip
+    return Lists(np.concatenate(parts), np.concatenate(lengths))
 
 
 def joined(saved: SavedSet, name: str, labelled: Sequence[str] = SPLITS) -> NDArray[Any]:
@@ -292,7 +324,7 @@ def _check_kind(saved: SavedSet, name: str) -> None:
                         f"{hint}; data.drop=[{name}] leaves it out")  # fmt: skip
 
 
-def learnt(saved: SavedSet, wanted: Sequence[str], task: str | None) -> tuple[list[str], Tensor, list[str]]:
+def learnt(saved: SavedSet, wanted: Sequence[str], task: str | None) -> tuple[list[str], Tensor | Ragged, list[str]]:
     """Names of the classes, the targets of all rows, and the splits that have none.
 
     Text, switches, a ClassLabel and whole numbers of at most 20 kinds are classes, unless the task says otherwise. A
@@ -314,8 +346,9 @@ def learnt(saved: SavedSet, wanted: Sequence[str], task: str | None) -> tuple[li
     without = ["test"] if "test" in saved.splits and any(_holds_nothing(saved, name) for name in wanted) else []
     labelled = [name for name in saved.splits if name not in without]
     where, name = f"data.path={saved.path}", wanted[0]
+    targets: Tensor | Ragged
     if len(wanted) > 1:
-        several = [targets_of(joined(saved, one, labelled), where, one, TASKS[1])[1] for one in wanted]
+        several: Any = [targets_of(joined(saved, one, labelled), where, one, TASKS[1])[1] for one in wanted]
         names, targets = list[str](), torch.stack(several, dim=1)
     elif (called := classes_of(saved, name)) is not None:
         if task == TASKS[1]:
@@ -324,15 +357,19 @@ def learnt(saved: SavedSet, wanted: Sequence[str], task: str | None) -> tuple[li
             )
         names, targets = called, torch.from_numpy(_class_numbers(saved, name, called, labelled))
     else:
-        values = joined(saved, name, labelled)
-        if values.dtype == object:
+        values = joined_lists(saved, name, labelled)
+        if isinstance(values, Lists):
+            if values.values.dtype == object:
+                values = Lists(values.values.astype(str), values.lengths)
+        elif values.dtype == object:
             values = values.astype(str)
         elif task is None and values.ndim == 1 and values.dtype.kind == "i" and len(np.unique(values)) > MOST_KINDS:
             task = TASKS[1]
         names, targets = targets_of(values, where, name, task)
     if without:
-        nothing = torch.zeros((len(saved.splits["test"]), *targets.shape[1:]), dtype=targets.dtype)
-        targets = torch.cat([targets, nothing])
+        shape = (len(saved.splits["test"]), *(targets.values if isinstance(targets, Ragged) else targets).shape[1:])
+        nothing = torch.zeros(shape, dtype=targets.dtype)
+        targets = all_rows([targets, Ragged.of(nothing[:, None]) if isinstance(targets, Ragged) else nothing])
     return names, targets, without
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from optbench.errors import DataError
-from optbench.problem import AbstractData, Split, stream
+from optbench.problem import AbstractData, Ragged, Split, stream
+from optbench.problem.trees import mapped
 
 SPLITS = ("train", "validation", "test")
 MOST_KINDS = 20
@@ -28,16 +29,17 @@ def check_cut(validation_share: float, test_share: float, split_seed: int) -> No
         raise DataError(f"split_seed={split_seed}: expected 0 or more")
 
 
-def cut(targets: Tensor, shares: dict[str, float], split_seed: int) -> dict[str, Tensor]:
+def cut(targets: Tensor | Ragged, shares: dict[str, float], split_seed: int) -> dict[str, Tensor]:
     """Indices of the splits, rising, stratified where the targets (n,) are classes; each example stands in one.
 
     Args:
-        targets: (n,) whole numbers, or (n, ...) numbers or tokens, which are no strata.
+        targets: (n,) whole numbers, or (n, ...) numbers or tokens, which are no strata, nor rows that differ in length.
         shares: of the splits beside "train".
         split_seed: names the cut.
     """
-    classes = not targets.is_floating_point() and targets.ndim == 1
-    strata = [torch.nonzero(targets == k).flatten() for k in targets.unique()] if classes else [None]
+    strata: list[Tensor | None] = [None]
+    if isinstance(targets, Tensor) and not targets.is_floating_point() and targets.ndim == 1:
+        strata = [torch.nonzero(targets == k).flatten() for k in targets.unique()]
     parts: dict[str, list[Tensor]] = {name: [] for name in (*shares, "train")}
     for number, members in enumerate(strata):
         members = torch.arange(len(targets)) if members is None else members
@@ -52,7 +54,7 @@ def cut(targets: Tensor, shares: dict[str, float], split_seed: int) -> dict[str,
 
 
 def parts_of(
-    targets: Tensor, shares: dict[str, float], split_seed: int, sizes: Mapping[str, int] | None
+    targets: Tensor | Ragged, shares: dict[str, float], split_seed: int, sizes: Mapping[str, int] | None
 ) -> dict[str, Tensor]:
     """Indices of the splits, as of `cut`, where some of them may be there already.
 
@@ -75,8 +77,8 @@ class Rows(AbstractData):
 
     Args:
         name: for messages.
-        inputs: (n, ...), floating point, or tokens.
-        targets: whole numbers below n_classes, or floating point (n,) or (n, k).
+        inputs: (n, ...), floating point, or tokens; or rows of them that differ in length.
+        targets: whole numbers below n_classes, or floating point (n,) or (n, k); or rows of these.
         class_names: in the order of their numbers; none of a regression.
         names: n names; None: the numbers of the rows, from 1.
         weights: (n,) of the examples; None: all alike.
@@ -93,8 +95,8 @@ class Rows(AbstractData):
     def __init__(
         self,
         name: str,
-        inputs: Tensor,
-        targets: Tensor,
+        inputs: Tensor | Ragged,
+        targets: Tensor | Ragged,
         class_names: Sequence[str],
         validation_share: float,
         test_share: float,
@@ -107,7 +109,7 @@ class Rows(AbstractData):
     ) -> None:
         check_cut(validation_share, test_share, split_seed)
         self.n_classes, self.class_names = len(class_names), tuple(class_names)
-        self.n_targets = targets.shape[1] if not class_names and targets.ndim > 1 else 1
+        self.n_targets = width_of(class_names, targets)
         self._name, self._inputs, self._targets, self._weights = name, inputs, targets, weights
         self._names = tuple(names) if names is not None else tuple(f"{row + 1:04d}" for row in range(len(inputs)))
         self._parts = parts_of(targets, {"test": test_share, "validation": validation_share}, split_seed, sizes)
@@ -134,18 +136,22 @@ class Rows(AbstractData):
         names = tuple(self._names[index] for index in chosen.tolist())
         return Split(inputs, targets, names, None if self._weights is None else self._weights[chosen])
 
-    def _measured(self, values: Tensor, chosen: Tensor) -> Tensor:
+    def _measured(self, values: Tensor | Ragged, chosen: Tensor) -> Tensor | Ragged:
         """Some rows; of numbers in float32, in standard deviations of the training rows where that is asked for."""
         if not values.is_floating_point():
             return values[chosen]
         if not self._standardize:
-            return values[chosen].float()
+            found: Tensor | Ragged = mapped(lambda part: part.float(), values[chosen])
+            return found
         mean, deviation = self._scale(values)
-        return ((values[chosen].double() - mean) / deviation).float()
+        measured: Tensor | Ragged = mapped(lambda part: ((part.double() - mean) / deviation).float(), values[chosen])
+        return measured
 
-    def _scale(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the training rows, the latter 1 where they do not differ."""
-        train = values[self._parts["train"]].double()
+    def _scale(self, values: Tensor | Ragged) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the training rows, the latter 1 where they do not differ; over the positions of rows
+        that differ in length."""
+        rows = values[self._parts["train"]]
+        train = (rows.values if isinstance(rows, Ragged) else rows).double()
         mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0)
         differs = deviation > 1e-9 * mean.abs().clamp(min=1.0)  # beyond the rounding of the mean
         return mean, torch.where(differs, deviation, 1.0)
@@ -155,6 +161,12 @@ class Rows(AbstractData):
             return None
         mean, deviation = self._scale(self._targets)
         return mean.reshape(-1), deviation.reshape(-1)
+
+
+def width_of(class_names: Sequence[str], targets: Tensor | Ragged) -> int:
+    """Numbers that a target has: 1 of classes, and of numbers by themselves."""
+    of_one = targets.values if isinstance(targets, Ragged) else targets
+    return of_one.shape[1] if not class_names and of_one.ndim > 1 else 1
 
 
 def scikit_learns(file: str) -> tuple[Tensor, Tensor, list[str]]:

@@ -10,20 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.data._arrays import check_task, weights_of
-from optbench.data._saved_sets import SavedSet, classes_of, joined, learnt, read
-from optbench.data._tables import MOST_KINDS, Rows
+from optbench.data._arrays import Lists, check_task, inputs_of, weights_of
+from optbench.data._saved_sets import SavedSet, classes_of, joined, joined_lists, learnt, read
+from optbench.data._tables import MOST_KINDS, Rows, width_of
 from optbench.errors import DataError
+from optbench.problem import Ragged
+from optbench.problem.trees import shape_of
 
 
 class HuggingFace(Rows):
     """Rows of a data set that save_to_disk wrote, or of parquet, arrow, json or csv files.
 
     One column of arrays is taken as it is: floating point as numbers, whole ones as tokens, uint8 as bytes that are
-    scaled to [0, 1]. Several columns stand beside each other as numbers; one of words, or a ClassLabel, of at most 20
-    kinds is an input for each kind. The splits train, validation and test are taken as they are; one of the latter two
-    that is not there is cut from the training rows, and splits of other names are left alone. A test split may lack
-    targets.
+    scaled to [0, 1]; lists alone, and targets of their positions, may differ in length. Several columns stand beside
+    each other as numbers; one of words, or a ClassLabel, of at most 20 kinds is an input for each kind. The splits
+    train, validation and test are taken as they are; one of the latter two that is not there is cut from the training
+    rows, and splits of other names are left alone. A test split may lack targets.
 
     Args:
         path: a folder of save_to_disk, a folder of files, or a file; relative to where the program was started.
@@ -76,10 +78,8 @@ class HuggingFace(Rows):
             raise DataError(f"data.path={path}: no column is left to learn {', '.join(wanted)} from")
         saved.check({"inputs": used})
         names, targets, unlabelled = learnt(saved, wanted, task)
-        if n_targets is not None and n_targets != (targets.shape[1] if not names and targets.ndim > 1 else 1):
-            raise DataError(
-                f"n_targets={n_targets}: {target!r} is of shape {tuple(targets.shape)}", "leave out n_targets"
-            )
+        if n_targets is not None and n_targets != width_of(names, targets):
+            raise DataError(f"n_targets={n_targets}: {target!r} is of shape {shape_of(targets)}", "leave out n_targets")
         weights = None if weight is None else weights_of(joined(saved, weight), f"data.path={path}", weight)
         super().__init__(
             path, _inputs(saved, used), targets, names, validation_share, test_share, split_seed, standardize,
@@ -87,12 +87,15 @@ class HuggingFace(Rows):
         )  # fmt: skip
 
 
-def _inputs(saved: SavedSet, used: Sequence[str]) -> Tensor:
+def _inputs(saved: SavedSet, used: Sequence[str]) -> Tensor | Ragged:
     """The inputs of all rows, (n, ...): a column of arrays as it is, else numbers beside each other, float64 (n, d).
+    Lists may differ in length where they stand alone.
 
     Raises:
         DataError: as of `joined`; pictures; more than 20 kinds of words; arrays that are no vectors beside others.
     """
+    if len(used) == 1 and isinstance(rows := joined_lists(saved, used[0]), Lists):
+        return inputs_of(rows, f"data.path={saved.path}", used[0])
     found = {name: joined(saved, name) for name in used}
     if len(used) == 1 and found[used[0]].ndim > 1:
         return torch.from_numpy(np.ascontiguousarray(found[used[0]]))

@@ -14,8 +14,10 @@ section 7.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from optbench.errors import DataError
 from optbench.problem import AbstractData, Split, stream
@@ -68,12 +70,8 @@ class MadeText(AbstractData):
     @property
     def entropy(self) -> float:
         """Nats a letter that the language carries: entropy of a sentence over its mean length, blank included."""
-        mean = _mean_length
-        phrase = math.log(2) + math.log(2) + 0.5 * math.log(len(_ADJECTIVES)) + math.log(len(_NOUNS))
-        letters = mean(_ARTICLES) + 1 + 0.5 * (mean(_ADJECTIVES) + 1) + mean(_NOUNS)
-        whole = math.log(2) + phrase + 0.5 * (math.log(len(_VERBS)) + phrase)
-        long = letters + 1 + 0.5 * (mean(_VERBS) + 1 + letters) + 0.5 * len(_LAST) + 2
-        return whole / long
+        nats, letters = of_a_sentence()
+        return nats / (letters + 1)
 
     def load(self, split: str) -> Split:
         """The "train", "validation" or "test" split; DataError where there is none."""
@@ -81,10 +79,30 @@ class MadeText(AbstractData):
             raise DataError(f"made_text: no split {split!r} (expected train, validation or test)")
         n, number = self._windows[split], list(self._windows).index(split)
         text = written(n * self._context + 1, stream(self._seed, "text", number))
-        place = {letter: k for k, letter in enumerate(ALPHABET)}
-        codes = torch.tensor([place[letter] for letter in text])
+        codes = codes_of(text)
         inputs, targets = (codes[a : a + n * self._context].reshape(n, self._context) for a in (0, 1))
         return Split(inputs, targets, tuple(f"{k * self._context}" for k in range(n)))
+
+
+def of_a_sentence() -> tuple[float, float]:
+    """The nats that a sentence carries, and its mean number of letters, full stop included."""
+    mean = _mean_length
+    phrase = math.log(2) + math.log(2) + 0.5 * math.log(len(_ADJECTIVES)) + math.log(len(_NOUNS))
+    letters = mean(_ARTICLES) + 1 + 0.5 * (mean(_ADJECTIVES) + 1) + mean(_NOUNS)
+    nats = math.log(2) + phrase + 0.5 * (math.log(len(_VERBS)) + phrase)
+    return nats, letters + 1 + 0.5 * (mean(_VERBS) + 1 + letters) + 0.5 * len(_LAST) + 1
+
+
+def codes_of(text: str) -> Tensor:
+    """The numbers of its letters, int64 (t,)."""
+    place = {letter: k for k, letter in enumerate(ALPHABET)}
+    return torch.tensor([place[letter] for letter in text])
+
+
+def longest_sentence() -> int:
+    """Letters of the longest sentence, full stop included."""
+    phrase = sum(max(map(len, words)) + 1 for words in (_ARTICLES, _ADJECTIVES, _NOUNS))
+    return phrase + max(map(len, _VERBS)) + 1 + phrase
 
 
 def _mean_length(words: tuple[str, ...]) -> float:
@@ -94,6 +112,18 @@ def _mean_length(words: tuple[str, ...]) -> float:
 def written(length: int, generator: torch.Generator) -> str:
     """The first letters of a text, sentence after sentence with a blank between them."""
     draws = iter(torch.rand(length, generator=generator, dtype=torch.float64).tolist())
+    text = ""
+    while len(text) < length:
+        text += sentence(draws) + " "
+    return text[:length]
+
+
+DRAWS = 10
+"""Numbers that a sentence takes at most."""
+
+
+def sentence(draws: Iterator[float]) -> str:
+    """A sentence with its full stop, by numbers that are drawn evenly from [0, 1)."""
 
     def one_of(words: tuple[str, ...]) -> str:
         return words[int(next(draws) * len(words))]
@@ -102,9 +132,6 @@ def written(length: int, generator: torch.Generator) -> str:
         article, described = one_of(_ARTICLES), next(draws) < 0.5
         return [article, *([one_of(_ADJECTIVES)] if described else []), one_of(_NOUNS)]
 
-    text = ""
-    while len(text) < length:
-        words = phrase()
-        words += [one_of(_VERBS), *phrase()] if next(draws) < 0.5 else [_LAST]
-        text += " ".join(words) + ". "
-    return text[:length]
+    words = phrase()
+    words += [one_of(_VERBS), *phrase()] if next(draws) < 0.5 else [_LAST]
+    return " ".join(words) + "."

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optbench.data._arrays import check_task, numbers_of, targets_of, weights_of
-from optbench.data._tables import Rows
+from optbench.data._arrays import Lists, check_task, inputs_of, lists_of, targets_of, weights_of
+from optbench.data._tables import Rows, width_of
 from optbench.errors import DataError
 from optbench.folders import place_of
+from optbench.problem.trees import mapped, shape_of
 
 
 class Arrays(Rows):
@@ -20,7 +21,9 @@ class Arrays(Rows):
 
     Inputs that are floating point are numbers, whole ones tokens, uint8 bytes that are scaled to [0, 1], bool 0 or 1.
     Targets that are floating point are numbers to learn, (n,) or (n, k); whole ones or text are classes, (n,), or
-    tokens, (n, t).
+    tokens, (n, t). Rows that differ in length are two arrays: all values one after another, `x=np.concatenate(rows)`,
+    and where each row begins, `x_offsets=np.cumsum([0, *map(len, rows)])`; targets of their positions likewise, with
+    y_offsets.
 
     Args:
         path: of the file; relative to where the program was started.
@@ -55,38 +58,45 @@ class Arrays(Rows):
         check_task(task)
         wanted = {"inputs": inputs, "target": target, **({"weight": weight} if weight else {})}
         where, found = f"data.path={path}", _read(path, wanted)
-        x = torch.from_numpy(np.ascontiguousarray(numbers_of(found["inputs"], where, inputs)))
-        x = x.double() if x.dtype == torch.bool else x
+        x = inputs_of(found["inputs"], where, inputs)
+        x = mapped(lambda part: part.double(), x) if x.dtype == torch.bool else x
         names, y = targets_of(found["target"], where, target, task)
-        weights = None if weight is None else weights_of(found["weight"], where, weight)
-        if n_targets is not None and n_targets != (y.shape[1] if not names and y.ndim > 1 else 1):
-            raise DataError(f"n_targets={n_targets}: {target!r} is of shape {tuple(y.shape)}", "leave out n_targets")
+        weighed = found.get("weight")
+        weights = weights_of(weighed, where, str(weight)) if isinstance(weighed, np.ndarray) else None
+        if n_targets is not None and n_targets != width_of(names, y):
+            raise DataError(f"n_targets={n_targets}: {target!r} is of shape {shape_of(y)}", "leave out n_targets")
         super().__init__(path, x, y, names, validation_share, test_share, split_seed, standardize, weights=weights)
 
 
-def _read(path: str, wanted: dict[str, str]) -> dict[str, NDArray[Any]]:
+def _read(path: str, wanted: dict[str, str]) -> dict[str, NDArray[Any] | Lists]:
     """The arrays by what they are for. Raises DataError."""
     try:
         opened = np.load(place_of(path), allow_pickle=False)
         if not hasattr(opened, "files"):
             raise DataError(f"data.path={path}: one array and not several by name", "numpy.savez writes several")
         with opened as file:
-            found = {}
+            found: dict[str, NDArray[Any] | Lists] = {}
             for key, name in wanted.items():
                 if name not in file.files:
                     there = ", ".join(file.files[:12]) or "none"
                     raise DataError(f"data.{key}={name}: {path} has no such array", f"it has {there}")
                 found[key] = file[name]
+                if (begins := f"{name}_offsets") in file.files and key != "weight":
+                    found[key] = lists_of(file[name], file[begins], f"data.path={path}", begins)
     except OSError as error:
         raise DataError(f"data.path={path}: {error.strerror or 'no .npz file'}", "numpy.savez writes one") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         is_objects = "Object arrays" in str(error)  # else numpy takes what it does not know for a pickle
         why = "arrays of Python objects are not read" if is_objects else "no .npz file"
-        raise DataError(f"data.path={path}: {why}", "numpy.savez writes arrays of numbers") from error
-    for key, array in found.items():
-        if array.ndim == 0 or not len(array):
+        hint = "numpy.savez writes arrays of numbers"
+        if is_objects:
+            hint += "; rows that differ in length as x=np.concatenate(rows), x_offsets=np.cumsum([0, *map(len, rows)])"
+        raise DataError(f"data.path={path}: {why}", hint) from error
+    counted = {key: len(one.lengths) if isinstance(one, Lists) else one.ndim and len(one) for key, one in found.items()}
+    for key, count in counted.items():
+        if not count:
             raise DataError(f"data.path={path}: {wanted[key]!r} is empty")
-        if len(array) != len(found["inputs"]):
-            counts = f"{len(found['inputs'])} rows and {wanted[key]!r} {len(array)}"
+        if count != counted["inputs"]:
+            counts = f"{counted['inputs']} rows and {wanted[key]!r} {count}"
             raise DataError(f"data.path={path}: {wanted['inputs']!r} has {counts}")
     return found

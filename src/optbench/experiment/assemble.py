@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.config import build, build_optimizer
 from optbench.config.build import named_object
 from optbench.config.metrics import WORDS, node_of, unfit
-from optbench.errors import IncompatibleError, StoppedError
+from optbench.errors import ConfigError, IncompatibleError, StoppedError
 from optbench.experiment.depth import leave_out_branches
 from optbench.experiment.kept_data import built_data
 from optbench.experiment.recorder import Display, Stop
@@ -102,7 +102,7 @@ def build_problem(
     config = as_now(config)
     trainer, seed = trainer_from(config), config["seed"]
     loss = as_loss(build(config["loss"], "loss"))
-    augmentation = build(config["augment"], "augment")
+    augmentation, collate = build(config["augment"], "augment"), collate_of(config)
     _seed_weights(seed)
     data = built_data(config)
     if data is not None and hasattr(data, "progress"):
@@ -114,6 +114,8 @@ def build_problem(
     if isinstance(model, AbstractSurface):
         if augmentation is not None:
             raise IncompatibleError(f"{name} is a surface and has no images to augment", "leave augment=none")
+        if collate is not None:
+            raise IncompatibleError(f"{name} is a surface and has no rows to make batches of", "leave collate=stack")
         if data is not None:
             raise IncompatibleError(f"{name} is a surface and takes no data", "leave data=none")
         if not isinstance(trainer, SurfaceTrainer):
@@ -133,8 +135,18 @@ def build_problem(
         model, data, loss, trainer.batch_size, seed, device, augmentation, normal=bool(trainer.normalize),
         accumulate=trainer.accumulate, precision=trainer.precision, compiled=trainer.compile,
         pseudo=pseudo_labels(config, data), metrics=metrics_of(config, data, loss),
-        contiguous=protocol_of(config).layout == "contiguous", parallel=parallel,
+        contiguous=protocol_of(config).layout == "contiguous", parallel=parallel, collate=collate,
     )  # fmt: skip
+
+
+def collate_of(config: Mapping[str, Any]) -> Any:
+    """What makes batches of rows, see `problem.collating`; None: they are stacked. Raises ConfigError."""
+    made = build(config["collate"], "collate") if "collate" in config else None
+    if made is not None and not callable(made):
+        target = config["collate"]["_target_"]
+        raise ConfigError(f"collate: {target} makes a {type(made).__name__}, which cannot be called",
+                          "a collate is (inputs, targets) -> (inputs, targets); of a function _partial_")  # fmt: skip
+    return made
 
 
 def metrics_of(config: Mapping[str, Any], data: AbstractData, loss: nn.Module) -> list[Metric]:
@@ -187,7 +199,7 @@ def base_of(config: Mapping[str, Any], outputs: int | None, data: AbstractData |
             made: nn.Module = build(node, "model")
         if data is not None and waits_for_sizes(made):
             made = build(node, "model")  # on the device meta nothing is computed
-            give_sizes(made, functools.partial(first_examples, data))
+            give_sizes(made, functools.partial(first_examples, data, collate_of(config)))
     return made
 
 
@@ -213,7 +225,7 @@ def seeded_model(config: Mapping[str, Any]) -> nn.Module:
     outputs = outputs_for(data, loss)
     model: nn.Module = build(with_outputs(config["model"], outputs), "model")
     if data is not None:
-        give_sizes(model, functools.partial(first_examples, data))
+        give_sizes(model, functools.partial(first_examples, data, collate_of(config)))
         if is_mup(config):
             _as_mup(model, config, loss, data)
     return model
@@ -235,7 +247,7 @@ def _as_mup(model: nn.Module, config: Mapping[str, Any], loss: nn.Module, data: 
     from optbench.problem.network import first_examples, give_sizes
     from optbench.problem.trees import shape_of
 
-    few, outputs = functools.cache(lambda: first_examples(data)), outputs_for(data, loss)
+    few, outputs = functools.cache(lambda: first_examples(data, collate_of(config))), outputs_for(data, loss)
     try:
         is_lazy = give_sizes(model, few)
     except (RuntimeError, ValueError, IndexError, TypeError):

@@ -35,7 +35,7 @@ def out_of_fold(config: Mapping[str, Any], problem: AbstractProblem, best: Mappi
     held = problem.validation
     assert held.labels is not None
     device = next(problem.module.parameters()).device
-    outputs = network_outputs(problem.module, held.inputs, device)
+    outputs = network_outputs(problem.module, held.inputs, device, problem.collator, held.labels)
     shares = probabilities(problem.loss.cpu(), outputs, len(problem.class_names))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -146,6 +146,7 @@ def has_program(config: Config) -> bool:
         is_ours(config)
         and not config["optimizer"].get("protocol")
         and "wrap" not in config
+        and "collate" not in config
         and config["data"].get("_target_") is None
         and config["augment"].get("_target_") is None
         and "batch_size" not in trainer

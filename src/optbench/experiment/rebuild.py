@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from optbench.problem import AbstractAugmentation, AbstractData
+    from optbench.problem.collating import Collator
 
 SPLITS = ("train", "validation", "test")
 NO_PROBABILITIES = "leave out --proba: the predictions are the numbers"
@@ -99,11 +100,26 @@ class Rebuilt:
         built: AbstractAugmentation | None = build(self.config["augment"], "augment")
         return built
 
-    def outputs(self, images: Any) -> Any:
-        """Outputs (n, n_outputs) for uint8 images (n, channels, image_size, image_size)."""
-        from optbench.problem import network_outputs
+    @cached_property
+    def collator(self) -> Collator | None:
+        """What makes batches of its rows; None: they are stacked. Raises RecordError if it is not trusted."""
+        from optbench.experiment.assemble import collate_of
+        from optbench.problem.collating import Collator
 
-        return network_outputs(self.model, images, self.device)
+        if "collate" not in self.config:
+            return None
+        check_targets(self.config["collate"], self.trusted, f"{self.run.path}: collate.")
+        return Collator(collate_of(self.config), self.data.n_classes)
+
+    def outputs(self, images: Any, targets: Any = None) -> Any:
+        """Outputs (n, n_outputs) for uint8 images (n, channels, image_size, image_size), and what other data have; see
+        `problem.network_outputs`."""
+        from optbench.problem import Ragged, network_outputs
+        from optbench.problem.collating import stand_ins
+
+        if targets is None and self.collator is not None and isinstance(self.data.load("train").targets, Ragged):
+            targets = stand_ins(images)
+        return network_outputs(self.model, images, self.device, self.collator, targets)
 
     def probabilities(self, images: Any) -> Any:
         """Probabilities (n, classes) float64 of images, see `problem.probabilities`."""

@@ -27,7 +27,7 @@ from optbench.errors import DataError, RunFailure
 from optbench.folders import content, fingerprint
 from optbench.paths import is_installed
 
-PARTS = ("model", "data", "augment", "loss", "optimizer", "wrap", "scheduler", "trainer")
+PARTS = ("model", "data", "augment", "collate", "loss", "optimizer", "wrap", "scheduler", "trainer")
 """Parts that may name what is built; the trainer does so with its metrics."""
 READERS = ("model", "data", "loss")
 """Parts whose files are what they start from. A file that an optimizer or a schedule names is one that it writes."""

@@ -19,7 +19,7 @@ from optbench.experiment import Planned
 
 _TRIED = 6
 """Configurations of a member that are tried before it is refused."""
-_OF_PROBLEM = ("model", "augment", "loss")
+_OF_PROBLEM = ("model", "augment", "collate", "loss")
 _LENGTH = 1000
 """Updates of a run whose length its data decide, as far as a schedule is concerned."""
 
@@ -146,6 +146,7 @@ def _make_scheduler(config: Mapping[str, Any]) -> Any:
 _MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "model": _make_model,
     "augment": lambda config: build(config["augment"], "augment"),
+    "collate": lambda config: build(config["collate"], "collate"),
     "loss": lambda config: build(config["loss"], "loss"),
     "optimizer": lambda config: _make_optimizer({**config, "wrap": {}}),
     "wrap": _make_wrapped,

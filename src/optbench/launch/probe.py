@@ -290,10 +290,13 @@ def outlook_of(item: Planned) -> Outlook:
     a_step, made = _timed(problem, optimizer, _PROBED, _LONGEST_PROBE)
     if not isinstance(problem, NetworkProblem):
         return Outlook(steps, a_step, None, None, 0, 0.0, str(device), made)
-    part = part_of(problem.validation.inputs, slice(0, _MOST_IMAGES))
-    network_outputs(problem.module, part_of(part, slice(0, 1)), device)
+    part, targets = (
+        part_of(t, slice(0, _MOST_IMAGES)) for t in (problem.validation.inputs, problem.validation.targets)
+    )
+    one = slice(0, 1)
+    network_outputs(problem.module, part_of(part, one), device, problem.collator, part_of(targets, one))
     began = time.perf_counter()
-    network_outputs(problem.module, part, device)
+    network_outputs(problem.module, part, device, problem.collator, targets)
     once = (time.perf_counter() - began) * len(problem.validation) / rows(part)
     epochs = steps / problem.steps_per_epoch
     evaluations = 1 + math.ceil(epochs / getattr(trainer, "eval_every", 1))  # the first is before any update

@@ -97,6 +97,8 @@ def apart_from_stacks(config: Mapping[str, Any]) -> str | None:
             return f"{ALONE}trainer.{key}={trainer[key]} is for a run by itself"
     if config["augment"].get("_target_") is not None:
         return f"{ALONE}augmentation draws for one run at a time"
+    if "collate" in config:
+        return f"{ALONE}a collate makes the batches of one run at a time"
     if config["data"].get("folds") is not None:
         return f"{ALONE}a run on a fold predicts what it was not trained on"
     return None

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from torch import Tensor
 from optbench.errors import DataError, UserError
 from optbench.experiment.rebuild import NO_PROBABILITIES, SPLITS, Rebuilt, check_classes, rebuild
 from optbench.problem import AbstractData, Split, probabilities, read_split
-from optbench.problem.losses import row_losses, weighted_mean
+from optbench.problem.losses import row_losses, row_weights, weighted_mean
 from optbench.problem.measures import SCALING, in_rows, measured
+from optbench.problem.network import collated_targets
+from optbench.problem.ragged import Ragged
 from optbench.problem.splits import is_pictures
-from optbench.problem.trees import shape_of
+from optbench.problem.trees import mapped, shape_of
 from optbench.records import read_run
 
 
@@ -81,16 +83,18 @@ def figures(network: Rebuilt, split: str) -> Figures:
     part = _part(network, split)
     if part.targets is None:
         raise UserError(f"the {split} split has no targets to compare with", "use optbench predict")
-    outputs = network.outputs(part.inputs)
-    loss = weighted_mean(row_losses(network.loss.cpu(), outputs, part.targets), part.weights)
+    outputs = network.outputs(part.inputs, part.targets)
+    part = replace(part, targets=collated_targets(part, network.collator))
+    losses = row_losses(network.loss.cpu(), outputs, part.targets)
+    loss = weighted_mean(losses, row_weights(part.targets, part.weights))
     found = measured(outputs, part.targets, part.weights)
     return Figures(split, len(part), float(loss), found, _in_units(network.data, outputs, part))
 
 
-def _in_units(data: AbstractData, outputs: Tensor, part: Split) -> dict[str, list[float]]:
+def _in_units(data: AbstractData, outputs: Any, part: Split) -> dict[str, list[float]]:
     """The figures of numbers that scale with them, of each target by itself: they may have different units."""
     scale = data.units()
-    if scale is None or not isinstance(part.targets, Tensor):
+    if scale is None or not isinstance(part.targets, Tensor | Ragged):
         return {}
     rows, wanted, weights = in_rows(outputs, part.targets, part.weights)
     each = zip(rows.T, wanted.T, scale[1].tolist(), strict=True)
@@ -105,12 +109,13 @@ class Answers:
     Attributes:
         network: that was asked.
         part: the split.
-        outputs: (n, n_outputs), or (n, length, n_outputs) of tokens.
+        outputs: (n, n_outputs), or (n, length, n_outputs) of tokens; of positions of rows that differ in length a
+            Ragged.
     """
 
     network: Rebuilt
     part: Split
-    outputs: Tensor
+    outputs: Tensor | Ragged
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -123,10 +128,14 @@ class Answers:
         """Whether each position of an example has a class."""
         return self.network.data.n_classes > 0 and self.outputs.ndim > 2
 
-    def probabilities(self) -> Tensor:
-        """Of each class, (n, classes) or (n, length, classes) float64. Raises UserError for a regression."""
+    def probabilities(self) -> Tensor | Ragged:
+        """Of each class, (n, classes) or (n, length, classes) float64, or a Ragged of such. Raises UserError for a
+        regression."""
         check_classes(self.network, NO_PROBABILITIES)
-        return probabilities(self.network.loss, self.outputs, self.network.data.n_classes)
+        found: Tensor | Ragged = mapped(
+            lambda outputs: probabilities(self.network.loss, outputs, self.network.data.n_classes), self.outputs
+        )
+        return found
 
 
 def answers(network: Rebuilt, split: str) -> Answers:
@@ -136,8 +145,8 @@ def answers(network: Rebuilt, split: str) -> Answers:
     except DataError as error:
         hint = "predictions are of the test split; optbench evaluate RUN has figures of the others"
         raise DataError(error.message, hint) from error
-    outputs = network.outputs(part.inputs)
-    if not isinstance(outputs, Tensor):
+    outputs = network.outputs(part.inputs, part.targets)
+    if not isinstance(outputs, Tensor | Ragged):
         what = f"the outputs are {shape_of(outputs)} for each example, which no line of a table holds"
         raise UserError(what, "optbench.rebuild(RUN).model in Python has them")
     return Answers(network, part, outputs)
@@ -148,8 +157,10 @@ def table(found: Answers) -> str:
     if found.are_tokens:
         names = found.class_names
         between = "" if all(len(name) == 1 for name in names) else " "
-        said = [between.join(names[token] for token in tokens) for tokens in found.outputs.argmax(dim=-1).tolist()]
+        said = [between.join(names[token] for token in row.argmax(dim=-1).tolist()) for row in found.outputs]
         return _csv(["name", "predictions"], zip(found.part.names, said, strict=True))
+    if isinstance(found.outputs, Ragged):
+        return _csv(["name", "predictions"], zip(found.part.names, _of_positions(found), strict=True))
     head, rows = _of_classes(found) if found.network.data.n_classes else _of_numbers(found)
     return _csv(["name", *head], ([name, *row] for name, row in zip(found.part.names, rows, strict=True)))
 
@@ -157,7 +168,7 @@ def table(found: Answers) -> str:
 def probability_table(found: Answers) -> str:
     """The probability of each class as CSV, in columns named by the classes: a line an example, of tokens a line a
     position, counted from 0. Raises UserError for a regression."""
-    shares, names = found.probabilities().tolist(), found.part.names
+    shares, names = [row.tolist() for row in found.probabilities()], found.part.names
     if not found.are_tokens:
         rows: Iterable[Sequence[Any]] = ([name, *map(repr, own)] for name, own in zip(names, shares, strict=True))
         return _csv(["name", *found.class_names], rows)
@@ -176,16 +187,24 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _of_classes(found: Answers) -> tuple[list[str], list[list[Any]]]:
     """Headings and cells behind the name, of one class an example."""
     names, targets, network = found.class_names, found.part.targets, found.network
-    labels, shares = network.labels(found.outputs).tolist(), found.probabilities().tolist()
+    labels, shares = network.labels(found.outputs).tolist(), [row.tolist() for row in found.probabilities()]
     rows = [[names[k], *map(repr, own)] for k, own in zip(labels, shares, strict=True)]
     if isinstance(targets, Tensor):
         rows = [[*row, names[k]] for row, k in zip(rows, targets.tolist(), strict=True)]
     return ["prediction", *(f"p_{name}" for name in names), *["label"] * isinstance(targets, Tensor)], rows
 
 
+def _of_positions(found: Answers) -> Iterator[str]:
+    """The numbers of each example's positions with blanks between them; of several at each a / between these."""
+    for row in found.outputs:
+        values = _measured(row.reshape(len(row), -1), found.network.data.units())
+        yield " ".join("/".join(map(repr, position)) for position in values.tolist())
+
+
 def _of_numbers(found: Answers) -> tuple[list[str], list[list[Any]]]:
     """Headings and cells behind the name, of a regression, in the units in which its targets were measured."""
     targets, scale, n = found.part.targets, found.network.data.units(), len(found.part)
+    assert isinstance(found.outputs, Tensor)
     rows = _measured(found.outputs.reshape(n, -1), scale)
     ends = [""] if rows.shape[1] == 1 else [f"_{k}" for k in range(rows.shape[1])]
     head = [f"prediction{end}" for end in ends]

@@ -20,8 +20,10 @@ from optbench.experiment.rebuild import Rebuilt, rebuild
 from optbench.pages import Example, Looked
 from optbench.prediction.pictures import pictures
 from optbench.prediction.scores import evaluation
-from optbench.problem import probabilities, read_split
+from optbench.problem import Split, probabilities, read_split
 from optbench.problem.losses import row_losses
+from optbench.problem.network import collated_targets
+from optbench.problem.ragged import Ragged
 from optbench.problem.splits import is_pictures
 from optbench.records import Run
 
@@ -46,9 +48,10 @@ def looked_at(run: Run, checkpoint: str | None, config_dirs: Sequence[Path], mos
     inputs, targets, names = _examples(network)
     if targets is None:
         raise UserError("its validation data have no targets")
-    if not isinstance(targets, Tensor):
+    if not isinstance(targets, Tensor | Ragged):
         raise UserError("its examples have several targets each")
-    outputs = network.outputs(inputs)
+    outputs = network.outputs(inputs, targets)
+    targets = collated_targets(Split(inputs, targets, tuple(names)), network.collator)
     losses = row_losses(network.loss.cpu(), outputs, targets).double().numpy()
     drawn = _drawing(network, inputs)
     order = np.argsort(-np.where(np.isnan(losses), np.inf, losses), kind="stable")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from optbench.problem.losses import as_loss, row_losses
     from optbench.problem.network import NetworkProblem, network_outputs, predicted_labels, probabilities
     from optbench.problem.pseudo import PseudoLabels
+    from optbench.problem.ragged import Ragged
     from optbench.problem.splits import read_split, scaled
     from optbench.problem.surface import SurfaceProblem
 
@@ -44,6 +45,7 @@ _HOME = {
     "predicted_labels": "network",
     "probabilities": "network",
     "PseudoLabels": "pseudo",
+    "Ragged": "ragged",
     "read_split": "splits",
     "scaled": "splits",
     "SurfaceProblem": "surface",
@@ -59,6 +61,7 @@ __all__ = [
     "NetworkProblem",
     "Objective",
     "PseudoLabels",
+    "Ragged",
     "Split",
     "SurfaceProblem",
     "as_loss",

@@ -191,11 +191,13 @@ class Split:
     """One part of a data set, as tensors with a row for each of n examples.
 
     Attributes:
-        inputs: a tensor (n, ...), or mappings, tuples and lists of such (`problem.trees` says how a model is called
-            with them). uint8 is scaled to [0, 1], floating point is taken as it is, whole numbers are tokens.
+        inputs: a tensor (n, ...), a `Ragged` where rows differ in length (a collate then makes batches of them), or
+            mappings, tuples and lists of such (`problem.trees` says how a model is called with them). uint8 is scaled
+            to [0, 1], floating point is taken as it is, whole numbers are tokens.
         targets: whole numbers below n_classes, (n,), or (n, length) where each position of a text has one;
             floating-point numbers, (n,) or (n, k), where n_classes is 0, or there mappings, tuples and lists of
-            tensors, which only a loss of one's own understands; None for an unlabelled test set.
+            tensors, which only a loss of one's own understands; a `Ragged` where each position of rows that differ in
+            length has one; None for an unlabelled test set.
         names: n names, in order: of files where they are files, of lines of a table or made-up ones elsewhere.
         weights: floating point (n,), how much each example counts in the loss and the metrics, none of them negative;
             None: all count alike.
@@ -339,6 +341,8 @@ class Batch:
         share: that weight.
         guesses: where some of the labels are pseudo-labels, which, and what they weigh; None: there are none.
         weights: float32 (b,), what each example counts beside the mean of the training data; None: all alike.
+        real: where rows were padded and each position has a target, bool (b, t) on the CPU: which positions are no
+            padding; targets are then a Ragged of these alone, and a row counts by how many it has. None elsewhere.
     """
 
     inputs: Tree
@@ -347,13 +351,17 @@ class Batch:
     share: float = 1.0
     guesses: Guesses | None = None
     weights: Tensor | None = None
+    real: Tensor | None = None
 
     def __len__(self) -> int:
         return rows(self.inputs)
 
     @property
     def mass(self) -> float:
-        """What its rows weigh together: as many as there are, where all labels weigh the same."""
+        """What its rows weigh together: as many as there are, where all labels weigh the same; of rows whose positions
+        have targets, as many as these are."""
+        if self.real is not None:
+            return float(self.real.sum())
         if self.guesses is None:
             return len(self)
         return float(sum(part.sum(dtype=torch.float64) for part in self.guesses.weights(self.share)))
@@ -372,7 +380,10 @@ class Batch:
         others = None if self.others is None else self.others[rows]
         guesses = None if self.guesses is None else self.guesses.part(rows)
         weights = None if self.weights is None else self.weights[rows]
-        return Batch(part_of(self.inputs, rows), part_of(self.targets, rows), others, self.share, guesses, weights)
+        real = None if self.real is None else self.real[rows]
+        return Batch(
+            part_of(self.inputs, rows), part_of(self.targets, rows), others, self.share, guesses, weights, real
+        )
 
 
 class AbstractProblem(ABC):

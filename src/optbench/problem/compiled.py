@@ -1,8 +1,9 @@
 """The passes of a network's training compiled by torch.compile: its forward pass, and through it the backward pass.
 
-What is compiled is made for one shape of batch. So every shape that the training has goes through the passes once
-before its clock starts; what that took is the price, told apart from the time of training. Nothing of the run changes:
-gradients, batch norm's statistics and random numbers are put back. Evaluations use the model as it is.
+What is compiled is made for one shape of batch, where a collate pads batches to lengths of their own for any. So every
+shape that the training has, of padded ones some, goes through the passes once before its clock starts; what that took
+is the price, told apart from the time of training. Nothing of the run changes: gradients, batch norm's statistics and
+random numbers are put back. Evaluations use the model as it is.
 
 Numbers differ from uncompiled ones by rounding, since operations are fused and sums ordered otherwise, and dropout
 draws other numbers from the same seed. Compiled again by the same torch on the same machine they are the same to the
@@ -73,16 +74,17 @@ class Compiled:
     Args:
         model: that is trained; its weights stay its own.
         graphs: whether a GPU repeats the passes as CUDA graphs: one launch in the place of hundreds.
+        any_length: whether batches differ in shape: one form is compiled for all of them.
     """
 
-    def __init__(self, model: nn.Module, graphs: bool = False) -> None:
-        self._model, self._graphs = model, graphs
+    def __init__(self, model: nn.Module, graphs: bool = False, any_length: bool = False) -> None:
+        self._model, self._graphs, self._any_length = model, graphs, any_length
 
     @cached_property
     def module(self) -> nn.Module:
         """The compiled model; made when it is first called: already this imports the compiler."""
         mode = "reduce-overhead" if self._graphs else None
-        made: nn.Module = torch.compile(self._model, dynamic=False, mode=mode)  # type: ignore[assignment]
+        made: nn.Module = torch.compile(self._model, dynamic=self._any_length, mode=mode)  # type: ignore[assignment]
         return made
 
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:

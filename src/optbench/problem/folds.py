@@ -15,6 +15,7 @@ from torch import Tensor
 
 from optbench.errors import DataError
 from optbench.problem.base import AbstractData, Split, stream
+from optbench.problem.ragged import Ragged
 from optbench.problem.trees import chosen, joined
 
 Progress = Callable[[int, int], None]
@@ -28,11 +29,11 @@ def divided(data: AbstractData, settings: Mapping[str, Any]) -> AbstractData:
     return data if settings.get("folds") is None else Folds(data, settings["folds"], settings["fold"])
 
 
-def folds_of(labels: Tensor, folds: int) -> Tensor:
+def folds_of(labels: Tensor | Ragged, folds: int) -> Tensor:
     """The fold of each example, int64 (n,): stratified by label.
 
     Args:
-        labels: (n,), of classes; those of a regression or of texts, (n, ...), are no strata.
+        labels: (n,), of classes; those of a regression or of texts, (n, ...), are no strata, nor rows of them.
         folds: how many, at least 2.
 
     Raises:
@@ -42,7 +43,7 @@ def folds_of(labels: Tensor, folds: int) -> Tensor:
     if n < folds:
         raise DataError(f"{n} examples cannot be divided into {folds} folds")
     shuffled = torch.randperm(n, generator=stream(0, "folds", folds))
-    if not labels.is_floating_point() and labels.ndim == 1:
+    if isinstance(labels, Tensor) and not labels.is_floating_point() and labels.ndim == 1:
         shuffled = shuffled[torch.argsort(labels[shuffled], stable=True)]
     found = torch.empty(n, dtype=torch.long)
     found[shuffled] = torch.arange(n) % folds  # dealt out class after class, so that the folds are equally large too
@@ -72,7 +73,7 @@ class Folds(AbstractData):
         if split not in ("train", "validation"):
             return self._data.load(split)
         parts = {name: self._data.load(name) for name in ("train", "validation")}
-        whole = torch.cat([_labels(part, name) for name, part in parts.items()])
+        whole = joined([_labels(part, name) for name, part in parts.items()])
         held = folds_of(whole, self._folds) == self._fold
         wanted = held if split == "validation" else ~held
         inputs, labels, weights, names, start = [], [], [], [], 0
@@ -80,11 +81,11 @@ class Folds(AbstractData):
             index = torch.nonzero(wanted[start : start + len(part)]).flatten()
             start += len(part)
             inputs.append(chosen(part.inputs, index))
-            labels.append(_labels(part, name)[index])
+            labels.append(chosen(_labels(part, name), index))
             weights.append(torch.ones(len(index)) if part.weights is None else part.weights[index])
             names += [f"{name}/{part.names[i]}" for i in index.tolist()]
         weighted = any(part.weights is not None for part in parts.values())
-        return Split(joined(inputs), torch.cat(labels), tuple(names), torch.cat(weights) if weighted else None)
+        return Split(joined(inputs), joined(labels), tuple(names), torch.cat(weights) if weighted else None)
 
     @property
     def progress(self) -> Progress | None:
@@ -103,9 +104,9 @@ class Folds(AbstractData):
         return getattr(self._data, name)
 
 
-def _labels(part: Split, name: str) -> Tensor:
+def _labels(part: Split, name: str) -> Tensor | Ragged:
     if part.targets is None:
         raise DataError(f"the {name} examples have no labels, so they cannot be divided into folds")
-    if not isinstance(part.targets, Tensor):
+    if not isinstance(part.targets, Tensor | Ragged):
         raise DataError(f"the {name} examples have several targets each, by which they cannot be divided into folds")
     return part.targets

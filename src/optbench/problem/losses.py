@@ -10,6 +10,7 @@ usually written:
                               `takes_numbers` gets them as they are
     targets (b, k), numbers   outputs (b, k), as they come
     a tree of tensors         outputs, a tensor or a tree, as they come: what they mean is known to the loss alone
+    a Ragged                  outputs that are one: asked of their values as rows; a row's value is the mean of its own
 
 and values beyond (b,) are averaged over what is not a row.
 """
@@ -22,6 +23,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from optbench.errors import IncompatibleError
+from optbench.problem.ragged import Ragged, row_means
 from optbench.problem.trees import Tree
 
 Loss = Callable[[Tree, Tree], Tensor]
@@ -65,10 +67,14 @@ def row_losses(loss: Loss, outputs: Tree, targets: Tree) -> Tensor:
 
     Args:
         loss: that is asked.
-        outputs: of the model, (b, C), (b, t, C), (b, 1) or (b, k), or a tree where targets are one.
-        targets: (b,), (b, t) or (b, k), or a tree of tensors.
+        outputs: of the model, (b, C), (b, t, C), (b, 1) or (b, k), or a tree or a Ragged where targets are one.
+        targets: (b,), (b, t) or (b, k), a tree of tensors, or a Ragged.
     """
     values: Any
+    if isinstance(targets, Ragged):
+        values = row_losses(loss, outputs.values, targets.values)
+        check_values(values, len(targets.values), loss)
+        return row_means(values, targets)
     if not isinstance(targets, Tensor):
         values = loss(outputs, targets)
     elif targets.is_floating_point():
@@ -121,6 +127,15 @@ def check_values(values: Tensor, n: int, loss: object) -> None:
         hint = "set loss.reduction=none: the mean over a batch is taken outside" if values.ndim == 0 else ""
         came = f"{name} gives values of shape {tuple(values.shape)} for {n} rows"
         raise IncompatibleError(f"{came}; expected ({n},), one value a row", hint)
+
+
+def row_weights(targets: Tree, weights: Tensor | None) -> Tensor | None:
+    """What each row counts in the mean over a data set, (n,), from the weights of the examples: where positions have
+    targets a row counts by how many it has, so that the mean is over these. None: all rows count alike."""
+    if not isinstance(targets, Ragged):
+        return weights
+    counts = targets.lengths.float()
+    return counts if weights is None else counts * weights
 
 
 def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn.functional import one_hot
 
 from optbench.errors import RunFailure
 from optbench.problem.losses import tokenwise, weighted_mean
+from optbench.problem.ragged import Ragged
 from optbench.problem.trees import Tree
 
 Weights = Tensor | None
@@ -157,8 +158,11 @@ def in_rows(outputs: Tree, targets: Tree, weights: Weights = None) -> tuple[Tree
         targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k).
         weights: (n,) of the examples; None: all alike.
 
-    Trees of targets, and their outputs, come as they are.
+    Trees of targets, and their outputs, come as they are; a Ragged of each as the positions of all rows.
     """
+    if isinstance(targets, Ragged):
+        repeated = None if weights is None else weights.repeat_interleave(targets.lengths.to(weights.device))
+        return in_rows(outputs.values, targets.values, repeated)
     if not isinstance(targets, Tensor):
         return outputs, targets, weights
     if targets.is_floating_point():
@@ -195,11 +199,11 @@ def measured(outputs: Tree, targets: Tree, weights: Weights = None) -> dict[str,
     """All figures that there are of such targets, by name; of trees none.
 
     Args:
-        outputs: (n, C), (n, t, C), (n, 1) or (n, k).
-        targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k).
+        outputs: (n, C), (n, t, C), (n, 1) or (n, k), or a Ragged where targets are one.
+        targets: whole numbers (n,) or (n, t), or floating point (n,) or (n, k), or a Ragged.
         weights: (n,) of the examples; None: all alike.
     """
-    if not isinstance(targets, Tensor):
+    if not isinstance(targets, Tensor | Ragged):
         return {}
     known = OF_NUMBERS if targets.is_floating_point() else OF_CLASSES
     outputs, targets, weights = in_rows(outputs, targets, weights)

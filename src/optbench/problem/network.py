@@ -2,14 +2,16 @@
 
 The batch of update k is a function of (seed, k): the order of an epoch comes from (seed, "order", epoch), augmentation
 from (seed, "augment", k), mixing from (seed, "mix", k), and what the model itself draws (dropout) from (seed, "model",
-k). So a run that resumes at k sees what the uninterrupted one saw. With pseudo-labels (`problem.pseudo`) a batch is a
-function of these too, which lie in the checkpoints.
+k). So a run that resumes at k sees what the uninterrupted one saw. Rows that differ in length are made into a batch by
+a collate (`problem.collating`) after augmentation; a mean is then over real targets. With pseudo-labels
+(`problem.pseudo`) a batch is a function of these too, which lie in the checkpoints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,12 +33,14 @@ from optbench.problem.base import (
     seed_torch,
     stream,
 )
+from optbench.problem.collating import Collate, Collator, check_ragged, check_repeats, picked
 from optbench.problem.compiled import GRAPHS, Compiled
-from optbench.problem.losses import check_values, row_losses, tokenwise, weighted_mean
+from optbench.problem.losses import check_values, row_losses, row_weights, tokenwise, weighted_mean
 from optbench.problem.measures import MEASURES, Metric, columns, in_rows
 from optbench.problem.normal import channels, normalise
 from optbench.problem.precision import Scaler, forward
 from optbench.problem.pseudo import PseudoLabels, Taken
+from optbench.problem.ragged import Ragged
 from optbench.problem.splits import is_pictures, noun, read_split, scaled
 from optbench.problem.streams import stream_seed
 from optbench.problem.trees import Tree
@@ -64,9 +68,13 @@ def waits_for_sizes(model: nn.Module) -> bool:
     return any(is_lazy(weights) for weights in (*model.parameters(), *model.buffers()))
 
 
-def first_examples(data: AbstractData) -> Tree:
-    """Inputs of so few examples as say what form a data set has."""
-    return trees.part_of(read_split(data, "train").inputs, slice(0, _few(data)))
+def first_examples(data: AbstractData, collate: Collate | None = None) -> Tree:
+    """Inputs of so few examples as say what form a data set has; what a collate makes of rows that differ in length."""
+    train, few = read_split(data, "train"), slice(0, _few(data))
+    inputs = trees.part_of(train.inputs, few)
+    if collate is None:
+        return inputs
+    return Collator(collate, data.n_classes)(inputs, trees.part_of(train.targets, few)).inputs
 
 
 def _few(data: AbstractData) -> int:
@@ -122,26 +130,61 @@ def probabilities(loss: nn.Module, outputs: Tensor, n_classes: int) -> Tensor:
     return one_hot(predicted_labels(loss, outputs), n_classes).double()
 
 
-def network_outputs(model: nn.Module, inputs: Tree, device: torch.device) -> Any:
-    """The model's outputs in evaluation mode, (n, ...) or a tree of such, on the CPU, for inputs as `problem.Split` has
-    them."""
-    return _outputs(model, _inputs(model, inputs, device))
+def network_outputs(
+    model: nn.Module, inputs: Tree, device: torch.device, collator: Collator | None = None, targets: Tree | None = None
+) -> Any:
+    """The model's outputs in evaluation mode, (n, ...) or a tree of such, on the CPU.
+
+    Args:
+        model: that is asked.
+        inputs: of n examples, as `problem.Split` has them.
+        device: where the model is.
+        collator: makes batches of them; None: rows have one length. Outputs of positions then come as a Ragged, one of
+            each that is no padding.
+        targets: of the examples, or what `collating.stand_ins` makes; None: the outputs are of rows.
+    """
+    return _outputs(model, _inputs(model, inputs, device, collator, targets))
 
 
-def _inputs(model: nn.Module, inputs: Tree, device: torch.device) -> Iterator[Tree]:
+def collated_targets(split: Split, collator: Collator | None) -> Tree:
+    """The targets of a split as evaluations compare with them: those of its batches, one after the other."""
+    if collator is None:
+        return split.targets
+    parts = zip(*(trees.split(tree, _EVALUATION_BATCH) for tree in (split.inputs, split.targets)), strict=True)
+    return trees.joined([collator(*part).targets for part in parts])
+
+
+_Part = tuple[Tree, Tensor | None]
+"""Inputs of a batch of an evaluation, and which positions of its outputs are real, see `problem.collating`."""
+
+
+def _inputs(
+    model: nn.Module, inputs: Tree, device: torch.device, collator: Collator | None = None, targets: Tree | None = None
+) -> Iterator[_Part]:
     """Inputs as the model takes them, a batch of an evaluation at a time."""
     channels_last = convolves(model)
-    return (to_inputs(part, device, channels_last) for part in trees.split(inputs, _EVALUATION_BATCH))
+    of_rows: Iterator[Tree] = repeat(None) if targets is None else trees.split(targets, _EVALUATION_BATCH)
+    for part, wanted in zip(trees.split(inputs, _EVALUATION_BATCH), of_rows, strict=False):
+        if collator is None:
+            yield to_inputs(part, device, channels_last), None
+            continue
+        made = collator(part, wanted)
+        yield to_inputs(made.inputs, device, channels_last), made.real
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, inputs: Iterable[Tree]) -> Any:
+def _outputs(model: nn.Module, inputs: Iterable[_Part]) -> Any:
     """The model's outputs of these batches in evaluation mode, (n, ...) or a tree of such, on the CPU."""
     training = model.training
     model.eval()
-    parts = [trees.called(model, part) for part in inputs]
+    parts = [picked(trees.called(model, part), real) for part, real in inputs]
     model.train(training)
     return trees.mapped(lambda part: part.cpu(), trees.joined(parts))
+
+
+def _rows_of(values: Any) -> Any:
+    """Outputs or targets as rows where they are of positions: the values of a Ragged; else as they are."""
+    return values.values if isinstance(values, Ragged) else values
 
 
 def _likely(outputs: Tensor) -> Tensor:
@@ -149,9 +192,10 @@ def _likely(outputs: Tensor) -> Tensor:
     return torch.softmax(outputs.detach().double(), dim=-1).cpu()
 
 
-def _labels_drawn(likely: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
-    """Labels of a batch drawn from these probabilities."""
-    return torch.multinomial(likely.flatten(0, -2), 1, generator=generator).reshape(batch.targets.shape)
+def _labels_drawn(likely: Tensor, batch: Batch, generator: torch.Generator) -> Tree:
+    """Labels of a batch drawn from these probabilities, in the form of its targets."""
+    drawn = torch.multinomial(likely.flatten(0, -2), 1, generator=generator)
+    return trees.mapped(lambda targets: drawn.reshape(targets.shape), batch.targets)
 
 
 class _Evaluated:
@@ -162,14 +206,25 @@ class _Evaluated:
         inputs: of n examples.
         device: where to compute.
         parallel: the processes that each compute a part; None: this is the only one.
+        collator, targets: as of `network_outputs`.
     """
 
-    def __init__(self, model: nn.Module, inputs: Tree, device: torch.device, parallel: Parallel | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Tree,
+        device: torch.device,
+        parallel: Parallel | None = None,
+        collator: Collator | None = None,
+        targets: Tree | None = None,
+    ) -> None:
         self._parallel, self._counts = parallel, [0]
         if parallel is not None:
+            targets = None if targets is None else shared_out(targets, parallel)[0]
             inputs, self._counts = shared_out(inputs, parallel)
         self._model, self._inputs, self._device = model, inputs, device
-        self._kept: list[tuple[Tree, list[int]]] = []
+        self._collated = collator, targets if collator is not None else None
+        self._kept: list[tuple[_Part, list[int]]] = []
         self._may_keep = trees.size_in_bytes(inputs, torch.float32.itemsize) <= _KEPT_BYTES
 
     def outputs(self) -> Any:
@@ -177,19 +232,29 @@ class _Evaluated:
         own = self._own()
         if (parallel := self._parallel) is None:
             return own
+        if isinstance(own, Ragged):
+            return _of_all(own, self._counts, parallel)
         return trees.mapped(lambda part: parallel.rows_of_all(part, self._counts), own)
 
     def _own(self) -> Any:
         """Of the inputs that are this process's."""
         if not self._may_keep:
-            return network_outputs(self._model, self._inputs, self._device)
+            return network_outputs(self._model, self._inputs, self._device, *self._collated)
         if not self._kept:
-            made = _inputs(self._model, self._inputs, self._device)
-            self._kept = [(part, _versions(part)) for part in made]
+            made = _inputs(self._model, self._inputs, self._device, *self._collated)
+            self._kept = [(part, _versions(part[0])) for part in made]
         outputs = _outputs(self._model, (part for part, _ in self._kept))
-        if any(_versions(part) != before for part, before in self._kept):  # the model writes into its inputs
+        if any(_versions(part[0]) != before for part, before in self._kept):  # the model writes into its inputs
             self._may_keep, self._kept = False, []
         return outputs
+
+
+def _of_all(own: Ragged, counts: Sequence[int], parallel: Parallel) -> Ragged:
+    """The rows of all processes in order, of each of which this one has some."""
+    lengths = parallel.rows_of_all(own.lengths, counts)
+    each = [int(part.sum()) for part in lengths.split(list(counts))]
+    values = parallel.rows_of_all(own.values, each)
+    return Ragged(values, torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
 
 
 def shared_out(inputs: Tree, parallel: Parallel) -> tuple[Tree, list[int]]:
@@ -218,10 +283,12 @@ def _check_parts(data: AbstractData, loss: nn.Module, pseudo: PseudoLabels | Non
 
 
 def _check_for_images(
-    data: AbstractData, augmentation: AbstractAugmentation | None, pseudo: PseudoLabels | None
+    data: AbstractData, augmentation: AbstractAugmentation | None, pseudo: PseudoLabels | None, collated: bool
 ) -> None:
     """Raises IncompatibleError for what is done to images and cannot be done to other inputs."""
     name = type(data).__name__
+    if collated and is_pictures(data):
+        raise IncompatibleError(f"{name} has pictures, which have one size and are stacked", "use collate=stack")
     if augmentation is not None and augmentation.of_pictures and not is_pictures(data):
         raise IncompatibleError(f"{type(augmentation).__name__} changes images, and {name} has none",
                                 "use augment=none, or jitter, which is for any numbers")  # fmt: skip
@@ -232,7 +299,7 @@ def _check_for_images(
 
 def _account(tree: Tree) -> list[tuple[int, torch.dtype]]:
     """Rows and type of each tensor; nothing of what is no tensor."""
-    return [(len(leaf), leaf.dtype) for leaf in trees.leaves(tree) if isinstance(leaf, Tensor)]
+    return [(len(leaf), leaf.dtype) for leaf in trees.leaves(tree) if isinstance(leaf, Tensor | Ragged)]
 
 
 def _form(tree: Tree) -> str:
@@ -264,11 +331,13 @@ class NetworkProblem(AbstractProblem):
         contiguous: whether weights of convolutions and images lie as torch makes them; else channels last, which is
             faster.
         parallel: the processes that have a share in each batch, see `problem.shares`; None: this is the only one.
+        collate: makes a batch of rows, see `problem.collating`; None: they have one length and are stacked.
 
     Raises:
         IncompatibleError: parts that do not fit; what is for images asked of other data; a model that cannot be shared.
         UserError: a batch larger than the training split, or too small to be shared.
-        DataError: the data set augments by itself.
+        DataError: the data set augments by itself; rows that differ in length without a collate; what a collate makes
+            is no batch.
     """
 
     def __init__(
@@ -288,9 +357,11 @@ class NetworkProblem(AbstractProblem):
         metrics: Sequence[Metric] = (),
         contiguous: bool = False,
         parallel: Parallel | None = None,
+        collate: Collate | None = None,
     ) -> None:
         _check_parts(data, loss, pseudo)
-        _check_for_images(data, augmentation, pseudo)
+        _check_for_images(data, augmentation, pseudo, collate is not None)
+        self.collator = None if collate is None else Collator(collate, data.n_classes)
         self.data, self._seed, self._device = data, seed, device
         self.pseudo, self.metrics = pseudo, tuple(metrics)
         self.parallel = parallel
@@ -304,15 +375,13 @@ class NetworkProblem(AbstractProblem):
         self.loss = loss.to(device)
         self._labels, self._has_classes = label_rule(self.loss), data.n_classes > 0
         if normal:
-            of_each = channels(self.train.inputs)
-            against = (-1, *[1] * (self.train.inputs.ndim - 2))
-            normalise(self._model, *(part.to(device).reshape(against) for part in of_each))
+            self._normalise()
         self._divide(batch_size, accumulate)
         self._check_shapes()
         self._precision = precision
         self._scaler = Scaler(self._model, device) if precision == "fp16" else None
         self._channels_last = convolves(self._model) and not contiguous
-        self._compiled = Compiled(self._model, compiled == GRAPHS) if compiled else None
+        self._compiled = self._passes_compiled(compiled)
         self._augmentation = augmentation
         self._shares = None if parallel is None else self._shared_by(parallel)
         self._draws = False
@@ -320,6 +389,20 @@ class NetworkProblem(AbstractProblem):
         self._correct = torch.zeros((), dtype=torch.long, device=device)
         self._seen = 0
         self._answers: list[tuple[Tensor, Tensor]] = []
+
+    def _normalise(self) -> None:
+        """Has the model measure its inputs by the training data, see `problem.normal`."""
+        of_each = channels(self.train.inputs)
+        against = (-1, *[1] * (_rows_of(self.train.inputs).ndim - 2))
+        normalise(self._model, *(part.to(self._device).reshape(against) for part in of_each))
+
+    def _passes_compiled(self, compiled: bool | str) -> Compiled | None:
+        """The compiled passes, where they are asked for. Raises IncompatibleError for graphs of batches that differ."""
+        if compiled == GRAPHS and self.collator is not None:
+            raise IncompatibleError("trainer.compile=graphs repeats passes of one shape, and a collate makes several",
+                                    "use trainer.compile=true")  # fmt: skip
+        any_length = self.collator is not None
+        return Compiled(self._model, compiled == GRAPHS, any_length) if compiled else None
 
     def _shared_by(self, parallel: Parallel) -> Shares:
         from optbench.problem.shares import Shares
@@ -357,7 +440,13 @@ class NetworkProblem(AbstractProblem):
 
     @cached_property
     def _evaluated(self) -> _Evaluated:
-        return _Evaluated(self._model, self.validation.inputs, self._device, self.parallel)
+        held = self.validation
+        return _Evaluated(self._model, held.inputs, self._device, self.parallel, self.collator, held.targets)
+
+    @cached_property
+    def _wanted(self) -> Tree:
+        """The validation targets, as the outputs of an evaluation are compared with them."""
+        return collated_targets(self.validation, self.collator)
 
     def _labelled(self, name: str) -> Split:
         split = read_split(self.data, name)
@@ -367,6 +456,10 @@ class NetworkProblem(AbstractProblem):
         if split.targets is None or not len(split):
             kind = noun(self.data)
             raise UserError(f"the {name} split of {type(self.data).__name__} has no labelled {kind}")
+        if self.collator is None:
+            check_ragged(split.inputs, split.targets, f"the {name} split of {type(self.data).__name__}")
+        else:
+            self.collator.check(split.inputs, split.targets, f"the {name} split of {type(self.data).__name__}")
         return split
 
     def initialise(self, model: nn.Module) -> None:
@@ -382,14 +475,18 @@ class NetworkProblem(AbstractProblem):
 
     def _tried(self, model: nn.Module, device: torch.device) -> Any:
         """What a model makes of the first examples. Raises IncompatibleError where it does not take them."""
-        few = trees.part_of(self.train.inputs, slice(0, _few(self.data)))
+        few, targets = (trees.part_of(t, slice(0, _few(self.data))) for t in (self.train.inputs, self.train.targets))
+        if self.collator is not None:
+            check_repeats(self.collator, few, targets)
         try:
-            return network_outputs(model, few, device)
+            return network_outputs(model, few, device, self.collator, targets)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             shape = f"{trees.shape_of(few)} {noun(self.data)} with {self._learned}"
             hint = (
                 "change data.channels, data.image_size or the model" if is_pictures(self.data) else "change the model"
             )
+            if self.collator is not None:
+                hint += ", or what it is given beside padded rows: collate.beside=mask, lengths or nothing"
             raise IncompatibleError(f"the model does not take {shape}: {first_line(error)}", hint) from error
 
     @property
@@ -400,12 +497,16 @@ class NetworkProblem(AbstractProblem):
         """Sends examples through the model and the loss. Raises IncompatibleError where they do not fit."""
         assert self.train.targets is not None
         outputs = self._tried(self._model, self._device)
-        targets = trees.part_of(self.train.targets, slice(0, _few(self.data)))
-        is_tree = not isinstance(targets, Tensor)
+        few = slice(0, _few(self.data))
+        targets = trees.part_of(self.train.targets, few)
+        if self.collator is not None:
+            targets = self.collator(trees.part_of(self.train.inputs, few), targets).targets
+        is_tree = not isinstance(targets, Tensor | Ragged)
         self._check_kinds(outputs, is_tree)
+        width = 0 if is_tree else int((outputs.values if isinstance(outputs, Ragged) else outputs).shape[-1])
         try:
             if not is_tree:
-                check_class_weights(self.loss, outputs.shape[-1])
+                check_class_weights(self.loss, width)
             values = row_losses(self.loss.cpu(), outputs, targets)
             self.loss.to(self._device)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -418,7 +519,7 @@ class NetworkProblem(AbstractProblem):
                 f"{type(self.loss).__name__} does not take the model's {given}: {first_line(error)}", hint
             ) from error
         check_values(values, trees.rows(targets), self.loss)
-        self.n_outputs = 0 if is_tree else int(outputs.shape[-1])
+        self.n_outputs = width
 
     def _check_kinds(self, outputs: Any, is_tree: bool) -> None:
         """Raises IncompatibleError for several outputs to one target, metrics of one where there are several, and those
@@ -428,7 +529,7 @@ class NetworkProblem(AbstractProblem):
             has = f"and the examples of {type(self.data).__name__} have"
             why = f"trainer.metrics: {unweighted[0]} takes no weights, {has}"
             raise IncompatibleError(why, "give the function a third argument: (outputs, targets, weights)")
-        if not is_tree and not isinstance(outputs, Tensor):
+        if not is_tree and not isinstance(outputs, Tensor | Ragged):
             came = f"{type(self._model).__name__} gives a {type(outputs).__name__}; expected a tensor (b, ...)"
             raise IncompatibleError(came, "wrap it in a module that returns the outputs alone")
         ours = [one.name for one in self.metrics if getattr(one.function, "func", one.function) in MEASURES]
@@ -477,7 +578,10 @@ class NetworkProblem(AbstractProblem):
         if taken is not None:
             inputs = torch.cat([inputs, moved(taken.images, inputs.device)])
             targets = torch.cat([targets, moved(taken.labels, targets.device)])
-        inputs = self._augmented(inputs, step)
+        inputs, real = self._augmented(inputs, step), None
+        if self.collator is not None:
+            made = self.collator(trees.mapped(lambda part: part.cpu(), inputs), targets)
+            inputs, targets, real = made.inputs, made.targets, made.real
         self.seed_draws(step)
         inputs = to_inputs(inputs, self._device, self._channels_last)
         mixture = None
@@ -487,7 +591,7 @@ class NetworkProblem(AbstractProblem):
         guesses = None if taken is None else _guesses(len(index), len(targets), mixed, taken.weight)
         if mixture is None:
             targets = trees.mapped(partial(moved, device=self._device), targets)
-            return Batch(inputs, targets, guesses=guesses, weights=weights)
+            return Batch(inputs, targets, guesses=guesses, weights=weights, real=real)
         if weights is not None:
             raise IncompatibleError("images that are mixed with one another have no weights of their own",
                                     "choose an augment without mixup and cutmix, or data without weights")  # fmt: skip
@@ -507,8 +611,8 @@ class NetworkProblem(AbstractProblem):
         inputs, targets, weights = self.train.inputs, self.train.targets, self.train.weights
         assert targets is not None
         if weights is not None:
-            weights = weights / weights.mean()
-        takes_them_there = self._augmentation is None or self._augmentation.on_device
+            weights = weights / weighted_mean(weights, row_weights(targets, None))
+        takes_them_there = (self._augmentation is None or self._augmentation.on_device) and self.collator is None
         if self._device.type != "cuda" or not takes_them_there:
             return inputs, targets, weights
         free, _ = torch.cuda.mem_get_info(self._device)
@@ -579,9 +683,9 @@ class NetworkProblem(AbstractProblem):
         generator, parts = stream(self._seed, "labels", step), list(self.parts(batch))
         if self._shares is None:
             for part, share in parts:
-                outputs = self._forward(part.inputs)
-                drawn = _labels_drawn(_likely(outputs), part, generator)
-                (self._loss_of_labels(outputs, drawn, part.weights) * share).backward()
+                outputs = self._forward(part.inputs, part.real)
+                drawn = _labels_drawn(_likely(_rows_of(outputs)), part, generator)
+                (self._loss_of_labels(outputs, drawn, part) * share).backward()
             return
         with self._shares.draws():
             for k, (part, share) in enumerate(parts):
@@ -592,17 +696,19 @@ class NetworkProblem(AbstractProblem):
     ) -> None:
         """As `differentiate_sampled` of a mini-batch; the labels are drawn for all its rows, as one process would."""
         parallel, (own, part) = shares.parallel, shares.of(piece)
-        first = parallel.share(len(piece)).start
+        first, counts = parallel.share(len(piece)).start, parallel.counts(len(piece))
+        if piece.real is not None:
+            counts = [int(rows.sum()) for rows in piece.real.split(counts)]
         with shares.passes(own, is_last):
-            outputs = self._forward(own.inputs)
-            likely = parallel.rows_of_all(_likely(outputs), parallel.counts(len(piece)))
-            drawn = _labels_drawn(likely, piece, generator)[first : first + len(own)]
-            loss = self._loss_of_labels(outputs, drawn, own.weights) if part else outputs.sum()
+            outputs = self._forward(own.inputs, own.real)
+            likely = parallel.rows_of_all(_likely(_rows_of(outputs)), counts)
+            drawn = trees.part_of(_labels_drawn(likely, piece, generator), slice(first, first + len(own)))
+            loss = self._loss_of_labels(outputs, drawn, own) if part else _rows_of(outputs).sum()
             (loss * (share * part * parallel.size)).backward()
 
-    def _loss_of_labels(self, outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        losses = row_losses(self.loss, outputs, moved(labels, self._device))
-        return (losses if weights is None else losses * weights).mean()
+    def _loss_of_labels(self, outputs: Any, labels: Tree, batch: Batch) -> Tensor:
+        labels = trees.mapped(partial(moved, device=self._device), labels)
+        return self._mean(row_losses(self.loss, outputs, labels), batch)
 
     def _check_distribution(self) -> None:
         """Raises IncompatibleError where labels cannot be drawn from the model's outputs."""
@@ -633,10 +739,12 @@ class NetworkProblem(AbstractProblem):
         return True
 
     def objective(self, batch: Batch) -> Tensor:
-        outputs = self._watched(batch.inputs) if self.exact_gradient else self._forward(batch.inputs)
+        outputs = (self._watched if self.exact_gradient else self._forward)(batch.inputs, batch.real)
         if self._has_classes:
             self._note(outputs, batch)
         losses = row_losses(self.loss, outputs, batch.targets)
+        if batch.real is not None:
+            return self._mean(losses, batch)
         if batch.weights is not None:
             losses = losses * batch.weights
         # of a soft label cross-entropy is this mean; of other losses it is the meaning
@@ -649,10 +757,19 @@ class NetworkProblem(AbstractProblem):
             losses = batch.share * losses + (1.0 - batch.share) * others
         return losses.mean()
 
-    def _note(self, outputs: Tensor, batch: Batch) -> None:
+    def _mean(self, losses: Tensor, batch: Batch) -> Tensor:
+        """The mean loss of a batch, of those of its rows, (b,): over rows, or over the positions that have targets."""
+        losses = losses if batch.weights is None else losses * batch.weights
+        if batch.real is None:
+            return losses.mean()
+        counts = moved(batch.targets.lengths.to(losses.dtype), self._device)
+        return (losses * counts).sum() / counts.sum().clamp(min=1.0)
+
+    def _note(self, outputs: Any, batch: Batch) -> None:
         """Keeps what the network said of the labelled images, to be counted."""
         own = batch.others is None or batch.share >= 0.5
-        outputs, shown = tokenwise(outputs.detach(), batch.targets if own or batch.others is None else batch.others)
+        wanted = batch.targets if own or batch.others is None else batch.others
+        outputs, shown = tokenwise(_rows_of(outputs).detach(), _rows_of(wanted))
         labels = self._labels(outputs).detach()
         if batch.guesses is not None:
             guessed = batch.guesses.targets if own or batch.guesses.others is None else batch.guesses.others
@@ -662,16 +779,17 @@ class NetworkProblem(AbstractProblem):
         if len(self._answers) >= _COUNTED_TOGETHER:
             self._count()
 
-    def _watched(self, inputs: Tree) -> Tensor:
+    def _watched(self, inputs: Tree, real: Tensor | None) -> Any:
         """The model's outputs; and from the first draw on (dropout) it is known that a whole batch is random too."""
         before = self._generator.get_state()
-        outputs = self._forward(inputs)
+        outputs = self._forward(inputs, real)
         self._draws = not self._generator.get_state().equal(before)
         return outputs
 
-    def _forward(self, inputs: Tree) -> Tensor:
+    def _forward(self, inputs: Tree, real: Tensor | None = None) -> Any:
+        """The outputs, (b, ...); where each position has a target those at real ones, a Ragged."""
         shared = None if self._shares is None else self._shares.model
-        return forward(self._precision, shared or self._compiled or self._model, inputs)
+        return picked(forward(self._precision, shared or self._compiled or self._model, inputs), real)
 
     def compile(self) -> float | None:
         self._model.train()
@@ -694,7 +812,7 @@ class NetworkProblem(AbstractProblem):
                     yield partial(self._one_pass, piece)
 
     def _one_pass(self, batch: Batch) -> Tensor:
-        return row_losses(self.loss, self._forward(batch.inputs), batch.targets).mean()
+        return row_losses(self.loss, self._forward(batch.inputs, batch.real), batch.targets).mean()
 
     @property
     def _generator(self) -> torch.Generator:
@@ -738,9 +856,8 @@ class NetworkProblem(AbstractProblem):
 
     def evaluate(self) -> dict[str, float]:
         outputs = self._evaluated.outputs()
-        targets, weights = self.validation.targets, self.validation.weights
-        assert targets is not None
-        loss = weighted_mean(row_losses(self.loss.cpu(), outputs, targets), weights).item()
+        targets, weights = self._wanted, self.validation.weights
+        loss = weighted_mean(row_losses(self.loss.cpu(), outputs, targets), row_weights(targets, weights)).item()
         self.loss.to(self._device)
         figures = {"val_loss": float(loss)}
         if self.metrics or self._has_classes:

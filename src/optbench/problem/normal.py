@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from optbench.errors import IncompatibleError
+from optbench.problem.ragged import Ragged
 from optbench.problem.splits import scaled
 from optbench.problem.trees import Tree
 
@@ -33,13 +34,15 @@ def _normalised(model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def channels(inputs: Tree) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, scaled as a model takes them: of (n, c, ...) float32 (c,).
+    """Mean and standard deviation of each channel, scaled as a model takes them: of (n, c, ...) float32 (c,), of rows
+    (length, c, ...) that differ in length over all positions.
 
     Where a channel is the same everywhere its deviation counts as 1.
 
     Raises:
         IncompatibleError: inputs that are tokens, or no single tensor.
     """
+    inputs = inputs.values if isinstance(inputs, Ragged) else inputs
     if not isinstance(inputs, Tensor) or not (inputs.is_floating_point() or inputs.dtype == torch.uint8):
         what = f"{inputs.dtype}" if isinstance(inputs, Tensor) else "several tensors"
         raise IncompatibleError(f"trainer.normalize=true is of numbers in one tensor; the inputs are {what}",

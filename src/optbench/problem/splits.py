@@ -15,7 +15,8 @@ from torch import Tensor
 
 from optbench.errors import DataError
 from optbench.problem.base import AbstractData, Split
-from optbench.problem.trees import leaves, mapped
+from optbench.problem.ragged import Ragged
+from optbench.problem.trees import leaves, mapped, shape_of
 
 LOG = logging.getLogger(__name__)
 _SCALED = 10.0
@@ -46,12 +47,17 @@ def read_split(data: AbstractData, name: str) -> Split:
         split = replace(split, weights=_weights(split.weights, len(split), where))
     if split.targets is None:
         return split
-    several = not isinstance(split.targets, Tensor) and any(isinstance(leaf, Tensor) for leaf in leaves(split.targets))
+    several = not isinstance(split.targets, Tensor | Ragged) and any(
+        isinstance(leaf, Tensor | Ragged) for leaf in leaves(split.targets)
+    )
     if data.n_classes == 0 and several:
         return replace(split, targets=_tree(split.targets, len(split), where))
     if data.n_classes == 0:
-        return replace(split, targets=_numbers(split.targets, len(split), data.n_targets, where))
+        split = replace(split, targets=_numbers(split.targets, len(split), data.n_targets, where))
+        _check_lengths(split, where)
+        return split
     split = replace(split, targets=_class_numbers(split.targets, split, data, where))
+    _check_lengths(split, where)
     _check_classes(split, data, where)
     return split
 
@@ -80,10 +86,10 @@ def scaled(images: Tensor, dtype: torch.dtype) -> Tensor:
 def _check_inputs(inputs: Any, where: str) -> None:
     """Tensors with a row an example in each, and finite."""
     found = leaves(inputs)
-    for leaf in found:
+    for leaf in _values(found):
         if not isinstance(leaf, Tensor):
             raise DataError(f"the inputs of {where} hold a {type(leaf).__name__}",
-                            "expected a tensor (n, ...), or mappings, tuples and lists of such")  # fmt: skip
+                            "expected a tensor (n, ...), a Ragged, or mappings, tuples and lists of such")  # fmt: skip
         if leaf.ndim == 0 or leaf.is_complex():
             raise DataError(f"the inputs of {where} hold {leaf.dtype} of shape {tuple(leaf.shape)}",
                             "expected tensors (n, ...) of real numbers")  # fmt: skip
@@ -92,7 +98,22 @@ def _check_inputs(inputs: Any, where: str) -> None:
     counts = list(dict.fromkeys(len(leaf) for leaf in found))
     if len(counts) != 1:
         raise DataError(f"the inputs of {where} have {' and '.join(map(str, counts)) or 'no'} rows",
-                        "each tensor has one row an example")  # fmt: skip
+                        "each tensor has one row an example; of rows that differ in length Ragged.of(rows) "
+                        "makes one, for collate=pad")  # fmt: skip
+    ragged = [leaf for leaf in found if isinstance(leaf, Ragged)]
+    if len(ragged) == len(found):
+        _check_not_empty(torch.stack([leaf.lengths for leaf in ragged]).amax(dim=0), "inputs", where)
+
+
+def _values(found: list[Any]) -> list[Any]:
+    """The tensors of leaves, those of a Ragged its values."""
+    return [leaf.values if isinstance(leaf, Ragged) else leaf for leaf in found]
+
+
+def _check_not_empty(lengths: Tensor, what: str, where: str) -> None:
+    """Raises DataError for a row without values."""
+    if (empty := torch.nonzero(lengths == 0).flatten()).numel():
+        raise DataError(f"the {what} of {where} have no value in row {int(empty[0])}", "leave out empty rows")
 
 
 def _check_images(images: Any, where: str) -> None:
@@ -112,8 +133,12 @@ def _check_images(images: Any, where: str) -> None:
         )  # fmt: skip
 
 
-def _numbers(labels: Any, n: int, n_targets: int, where: str) -> Tensor:
-    """The targets of a regression as float32, (n,) or (n, k)."""
+def _numbers(labels: Any, n: int, n_targets: int, where: str) -> Tensor | Ragged:
+    """The targets of a regression as float32, (n,) or (n, k); where each position has one, of each row (length,) or
+    (length, k)."""
+    if isinstance(labels, Ragged):
+        _check_rows(labels, n, where)
+        return labels.with_values(_numbers(labels.values, len(labels.values), n_targets, where))  # type: ignore[arg-type]
     wanted = (n,) if n_targets == 1 else (n, n_targets)
     fits = isinstance(labels, Tensor) and (labels.shape == wanted or (n_targets == 1 and labels.shape == (n, 1)))
     if not fits or not labels.is_floating_point():
@@ -130,8 +155,9 @@ def _numbers(labels: Any, n: int, n_targets: int, where: str) -> Tensor:
 def _tree(targets: Any, n: int, where: str) -> Any:
     """Targets that are several tensors, numbers as float32 and whole numbers as int64: what they mean is known to the
     loss alone. Raises DataError."""
-    for leaf in leaves(targets):
-        if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != n or leaf.is_complex():
+    found = leaves(targets)
+    for part, leaf in zip(found, _values(found), strict=True):
+        if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(part) != n or leaf.is_complex():
             what = f"{leaf.dtype} {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
             raise DataError(f"the labels of {where} hold {what}; expected tensors of real numbers with {n} rows")
         if leaf.is_floating_point() and not leaf.isfinite().all():
@@ -139,11 +165,36 @@ def _tree(targets: Any, n: int, where: str) -> Any:
     return mapped(lambda leaf: leaf.float() if leaf.is_floating_point() else leaf.long(), targets)
 
 
-def _class_numbers(labels: Any, split: Split, data: AbstractData, where: str) -> Tensor:
+def _check_rows(targets: Ragged, n: int, where: str) -> None:
+    """Raises DataError for targets of another number of rows, or a row without any."""
+    if len(targets) != n:
+        raise DataError(f"the labels of {where} have {len(targets)} rows and the inputs {n}")
+    _check_not_empty(targets.lengths, "labels", where)
+
+
+def _check_lengths(split: Split, where: str) -> None:
+    """Raises DataError where each position of a row has a target, and no input has as many positions."""
+    wanted = split.targets
+    if not isinstance(wanted, Ragged):
+        return
+    found = [leaf for leaf in leaves(split.inputs) if isinstance(leaf, Ragged)]
+    if not found or any(leaf.offsets.equal(wanted.offsets) for leaf in found):
+        return
+    row = int(torch.nonzero(found[0].lengths != wanted.lengths).flatten()[0])
+    has = f"{int(found[0].lengths[row])} inputs and {int(wanted.lengths[row])} targets"
+    raise DataError(f"{where} has {has} in row {row}; expected a target for each position, or one for each row")
+
+
+def _class_numbers(labels: Any, split: Split, data: AbstractData, where: str) -> Tensor | Ragged:
     """The labels as int64, (n,), or (n, length) where a model gives outputs for each position."""
     n, n_classes = len(split), data.n_classes
     if n_classes == 1:
         raise DataError(f"{where} is of one class: there is nothing to tell", "a classification has two or more")
+    if isinstance(labels, Ragged):
+        _check_rows(labels, n, where)
+        if labels.values.ndim > 1:
+            raise DataError(f"the labels of {where} are rows {shape_of(labels)}; expected (length,), one a position")
+        return labels.with_values(_whole(labels.values, n_classes, where))
     alone = isinstance(labels, Tensor) and labels.shape == (n,)
     in_rows = isinstance(labels, Tensor) and not is_pictures(data) and labels.ndim == 2 and len(labels) == n
     if not alone and not (in_rows and labels.shape[1]):
@@ -153,6 +204,11 @@ def _class_numbers(labels: Any, split: Split, data: AbstractData, where: str) ->
             f"the labels of {where} are {shape}; expected a tensor of shape ({n},), one an {one}",
             "" if is_pictures(data) else f"or ({n}, length), one a token",
         )
+    return _whole(labels, n_classes, where)
+
+
+def _whole(labels: Tensor, n_classes: int, where: str) -> Tensor:
+    """Labels as int64, checked to be numbers of classes. Raises DataError."""
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise DataError(
             f"the labels of {where} are {labels.dtype}; expected whole numbers, 0 to {n_classes - 1}",
@@ -182,7 +238,7 @@ def _weights(weights: Any, n: int, where: str) -> Tensor:
 def _check_classes(split: Split, data: AbstractData, where: str) -> None:
     """Warns of classes without training images, or without images to evaluate."""
     assert split.labels is not None
-    if split.labels.ndim > 1:
+    if isinstance(split.targets, Ragged) or split.labels.ndim > 1:
         return  # of tokens a split may well lack some
     missing = (torch.bincount(split.labels, minlength=data.n_classes) == 0).nonzero().flatten().tolist()
     if not missing or not len(split):

@@ -1,5 +1,7 @@
 """Inputs of any form: a tensor, or mappings, tuples and lists of tensors, one row an example in each.
 
+A leaf whose rows differ in length is a `Ragged`; a collate makes tensors of it before a model sees it.
+
 How a model is called with them: with a tensor as `model(x)`, with a tuple or a list as `model(*parts)`, with a mapping
 as `model(**parts)`; what is nested further is given as it is. So the parts have the names, or the order, of the
 arguments of `forward`.
@@ -16,24 +18,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optbench.problem import ragged
+from optbench.problem.ragged import Ragged
+
 Tree = Any
-"""A tensor, or a mapping, tuple or list of trees."""
+"""A tensor, a Ragged, or a mapping, tuple or list of trees."""
 
 
 def mapped(function: Callable[[Tensor], Any], tree: Tree) -> Tree:
-    """The tree with each tensor replaced by what the function makes of it."""
+    """The tree with each tensor replaced by what the function makes of it, and the values of each Ragged."""
     if isinstance(tree, Tensor):
         return function(tree)
+
+    def of_leaf(leaf: Any) -> Any:
+        return leaf.with_values(function(leaf.values)) if isinstance(leaf, Ragged) else function(leaf)
+
+    return _rebuilt(of_leaf, tree)
+
+
+def _rebuilt(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    """The tree with each leaf replaced by what the function makes of it."""
+    if isinstance(tree, Tensor | Ragged):
+        return function(tree)
     if isinstance(tree, Mapping):
-        return {name: mapped(function, part) for name, part in tree.items()}
-    parts = [mapped(function, part) for part in tree]
+        return {name: _rebuilt(function, part) for name, part in tree.items()}
+    parts = [_rebuilt(function, part) for part in tree]
     if hasattr(tree, "_fields"):  # a named tuple
         return type(tree)(*parts)
     return tuple(parts) if isinstance(tree, tuple) else parts
 
 
 def leaves(tree: Tree) -> list[Any]:
-    """Its tensors, in order; whatever else stands in it, as it is."""
+    """Its tensors and Raggeds, in order; whatever else stands in it, as it is."""
     if isinstance(tree, Mapping):
         return [leaf for part in tree.values() for leaf in leaves(part)]
     if isinstance(tree, tuple | list):
@@ -53,14 +69,19 @@ def rows(tree: Tree) -> int:
     return len(tree) if isinstance(tree, Tensor) else len(leaves(tree)[0])
 
 
+def ragged_in(tree: Tree) -> list[Ragged]:
+    """Its leaves whose rows differ in length."""
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, Ragged)]
+
+
 def chosen(tree: Tree, index: Tensor) -> Tree:
     """The examples of an index, int64 (k,), in its order."""
-    return mapped(lambda part: part.index_select(0, index), tree)
+    return _rebuilt(lambda leaf: leaf.chosen(index) if isinstance(leaf, Ragged) else leaf.index_select(0, index), tree)
 
 
 def part_of(tree: Tree, which: slice) -> Tree:
     """Some examples that follow one another; a view."""
-    return mapped(lambda part: part[which], tree)
+    return _rebuilt(lambda leaf: leaf[which], tree)
 
 
 def split(tree: Tree, size: int) -> Iterator[Tree]:
@@ -76,6 +97,8 @@ def joined(trees: list[Tree]) -> Tree:
     first = trees[0]
     if isinstance(first, Tensor):
         return torch.cat(trees)
+    if isinstance(first, Ragged):
+        return ragged.joined(trees)
     if isinstance(first, Mapping):
         return {name: joined([tree[name] for tree in trees]) for name in first}
     parts = [joined(list(same)) for same in zip(*trees, strict=True)]
@@ -90,12 +113,23 @@ def size_in_bytes(tree: Tree, element: int | None = None) -> int:
 
 
 def shape_of(tree: Tree) -> str:
-    """The shape of one example in words: 3x32x32, (8, 40), {tokens: 12, mask: 12}; a number by itself is 1."""
+    """The shape of one example in words: 3x32x32, (8, 40), {tokens: 12, mask: 12}; a number by itself is 1, and rows
+    that differ in length are 3..17x8."""
     if isinstance(tree, Tensor):
         return "x".join(map(str, tree.shape[1:])) or "1"
+    if isinstance(tree, Ragged):
+        return "x".join([lengths_of(tree, ".."), *map(str, tree.values.shape[1:])])
     if isinstance(tree, Mapping):
         return "{" + ", ".join(f"{name}: {shape_of(part)}" for name, part in tree.items()) + "}"
     return "(" + ", ".join(map(shape_of, tree)) + ")"
+
+
+def lengths_of(rows: Ragged, between: str = " to ") -> str:
+    """How long rows are, in words: 3 to 17."""
+    if not len(rows):
+        return "0"
+    least, most = int(rows.lengths.min()), int(rows.lengths.max())
+    return f"{least}{between}{most}" if most > least else str(least)
 
 
 def arguments(inputs: Tree) -> tuple[tuple[Any, ...], dict[str, Any]]:

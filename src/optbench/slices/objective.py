@@ -9,8 +9,7 @@ of equal size of each batch's own statistics, as torch's `update_bn` has it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,8 +19,11 @@ from torch import Tensor, nn
 from optbench.curvature.objective import DOUBLE_UP_TO
 from optbench.errors import UserError
 from optbench.problem import Split, predicted_labels, row_losses, scaled
+from optbench.problem.collating import Collated, Collator, picked
+from optbench.problem.losses import row_weights
 from optbench.problem.measures import in_rows
-from optbench.problem.trees import called, mapped, part_of
+from optbench.problem.ragged import Ragged
+from optbench.problem.trees import called, mapped, part_of, rows
 
 BATCH = 256
 
@@ -52,6 +54,7 @@ class NetworkLoss:
         statistics: the inputs that batch norm's statistics are of; None: those of the split "train".
         batch: examples at a time.
         dtype: float64 or float32; None: float64 up to 100,000 weights.
+        collator: makes batches of rows that differ in length; means are then over positions that have targets.
 
     Raises:
         UserError: no labelled examples.
@@ -66,6 +69,7 @@ class NetworkLoss:
         statistics: Any = None,
         batch: int = BATCH,
         dtype: torch.dtype | None = None,
+        collator: Collator | None = None,
     ) -> None:
         for name, split in splits.items():
             if split.targets is None or not len(split):
@@ -76,7 +80,7 @@ class NetworkLoss:
         self._dtype = dtype or (torch.float64 if len(self.weights) <= DOUBLE_UP_TO else torch.float32)
         self._model = copy.deepcopy(model).eval().requires_grad_(False).to(self._dtype)
         self._loss = copy.deepcopy(loss).eval().to(self._dtype)
-        self._splits, self._batch = dict(splits), batch
+        self._splits, self._batch, self._collator = dict(splits), batch, collator
         self._device = next((p.device for p in self._model.parameters()), torch.device("cpu"))
         self._norms = [m for m in self._model.modules() if getattr(m, "track_running_stats", False)]
         self._statistics = statistics if statistics is not None or "train" not in splits else splits["train"].inputs
@@ -107,17 +111,21 @@ class NetworkLoss:
             norm.reset_running_stats()  # type: ignore[operator]
             norm.momentum = None  # type: ignore[assignment]  # the mean over all batches
             norm.train()  # dropout stays off
-        for inputs in self._batches(self._statistics):
-            called(self._model, inputs)
+        for made in self._batches(self._statistics):
+            called(self._model, made.inputs)
         for norm, momentum in zip(self._norms, before, strict=True):
             norm.momentum = momentum
             norm.eval()
 
-    def _batches(self, inputs: Any) -> Sequence[Any]:
-        """Inputs in parts of nearly equal size, each made when it is asked for."""
-        from optbench.problem.trees import rows
-
-        return _Lazy(inputs, _edges(rows(inputs), self._batch), partial(self._as_input))
+    def _batches(self, inputs: Any, targets: Any = None) -> Iterator[Collated]:
+        """Inputs, and targets where there are some, in parts of nearly equal size, each made when it is asked for."""
+        for start, end in pairwise(_edges(rows(inputs), self._batch)):
+            which = slice(start, end)
+            made = Collated(part_of(inputs, which), None if targets is None else part_of(targets, which), None)
+            if self._collator is not None:
+                made = self._collator(made.inputs, made.targets)
+            wanted = None if made.targets is None else mapped(self._as_wanted, made.targets)
+            yield Collated(mapped(self._as_input, made.inputs), wanted, made.real)
 
     def _as_input(self, inputs: Tensor) -> Tensor:
         made = scaled(inputs.to(self._device), self._dtype)
@@ -130,36 +138,22 @@ class NetworkLoss:
     def _read(self, split: Split) -> Reading:
         total, mass, right, judged = 0.0, 0.0, 0.0, 0.0
         targets = split.targets
-        of_classes = isinstance(targets, Tensor) and not targets.is_floating_point()
+        of_classes = isinstance(targets, Tensor | Ragged) and not targets.is_floating_point()
         edges = pairwise(_edges(len(split), self._batch))
-        for inputs, (start, end) in zip(self._batches(split.inputs), edges, strict=True):
-            outputs = called(self._model, inputs)
-            wanted = mapped(self._as_wanted, part_of(targets, slice(start, end)))
+        for made, (start, end) in zip(self._batches(split.inputs, targets), edges, strict=True):
+            outputs: Any = picked(called(self._model, made.inputs), made.real)
+            wanted: Any = made.targets
             losses = row_losses(self._loss, outputs, wanted).double()
-            own = None if split.weights is None else split.weights[start:end].to(losses)
-            total += float(losses.sum() if own is None else (losses * own).sum())
+            own = row_weights(wanted, None if split.weights is None else split.weights[start:end])
+            total += float(losses.sum() if own is None else (losses * own.to(losses)).sum())
             mass += float(end - start if own is None else own.sum())
             if of_classes:
-                flat, labels, counts = in_rows(outputs, wanted, own)
+                weights = None if split.weights is None else split.weights[start:end].to(losses)
+                flat, labels, counts = in_rows(outputs, wanted, weights)
                 hits = (predicted_labels(self._loss, flat) == labels).double()
                 right += float(hits.sum() if counts is None else (hits * counts).sum())
                 judged += float(len(hits) if counts is None else counts.sum())
         return Reading(total / mass, right / judged if judged else None)
-
-
-class _Lazy(Sequence[Any]):
-    """Parts of a tree of tensors, made one at a time."""
-
-    def __init__(self, inputs: Any, edges: Sequence[int], make: Any) -> None:
-        self._inputs, self._edges, self._make = inputs, edges, make
-
-    def __len__(self) -> int:
-        return len(self._edges) - 1
-
-    def __getitem__(self, i: Any) -> Any:
-        if not 0 <= i < len(self):
-            raise IndexError(i)
-        return mapped(self._make, part_of(self._inputs, slice(self._edges[i], self._edges[i + 1])))
 
 
 def _edges(count: int, size: int) -> list[int]:

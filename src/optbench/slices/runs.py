@@ -66,7 +66,8 @@ def between(runs: Sequence[Run], labels: Sequence[str], wanted: Wanted, progress
     check_alike([first, second], labels)
     train = share_of(read_split(first.data, "train"), wanted.share)
     splits = {"train": train, "validation": read_split(first.data, "validation")}
-    loss = NetworkLoss(first.model, first.loss, {name: one for name, one in splits.items() if _labelled(one)})
+    loss = NetworkLoss(first.model, first.loss, {name: one for name, one in splits.items() if _labelled(one)},
+                       collator=first.collator)  # fmt: skip
     ends = (labels[0], labels[1])
     return walk(loss, _weights(first), _weights(second), wanted.points, ends, _notes(loss, wanted), progress)
 
@@ -98,7 +99,7 @@ def on_plane(
     first = rebuilt[0]
     train = share_of(read_split(first.data, "train"), wanted.share)
     split: Split = train if wanted.split == "train" else read_split(first.data, wanted.split)
-    loss = NetworkLoss(first.model, first.loss, {wanted.split: split}, statistics=train.inputs)
+    loss = NetworkLoss(first.model, first.loss, {wanted.split: split}, statistics=train.inputs, collator=first.collator)
     pivots = [_weights(one) for one in rebuilt]
     directions, axis_names = _directions(kind, rebuilt, pivots, loss, labels, wanted)
     paths = [
