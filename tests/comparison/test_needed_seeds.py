@@ -141,6 +141,15 @@ def test_diverged_runs_make_it_harder_and_nothing_is_known_of_one_seed(tmp_path:
     assert (one.n, one.spread, one.seeds, one.at_most, one.finds, one.more) == (1, None, None, None, None, None)
 
 
+def test_the_seeds_that_the_help_names_are_those_that_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(invoke(capsys, "power", "--help")[1].split())
+    apart, shared = ([seeds_needed(1.0, 1.0, comparisons=k, paired=paired) for k in (1, 5, 15)]
+                     for paired in (False, True))  # fmt: skip
+    assert "{} of each for one pair, {} for the 5 pairs".format(*apart) in text
+    assert f"--baseline, {apart[2]} for all 15" in text
+    assert "have that deviation, {}, {} and {}.".format(*shared) in text
+
+
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     found = compare(made(tmp_path / "sweep", {0.01: [1.0, 2.0], 0.1: [2.0, 3.0]}))
     for wrong, message in (

@@ -195,8 +195,10 @@ def test_the_pairwise_rule_counts_steps_saved_as_loss(lengths: Path) -> None:
 
 def test_a_diverged_run_gains_nothing_and_unequal_lengths_are_no_k(lengths: Path) -> None:
     run(lengths, "adam", 9, [4.0] * 90, {"trainer.steps": 90}, status="diverged", final_loss=None)
-    gains = score(compare([lengths], score="certified_gain", baseline="sgd steps=100"), "certified_gain")
+    diverged = compare([lengths], score="certified_gain", baseline="sgd steps=100")
+    gains = score(diverged, "certified_gain")
     assert (gains["adam steps=90"].value, gains["adam steps=90"].low) == (-math.inf, None)
+    assert "adam steps=90 diverged" in " ".join(export(diverged, "text").split())
     run(lengths, "adam", 9, [4.0] * 80, {"trainer.steps": 90})
     found = compare([lengths], score="certified_gain", baseline="sgd steps=100")
     assert "adam steps=90" not in score(found, "certified_gain")
@@ -214,6 +216,9 @@ def test_the_share_of_the_cost_of_the_baseline(tmp_path: Path) -> None:
     assert shares["fast"].value == pytest.approx(5 / 11)
     assert (shares["fast"].low, shares["fast"].high) == pytest.approx((4 / 11, 6 / 11))
     assert shares["never"].value == math.inf
+    never = compare([tmp_path], score="share_of_cost", baseline="slow", filters=["optimizer=never,slow"])
+    (row,) = [line for line in export(never, "text").splitlines() if line.split()[-2:] == ["never", "inf"]]
+    assert not row.startswith("*")  # who never gets there is not the best of those who do not
     in_evals = compare([tmp_path], score="share_of_cost", baseline="slow", cost="evals", target="1")
     assert score(in_evals, "share_of_cost")["fast"].value == pytest.approx(5 / 11)
     assert any("of the cost of slow in evals" in note for note in in_evals.notes)

@@ -171,3 +171,41 @@ def test_the_best_value_at_the_end_of_its_range() -> None:
     assert tuned.edge(drawn, [2, 3, 1], bounds=[1e-3, 1.0]) is None
     with pytest.raises(ValueError, match="positive"):
         tuned.edge([0.0, 1.0], [1, 2])
+
+
+@pytest.mark.parametrize("start", [6.0, 2.0, 0.5])
+def test_the_share_is_within_its_limits_for_all_medians_that_the_runs_allow(start: float) -> None:
+    """Held to medians drawn within the order statistics of each rate, some of them at the ends."""
+    rng = np.random.default_rng(2)
+    rates = np.array([1e-4, 1e-3, 1e-2, 3e-2, 1.0])
+    for spread in (0.05, 0.5, 2.0):
+        runs = np.array([3.0, 1.0, 0.5, 0.7, 2.0])[:, None] + spread * rng.standard_normal((5, 8))
+        runs[4, :3] = INF
+        found = tuned.share_interval(np.repeat(rates, 8), runs.ravel(), start)
+        # level 0.99 each: of 8 runs the range, which misses with 2 / 256
+        assert found.coverage == pytest.approx(1 - 5 * 2 / 256)
+        low, high = runs.min(axis=1), np.minimum(runs.max(axis=1), 50.0)
+        drawn = low + np.clip(rng.uniform(-0.5, 1.5, (300, 5)), 0, 1) * (high - low)
+        alike = np.maximum(low, high.min())  # as many as can be are equally good
+        one_good = np.where(np.eye(5, dtype=bool), low, high)
+        shares = []
+        for medians in (*drawn, alike, *one_good):
+            best = medians.min()
+            shares.append(tuned.share_within(rates, medians, scale=start - best if start > best else None))
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low - 1e-12 <= min(shares) <= max(shares) <= found.high + 1e-12
+        if start == 6.0:  # and no further than they must be
+            assert max(shares) == pytest.approx(found.high)
+            assert min(shares) <= found.low + 0.04
+
+
+def test_a_share_or_a_sensitivity_of_too_few_runs_has_no_interval() -> None:
+    rates = np.repeat([0.01, 0.1, 1.0], 3)
+    losses = np.arange(9.0)
+    assert tuned.share_interval(rates, losses, 10.0).low is None  # three rates, each missing in one of four cases
+    assert tuned.share_interval(rates[::3], losses[::3], 10.0).coverage is None
+    assert tuned.sensitivity_interval(rates[::3], losses[::3], 10.0).low is None
+    assert tuned.sensitivity_interval(rates, losses, 10.0).low is not None
+    alike = tuned.sensitivity_interval(rates, np.tile([1.0, 2.0, 3.0], 3), 10.0)
+    assert (alike.value, alike.low) == (0.0, 0.0)

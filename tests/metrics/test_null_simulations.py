@@ -15,6 +15,7 @@ import scipy.stats
 
 from optbench import metrics
 from optbench.metrics import anytime, intervals, multiplicity, pairs, rank_tests
+from optbench.metrics.power import seeds_needed
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +145,35 @@ def test_a_difference_of_one_deviation_is_found_with_thirty_seeds() -> None:
             assert found >= least or name != "one look"
             assert found > plain
             assert (adjusted[:, 5:] <= 0.05).any(axis=1).mean() <= 0.05
+
+
+def test_against_a_baseline_one_deviation_is_found_by_fewer_pairs() -> None:
+    """Six configurations, five pairs: the baseline differs from all others, or one of them from it; with as many seeds
+    as `seeds_needed` names for five pairs, and for all 15, in nine of ten cases whichever differs."""
+    rng = np.random.default_rng(11)
+    for shared, n, which, least in (
+        (0.0, 30, 0, 0.9), (0.0, 30, 1, 0.86), (0.5, 30, 0, 0.99), (0.5, 30, 1, 0.98), (0.0, 33, 1, 0.89),
+    ):  # fmt: skip
+        noise = rng.normal(size=(COMPARISONS, 6, n)) * np.sqrt(1 - shared)
+        values = noise + rng.normal(size=(COMPARISONS, 1, n)) * np.sqrt(shared)
+        values[:, which] -= 1.0
+        a, b = (one.reshape(-1, n) for one in np.broadcast_arrays(values[:, :1], values[:, 1:]))
+        tails = rank_tests.signed_rank_tails(a - b) if shared else rank_tests.rank_sum_tails(a, b)
+        found = pairs.holm(rank_tests.two_sided(*tails).reshape(COMPARISONS, 5)) <= 0.05
+        hits = found.mean() if which == 0 else found[:, 0].mean()
+        who = "the baseline differs from all" if which == 0 else "one of five differs from the baseline"
+        report(f"one deviation, n = {n}, {100 * shared:.0f} % of the variance shared, {who}, found in", hits)
+        assert hits >= least
+        assert which == 0 or found[:, 1:].any(axis=1).mean() <= 0.05
+    assert seeds_needed(1.0, 1.0, comparisons=5, paired=False) == 33
+    n = seeds_needed(1.0, 1.0, comparisons=15, paired=False)
+    values = rng.normal(size=(COMPARISONS, 6, n or 0))
+    values[:, 0] -= 1.0
+    a, b = (values[:, side].reshape(-1, values.shape[-1]) for side in (FIRST, SECOND))
+    p = rank_tests.two_sided(*rank_tests.rank_sum_tails(a, b)).reshape(COMPARISONS, 15)
+    hits = np.mean([(multiplicity.adjust(row, PAIRS, [0] * 15, 0.05).p[:5] <= 0.05).mean() for row in p])
+    report(f"one deviation, n = {n}, nothing shared, all 15 pairs, found in", float(hits))
+    assert hits >= 0.9
 
 
 @pytest.mark.parametrize("draw", [normal, lognormal, student, cauchy], ids=lambda one: one.__name__)

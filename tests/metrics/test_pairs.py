@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optbench.metrics import pairs, power
+from optbench.metrics import anytime, pairs, power, rank_tests
 
 INF = math.inf
 
@@ -301,3 +301,15 @@ def test_a_test_that_is_asked_for_is_not_changed() -> None:
     values = np.random.default_rng(0).random((20, 10))
     assert {one.test for one in pairs.verdicts(values, paired=True)} == {"signed-rank"}
     assert {one.test for one in pairs.verdicts(values, anytime=True)} == {"bets"}
+
+
+@pytest.mark.parametrize(("n_a", "n_b"), [(1, 1), (3, 3), (5, 5), (8, 8), (4, 9), (1, 6)])
+def test_no_p_is_below_the_least(n_a: int, n_b: int) -> None:
+    a, b = np.arange(n_a, dtype=float), 100.0 + np.arange(n_b)
+    assert pairs.least_p("rank-sum", n_a, n_b) == pytest.approx(scipy.stats.mannwhitneyu(a, b, method="exact").pvalue)
+    n = min(n_a, n_b)
+    signed = scipy.stats.wilcoxon(np.arange(1.0, n + 1), method="exact").pvalue
+    assert pairs.least_p("signed-rank", n, n) == pytest.approx(signed)
+    assert pairs.least_p("none", n_a, n_b) == 1.0
+    looks = np.random.default_rng(n).exponential(size=(500, n))  # all of one sign, of any sizes
+    assert (rank_tests.two_sided(*anytime.tails(looks))[:, -1] >= pairs.least_p("bets", n, n) - 1e-12).all()

@@ -13,6 +13,11 @@ other.
     Holm                  any number may be the same: where pairs are no more than some of all, as beyond 9
                           configurations with others than all pairs. Against one baseline the first is this too.
 
+Other weights than equal ones within an exhaustive set would be as valid. Ryan's, by which a set of m alike gets its
+share m of alpha, find one standard deviation (six normal samples of 30 that share nothing, 4,000 families) in 85 %
+instead of 82 % where one configuration differs from five alike, and in 85 % instead of 86 % where three differ from
+three: no gain that holds whatever is true, and less than Holm's at times, which equal weights never are.
+
 Problems are independent of one another in this logic: their sets combine freely, and their sizes add up.
 
 Source: G. Bergmann and G. Hommel, Improvements of general multiple test procedures for redundant systems of hypotheses,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from optbench.comparison import Comparison, Group
 from optbench.comparison.arrivals import NO_POINT, at_points
 from optbench.comparison.ranked_by import TO_TARGET, Ranked, metrics_of
+from optbench.metrics import Estimate
 from optbench.records.chosen import ACCURACY, VALIDATION_LOSS
 from optbench.records.metrics import column_of, directions
 from optbench.report.verdicts import verdict_lines
@@ -199,9 +201,16 @@ def _scores_of(title: str, scores: Sequence[Score]) -> Sheet:
         return first is None, sign * first.value if first else 0.0, label
 
     labels = sorted(dict.fromkeys(c for c, _ in by), key=place)
-    rows = tuple((printable(label), *(interval(by.get((label, name)), 2) for name in names)) for label in labels)
-    best = tuple(place(label)[:2] == place(labels[0])[:2] for label in labels)
+    rows = tuple((printable(label), *(_score_cell(by.get((label, name)), name) for name in names)) for label in labels)
+    best = tuple(place(label)[:2] == place(labels[0])[:2] < (False, math.inf) for label in labels)
     return Sheet(printable(title), ("configuration", *names), rows, best, words=(0,))
+
+
+def _score_cell(found: Estimate | None, name: str) -> str:
+    """A score with its interval; a gain that is infinite by what makes it so: it is no number to look at."""
+    if name == "certified_gain" and found is not None and math.isinf(found.value):
+        return "baseline diverged" if found.value > 0 else "diverged"
+    return interval(found, 2)
 
 
 def _arrivals(problem: str, groups: Sequence[Group]) -> Sheet:
