@@ -64,6 +64,15 @@ def test_a_file_has_each_value_under_its_key_whatever_the_order_in_a_point(tmp_p
     assert Points.read(tmp_path / "points.csv").rows == [{k: str(v) for k, v in row.items()} for row in rows]
 
 
+def test_what_is_no_number_is_written_as_overrides_have_it(tmp_path: Path) -> None:
+    points = Points([
+        {"trainer.target": None, "trainer.start_anywhere": True, "trainer.start": [0, 0.5], "optimizer": "adam"},
+        {"trainer.target": 1, "trainer.start_anywhere": False, "trainer.start": "random", "optimizer": "gd"},
+    ])  # fmt: skip
+    points.write(tmp_path / "points.csv")
+    assert planned(Points.read(tmp_path / "points.csv"), "model.dim=2") == planned(points, "model.dim=2")
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("", "no points"),
     ("optimizer.lr\n", "no points"),

@@ -210,7 +210,7 @@ class Points:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows({key: shown(value) for key, value in row.items()} for row in self.rows)
         write_bytes(file, text.getvalue().encode())
         return Points(self.rows, file)
 
