@@ -365,6 +365,15 @@ def test_every_note_below_a_figure_is_translated_by_itself(
         assert notes_of(figure.get_supxlabel()) == before
 
 
+def test_what_many_problems_have_alike_is_translated_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translate, "chinese_font", lambda: "DejaVu Sans")
+    place = runs(tmp_path, {f"{name}{i}": CURVES[name] for i in range(3) for name in ("bowl", "valley")})
+    figure = ecdf_figure(distributions(compare([place]), aim("evals", "1", None)))
+    with translate.translated(figure, "zh"):
+        (line,) = [line for line in figure.get_supxlabel().splitlines() if "目标为" in line]
+    assert line.startswith("6 个问题：目标为")
+
+
 @pytest.mark.parametrize("kind", ["profile", "ranks"])
 def test_one_problem_is_no_figure_over_problems(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     place = runs(tmp_path, {"bowl": CURVES["bowl"]})
