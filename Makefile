@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 OPTBENCH := $(RUN) optbench
 
-.PHONY: help setup demo test test-slow check format bench mutants docs report clean
+.PHONY: help setup demo test test-slow test-zoo check format bench mutants docs report clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: check ## run the checks and the tests (under 5 minutes on 2 cores)
 
 test-slow: .venv/.installed-extras ## install the extras (docs, ray, slurm, verify, notebook, tune, tensorboard, hf) and run the tests that take longer
 	$(RUN) pytest -n auto --dist loadgroup -m slow
+
+test-zoo: setup ## install optimizers of other packages (the extra zoo) and try each of them over three problems
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev,zoo]'
+	$(RUN) pytest -n auto -m slow tests/optimizers/test_zoo.py
 
 check: setup ## format, lint, types and layers
 	$(RUN) ruff format --check src tests benchmarks

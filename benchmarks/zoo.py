@@ -24,6 +24,7 @@ import math
 import multiprocessing
 import os
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,6 +110,7 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("zoo/dadaptadagrad", "cnn"): _DISTANCE,
     ("zoo/dadaptadan", "quadratic"): _DISTANCE,
     ("zoo/dadaptadan", "mlp"): _DISTANCE,
+    ("zoo/dadaptadan", "cnn"): _DISTANCE,
     ("zoo/dadaptlion", "mlp"): _DISTANCE,
     ("zoo/dadaptlion", "cnn"): _DISTANCE,
     ("zoo/dadaptsgd", "mlp"): _DISTANCE,
@@ -196,6 +198,8 @@ class Watcher:
         """The state to go on from, read as a run reads it: tensors and plain values only."""
         import torch
 
+        if not self._last:
+            raise ValueError("it ended before there was a checkpoint")
         return torch.load(io.BytesIO(self._last), weights_only=True)
 
     @property
@@ -355,6 +359,12 @@ def weigh(name: str, tried: Tried) -> None:
     tried.milliseconds = 1000 * statistics.median(found.step)
 
 
+def first_sentence(words: str) -> str:
+    """Of an error's words, without the escapes by which some are bold on a terminal."""
+    first = (re.sub(r"\x1b\[[0-9;]*m", "", words).strip().splitlines() or [""])[0]
+    return first.partition(". ")[0]
+
+
 def attempt(name: str, with_costs: bool = True) -> Tried:
     """All checks of an optimizer."""
     from optbench.errors import IncompatibleError
@@ -367,7 +377,7 @@ def attempt(name: str, with_costs: bool = True) -> Tried:
         except IncompatibleError as error:
             tried.failed[which] = f"refused: {error.message}"
         except Exception as error:  # optimizers are anyone's code
-            first = (str(error).strip().splitlines() or [""])[0]
+            first = first_sentence(str(error))
             own = isinstance(error, ValueError) and bool(first)
             tried.failed[which] = first[:160] if own else f"{type(error).__name__}: {first[:160]}".removesuffix(": ")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -21,6 +23,7 @@ from optbench.problem import NetworkProblem
 from optbench.protocol import OptimizerProtocol, check_served, protocol_of, wrapped
 from optbench.records.vocabulary import run_id
 from optbench.settings import NetworkTrainer, SurfaceTrainer
+from optbench.wrappers.clip import Clip
 
 NEUTRAL = {one.name: one.default for one in fields(OptimizerProtocol)}
 """What goes without saying."""
@@ -544,6 +547,102 @@ def test_a_later_pass_that_is_not_finite_leaves_the_update_out() -> None:
     assert np.isfinite([row["loss"] for row in watcher.rows if "loss" in row]).all()
 
 
+# what is not declared -------------------------------------------------------------------------------------------------
+
+
+class Given(Base):
+    """Gradient descent whose step begins with what `first` does with it and its closure."""
+
+    def __init__(self, params: Any, first: Callable[[Given, Callable[..., Any]], Any]) -> None:
+        super().__init__(params)
+        self.first = first
+
+    def step(self, closure: Callable[..., Any]) -> None:  # type: ignore[override]
+        self.first(self, closure)
+        self.descend()
+
+
+class Named(Base):
+    """Cannot do without the loss, which has a name and a default of None."""
+
+    def step(self, closure: Callable[[], Any] | None = None, loss: Tensor | None = None) -> None:  # type: ignore[override]
+        assert loss is not None, "give the loss"
+        self.descend()
+
+
+def has_graph(own: Given, closure: Callable[..., Any]) -> None:
+    closure()
+    if own.param_groups[0]["params"][0].grad.grad_fn is None:
+        raise RuntimeError("Gradient tensor 0 does not have grad_fn; make sure create_graph is set to True.")
+
+
+def views(own: Given, closure: Callable[..., Any]) -> None:
+    closure()
+    torch.zeros(2, 3).T.view(6)
+
+
+LACKING: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "second derivatives": (
+        Hutchinson,
+        r"differentiates the gradients.*declare optimizer.protocol.backward=create_graph",
+    ),
+    "a graph": (lambda p: Given(p, has_graph), r"declare optimizer.protocol.backward=create_graph"),
+    "gradients ready": (
+        lambda p: Sharp(p, again=True),
+        r"before it calls its closure.*optimizer.protocol.closure=again",
+    ),
+    "gradients there": (
+        lambda p: Given(p, lambda own, closure: [q for _, q in own.all() if q.grad is not None] and closure()),
+        r"before it calls its closure.*optimizer.protocol.closure=again",
+    ),
+    "a number": (
+        lambda p: Given(p, lambda own, closure: json.dumps(closure())),
+        r"Given.step broke \(TypeError: Object of type Tensor.*with optimizer.protocol.closure=float it does not",
+    ),
+    "the loss": (Named, r"Named.step broke \(AssertionError: give the loss\).*with optimizer.protocol.closure=loss"),
+    "filters in a row": (lambda p: Given(p, views), r"with optimizer.protocol.layout=contiguous it does not"),
+    "its own pass": (
+        lambda p: Given(p, lambda own, closure: closure().backward()),
+        r"goes backward through the loss itself, and its closure has done that",
+    ),
+    "arguments": (
+        lambda p: Given(p, lambda own, closure: closure(backward=False)),
+        r"calls its closure with arguments, and a closure takes none",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+def test_what_is_not_declared_is_said_at_the_first_step(what: str) -> None:
+    make, words = LACKING[what]
+    watcher, (problem, trainer) = Plain(), on_dots(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), epochs=1)
+    optimizer = make(list(problem.module.parameters()))
+    loop = Loop(problem, optimizer, constant(optimizer), trainer, watcher)
+    with pytest.raises(RunFailure) as caught:
+        loop.run()
+    assert re.search(words, f"{caught.value.message}; {caught.value.hint}")
+    assert loop.progress.step == 0
+    assert {type(p) for p in problem.module.parameters()} == {nn.Parameter}
+
+
+def test_what_an_error_asks_for_serves() -> None:
+    """Each declaration that an error names makes the run that it is meant to make; and to forget gradients, or to look
+    at them once the closure was called, asks for nothing."""
+
+    def of(make: Any, **protocol: Any) -> list[dict[str, Any]]:
+        return shown(run(on_dots(epochs=1), make, **protocol)[2])
+
+    plain = of(lambda p: torch.optim.SGD(p, lr=0.25))
+    assert of(Named, closure="loss") == plain
+    assert of(lambda p: Given(p, lambda own, closure: json.dumps(closure())), closure="float") == plain
+    assert of(lambda p: Given(p, lambda own, closure: (own.zero_grad(), closure()))) == plain
+    looks = lambda p: Given(p, lambda own, closure: [q.grad for _, q in own.all()] and closure())  # noqa: E731
+    assert of(looks, closure="several") == plain
+    for make in (looks, lambda p: Clip(looks(p), norm=1e6)):
+        with pytest.raises(RunFailure, match="looks at gradients before it calls its closure"):
+            of(make)
+
+
 def test_a_first_step_that_only_fills_memories_is_noticed() -> None:
     class Idle(Base):
         def step(self) -> None:  # type: ignore[override]
@@ -636,8 +735,17 @@ def test_a_class_that_lacks_what_is_declared_is_refused() -> None:
         (plain, {"rows_as": "bs"}, "SGD.step has no such keyword"),
         (ready, {"closure": "several"}, "closure=several: Drawing.step takes none"),
         (Sharp(own), {"closure": "none"}, "Sharp.step cannot do without closure"),
+        (
+            type("Wide", (Base,), {"step": lambda self, closure, model: None})(own),
+            {},
+            "Wide.step cannot do without model",
+        ),
+        (type("Sized", (Base,), {"step": lambda self, closure, *, bs: None})(own), {}, "rows_as=bs"),
         (object(), {}, "object is no torch.optim.Optimizer"),
     ]
     for optimizer, protocol, words in lacking:
-        with pytest.raises(IncompatibleError, match=words):
+        with pytest.raises(IncompatibleError) as caught:
             spoken(optimizer, OptimizerProtocol(**protocol))
+        assert re.search(words, f"{caught.value.message}; {caught.value.hint}")
+    needs_loss = type("Needing", (Base,), {"step": lambda self, closure=None, *, loss: None})(own)
+    assert spoken(needs_loss).protocol.closure == "loss"

@@ -3,8 +3,8 @@
 torch's protocol is `step(closure)`, where the closure computes the loss and its gradients and the optimizer calls it
 once or several times. Optimizers that people write differ: `step(self)` expects gradients that are there already, and
 some call the closure while gradients are switched off. Both are driven as they are meant; what else there is, an
-optimizer declares (`optbench.protocol`). One that takes a closure and never calls it cannot be told from one that does
-nothing, so that ends the run.
+optimizer declares (`optbench.protocol`), and one that looks at gradients before its closure computed any is asked to.
+One that takes a closure and never calls it cannot be told from one that does nothing, so that ends the run.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import optimizer as optimizer_module
 
 from optbench.errors import RunFailure
+from optbench.loop.lacking import Look, looking
 from optbench.protocol import OptimizerProtocol
 from optbench.wrapper_base import AbstractWrapper
 
@@ -73,8 +74,51 @@ def around_driver(wrapper: AbstractWrapper, core: OptimizerProtocol | None) -> U
 def _update(optimizer: torch.optim.Optimizer, step: Callable[..., None], kind: str) -> Update:
     if kind == "auto":
         kind = "closure" if takes_closure(optimizer) else "none"
-    make = _READY.get(kind)
-    return _with_closure(step, f"{type(optimizer).__name__}.step", kind) if make is None else make(step)
+    if kind == "loss" and loss_keyword(optimizer):
+        return _with_gradients_and_loss(lambda loss: optimizer.step(loss=loss))  # type: ignore[call-overload]
+    if (make := _READY.get(kind)) is not None:
+        return make(step)
+    update = _with_closure(step, f"{type(optimizer).__name__}.step", kind)
+    is_known = type(optimizer).__module__.startswith(KNOWN)
+    return update if kind != "closure" or is_known else _asked_at_first(update, optimizer)
+
+
+def _asked_at_first(update: Update, optimizer: torch.optim.Optimizer) -> Update:
+    """An update by a class that declares no kind of closure: the first one says so where it looks at gradients before
+    there are any, which would make another method of it."""
+    is_first = True
+
+    def asking(closure: Closure, rows: int = 0) -> None:
+        nonlocal is_first
+        if not is_first:
+            update(closure, rows)
+            return
+        with looking(optimizer) as look:
+
+            def first() -> Tensor:
+                _check_look(look, optimizer)
+                look.open = False
+                return closure()
+
+            try:
+                update(first, rows)
+            except RunFailure:
+                raise
+            except Exception:
+                if look.open:  # it broke before it called its closure
+                    _check_look(look, optimizer)
+                raise
+        is_first = False
+
+    return asking
+
+
+def _check_look(look: Look, optimizer: torch.optim.Optimizer) -> None:
+    if look.open and look.found:
+        raise RunFailure(
+            f"{type(optimizer).__name__}.step looks at gradients before it calls its closure, which computes them",
+            "declare optimizer.protocol.closure=again if it wants them ready, as SAM, and several if not",
+        )
 
 
 def _told_of_rows(optimizer: torch.optim.Optimizer, protocol: OptimizerProtocol, keyword: str) -> Update:
@@ -210,6 +254,17 @@ def forgetter(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 _ZERO_GRAD = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
 
+KNOWN = ("torch.optim.", "optbench.")
+"""Where the classes are that are known to look at no gradient before they call their closure."""
+
+
+def loss_keyword(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step` takes the loss by name: a parameter `loss` that is not the first one."""
+    first, *others = [*step_parameters(optimizer), None]
+    is_first = first is not None and first.name == "loss" and first.kind in _POSITIONAL
+    return not is_first and any(p is not None and p.name == "loss" for p in (first, *others))
+
+
 def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether `step` has a parameter for a closure: the first one, or any number of them."""
     return any(p.kind in _POSITIONAL for p in step_parameters(optimizer))
@@ -220,4 +275,5 @@ def step_parameters(optimizer: torch.optim.Optimizer) -> list[inspect.Parameter]
     own = inspect.unwrap(type(optimizer).step)
     step = inspect.unwrap(vars(optimizer).get("step", own))  # schedulers put one that wraps the class's own here
     parameters = list(inspect.signature(step).parameters.values())
-    return parameters[1:] if step is own else parameters
+    is_of_class = step is own or (inspect.isfunction(step) and getattr(type(optimizer), step.__name__, None) is step)
+    return parameters[1:] if is_of_class else parameters

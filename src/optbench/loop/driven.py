@@ -17,13 +17,19 @@ from torch import Tensor
 
 from optbench.disjoint import Together
 from optbench.errors import IncompatibleError
-from optbench.loop.drive import around_driver, driver, forgetter, step_parameters, takes_closure
+from optbench.loop.drive import (
+    KNOWN,
+    around_driver,
+    driver,
+    forgetter,
+    loss_keyword,
+    step_parameters,
+    takes_closure,
+)
 from optbench.problem import AbstractProblem, Batch
 from optbench.protocol import MANY, OptimizerProtocol, around, check_served, check_shared, declared
 from optbench.settings import NetworkTrainer, SurfaceTrainer
 from optbench.wrapper_base import AbstractWrapper
-
-_KNOWN = ("torch.optim.", "optbench.")
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def spoken(optimizer: torch.optim.Optimizer, protocol: OptimizerProtocol | None 
     if not hasattr(optimizer, "param_groups"):
         raise IncompatibleError(f"{name} is no torch.optim.Optimizer: it has no param_groups",
                                 "derive it from torch.optim.Optimizer")  # fmt: skip
-    known = all(type(part).__module__.startswith(_KNOWN) for part in parts_of(optimizer))
+    known = all(type(part).__module__.startswith(KNOWN) for part in parts_of(optimizer))
     if known and said == OptimizerProtocol():
         return Spoken(replace(said, closure=_closure_of(optimizer, known), modes=False))
     seen: list[str] = []
@@ -84,7 +90,7 @@ def _spoken_around(wrapper: AbstractWrapper, within: Spoken) -> Spoken:
     name = wrapper.name or type(wrapper).__name__
     found = around(within.protocol, wrapper.asked, name, type(wrapper.inner).__name__)
     _check_has(wrapper.core, replace(found, modes=False))
-    known = within.known and type(wrapper).__module__.startswith(_KNOWN)
+    known = within.known and type(wrapper).__module__.startswith(KNOWN)
     return Spoken(found, within.seen, known, within.core or within.protocol)
 
 
@@ -97,8 +103,8 @@ def _closure_of(optimizer: torch.optim.Optimizer, known: bool) -> str:
     """The kind of closure that a signature tells."""
     if isinstance(optimizer, torch.optim.LBFGS):
         return "several"
-    first = next(iter(step_parameters(optimizer)), None)
-    if first is not None and first.name == "loss":
+    parameters = step_parameters(optimizer)
+    if any(p.name == "loss" and (p is parameters[0] or _is_required(p)) for p in parameters):
         return "loss"
     if not takes_closure(optimizer):
         return "none"
@@ -127,6 +133,11 @@ def _seen(optimizer: Any, said: OptimizerProtocol, seen: list[str], known: bool)
         found = replace(found, after_step="update_last_grad")
         seen.append("update_last_grad(): called after each step")
     return found
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    is_one = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return is_one and parameter.default is parameter.empty
 
 
 def _has(optimizer: Any, method: str) -> bool:
@@ -161,13 +172,20 @@ def _check_closure(optimizer: Any, found: OptimizerProtocol) -> None:
         p.name == found.rows_as or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters
     ):
         raise IncompatibleError(f"optimizer.protocol.rows_as={found.rows_as}: {name}.step has no such keyword")
+    needed = [p.name for p in parameters if _is_required(p) and p.name != found.rows_as]
     if found.closure == "none":
-        needed = [p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY,
-                  p.POSITIONAL_OR_KEYWORD)]  # fmt: skip
         if needed:
             raise IncompatibleError(f"optimizer.protocol.closure=none: {name}.step cannot do without {needed[0]}")
-    elif not takes_closure(optimizer):
+        return
+    by_name = found.closure == "loss" and loss_keyword(optimizer)
+    if not by_name and not takes_closure(optimizer):
         raise IncompatibleError(f"optimizer.protocol.closure={found.closure}: {name}.step takes none")
+    given = "loss" if by_name else parameters[0].name
+    if beside := [one for one in needed if one != given]:
+        raise IncompatibleError(
+            f"{name}.step cannot do without {', '.join(beside)}, which the loop has not",
+            f"it gives a closure or the loss; the rows of the batch by optimizer.protocol.rows_as={beside[0]}",
+        )
 
 
 class Driven:
@@ -327,8 +345,3 @@ class Fused:
             for handle in watched:
                 handle.remove()
         return torch.stack(list(squares.values())).sum().sqrt() / scale if squares else torch.zeros(())
-
-
-def wants_graph(error: Exception, protocol: OptimizerProtocol) -> bool:
-    """Whether an update broke since it differentiates the gradients, and nothing declares that."""
-    return protocol.backward == "plain" and isinstance(error, RuntimeError) and "does not have a grad_fn" in str(error)

@@ -19,8 +19,9 @@ from torch import Tensor
 from optbench.disjoint import Apart
 from optbench.errors import RunFailure
 from optbench.loop.average import Average
-from optbench.loop.driven import Driven, wants_graph
+from optbench.loop.driven import Driven
 from optbench.loop.held import held, restore_held, restore_state
+from optbench.loop.lacking import explained, wants_graph
 from optbench.loop.modes import Modes, kept_buffers
 from optbench.loop.progress import Progress, Row, Summary
 from optbench.loop.readings import EVERY, Readings, gradient_norm, on_host
@@ -271,6 +272,8 @@ class Loop:
                     f"{type(self.optimizer).__name__} differentiates the gradients, which have no graph",
                     "declare optimizer.protocol.backward=create_graph",
                 ) from error
+            if (why := self._lacks(error, batch)) is not None:
+                raise RunFailure(*why) from error
             raise
         self._step_scheduler(row)
         if self._closes_epoch(p.step + 1):
@@ -371,6 +374,31 @@ class Loop:
             raise RunFailure(f"{type(self.optimizer).__name__} declares optimizer.protocol.first_step=idle, and moved",
                              "leave it out")  # fmt: skip
         p.idle_first = is_idle and self.optimizer.param_groups[0]["lr"] != 0
+
+    def _lacks(self, error: Exception, batch: Batch) -> tuple[str, str] | None:
+        """Why the first step of an optimizer of anyone's broke, and what to do; None: that is not known."""
+        core = self.driven.core
+        is_plain = self._is_foreign and self._parallel is None and core is self.optimizer
+        if not is_plain or self.progress.step or isinstance(error, RunFailure):
+            return None
+        weights = [q.detach().clone() for q in self._parameters]
+
+        def again(protocol: OptimizerProtocol) -> bool:
+            core.state.clear()
+            with torch.no_grad():
+                for q, value in zip(self._parameters, weights, strict=True):
+                    q.copy_(value)
+            tried = Driven(core, self.problem, self.trainer, protocol)
+            tried.forget()
+
+            def closure() -> Tensor:
+                tried.forget()
+                return tried.differentiate(batch)
+
+            tried.update(closure)
+            return not all(torch.equal(a, b) for a, b in zip(self._parameters, weights, strict=True))
+
+        return explained(type(core).__name__, self._protocol, error, again)
 
     def _took_place(self) -> None:
         self.progress.left_out_in_a_row = 0
