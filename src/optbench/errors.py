@@ -87,6 +87,17 @@ class StoppedError(OptbenchError):
     exit_code = 130
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked for an end where nothing was under way: the command ends with this exit code.
+
+    No error of optbench's: what catches errors to go on lets it through, as a second Ctrl-C.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__()
+
+
 class RunFailure(OptbenchError):
     """A run broke while running."""
 

@@ -19,7 +19,7 @@ from optbench.cli.collecting import spare
 from optbench.cli.common import FREE, report_error
 from optbench.cli.ranked import after_the_first, check_command, silent_unless_first
 from optbench.cli.streams import guarded_streams
-from optbench.errors import OptbenchError, UserError
+from optbench.errors import Interrupted, OptbenchError, UserError
 from optbench.ranks import Rank, of_environment
 
 log = logging.getLogger(__name__)
@@ -236,8 +236,8 @@ def _run_command(rank: Rank | None) -> int:
             after_the_first(error, rank)
         report_error(error)
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return _said(130)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        return _said(error.exit_code if isinstance(error, Interrupted) else 130)
     except BrokenPipeError:
         return 1  # the reader is gone: nothing more to say
     except OSError as error:

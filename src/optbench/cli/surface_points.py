@@ -131,7 +131,7 @@ def answer(question: Question, search: Search, as_csv: bool, as_json: bool, quie
         look(question, as_json)
         return
     from optbench.cli.progress import counter
-    from optbench.experiment.execute import interruptible
+    from optbench.experiment.interrupting import interruptible
 
     if search.plot is not None and len(question.box) > 2:
         raise UserError(f"--plot: {question.name} has {len(question.box)} coordinates; contours need one or two")

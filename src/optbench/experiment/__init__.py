@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from optbench.config import Composer
-from optbench.experiment.execute import execute, interruptible, run_and_record, skipped
+from optbench.experiment.execute import execute, run_and_record, skipped
+from optbench.experiment.interrupting import interruptible
 from optbench.experiment.plan import Planned, plan_run, plan_sweep
 from optbench.experiment.recorder import STOP_SIGNALS, Display, Stop
 from optbench.ranks import of_environment

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -40,7 +38,7 @@ from optbench.experiment.checkpoints import load_checkpoint
 from optbench.experiment.out_of_fold import OUT_OF_FOLD, out_of_fold
 from optbench.experiment.plan import Planned
 from optbench.experiment.provenance import device_column, place, provenance
-from optbench.experiment.recorder import STOP_SIGNALS, Display, Recorder, Stop, saved
+from optbench.experiment.recorder import Display, Recorder, Stop, saved
 from optbench.experiment.several import done_by, facts_of_processes, other_size, send_state
 from optbench.experiment.sources import check_loaded
 from optbench.experiment.traced import ENGINE, Traced, TracedRun, traced
@@ -86,30 +84,6 @@ _WAIT_SECONDS = 3600.0
 """How long a sweep waits for a run that another process is executing; it then uses that record."""
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[Stop]:
-    """In it, the first Ctrl-C, SIGTERM or SIGHUP asks the run to end after its update; a second kills it."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(signum: int, frame: Any) -> None:
-        stop.requested, stop.exit_code = True, 128 + signum
-        give_back()
-
-    def give_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup, `&` of sh
-    before = {number: signal.signal(number, ask) for number in heard}
-    try:
-        yield stop
-    finally:
-        give_back()
-
-
 def execute(
     planned: Planned,
     stop: Stop,
@@ -124,7 +98,7 @@ def execute(
 
     Args:
         planned: the run.
-        stop: see interruptible().
+        stop: see `interruptible`.
         display: who watches.
         force: run again although it is done.
         threads: cores that a network may use where trainer.threads does not say; None: all.
