@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hf_files
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from loop_tools import CPU
+from loop_tools import CPU, StopsAfter
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
@@ -26,7 +27,9 @@ from optbench.data.made_text import ALPHABET
 from optbench.data.table_npz import Arrays
 from optbench.errors import ConfigError, DataError, IncompatibleError, OptbenchError
 from optbench.experiment.assemble import build_problem
+from optbench.experiment.execute import execute
 from optbench.experiment.plan import plan_run
+from optbench.experiment.recorder import Stop
 from optbench.launch.stacks import apart_from_stacks
 from optbench.losses.squared_error import SquaredError
 from optbench.models.deep_sets import DeepSets
@@ -501,6 +504,51 @@ def test_rows_of_a_file_are_where_their_offsets_say(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Python objects are not read") as caught:
         Arrays(save(tmp_path, x=objects, x_offsets=None))
     assert "x_offsets=" in caught.value.hint
+
+
+LINES_OF_TEXT = ("model=lstm", "data=made_sentences", "data.train_sentences=60", "data.validation_sentences=20",
+                 "model.width=8", "trainer.batch_size=7", "trainer.epochs=2", "trainer.threads=1")  # fmt: skip
+
+
+@pytest.mark.parametrize("updates", [5, pytest.param(9, marks=pytest.mark.slow)])
+def test_a_run_that_was_stopped_goes_on_to_the_bit(tmp_path: Path, updates: int) -> None:
+    whole, part = (plan_run(LINES_OF_TEXT, out=tmp_path / name) for name in ("whole", "part"))
+    assert execute(part, StopsAfter(updates)).status == "interrupted"
+    found, wanted = (execute(one, Stop()) for one in (part, whole))
+    assert found.losses() == wanted.losses()
+    assert found.summary["val_accuracy"] == wanted.summary["val_accuracy"]
+
+
+@pytest.mark.slow  # the compiler
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_compiled_passes_are_of_any_length(tmp_path: Path) -> None:
+    words = ("model=deep_sets", "model.width=8", "trainer.epochs=1", "trainer.threads=1", "optimizer=sgd")
+    plain, made = (optbench.run(*words, *more, out=tmp_path) for more in ((), ("trainer.compile=true",)))
+    assert made.losses()[:-1] == pytest.approx(plain.losses()[:-1], rel=1e-4)
+    assert made.summary["compile_seconds"] > 0
+
+
+@pytest.mark.slow
+def test_a_column_of_lists_is_rows_that_differ_in_length(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    from optbench.data.hf import HuggingFace
+
+    rows = [[v % 3 for v in range(k % 4 + 1)] for k in range(60)]
+    tags, points = [[(v + 1) % 3 for v in row] for row in rows], [[[float(v), 1.0] for v in row] for row in rows]
+    place = hf_files.rows(tmp_path / "r.parquet", ids=rows, tags=tags, points=points, k=[k % 2 for k in range(60)])
+    train = read_split(HuggingFace(str(place), "tags", "ids"), "train")
+    for name, row, wanted in zip(train.names, train.inputs, train.targets, strict=True):
+        k = int(name.partition("[")[2][:-1])
+        assert (row.tolist(), wanted.tolist()) == (rows[k], tags[k])
+    found = HuggingFace(str(place), "k", "points", standardize=False).load("test").inputs
+    assert found.values.shape[1] == 2
+    assert (found.values[:, 1] == 1.0).all()
+    with pytest.raises(DataError, match="lists of 1 and of 4 values") as caught:
+        HuggingFace(str(place), "k", ["points", "ids"])
+    assert "collate=pad" in caught.value.hint
+    rows[7][1] = None  # type: ignore[call-overload]
+    with pytest.raises(DataError, match="no value in row 7"):
+        HuggingFace(str(hf_files.rows(tmp_path / "s.parquet", ids=rows, k=[k % 2 for k in range(60)])), "k", "ids")
 
 
 @pytest.mark.slow

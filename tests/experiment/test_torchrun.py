@@ -117,6 +117,12 @@ def each_optimizer() -> dict[str, list[str]]:
         made[setting] = [*SMALL, "optimizer=sgd", f"trainer.{setting}"]
     made["plateau"] = [*SMALL, "optimizer=sgd", "scheduler=plateau"]
     made["augment"] = [*DIGITS, "optimizer=sgd", "augment=flip_crop", "trainer.batch_size=200"]
+    texts = ["model=lstm", "data=made_sentences", "data.train_sentences=60", "data.validation_sentences=300",
+             "model.width=8", "trainer.batch_size=28", "trainer.threads=1", "trainer.epochs=2"]  # fmt: skip
+    made["collate"] = [*texts, "optimizer=sgd", "optimizer.lr=0.5"]
+    made["collate, accumulate"] = [*texts, "optimizer=sgd", "trainer.accumulate=2"]
+    made["collate, labels drawn"] = [*texts, "optimizer=sgd", "+optimizer.protocol.extra_every=2",
+                                     "+optimizer.protocol.extra_call=zero_grad"]  # fmt: skip
     made["labels drawn"] = [*SMALL, "optimizer=sgd", "+optimizer.protocol.extra_every=2",
                             "+optimizer.protocol.extra_call=zero_grad"]  # fmt: skip
     made["patience"] = [*SMALL, "optimizer=sgd", "trainer.epochs=9", "trainer.patience=1", "optimizer.lr=1e-6"]

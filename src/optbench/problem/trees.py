@@ -76,6 +76,8 @@ def ragged_in(tree: Tree) -> list[Ragged]:
 
 def chosen(tree: Tree, index: Tensor) -> Tree:
     """The examples of an index, int64 (k,), in its order."""
+    if isinstance(tree, Tensor):
+        return tree.index_select(0, index)
     return _rebuilt(lambda leaf: leaf.chosen(index) if isinstance(leaf, Ragged) else leaf.index_select(0, index), tree)
 
 
