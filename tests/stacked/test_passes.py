@@ -114,6 +114,16 @@ def test_a_row_is_the_same_however_they_are_cut(tmp_path: Path, monkeypatch: pyt
         check_same(apart[number], one)
 
 
+@pytest.mark.slow
+def test_a_rule_knows_which_update_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first one is another than those after it, also among those made in one go."""
+    rows = rows_of(tmp_path, "optimizer=book_rmsprop", "optimizer.lr=1e-2,1e-3", "trainer.batch_size=128")
+    together = ended(rows, [0, 1])
+    monkeypatch.setattr(train, "_WORK", 0)
+    for number, one in ended(rows, [0, 1]).items():
+        check_same(together[number], one)
+
+
 @pytest.mark.parametrize(("optimizer", "forgets"), [
     pytest.param("adam", True, marks=pytest.mark.slow), ("momentum", True), ("lion", False),
 ])  # fmt: skip

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from members import make, names
+from test_stacked import check_same
 from torch import Tensor, nn
 
+from optbench.launch.sweep import sweep
 from optbench.problem import row_losses
 from optbench.problem.network import label_rule
 from optbench.stacked.chain import Chain, chain_of
@@ -127,3 +130,49 @@ def test_passes_of_any_network(loss: str, layers: list[str], classes: int, b: in
 def check_near(found: Any, wanted: Any) -> None:
     wanted = np.asarray(wanted)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=CLOSE * max(np.abs(wanted).max(initial=0.0), 1e-3))
+
+
+SOURCE = """
+from test_random_networks import network
+
+
+def words(n_outputs, layers):
+    return network(64, layers.split(), n_outputs)
+"""
+LINEAR = ("sgd", "momentum", "nesterov")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of words."""
+    folder = tmp_path_factory.mktemp("random") / "mine"
+    (folder / "model").mkdir(parents=True)
+    (folder / "networks_of_words.py").write_text(SOURCE)
+    text = "# x\ndefaults: [_network]\n_target_: networks_of_words.words\nn_outputs: ${n_outputs}\nlayers: '16 relu'\n"
+    (folder / "model" / "words.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.slow
+@settings(max_examples=7, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    loss=st.sampled_from([name for name in LOSSES if name not in ("squared_error", "by_targets")]),
+    layers=st.lists(st.sampled_from(["9", "16", "norm", "drop", *BETWEEN]), max_size=5),
+    optimizer=st.sampled_from([*LINEAR, "adam", "adagrad", "rmsprop", "lion"]),
+    setting=st.sampled_from(["trainer.clip_norm=0.1", "trainer.ema=0.8", "trainer.accumulate=2", "wrap=lookahead",
+                             "scheduler=warmup_cosine", "optimizer.groups=no_decay"]),
+)  # fmt: skip
+def test_any_network_any_loss_any_optimizer(
+    loss: str, layers: list[str], optimizer: str, setting: str, mine: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Stacked and alone, record by record."""
+    layers = [word for word in layers if word != "norm" or optimizer in LINEAR]  # see test_passes
+    if optimizer in ("adagrad", "rmsprop", "nesterov"):
+        setting = setting.replace("optimizer.groups=no_decay", "trainer.clip_norm=1")
+    words = ("model=words", f"model.layers='{' '.join(['16', *layers])}'", f"loss={loss}", f"optimizer={optimizer}",
+             "optimizer.lr=1e-3,4e-3", setting, "data=digits", "data.channels=1", "data.image_size=8",
+             "trainer.steps=6", "trainer.batch_size=150", "hydra.launcher.jobs=0")  # fmt: skip
+    folder = tmp_path_factory.mktemp("any")
+    made = [sweep(*words, config_dir=mine, out=folder / e, name="s", engine=e, least=2) for e in ("stacked", "loop")]
+    for stacked, alone in zip(*made, strict=True):
+        check_same(stacked, alone, 2e-2 if optimizer == "lion" else 2e-3)

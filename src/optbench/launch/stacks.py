@@ -61,7 +61,9 @@ _LOOP_WINDOWS, _LOOP_WINDOW_FLOP, _STACK_TOUCHED = 5e-4, 2e-11, 1.4e-8
 that of the networks with convolutions in benchmarks/results/stacked.md those are stacked that gained 1.25 or more."""
 _BESIDE_STEP, _BESIDE_FLOP, _BESIDE_WEIGHT = 7.7e-4, 1.9e-11, 3.4e-9
 _COMPILED_ROW, _COMPILED_FLOP, _COMPILED_WEIGHT = 1.3e-5, 1.3e-11, 6.4e-10
-"""The loop and compiled stacks, measured beside each other on a later machine than the two above."""
+_BETWEEN_ROW, _BETWEEN_WEIGHT = 1.5e-5, 2.5e-9
+"""The loop and compiled stacks, on a later machine than the two above, and what the latter take longer where a call is
+one gradient, on a third one under a load of 20. `benchmarks/stacked.py --fit` prints these lines as it finds them."""
 _PAYS = 1.25
 _PAUSE = 0.25
 
@@ -234,8 +236,8 @@ def _built(rows: Rows, known: dict[str, str | None], always: bool) -> Stacked | 
     plan = plans[0] if len(plans) == 1 else Grouped(plans, [names for _, names in groups])
     networks = networks_of(problem, trainer, plan, wrappers(config))
     width, whole = networks.form.width, sum(p.numel() for p in problem.module.parameters())
-    compiled = networks.passes is not None
-    quick, words = pays(len(rows.planned), width, whole, problem.batch_size, networks.chain.windowed, compiled)
+    compiled, between = networks.passes is not None, networks.between or isinstance(plan, Grouped)
+    quick, words = pays(len(rows.planned), width, whole, problem.batch_size, networks.chain.windowed, compiled, between)
     if not quick and not always and device.type == "cpu":
         return f"{ALONE}{words}"
     seeds, start = [item.config["seed"] for item in rows.planned], functools.cache(_starts(rows.planned, problem))
@@ -275,9 +277,8 @@ def _starts(planned: Sequence[Planned], problem: NetworkProblem) -> Callable[[in
     def start(seed: int) -> Mapping[str, torch.Tensor]:
         item = by_seed[seed]
         with keeping_data(item):
-            model = seeded_model(item.config)
-        problem.initialise(model)
-        return {**shared, **{name: value.detach() for name, value in model.state_dict().items()}}
+            own = seeded_model(item.config).state_dict()
+        return {**shared, **{name: value.detach() for name, value in own.items()}}
 
     return start
 
@@ -289,6 +290,7 @@ def pays(
     batch: int,
     windowed: tuple[int, int, int] = (0, 0, 0),
     compiled: bool = False,
+    between: bool = False,
 ) -> tuple[bool, str]:
     """Whether a stack is quicker than the loop on a CPU, and why, in words.
 
@@ -299,6 +301,7 @@ def pays(
         batch: examples of an update.
         windowed: of layers that look through windows, see `Chain.windowed`.
         compiled: whether the passes are (`stacked.passes`).
+        between: whether something stands between a gradient and the next one there (`Networks.between`).
 
     The seconds of an update of one run are, by a fit to `benchmarks/stacked.py`: in the loop those of its calls and of
     6 operations a weight and example; in a stack those of a row, of as many operations on what is trained, and of the
@@ -308,6 +311,7 @@ def pays(
         operations = 6 * batch
         alone = _BESIDE_STEP + _BESIDE_FLOP * operations * weights + _BESIDE_WEIGHT * weights
         together = _COMPILED_ROW + _COMPILED_FLOP * operations * width + _COMPILED_WEIGHT * width
+        together += (_BETWEEN_ROW + _BETWEEN_WEIGHT * width) if between else 0.0
         return _said(rows, width, weights, batch, alone / together)
     layers, more, touched = windowed
     alone = _LOOP_STEP + _LOOP_FLOP * 6 * weights * batch + _LOOP_WEIGHT * weights

@@ -365,7 +365,7 @@ class NetworkProblem(AbstractProblem):
         self.data, self._seed, self._device = data, seed, device
         self.pseudo, self.metrics = pseudo, tuple(metrics)
         self.parallel = parallel
-        self.initialise(model)
+        self._initialise(model)
         if parallel is not None:
             from optbench.problem.shares import shareable
 
@@ -462,14 +462,8 @@ class NetworkProblem(AbstractProblem):
             self.collator.check(split.inputs, split.targets, f"the {name} split of {type(self.data).__name__}")
         return split
 
-    def initialise(self, model: nn.Module) -> None:
-        """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights.
-
-        They draw their weights then, from torch's generator.
-
-        Raises:
-            IncompatibleError: the model does not take the examples.
-        """
+    def _initialise(self, model: nn.Module) -> None:
+        """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights."""
         if waits_for_sizes(model):
             self._tried(model, torch.device("cpu"))
 
