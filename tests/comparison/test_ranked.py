@@ -179,3 +179,25 @@ def test_what_a_run_without_result_took_is_no_achievement(tmp_path: Path, metric
                                                             ("c", "b", "better")}  # fmt: skip
     (ranking,) = rankings(found)[0]
     assert [one.place for one in ranking.places] == [1, 2, 3]
+
+
+def test_a_ranking_at_a_budget_is_that_of_a_comparison_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """a is ahead after 10 steps and b at the end; both are equivalent within 100."""
+    for name, losses in (("a", [9.0, 1.0, 0.9]), ("b", [9.0, 5.0, 0.1])):
+        for seed in range(8):
+            curve = [{"step": 10 * i, "evals": 10 * i, "loss": loss + seed / 100} for i, loss in enumerate(losses)]
+            change = {"seed": seed, "optimizer._target_": f"torch.optim.{name}"}
+            make_run(tmp_path / f"{name}{seed}", change, curve, optimizer=name, final_loss=curve[-1]["loss"],
+                     best_loss=curve[-1]["loss"], steps=20, evals=20)  # fmt: skip
+    for words, first in (((), "b"), (("--budget", "10steps"), "a")):
+        code, out, err = invoke(capsys, "rank", tmp_path, "--json", *words)
+        assert (code, err) == (0, "") or words
+        (found,) = json.loads(out)
+        assert found["places"][0]["configuration"] == first
+        assert found["pairs"][0]["verdict"] == "better"
+    code, out, _ = invoke(capsys, "rank", tmp_path, "--equivalent-within", "100", "--json")
+    assert (code, json.loads(out)[0]["pairs"][0]["verdict"]) == (0, "equivalent")
+    code, out, _ = invoke(capsys, "rank", tmp_path, "--anytime", "--json")
+    assert (code, json.loads(out)[0]["pairs"][0]["p"] > found["pairs"][0]["p"]) == (0, True)

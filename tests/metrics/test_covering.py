@@ -144,7 +144,7 @@ def test_middles_cover_as_they_say(name: str, n: int, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("problems", "n", "said"), [(2, 2, 0.65), (2, 3, 0.885), (3, 2, 0.745), (20, 2, 0.94)])
+@pytest.mark.parametrize(("problems", "n", "said"), [(2, 2, 0.65), (2, 3, 0.885), (3, 2, 0.75), (20, 2, 0.94)])
 def test_two_runs_of_few_problems_cover_as_little_as_they_say(problems: int, n: int, said: float) -> None:
     for kind in DRAWN:
         found, told = covered(

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.common import Json, Which, print_json, print_lines
+from optbench.cli.common import ConfigDir, Json, Which, print_json, print_lines
 from optbench.cli.results import Alpha, Anytime, Budget, Filters, GroupBy, Metric, Pool, TuneSeeds, Within
+from optbench.cli.targets import minimum_of
 
 
 def rank(
@@ -25,6 +26,7 @@ def rank(
     budget: Budget = None,
     tune_seeds: TuneSeeds = "",
     pool: Pool = False,
+    config_dir: ConfigDir = None,
     checkpoint: Which = None,
     as_json: Json = False,
 ) -> None:
@@ -52,6 +54,7 @@ def rank(
     found = compare(
         where, filters=filters or (), group_by=group_by, metric=metric, alpha=alpha, tune_seeds=tune_seeds, pool=pool,
         checkpoint=checkpoint, pairs=True, equivalent_within=equivalent_within, anytime=anytime, budget=budget,
+        minimum_of=minimum_of(config_dir),
     )  # fmt: skip
     ranked, said = rankings(found)
     if as_json:

@@ -366,7 +366,12 @@ class _Asked:
             return groups, []
         from optbench.comparison.targets import with_targets
 
-        return with_targets(_by_problem(groups), self.aim, ranked, self._reader)
+        try:
+            return with_targets(_by_problem(groups), self.aim, ranked, self._reader)
+        except UserError as error:  # a budget alone asks for none of them
+            if self.cost is not None or self.target:
+                raise
+            return groups, [f"no scores of common targets: {error.message} ({error.hint})"]
 
     def scored(
         self, problems: Mapping[str, Sequence[Group]], ranked: Ranked, runs: RunTable
