@@ -31,9 +31,12 @@ def accuracy(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float
 
 
 def top5(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
-    """Share of rows whose target is among the five largest outputs."""
-    among = (outputs.topk(min(5, outputs.shape[-1]), dim=-1).indices == targets[:, None]).any(dim=-1)
-    return weighted_mean(among.double(), weights).item()
+    """Share of rows whose target is among the five largest outputs; of equal ones the first come first, as in accuracy
+    (torch's topk takes any of them)."""
+    own = outputs.gather(-1, targets[:, None])
+    is_before = torch.arange(outputs.shape[-1], device=outputs.device) < targets[:, None]
+    ahead = (outputs > own) | ((outputs == own) & is_before)
+    return weighted_mean(((ahead.sum(dim=-1) < 5) & ~own[:, 0].isnan()).double(), weights).item()
 
 
 def macro_f1(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
@@ -86,7 +89,9 @@ def r2(outputs: Tensor, targets: Tensor, weights: Weights = None) -> float:
     mean = (mass * targets).sum(dim=0) / mass.sum()
     left = (mass * (outputs - targets).square()).sum(dim=0)
     whole = (mass * (targets - mean).square()).sum(dim=0)
-    return (1.0 - left / torch.where(whole > 0, whole, torch.nan)).mean().item()
+    counted = targets[mass[:, 0] > 0]
+    varies = (counted != counted[:1]).any(dim=0)  # by the numbers: their mean rounds
+    return (1.0 - left / torch.where(varies, whole, torch.nan)).mean().item()
 
 
 Measure = Callable[[Tensor, Tensor, Weights], float]
