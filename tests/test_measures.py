@@ -122,6 +122,8 @@ def plain_ece(shares: Any, y: Any, w: Any) -> float:
 
 @pytest.mark.slow
 def test_figures_are_those_of_torchmetrics() -> None:
+    import optbench.vision  # noqa: F401  torchmetrics imports torchvision, whose operators a CPU build of torch lacks
+
     functional = pytest.importorskip("torchmetrics.functional", reason="torchmetrics is not installed")
     random = torch.Generator().manual_seed(0)
     outputs, targets = torch.randn(500, 8, generator=random), torch.randint(0, 7, (500,), generator=random)
