@@ -134,13 +134,13 @@ def test_means_say_how_often_they_are_covered_at_the_least(n: int, capsys: pytes
 @pytest.mark.slow
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", OTHERS)
-def test_middles_cover_as_they_say(name: str, n: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", DRAWN)
+def test_middles_cover_as_they_say(kind: str, name: str, n: int, capsys: pytest.CaptureFixture[str]) -> None:
     made, of, samples = OTHERS[name]
-    for kind in DRAWN:
-        found, said = covered(made, population(kind, of), kind, n, n * samples, REPEATS)
-        with capsys.disabled():
-            print(f"\n{name} of {n} {kind}: {found:.4f}, said {said:.4f}", end="")
-        assert found == pytest.approx(said, abs=0.01 + math.sqrt(said * (1 - said) / REPEATS))
+    found, said = covered(made, population(kind, of), kind, n, n * samples, REPEATS)
+    with capsys.disabled():
+        print(f"\n{name} of {n} {kind}: {found:.4f}, said {said:.4f}", end="")
+    assert found == pytest.approx(said, abs=0.01 + math.sqrt(said * (1 - said) / REPEATS))
 
 
 @pytest.mark.slow
