@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from optbench.augment.flip_crop import FlipCrop
+from optbench.config.build import check_made
 from optbench.curvature.objective import network_objective
 from optbench.errors import ConfigError, DataError, IncompatibleError, RunFailure
 from optbench.experiment.assemble import build_problem, optimizer_of, seeded_model
@@ -364,3 +365,52 @@ def test_an_accuracy_is_no_target_of_numbers(tmp_path: Path) -> None:
     words = table_of(tmp_path, np.arange(80.0).reshape(40, 2), np.arange(40.0))
     with pytest.raises(IncompatibleError, match="has numbers and no classes"):
         build_problem(plan_run([*words, "trainer.target_accuracy=0.9"]).config, CPU)
+
+
+class Idle(nn.Module):
+    """Has weights and makes nothing of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()[:, :1]
+
+
+def frozen() -> nn.Module:
+    return nn.Linear(3, 1).requires_grad_(False)
+
+
+class Nothing(nn.Linear):
+    def forward(self, x: Tensor) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (frozen(), "Linear has no weights to train"),
+        (nn.Flatten(), "Flatten has no weights to train"),
+        (Nothing(3, 1), "Nothing.forward returns nothing"),
+    ],
+)
+def test_a_model_with_nothing_to_train_is_no_problem(model: nn.Module, said: str) -> None:
+    data = Given(drawn(12, 3), drawn(12))
+    with pytest.raises(IncompatibleError, match=said):
+        NetworkProblem(model, data, SquaredError(), 4, 0, CPU)
+
+
+def test_a_loss_that_hangs_on_no_weight_is_said_to() -> None:
+    problem = NetworkProblem(Idle(), Given(drawn(12, 3), drawn(12)), SquaredError(), 4, 0, CPU)
+    with pytest.raises(RunFailure, match="hangs on no weight that is trained"):
+        run_loop(problem, NetworkTrainer(epochs=1), gd(0.1))
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [("scheduler", "step"), ("optimizer", "step"), ("wrap.x", "update"), ("data", "load"), ("augment", "__call__")],
+)
+def test_a_target_that_makes_something_else_is_named(what: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"{what}: mine.make makes a object, which has no {said}"):
+        check_made(object(), {"_target_": "mine.make"}, what)

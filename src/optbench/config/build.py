@@ -153,6 +153,7 @@ def build_optimizer(
     made, roles_named = _bare_optimizer(config["optimizer"], module, steps, examples), config["optimizer"].get("roles")
     known = {"steps": lambda: steps or 1, "epoch": lambda: epoch, "model": lambda: module,
              "roles": lambda: roles(module, roles_named or ())}  # fmt: skip
+    check_made(made, config["optimizer"], "optimizer")
     return _put_around(made, config, known)
 
 
@@ -167,6 +168,7 @@ def _put_around(optimizer: Any, config: Mapping[str, Any], known: Mapping[str, C
                 raise ConfigError(f"{where}.given.{keyword}={shown(what)}: expected one of {', '.join(known)}")
             given[keyword] = known[what]()
         optimizer = build(bare, where, optimizer, **given)
+        check_made(optimizer, bare, where)
         optimizer.name, optimizer.asked = name, dict(node.get(KEY) or {})
     return optimizer
 
@@ -283,4 +285,27 @@ def build_scheduler(
 
 def _schedule(node: Mapping[str, Any], what: str, optimizer: Any, total_steps: int) -> Any:
     check_schedule(node, total_steps)
-    return build({k: total_steps if v is None else v for k, v in node.items()}, what, optimizer)
+    made = build({k: total_steps if v is None else v for k, v in node.items()}, what, optimizer)
+    check_made(made, node, what)
+    return made
+
+
+_WANTED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "scheduler": (("step", "state_dict", "load_state_dict"), "a function of an optimizer returns its schedule"),
+    "optimizer": (("step", "zero_grad"), "derive it from torch.optim.Optimizer"),
+    "wrap": (("update", "step"), "derive it from optbench.AbstractWrapper"),
+    "data": (("load", "n_classes"), "derive it from optbench.AbstractData"),
+    "augment": (("__call__", "of_pictures"), "derive it from optbench.AbstractAugmentation"),
+}
+"""What is asked of parts, and where one gets it."""
+
+
+def check_made(made: Any, node: Mapping[str, Any], what: str) -> None:
+    """Raises ConfigError where a target makes something else than such a part; `what`: scheduler, wrap.sam ...
+    Augmentation and data may be None: there are none."""
+    if made is None and what in ("augment", "data"):
+        return
+    names, hint = _WANTED[what.rpartition("optimizer.groups.")[2].partition(".")[0]]
+    if lacking := [name for name in names if not hasattr(made, name)]:
+        raise ConfigError(f"{what}: {node.get('_target_')} makes a {type(made).__name__}, which has no {lacking[0]}",
+                          hint)  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from optbench.config import build, build_optimizer
-from optbench.config.build import named_object
+from optbench.config.build import check_made, named_object
 from optbench.config.metrics import WORDS, node_of, unfit
 from optbench.errors import ConfigError, IncompatibleError, StoppedError
 from optbench.experiment.depth import leave_out_branches
@@ -103,8 +103,10 @@ def build_problem(
     trainer, seed = trainer_from(config), config["seed"]
     loss = as_loss(build(config["loss"], "loss"))
     augmentation, collate = build(config["augment"], "augment"), collate_of(config)
+    check_made(augmentation, config["augment"], "augment")
     _seed_weights(seed)
     data = built_data(config)
+    check_made(data, config["data"], "data")
     if data is not None and hasattr(data, "progress"):
         data.progress = functools.partial(_decoded, display, stop)
     check_learns(data, loss, config["choices"])
@@ -125,8 +127,7 @@ def build_problem(
         raise IncompatibleError(f"{name} is a network and needs data", "choose one, e.g. data=digits")
     if not isinstance(trainer, NetworkTrainer):
         raise IncompatibleError(f"{name} is a network; trainer=surface is for surfaces", "use trainer=network")
-    if not getattr(loss, "takes_label", True):
-        raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
+    _check_network(model, loss, name)
     if is_mup(config):
         _as_mup(model, config, loss, data)
     if trainer.stochastic_depth:
@@ -319,6 +320,17 @@ def _check_target(
     if wanted is not None and data is not None and not data.n_classes:
         raise IncompatibleError(f"trainer.target_accuracy={wanted:g}: data={choices.get('data')} has numbers and no "
                                 "classes", "use trainer.target_val_loss")  # fmt: skip
+
+
+def _check_network(model: Any, loss: nn.Module, name: str) -> None:
+    """Raises IncompatibleError for what is no network, and for the loss of a surface."""
+    from torch import nn
+
+    if not getattr(loss, "takes_label", True):
+        raise IncompatibleError(f"{name} is a network; loss=surface is for surfaces", "e.g. loss=cross_entropy")
+    if not isinstance(model, nn.Module):
+        raise IncompatibleError(f"model={name} makes a {type(model).__name__}; expected a torch.nn.Module",
+                                "derive its class from torch.nn.Module")  # fmt: skip
 
 
 def learns_numbers(loss: nn.Module) -> bool | None:

@@ -268,10 +268,7 @@ class Loop:
             with contextlib.suppress(RuntimeError):  # of a device that broke
                 self._look()  # what broke may follow from a row that ends the run
             if wants_graph(error, self._protocol):
-                raise RunFailure(
-                    f"{type(self.optimizer).__name__} differentiates the gradients, which have no graph",
-                    "declare optimizer.protocol.backward=create_graph",
-                ) from error
+                raise self._without_graph() from error
             if (why := self._lacks(error, batch)) is not None:
                 raise RunFailure(*why) from error
             raise
@@ -287,6 +284,14 @@ class Loop:
             self.observer.step(p.step, self.total, row)
         if self._parallel is not None and p.step == 1:
             self._parallel.check_same(self.problem.module, 1)
+
+    def _without_graph(self) -> RunFailure:
+        """Why something was differentiated that has no graph."""
+        if not self._gradients():
+            hint = "does the model use its parameters, and not detached or constant ones?"
+            return RunFailure("the loss hangs on no weight that is trained", hint)
+        return RunFailure(f"{type(self.optimizer).__name__} differentiates the gradients, which have no graph",
+                          "declare optimizer.protocol.backward=create_graph")  # fmt: skip
 
     @property
     def _stop_requested(self) -> bool:

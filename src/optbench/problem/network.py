@@ -179,6 +179,8 @@ def _outputs(model: nn.Module, inputs: Iterable[_Part]) -> Any:
     model.eval()
     parts = [picked(trees.called(model, part), real) for part, real in inputs]
     model.train(training)
+    if any(part is None for part in parts):
+        raise TypeError(f"{type(model).__name__}.forward returns nothing")
     return trees.mapped(lambda part: part.cpu(), trees.joined(parts))
 
 
@@ -463,9 +465,12 @@ class NetworkProblem(AbstractProblem):
         return split
 
     def _initialise(self, model: nn.Module) -> None:
-        """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights."""
+        """Gives lazy modules their sizes, by the first examples, before an optimizer asks for their weights. Raises
+        IncompatibleError where the model does not take them, or has nothing to train."""
         if waits_for_sizes(model):
             self._tried(model, torch.device("cpu"))
+        if not any(weights.requires_grad for weights in model.parameters()):
+            raise IncompatibleError(f"{type(model).__name__} has no weights to train", "parameters of an nn.Module are")
 
     def _tried(self, model: nn.Module, device: torch.device) -> Any:
         """What a model makes of the first examples. Raises IncompatibleError where it does not take them."""
