@@ -196,14 +196,14 @@ def test_the_order_of_folders_changes_no_verdict(three: Path) -> None:
 
 
 def test_a_verdict_seen_from_the_other_side() -> None:
-    one = Verdict(
-        "bowl", "final_loss", "a", "b", "better", 0.01, 0.02, Estimate(-1.0, -2.0, -0.5, 0.95, 9), 9, True, None
-    )
+    effect = Estimate(-1.0, -2.0, -0.5, 0.95, 9)
+    one = Verdict("bowl", "final_loss", "a", "b", "better", 0.01, 0.02, lambda: effect, 9, True, None)
     other = one.seen_from("b")
     assert (other.a, other.b, other.verdict) == ("b", "a", "worse")
     assert (other.effect.value, other.effect.low, other.effect.high) == (1.0, 0.5, 2.0)
     assert other.seen_from("b") is other
     assert other.seen_from("a") == one
+    assert other.seen_from("a").effect == effect
 
 
 def test_many_runs_are_judged_where_that_is_asked(tmp_path: Path) -> None:

@@ -245,6 +245,17 @@ def test_thousands_of_seeds_are_judged_too(form: dict[str, bool]) -> None:
     assert found.more_seeds is None or found.more_seeds > 500
 
 
+@pytest.mark.parametrize("form", [{}, {"paired": False}, {"anytime": True}])
+def test_the_effects_of_pairs_are_the_same_in_whatever_order_they_are_asked_for(form: dict[str, bool]) -> None:
+    values = np.random.default_rng(7).normal(size=(6, 12))
+    values[0, 3] = INF
+    values[4, 8:] = math.nan
+    alone = [pairs.verdicts(values, **form)[place].effect for place in range(15)]
+    for order in (range(15), range(14, -1, -1), [7, 3, 7, 12, 0, *range(15)]):
+        found = pairs.verdicts(values, **form)
+        assert [found[place].effect for place in order] == [alone[place] for place in order]
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     for wrong in ({"alpha": 0.0}, {"direction": 0}, {"equivalent_within": -1.0}, {"against": 2}):
         with pytest.raises(ValueError, match=r"verdicts need|equivalent within|no configuration"):

@@ -29,6 +29,7 @@ from optbench.comparison import compare
 from optbench.errors import RecordError
 from optbench.records import index, walk
 from optbench.records.arrow_values import floats_of_arrow, of_arrow
+from optbench.records.run import read_columns
 from optbench.records.templates import SettingsReader
 from optbench.records.vocabulary import flatten
 
@@ -594,6 +595,23 @@ def test_columns_of_numbers_of_any_type_are_read_as_floats() -> None:
         column = of_arrow(pa.chunked_array([pa.array(values, kind)]))
         read = [column.values[code] for code in column.codes.tolist()]
         assert read == [None if v is None or v != v else "[1, 2]" if isinstance(v, list) else v for v in values]
+
+
+def test_the_curves_of_rows_and_folders_are_those_of_the_runs_whatever_was_asked_for_before(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path / f"run{seed}", {"seed": seed})
+    make_table(tmp_path / "sweep", [{"seed": seed} for seed in range(10, 15)])
+    kept = pd.read_parquet(tmp_path / "sweep" / "curves.parquet")
+    kept[kept["run_id"] != kept["run_id"].iloc[0]].to_parquet(tmp_path / "sweep" / "curves.parquet")
+    rows = records.read([tmp_path])
+    for names in (("step", "loss"), ("loss",), None):
+        for part in (rows, *(rows.take(np.array(at, dtype=np.int64)) for at in ([6, 1, 3], [0], []))):
+            found, expected = part.curves(names), read_columns(part.runs(), names)
+            assert [list(one) for one in found] == [list(one) for one in expected]
+            for one, other in zip(found, expected, strict=True):
+                for name, column in one.items():
+                    np.testing.assert_array_equal(column, other[name], strict=True)
+    assert sum(not one for one in rows.curves(None)) == 1, "a row without a curve"
 
 
 def test_curves_that_are_kept_and_columns_that_are_given_are_what_was_read_and_given(tmp_path: Path) -> None:

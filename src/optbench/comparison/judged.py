@@ -9,8 +9,8 @@ By themselves verdicts are sought where that costs next to nothing; beyond (`MOS
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +102,7 @@ class Verdict:
         a, b: their names.
         verdict: of a against b: better, worse, equivalent or undecided.
         p, p_adjusted: of there being no difference, alone and among all pairs.
-        effect: a - b in units of the metric, with its interval.
+        effect_of: gives `effect`: a - b in units of the metric, with its interval, computed where it is asked for.
         n: seeds that both have; of unpaired ones, runs of the one that has fewer.
         paired: whether they were compared seed by seed.
         more_seeds: how many more seeds would decide, were the effect what it seems; None where none would, or where
@@ -123,7 +123,7 @@ class Verdict:
     verdict: str
     p: float
     p_adjusted: float
-    effect: Estimate
+    effect_of: Callable[[], Estimate] = field(repr=False, compare=False)
     n: int
     paired: bool
     more_seeds: int | None
@@ -134,18 +134,28 @@ class Verdict:
     family: int = 1
     lost: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
+    @property
+    def effect(self) -> Estimate:
+        """See `effect_of`."""
+        return self.effect_of()
+
     def seen_from(self, name: str) -> Verdict:
         """The same with this configuration first."""
         if name == self.a:
             return self
         turned = {"better": "worse", "worse": "better"}.get(self.verdict, self.verdict)
-        low, high = (None if end is None else -end for end in (self.effect.high, self.effect.low))
-        effect = Estimate(0.0 - self.effect.value, low, high, self.effect.coverage, self.effect.n)
         beats = self.beats
         if beats is not None:
             ends = [None if end is None else 1 - end for end in (beats.high, beats.low)]
             beats = Estimate(1 - beats.value, ends[0], ends[1], beats.coverage, beats.n)
-        return replace(self, a=self.b, b=self.a, verdict=turned, effect=effect, beats=beats, lost=self.lost[::-1])
+        return replace(
+            self, a=self.b, b=self.a, verdict=turned, effect_of=self._turned, beats=beats, lost=self.lost[::-1]
+        )
+
+    def _turned(self) -> Estimate:
+        effect = self.effect
+        low, high = (None if end is None else -end for end in (effect.high, effect.low))
+        return Estimate(0.0 - effect.value, low, high, effect.coverage, effect.n)
 
     def in_words(self) -> tuple[str, str]:
         """The verdict, and the numbers that it rests on."""
@@ -277,7 +287,7 @@ def judged(problems: Mapping[str, Sequence[Group]], question: Question, ranked: 
     for (problem, metric, groups), one in zip(whose, judge(measured, question.alpha, problem_of), strict=True):
         a, b = groups[one.a], groups[one.b]
         more = None if {id(a), id(b)} <= fixed else one.more_seeds  # their seeds would change nothing
-        verdicts.append(Verdict(problem, metric, a.label, b.label, one.verdict, one.p, one.p_adjusted, one.effect,
+        verdicts.append(Verdict(problem, metric, a.label, b.label, one.verdict, one.p, one.p_adjusted, one.effect_of,
                                 one.n, one.paired, more, question.within, one.test, one.beats,
                                 one.p_equivalent_adjusted, len(measured), lost_of(one)))  # fmt: skip
     return verdicts, ""

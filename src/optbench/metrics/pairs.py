@@ -30,6 +30,7 @@ J. Pharmacokin. Biopharm. 15 (1987) 657.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,7 +65,8 @@ class Pair:
         n: seeds that both have; of unpaired ones, runs of the one that has fewer.
         p: two-sided, of there being no difference.
         p_equivalent: of the difference being `within` or more; None where nothing was named.
-        effect: a - b in units of the metric, Hodges and Lehmann's, with the interval that belongs to the test.
+        effect_of: gives `effect`: a - b in units of the metric, Hodges and Lehmann's, with the interval that belongs to
+            the test; it is computed where it is asked for, see _Effects.
         beats: the probability that a run of a is better than one of b (on the same seed), ties as halves, and interval.
         ahead: whether a is the better one in ranks, +1, or b, -1; 0 neither.
         within: what counts as no difference; None: nothing does.
@@ -82,7 +84,7 @@ class Pair:
     n: int
     p: float
     p_equivalent: float | None
-    effect: Estimate
+    effect_of: Callable[[], Estimate] = field(repr=False, compare=False)
     beats: Estimate
     ahead: int
     within: float | None = None
@@ -91,6 +93,11 @@ class Pair:
     verdict: str = "undecided"
     more_seeds: int | None = None
     values: tuple[Floats, Floats] = field(default=(_NONE, _NONE), repr=False, compare=False)
+
+    @property
+    def effect(self) -> Estimate:
+        """See `effect_of`."""
+        return self.effect_of()
 
 
 def verdicts(
@@ -157,8 +164,7 @@ def measure(
         both = known[i] & known[j]
         x = _packed(losses[i], both if seedwise else known[i], n_a)
         y = _packed(losses[j], both if seedwise else known[j], n_b)
-        for place, one in zip(places.tolist(), _compared(x, y, rule, bool(seedwise)), strict=True):
-            found[place] = replace(one, a=int(first[place]), b=int(second[place]))
+        found |= zip(places.tolist(), _compared(i, j, x, y, rule, bool(seedwise)), strict=True)
     return [found[place] for place in range(len(first))]
 
 
@@ -232,34 +238,66 @@ def _packed(values: Floats, where: npt.NDArray[np.bool_], n: int) -> Floats:
     return values[where].reshape(len(values), n)
 
 
-def _compared(x: Floats, y: Floats, rule: _Rule, seedwise: bool) -> list[Pair]:
-    """A pair for each row of losses of a, (rows, n_a), and of b."""
+class _Effects:
+    """The effects of many pairs, computed when they are asked for: with the first one those of all pairs that share a
+    configuration with it, which are the ones that a table shows of its best; with one that is not among these, all.
+
+    Args:
+        first, second: the configurations of each pair, (pairs,).
+        compute: gives the effects of some pairs, by their numbers.
+    """
+
+    def __init__(self, first: Ints, second: Ints, compute: Callable[[Ints], list[Estimate]]) -> None:
+        self._pairs, self._compute = np.stack([first, second]), compute
+        self._found: dict[int, Estimate] = {}
+
+    def of(self, place: int) -> Estimate:
+        """The effect of a pair."""
+        if place not in self._found:
+            near = np.isin(self._pairs, self._pairs[:, place]).any(axis=0)
+            wanted = range(self._pairs.shape[1]) if self._found else np.flatnonzero(near).tolist()
+            missing = np.array([one for one in wanted if one not in self._found])
+            self._found |= zip(missing.tolist(), self._compute(missing), strict=True)
+        return self._found[place]
+
+
+def _compared(first: Ints, second: Ints, x: Floats, y: Floats, rule: _Rule, seedwise: bool) -> list[Pair]:
+    """Each pair of a and b, of which the losses are (pairs, n_a) and (pairs, n_b)."""
+    numbers = list(zip(first.tolist(), second.tolist(), strict=True))
     n = min(x.shape[1], y.shape[1])
     if n == 0:
-        none = Estimate(math.nan, n=0)
-        one = Pair(0, 0, seedwise, "none", 0, 1.0, None if rule.within is None else 1.0, none, none, 0, rule.within)
-        return [replace(one, values=own) for own in zip(x, y, strict=True)]
+        none, same = Estimate(math.nan, n=0), None if rule.within is None else 1.0
+        return [
+            Pair(a, b, seedwise, "none", 0, 1.0, same, lambda: none, none, 0, rule.within, values=(own, other))
+            for (a, b), own, other in zip(numbers, x, y, strict=True)
+        ]
     if rule.anytime:
         x, y = x[:, :n], y[:, :n]  # samples: the runs in turn, which are as exchangeable as those of one seed
-        test, effects = "bets", _sequence(x, y, rule.level)
-    elif seedwise:
-        test, effects = "signed-rank", paired_shifts(differences(x, y), rule.level)
-    else:
-        test, effects = "rank-sum", unpaired_shifts(x, y, rule.level)
+    test = "bets" if rule.anytime else "signed-rank" if seedwise else "rank-sum"
+    effects = _Effects(first, second, lambda at: _effects(test, x[at], y[at], rule))
     tails = _TAILS[test]
     lower, upper = tails(x, y)
-    same: Sequence[float | None] = [None] * len(x)
+    alike: Sequence[float | None] = [None] * len(x)
     if rule.within is not None:
-        same = np.maximum(tails(x - rule.within, y)[0], tails(x + rule.within, y)[1]).tolist()
-    chances = _beats(x, y, rule, seedwise)
+        alike = np.maximum(tails(x - rule.within, y)[0], tails(x + rule.within, y)[1]).tolist()
     ahead = np.sign(upper - lower).astype(int).tolist()
-    rows = zip(two_sided(lower, upper).tolist(), same, effects, chances, ahead, x, y, strict=True)
+    rows = zip(two_sided(lower, upper).tolist(), alike, _beats(x, y, rule, seedwise), ahead, x, y, strict=True)
     return [
-        Pair(
-            0, 0, seedwise, test, n, p, p_same, _oriented(effect, rule), chance, sign, rule.within, values=(own, other)
-        )
-        for p, p_same, effect, chance, sign, own, other in rows
-    ]
+        Pair(*numbers[place], seedwise, test, n, p, same, functools.partial(effects.of, place), chance, sign,
+             rule.within, values=(own, other))
+        for place, (p, same, chance, sign, own, other) in enumerate(rows)
+    ]  # fmt: skip
+
+
+def _effects(test: str, x: Floats, y: Floats, rule: _Rule) -> list[Estimate]:
+    """The effect of each pair, in units of the metric."""
+    if test == "bets":
+        found = _sequence(x, y, rule.level)
+    elif test == "signed-rank":
+        found = paired_shifts(differences(x, y), rule.level)
+    else:
+        found = unpaired_shifts(x, y, rule.level)
+    return [_oriented(one, rule) for one in found]
 
 
 def _signed(x: Floats, y: Floats) -> tuple[Floats, Floats]:

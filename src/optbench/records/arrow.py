@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from optbench.records.arrays import array_of
 from optbench.records.arrow_values import floats_of_arrow, is_number, is_text, of_arrow
 from optbench.records.belief import BOUNDS
 from optbench.records.columns import Bools, Column, Floats, Ints, is_shown
+from optbench.records.curves import Columns, columns_in
 from optbench.records.files import curve_ids, reading_table
 from optbench.records.origins import origin_of
 from optbench.records.run import NUMBERS, Run, check_summary
@@ -53,6 +54,7 @@ class Table(Source):
         self._columns: dict[str, Column] = {}
         self._kept: dict[str, pa.Array] | None = None
         self._asked = False
+        self._read_curves: tuple[frozenset[str] | None, dict[str, Columns], Bools] | None = None
         self._check(sealed)
 
     def _read(self, names: Sequence[str]) -> pa.Table:
@@ -123,6 +125,10 @@ class Table(Source):
         return Column(codes, list(map(origin_of, values)))
 
     def keys(self) -> npt.NDArray[np.uint64]:
+        return self._own_keys
+
+    @functools.cached_property
+    def _own_keys(self) -> npt.NDArray[np.uint64]:
         return keys_of(self._ids)
 
     def keys_in(self, folder: Path) -> npt.NDArray[np.uint64]:
@@ -137,6 +143,19 @@ class Table(Source):
 
     def place(self, i: int) -> tuple[str, Path, str]:
         return os.path.realpath(self.path), self.path.parent, str(self._curves)
+
+    def curves(self, indices: Ints, names: Collection[str] | None) -> list[Columns]:
+        wanted = None if names is None else frozenset(names)
+        if self._read_curves is None or self._read_curves[0] != wanted:  # the groups of a comparison ask in turn
+            curves = columns_in(self._curves, None, names) if self._curves.exists() else {}
+            self._read_curves = wanted, curves, np.isin(self._own_keys, keys_of(list(curves)))
+        _, curves, has = self._read_curves
+        found: list[Columns] = [{} for _ in range(len(indices))]
+        at = np.flatnonzero(has[indices])  # most rows of a large sweep have none
+        ids = self._ids.take(array_of(np.asarray(indices, dtype=np.int64)[at])).to_pylist()
+        for place, run_id in zip(at.tolist(), ids, strict=True):
+            found[place] = curves.get(run_id, {})
+        return found
 
     # rows
 

@@ -193,12 +193,12 @@ def _numbers(texts: Sequence[str]) -> list[float]:
         return list(map(as_number, texts))
 
 
-def columns_in(table: Path, run_ids: Sequence[str], names: Collection[str] | None = None) -> dict[str, Columns]:
+def columns_in(table: Path, run_ids: Sequence[str] | None, names: Collection[str] | None = None) -> dict[str, Columns]:
     """The curves of some runs in a `curves` table, by run_id; a run without one is left out.
 
     Args:
         table: the file.
-        run_ids: of the runs.
+        run_ids: of the runs; None: all.
         names: of the columns that are wanted; None: all.
 
     Raises:
@@ -214,7 +214,8 @@ def columns_in(table: Path, run_ids: Sequence[str], names: Collection[str] | Non
         file = parquet.ParquetFile(table)
         wanted = [name for name in file.schema_arrow.names if names is None or name in (*names, "run_id")]
         found = file.read(columns=wanted)
-        found = found.filter(pc.is_in(found["run_id"], texts_of(run_ids)))
+        if run_ids is not None:
+            found = found.filter(pc.is_in(found["run_id"], texts_of(run_ids)))
         ids = of_arrow(found["run_id"])
         columns: Columns = {
             name: floats_of_arrow(found[name])

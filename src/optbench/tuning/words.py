@@ -78,7 +78,7 @@ def verdicts_of(result: Result) -> list[Verdict]:
     names = [one.name for one in result.reported_all()]
     found = [
         Verdict(result.problem, result.metric, names[one.a], names[one.b], one.verdict, one.p, one.p_adjusted,
-                one.effect, one.n, one.paired, one.more_seeds, lost=lost_of(one))
+                one.effect_of, one.n, one.paired, one.more_seeds, lost=lost_of(one))
         for one in result.pairs()
     ]  # fmt: skip
     return [one.seen_from(one.b) if one.verdict == "worse" else one for one in found]
