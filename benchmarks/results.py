@@ -182,9 +182,13 @@ OPTIONS: Sequence[Sequence[str]] = (
     ("--target", "1,0.1"), ("--budget", "40evals"), ("--score", "share_of_cost"), ("--score", "lr_sensitivity"),
     ("--score", "certified_gain", "--step-worth", "1e-4"), ("--checkpoint", "last"), ("--curves",), ("--csv",),
     ("--json",), ("--md",), ("--latex",), ("--parquet",), ("--html", "PAGE"), ("--html", "PAGE", "--worst", "0"),
-    ("--html", "PAGE", "--lang", "zh"),
+    ("--html", "PAGE", "--lang", "zh"), ("--metric", "steps"), ("--cost", "seconds"),
+    ("--cost", "evals", "--budget", "40evals", "--anytime", "--score", "share_of_cost,lr_sensitivity"),
+    ("--cost", "evals", "--budget", "40evals", "--anytime", "--pairs", "--json"),
+    ("--cost", "evals", "--anytime", "--html", "PAGE"),
 )  # fmt: skip
-"""Every option of `compare` at least once. Scores over several problems are not among them: here is one."""
+"""Every option of `compare` at least once, and some together. Scores over several problems are not among them: here is
+one."""
 ELSEWHERE = {"--config-dir", "--help"}
 """Options that say where configurations are, and what there is."""
 
@@ -207,13 +211,14 @@ def measure_options(scratch: Path, count: int, times: int) -> str:
     for option in ((), *OPTIONS):
         given = [str(scratch / "page.html") if word == "PAGE" else word for word in option]
         wall, cpu, _ = timed(["compare", str(place), *given], times=times)
+        print(" ".join(option) or "none", f"{statistics.median(cpu):.2f}", file=sys.stderr, flush=True)
         took, waited = statistics.median(cpu), statistics.median(wall)
         plain = plain or (took, waited)
         lines.append(f"| {' '.join(option) or 'none'} | {waited:.2f} | {waited - plain[1]:+.2f} "
                      f"| {took:.2f} | {took - plain[0]:+.2f} |")  # fmt: skip
     head = [
-        f"`optbench compare` of {count:,} run folders (40 configurations, 250 seeds), index warm; {machine()}; "
-        f"medians of {times}, one run",
+        f"`optbench compare` of {count:,} run folders (40 configurations, {-(-count // 40)} seeds), index warm; "
+        f"{machine()}; medians of {times}, one run",
         "", "| option | s | above none | CPU, s | above none |", "|---|---:|---:|---:|---:|",
     ]  # fmt: skip
     return "\n".join([*head, *lines]) + "\n"
@@ -233,18 +238,22 @@ class Row:
 def timed(
     words: Sequence[str], prepare: Callable[[], None] = lambda: None, times: int = TIMES
 ) -> tuple[list[float], list[float], float]:
-    """Wall and CPU seconds of a command, `times` times after a first one, and its largest peak memory in MB."""
+    """Wall and CPU seconds of a command, `times` times after a first one, and its largest peak memory in MB.
+
+    Python keeps its bytecode, as where optbench is installed, whatever is set here.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "optbench", *words]
     wall, cpu, peak = [], [], 0.0
     for i in range(times + 1):
         prepare()
         began = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
         assert child.stdout is not None
         child.stdout.read()
         _, code, used = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - began
-        assert code == 0
+        assert code == 0, f"exit code {os.waitstatus_to_exitcode(code)}: {' '.join(command)}"
         peak = max(peak, used.ru_maxrss / 1024)
         if i:
             wall.append(seconds)

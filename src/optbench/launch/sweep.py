@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from optbench.config.callbacks import NONE, Callbacks, parse_callbacks
 from optbench.descend.portable import is_portable
 from optbench.errors import IncompatibleError, OptbenchError, OutputError, RecordError, UserError, unexpected
@@ -440,8 +442,12 @@ def _gone(sweep: Sweep) -> int:
 
 def recorded(plan: Sweep) -> list[Run]:
     """The records of a sweep's runs, in the order of the plan; runs without one are left out."""
-    found = {run.run_id: run for run in read([plan.folder]).runs()} if plan.folder.exists() else {}
-    return [found[item.run_id] for item in plan if item.run_id in found]
+    if not plan.folder.exists():
+        return []
+    table = read([plan.folder])
+    places = {run_id: place for place, run_id in enumerate(table.values("run_id"))}
+    at = [places[item.run_id] for item in plan if item.run_id in places]
+    return table.take(np.array(at, dtype=np.int64)).runs()
 
 
 def sweep(

@@ -178,11 +178,14 @@ def read_columns(runs: Sequence[Run], names: Collection[str] | None = None) -> l
         if run.path is None and run.table is not None and run.table.exists():
             wanted.setdefault(run.table, []).append(run.run_id)
     found = {table: curves.columns_in(table, ids, names) for table, ids in wanted.items()}
+    own = [run for run in runs if run.path is not None]
+    checksums = [sums(run.summary).get("metrics.csv") for run in own]
+    read = iter(own_columns_of([str(run.path) for run in own], checksums, names))
 
     def of(run: Run) -> Columns:  # most rows of a large sweep have none
-        if run.path is not None or run.table is None:
-            return run.columns(names)
-        return found.get(run.table, {}).get(run.run_id, {})
+        if run.path is not None:
+            return next(read)
+        return {} if run.table is None else found.get(run.table, {}).get(run.run_id, {})
 
     return [of(run) for run in runs]
 

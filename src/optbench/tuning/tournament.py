@@ -587,7 +587,7 @@ class Tournament:
         """How many runs of a smaller budget count for nothing here."""
         if not self._decided.before:
             return 0
-        return sum(run.run_id not in self._ids for run in read([self._question.folder]).runs())
+        return sum(run_id not in self._ids for run_id in read([self._question.folder]).values("run_id"))
 
     def _found(self, entrants: list[Entrant]) -> Found:
         metric, decided = self._runs.metric, self._decided
