@@ -59,7 +59,7 @@ BETWEEN = (
     (*SMALL, "model.hidden=[16]", "trainer.ema=0.99"),
     (*SMALL, "trainer.ema=0.99"),
     (*SMALL, "optimizer=adamw", "optimizer.groups=no_decay"),
-    (*SMALL, "trainer.mup_base={hidden:[64,32]}"),
+    (*SMALL, "optimizer=adam", "trainer.mup_base={hidden:[64,32]}"),
     (*SMALL, "model.dropout=0.3"),
     (*SMALL, "model.norm=batch", "trainer.accumulate=4"),
     (*SMALL, "wrap=lookahead"),

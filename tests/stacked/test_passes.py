@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ import pytest
 import torch
 from members import names, read
 
+from optbench.descend.plan import Plan
 from optbench.experiment import plan_sweep
 from optbench.launch.sweep import Options, divide
 from optbench.stacked import train
 from optbench.stacked.assembled import Rows
+from optbench.stacked.updates import forgets_the_smallest
 
 SMALL = ("model=mlp", "model.hidden=[12,7]", "data.image_size=8", "data.channels=1", "trainer.epochs=2",
          "trainer.batch_size=300")  # fmt: skip
@@ -63,7 +65,7 @@ def check_same(mine: train.Ended, theirs: train.Ended) -> None:
         *((f"loss={name}", *(OF_NUMBERS if name in NUMBERS else MOMENTUM)) for name in LOSSES),
         ("loss=by_targets", "n_outputs=1", *OF_NUMBERS), ("model=linear", *OF_NUMBERS),
         ("model.dropout=0.3", "model.norm=batch", *MOMENTUM),
-        ("model.norm=batch", "trainer.batch_size=100", "trainer.accumulate=3", *MOMENTUM),
+        ("model.norm=batch", "trainer.batch_size=110", "trainer.accumulate=3", *MOMENTUM),
         ("trainer.ema=0.9", "model.norm=batch", *MOMENTUM), ("wrap=[clip,ema]", "wrap.clip.norm=0.1", *MOMENTUM),
         ("wrap=lookahead", "wrap.lookahead.k=2", "data.channels=3", "optimizer=adamw", "seeds=2"),
         ("optimizer=adamw", "optimizer.groups=no_decay", "seeds=2"),
@@ -148,3 +150,25 @@ def test_the_smallest_numbers_are_0_where_no_weight_shows_them(
     assert small.any()
     assert bool((mine["memory"][0][small] == 0).all()) == forgets
     assert (torch.full((3,), 1e-39) * 0.5 != 0).all(), "and nowhere else"
+
+
+@pytest.mark.slow
+def test_which_rules_forget_the_smallest(tmp_path: Path) -> None:
+    """Those that add and subtract multiples of what they keep; no sign, product, root or choice by it."""
+    plan = rows_of(tmp_path, *MOMENTUM).plan
+    assert isinstance(plan, Plan)
+    moves: dict[str, tuple[bool, Callable[[Any, Any, Any], Any]]] = {
+        "sums": (True, lambda x, g, m: 0.5 * (m - x) / 3.0 + torch.where(torch.tensor(True), g, x)),
+        "sign": (False, lambda x, g, m: g + m.sign()),
+        "square": (False, lambda x, g, m: g * m),
+        "quotient": (False, lambda x, g, m: 1.0 / (1.0 + m)),
+        "root": (False, lambda x, g, m: m.abs().sqrt()),
+        "choice": (False, lambda x, g, m: torch.where(m > 0.0, g, x)),
+    }
+    for name, (forgets, move) in moves.items():
+
+        def update(x: Any, g: Any, memory: Any, hyper: Any, t: Any, move: Any = move) -> Any:
+            return x - hyper["lr"] * move(x, g, memory["v"]), {"v": 0.9 * memory["v"] + g}
+
+        rule = replace(plan.rule, memories=("v",), update=update)
+        assert forgets_the_smallest(replace(plan, rule=rule)) == forgets, name

@@ -78,7 +78,7 @@ def test_averages(given: tuple[str, ...], tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [(), ("model.norm=batch",), ("model.norm=batch", "trainer.batch_size=full")])
 def test_mini_batches(given: tuple[str, ...], tmp_path: Path) -> None:
     """Batch norm's statistics are those of a mini-batch; without it all go through the layers at once."""
-    overrides = ("optimizer=sgd", "optimizer.lr=0.1,0.02", "trainer.batch_size=69", "trainer.accumulate=3", *given)
+    overrides = ("optimizer=sgd", "optimizer.lr=0.1,0.02", "trainer.batch_size=110", "trainer.accumulate=3", *given)
     for stacked, alone in both(tmp_path, *overrides):
         check_same(stacked, alone)
 
