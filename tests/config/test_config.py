@@ -3,6 +3,7 @@ and what a recorded configuration may name."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import itertools
@@ -660,6 +661,20 @@ def test_an_overlay_wins_over_the_packaged_choice(overlay: Path, composer: Compo
         assert mine.compose(["optimizer=adam"]).config["optimizer"]["lr"] == 0.25
         assert mine.compose(["optimizer=sgd"]) == composer.compose(["optimizer=sgd"])
     assert composer.compose(["optimizer=adam"]).config["optimizer"]["lr"] != 0.25
+
+
+def test_composers_are_closed_in_any_order(overlay: Path) -> None:
+    """What Hydra keeps for all of a process (resolvers, schemas) is there until the last of them is closed."""
+    from omegaconf import OmegaConf
+
+    with contextlib.ExitStack() as last:
+        outer, inner = Composer(), Composer([overlay])
+        last.enter_context(outer)
+        with inner:
+            assert inner.loader is not outer.loader  # the inner one is the first to load Hydra
+        known = OmegaConf.has_resolver("by_problem")
+        assert outer.compose(["model=mlp", "optimizer=adam", "trainer.steps=null", "seed=77"]).config["seed"] == 77
+    assert known
 
 
 def test_a_sweep_sets_what_a_choice_leaves_open(overlay: Path, tmp_path: Path) -> None:

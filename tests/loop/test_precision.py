@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -120,25 +119,39 @@ def test_it_resumes_to_the_bit_with_its_scale(stop: int) -> None:
         assert torch.equal(second.problem.module.state_dict()[name], tensor)
 
 
-class Waits(nn.Module):
-    """Takes a hundredth of a second, under autocast or without it."""
+class Clock:
+    """In place of time: it goes on by itself a millisecond a look, whatever else the machine does."""
 
-    def __init__(self, under_autocast: bool) -> None:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1e-3
+        return self.now
+
+
+class Waits(nn.Module):
+    """Takes 9 milliseconds of a clock, under autocast or without it."""
+
+    def __init__(self, under_autocast: bool, clock: Clock) -> None:
         super().__init__()
-        self.layer, self.when = nn.Linear(16, 2), under_autocast
+        self.layer, self.when, self.clock = nn.Linear(16, 2), under_autocast, [clock]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Waits:
+        return Waits(self.when, *self.clock)
 
     def forward(self, images: Tensor) -> Tensor:
         if torch.is_autocast_enabled("cpu") == self.when:
-            time.sleep(0.01)
+            self.clock[0].now += 9e-3
         return self.layer(images.flatten(1))
 
 
 def test_a_precision_that_is_slower_on_a_cpu_is_refused_with_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_QUICK", 0.02)
-    images = torch.zeros(4, 1, 4, 4)
-    with pytest.raises(IncompatibleError, match=r"trainer.precision=bf16 makes an update take \d+\.\d times as long"):
-        precision.check_precision("bf16", Waits(True), images, CPU)
-    model = Waits(False)
+    clock, images = Clock(), torch.zeros(4, 1, 4, 4)
+    monkeypatch.setattr(precision, "time", clock)
+    with pytest.raises(IncompatibleError, match=r"trainer.precision=bf16 makes an update take 10\.0 times as long"):
+        precision.check_precision("bf16", Waits(True, clock), images, CPU)
+    model = Waits(False, clock)
     precision.check_precision("bf16", model, images, CPU)
     assert model.layer.weight.grad is None
     with pytest.raises(IncompatibleError, match="tf32 is of NVIDIA GPUs; this run is on cpu"):

@@ -176,10 +176,12 @@ def test_an_interrupt_costs_no_bit(method: str, tmp_path: Path) -> None:
 
 def test_halving_spends_a_part_of_the_steps_on_most_settings(tmp_path: Path) -> None:
     words = [*(word for word in SPHERE if "steps" not in word), "trainer.steps=27", RATES]
-    (one,) = tuned(tmp_path, words, trials=9, report_seeds=2, method="halving").tuned
+    result = tuned(tmp_path, words, trials=9, report_seeds=2, method="halving")
+    (one,) = result.tuned
     assert [trial.share for trial in one.trials] == [*[1 / 9] * 9, *[1 / 3] * 3, 1.0]
     assert one.evaluations == 3 * (9 * 3 + 3 * 9 + 27)
     assert one.best_of() is None  # later settings knew of earlier ones
+    assert "No best of k settings: --method halving" in "\n".join(tuned_lines(result))
 
 
 def test_a_contender_that_never_has_a_result_is_said_so(tmp_path: Path) -> None:

@@ -98,9 +98,19 @@ def _by_problem(surface: Any, network: Any, *, _root_: Any) -> Any:
     return surface if _root_.data.get("_target_") is None else network
 
 
+_OPEN: list[object] = []
+"""The Hydras of this process that are open."""
+_STATE: list[Any] = []
+"""What was there before the first of them."""
+
+
 @contextlib.contextmanager
 def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
-    """A Hydra object over conf/ with the user's folders laid over it; global state is put back afterwards."""
+    """A Hydra object over conf/ with the user's folders laid over it.
+
+    Global state is put back when the last of several that are open is closed, in whatever order they are: what one
+    puts there (a resolver, schemas) the others need.
+    """
     from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
@@ -112,24 +122,29 @@ def _hydra(config_dirs: Sequence[Path]) -> Iterator[Any]:
 
     from optbench.config.reading import Reading
 
-    state = Singleton.get_state()
-    version.setbase("1.3")
-    OmegaConf.register_new_resolver("by_problem", _by_problem, replace=True)
-    store = ConfigStore.instance()
-    store.store(name="optbench_schema", node=_Schema, provider="optbench")
-    store.store(group="trainer", name="surface_trainer_schema", node=SurfaceTrainer, provider="optbench")
-    store.store(group="trainer", name="network_trainer_schema", node=NetworkTrainer, provider="optbench")
-    search_path = create_config_search_path(f"file://{conf_folder()}")
-    for folder in reversed(config_dirs):  # each goes right before the packaged tree: the last one given ends up first
-        search_path.prepend("overlay", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="main"))
-    GlobalHydra.instance().clear()
+    if not _OPEN:
+        _STATE.append(Singleton.get_state())
+    opened = object()
+    _OPEN.append(opened)
     try:
+        version.setbase("1.3")
+        OmegaConf.register_new_resolver("by_problem", _by_problem, replace=True)
+        store = ConfigStore.instance()
+        store.store(name="optbench_schema", node=_Schema, provider="optbench")
+        store.store(group="trainer", name="surface_trainer_schema", node=SurfaceTrainer, provider="optbench")
+        store.store(group="trainer", name="network_trainer_schema", node=NetworkTrainer, provider="optbench")
+        search_path = create_config_search_path(f"file://{conf_folder()}")
+        for folder in reversed(config_dirs):  # each right before the packaged tree: the last one given ends up first
+            search_path.prepend("overlay", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="main"))
+        GlobalHydra.instance().clear()
         app: Any = Hydra.create_main_hydra2(task_name="optbench", config_search_path=search_path)
         app.config_loader.repository = Reading(search_path)
         yield app
     finally:
+        _OPEN.remove(opened)
         GlobalHydra.instance().clear()
-        Singleton.set_state(state)
+        if not _OPEN:
+            Singleton.set_state(_STATE.pop())
 
 
 @dataclass(frozen=True)

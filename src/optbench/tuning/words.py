@@ -224,6 +224,11 @@ def _rules(result: Result) -> list[str]:
             "Best of k settings: expected value [95 % band] over all sets of k of the settings that were tried, by the "
             "tuning seeds, in closed form, without replacement; a loss above that of the start counts as it."
         )
+    if any(one.learns for one in result.tuned):
+        rules.append(
+            f"No best of k settings: --method {result.task.method} goes by what came of earlier settings, and the "
+            "closed form is of settings that know nothing of one another."
+        )
     if len(result.reported_all()) > 1:
         rules += [
             "*: the best median, and every contender that cannot be told from it. Verdicts are signed-rank tests over "
