@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,10 @@ def test_chances_of_normal_differences_are_those_of_many(effect: float) -> None:
     for name in ("one", "two", "three"):
         assert getattr(pairs, name) == pytest.approx(getattr(counted[0], name), abs=3e-3)
         assert getattr(samples, name) == pytest.approx(getattr(counted[1], name), abs=3e-3)
+
+
+@pytest.mark.parametrize(("n_a", "n_b"), [(0, 9), (3, 4), (600, 600), (600, 5000)])
+def test_orders_of_two_samples_are_counted_exactly_as_far_as_floats_go(n_a: int, n_b: int) -> None:
+    assert power.ways(n_a, n_b) == math.comb(n_a + n_b, n_a) == power.ways(n_b, n_a)
+    assert power.ways(601, 601) == math.inf
+    assert math.comb(1202, 601) > sys.float_info.max

@@ -43,7 +43,7 @@ from optbench.metrics import anytime as at_all_times
 from optbench.metrics.estimates import Estimate, Floats, wilson
 from optbench.metrics.intervals import paired_shifts, superiority, thinned, unpaired_shifts
 from optbench.metrics.multiplicity import adjust
-from optbench.metrics.power import MOST, pair_chances, pairs_needed, runs_needed, sample_chances
+from optbench.metrics.power import MOST, pair_chances, pairs_needed, runs_needed, sample_chances, ways
 from optbench.metrics.rank_tests import Ints, differences, rank_sum_tails, rank_sums, signed_rank_tails, two_sided
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
@@ -148,7 +148,7 @@ def measure(
     if equivalent_within is not None and not 0 < equivalent_within < math.inf:
         raise ValueError(f"no two are equivalent within {equivalent_within}: a difference above 0 is needed")
     known = ~np.isnan(losses)
-    counts, shared = known.sum(axis=1), known.astype(int) @ known.T.astype(int)
+    counts, shared = known.sum(axis=1), _shared(known)
     first, second = _chosen(len(losses), against)
     enough = 2 * shared[first, second] >= np.maximum(counts[first], counts[second])
     if not anytime:
@@ -161,9 +161,11 @@ def measure(
     for kind, (seedwise, n_a, n_b) in enumerate(kinds.tolist()):
         places = np.flatnonzero(which.reshape(-1) == kind)
         i, j = first[places], second[places]
-        both = known[i] & known[j]
-        x = _packed(losses[i], both if seedwise else known[i], n_a)
-        y = _packed(losses[j], both if seedwise else known[j], n_b)
+        if seedwise:
+            both = known[i] & known[j]
+            x, y = _packed(losses[i], both, n_a), _packed(losses[j], both, n_b)
+        else:
+            x, y = _all_of(i, losses, known), _all_of(j, losses, known)
         found |= zip(places.tolist(), _compared(i, j, x, y, rule, bool(seedwise)), strict=True)
     return [found[place] for place in range(len(first))]
 
@@ -179,7 +181,7 @@ def least_p(test: str, n_a: int, n_b: int) -> float:
     if test == "none" or n == 0:
         return 1.0
     if test == "rank-sum":
-        return min(1.0, 2 / math.comb(n_a + n_b, n_a))
+        return min(1.0, 2 / ways(n_a, n_b))
     if test == "signed-rank":
         return min(1.0, 2.0 ** (1 - n))
     larger_and_larger = np.arange(1.0, n + 1)[None]
@@ -233,9 +235,23 @@ def _chosen(count: int, against: int | None) -> tuple[Ints, Ints]:
     return others, np.full(count - 1, against)
 
 
+def _shared(known: npt.NDArray[np.bool_]) -> Ints:
+    """How many seeds each two rows have both, (rows, rows): a product of floats is BLAS's, and exact up to 2 ** 53."""
+    present = known.astype(float)
+    shared: Ints = (present @ present.T).astype(int)
+    return shared
+
+
 def _packed(values: Floats, where: npt.NDArray[np.bool_], n: int) -> Floats:
     """The n values of each row where that is said, in their order."""
     return values[where].reshape(len(values), n)
+
+
+def _all_of(rows: Ints, values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """All known values of each of these rows, which have equally many; a row that comes again is searched once: of runs
+    that share no seed, a row of `values` has as many places as all of them have runs."""
+    unique, where = np.unique(rows, return_inverse=True)
+    return np.stack([values[row, known[row]] for row in unique.tolist()])[where.reshape(-1)]
 
 
 class _Effects:

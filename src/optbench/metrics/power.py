@@ -24,6 +24,8 @@ from optbench.metrics.estimates import Floats
 
 MOST = 1_000_000
 """Seeds beyond which a difference counts as none."""
+_BEYOND_FLOATS = 600
+"""Runs of the smaller of two samples from which on more orders than any float are possible."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,14 @@ def runs_needed(chances: Chances, level: float, power: float = 0.9, have: tuple[
         return whole * p - critical - hope * math.sqrt(max(variance, 0.0))
 
     least = 1
-    while math.comb(have[0] + have[1] + 2 * least, have[0] + least) < 1 / level:
+    while ways(have[0] + least, have[1] + least) < 1 / level:
         least += 1
     return _least(surplus, least)
+
+
+def ways(n_a: int, n_b: int) -> float:
+    """In how many orders the runs of two samples can lie, exact; infinity where that is beyond every float."""
+    return math.inf if min(n_a, n_b) > _BEYOND_FLOATS else math.comb(n_a + n_b, n_a)
 
 
 def _least(surplus: Callable[[int], float], least: int) -> float:
