@@ -67,6 +67,7 @@ GROUPS = ("optimizer", "wrap", "scheduler", "loss")
 """What a contender is a choice of."""
 _OVERRUN = 1.03  # of the time: what is in flight is ended then
 _LOOK = 3  # runs that take as long as a look at the curvature of one: three places with 20 products each
+_LOOK_MOST = 0.15  # of the budget
 _LOOK_STARTS = 4.0  # seconds until the first look has begun: torch and what it compiles, 2.4 s of a quiet core
 _GLANCE = 1 / 4  # of the time: where the first look at each took less, another says what they take when all is warm
 
@@ -531,12 +532,16 @@ class Tournament:
 
     def _reserve(self, stage: str, a_seed: int, done: int) -> float:
         """How many seconds a stage leaves: those of the shortest final; in the final, once it has that many seeds, as
-        many as a look at the curvature of each finalist may take."""
+        many as a look at the curvature of each finalist may take, and no more than a part of the budget: a look leaves
+        out what there is no time for."""
         assert self._decided.size is not None
         a_run = seconds_of_run(self._decided.rates, self._whole)
         if stage != FINAL:
             return self._decided.size.finalists * FEWEST_SEEDS * a_run
-        return _LOOK_STARTS + _LOOK * a_seed * a_run if done >= FEWEST_SEEDS else 0.0
+        if done < FEWEST_SEEDS:
+            return 0.0
+        assert self._seconds is not None
+        return min(_LOOK_STARTS + _LOOK * a_seed * a_run, _LOOK_MOST * self._seconds)
 
     def _affordable(self, runs: int, length: int, reserve: float) -> int:
         """How many seeds of so many runs of a length to make at once: half of those that there is time for before a
