@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from hypothesis import strategies as st
 from members import ROOT
 from scipy import stats
 
-from applebook import pages, words
+from applebook import pages, runner, words
 from applebook.claim import STRAY, Arm, Claim, Prediction, choose, load_claims, read_claim
 from applebook.command import place_of
 from applebook.evidence import KINDS, Evidence, Verdict, judge, overall
@@ -388,7 +390,15 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("own_measure", None)
 
 
-def test_a_claim_from_its_runs_to_its_page(own: Path) -> None:
+class Later(datetime):
+    """A clock that is an hour ahead."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+def test_a_claim_from_its_runs_to_its_page(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (record,) = reproduced(["own"], config_dir=own / "conf")
     folder = own / "outputs" / "book"
     assert record["verdict"] == "depends"  # 3 of 3, but Wilson's interval of 3 holds a half
@@ -410,8 +420,11 @@ def test_a_claim_from_its_runs_to_its_page(own: Path) -> None:
         assert (own / "docs" / link).exists(), link
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("runs.parquet")}
     assert before
+    monkeypatch.setattr(runner, "datetime", Later)
     list(reproduced(["own"], config_dir=own / "conf"))
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("runs.parquet")} == before, "done runs are not repeated"
+    (again,) = read_records(folder)
+    assert again["seconds"] == read["seconds"] > 0, "what took no runs does not count as the time of these"
 
 
 def test_the_html_page_stands_alone_and_fits_a_telephone(own: Path) -> None:

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,17 +74,40 @@ def book_folder(out: str | Path | None, quick: bool) -> Path:
 
 def _reproduce_one(study: Study, stop: Stop, watcher: SweepWatcher | None) -> dict[str, Any] | None:
     """Runs, measures, judges and records one claim; None when stopped before its runs were complete."""
-    claim, began = study.claim, time.perf_counter()
+    claim, began, at = study.claim, time.perf_counter(), datetime.now(UTC).replace(microsecond=0)
     study.execute(stop, watcher)
     if stop.requested:
         return None
     findings = measured(study)
     record = describe(claim, findings.evidence, study.quick)
-    record |= {"runs": study.count, "seconds": time.perf_counter() - began, "tables": _tables(findings)}
+    record |= {
+        "runs": study.count,
+        "seconds": _seconds(study, time.perf_counter() - began, at),
+        "tables": _tables(findings),
+    }
     record |= {"commands": {arm.name: claim.command(arm) for arm in claim.arms}, "provenance": _provenance()}
     record |= {"drawn": drawn_in()}
     _write(study.folder, record, findings)
     return record
+
+
+def _seconds(study: Study, spent: float, at: datetime) -> float:
+    """Seconds that the runs of a claim took with their measuring: those that the command spent which made them, as last
+    recorded, and those spent now where it made some. Looking again at what is done costs nothing that counts.
+
+    Args:
+        study: whose runs are there.
+        spent: by this command.
+        at: when it began, to the second.
+    """
+    new = [start >= at for start in study.starts]
+    try:
+        before = float(json.loads((study.folder / RECORD).read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or one that `read_records` names
+        return spent
+    if all(new):
+        return spent
+    return before + spent if any(new) else before
 
 
 def measured(study: Any) -> Findings:

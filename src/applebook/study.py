@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -114,6 +115,16 @@ class Study:
     def count(self) -> dict[str, int]:
         """Number of runs by arm."""
         return {name: len(runs) for name, runs in self._runs.items()}
+
+    @property
+    def starts(self) -> list[datetime]:
+        """When each run began, to the second."""
+        return [
+            datetime.fromisoformat(run.provenance["started"])
+            for runs in self._runs.values()
+            for run in runs
+            if "started" in run.provenance
+        ]
 
 
 def value_of(run: Run, key: str) -> Any:
