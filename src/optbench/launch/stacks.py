@@ -62,9 +62,8 @@ that of the networks with convolutions in benchmarks/results/stacked.md those ar
 _BESIDE_STEP, _BESIDE_FLOP, _BESIDE_WEIGHT = 3.1e-4, 1.4e-11, 0.0
 _COMPILED_ROW, _COMPILED_FLOP, _COMPILED_WEIGHT = 1.2e-5, 1.1e-11, 7.5e-11
 _BETWEEN_ROW, _BETWEEN_WEIGHT = 7.8e-7, 1.3e-9
-"""The loop and compiled stacks, on another machine than the two above (2 quiet cores of an AMD EPYC), and what the latter
-take longer where a call is one gradient: at most 49 % off. `benchmarks/stacked.py --fit` prints these lines as it finds
-them."""
+"""The loop and compiled stacks, on another machine than the two above (2 quiet cores of an AMD EPYC), and what the
+latter take longer where a call is one gradient: at most 49 % off. `benchmarks/stacked.py --fit` prints these lines."""
 _PAYS = 1.25
 _PAUSE = 0.25
 
