@@ -81,6 +81,22 @@ def test_where_few_seeds_are_shared_runs_are_compared_and_it_is_said() -> None:
     assert pairs.verdicts(values[:, :22], paired=True)[0].n == 22
 
 
+def test_configurations_that_share_no_seed_are_compared_by_their_own_runs() -> None:
+    """Four of 12 runs each, on seeds 0-11, 12-23, 24-35, 36-47, beside scipy on these runs alone."""
+    own = losses(12, 0.0, 0.5, 1.0, 1.5)
+    values = np.full((4, 48), np.nan)
+    for i, runs in enumerate(own):
+        values[i, 12 * i : 12 * i + 12] = runs
+    found = pairs.verdicts(values)
+    assert [(one.a, one.b) for one in found] == list(itertools.combinations(range(4), 2))
+    for one in found:
+        exact = scipy.stats.mannwhitneyu(own[one.a], own[one.b], method="exact")
+        assert (one.test, one.n) == ("rank-sum", 12)
+        assert one.p == pytest.approx(exact.pvalue, rel=1e-9)
+        assert np.array_equal(one.values[0], own[one.a])
+        assert np.array_equal(one.values[1], own[one.b])
+
+
 def test_three_seeds_are_not_enough_evidence_and_six_are_needed() -> None:
     found = pairs.verdicts([[1.0, 2.0, 3.0], [5.0, 7.0, 9.0]])[0]
     assert (found.verdict, found.p, found.more_seeds) == ("undecided", 0.25, 3)
