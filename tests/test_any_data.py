@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from given_data import Given
 from loop_tools import CPU, gd, run_loop
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
@@ -38,21 +39,6 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 class Pair(NamedTuple):
     left: Tensor
     right: Tensor
-
-
-@dataclass
-class Given(AbstractData):
-    """The same examples in every split."""
-
-    inputs: Any
-    targets: Any
-    n_classes: int = 0
-    n_targets: int = 1
-    weights: Any = None
-
-    def load(self, split: str) -> Split:
-        names = tuple(map(str, range(trees.rows(self.inputs))))
-        return Split(self.inputs, self.targets, names, self.weights)
 
 
 class Named(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import hf_files
 import numpy as np
 import pytest
 import torch
+from given_data import Given
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_tools import CPU, StopsAfter
@@ -35,7 +35,7 @@ from optbench.losses.squared_error import SquaredError
 from optbench.models.deep_sets import DeepSets
 from optbench.models.gpt import GPT
 from optbench.models.lstm import LSTM
-from optbench.problem import AbstractData, NetworkProblem, Ragged, Split, network_outputs, read_split, stream, trees
+from optbench.problem import AbstractData, NetworkProblem, Ragged, network_outputs, read_split, stream, trees
 from optbench.problem.collating import IGNORED, stand_ins
 from optbench.problem.folds import Folds
 from optbench.problem.measures import Metric, accuracy, macro_f1, perplexity
@@ -44,21 +44,6 @@ from optbench.slices.objective import NetworkLoss
 ENTROPY = nn.CrossEntropyLoss(reduction="none")
 BARE = Pad(beside="nothing")
 CLASSES = 5
-
-
-@dataclass
-class Given(AbstractData):
-    """The same rows in every split."""
-
-    inputs: Any
-    targets: Any
-    n_classes: int = 0
-    n_targets: int = 1
-    weights: Any = None
-
-    def load(self, split: str) -> Split:
-        names = tuple(map(str, range(trees.rows(self.inputs))))
-        return Split(self.inputs, self.targets, names, self.weights)
 
 
 def texts(n: int, most: int = 9, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
